@@ -1,0 +1,37 @@
+"""Where approvals come from, and which sources there are."""
+
+from typing import Protocol, assert_never
+
+from ci.config import ApprovalConfig, GithubApproval, TerminalApproval
+from ci.model import Approval, Plan
+
+
+class ApprovalSource(Protocol):
+    """Finds somebody's yes. Does not judge it: that is `ci.gate`."""
+
+    def find(self, plan: Plan) -> Approval | None:
+        """Return an approval of this plan, asking a person where the source is one; else None."""
+        ...
+
+    def how(self, plan: Plan) -> str:
+        """Return what a person must do to approve this plan: the next step of a refusal."""
+        ...
+
+    def check(self) -> str:
+        """Return what was found, for `doctor`; raise when nobody could ever approve."""
+        ...
+
+
+def open_approvals(config: ApprovalConfig, *, environment: str) -> ApprovalSource:
+    """Return the source `deploy.yml` asks for."""
+    match config:
+        case TerminalApproval():
+            from ci.approvals.terminal import TerminalSource
+
+            return TerminalSource(config)
+        case GithubApproval():
+            from ci.approvals.github import GithubSource
+
+            return GithubSource(config, environment=environment)
+        case _:
+            assert_never(config)

@@ -1,0 +1,483 @@
+"""`deploy.yml` as data: strict, typed, with the file, line and path of every mistake.
+
+Defaults live in the types below and nowhere else. A variable in `${…}` is read when the
+environment that uses it is used. What a tier insists on is `ci.policy`'s business.
+"""
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from ci.errors import ConfigError
+from ci.model import StepName, Tier
+from ci.secret import Secret
+from ci.yamlfile import Data, Path_, YamlFile, read
+
+T = TypeVar("T")
+
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+ANY_KEY = "*"  # msgspec does not say which key of a mapping it means
+UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+ENVIRONMENT_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
+
+
+class Duration:
+    """A length of time as people write it: 200ms, 5s, 5m, 24h, 7d.
+
+    Not a dataclass, which msgspec would want to read from a mapping.
+    """
+
+    __slots__ = ("seconds",)
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Duration) and other.seconds == self.seconds
+
+    def __hash__(self) -> int:
+        return hash(self.seconds)
+
+    @classmethod
+    def parse(cls, text: object) -> "Duration":
+        """Return the duration; ValueError says what was expected."""
+        match = DURATION.fullmatch(text) if isinstance(text, str) else None
+        if match is None:
+            raise ValueError(f'"{text}" is no duration; expected one such as 500ms, 5s, 5m or 24h')
+        return cls(float(match[1]) * UNITS[match[2]])
+
+    def __repr__(self) -> str:
+        if self.seconds < 1:
+            return f"{self.seconds * 1000:g}ms"
+        unit = next(u for u in ("d", "h", "m", "s") if self.seconds % UNITS[u] == 0 or u == "s")
+        return f"{self.seconds / UNITS[unit]:g}{unit}"
+
+
+def _span(text: str) -> Any:  # noqa: ANN401  # msgspec's own field type
+    """A default duration; a factory, for the JSON Schema cannot show our own type's values."""
+    return msgspec.field(default_factory=lambda: Duration.parse(text))
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every section of `deploy.yml`."""
+
+
+class MigrationsConfig(Options, frozen=True, kw_only=True):
+    """Where the migrations are and what runs them."""
+
+    engine: Literal["sql"] = "sql"
+    directory: str = "migrations"
+    out_of_order: Literal["refuse", "allow"] = "refuse"
+
+
+class BackupsConfig(Options, frozen=True, kw_only=True):
+    """Where backups go: s3://BUCKET/PREFIX or file:///PATH."""
+
+    to: str
+    endpoint: str = ""  # of an S3-compatible store; empty: AWS
+
+
+class LockConfig(Options, frozen=True, kw_only=True):
+    """How long a statement may wait for a table, and how long we try again."""
+
+    timeout: tuple[Duration, ...] = msgspec.field(
+        default_factory=lambda: tuple(Duration(s) for s in (0.2, 0.5, 1.0, 2.0))
+    )
+    wait: Duration = _span("5m")
+
+    def __post_init__(self) -> None:
+        if not self.timeout:
+            raise ValueError("timeout is empty; expected at least one duration, such as [200ms]")
+
+
+class TerminalApproval(Options, frozen=True, kw_only=True, tag="terminal", tag_field="from"):
+    """The approver types the environment's name at a terminal, with the digest on screen."""
+
+    expires: Duration = _span("24h")
+
+
+class GithubApproval(Options, frozen=True, kw_only=True, tag="github", tag_field="from"):
+    """A required reviewer of the GitHub environment of the same name approves the run."""
+
+    expires: Duration = _span("24h")
+    self_approval: bool = False
+
+
+ApprovalConfig = TerminalApproval | GithubApproval
+
+
+class SystemdRestart(Options, frozen=True, kw_only=True, tag="systemd", tag_field="with"):
+    """One unit or several; `user` for the caller's own manager, `host` over ssh."""
+
+    unit: str | tuple[str, ...]
+    user: bool = False
+    host: str = ""  # as ssh takes it: deploy@api1.example.com
+    settle: Duration = _span("5s")
+    within: Duration = _span("120s")
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Every unit, also where one was written without a list."""
+        return (self.unit,) if isinstance(self.unit, str) else self.unit
+
+
+class DockerRestart(Options, frozen=True, kw_only=True, tag="docker", tag_field="with"):
+    """A container by name."""
+
+    container: str
+    host: str = ""  # DOCKER_HOST; empty: docker's own choice
+    settle: Duration = _span("5s")
+    within: Duration = _span("120s")
+
+
+class ComposeRestart(Options, frozen=True, kw_only=True, tag="compose", tag_field="with"):
+    """A service of a compose file; the plugin or docker-compose, whichever is there."""
+
+    service: str
+    file: str = "docker-compose.yml"
+    project_name: str = ""
+    host: str = ""
+    settle: Duration = _span("5s")
+    within: Duration = _span("120s")
+
+
+class KubectlRestart(Options, frozen=True, kw_only=True, tag="kubectl", tag_field="with"):
+    """A Kubernetes Deployment."""
+
+    deployment: str
+    namespace: str = "default"
+    context: str = ""
+    settle: Duration = _span("5s")
+    within: Duration = _span("5m")
+
+
+class CommandRestart(Options, frozen=True, kw_only=True, tag="command", tag_field="with"):
+    """Any program; `identity` prints what must differ after a restart (a pid, a start time)."""
+
+    run: tuple[str, ...]
+    identity: tuple[str, ...]
+    settle: Duration = _span("5s")
+    within: Duration = _span("120s")
+
+
+RestartConfig = SystemdRestart | DockerRestart | ComposeRestart | KubectlRestart | CommandRestart
+
+Json = str | int | float | bool | None | list[Any] | dict[str, Any]
+
+
+class Expect(Options, frozen=True, kw_only=True):
+    """What an answer must be. `json` is a subset: other keys may stand beside it."""
+
+    status: int = 200
+    headers: dict[str, str] = {}
+    json: Json = None
+    within: Duration | None = None
+
+
+class Check(Options, frozen=True, kw_only=True):
+    """One request; exactly one of the methods names its path."""
+
+    get: str = ""
+    post: str = ""
+    put: str = ""
+    patch: str = ""
+    delete: str = ""
+    head: str = ""
+    headers: dict[str, Secret] = {}
+    bearer: Secret | None = None
+    json: Json = None
+    expect: Expect = Expect()
+
+    def __post_init__(self) -> None:
+        if len(self._methods()) != 1:
+            raise ValueError("a check needs exactly one of get, post, put, patch, delete, head")
+
+    def _methods(self) -> list[str]:
+        return [m for m in ("get", "post", "put", "patch", "delete", "head") if getattr(self, m)]
+
+    @property
+    def method(self) -> str:
+        """The HTTP method, in capitals."""
+        return self._methods()[0].upper()
+
+    @property
+    def path(self) -> str:
+        """The path, as written."""
+        return str(getattr(self, self._methods()[0]))
+
+
+class SmokeConfig(Options, frozen=True, kw_only=True):
+    """Requests that the service must answer after a restart."""
+
+    base_url: str
+    checks: tuple[Check, ...]
+    deadline: Duration = _span("60s")  # for all of it, the service's start included
+    successes: int = 3  # in a row, of every check: one lucky answer proves little
+    pause: Duration = _span("500ms")  # between two tries
+
+    def __post_init__(self) -> None:
+        if not self.checks:
+            raise ValueError("checks is empty; expected at least one, such as {get: /health}")
+        if self.successes < 1:
+            raise ValueError("successes must be at least 1")
+
+
+StepSetting = Literal["required", "optional", "off"]
+
+
+class Environment(Options, frozen=True, kw_only=True):
+    """One environment, with variables expanded and defaults filled in."""
+
+    tier: Tier
+    database: Secret  # a libpq URL, or `embedded`
+    restart: RestartConfig | None = None
+    smoke: SmokeConfig | None = None
+    approval: ApprovalConfig | None = None
+    lock: LockConfig = msgspec.field(default_factory=LockConfig)
+    on_failure: Literal["stop", "rollback"] | None = None  # None: what the tier does
+    steps: dict[StepName, StepSetting] = {}  # stricter than the tier; laxer is refused
+
+
+class Shared(Options, frozen=True, kw_only=True):
+    """What all environments have in common."""
+
+    project: str
+    migrations: MigrationsConfig = MigrationsConfig()
+    backups: BackupsConfig | None = None
+
+
+class DeployFile(Options, frozen=True, kw_only=True):
+    """The whole of `deploy.yml`, as its JSON Schema describes it."""
+
+    project: str
+    environments: dict[str, Environment]
+    migrations: MigrationsConfig = MigrationsConfig()
+    backups: BackupsConfig | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """One environment and what it shares with the others: all a deployment asks of `deploy.yml`.
+
+    `written` is the environment as the file has it, variables unexpanded: what a plan may show.
+    """
+
+    name: str
+    root: Path  # the directory of deploy.yml; relative paths start here
+    shared: Shared
+    environment: Environment
+    written: dict[str, Any]
+    file: YamlFile
+
+    @property
+    def tier(self) -> Tier:
+        """The environment's tier."""
+        return self.environment.tier
+
+    def where(self, *path: str | int) -> str:
+        """Return file and line of a key of this environment."""
+        return self.file.where(("environments", self.name, *path))
+
+
+@dataclass(frozen=True)
+class Config:
+    """A `deploy.yml` that parsed; each environment is checked when it is asked for."""
+
+    file: YamlFile
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The environments' names, as written."""
+        environments = _section(self.file, "environments")
+        return tuple(environments)
+
+    def environment(self, name: str, variables: Mapping[str, str] = os.environ) -> Settings:
+        """Return one environment with its variables expanded.
+
+        Raises:
+            ConfigError: there is none of that name, or a key, type or variable is wrong.
+
+        """
+        environments = _section(self.file, "environments")
+        if name not in environments:
+            raise ConfigError(
+                f'"{name}" is no environment of {self.file.path}{_nearest(name, environments)}',
+                next_step=f"use one of: {', '.join(environments)}",
+            )
+        if not ENVIRONMENT_NAME.fullmatch(name):
+            raise ConfigError(
+                f"{self.file.where(('environments', name))}: environments.{name}: an environment "
+                "name has lower-case letters, digits and dashes, and starts with a letter",
+                next_step="rename it; it becomes part of backup keys and GitHub's environment",
+            )
+        assert isinstance(self.file.data, dict)  # noqa: S101  # _section has checked it
+        top = {key: value for key, value in self.file.data.items() if key != "environments"}
+        written = {"shared": top, "environment": environments[name]}
+        shared = _convert(self.file, (), top, Shared, variables)
+        at = ("environments", name)
+        environment = _convert(self.file, at, environments[name], Environment, variables)
+        root = self.file.path.resolve().parent
+        return Settings(
+            name=name,
+            root=root,
+            shared=shared,
+            environment=environment,
+            written=written,
+            file=self.file,
+        )
+
+
+def load(path: Path) -> Config:
+    """Read `deploy.yml`; ConfigError with file and line where it is no strict YAML mapping."""
+    return Config(read(path))
+
+
+def _section(file: YamlFile, key: str) -> dict[str, Data]:
+    top = file.data
+    section = top.get(key) if isinstance(top, dict) else None
+    if not isinstance(section, dict) or not section:
+        raise ConfigError(
+            f"{file.where((key,))}: {key}: missing or empty; expected a mapping of environments",
+            next_step="write at least one environment; windlass init shows a complete file",
+        )
+    return section
+
+
+def _convert(
+    file: YamlFile, at: Path_, data: Data, kind: type[T], variables: Mapping[str, str]
+) -> T:
+    expanded = _expand(file, at, data, variables)
+    try:
+        return msgspec.convert(expanded, kind, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise _explain(file, at, expanded, kind, str(error)) from None
+
+
+def _expand(file: YamlFile, at: Path_, data: Data, variables: Mapping[str, str]) -> Data:
+    """Return the data with every ${VARIABLE} replaced; a missing one is an error with its line."""
+    if isinstance(data, dict):
+        return {k: _expand(file, (*at, k), v, variables) for k, v in data.items()}
+    if isinstance(data, list):
+        return [_expand(file, (*at, i), v, variables) for i, v in enumerate(data)]
+    if not isinstance(data, str):
+        return data
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        found = variables.get(name)
+        if found:
+            return found
+        if default is None:
+            raise ConfigError(
+                f"{file.where(at)}: {_dotted(at)}: the variable {name} is not set",
+                next_step=f"export {name}=…, or write ${{{name}:-default}}",
+            )
+        return str(default)
+
+    return VARIABLE.sub(value, data)
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Duration:
+        return Duration.parse(value)
+    if kind is Secret and isinstance(value, str) and value:
+        return Secret(value)
+    raise ValueError(f"expected text, got {type(value).__name__}")
+
+
+def _explain(file: YamlFile, at: Path_, data: Data, kind: type, said: str) -> ConfigError:
+    """Turn msgspec's one sentence, which is all it gives, into file, line, path and repair."""
+    said, _, tail = said.partition(" - at `")
+    path = tuple(
+        int(number) if number else name
+        for name, number in re.findall(
+            r"\.([^.\[\]`]+)|\[(\d+)\]", tail.replace("[...]", f".{ANY_KEY}")
+        )
+    )
+    known = _known_at(msgspec.inspect.type_info(kind), data, path)
+    next_step = f"known here: {', '.join(known)}" if known else "mend the line"
+    if unknown := re.search(r"unknown field `(.+)`", said):
+        path = (*path, unknown[1])
+        said = f"unknown key{_nearest(unknown[1], known)}"
+    elif missing := re.search(r"missing required field `(.+)`", said):
+        said = f'the key "{missing[1]}" is missing'
+    elif known:
+        said = f"{said.replace('`', '')}{_nearest(_value_in(said), known)}"
+        next_step = f"expected one of: {', '.join(known)}"
+    else:
+        said = said.replace("`", "")
+    full = tuple(part for part in (*at, *path) if part != ANY_KEY)
+    return ConfigError(
+        f"{file.where(full)}: {_dotted(full) or 'top level'}: {said}", next_step=next_step
+    )
+
+
+def _value_in(said: str) -> str:
+    match = re.search(r"'([^']*)'", said)
+    return match[1] if match else ""
+
+
+def _known_at(info: msgspec.inspect.Type, data: Data, path: Path_) -> tuple[str, ...]:
+    """Return the keys, or the values, that may stand at a path of the data."""
+    if isinstance(info, msgspec.inspect.UnionType):
+        return _known_in_union(info, data, path)
+    if isinstance(info, msgspec.inspect.StructType):
+        fields = {field.encode_name: field.type for field in info.fields}
+        if not path:
+            return tuple(fields)
+        inner = data.get(str(path[0])) if isinstance(data, dict) else None
+        known = fields.get(str(path[0]))
+        return _known_at(known, inner, path[1:]) if known else ()
+    if isinstance(info, msgspec.inspect.VarTupleType) and path:
+        inner = data[int(path[0])] if isinstance(data, list) else None
+        return _known_at(info.item_type, inner, path[1:])
+    if isinstance(info, msgspec.inspect.DictType):
+        return _known_at(info.value_type if path else info.key_type, None, path[1:])
+    if isinstance(info, msgspec.inspect.LiteralType):
+        return tuple(str(value) for value in info.values)
+    if isinstance(info, msgspec.inspect.EnumType):
+        return tuple(member.value for member in info.cls)
+    return ()
+
+
+def _known_in_union(info: msgspec.inspect.UnionType, data: Data, path: Path_) -> tuple[str, ...]:
+    structs = [t for t in info.types if isinstance(t, msgspec.inspect.StructType)]
+    tagged = [t for t in structs if t.tag_field]
+    if tagged and path == (tagged[0].tag_field,):
+        return tuple(str(t.tag) for t in tagged)
+    if tagged and isinstance(data, dict):
+        structs = [t for t in tagged if t.tag == data.get(str(t.tag_field))] or tagged[:0]
+    for struct in structs:
+        return _known_at(struct, data, path)
+    return tuple(k for t in info.types if t not in structs for k in _known_at(t, data, path))
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f'; did you mean "{close[0]}"?' if close else ""
+
+
+def _dotted(path: Path_) -> str:
+    return ".".join(str(part) for part in path)
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON Schema of `deploy.yml`, for editors."""
+
+    def hook(kind: type) -> dict[str, Any]:
+        if kind is Duration:
+            return {"type": "string", "pattern": f"^({DURATION.pattern}|{VARIABLE.pattern})$"}
+        return {"type": "string"}
+
+    found = msgspec.json.schema(DeployFile, schema_hook=hook)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "deploy.yml",
+    } | found

@@ -1,0 +1,226 @@
+"""The documents the phases hand to each other, as they are written down."""
+
+import hashlib
+from datetime import datetime
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+Tier = Literal["development", "acceptance", "production"]
+Phase = Literal["before", "after"]
+Direction = Literal["up", "down"]
+
+
+class StepName(StrEnum):
+    """The steps of a deployment, in the order and the words of the policy table."""
+
+    PREFLIGHT = "preflight"
+    LINT = "lint"
+    APPROVAL = "approval"
+    LOCK = "lock"
+    BACKUP = "backup"
+    PROOF = "proof"
+    REHEARSAL = "rehearsal"
+    MIGRATE = "migrate"
+    RESTART = "restart"
+    SMOKE = "smoke"
+    MIGRATE_AFTER = "migrate-after"
+    VERIFY = "verify"
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of everything that is stored, sent or hashed."""
+
+    def canonical(self) -> bytes:
+        """Return the one JSON encoding of this document: sorted keys, no spaces, UTF-8."""
+        return msgspec.json.encode(self, order="sorted")
+
+
+class Migration(Document, frozen=True, kw_only=True):
+    """One migration as the engine finds it on disk; texts have LF line ends and no BOM."""
+
+    name: str
+    checksum: str  # "sha256:" and 64 hex digits, of `sql`
+    sql: str
+    phase: Phase = "before"
+    transactional: bool = True
+    rollback: str | None = None
+    verify: str | None = None
+
+
+class Applied(Document, frozen=True, kw_only=True):
+    """One row of the history table. `checksum` is None where a person wrote the row."""
+
+    name: str
+    checksum: str | None
+    applied_at: datetime
+
+
+class Target(Document, frozen=True, kw_only=True):
+    """Which database this is. Clones share the identifier; the name tells them apart."""
+
+    system_identifier: str
+    database: str
+    server_version: int  # as server_version_num: 160014
+
+
+class Facts(Document, frozen=True, kw_only=True):
+    """What the live database is right now; read-only."""
+
+    target: Target
+    history: tuple[Applied, ...]
+    schema_fingerprint: str
+
+
+class PlannedStep(Document, frozen=True, kw_only=True):
+    """One step of a plan, and whether the environment insists on it."""
+
+    name: StepName
+    required: bool
+
+
+class Plan(Document, frozen=True, kw_only=True):
+    """Exactly what a deployment would do. Two plans with one digest do the same thing.
+
+    `policy` holds every setting of the environment that decides what happens, as
+    (dotted key, JSON value), with variables unexpanded, so that it holds no secret.
+    """
+
+    format: Literal[1] = 1
+    project: str
+    environment: str
+    tier: Tier
+    direction: Direction
+    engine: str
+    engine_version: str
+    target: Target
+    history: tuple[tuple[str, str | None], ...]  # (name, checksum), by name
+    schema_fingerprint: str
+    migrations: tuple[Migration, ...]  # in running order; to be undone where direction is down
+    steps: tuple[PlannedStep, ...]
+    policy: tuple[tuple[str, str], ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical encoding, as 64 hex digits."""
+        return hashlib.sha256(self.canonical()).hexdigest()
+
+    def has(self, step: StepName) -> bool:
+        """Tell whether the step is part of this plan."""
+        return any(planned.name is step for planned in self.steps)
+
+
+class Approval(Document, frozen=True, kw_only=True):
+    """Somebody's yes to one plan digest, for a while."""
+
+    plan_digest: str
+    approver: str
+    source: str
+    granted_at: datetime
+    expires_at: datetime
+    comment: str = ""
+
+
+class Part(Document, frozen=True, kw_only=True):
+    """One stored object of a backup."""
+
+    key: str
+    size: int  # bytes
+    sha256: str
+
+
+class Manifest(Document, frozen=True, kw_only=True):
+    """A backup exists once this document does; it is written last."""
+
+    format: Literal[1] = 1
+    key: str  # <environment>/<database>/<UTC time>-<deployment>/
+    environment: str
+    database: str
+    system_identifier: str
+    deployment: str
+    taken_at: datetime
+    seconds: float
+    server_version: int
+    client_version: str
+    parts: tuple[Part, ...]
+    row_counts: tuple[tuple[str, int], ...]  # ("schema.table", rows), exact, in the dump's snapshot
+    applied: tuple[str, ...]  # migration names, newest last
+    restore_command: str
+
+    @property
+    def id(self) -> str:
+        """The last element of the key: what `--from` and `backup.verify` take."""
+        return self.key.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all parts together."""
+        return sum(part.size for part in self.parts)
+
+
+class Outcome(StrEnum):
+    """How a step ended."""
+
+    OK = "ok"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+    UNDONE = "undone"
+
+
+Evidence = tuple[tuple[str, str], ...]
+
+
+class StepResult(Document, frozen=True, kw_only=True):
+    """One line of the journal."""
+
+    step: StepName
+    outcome: Outcome
+    detail: str
+    started_at: datetime
+    seconds: float
+    evidence: Evidence = ()
+    undo: bool = False  # the step's undo ran, not the step
+
+    def get(self, name: str) -> str | None:
+        """Return one piece of evidence, such as what served before a restart."""
+        return dict(self.evidence).get(name)
+
+
+class Origin(Document, frozen=True, kw_only=True):
+    """Who started a deployment, and from where."""
+
+    deployer: str
+    host: str
+    commit: str | None
+    ci_run: str | None  # URL
+
+
+class Status(StrEnum):
+    """How a deployment ended; derived from its results, never guessed."""
+
+    RUNNING = "running"
+    DEPLOYED = "deployed"
+    FAILED = "failed"
+    ROLLED_BACK = "rolled back"
+    ROLLBACK_FAILED = "rollback failed"
+    INTERRUPTED = "interrupted"
+
+
+class Deployment(Document, frozen=True, kw_only=True):
+    """The record of one run of one plan."""
+
+    id: str
+    project: str
+    environment: str
+    direction: Direction
+    plan_digest: str
+    origin: Origin
+    status: Status
+    started_at: datetime
+    finished_at: datetime | None = None
+    error: str | None = None
+    backup: str | None = None
+    migrations: tuple[str, ...] = ()
+    break_glass: str | None = None
+    results: tuple[StepResult, ...] = ()

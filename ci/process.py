@@ -1,0 +1,183 @@
+"""The only door to child processes: own group, deadline, both pipes drained, output redacted."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from ci.errors import ChildFailed
+from ci.secret import Secret, redact
+
+CHUNK = 1 << 20  # bytes; a pipe holds 64 KiB, larger reads only save calls
+TAIL = 10  # lines of stderr kept for the error message
+GRACE = 5.0  # seconds between SIGTERM and SIGKILL
+
+Environment = Mapping[str, "str | Secret"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A child that ended. `stdout` and `stderr` are text with secrets taken out."""
+
+    argv: tuple[str, ...]
+    code: int
+    stdout: str
+    stderr: str
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    within: float,
+    env: Environment | None = None,
+    check: bool = True,
+) -> Finished:
+    """Run a child to its end and return what it wrote.
+
+    Args:
+        argv: program and arguments; no shell sees them, and no secret belongs in them.
+        within: seconds until the whole process group is ended.
+        env: added to our own environment; LC_ALL=C is always set.
+        check: False returns another exit status than 0 instead of raising.
+
+    Raises:
+        ChildFailed: it could not be started, ended with another status, or took too long.
+
+    """
+    child = _start(argv, env, stdin=subprocess.DEVNULL)
+    try:
+        out, err = child.communicate(timeout=within)
+    except subprocess.TimeoutExpired:
+        _end(child)
+        raise _failure(argv, None, f"did not finish within {within:g} s", "") from None
+    except BaseException:
+        _end(child)
+        raise
+    stdout, stderr = (redact(part.decode(errors="replace")) for part in (out, err))
+    if check and child.returncode != 0:
+        raise _failure(argv, child.returncode, _status(child.returncode), stderr)
+    return Finished(tuple(argv), child.returncode, stdout, stderr)
+
+
+def stream(argv: Sequence[str], *, env: Environment | None = None) -> Iterator[bytes]:
+    """Yield a child's standard output in chunks of at most `CHUNK` bytes.
+
+    Raises after the last chunk when the child failed, so that a truncated stream cannot look
+    whole. Closing the iterator early ends the child's process group.
+    """
+    child = _start(argv, env, stdin=subprocess.DEVNULL)
+    yield from _drain(argv, child)
+
+
+def pipe(
+    argv: Sequence[str], source: Iterable[bytes], *, env: Environment | None = None
+) -> Iterator[bytes]:
+    """Feed `source` to a child's standard input and yield its standard output.
+
+    Raises like `stream`; an error of `source` ends the child and is raised instead.
+    """
+    child = _start(argv, env, stdin=subprocess.PIPE)
+    failed: list[BaseException] = []
+    feeder = threading.Thread(target=_feed, args=(child, source, failed), daemon=True)
+    feeder.start()
+    try:
+        yield from _drain(argv, child)
+    except ChildFailed:
+        feeder.join()
+        if failed:
+            raise failed[0] from None
+        raise
+    feeder.join()
+    if failed:
+        raise failed[0]
+
+
+def _feed(
+    child: subprocess.Popen[bytes], source: Iterable[bytes], failed: list[BaseException]
+) -> None:
+    pipe_in = child.stdin
+    assert pipe_in is not None  # noqa: S101  # opened with PIPE by the only caller
+    try:
+        for chunk in source:
+            pipe_in.write(chunk)
+    except BrokenPipeError:
+        # The child stopped reading; its exit status says why, and `_drain` raises on it.
+        return
+    except BaseException as error:  # noqa: BLE001  # handed to the reading thread, which raises it
+        failed.append(error)
+        _end(child)
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            pipe_in.close()
+
+
+def _drain(argv: Sequence[str], child: subprocess.Popen[bytes]) -> Iterator[bytes]:
+    out, err = child.stdout, child.stderr
+    assert out is not None and err is not None  # noqa: S101  # always opened with PIPE
+    tail: deque[bytes] = deque(maxlen=TAIL)
+    # A child that fills its stderr pipe while we read only stdout would wait for ever.
+    reader = threading.Thread(target=tail.extend, args=(err,), daemon=True)
+    reader.start()
+    try:
+        while chunk := os.read(out.fileno(), CHUNK):
+            yield chunk
+        code = child.wait()
+        reader.join()
+    finally:
+        _end(child)
+        reader.join()
+        out.close()
+        err.close()
+    if code != 0:
+        text = redact(b"".join(tail).decode(errors="replace"))
+        raise _failure(argv, code, _status(code), text)
+
+
+def _start(argv: Sequence[str], env: Environment | None, *, stdin: int) -> subprocess.Popen[bytes]:
+    added = {k: v.reveal() if isinstance(v, Secret) else v for k, v in (env or {}).items()}
+    try:
+        return subprocess.Popen(
+            list(argv),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={**os.environ, **added, "LC_ALL": "C"},
+            start_new_session=True,  # its own group: a Ctrl-C reaches us, and we end it
+        )
+    except OSError as error:
+        raise _failure(argv, None, f"could not be started: {error.strerror}", "") from error
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End the child's whole group, politely first; returns when it is gone."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if child.poll() is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+        deadline = time.monotonic() + GRACE
+        while child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+def _status(code: int) -> str:
+    if code >= 0:
+        return f"ended with status {code}"
+    return f"was killed by {signal.Signals(-code).name}"
+
+
+def _failure(argv: Sequence[str], code: int | None, how: str, stderr: str) -> ChildFailed:
+    lines = [line for line in stderr.strip().splitlines() if line.strip()][-TAIL:]
+    said = f": {' | '.join(lines)}" if lines else ""
+    return ChildFailed(
+        redact(f"{argv[0]} {how}{said}"),
+        state=f"the command was: {redact(' '.join(argv))}",
+        next_step="run the command by hand to see more, mend what it says, and start again",
+        code=code,
+        stderr="\n".join(lines),
+    )

@@ -1,0 +1,80 @@
+"""What a restarter must do, and which ones there are."""
+
+from typing import Protocol, assert_never
+
+import msgspec
+
+from ci.config import (
+    CommandRestart,
+    ComposeRestart,
+    DockerRestart,
+    KubectlRestart,
+    RestartConfig,
+    SystemdRestart,
+)
+
+
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """What serves now.
+
+    `instance` differs before and after every real restart (InvocationID, StartedAt, revision);
+    `version` names what `revert` can go back to, and is empty where a restart cannot choose.
+    """
+
+    instance: str
+    version: str = ""
+    detail: str = ""
+
+
+class Restarter(Protocol):
+    """Makes a service start anew, and proves that it did.
+
+    A restart is proven by a changed identity and a quiet window after it (`settle`), never by
+    an exit status alone. Every failure is a `StepFailed` with the end of the service's log.
+    """
+
+    name: str  # what people see: "systemd todo-backend.service"
+    reverts: bool  # True where `revert` can put an earlier version into service
+
+    def running(self) -> Running:
+        """Return what serves now; a service that is down is an answer, not an error."""
+        ...
+
+    def restart(self) -> Running:
+        """Return when a new instance has been up, unchanged, for the settle time."""
+        ...
+
+    def revert(self, to: Running) -> Running:
+        """Return when `to.version` serves again; only where `reverts` is True."""
+        ...
+
+    def check(self) -> str:
+        """Return what was found, for `doctor`; raise when a restart could not work. Read-only."""
+        ...
+
+
+def open_restarter(config: RestartConfig) -> Restarter:
+    """Return the restarter `deploy.yml` asks for."""
+    match config:
+        case SystemdRestart():
+            from ci.restarters.systemd import Systemd
+
+            return Systemd(config)
+        case DockerRestart():
+            from ci.restarters.docker import Docker
+
+            return Docker(config)
+        case ComposeRestart():
+            from ci.restarters.compose import Compose
+
+            return Compose(config)
+        case KubectlRestart():
+            from ci.restarters.kubectl import Kubectl
+
+            return Kubectl(config)
+        case CommandRestart():
+            from ci.restarters.command import Command
+
+            return Command(config)
+        case _:
+            assert_never(config)

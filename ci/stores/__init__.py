@@ -1,0 +1,66 @@
+"""What a backup store must do, and which ones there are."""
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from ci.config import BackupsConfig
+from ci.errors import ConfigError
+
+
+class Store(Protocol):
+    """Keeps byte streams under keys. Knows nothing of PostgreSQL or manifests.
+
+    A key is a relative path with `/` between its elements. Every failure of the store is a
+    `StoreFailed` (`Unreachable` where nothing answers); nobody else's exception leaves a driver.
+    """
+
+    def write(self, key: str, chunks: Iterable[bytes], *, expected_bytes: int = 0) -> str:
+        """Store the stream, whole or not at all, and return its address for people.
+
+        Whatever `chunks` raises is raised again after every trace of the object is removed.
+        `expected_bytes` is an upper bound that drivers may size their parts by; 0: not known.
+        Memory stays bounded, whatever the stream's length. An existing key is replaced.
+        """
+        ...
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """Yield the stored bytes; a missing key is an error before the first chunk."""
+        ...
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Yield every key that starts with `prefix`, in ascending order; none is no error."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove one key; a missing key is an error."""
+        ...
+
+    def check(self) -> str:
+        """Write, read back and delete a small object; return what was found, for `doctor`."""
+        ...
+
+    def address(self, key: str) -> str:
+        """Return where the key is, as people and other tools write it: s3://…, /path/…."""
+        ...
+
+
+def open_store(config: BackupsConfig) -> Store:
+    """Return the store that `backups.to` names; its libraries are imported here, not before."""
+    parts = urlsplit(config.to)
+    match parts.scheme:
+        case "s3":
+            from ci.stores.s3 import S3Store
+
+            return S3Store(
+                bucket=parts.netloc, prefix=parts.path.strip("/"), endpoint=config.endpoint or None
+            )
+        case "file":
+            from ci.stores.directory import DirectoryStore
+
+            return DirectoryStore(parts.path)
+        case _:
+            raise ConfigError(
+                f'backups.to is "{config.to}"; expected s3://BUCKET/PREFIX or file:///PATH',
+                next_step="write one of these in deploy.yml",
+            )

