@@ -298,6 +298,14 @@ class Config:
         environments = _section(self.file, "environments")
         return tuple(environments)
 
+    def _top(self) -> dict[str, Data]:
+        top = self.file.data if isinstance(self.file.data, dict) else {}
+        return {key: value for key, value in top.items() if key != "environments"}
+
+    def shared(self, variables: Mapping[str, str] = os.environ) -> Shared:
+        """Return what all environments have in common, with variables expanded."""
+        return _convert(self.file, (), self._top(), Shared, variables)
+
     def environment(self, name: str, variables: Mapping[str, str] = os.environ) -> Settings:
         """Return one environment with its variables expanded.
 
@@ -317,17 +325,14 @@ class Config:
                 "name has lower-case letters, digits and dashes, and starts with a letter",
                 next_step="rename it; it becomes part of backup keys and GitHub's environment",
             )
-        assert isinstance(self.file.data, dict)  # noqa: S101  # _section has checked it
-        top = {key: value for key, value in self.file.data.items() if key != "environments"}
-        written = {"shared": top, "environment": environments[name]}
-        shared = _convert(self.file, (), top, Shared, variables)
+        written = {"shared": self._top(), "environment": environments[name]}
         at = ("environments", name)
         environment = _convert(self.file, at, environments[name], Environment, variables)
         root = self.file.path.resolve().parent
         return Settings(
             name=name,
             root=root,
-            shared=shared,
+            shared=self.shared(variables),
             environment=environment,
             written=written,
             file=self.file,

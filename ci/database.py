@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ci.errors import ConfigError, Unreachable
 from ci.model import Target
@@ -95,12 +95,14 @@ class Database:
         """
         other = {} if dbname is None else {"dbname": dbname}
         parameters = {"connect_timeout": str(CONNECT_WITHIN), **KEEPALIVES, **self.parameters()}
-        parameters |= {"application_name": f"windlass/{self.deployment_id}/{step}", **other}
+        parameters |= {
+            "client_encoding": "UTF8",
+            "application_name": f"windlass/{self.deployment_id}/{step}",
+            **other,
+        }
         try:
             connection = psycopg.connect(
-                **parameters,
-                autocommit=True,
-                prepare_threshold=None,  # type: ignore[arg-type]
+                make_conninfo(**parameters), autocommit=True, prepare_threshold=None
             )
         except psycopg.OperationalError as error:
             raise Unreachable(
@@ -121,7 +123,7 @@ class Database:
             connection.execute(statement.encode())
 
     def read(self, step: str, work: Callable[[psycopg.Connection], T]) -> T:
-        """Run a function on a connection whose transactions are read-only, and return its result."""
+        """Run a function on a read-only connection and return its result."""
         with self.connect(step) as connection:
             connection.execute("set default_transaction_read_only = on")
             return work(connection)

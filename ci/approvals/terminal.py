@@ -1,0 +1,54 @@
+"""A person at a terminal: sees the plan's digest, types the environment's name."""
+
+import getpass
+import sys
+from datetime import UTC, datetime, timedelta
+
+from ci.config import TerminalApproval
+from ci.model import Approval, Plan
+
+
+class TerminalSource:
+    """Asks on the terminal; without one there is nobody to ask."""
+
+    def __init__(self, config: TerminalApproval) -> None:
+        self.config = config
+
+    def find(self, plan: Plan) -> Approval | None:
+        """Return the approval when the name was typed exactly; None when it was not."""
+        if not self._terminal():
+            return None
+        names = ", ".join(m.name for m in plan.migrations) or "no migration"
+        sys.stderr.write(
+            f"\n  plan    {plan.digest}\n  target  {plan.environment}: database "
+            f"{plan.target.database}, {names}\n"
+            f'  Type "{plan.environment}" to approve exactly this: '
+        )
+        sys.stderr.flush()
+        if sys.stdin.readline().strip() != plan.environment:
+            return None
+        now = datetime.now(UTC)
+        return Approval(
+            plan_digest=plan.digest,
+            approver=getpass.getuser(),
+            source="terminal",
+            granted_at=now,
+            expires_at=now + timedelta(seconds=self.config.expires.seconds),
+        )
+
+    def how(self, plan: Plan) -> str:
+        """Say what to do instead."""
+        if self._terminal():
+            return f'deploy again, and type "{plan.environment}" when asked'
+        return (
+            f"run it at a terminal: invoke deploy --env {plan.environment}; on GitHub set "
+            "approval: {from: github} in deploy.yml"
+        )
+
+    def check(self) -> str:
+        """Return whether there is a terminal now."""
+        return "a terminal to ask at" if self._terminal() else "no terminal here: would refuse"
+
+    @staticmethod
+    def _terminal() -> bool:
+        return sys.stdin.isatty() and sys.stderr.isatty()

@@ -1,0 +1,76 @@
+"""What a person sees while it happens: rich on a terminal, plain lines elsewhere."""
+
+import os
+import sys
+import time
+from typing import TextIO
+
+from rich.console import Console as RichConsole
+from rich.status import Status as Spinner
+
+from ci import report
+from ci.model import Outcome, StepName, StepResult
+from ci.secret import redact
+
+PLAIN_EVERY = 5.0  # seconds between two progress lines where there is no terminal
+COLOURS = {
+    Outcome.OK: "green", Outcome.SKIPPED: "yellow", Outcome.FAILED: "red", Outcome.UNDONE: "cyan",
+}  # fmt: skip
+
+
+class Console:
+    """Writes to standard error, so that standard output stays the machine's; a `Reporter`.
+
+    Colours and the moving line only on a terminal; NO_COLOR is honoured by rich.
+    """
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.rich = RichConsole(
+            file=stream or sys.stderr, highlight=False, soft_wrap=True, emoji=False, markup=False
+        )
+        self._spinner: Spinner | None = None
+        self._label, self._told = "", 0.0
+
+    def say(self, text: str, *, style: str = "") -> None:
+        """Print a text as it is, secrets taken out."""
+        self.rich.print(redact(text), style=style or None)
+
+    def started(self, step: StepName, *, undo: bool = False) -> None:
+        """Show the running step; on a terminal alone, for the line of its end says all."""
+        self._label, self._told = f"undo {step}" if undo else str(step), time.monotonic()
+        asks = step is StepName.APPROVAL  # a moving line would write over what the person types
+        if self.rich.is_terminal and not asks and os.environ.get("TERM") != "dumb":
+            self._spinner = self.rich.status(f"  {self._label} …", spinner="line")
+            self._spinner.start()
+
+    def progress(self, done: int, total: int | None, unit: str) -> None:
+        """Show how far the step is: moving on a terminal, a line now and then elsewhere."""
+        of = f" of {total:,}" if total else ""
+        text = f"  {self._label} … {done:,}{of} {unit}"
+        if self._spinner is not None:
+            self._spinner.update(text)
+        elif time.monotonic() - self._told > PLAIN_EVERY:
+            self._told = time.monotonic()
+            self.say(text)
+
+    def item(self, step: StepName, what: str, detail: str, seconds: float) -> None:
+        """Print a line for one of several things a step does."""
+        self.say(f"    {step!s:<12} {what:<46} {detail:<11} {report.seconds(seconds):>8}")
+
+    def note(self, text: str) -> None:
+        """Print something a person should know now."""
+        self.say(f"    {text}", style="yellow")
+
+    def finished(self, result: StepResult) -> None:
+        """Print the line of a finished step."""
+        self._stop()
+        self.say(report.step_line(result), style=COLOURS[result.outcome])
+
+    def _stop(self) -> None:
+        if self._spinner is not None:
+            self._spinner.stop()
+            self._spinner = None
+
+    def close(self) -> None:
+        """Give the terminal back, also after an error."""
+        self._stop()

@@ -1,0 +1,177 @@
+"""What happened, written before and after every step, in the target database.
+
+Written on its own connection and committed at once: a killed run leaves a step without an end,
+which is how `status` knows of it.
+"""
+
+from datetime import datetime
+
+import msgspec
+import psycopg
+
+from ci.database import Database
+from ci.errors import Refused
+from ci.model import Deployment, Evidence, Outcome, Plan, Status, StepName, StepResult
+from ci.secret import redact
+
+TABLES = (
+    "create schema if not exists windlass",
+    """
+    create table if not exists windlass.deployment (
+        id text primary key,
+        started_at timestamptz not null,
+        finished_at timestamptz,
+        status text not null,
+        record jsonb not null,
+        plan jsonb not null
+    )""",
+    """
+    create table if not exists windlass.step (
+        deployment_id text not null references windlass.deployment,
+        ordinal int not null,
+        step text not null,
+        undo boolean not null,
+        started_at timestamptz not null,
+        evidence jsonb not null,
+        result jsonb,
+        primary key (deployment_id, ordinal)
+    )""",
+)
+EXIST = """
+    select pg_catalog.to_regclass('windlass.deployment') is not null
+       and pg_catalog.to_regclass('windlass.step') is not null
+"""
+OPEN = """
+    insert into windlass.deployment (id, started_at, status, record, plan)
+    values (%s, %s, %s, %s::jsonb, %s::jsonb)
+"""
+CLOSE = """
+    update windlass.deployment set finished_at = %s, status = %s, record = %s::jsonb where id = %s
+"""
+ABANDONED = """
+    update windlass.deployment set finished_at = now(), status = 'interrupted'
+    where status = 'running' and id <> %s returning id
+"""
+BEGIN = """
+    insert into windlass.step (deployment_id, ordinal, step, undo, started_at, evidence)
+    values (%s, %s, %s, %s, %s, %s::jsonb)
+"""
+FINISH = "update windlass.step set result = %s::jsonb where deployment_id = %s and ordinal = %s"
+DEPLOYMENTS = """
+    select record::text, status, finished_at from windlass.deployment
+    order by started_at desc limit %s
+"""
+ONE = """
+    select record::text, status, finished_at, plan::text from windlass.deployment where id = %s
+"""
+STEPS = """
+    select step, undo, started_at, evidence::text, result::text from windlass.step
+    where deployment_id = %s order by ordinal
+"""
+
+
+class Journal:
+    """Appends the record of one deployment; opened when the deployment lock is held."""
+
+    def __init__(self, connection: psycopg.Connection, deployment: Deployment, plan: Plan) -> None:
+        self.connection, self.id = connection, deployment.id
+        self._ordinal = 0
+        with connection.transaction():
+            for statement in () if _exists(connection) else TABLES:
+                connection.execute(statement.encode())
+            connection.execute(
+                OPEN,
+                (self.id, deployment.started_at, deployment.status.value, _json(deployment),
+                 plan.canonical().decode()),
+            )  # fmt: skip
+        # Whoever is still "running" cannot be: we hold the lock.
+        found = connection.execute(ABANDONED, (self.id,)).fetchall()
+        self.abandoned = tuple(row[0] for row in found)
+
+    def begin(
+        self, step: StepName, at: datetime, *, evidence: Evidence = (), undo: bool = False
+    ) -> int:
+        """Record that a step is about to run; return the number that `finish` takes."""
+        self._ordinal += 1
+        text = msgspec.json.encode(evidence).decode()
+        self._one(BEGIN, (self.id, self._ordinal, step.value, undo, at, text))
+        return self._ordinal
+
+    def finish(self, ordinal: int, result: StepResult) -> None:
+        """Record how it ended."""
+        self._one(FINISH, (_json(result), self.id, ordinal))
+
+    def close(self, deployment: Deployment) -> None:
+        """Record how the deployment ended."""
+        values = (deployment.finished_at, deployment.status.value, _json(deployment), self.id)
+        self._one(CLOSE, values)
+
+    def _one(self, statement: str, values: tuple[object, ...]) -> None:
+        changed = self.connection.execute(statement.encode(), values)
+        if changed.rowcount != 1:
+            raise AssertionError(f"the journal changed {changed.rowcount} rows instead of one")
+
+
+def _json(document: Deployment | StepResult) -> str:
+    return redact(document.canonical().decode())
+
+
+def _exists(connection: psycopg.Connection) -> bool:
+    row = connection.execute(EXIST).fetchone()
+    return bool(row and row[0])
+
+
+def history(database: Database, *, limit: int = 20) -> tuple[Deployment, ...]:
+    """Return the newest deployments, newest first; none where nothing was ever deployed."""
+
+    def read(connection: psycopg.Connection) -> tuple[Deployment, ...]:
+        if not _exists(connection):
+            return ()
+        rows = connection.execute(DEPLOYMENTS, (limit,)).fetchall()
+        return tuple(_deployment(*row) for row in rows)
+
+    return database.read("history", read)
+
+
+def find(database: Database, deployment: str) -> tuple[Deployment, Plan]:
+    """Return one deployment with its steps, and its plan.
+
+    Raises:
+        Refused: there is none of that id.
+
+    """
+
+    def read(connection: psycopg.Connection) -> tuple[Deployment, Plan] | None:
+        row = connection.execute(ONE, (deployment,)).fetchone() if _exists(connection) else None
+        if row is None:
+            return None
+        steps = connection.execute(STEPS, (deployment,)).fetchall()
+        record = _deployment(*row[:3])
+        results = tuple(_result(*step) for step in steps)
+        plan = msgspec.json.decode(row[3], type=Plan)
+        return msgspec.structs.replace(record, results=results), plan
+
+    found = database.read("history", read)
+    if found is None:
+        raise Refused(
+            f'there is no deployment "{deployment}" in this database',
+            next_step="invoke history --env ENV lists them",
+        )
+    return found
+
+
+def _deployment(record: str, status: str, finished_at: datetime | None) -> Deployment:
+    found = msgspec.json.decode(record, type=Deployment)
+    return msgspec.structs.replace(found, status=Status(status), finished_at=finished_at)
+
+
+def _result(
+    step: str, undo: bool, started_at: datetime, evidence: str, result: str | None
+) -> StepResult:
+    if result is not None:
+        return msgspec.json.decode(result, type=StepResult)
+    return StepResult(
+        step=StepName(step), outcome=Outcome.FAILED, detail="was cut off; the run was killed",
+        started_at=started_at, seconds=0.0, undo=undo,
+        evidence=msgspec.json.decode(evidence, type=Evidence),
+    )  # fmt: skip

@@ -1,0 +1,47 @@
+"""Who started this, on which machine, from which commit and CI run."""
+
+import getpass
+import os
+import secrets
+import socket
+from datetime import datetime
+from pathlib import Path
+
+from ci import process
+from ci.errors import ChildFailed
+from ci.model import Origin
+
+CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+def find_origin(root: Path) -> Origin:
+    """Return the origin of a deployment of the repository at `root`."""
+    env = os.environ
+    run = None
+    if env.get("GITHUB_ACTIONS") == "true":
+        run = f"{env['GITHUB_SERVER_URL']}/{env['GITHUB_REPOSITORY']}/actions/runs/" + str(
+            env["GITHUB_RUN_ID"]
+        )
+    return Origin(
+        deployer=env.get("GITHUB_ACTOR") or getpass.getuser(),
+        host=socket.gethostname(),
+        commit=env.get("GITHUB_SHA") or _head(root),
+        ci_run=run,
+    )
+
+
+def new_deployment_id(now: datetime) -> str:
+    """Return a ULID: 26 characters, 48 bits of milliseconds and 80 random ones, sortable by time.
+
+    https://github.com/ulid/spec
+    """
+    number = (int(now.timestamp() * 1000) << 80) | secrets.randbits(80)
+    return "".join(CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+
+
+def _head(root: Path) -> str | None:
+    try:
+        found = process.run(["git", "-C", str(root), "rev-parse", "HEAD"], within=10)
+    except ChildFailed:  # not a repository, or no git here: a deployment needs neither
+        return None
+    return found.stdout.strip()

@@ -1,0 +1,223 @@
+"""From what is on disk and what is in the database to a plan. Pure."""
+
+import json
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ci.config import Settings
+from ci.errors import Refused
+from ci.model import Applied, Direction, Facts, Migration, Plan, StepName
+from ci.policy import ROLLBACK_ASKED_FOR, on_failure, steps_for
+
+# Keys of an environment that say where to reach things or how long to wait for them, and so do
+# not decide what happens to the database.
+_NOT_DECIDING = frozenset({"database"})
+
+
+class State(StrEnum):
+    """Where a migration stands."""
+
+    APPLIED = "applied"
+    PENDING = "pending"
+    EDITED = "edited"  # applied, and the file has changed since
+    MISSING = "missing"  # applied, and the file is gone
+    OUT_OF_ORDER = "out of order"  # pending, and older than the newest applied one
+
+
+@dataclass(frozen=True, slots=True)
+class MigrationState:
+    """One line of `status`."""
+
+    name: str
+    state: State
+    applied_at: str = ""  # ISO 8601, UTC
+
+
+def compare(
+    on_disk: tuple[Migration, ...], history: tuple[Applied, ...]
+) -> tuple[MigrationState, ...]:
+    """Return the state of every migration that is on disk or in the history, by name."""
+    files = {migration.name: migration for migration in on_disk}
+    rows = {row.name: row for row in history}
+    newest = max((name for name in rows if name in files), default="")
+    found = []
+    for name in sorted(files.keys() | rows.keys()):
+        migration, row = files.get(name), rows.get(name)
+        when = row.applied_at.isoformat(timespec="seconds") if row else ""
+        found.append(MigrationState(name, _state(migration, row, newest), when))
+    return tuple(found)
+
+
+def _state(migration: Migration | None, row: Applied | None, newest: str) -> State:
+    if migration is None:
+        return State.MISSING
+    if row is None:
+        return State.OUT_OF_ORDER if migration.name < newest else State.PENDING
+    if row.checksum is not None and row.checksum != migration.checksum:
+        return State.EDITED
+    return State.APPLIED
+
+
+def pending(
+    settings: Settings,
+    on_disk: tuple[Migration, ...],
+    history: tuple[Applied, ...],
+    *,
+    to: str | None = None,
+) -> tuple[Migration, ...]:
+    """Return the migrations to run, in order, up to and including `to`.
+
+    Raises:
+        Refused: the history does not fit the files, or a rollback script is asked for and missing.
+
+    """
+    states = compare(on_disk, history)
+    _refuse_edited(states)
+    _refuse_out_of_order(settings, states)
+    wanted = {s.name for s in states if s.state in (State.PENDING, State.OUT_OF_ORDER)}
+    if to is not None and to not in {s.name for s in states}:
+        raise Refused(
+            f'there is no migration "{to}"',
+            next_step=f"invoke status --env {settings.name} lists them",
+        )
+    found = tuple(m for m in on_disk if m.name in wanted and (to is None or m.name <= to))
+    _refuse_without_rollback(settings, found)
+    return found
+
+
+def _refuse_edited(states: tuple[MigrationState, ...]) -> None:
+    for state in (State.EDITED, State.MISSING):
+        names = [s.name for s in states if s.state is state]
+        if names:
+            was = "was edited after it was applied" if state is State.EDITED else "has no file"
+            raise Refused(
+                f"{names[0]} is applied and {was}"
+                + (f" (and {len(names) - 1} more)" if len(names) > 1 else ""),
+                next_step="bring the file back as it was (git log -- migrations), and write a new "
+                "migration for the new change",
+            )
+
+
+def _refuse_out_of_order(settings: Settings, states: tuple[MigrationState, ...]) -> None:
+    late = [s.name for s in states if s.state is State.OUT_OF_ORDER]
+    allowed = settings.tier == "development" or settings.shared.migrations.out_of_order == "allow"
+    if late and not allowed:
+        raise Refused(
+            f"{late[0]} is older than the newest applied migration",
+            next_step="give it a new timestamp, or set migrations.out_of_order: allow",
+        )
+
+
+def _refuse_without_rollback(settings: Settings, found: tuple[Migration, ...]) -> None:
+    bare = [m.name for m in found if m.rollback is None]
+    if bare and ROLLBACK_ASKED_FOR[settings.tier]:
+        raise Refused(
+            f"{bare[0]} has no rollback script, which the {settings.tier} tier asks for",
+            next_step=f"write {settings.shared.migrations.directory}/{bare[0]}_rollback.sql",
+        )
+
+
+def make_plan(
+    settings: Settings,
+    facts: Facts,
+    migrations: tuple[Migration, ...],
+    *,
+    engine: tuple[str, str],
+    direction: Direction = "up",
+    without: frozenset[StepName] = frozenset(),
+) -> Plan:
+    """Return what a deployment of these migrations to this database would do.
+
+    `engine` is its name and version; `without` leaves steps out that policy allows to leave out.
+    """
+    return Plan(
+        project=settings.shared.project,
+        environment=settings.name,
+        tier=settings.tier,
+        direction=direction,
+        engine=engine[0],
+        engine_version=engine[1],
+        target=facts.target,
+        history=tuple(sorted((row.name, row.checksum) for row in facts.history)),
+        schema_fingerprint=facts.schema_fingerprint,
+        migrations=migrations,
+        steps=steps_for(settings, direction, without=without),
+        policy=_policy(settings),
+    )
+
+
+def _policy(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """Return every deciding setting as written, variables unexpanded: no secret stands in it."""
+    environment = settings.written["environment"]
+    deciding = {k: v for k, v in environment.items() if k not in _NOT_DECIDING}
+    found = {"on_failure": json.dumps(on_failure(settings))}
+    for section in (settings.written["shared"], deciding):
+        found |= {key: json.dumps(value, sort_keys=True) for key, value in section.items()}
+    return tuple(sorted(found.items()))
+
+
+def differences(approved: Plan, current: Plan) -> tuple[str, ...]:
+    """Return, in words, what differs between two plans; nothing where their digests are equal."""
+    found = [
+        f"{words}: {_short(before)} then, {_short(now)} now"
+        for words, before, now in (
+            ("another environment", approved.environment, current.environment),
+            ("another direction", approved.direction, current.direction),
+            ("another engine", approved.engine, current.engine),
+            ("another engine version", approved.engine_version, current.engine_version),
+            ("another database", approved.target, current.target),
+            ("other steps", _names(approved), _names(current)),
+        )
+        if before != now
+    ]
+    found += _history(approved, current) + _migrations(approved, current)
+    found += _settings(approved, current)
+    if approved.schema_fingerprint != current.schema_fingerprint:
+        found.append("the schema of the database was changed by somebody else")
+    if not found and approved.digest != current.digest:
+        found.append("the plan was written in another form")
+    return tuple(found)
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _names(plan: Plan) -> str:
+    return ", ".join(f"{s.name}{'' if s.required else '?'}" for s in plan.steps)
+
+
+def _history(approved: Plan, current: Plan) -> list[str]:
+    before, now = dict(approved.history), dict(current.history)
+    return (
+        [f"{name} appeared in the history" for name in now if name not in before]
+        + [f"{name} disappeared from the history" for name in before if name not in now]
+        + [f"{n}: checksum changed in the history" for n in now if now[n] != before.get(n, now[n])]
+    )
+
+
+def _migrations(approved: Plan, current: Plan) -> list[str]:
+    before = {m.name: m for m in approved.migrations}
+    now = {m.name: m for m in current.migrations}
+    found = [f"{name} is new among the migrations" for name in now if name not in before]
+    found += [f"{name} is no longer among the migrations" for name in before if name not in now]
+    for name in before.keys() & now.keys():
+        a, b = before[name], now[name]
+        for what, changed in (
+            ("was edited", a.sql != b.sql),
+            ("has another rollback script", a.rollback != b.rollback),
+            ("has another verify script", a.verify != b.verify),
+            ("runs in another phase", a.phase != b.phase),
+        ):
+            found += [f"{name} {what}"] if changed else []
+    return found
+
+
+def _settings(approved: Plan, current: Plan) -> list[str]:
+    before, now = dict(approved.policy), dict(current.policy)
+    return [
+        f"deploy.yml: {key} changed"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    ]

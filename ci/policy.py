@@ -1,0 +1,153 @@
+"""Which steps an environment runs, and what each tier insists on. Reading this is the policy."""
+
+from enum import StrEnum
+
+from ci.config import Settings, StepSetting
+from ci.errors import ConfigError, Laxer
+from ci.model import Direction, PlannedStep, StepName, Tier
+
+
+class Level(StrEnum):
+    """How much a tier insists on a step, from the least to the most."""
+
+    NONE = "-"  # not run, unless the environment asks for it
+    OPTIONAL = "optional"  # run where deploy.yml has what it needs; may be switched off
+    DEFAULT = "default"  # run; may be switched off; may find that it cannot, and say so
+    REQUIRED = "required"  # run; a skip is a failure
+
+
+NONE, OPTIONAL, DEFAULT, REQUIRED = Level
+
+TIERS: tuple[Tier, ...] = ("development", "acceptance", "production")
+
+# The order of the rows is the order of a deployment.
+TABLE: dict[StepName, tuple[Level, Level, Level]] = {
+    #                        development  acceptance  production
+    StepName.PREFLIGHT:      (REQUIRED,   REQUIRED,  REQUIRED),
+    StepName.LINT:           (REQUIRED,   REQUIRED,  REQUIRED),
+    StepName.APPROVAL:       (NONE,       NONE,      REQUIRED),
+    StepName.LOCK:           (REQUIRED,   REQUIRED,  REQUIRED),
+    StepName.BACKUP:         (NONE,       REQUIRED,  REQUIRED),
+    StepName.PROOF:          (NONE,       REQUIRED,  REQUIRED),
+    StepName.REHEARSAL:      (NONE,       NONE,      DEFAULT),
+    StepName.MIGRATE:        (REQUIRED,   REQUIRED,  REQUIRED),
+    StepName.RESTART:        (OPTIONAL,   OPTIONAL,  REQUIRED),
+    StepName.SMOKE:          (OPTIONAL,   OPTIONAL,  REQUIRED),
+    StepName.MIGRATE_AFTER:  (REQUIRED,   REQUIRED,  REQUIRED),
+    StepName.VERIFY:         (REQUIRED,   REQUIRED,  REQUIRED),
+}  # fmt: skip
+
+# Lint findings of level "error" end the deployment, or are only shown.
+LINT_STOPS: dict[Tier, bool] = {"development": False, "acceptance": True, "production": True}
+
+# How far a backup is read back before the first statement runs.
+PROOF: dict[Tier, str] = {"development": "checksum", "acceptance": "checksum", "production": "rows"}
+
+# What happens when a step fails: stop, or roll back what can be, else stop and say what to do.
+ON_FAILURE: dict[Tier, str] = {
+    "development": "stop", "acceptance": "stop", "production": "rollback",
+}  # fmt: skip
+
+# A migration without a rollback script is refused.
+ROLLBACK_ASKED_FOR: dict[Tier, bool] = {
+    "development": False, "acceptance": True, "production": True,
+}  # fmt: skip
+
+# What `--break-glass` may leave out; never the backup.
+BREAK_GLASS = frozenset({StepName.APPROVAL, StepName.REHEARSAL})
+
+# What `migrate` leaves out: it changes the database alone.
+SERVICE = frozenset({StepName.RESTART, StepName.SMOKE})
+
+MAY_BE_LEFT_OUT = BREAK_GLASS | SERVICE
+
+# A rollback undoes everything in the step migrate, and its scripts were rehearsed on the way up.
+NOT_DOWNWARDS = frozenset({StepName.LINT, StepName.REHEARSAL, StepName.MIGRATE_AFTER})
+
+# Where the sections stand that a step needs before it can run at all.
+NEEDS: dict[StepName, str] = {
+    StepName.APPROVAL: "approval",
+    StepName.BACKUP: "backups",
+    StepName.RESTART: "restart",
+    StepName.SMOKE: "smoke",
+}
+
+_ASKED: dict[StepSetting, Level] = {"off": NONE, "optional": OPTIONAL, "required": REQUIRED}
+
+
+def steps_for(
+    settings: Settings,
+    direction: Direction = "up",
+    *,
+    without: frozenset[StepName] = frozenset(),
+) -> tuple[PlannedStep, ...]:
+    """Return the steps of an environment, in order.
+
+    `without` is what the caller leaves out: BREAK_GLASS, or the service for `migrate`. The lock,
+    the backup and its proof cannot be left out.
+
+    Raises:
+        Laxer: the environment asks for less than its tier insists on.
+        ConfigError: a step is required and `deploy.yml` lacks the section it needs.
+
+    """
+    left_out = (without & MAY_BE_LEFT_OUT) | (NOT_DOWNWARDS if direction == "down" else set())
+    planned = []
+    for name, row in TABLE.items():
+        level = _level(settings, name, row[TIERS.index(settings.tier)])
+        if level is NONE or name in left_out:
+            continue
+        if not _configured(settings, name):
+            if level is OPTIONAL:
+                continue
+            raise _missing(settings, name)
+        planned.append(PlannedStep(name=name, required=level is REQUIRED))
+    return tuple(planned)
+
+
+def on_failure(settings: Settings) -> str:
+    """Return "stop" or "rollback".
+
+    Raises:
+        Laxer: the tier rolls back and the environment wants to stop.
+
+    """
+    asked, tier = settings.environment.on_failure, ON_FAILURE[settings.tier]
+    if asked == "stop" and tier == "rollback":
+        raise Laxer(
+            f"{settings.where('on_failure')}: environments.{settings.name}.on_failure: "
+            f'"stop" is laxer than the {settings.tier} tier, which rolls back',
+            next_step="remove the key, or write on_failure: rollback",
+        )
+    return asked or tier
+
+
+def _level(settings: Settings, name: StepName, tier: Level) -> Level:
+    setting = settings.environment.steps.get(name)
+    if setting is None:
+        return tier
+    asked = _ASKED[setting]
+    if tier is REQUIRED and asked is not REQUIRED:
+        raise Laxer(
+            f"{settings.where('steps', name)}: environments.{settings.name}.steps.{name}: "
+            f'"{setting}" is laxer than the {settings.tier} tier, which requires it',
+            next_step="remove the key; an environment may be stricter than its tier, never laxer",
+        )
+    return asked
+
+
+def _configured(settings: Settings, name: StepName) -> bool:
+    section = NEEDS.get(name)
+    if section == "backups":
+        return settings.shared.backups is not None
+    return section is None or getattr(settings.environment, section) is not None
+
+
+def _missing(settings: Settings, name: StepName) -> ConfigError:
+    section = NEEDS[name]
+    place = "" if section == "backups" else f"environments.{settings.name}."
+    return ConfigError(
+        f"{settings.where()}: {place}{section}: missing; the step {name} is required "
+        f"in the {settings.tier} tier",
+        next_step=f"write a {section} section; docs/configuration.md shows one of each kind",
+    )

@@ -1,0 +1,112 @@
+"""Everything a deployment will need, looked at before anything is touched. `doctor` is this."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psycopg
+
+from ci.approvals import ApprovalSource
+from ci.clients import find_clients
+from ci.config import Settings
+from ci.database import Database, read_target
+from ci.engines import Engine
+from ci.errors import WindlassError
+from ci.model import StepName
+from ci.policy import steps_for
+from ci.restarters import Restarter
+from ci.stores import Store
+
+OLDEST = 13  # the oldest major version the PostgreSQL project still mends in 2025
+
+RIGHTS = """
+    select pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
+           pg_catalog.has_schema_privilege('public', 'CREATE'),
+           pg_catalog.pg_is_in_recovery(), current_user
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at. `problem` is empty where it is well; else how to mend it."""
+
+    name: str
+    found: str
+    problem: str = ""
+
+
+def look(  # the parts of a Work, which lives above this module
+    settings: Settings,
+    database: Database,
+    engine: Engine,
+    store: Store | None,
+    restarter: Restarter | None,
+    approvals: ApprovalSource | None,
+) -> tuple[Check, ...]:
+    """Return every check of an environment; the first failing one does not hide the others."""
+    names = {planned.name for planned in steps_for(settings)}
+    found = [_guard("migrations", lambda: f"{len(engine.on_disk())} on disk")]
+    reached = _guard("database", lambda: database.read("doctor", _server))
+    found.append(reached)
+    if not reached.problem:
+        found.append(_guard("rights", lambda: database.read("doctor", _rights)))
+        found.append(_guard("history", lambda: database.read("doctor", _history(engine))))
+    if StepName.BACKUP in names and store is not None:
+        if not reached.problem:
+            found.append(_guard("client tools", lambda: database.read("doctor", _clients)))
+        found.append(_guard("backups", store.check))
+    if StepName.RESTART in names and restarter is not None:
+        found.append(_guard("service", restarter.check))
+    if StepName.APPROVAL in names and approvals is not None:
+        found.append(_guard("approval", approvals.check))
+    return tuple(found)
+
+
+def _guard(name: str, check: Callable[[], str]) -> Check:
+    try:
+        return Check(name, check())
+    except WindlassError as error:
+        return Check(name, error.what, problem=error.next_step)
+
+
+def _server(connection: psycopg.Connection) -> str:
+    target = read_target(connection)
+    major = target.server_version // 10000
+    tls = "TLS" if connection.pgconn.ssl_in_use else "no TLS"
+    if major < OLDEST:
+        raise WindlassError(
+            f"PostgreSQL {major} is older than {OLDEST}",
+            state="nothing was changed",
+            next_step="upgrade the server",
+        )
+    return f"PostgreSQL {major}, database {target.database}, {tls}"
+
+
+def _rights(connection: psycopg.Connection) -> str:
+    row = connection.execute(RIGHTS).fetchone()
+    if row is None:
+        raise AssertionError("a select without FROM returned no row")
+    database, schema, standby, user = row
+    if standby:
+        raise WindlassError(
+            "the server is a standby, which takes no change",
+            state="nothing was changed",
+            next_step="point the URL at the primary",
+        )
+    if not (database and schema):
+        what = "the database" if not database else "the schema public"
+        raise WindlassError(
+            f"{user} may not create in {what}",
+            state="nothing was changed",
+            next_step=f"grant create on {what.removeprefix('the ')} to {user}",
+        )
+    return f"{user} may create in the database and in public"
+
+
+def _history(engine: Engine) -> Callable[[psycopg.Connection], str]:
+    return lambda connection: f"{len(engine.history(connection))} applied"
+
+
+def _clients(connection: psycopg.Connection) -> str:
+    version = read_target(connection).server_version
+    clients = find_clients(version, tls=connection.pgconn.ssl_in_use)
+    return f"pg_dump {clients.version}, {clients.compression}"

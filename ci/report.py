@@ -1,0 +1,201 @@
+"""Plans, states and deployments as text and as JSON. Pure: nothing here prints or asks."""
+
+import json
+from collections.abc import Iterable
+from typing import Protocol
+
+import msgspec
+
+from ci.model import Deployment, Manifest, Outcome, Plan, Status, StepResult
+from ci.plan import MigrationState, State
+from ci.secret import redact
+
+MARKS = {Outcome.OK: "✓", Outcome.SKIPPED: "–", Outcome.FAILED: "✗", Outcome.UNDONE: "↶"}
+
+# What `status` exits with: 0 nothing to do, 1 pending, 3 what a deployment would refuse.
+STATUS_EXIT = {State.APPLIED: 0, State.PENDING: 1}
+
+
+def as_json(value: object) -> str:
+    """Return one machine-readable document, secrets taken out."""
+    text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False, indent=2, sort_keys=True)
+    return redact(text)
+
+
+def seconds(value: float) -> str:
+    """Return a time for people: 0.4 s."""
+    return f"{value:.1f} s"
+
+
+def step_line(result: StepResult) -> str:
+    """Return the line of a finished step."""
+    name = f"undo {result.step}" if result.undo else str(result.step)
+    took = seconds(result.seconds)
+    return f"  {MARKS[result.outcome]} {name:<14} {result.detail:<58} {took:>8}"
+
+
+def headline(plan: Plan) -> str:
+    """Return the first line of a deployment."""
+    count = len(plan.migrations)
+    word = "pending" if plan.direction == "up" else "to undo"
+    noun = "migration" if count == 1 else "migrations"
+    return f"{plan.environment} · {plan.project} · plan {plan.digest[:12]} · {count} {word} {noun}"
+
+
+def plan_text(plan: Plan, rendered: tuple[str, ...] = ()) -> str:
+    """Return a plan for people; `rendered` adds the SQL as it would be sent."""
+    target = plan.target
+    lines = [
+        headline(plan),
+        "",
+        f"  digest     {plan.digest}",
+        f"  target     database {target.database}, system {target.system_identifier}, "
+        f"PostgreSQL {target.server_version // 10000}",
+        f"  engine     {plan.engine}, {plan.engine_version}",
+        f"  steps      {', '.join(str(s.name) for s in plan.steps)}",
+        f"  history    {len(plan.history)} applied",
+    ]
+    lines += [
+        f"  {'migrate' if plan.direction == 'up' else 'undo':<10} {m.name}"
+        f"{' (after the restart)' if m.phase == 'after' else ''}"
+        f"{'' if m.transactional else ' (outside a transaction)'}"
+        for m in plan.migrations
+    ]
+    if not plan.migrations:
+        lines.append("  nothing to migrate")
+    for text in rendered:
+        lines += ["", text]
+    return "\n".join(lines)
+
+
+def status_text(environment: str, states: tuple[MigrationState, ...], note: str) -> str:
+    """Return what `status` shows; `note` says what a killed or running deployment left."""
+    lines = [f"{s.state:<13} {s.name}  {s.applied_at}".rstrip() for s in states]
+    counts = {state: sum(s.state is state for s in states) for state in State}
+    total = ", ".join(f"{n} {state}" for state, n in counts.items() if n) or "no migrations"
+    return "\n".join([*lines, f"{environment}: {total}", *([note] if note else [])])
+
+
+def status_exit(states: tuple[MigrationState, ...]) -> int:
+    """Return 0 when nothing is to do, 1 when something is pending, 3 when something is wrong."""
+    return max((STATUS_EXIT.get(s.state, 3) for s in states), default=0)
+
+
+def last_note(newest: tuple[Deployment, ...], holder: str) -> str:
+    """Say what the newest deployment left, where it did not end as it should; else nothing."""
+    if holder:
+        return f"a deployment is running: {holder}"
+    if not newest or newest[0].status is Status.DEPLOYED:
+        return ""
+    last = newest[0]
+    if last.status is Status.RUNNING:
+        return (
+            f"deployment {last.id} was killed; the same command goes on: "
+            f"invoke deploy --env {last.environment}"
+        )
+    return f"the last deployment, {last.id}, ended: {last.status}"
+
+
+class Looked(Protocol):
+    """A check of `doctor`."""
+
+    @property
+    def name(self) -> str:
+        """What was looked at."""
+        ...
+
+    @property
+    def found(self) -> str:
+        """What was found."""
+        ...
+
+    @property
+    def problem(self) -> str:
+        """How to mend it; empty where it is well."""
+        ...
+
+
+def checks_text(found: Iterable[Looked]) -> str:
+    """Return a line for each check of `doctor`, with how to mend what is missing."""
+    lines = []
+    for check in found:
+        lines.append(f"  {'✗' if check.problem else '✓'} {check.name:<14} {check.found}")
+        if check.problem:
+            lines.append(f"    next: {check.problem}")
+    return redact("\n".join(lines))
+
+
+def verdict(done: Deployment) -> str:
+    """Return the last line of a deployment that went well."""
+    took = (done.finished_at - done.started_at).total_seconds() if done.finished_at else 0.0
+    undo = (
+        f" · undo: invoke rollback --env {done.environment} --deployment {done.id}"
+        if done.direction == "up" and done.migrations
+        else ""
+    )
+    word = "deployed" if done.direction == "up" else "rolled back"
+    return f"{word} in {seconds(took)} · record {done.id}{undo}"
+
+
+def history_text(found: tuple[Deployment, ...]) -> str:
+    """Return a line for each deployment, newest first."""
+    if not found:
+        return "nothing was ever deployed here"
+    return "\n".join(
+        f"{d.started_at:%Y-%m-%d %H:%M:%S}  {d.id}  {d.status:<15} "
+        f"{'rollback of ' if d.direction == 'down' else ''}{len(d.migrations)} migrations  "
+        f"by {d.origin.deployer}@{d.origin.host}"
+        f"{f'  break-glass: {d.break_glass}' if d.break_glass else ''}"
+        for d in found
+    )
+
+
+def deployment_text(found: Deployment) -> str:
+    """Return one deployment with its steps."""
+    origin = found.origin
+    facts = {
+        "environment": found.environment,
+        "status": str(found.status),
+        "plan": found.plan_digest,
+        "by": f"{origin.deployer} on {origin.host}",
+        "commit": origin.commit or "not known",
+        "CI run": origin.ci_run or "none",
+        "backup": found.backup or "none",
+        "migrations": ", ".join(found.migrations) or "none",
+        "break-glass": found.break_glass or "no",
+        "error": found.error or "none",
+    }
+    head = [f"deployment {found.id}", *(f"  {key:<12} {value}" for key, value in facts.items())]
+    steps = [step_line(result) for result in found.results]
+    proofs = [
+        f"    {key:<16} {value}"
+        for result in found.results
+        if result.evidence and str(result.step) in ("approval", "restart")
+        for key, value in result.evidence
+        if value
+    ]
+    return "\n".join([*head, "", *steps, *(["", "  evidence", *proofs] if proofs else [])])
+
+
+def backups_text(found: tuple[Manifest, ...]) -> str:
+    """Return a line for each backup, newest first."""
+    if not found:
+        return "no backup"
+    return "\n".join(
+        f"{m.id}  {m.size:>14,} bytes  PostgreSQL {m.server_version // 10000}  "
+        f"{sum(n for _, n in m.row_counts):,} rows of {len(m.row_counts)} tables"
+        for m in found
+    )
+
+
+def error_text(what: str, state: str, next_step: str) -> str:
+    """Return the three lines of an error."""
+    return redact(f"✗ {what}\n  state: {state}\n  next:  {next_step}")
+
+
+def github_summary(plan: Plan, rendered: tuple[str, ...]) -> str:
+    """Return a plan as Markdown for a job's summary: what a reviewer reads before approving."""
+    text = plan_text(plan)
+    sql = "\n\n".join(rendered)[:100_000]  # GitHub drops a whole summary above 1 MiB
+    more = f"\n<details><summary>SQL</summary>\n\n```sql\n{sql}\n```\n</details>\n" if sql else ""
+    return f"### Plan `{plan.digest[:12]}`\n\n```\n{text}\n```\n{more}"

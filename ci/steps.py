@@ -1,0 +1,390 @@
+"""One short function per step, its undo beneath it, and the table that names them."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from ci import backup as backups
+from ci import embedded, gate, preflight, smoke
+from ci import rehearse as rehearsals
+from ci.approvals import ApprovalSource, open_approvals
+from ci.config import Settings
+from ci.database import Database
+from ci.engines import Engine, open_engine
+from ci.errors import Refused, StepFailed
+from ci.facts import take_facts
+from ci.model import Evidence, Manifest, Migration, Phase, Plan, StepName, StepResult
+from ci.policy import LINT_STOPS, PROOF
+from ci.restarters import Restarter, Running, open_restarter
+from ci.stores import Store, open_store
+
+INVALID_INDEXES = """
+    select indexrelid::pg_catalog.regclass::text from pg_catalog.pg_index
+    where not (indisvalid and indisready)
+"""
+
+
+class Reporter(Protocol):
+    """Is told what happens while it happens."""
+
+    def started(self, step: StepName, *, undo: bool = False) -> None:
+        """A step begins."""
+        ...
+
+    def progress(self, done: int, total: int | None, unit: str) -> None:
+        """Part of the running step is done; `total` is None where nobody knows."""
+        ...
+
+    def item(self, step: StepName, what: str, detail: str, seconds: float) -> None:
+        """One of several things of the running step is done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something a person should know now."""
+        ...
+
+    def finished(self, result: StepResult) -> None:
+        """A step ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """The world of one environment, opened. What to do with it is the plan's business."""
+
+    settings: Settings
+    deployment_id: str
+    database: Database
+    engine: Engine
+    store: Store | None
+    restarter: Restarter | None
+    approvals: ApprovalSource | None
+    reporter: Reporter
+
+
+@contextmanager
+def open_work(settings: Settings, *, deployment_id: str, reporter: Reporter) -> Iterator[Work]:
+    """Open every driver the environment names. The one place that builds the world.
+
+    The embedded database runs as long as the block.
+    """
+    environment, shared = settings.environment, settings.shared
+
+    def work(database: Database) -> Work:
+        approval, restart = environment.approval, environment.restart
+        return Work(
+            settings=settings,
+            deployment_id=deployment_id,
+            database=database,
+            engine=open_engine(shared.migrations, settings.root),
+            store=open_store(shared.backups) if shared.backups else None,
+            restarter=open_restarter(restart) if restart else None,
+            approvals=open_approvals(approval, environment=settings.name) if approval else None,
+            reporter=reporter,
+        )
+
+    if environment.database.reveal() == "embedded":
+        directory = settings.root / ".windlass" / "embedded" / settings.name
+        with embedded.running(directory) as url:
+            yield work(Database(url=url, deployment_id=deployment_id))
+    else:
+        yield work(Database(url=environment.database, deployment_id=deployment_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The step did its work."""
+
+    detail: str
+    evidence: Evidence = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The step had nothing to do, and this is why."""
+
+    reason: str
+
+
+StepFunction = Callable[[Plan, Work], Done | Skipped]
+UndoFunction = Callable[[Plan, Work, StepResult], Done | Skipped]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to run, how to take it back, and what to note first for taking it back."""
+
+    run: StepFunction
+    undo: UndoFunction | None = None
+    before: Callable[[Work], Evidence] | None = None
+
+
+def check(_plan: Plan, work: Work) -> Done | Skipped:
+    """Check everything the deployment will need."""
+    found = preflight.look(
+        work.settings, work.database, work.engine, work.store, work.restarter, work.approvals
+    )
+    wrong = [one for one in found if one.problem]
+    if wrong:
+        first = wrong[0]
+        raise Refused(
+            f"{first.name}: {first.found}"
+            + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""),
+            next_step=f"{first.problem}; all of it: invoke doctor --env {work.settings.name}",
+        )
+    return Done(f"{len(found)} checks")
+
+
+def lint(plan: Plan, work: Work) -> Done | Skipped:
+    """Read the migrations for what is dangerous."""
+    found = [finding for migration in plan.migrations for finding in work.engine.lint(migration)]
+    errors = [finding for finding in found if finding.level == "error"]
+    for finding in found:
+        work.reporter.note(str(finding))
+    if errors and LINT_STOPS[plan.tier]:
+        raise Refused(
+            str(errors[0]) + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""),
+            next_step="change the migration, or write above the statement: "
+            f"-- windlass: allow {errors[0].rule} REASON",
+        )
+    return Done(f"{len(plan.migrations)} migrations, {len(found)} findings")
+
+
+def approve(plan: Plan, work: Work) -> Done | Skipped:
+    """Find somebody's yes to exactly this plan."""
+    source = work.approvals
+    if source is None:
+        return Skipped("deploy.yml names no source of approvals")
+    approval = gate.require_approval(
+        plan, source.find(plan), now=datetime.now(UTC), how=source.how(plan)
+    )
+    return Done(
+        f"plan {plan.digest[:12]} by {approval.approver} ({approval.source})",
+        evidence=(
+            ("approver", approval.approver),
+            ("source", approval.source),
+            ("granted_at", approval.granted_at.isoformat()),
+            ("comment", approval.comment),
+        ),
+    )
+
+
+def backup(plan: Plan, work: Work) -> Done | Skipped:
+    """Stream a dump to the store."""
+    if not plan.migrations:
+        return Done("no statement will run: none taken")
+    manifest = backups.take(
+        work.database,
+        store_of(work),
+        environment=plan.environment,
+        deployment=work.deployment_id,
+        applied=tuple(name for name, _ in plan.history),
+        now=lambda: datetime.now(UTC),
+        progress=lambda done, total: work.reporter.progress(done, total, "bytes"),
+    )
+    address = store_of(work).address(manifest.key)
+    return Done(f"{address} {human(manifest.size)}", evidence=(("backup", manifest.id),))
+
+
+def prove(plan: Plan, work: Work) -> Done | Skipped:
+    """Read the backup back, as deep as the tier asks."""
+    if not plan.migrations:
+        return Done("no backup to prove")
+    proven = backups.verify(
+        _manifest(plan, work),
+        store_of(work),
+        depth="rows" if PROOF[plan.tier] == "rows" else "checksum",
+        clients=None,
+        progress=lambda done, total: work.reporter.progress(done, total, "bytes"),
+    )
+    if proven.depth == "rows":
+        return Done(f"read back: checksum, {proven.rows:,} rows of {proven.tables} tables")
+    return Done("read back: checksum")
+
+
+def rehearse(plan: Plan, work: Work) -> Done | Skipped:
+    """Run the migrations on a copy restored from the backup."""
+    if not plan.migrations:
+        return Skipped("no migration to rehearse")
+    reason = rehearsals.cannot(work.database, plan.target.server_version)
+    if reason:
+        return Skipped(reason)
+    found = rehearsals.rehearse(
+        plan.migrations,
+        _manifest(plan, work),
+        store_of(work),
+        work.engine,
+        lambda done, total: work.reporter.progress(done, total, "bytes"),
+    )
+    back = sum(one.rolled_back for one in found)
+    seconds = sum(one.seconds for one in found)
+    return Done(f"{len(found)} on a copy in {seconds:.1f} s, {back} rolled back and applied again")
+
+
+def migrate(plan: Plan, work: Work) -> Done | Skipped:
+    """Apply what must run before the restart; in a rollback, undo everything planned."""
+    if plan.direction == "down":
+        return _undo(tuple(plan.migrations), work)
+    return _apply(plan, work, StepName.MIGRATE, "before")
+
+
+def migrate_after(plan: Plan, work: Work) -> Done | Skipped:
+    """Apply what may run only when the new code serves."""
+    return _apply(plan, work, StepName.MIGRATE_AFTER, "after")
+
+
+def undo_migrate(plan: Plan, work: Work, _done: StepResult) -> Done | Skipped:
+    """Take back what `migrate` applied, last first."""
+    return _undo(_of_phase(plan, "before"), work)
+
+
+def undo_migrate_after(plan: Plan, work: Work, _done: StepResult) -> Done | Skipped:
+    """Take back what `migrate-after` applied, last first."""
+    return _undo(_of_phase(plan, "after"), work)
+
+
+def _apply(plan: Plan, work: Work, step: StepName, phase: Phase) -> Done | Skipped:
+    chosen = _of_phase(plan, phase)
+    for number, migration in enumerate(chosen, start=1):
+        started = time.monotonic()
+        retries = work.engine.apply(
+            migration, work.database, work.settings.environment.lock, _on_retry(work)
+        )
+        detail = f"retried {retries}×" if retries else ""
+        work.reporter.item(step, migration.name, detail, time.monotonic() - started)
+        work.reporter.progress(number, len(chosen), "migrations")
+    return Done(f"{len(chosen)} applied" if chosen else f"none runs {phase} the restart")
+
+
+def _undo(chosen: tuple[Migration, ...], work: Work) -> Done | Skipped:
+    """Undo those that stand, judged by the database: a killed run left nobody to ask."""
+    undone = 0
+    for migration in reversed(chosen):
+        started = time.monotonic()
+        applied = {row.name for row in take_facts(work.database, work.engine).history}
+        work.engine.undo(migration, work.database, work.settings.environment.lock, _on_retry(work))
+        if migration.name in applied:
+            undone += 1
+            work.reporter.item(
+                StepName.MIGRATE, migration.name, "rolled back", time.monotonic() - started
+            )
+    return Done(f"{undone} rolled back" if undone else "nothing of it was applied")
+
+
+def _on_retry(work: Work) -> Callable[[str], None]:
+    return lambda blockers: work.reporter.note(f"waiting for a lock held by {blockers}")
+
+
+def _of_phase(plan: Plan, phase: Phase) -> tuple[Migration, ...]:
+    return tuple(m for m in plan.migrations if m.phase == phase)
+
+
+def serving(work: Work) -> Evidence:
+    """Note what serves now; `undo_restart` goes back to it."""
+    if work.restarter is None:
+        return ()
+    now = work.restarter.running()
+    return (("instance_before", now.instance), ("version_before", now.version))
+
+
+def restart(plan: Plan, work: Work) -> Done | Skipped:
+    """Put the new version into service."""
+    if work.restarter is None:
+        return Skipped(f"{plan.environment} has no service in deploy.yml")
+    now = work.restarter.restart()
+    return Done(
+        f"{work.restarter.name}: {now.detail or 'new instance'}",
+        evidence=(("instance", now.instance), ("version", now.version)),
+    )
+
+
+def undo_restart(_plan: Plan, work: Work, done: StepResult) -> Done | Skipped:
+    """Put the version that served before into service, where the driver can choose one."""
+    if work.restarter is None or not work.restarter.reverts:
+        return Skipped("this driver restarts what is installed; it does so when the schema is back")
+    before = Running(
+        instance=done.get("instance_before") or "", version=done.get("version_before") or ""
+    )
+    now = work.restarter.revert(before)
+    return Done(f"{work.restarter.name}: version {now.version} serves again")
+
+
+def smoke_test(plan: Plan, work: Work) -> Done | Skipped:
+    """Ask the service what its users would."""
+    config = work.settings.environment.smoke
+    if config is None:
+        return Skipped(f"{plan.environment} has no smoke tests in deploy.yml")
+    report = smoke.run_checks(
+        config, progress=lambda done, total: work.reporter.progress(done, total, "checks")
+    )
+    return Done(f"{report.checks} checks, slowest {report.slowest * 1000:.0f} ms")
+
+
+def verify(plan: Plan, work: Work) -> Done | Skipped:
+    """Run the verify scripts once more, and look for indexes that no query can use."""
+    scripts = [m for m in plan.migrations if m.verify is not None and plan.direction == "up"]
+    with work.database.connect("verify") as connection:
+        connection.execute("set default_transaction_read_only = on")
+        for migration in scripts:
+            work.engine.verify(migration, connection)
+        invalid = [row[0] for row in connection.execute(INVALID_INDEXES).fetchall()]
+    if invalid:
+        raise StepFailed(
+            f"the index {invalid[0]} is invalid: no query uses it, every write pays for it",
+            state="everything else of this deployment is done",
+            next_step=f"reindex index concurrently {invalid[0]}, and deploy again",
+        )
+    return Done(f"{len(scripts)} verify scripts, no invalid index")
+
+
+def store_of(work: Work) -> Store:
+    """Return the store; StepFailed where deploy.yml names none."""
+    if work.store is None:
+        raise StepFailed(
+            "deploy.yml has no backups section",
+            state="nothing was changed",
+            next_step="write backups: {to: s3://BUCKET/PREFIX}",
+        )
+    return work.store
+
+
+def _manifest(plan: Plan, work: Work) -> Manifest:
+    """Return this deployment's own backup, as the store has it."""
+    found = backups.manifests(store_of(work), environment=plan.environment)
+    ours = [manifest for manifest in found if manifest.deployment == work.deployment_id]
+    if not ours:
+        raise StepFailed(
+            "the store does not list the backup that was just written",
+            state="no statement has run",
+            next_step=f"invoke backup.list --env {plan.environment}, and check the bucket",
+        )
+    return ours[0]
+
+
+def human(size: int) -> str:
+    """Return a size as people read it: 1.2 GB."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+# LOCK is not here: it spans the steps after it, and is the loop's own (ci/deploy.py).
+STEPS: dict[StepName, Step] = {
+    StepName.PREFLIGHT: Step(check),
+    StepName.LINT: Step(lint),
+    StepName.APPROVAL: Step(approve),
+    StepName.BACKUP: Step(backup),
+    StepName.PROOF: Step(prove),
+    StepName.REHEARSAL: Step(rehearse),
+    StepName.MIGRATE: Step(migrate, undo=undo_migrate),
+    StepName.RESTART: Step(restart, undo=undo_restart, before=serving),
+    StepName.SMOKE: Step(smoke_test),
+    StepName.MIGRATE_AFTER: Step(migrate_after, undo=undo_migrate_after),
+    StepName.VERIFY: Step(verify),
+}

@@ -1,0 +1,208 @@
+"""Backups in a directory of this machine, or one that is mounted here."""
+
+import contextlib
+import errno
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ci.errors import StoreFailed
+
+READ = 1 << 20  # bytes per chunk read back
+SUFFIX = ".windlass-partial"  # of files being written; no key may end so
+STALE = 60.0  # seconds; younger files may be between their creation and their lock
+
+# errno -> what to do about it
+REMEDIES = {
+    errno.ENOSPC: "make room there (invoke backup.prune), or name another place in backups.to",
+    errno.EDQUOT: "raise the quota or make room there (invoke backup.prune)",
+    errno.EFBIG: "raise the file size limit (ulimit -f), or use a file system for large files",
+    errno.EACCES: "let the user that runs this read and write there",
+    errno.EPERM: "let the user that runs this read and write there",
+    errno.EROFS: "mount it writable, or name another place in backups.to",
+    errno.ENOENT: "list what there is: invoke backup.list",
+    errno.EISDIR: "name a backup, not a directory: invoke backup.list",
+    errno.ENAMETOOLONG: "use shorter names for the environment and the database",
+    errno.EIO: "look at the disk: dmesg, smartctl",
+    errno.ESTALE: "mount the directory again, then start again",
+}
+
+
+class DirectoryStore:
+    """Keeps each object as one file, mode 0600, in directories of mode 0700."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def write(self, key: str, chunks: Iterable[bytes], *, expected_bytes: int = 0) -> str:  # noqa: ARG002  # of the Protocol; a file needs no part size
+        """Store the stream, whole or not at all; see `Store.write`.
+
+        Written beside its place, synced, renamed, and the directory synced: a power cut leaves
+        the old file or the new one.
+        """
+        target = self._target(key)
+        with self._doing("write", target):
+            made = _make_directories(target.parent)
+            _sweep(target.parent)
+            # The name carries nothing of the key, whose own length may be at the limit.
+            partial = target.with_name(f".{secrets.token_hex(8)}{SUFFIX}")
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            try:
+                self._fill(descriptor, chunks, target)
+            finally:
+                os.close(descriptor)
+            with self._doing("write", target):
+                partial.replace(target)
+                _sync_directory(target.parent)
+        except BaseException:
+            _remove(partial, made)
+            raise
+        return str(target)
+
+    def _fill(self, descriptor: int, chunks: Iterable[bytes], target: Path) -> None:
+        with self._doing("lock", target):
+            # Held until the file is closed: how `_sweep` tells a dead writer's file from ours.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        for chunk in chunks:  # outside of `_doing`: an error of the source is not ours
+            with self._doing("write", target):
+                view = memoryview(chunk)
+                while view:
+                    view = view[os.write(descriptor, view) :]
+        with self._doing("write", target):
+            os.fsync(descriptor)
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """Yield the file in chunks of 1 MiB; a missing key is an error of this call."""
+        target = self._target(key)
+        with self._doing("read", target):
+            descriptor = os.open(target, os.O_RDONLY)
+            os.close(descriptor)
+            if target.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+
+        def body() -> Iterator[bytes]:
+            with self._doing("read", target):
+                file = target.open("rb", buffering=0)
+            with file:
+                while True:
+                    with self._doing("read", target):
+                        chunk = file.read(READ)
+                    if not chunk:
+                        return
+                    yield chunk
+
+        return body()
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Yield the keys that start with `prefix`, in ascending order."""
+        found: list[str] = []
+        with self._doing("list", self.path):
+            for directory, _, names in os.walk(self.path, onerror=_raise_unless_missing):
+                place = Path(directory).relative_to(self.path)
+                found += [(place / name).as_posix() for name in names if not name.endswith(SUFFIX)]
+        yield from sorted(key for key in found if key.startswith(prefix))
+
+    def delete(self, key: str) -> None:
+        """Remove one file, and its directory where that was the last one."""
+        target = self._target(key)
+        with self._doing("delete", target):
+            target.unlink()
+            if target.parent != self.path:
+                with contextlib.suppress(OSError):  # not empty; a leftover directory is no key
+                    target.parent.rmdir()
+
+    def check(self) -> str:
+        """Write, read back and delete a small file, and say how long that took."""
+        key, probe = f".windlass-check-{secrets.token_hex(8)}", secrets.token_bytes(64)
+        began = time.monotonic()
+        self.write(key, [probe])
+        try:
+            if b"".join(self.read(key)) != probe:
+                raise StoreFailed(
+                    f"{self.address(key)}: read back other bytes than were written",
+                    state="the probe was deleted; nothing else was touched",
+                    next_step="do not trust this disk; look at dmesg and smartctl",
+                )
+        finally:
+            self.delete(key)
+        took = time.monotonic() - began
+        return f"{self.path}: wrote, read back and deleted a probe in {took:.2f} s"
+
+    def address(self, key: str) -> str:
+        """Return the file's path."""
+        return str(self.path / key)
+
+    def _target(self, key: str) -> Path:
+        elements = key.split("/")
+        bad = any(part in ("", ".", "..") or "\0" in part for part in elements)
+        if bad or key.endswith(SUFFIX):
+            raise StoreFailed(
+                f'"{key}" is no key: empty, absolute, reserved, or with an empty or dot element',
+                state="nothing was read or written",
+                next_step="use a relative path such as uat/app/20260803T101500Z-1/dump.pgc",
+            )
+        return self.path.joinpath(*elements)
+
+    @contextmanager
+    def _doing(self, verb: str, target: Path) -> Iterator[None]:
+        """Translate what the file system says."""
+        try:
+            yield
+        except OSError as error:
+            raise StoreFailed(
+                f"cannot {verb} {target}: {error.strerror or error}",
+                state="the file is not stored" if verb == "write" else "nothing was changed",
+                next_step=REMEDIES.get(error.errno or 0, "look at the directory and its disk"),
+            ) from error
+
+
+def _make_directories(directory: Path) -> list[Path]:
+    """Create what is missing, each with mode 0700, and return it, the deepest first."""
+    missing = [place for place in (directory, *directory.parents) if not place.exists()]
+    made: list[Path] = []
+    for place in reversed(missing):
+        with contextlib.suppress(FileExistsError):  # another writer was quicker
+            place.mkdir(mode=0o700)
+            made.insert(0, place)
+            _sync_directory(place.parent)
+    return made
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sweep(directory: Path) -> None:
+    """Remove files that killed runs left here; best effort, as they are no keys anyway."""
+    for leftover in directory.glob(f".*{SUFFIX}"):
+        with contextlib.suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > STALE:
+                descriptor = os.open(leftover, os.O_RDONLY)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused: it is alive
+                    leftover.unlink()
+                finally:
+                    os.close(descriptor)
+
+
+def _remove(partial: Path, made: list[Path]) -> None:
+    """Undo a write that did not end; a second error would hide the first."""
+    with contextlib.suppress(OSError):
+        partial.unlink()
+    for directory in made:
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
+def _raise_unless_missing(error: OSError) -> None:
+    if error.errno != errno.ENOENT:
+        raise error

@@ -1,0 +1,420 @@
+"""Backups in a bucket: S3, or anything that speaks its protocol. Own multipart upload."""
+
+import base64
+import hashlib
+import math
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+import boto3
+from boto3.exceptions import Boto3Error
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,  # botocore's own: refused, timed out, closed
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ProxyConnectionError,
+    SSLError,
+)
+
+from ci.errors import StepFailed, StoreFailed, Unreachable
+from ci.secret import redact, remember
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+    from types_boto3_s3.type_defs import CompletedPartTypeDef
+
+MIB = 1 << 20
+# Measured over 40 MB/s connections with 30 ms round trips: threads matter, part size hardly.
+PART = 8 * MIB  # bytes, the smallest part we send; S3's own floor is 5 MiB
+THREADS = 8  # parts under way at once
+MEMORY = 512 * MIB  # bytes under way at once where parts are large; two parts at the least
+# S3 takes 10 000 parts. Parts are equal (R2 insists), so the size is chosen before the first one.
+PLANNED_PARTS = 9_000
+MOST_PARTS = 10_000
+READ = 1 * MIB  # bytes per chunk read back
+ENV_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+GONE = ("NoSuchUpload", "NoSuchKey", "404")
+
+# The server's code -> (what it means, what to do). Codes of answers without a body are numbers.
+KEYS = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the profile"
+RIGHTS = (
+    "allow s3:PutObject, s3:GetObject, s3:DeleteObject, s3:AbortMultipartUpload and "
+    "s3:ListBucket on the bucket and prefix for these credentials"
+)
+REGION = "set AWS_REGION to the bucket's region, or backups.endpoint to its server"
+AGAIN = "start again; nothing has to be cleaned up first"
+MEANINGS = {
+    "InvalidAccessKeyId": ("does not know this access key", KEYS),
+    "SignatureDoesNotMatch": ("does not accept this secret key", KEYS),
+    "InvalidToken": ("does not accept this session token", KEYS),
+    "ExpiredToken": ("says that the credentials have expired", f"renew them, then {AGAIN}"),
+    "RequestTimeTooSkewed": ("says that this machine's clock is wrong", "set the clock (NTP)"),
+    "AuthorizationHeaderMalformed": ("expects another region", REGION),
+    "PermanentRedirect": ("says that the bucket is in another region", REGION),
+    "301": ("says that the bucket is in another region", REGION),
+    "NoSuchBucket": ("has no such bucket", "create the bucket, or mend backups.to in deploy.yml"),
+    "AccessDenied": ("denies access", RIGHTS),
+    "403": ("denies access", f"{KEYS}; {RIGHTS}"),
+    "NoSuchKey": ("has no such object", "list what there is: invoke backup.list"),
+    "404": ("has no such object", "list what there is: invoke backup.list"),
+    "SlowDown": ("is overloaded", "wait some minutes, then start again"),
+    "503": ("is overloaded or down", "wait some minutes, then start again"),
+    "RequestTimeout": ("waited too long for our data", f"check the network, then {AGAIN}"),
+    "BadDigest": ("received other bytes than were sent", f"check the network, then {AGAIN}"),
+    "EntityTooLarge": ("takes no object this large", "use a store that takes larger objects"),
+    "QuotaExceeded": ("is full", "make room: invoke backup.prune"),
+}
+LETS_NOBODY_IN = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"}
+
+
+class S3Store:
+    """Keeps objects under `prefix` in one bucket. Credentials are boto3's own business.
+
+    Args:
+        bucket: its name.
+        prefix: put before every key, without slashes at its ends; may be empty.
+        endpoint: URL of an S3-compatible server; None: AWS.
+
+    """
+
+    def __init__(self, *, bucket: str, prefix: str = "", endpoint: str | None = None) -> None:
+        self.bucket, self.prefix, self.endpoint = bucket, prefix.strip("/"), endpoint
+
+    def write(self, key: str, chunks: Iterable[bytes], *, expected_bytes: int = 0) -> str:
+        """Store the stream, whole or not at all; see `Store.write`.
+
+        Memory: at most (threads + 2) parts, each max(8 MiB, expected_bytes / 9000).
+        """
+        name = self._name(key)
+        size = max(PART, math.ceil(expected_bytes / PLANNED_PARTS))
+        parts = _in_parts(chunks, size)
+        head = [next(parts, b"")]  # in a list, so that whoever sends it can let go of it
+        if len(head[0]) < size:
+            self._put(name, head[0])
+        else:
+            with self._talking(f"starting the upload of {self._address(name)}"):
+                started = self._client.create_multipart_upload(Bucket=self.bucket, Key=name)
+            upload = _Upload(self, name, started["UploadId"], part_size=size)
+            try:
+                upload.send_all(head, parts)
+            except BaseException as error:
+                upload.abort(error)
+                raise
+        return self._address(name)
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """Yield the object in chunks of 1 MiB; a missing key is an error of this call."""
+        name = self._name(key)
+        with self._talking(f"reading {self._address(name)}"):
+            found = self._client.get_object(Bucket=self.bucket, Key=name)
+
+        def body() -> Iterator[bytes]:
+            left = found["ContentLength"]
+            with found["Body"] as stream:
+                while left > 0:
+                    with self._talking(f"reading {self._address(name)}"):
+                        chunk = stream.read(READ)
+                    if not chunk:
+                        raise _cut(f"reading {self._address(name)}", f"{left} bytes are missing")
+                    left -= len(chunk)
+                    yield chunk
+
+        return body()
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Yield the keys that start with `prefix`, in ascending order."""
+        start = len(self._full(""))
+        found: list[str] = []
+        with self._talking(f"listing {self._address(self._full(prefix))}"):
+            pages = self._client.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self.bucket, Prefix=self._full(prefix)):
+                found += [item["Key"][start:] for item in page.get("Contents", [])]
+        # Sorted here: S3 lists in order, but not every server that speaks its protocol does.
+        yield from sorted(found)
+
+    def delete(self, key: str) -> None:
+        """Remove one key; a missing key is an error, though S3 itself says nothing."""
+        name = self._name(key)
+        with self._talking(f"deleting {self._address(name)}"):
+            self._client.head_object(Bucket=self.bucket, Key=name)
+            self._client.delete_object(Bucket=self.bucket, Key=name)
+
+    def check(self) -> str:
+        """Write, read back and delete a small object, and say how long that took."""
+        key, probe = f".windlass-check-{secrets.token_hex(8)}", secrets.token_bytes(64)
+        began = time.monotonic()
+        self.write(key, [probe])
+        try:
+            if b"".join(self.read(key)) != probe:
+                raise StoreFailed(
+                    f"{self.address(key)}: read back other bytes than were written",
+                    state="the probe was deleted; nothing else was touched",
+                    next_step="do not trust this store; look for a proxy that changes content",
+                )
+        finally:
+            self.delete(key)
+        took = time.monotonic() - began
+        return f"{self._address(self.prefix)}: wrote, read back and deleted a probe in {took:.2f} s"
+
+    def address(self, key: str) -> str:
+        """Return s3://BUCKET/PREFIX/KEY, as the AWS tools write it."""
+        return self._address(self._full(key))
+
+    @cached_property
+    def _client(self) -> "S3Client":
+        for name in ENV_SECRETS:
+            remember(os.environ.get(name, ""))
+        # Checksums newer than 2024 are refused by many compatible servers; MD5 is taken by all.
+        when: Literal["when_required", "when_supported"]
+        when = "when_required" if self.endpoint else "when_supported"
+        config = Config(
+            retries={"mode": "standard", "total_max_attempts": 4},
+            connect_timeout=10,
+            read_timeout=60,
+            max_pool_connections=THREADS + 2,
+            request_checksum_calculation=when,
+            response_checksum_validation=when,
+        )
+        try:
+            return boto3.session.Session().client("s3", endpoint_url=self.endpoint, config=config)
+        except ValueError as error:  # how botocore refuses a malformed URL
+            raise _failed(
+                f"backups.endpoint {self.endpoint}: {error}", "write it as https://HOST:PORT"
+            ) from error
+
+    def _full(self, key: str) -> str:
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    def _name(self, key: str) -> str:
+        # HTTP libraries resolve dot elements before signing, and so would write elsewhere.
+        if not key or any(part in ("", ".", "..") for part in key.split("/")):
+            raise StoreFailed(
+                f'"{key}" is no key: empty, absolute, or with an empty or dot element',
+                state="nothing was read or written",
+                next_step="use a relative path such as uat/app/20260803T101500Z-1/dump.pgc",
+            )
+        return self._full(key)
+
+    def _address(self, name: str) -> str:
+        return f"s3://{self.bucket}/{name}"
+
+    def _put(self, name: str, body: bytes) -> None:
+        refused = False
+        try:
+            with self._talking(f"writing {self._address(name)}"):
+                try:
+                    self._client.put_object(
+                        Bucket=self.bucket, Key=name, Body=body, ContentMD5=_md5(body)
+                    )
+                except ClientError:
+                    refused = True
+                    raise
+            self._check_size(name, len(body))
+        except BaseException as error:
+            # Without an answer nobody knows whether it was stored; after a refusal it was not.
+            if not refused:
+                self._remove(name, error)
+            raise
+
+    def _check_size(self, name: str, size: int) -> None:
+        with self._talking(f"checking {self._address(name)}"):
+            stored = self._client.head_object(Bucket=self.bucket, Key=name)["ContentLength"]
+        if stored != size:
+            raise _failed(
+                f"{self._address(name)}: sent {size} bytes, the store has {stored}",
+                "look for a second writer under this key, then start again",
+            )
+
+    def _remove(self, name: str, error: BaseException) -> None:
+        """Remove what may be there. Best effort: `error` is the headline, and is told."""
+        try:
+            with self._talking(f"deleting {self._address(name)}"):
+                self._client.delete_object(Bucket=self.bucket, Key=name)
+        except StepFailed as second:
+            error.add_note(f"{self._address(name)} may remain: {second.what}")
+
+    @contextmanager
+    def _talking(self, doing: str) -> Iterator[None]:
+        """Translate what boto3 raises while `doing` something."""
+        try:
+            yield
+        except ClientError as error:
+            raise _refusal(error, doing) from error
+        except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError) as error:
+            raise Unreachable(
+                redact(f"{doing}: no usable credentials: {error}"),
+                state="nothing was sent",
+                next_step="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the job a role",
+            ) from error
+        except SSLError as error:
+            raise self._unreachable(
+                doing, error, "check its certificate, or set AWS_CA_BUNDLE"
+            ) from error
+        except (ConnectionError, HTTPClientError, OSError) as error:
+            raise self._dropped(doing, error) from error
+        except (BotoCoreError, Boto3Error) as error:
+            raise _failed(redact(f"{doing}: {error}"), KEYS) from error
+
+    def _unreachable(self, doing: str, error: Exception, next_step: str) -> Unreachable:
+        return Unreachable(
+            redact(f"{doing}: {self.endpoint or 'AWS'} does not answer: {error}"),
+            state="nothing was stored",
+            next_step=next_step,
+        )
+
+    def _dropped(self, doing: str, error: Exception) -> StepFailed:
+        if _never_connected(error):
+            return self._unreachable(
+                doing, error, "check backups.endpoint in deploy.yml, that the server is up, and DNS"
+            )
+        return _cut(doing, redact(str(error)))
+
+
+class _Upload:
+    """One multipart upload: equal parts, a bounded number under way, whole or aborted."""
+
+    def __init__(self, store: S3Store, name: str, upload_id: str, *, part_size: int) -> None:
+        self.store, self.name, self.id = store, name, upload_id
+        self.doing = f"writing s3://{store.bucket}/{name}"
+        self.part_size, threads = part_size, _threads(part_size)
+        self.slots = threading.Semaphore(threads)
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix="s3-part")
+        self.failed = threading.Event()
+        self.size = 0
+        self.completing = False
+
+    def send_all(self, head: list[bytes], rest: Iterator[bytes]) -> None:
+        """Send every part, complete the upload and compare its size."""
+        futures: list[Future[CompletedPartTypeDef]] = []
+        part: bytes | None = head.pop()
+        while part is not None and not self.failed.is_set():
+            if len(futures) == MOST_PARTS:
+                raise _failed(
+                    f"{self.doing}: more than {MOST_PARTS} parts of {self.part_size} bytes",
+                    "report this as a bug: the dump is far larger than its database",
+                )
+            self.slots.acquire()
+            futures.append(self.pool.submit(self._send, len(futures) + 1, part))
+            self.size += len(part)
+            part = None  # not kept here while the next one is gathered
+            part = next(rest, None)
+        parts = [future.result() for future in futures]
+        self.pool.shutdown()
+        self.completing = True
+        with self.store._talking(f"completing {self.doing}"):
+            self.store._client.complete_multipart_upload(
+                Bucket=self.store.bucket,
+                Key=self.name,
+                UploadId=self.id,
+                MultipartUpload={"Parts": parts},
+            )
+        self.store._check_size(self.name, self.size)
+
+    def _send(self, number: int, body: bytes) -> "CompletedPartTypeDef":
+        try:
+            with self.store._talking(f"{self.doing}, part {number}"):
+                sent = self.store._client.upload_part(
+                    Bucket=self.store.bucket,
+                    Key=self.name,
+                    UploadId=self.id,
+                    PartNumber=number,
+                    Body=body,
+                    ContentMD5=_md5(body),
+                )
+            return {"PartNumber": number, "ETag": sent["ETag"]}
+        except BaseException:
+            self.failed.set()
+            raise
+        finally:
+            self.slots.release()
+
+    def abort(self, error: BaseException) -> None:
+        """Leave nothing. Best effort where the store is gone: `error` stays the headline."""
+        # A part that arrives after the abort would stay, invisible and billed: wait for them.
+        self.pool.shutdown(cancel_futures=True)
+        try:
+            with self.store._talking(f"aborting {self.doing}"):
+                self._abort()
+        except StepFailed as second:
+            error.add_note(
+                f"an unfinished upload {self.id} of {self.name} may remain in {self.store.bucket}, "
+                f"invisible and billed: {second.what}"
+            )
+
+    def _abort(self) -> None:
+        client, bucket = self.store._client, self.store.bucket
+        try:
+            client.abort_multipart_upload(Bucket=bucket, Key=self.name, UploadId=self.id)
+        except ClientError as error:
+            if error.response["Error"].get("Code") not in GONE:
+                raise
+            # Nothing to abort: it was completed, though we never saw the answer.
+        if self.completing:
+            client.delete_object(Bucket=bucket, Key=self.name)
+
+
+def _in_parts(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """Regroup a stream into parts of exactly `size` bytes; the last may be shorter."""
+    gathered = bytearray()
+    for chunk in chunks:
+        view = memoryview(chunk)
+        while view:
+            taken = size - len(gathered)
+            gathered += view[:taken]
+            view = view[taken:]
+            if len(gathered) == size:
+                yield bytes(gathered)
+                gathered = bytearray()
+    if gathered:
+        yield bytes(gathered)
+
+
+def _threads(part_size: int) -> int:
+    return max(2, min(THREADS, MEMORY // part_size))
+
+
+def _md5(body: bytes) -> str:
+    # The one integrity header that AWS and the compatible servers all enforce.
+    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+
+
+def _refusal(error: ClientError, doing: str) -> StepFailed:
+    code = str(error.response["Error"].get("Code", "unknown"))
+    said = error.response["Error"].get("Message", "")
+    meaning, next_step = MEANINGS.get(code, ("refused", f"look up the code {code}, then {AGAIN}"))
+    kind = Unreachable if code in LETS_NOBODY_IN else StoreFailed
+    return kind(
+        redact(f"{doing}: the store {meaning} ({code}: {said})"),
+        state="the store did not do it",
+        next_step=next_step,
+    )
+
+
+def _never_connected(error: BaseException) -> bool:
+    return isinstance(error, EndpointConnectionError | ConnectTimeoutError | ProxyConnectionError)
+
+
+def _cut(doing: str, how: str) -> StoreFailed:
+    return StoreFailed(
+        f"{doing}: the connection was cut: {how}",
+        state="the object is not whole there, and counts for nothing",
+        next_step=f"check the network and the store, then {AGAIN}",
+    )
+
+
+def _failed(what: str, next_step: str) -> StoreFailed:
+    return StoreFailed(what, state="the object is not stored", next_step=next_step)

@@ -1,0 +1,115 @@
+"""Bytes that changed in the store are found by the proof, and never restored."""
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from ci import backup
+from ci.database import Database
+from ci.errors import StepFailed
+from ci.model import Manifest
+from ci.stores import Store
+from ci.stores.directory import DirectoryStore
+from tests.fix_postgres import Server
+from tests.fix_s3 import Bucket
+
+MOMENT = datetime(2026, 8, 3, 10, 15, tzinfo=UTC)
+Damage = Callable[[bytes], bytes]
+
+
+def silent(done: int, total: int | None) -> None:
+    """Nobody watches."""
+
+
+def flip(content: bytes, at: int) -> bytes:
+    return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+
+
+DAMAGES: dict[str, Damage] = {
+    "flipped in the middle": lambda content: flip(content, len(content) // 2),
+    "flipped at the start": lambda content: flip(content, 30),
+    "flipped at the end": lambda content: flip(content, len(content) - 1),
+    "half": lambda content: content[: len(content) // 2],
+    "one byte short": lambda content: content[:-1],
+    "one byte long": lambda content: content + b"\0",
+    "empty": lambda content: content[:0],
+    "another file": lambda content: random.Random(1).randbytes(len(content)),
+}
+
+
+@pytest.fixture
+def origin(database16: Database) -> Database:
+    with database16.connect("test") as connection:
+        connection.execute(
+            b"create table t (id int, t text);"
+            b"insert into t select i, md5(i::text) from generate_series(1, 20000) i"
+        )
+    return database16
+
+
+@pytest.fixture(params=["s3", "directory"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Store, Path]:
+    """A store, and the folder in which it really keeps its objects."""
+    if request.param == "directory":
+        return DirectoryStore(tmp_path), tmp_path
+    bucket = request.getfixturevalue("bucket")
+    assert isinstance(bucket, Bucket)
+    return bucket.store(), bucket.path("backups")
+
+
+def damaged(origin: Database, place: tuple[Store, Path], damage: Damage) -> Manifest:
+    store, folder = place
+    manifest = backup.take(
+        origin, store, environment="uat", deployment="d1", applied=(),
+        now=lambda: MOMENT, progress=silent,
+    )  # fmt: skip
+    file = folder / manifest.parts[0].key
+    before = file.read_bytes()
+    file.write_bytes(damage(before))
+    return manifest
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_the_checksum_and_the_rows_find_it(
+    origin: Database, place: tuple[Store, Path], damage: Damage
+) -> None:
+    manifest = damaged(origin, place, damage)
+
+    for depth in ("checksum", "rows"):
+        with pytest.raises(StepFailed, match=r"dump\.pgc is damaged: expected") as caught:
+            backup.verify(manifest, place[0], depth=depth, clients=None, progress=silent)
+        assert manifest.parts[0].sha256 in caught.value.what
+        assert caught.value.state == "this backup cannot be used; nothing was changed"
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_restore_commits_none_of_it(
+    origin: Database,
+    server16: Server,
+    new_database: Callable[[Server], Database],
+    tmp_path: Path,
+    damage: Damage,
+) -> None:
+    place = DirectoryStore(tmp_path), tmp_path
+    manifest = damaged(origin, place, damage)
+    target = new_database(server16)
+
+    with pytest.raises(StepFailed) as caught:
+        backup.restore(manifest, place[0], target, clients=None, progress=silent)
+
+    assert f"rolled back, {target.name} is empty" in caught.value.state
+    with target.connect("test") as connection:
+        assert connection.execute("select to_regclass('t')").fetchone() == (None,)
+
+
+def test_a_missing_archive_is_an_error_before_anything_happens(
+    origin: Database, place: tuple[Store, Path]
+) -> None:
+    manifest = damaged(origin, place, lambda content: content)
+    place[0].delete(manifest.parts[0].key)
+
+    with pytest.raises(StepFailed, match=r"dump\.pgc"):
+        backup.verify(manifest, place[0], depth="rows", clients=None, progress=silent)

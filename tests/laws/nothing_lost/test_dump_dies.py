@@ -1,0 +1,256 @@
+"""A dump that ends early must not leave anything that looks like a backup."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import errors as pg
+
+from ci import backup
+from ci.database import Database
+from ci.errors import ChildFailed, LockTimeout, StepFailed, StoreFailed
+from ci.model import Manifest
+from ci.secret import Secret
+from ci.stores import Store
+from ci.stores.directory import DirectoryStore
+from tests.fix_postgres import Server
+from tests.fix_s3 import Bucket
+
+MOMENT = datetime(2026, 8, 3, 10, 15, tzinfo=UTC)
+# 8 MB that do not compress: more than every pipe and buffer between pg_dump and the store holds.
+FILL = """
+create table large (id int, t text);
+insert into large
+select i, (select string_agg(md5(i::text || j::text), '') from generate_series(1, 250) j)
+from generate_series(1, 1000) i;
+create table last (id int);
+insert into last values (1), (2);
+"""
+
+
+def take(database: Database, store: Store, progress: Callable[[int, int | None], None]) -> Manifest:
+    return backup.take(
+        database, store, environment="uat", deployment="d1", applied=(),
+        now=lambda: MOMENT, progress=progress,
+    )  # fmt: skip
+
+
+def silent(done: int, total: int | None) -> None:
+    """Nobody watches."""
+
+
+def once(action: Callable[[], object]) -> Callable[[int, int | None], None]:
+    """Return a progress function that acts after the first chunk."""
+    left = [action]
+
+    def progress(done: int, total: int | None) -> None:
+        if left:
+            left.pop()()
+
+    return progress
+
+
+def dumps() -> list[int]:
+    """The process ids of every pg_dump that is ours, found by its snapshot."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            argv = (place / "cmdline").read_bytes().split(b"\0")
+            parent = int((place / "stat").read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:  # it has ended
+            continue
+        if argv[0].endswith(b"pg_dump") and parent == os.getpid():
+            found.append(int(place.name))
+    return found
+
+
+@pytest.fixture(params=["s3", "directory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "directory":
+        return DirectoryStore(tmp_path / "backups")
+    bucket = request.getfixturevalue("bucket")
+    assert isinstance(bucket, Bucket)
+    return bucket.store()
+
+
+@pytest.fixture
+def large(database16: Database) -> Database:
+    with database16.connect("test") as connection:
+        connection.execute(FILL.encode())
+    return database16
+
+
+def test_a_killed_pg_dump_is_an_error_and_leaves_nothing(large: Database, store: Store) -> None:
+    def kill() -> None:
+        (dump,) = dumps()
+        os.killpg(dump, signal.SIGKILL)
+
+    with pytest.raises(ChildFailed) as caught:
+        take(large, store, once(kill))
+
+    assert "pg_dump was killed by SIGKILL" in caught.value.what
+    assert caught.value.state == backup.NOT_KEPT
+    assert list(store.keys("")) == []
+
+
+def test_a_terminated_backend_is_an_error_and_leaves_nothing(
+    large: Database, server16: Server, store: Store
+) -> None:
+    def terminate() -> None:
+        with psycopg.connect(server16.url(), autocommit=True) as admin:
+            ended = admin.execute(
+                "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+                " where datname = %s and query like 'COPY public.large%%'",
+                [large.name],
+            ).fetchone()
+        assert ended == (1,)
+
+    with pytest.raises(ChildFailed, match="terminating connection"):
+        take(large, store, once(terminate))
+
+    assert list(store.keys("")) == []
+
+
+def test_losing_the_session_that_holds_the_locks_is_an_error(
+    large: Database, server16: Server, store: Store
+) -> None:
+    def terminate() -> None:
+        with psycopg.connect(server16.url(), autocommit=True) as admin:
+            ended = admin.execute(
+                "select count(pg_terminate_backend(pid)) from pg_stat_activity"
+                " where datname = %s and state = 'idle in transaction'"
+                " and application_name like 'windlass/%%/backup'",
+                [large.name],
+            ).fetchone()
+        assert ended == (1,)
+
+    with pytest.raises(StepFailed, match="the database did not answer as it should") as caught:
+        take(large, store, once(terminate))
+
+    assert caught.value.state == backup.NOT_KEPT
+    assert list(store.keys("")) == []
+
+
+def test_an_interrupt_ends_pg_dump_and_leaves_nothing(large: Database, store: Store) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        take(large, store, once(interrupt))
+
+    assert dumps() == []
+    assert list(store.keys("")) == []
+
+
+def test_truncate_during_the_dump_waits_and_the_backup_has_every_row(
+    large: Database, store: Store
+) -> None:
+    refused: list[type[BaseException]] = []
+
+    def truncate() -> None:
+        # `last` is dumped after `large`: without our lock, its rows would be gone by then.
+        with large.connect("test") as connection:
+            connection.execute("set lock_timeout = '100ms'")
+            try:
+                connection.execute("truncate last")
+            except pg.LockNotAvailable as error:
+                refused.append(type(error))
+
+    manifest = take(large, store, once(truncate))
+
+    assert refused == [pg.LockNotAvailable]
+    proof = backup.verify(manifest, store, depth="rows", clients=None, progress=silent)
+    assert (proof.tables, proof.rows) == (2, 1002)
+
+
+def test_truncate_while_we_wait_for_the_lock_cannot_be_older_than_the_snapshot(
+    large: Database, store: Store
+) -> None:
+    # The snapshot is taken after the locks: a TRUNCATE that commits first is simply earlier.
+    with large.connect("test", autocommit=False) as other:
+        other.execute("truncate last")
+        other.execute("insert into last select generate_series(1, 7)")
+        threading.Timer(0.5, other.commit).start()
+
+        manifest = take(large, store, silent)
+
+    assert dict(manifest.row_counts)["public.last"] == 7
+    backup.verify(manifest, store, depth="rows", clients=None, progress=silent)
+
+
+def test_a_table_that_stays_locked_is_named_with_its_holder(
+    large: Database, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "LOCK_WAIT", "200ms")
+
+    with large.connect("holder", autocommit=False) as other:
+        other.execute("lock table last in access exclusive mode")
+        with pytest.raises(LockTimeout) as caught:
+            take(large, store, silent)
+
+    assert "last: process" in caught.value.what
+    assert "windlass/test/holder" in caught.value.what
+    assert list(store.keys("")) == []
+
+
+def test_row_security_that_hides_rows_is_an_error_not_a_smaller_backup(
+    large: Database, server16: Server, store: Store
+) -> None:
+    role = f"r_{large.name}"
+    with large.connect("test") as admin:
+        admin.execute(
+            f"create role {role} login; grant pg_read_all_data to {role};"
+            "alter table last enable row level security;"
+            f"create policy some on last using (id = 1)".encode()
+        )
+    url = server16.url(large.name).replace("postgres@", f"{role}@")
+    try:
+        with pytest.raises(StepFailed, match="row-level security") as caught:
+            take(Database(url=Secret(url)), store, silent)
+    finally:
+        with large.connect("test") as admin:
+            admin.execute(f"drop owned by {role}; drop role {role}".encode())
+
+    assert "BYPASSRLS" in caught.value.next_step
+    assert list(store.keys("")) == []
+
+
+class DiesAtTheManifest:
+    """A store that takes the archive and is gone when the manifest comes."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def write(self, key: str, chunks: Iterable[bytes], *, expected_bytes: int = 0) -> str:
+        if key.endswith(backup.MANIFEST):
+            raise StoreFailed("gone", state="nothing", next_step="none")
+        return self.store.write(key, chunks, expected_bytes=expected_bytes)
+
+    def read(self, key: str) -> Iterator[bytes]:
+        return self.store.read(key)
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        return self.store.keys(prefix)
+
+    def delete(self, key: str) -> None:
+        self.store.delete(key)
+
+    def check(self) -> str:
+        return self.store.check()
+
+    def address(self, key: str) -> str:
+        return self.store.address(key)
+
+
+def test_a_manifest_that_cannot_be_written_takes_the_archive_with_it(
+    large: Database, store: Store
+) -> None:
+    with pytest.raises(StepFailed, match="gone"):
+        take(large, DiesAtTheManifest(store), silent)
+
+    assert list(store.keys("")) == []

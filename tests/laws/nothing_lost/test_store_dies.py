@@ -1,0 +1,91 @@
+"""A store that dies must not leave anything that looks like a backup."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from ci import backup
+from ci.database import Database
+from ci.errors import StepFailed, StoreFailed
+from ci.stores import s3
+from tests.fix_proxy import Proxy, Upstream
+from tests.fix_s3 import Bucket
+
+MOMENT = datetime(2026, 8, 3, 10, 15, tzinfo=UTC)
+MakeProxy = Callable[[Upstream], Proxy]
+FILL = """
+create table large (id int, t text);
+insert into large
+select i, (select string_agg(md5(i::text || j::text), '') from generate_series(1, 250) j)
+from generate_series(1, 1000) i;
+"""
+
+
+@pytest.fixture
+def line(bucket: Bucket, proxy: MakeProxy, monkeypatch: pytest.MonkeyPatch) -> Proxy:
+    monkeypatch.setattr(s3, "PART", 1 << 20)  # several parts of a small database
+    return proxy(("127.0.0.1", bucket.server.port))
+
+
+@pytest.fixture
+def large(database16: Database) -> Database:
+    with database16.connect("test") as connection:
+        connection.execute(FILL.encode())
+    return database16
+
+
+def fails(
+    large: Database, bucket: Bucket, line: Proxy, *, at_chunk: int | None = None
+) -> StepFailed:
+    seen: list[int] = []
+
+    def progress(done: int, total: int | None) -> None:
+        seen.append(done)
+        if len(seen) == at_chunk:
+            line.refuse()
+
+    with pytest.raises(StepFailed) as caught:
+        backup.take(
+            large, bucket.store(endpoint=line.url), environment="uat", deployment="d1",
+            applied=(), now=lambda: MOMENT, progress=progress,
+        )  # fmt: skip
+    line.heal()
+    return caught.value
+
+
+def test_after_the_last_part_nothing_is_left(large: Database, bucket: Bucket, line: Proxy) -> None:
+    line.cut("up", pattern=b"<CompleteMultipartUpload")
+
+    error = fails(large, bucket, line)
+
+    assert "the connection was cut" in error.what
+    assert (bucket.files(), bucket.unfinished()) == ([], [])
+
+
+def test_when_its_answer_is_lost_nothing_is_left(
+    large: Database, bucket: Bucket, line: Proxy
+) -> None:
+    line.cut("down", pattern=b"<CompleteMultipartUploadResult")
+
+    error = fails(large, bucket, line)
+
+    assert isinstance(error, StoreFailed)
+    assert (bucket.files(), bucket.unfinished()) == ([], [])
+
+
+def test_at_the_manifest_there_is_no_backup(large: Database, bucket: Bucket, line: Proxy) -> None:
+    line.cut("up", pattern=b"manifest.json")
+
+    fails(large, bucket, line)
+
+    assert backup.manifests(bucket.store(), environment="uat") == ()
+    assert (bucket.files(), bucket.unfinished()) == ([], [])
+
+
+def test_for_good_half_way_there_is_no_backup(large: Database, bucket: Bucket, line: Proxy) -> None:
+    error = fails(large, bucket, line, at_chunk=40)
+
+    assert backup.manifests(bucket.store(), environment="uat") == ()
+    assert bucket.files() == []
+    assert any("may remain" in note for note in error.__notes__)
