@@ -465,7 +465,7 @@ def _known_in_union(info: msgspec.inspect.UnionType, data: Data, path: Path_) ->
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f'; did you mean "{close[0]}"?' if close else ""
 
 

@@ -55,7 +55,7 @@ class Console:
 
     def item(self, step: StepName, what: str, detail: str, seconds: float) -> None:
         """Print a line for one of several things a step does."""
-        self.say(f"    {step!s:<12} {what:<46} {detail:<11} {report.seconds(seconds):>8}")
+        self.say(f"    {step!s:<12} {what:<54} {detail:<4} {report.seconds(seconds):>8}")
 
     def note(self, text: str) -> None:
         """Print something a person should know now."""

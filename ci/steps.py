@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from ci import backup as backups
-from ci import embedded, gate, preflight, smoke
+from ci import embedded, gate, preflight
 from ci import rehearse as rehearsals
 from ci.approvals import ApprovalSource, open_approvals
 from ci.config import Settings
@@ -314,6 +314,8 @@ def undo_restart(_plan: Plan, work: Work, done: StepResult) -> Done | Skipped:
 
 def smoke_test(plan: Plan, work: Work) -> Done | Skipped:
     """Ask the service what its users would."""
+    from ci import smoke  # requests takes 0.1 s to import, and `status` runs without it
+
     config = work.settings.environment.smoke
     if config is None:
         return Skipped(f"{plan.environment} has no smoke tests in deploy.yml")

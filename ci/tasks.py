@@ -67,8 +67,8 @@ def verb(**help_: str) -> Callable[[Verb], Any]:
             if code:
                 raise Exit(code=code)
 
-        texts = {k.replace("_", "-"): v for k, v in help_.items()} | COMMON
-        used = {name.replace("_", "-") for name in parameters}
+        texts = {k.strip("_").replace("_", "-"): v for k, v in help_.items()} | COMMON
+        used = {name.strip("_").replace("_", "-") for name in parameters}
         return task(
             run,
             positional=[],

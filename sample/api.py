@@ -17,6 +17,7 @@ SIGTERM and SIGINT stop it: what is being answered is answered, then it exits wi
 import hmac
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -26,7 +27,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import parse_qs, urlsplit
+from socketserver import TCPServer
+from urllib.parse import parse_qs
 
 import psycopg
 
@@ -36,7 +38,6 @@ SLOWEST_CLIENT = 5  # seconds between two of its bytes; also how long one can ho
 CONNECT_WITHIN = 3  # seconds
 
 NEWEST_MIGRATION = "select max(migration_name) from schema_migrations"
-TABLE_EXISTS = "select to_regclass(%s) is not null"
 COLUMN_EXISTS = """
     select exists (
         select from pg_catalog.pg_attribute
@@ -80,6 +81,9 @@ ERRORS_IN_PAYLOAD = """
     where %(code)s::text is null or payload->>'status_code' = %(code)s::text
     order by id desc limit %(limit)s
 """
+
+# What add_status_code_to_error_events takes from a payload: the answer is the same before and after.
+PLAIN_CODE = re.compile(r"-?[0-9]{1,9}")
 
 Answer = tuple[HTTPStatus, Mapping[str, object]]
 
@@ -150,8 +154,11 @@ class Request:
     def text(self, key: str) -> str:
         """Return a text of the body; BadRequest where it is missing, empty or none."""
         value = self.body.get(key)
-        if not isinstance(value, str) or not value.strip() or "\0" in value:
+        if not isinstance(value, str) or not value.strip():
             raise BadRequest(f"{key} is missing; expected a text")
+        # JSON can write these two, PostgreSQL has no place for them.
+        if "\0" in value or any("\ud800" <= character <= "\udfff" for character in value):
+            raise BadRequest(f"{key} holds a NUL or half a surrogate pair; expected Unicode text")
         return value
 
 
@@ -160,7 +167,7 @@ def health(request: Request) -> Answer:
     if request.settings.broken == "health":
         return HTTPStatus.INTERNAL_SERVER_ERROR, {"status": "broken"}
     with request.settings.connect() as connection:
-        known = _one(connection, TABLE_EXISTS, "schema_migrations")
+        known = _one(connection, COLUMN_EXISTS, "schema_migrations", "migration_name")
         newest = _one(connection, NEWEST_MIGRATION) if known else None
     return HTTPStatus.OK, {"status": "ok", "schema": newest}
 
@@ -198,7 +205,7 @@ def errors(request: Request) -> Answer:
     """List the newest errors, of one status code where the query names it."""
     code = request.query.get("status_code")
     if code is not None and not (code.isascii() and code.isdigit() and len(code) == 3):
-        raise BadRequest("status_code is none; expected three digits such as 500")
+        raise BadRequest("status_code is none we know; expected three digits such as 500")
     with request.settings.connect() as connection:
         known = _one(connection, COLUMN_EXISTS, "error_events", "status_code")
         select = ERRORS if known else ERRORS_IN_PAYLOAD
@@ -207,10 +214,9 @@ def errors(request: Request) -> Answer:
 
 
 def _error(number: int, code: str | None, message: str, path: str, at: object) -> dict[str, object]:
-    plain = code is not None and code.isascii() and code.isdigit()
     return {
         "id": number,
-        "status_code": int(code or 0) if plain else None,
+        "status_code": int(code) if code and PLAIN_CODE.fullmatch(code) else None,
         "message": message,
         "path": path,
         "created_at": str(at),
@@ -231,6 +237,16 @@ ROUTES: Mapping[tuple[str, str], Callable[[Request], Answer]] = {
 }
 
 
+def _decoded(raw: bytes) -> dict[str, object]:
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise BadRequest("the body is no JSON") from None
+    if not isinstance(found, dict):
+        raise BadRequest("the body is no JSON object")
+    return found
+
+
 class Handler(BaseHTTPRequestHandler):
     """Reads a request, finds its route, writes the answer as JSON and one line to stderr."""
 
@@ -240,11 +256,11 @@ class Handler(BaseHTTPRequestHandler):
     sys_version = ""
     began = 0.0
 
-    def do_GET(self) -> None:  # noqa: N802  # http.server finds it by this name
+    def do_GET(self) -> None:
         """Answer a GET."""
         self._serve()
 
-    def do_POST(self) -> None:  # noqa: N802  # http.server finds it by this name
+    def do_POST(self) -> None:
         """Answer a POST."""
         self._serve()
 
@@ -266,31 +282,27 @@ class Handler(BaseHTTPRequestHandler):
         self._write(status, content)
 
     def _answer(self) -> Answer:
-        parts, settings = urlsplit(self.path), self.server.settings
-        if parts.path.startswith("/api/") and not settings.lets_in(
-            self.headers.get("Authorization", "")
-        ):
+        path, _, query = self.path.partition("?")
+        settings = self.server.settings
+        # Read before anything is refused: closing on unread bytes resets the connection, and the
+        # client would see that in place of the answer.
+        raw = self._read_body() if self.command == "POST" else b"{}"
+        authorization = self.headers.get("Authorization", "")
+        if path.startswith("/api/") and not settings.lets_in(authorization):
             raise BadRequest("expected a bearer token", HTTPStatus.UNAUTHORIZED)
-        route = ROUTES.get((self.command, parts.path))
+        route = ROUTES.get((self.command, path))
         if route is None:
             raise BadRequest("no such thing here", HTTPStatus.NOT_FOUND)
-        body = self._body() if self.command == "POST" else {}
-        query = {key: values[-1] for key, values in parse_qs(parts.query).items()}
-        return route(Request(settings=settings, query=query, body=body))
+        found = {key: values[-1] for key, values in parse_qs(query).items()}
+        return route(Request(settings=settings, query=found, body=_decoded(raw)))
 
-    def _body(self) -> dict[str, object]:
+    def _read_body(self) -> bytes:
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit()):
             raise BadRequest("expected a Content-Length", HTTPStatus.LENGTH_REQUIRED)
         if int(length) > LARGEST_BODY:
             raise BadRequest("the body is too large", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
-        try:
-            found = json.loads(self.rfile.read(int(length)))
-        except ValueError:
-            raise BadRequest("the body is no JSON") from None
-        if not isinstance(found, dict):
-            raise BadRequest("the body is no JSON object")
-        return found
+        return self.rfile.read(int(length))
 
     def _write(self, status: HTTPStatus, content: Mapping[str, object]) -> None:
         raw = json.dumps(content, ensure_ascii=False).encode()
@@ -302,14 +314,15 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(raw)
 
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+    def log_request(self, code: int | str = "-", _size: int | str = "-") -> None:
         """Write the request's one line: without its query and headers, which may hold a token."""
-        command, path = self.command or "-", urlsplit(getattr(self, "path", "-")).path
+        path = getattr(self, "path", "").partition("?")[0]
+        shown = ascii(path)[1:-1] if path.startswith("/") else "-"  # http://user:password@… is one
         took = (time.monotonic() - self.began) * 1000 if self.began else 0.0
         number = code.value if isinstance(code, HTTPStatus) else code
-        log(f"{command} {ascii(path)[1:-1]} {number} {took:.0f} ms")
+        log(f"{self.command or '-'} {shown} {number} {took:.0f} ms")
 
-    def log_error(self, format: str, *args: object) -> None:  # noqa: A002  # the base's name
+    def log_error(self, format: str, *args: object) -> None:
         """Write nothing: the answer to a bad request has its line, and quoting it is not safe."""
 
 
@@ -323,7 +336,11 @@ class Server(ThreadingHTTPServer):
         self.settings = settings
         super().__init__((settings.host, settings.port), Handler)
 
-    def handle_error(self, request: object, client_address: object) -> None:
+    def server_bind(self) -> None:
+        """Bind, and do not ask DNS for our own name as HTTPServer does: it can take seconds."""
+        TCPServer.server_bind(self)
+
+    def handle_error(self, _request: object, _address: object) -> None:
         """Write one line: a client that hangs up early is not worth a traceback."""
         log(f"request failed: {type(sys.exception()).__name__}")
 
@@ -336,7 +353,13 @@ def log(line: str) -> None:
 
 def main() -> None:
     """Serve until SIGTERM or SIGINT."""
-    with Server(Settings.read(os.environ)) as server:
+    settings = Settings.read(os.environ)
+    try:
+        server = Server(settings)
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        raise SystemExit(f"cannot listen on {where}: {error.strerror}") from None
+    with server:
         serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
 
         def stop(*_: object) -> None:

@@ -1,0 +1,36 @@
+# Two commands do everything: `make demo` runs the main job, `make test` passes the tests.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test lock clean
+
+demo: .venv/ready
+	$(BIN)/python -m sample.demo
+
+test: .venv/ready-dev
+	tests/install-parts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+.venv/ready-dev: .venv/ready requirements-dev.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	touch $@
+
+# Resolve anew what the two lock files pin; needs uv.
+lock:
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-header --extra embedded pyproject.toml -o requirements.lock
+	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	  --no-header --group dev --extra embedded pyproject.toml -o requirements-dev.lock
+
+clean:
+	rm -rf .venv .windlass build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

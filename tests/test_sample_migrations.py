@@ -1,0 +1,417 @@
+"""The sample's migrations on real servers: forward, back, forward again, with rows in the tables.
+
+Run by a few lines of our own, not by the engine: the files must hold by themselves.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from ci.database import Database
+from sample.data import fill
+from tests.fix_postgres import Server
+
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
+BASE = "20260801_090000_create_base_tables"
+FULL_NAME = "20260803_101500_add_user_full_name"
+LAST_ERROR = "20260804_091200_add_last_error_to_environments"
+STATUS_CODE = "20260805_101500_add_status_code_to_error_events"
+INDEX = "20260805_101600_index_error_events_status_code"
+TOOL_COLUMNS = "20260806_140000_add_tool_columns_to_messages"
+ROLE = "20260807_093000_message_role_to_varchar"
+PREFERENCES = "20260810_110000_create_user_preferences"
+ALL = (BASE, FULL_NAME, LAST_ERROR, STATUS_CODE, INDEX, TOOL_COLUMNS, ROLE, PREFERENCES)
+TABLES = ("conversations", "environments", "error_events", "messages", "users")
+ROWS = 2_000
+
+CHECK = "check (role in ('user', 'assistant', 'system', 'tool'))"
+WITHOUT_TYPE = "alter table messages alter column role type varchar(20); drop type message_role"
+WITH_CHECK = f"alter table messages add constraint check_role_values {CHECK}"
+ROLE_STATES = {
+    "enum": "",
+    "varchar": WITHOUT_TYPE,
+    "varchar with the CHECK": f"{WITHOUT_TYPE}; {WITH_CHECK}",
+    "varchar with the CHECK unproven": f"{WITHOUT_TYPE}; {WITH_CHECK} not valid",
+    "varchar with another CHECK": f"{WITHOUT_TYPE}; "
+    "alter table messages add constraint check_role_values check (role <> 'nobody')",
+    "type left over": "alter table messages alter column role type varchar(20)",
+    "type left over beside the CHECK": "alter table messages alter column role type varchar(20); "
+    + WITH_CHECK,
+    "enum with the CHECK": WITH_CHECK,
+    "text": "alter table messages alter column role type text; drop type message_role",
+}
+
+
+@pytest.fixture
+def base(database16: Database) -> Iterator[psycopg.Connection]:
+    """A connection to a database with the base tables, empty."""
+    with database16.connect("test") as connection:
+        run(connection, BASE)
+        yield connection
+
+
+def run(connection: psycopg.Connection, stem: str) -> None:
+    """Send one file as it is: it brings its own BEGIN and COMMIT, or is a single statement."""
+    connection.execute((MIGRATIONS / f"{stem}.sql").read_bytes())
+
+
+def apply_up_to(connection: psycopg.Connection, last: str) -> None:
+    """Apply every migration up to and including `last`."""
+    for name in ALL[: ALL.index(last) + 1]:
+        run(connection, name)
+
+
+def undo(connection: psycopg.Connection, name: str) -> None:
+    run(connection, f"{name}_rollback")
+
+
+def unmet(connection: psycopg.Connection, name: str) -> list[str]:
+    """Return the statements of the verify script that do not hold; read-only."""
+    text = (MIGRATIONS / f"{name}_verify.sql").read_text()
+    wrong = []
+    with connection.transaction():
+        connection.execute("set transaction read only")
+        for statement in text.split(";\n"):
+            if not statement.strip():
+                continue
+            rows = connection.execute(statement.encode()).fetchall()
+            none_expected = "-- expect: none\n" in statement
+            holds = all(value is True for row in rows for value in row)
+            if (rows != []) if none_expected else (rows == [] or not holds):
+                wrong.append(f"{statement.strip()} → {rows[:3]}")
+    return wrong
+
+
+def schema(server: Server, database: Database) -> str:
+    """Return `pg_dump -s`, less the two lines that hold a new random word every time."""
+    dumped = subprocess.run(
+        [server.binaries / "pg_dump", "-s", "-d", database.url.reveal()],
+        env={**os.environ, "LC_ALL": "C"},
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    lines = dumped.splitlines()
+    return "\n".join(x for x in lines if not x.startswith(("\\restrict ", "\\unrestrict ")))
+
+
+def counts(connection: psycopg.Connection) -> dict[str, int]:
+    return {table: number(connection, f"select count(*) from {table}") for table in TABLES}
+
+
+def number(connection: psycopg.Connection, query: str) -> int:
+    row = connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_every_migration_has_a_rollback_a_verify_script_and_its_header() -> None:
+    expected = {f"{name}{extra}" for name in ALL for extra in ("", "_rollback", "_verify")}
+    assert {path.stem for path in MIGRATIONS.glob("*.sql")} == expected
+    for path in MIGRATIONS.glob("*.sql"):
+        name, extra = path.stem[16:], "Migration"
+        for word in ("rollback", "verify"):
+            if name.endswith(f"_{word}"):
+                name, extra = name.removesuffix(f"_{word}"), word.capitalize()
+        first, second, third = path.read_text().splitlines()[:3]
+        created = f"{path.stem[:4]}-{path.stem[4:6]}-{path.stem[6:8]}"
+        assert (first, second) == (f"-- {extra}: {name}", f"-- Created: {created}")
+        assert third.startswith("-- Description: ")
+
+
+def test_every_migration_walks_forward_back_and_forward_again(
+    server: Server, database: Database
+) -> None:
+    with database.connect("test") as connection:
+        schemas = [schema(server, database)]
+        for name in ALL:
+            filled = counts(connection) if name != BASE else {}
+            run(connection, name)
+            assert unmet(connection, name) == []
+
+            undo(connection, name)
+            assert schema(server, database) == schemas[-1], name
+            assert unmet_or_failing(connection, name), f"{name}: holds without its migration"
+
+            run(connection, name)
+            assert unmet(connection, name) == []
+            schemas.append(schema(server, database))
+            if name == BASE:
+                fill(connection, ROWS)
+            else:
+                assert counts(connection) == filled, name
+
+        assert [name for name in ALL if unmet(connection, name)] == []
+
+        for name in reversed(ALL):
+            undo(connection, name)
+        assert schema(server, database) == schemas[0]
+
+
+def unmet_or_failing(connection: psycopg.Connection, name: str) -> bool:
+    """Tell whether the verify script objects, be it by an error over what is missing."""
+    try:
+        return unmet(connection, name) != []
+    except psycopg.Error:
+        return True
+
+
+def test_a_verify_script_holds_where_the_old_code_has_filled_an_empty_database(
+    database16: Database,
+) -> None:
+    with database16.connect("test") as connection:
+        apply_up_to(connection, PREFERENCES)
+        fill(connection, ROWS)
+
+        assert [name for name in ALL if unmet(connection, name)] == []
+
+
+def test_every_user_gets_the_full_name(base: psycopg.Connection) -> None:
+    fill(base, ROWS)
+    run(base, FULL_NAME)
+
+    wrong = "full_name is distinct from first_name || ' ' || last_name"
+    assert number(base, f"select count(*) from users where {wrong}") == 0
+    assert number(base, "select count(*) from users where full_name = 'Ada Lovelace'") > 0
+
+
+def test_a_backfill_that_was_forgotten_is_found(database16: Database) -> None:
+    with database16.connect("test") as connection:
+        apply_up_to(connection, STATUS_CODE)
+        fill(connection, ROWS)
+        connection.execute("update users set full_name = 'x' where id > 10")
+        connection.execute("update error_events set status_code = 500 where id > 10")
+
+        assert unmet(connection, FULL_NAME) != []
+        assert len(unmet(connection, STATUS_CODE)) == 2  # also: not what the payload says
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        ('{"status_code": 500}', 500),
+        ('{"status_code": "404"}', 404),
+        ('{"status_code": "007"}', 7),
+        ('{"status_code": 5e2}', 500),
+        ('{"status_code": -1}', -1),
+        ('{"status_code": 500.5}', None),
+        ('{"status_code": "n/a"}', None),
+        ('{"status_code": ""}', None),
+        ('{"status_code": " 500"}', None),
+        ('{"status_code": "500\\n"}', None),
+        ('{"status_code": 99999999999}', None),
+        ('{"status_code": null}', None),
+        ('{"status_code": {"a": 1}}', None),
+        ('{"message": "x"}', None),
+        ("[500]", None),
+        ("500", None),
+    ],
+)
+def test_only_an_integer_in_the_payload_becomes_a_status_code(
+    base: psycopg.Connection, payload: str, expected: int | None
+) -> None:
+    base.execute("insert into error_events (payload) values (%s)", (payload,))
+    run(base, STATUS_CODE)
+
+    found = base.execute("select status_code, payload::jsonb = %s from error_events", (payload,))
+    assert found.fetchall() == [(expected, True)]
+    assert unmet(base, STATUS_CODE) == []
+
+
+def test_the_rows_that_need_a_status_code_get_it_and_no_others(base: psycopg.Connection) -> None:
+    fill(base, ROWS)
+    run(base, STATUS_CODE)
+
+    found = base.execute(
+        "select distinct payload ? 'status_code', payload->>'status_code', status_code "
+        "from error_events order by status_code, payload->>'status_code', 1"
+    ).fetchall()
+    assert found == [
+        (True, "404", 404), (True, "422", 422), (True, "500", 500), (True, "502", 502),
+        (True, "503", 503), (True, "500.5", None), (True, "99999999999", None),
+        (True, "n/a", None), (False, None, None), (True, None, None),
+    ]  # fmt: skip
+
+
+def test_the_status_code_index_is_used(base: psycopg.Connection) -> None:
+    fill(base, ROWS)
+    run(base, STATUS_CODE)
+    run(base, INDEX)
+    base.execute("analyze error_events")
+    base.execute("set enable_seqscan = off")
+
+    plan = base.execute("explain select * from error_events where status_code = 422").fetchall()
+    assert "idx_error_events_status_code" in str(plan)
+
+
+def test_the_verify_script_finds_an_index_left_invalid(database16: Database) -> None:
+    with database16.connect("test") as connection:
+        apply_up_to(connection, STATUS_CODE)
+        connection.execute("insert into error_events (payload, status_code) values ('{}', 0)")
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            connection.execute(
+                "create index concurrently idx_error_events_status_code "
+                "on error_events ((1 / status_code))"
+            )
+        run(connection, INDEX)  # IF NOT EXISTS takes it for done
+
+        assert unmet(connection, INDEX) != []
+
+
+@pytest.mark.parametrize(
+    "there",
+    [(), ("tool_call_id",), ("name",), ("tool_call_id", "name"), ("name", "tool_call_id")],
+    ids=lambda there: " and ".join(there) or "none",
+)
+def test_the_tool_columns_can_be_added_whichever_are_there_and_again(
+    base: psycopg.Connection, there: tuple[str, ...]
+) -> None:
+    fill(base, ROWS)
+    filled = counts(base)
+    for column in there:
+        base.execute(f"alter table messages add column {column} varchar(100)".encode())
+        base.execute(f"update messages set {column} = 'kept'".encode())
+    run(base, TOOL_COLUMNS)
+    run(base, TOOL_COLUMNS)
+
+    assert unmet(base, TOOL_COLUMNS) == []
+    assert counts(base) == filled
+    for column in ("tool_call_id", "name"):
+        kept = number(base, f"select count({column}) from messages where {column} = 'kept'")
+        assert kept == (filled["messages"] if column in there else 0)
+
+
+@pytest.mark.parametrize("state", ROLE_STATES)
+def test_the_role_becomes_a_varchar_from_every_state_and_again(
+    server: Server, database: Database, state: str
+) -> None:
+    with database.connect("test") as connection:
+        run(connection, BASE)
+        fill(connection, ROWS)
+        connection.execute(ROLE_STATES[state].encode())
+        before = roles(connection)
+
+        run(connection, ROLE)
+        assert unmet(connection, ROLE) == []
+        assert roles(connection) == before
+
+        table = storage(connection)
+        run(connection, ROLE)
+        assert unmet(connection, ROLE) == []
+        assert storage(connection) == table, "the second run rewrote the table or its CHECK"
+
+        undo(connection, ROLE)
+        assert roles(connection) == before
+        assert number(connection, "select to_regtype('message_role')::oid::int") > 0
+
+        run(connection, ROLE)
+        assert unmet(connection, ROLE) == []
+
+
+def roles(connection: psycopg.Connection) -> list[tuple[str, int]]:
+    query = "select role::text, count(*) from messages group by 1 order by 1"
+    return connection.execute(query).fetchall()
+
+
+def storage(connection: psycopg.Connection) -> list[tuple[object, ...]]:
+    """Return what changes when the table is rewritten or the constraint made anew."""
+    return connection.execute(
+        "select pg_relation_filenode('messages'), oid from pg_constraint "
+        "where conname = 'check_role_values'"
+    ).fetchall()
+
+
+def test_a_role_the_check_does_not_know_stops_the_migration_and_changes_nothing(
+    base: psycopg.Connection,
+) -> None:
+    fill(base, ROWS)
+    base.execute(WITHOUT_TYPE.encode())
+    base.execute("update messages set role = 'robot' where id = 1")
+    before = roles(base)
+
+    with pytest.raises(psycopg.errors.CheckViolation):
+        run(base, ROLE)
+    base.execute("rollback")
+
+    assert roles(base) == before
+
+
+def test_the_role_migration_stops_where_another_column_has_the_type(
+    base: psycopg.Connection,
+) -> None:
+    base.execute("create table drafts (role message_role)")
+
+    with pytest.raises(psycopg.errors.DependentObjectsStillExist):
+        run(base, ROLE)
+
+
+def test_a_check_in_the_words_of_a_restore_is_known(
+    base: psycopg.Connection,
+) -> None:
+    run(base, ROLE)
+    # pg_dump writes the CHECK out in the server's words, and reading them back words it once more.
+    again = (
+        "alter table messages drop constraint check_role_values, "
+        "add constraint check_role_values check (role::text = any (array['tool'::character varying,"
+        " 'user'::character varying, 'system'::character varying, 'assistant'::character varying]"
+        "::text[]))"
+    )
+    base.execute(again.encode())
+    assert unmet(base, ROLE) == []
+
+    table = storage(base)
+    run(base, ROLE)
+    assert storage(base) == table
+
+
+def test_the_same_seed_gives_the_same_rows_and_another_one_others(base: psycopg.Connection) -> None:
+    digests = []
+    for seed in (1, 1, 2):
+        base.execute(
+            "truncate users, environments, error_events, conversations, messages restart identity"
+        )
+        made = fill(base, ROWS, seed=seed)
+        assert made == counts(base)
+        assert sum(made.values()) == ROWS
+        digests.append(
+            [
+                base.execute(
+                    f"select md5(string_agg(t::text, '|' order by t::text)) from {x} t".encode()
+                ).fetchall()
+                for x in TABLES
+            ]
+        )
+
+    assert digests[0] == digests[1]
+    assert all(a != b for a, b in zip(digests[1], digests[2], strict=True))
+
+
+def test_a_user_can_be_added_behind_the_filled_ones(base: psycopg.Connection) -> None:
+    fill(base, ROWS)
+    base.execute("insert into users (email, first_name, last_name) values ('a@b', 'A', 'B')")
+
+    assert number(base, "select max(id) from users") == ROWS // 10 + 1
+
+
+def test_the_fewest_rows_reach_every_table_and_every_role(base: psycopg.Connection) -> None:
+    assert sum(fill(base, 20).values()) == 20
+    assert all(counts(base).values())
+    assert len(roles(base)) == 4
+
+
+def test_fewer_rows_than_tables_need_are_refused(base: psycopg.Connection) -> None:
+    with pytest.raises(ValueError, match="rows is 19; expected at least 20"):
+        fill(base, 19)
+
+
+def test_ten_thousand_rows_are_quick(base: psycopg.Connection) -> None:
+    began = time.monotonic()
+    fill(base)
+
+    assert sum(counts(base).values()) == 10_000
+    assert time.monotonic() - began < 5  # a tenth of that, where nobody else is busy

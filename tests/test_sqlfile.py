@@ -1,0 +1,139 @@
+"""A migration file is split, checked and refused as the server and the runner need it."""
+
+from pathlib import Path
+
+import pytest
+
+from ci.engines import sqllint
+from ci.engines.sqlfile import normalise, parse
+from ci.errors import ConfigError
+
+PATH = Path("migrations/20260801_000000_a.sql")
+
+
+def kinds(text: str) -> list[str]:
+    return [statement.kind for statement in parse(PATH, text).statements]
+
+
+def test_the_outer_begin_and_commit_are_the_runners_own() -> None:
+    file = parse(PATH, "BEGIN;\ncreate table t (i int);\nselect 1;\nCOMMIT;\n")
+
+    assert [s.sql for s in file.statements] == ["create table t (i int)", "select 1"]
+    assert [s.line for s in file.statements] == [2, 3]
+    assert file.transactional
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("select 1;\nCOMMIT;\nselect 2;\n", 2, "COMMIT in the middle of the file"),
+        ("BEGIN;\nselect 1;\n", 1, "BEGIN in the middle of the file"),
+        ("BEGIN;\nselect 1;\nSAVEPOINT a;\nCOMMIT;\n", 3, "SAVEPOINT in the middle"),
+        ("set lock_timeout = '1s';", 1, "the file sets lock_timeout, which the runner owns"),
+        ("set local statement_timeout = 0;", 1, "the file sets statement_timeout"),
+        ("\\d users\n", 1, 'syntax error at or near "\\"'),
+        ("select 1;\nselec 2;\n", 2, 'syntax error at or near "selec"'),
+        ("select 'é';\nselec 2;\n", 2, 'syntax error at or near "selec"'),
+        ("copy t from stdin;\n", 1, "COPY … FROM stdin does not run here"),
+        ("copy t from stdin;\n1\t2\n\\.\n", 2, "syntax error"),
+        ("select 1;\nvacuum;\n", 2, "this statement cannot run in a transaction"),
+        ("-- windlass: phase=later\nselect 1;", 1, 'unknown directive "phase=later"'),
+        ("-- windlass: allow truncate\ntruncate t;", 1, "allow truncate has no reason"),
+    ],
+)
+def test_what_cannot_run_is_refused_with_its_line(text: str, line: int, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(PATH, text)
+
+    assert caught.value.what.startswith(f"{PATH}:{line}: ")
+    assert words in caught.value.what
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "create index concurrently i on t (a)",
+        "drop index concurrently if exists i",
+        "reindex index concurrently i",
+        "reindex database d",
+        "vacuum t",
+        "alter table t detach partition p concurrently",
+        "alter system set work_mem = '1MB'",
+        "create database d",
+    ],
+)
+def test_statements_that_need_autocommit_are_found_without_a_directive(statement: str) -> None:
+    assert not parse(PATH, statement).transactional
+
+
+@pytest.mark.parametrize(
+    "statement", ["create index i on t (a)", "analyze t", "drop index i", "reindex index i"]
+)
+def test_their_plain_forms_run_in_a_transaction(statement: str) -> None:
+    assert parse(PATH, statement).transactional
+
+
+def test_nasty_sql_is_split_where_the_server_would() -> None:
+    text = (
+        "create function f() returns int language sql begin atomic select 1; select 2; end;\n"
+        "do $a$ begin perform 1; raise notice '$$;'; end $a$;\n"
+        "/* a /* nested; */ comment; */ select 'it''s; fine', E'\\';', \"semi;colon\" from t;\n"
+    )
+
+    assert kinds(text) == ["create_function_stmt", "do_stmt", "select_stmt"]
+
+
+def test_line_ends_and_byte_order_mark_do_not_change_the_checksum() -> None:
+    unix = normalise(b"select 1;\nselect 2;\n", PATH)
+    windows = normalise(b"\xef\xbb\xbfselect 1;\r\nselect 2;\r\n", PATH)
+
+    assert parse(PATH, unix).checksum == parse(PATH, windows).checksum
+    assert parse(PATH, unix).checksum.startswith("sha256:")
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [(b"select 1;\nselect '\xff';\n", ":2: not UTF-8: byte 0xff"), (b"a\n\0", ":2: holds a NUL")],
+)
+def test_bytes_that_are_no_text_are_refused(raw: bytes, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        normalise(raw, PATH)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("truncate t", "truncate"),
+        ("vacuum full t", "vacuum-full"),
+        ("create index i on t (a)", "index-blocks-writes"),
+        ("update t set a = 1", "every-row"),
+        ("alter table t drop column a", "drop-column"),
+        ("alter table t alter column a type text", "column-type"),
+        ("alter table t alter column a set not null", "set-not-null"),
+        ("alter table t add constraint c check (a > 0)", "constraint-scan"),
+        ("drop table t", "drop-table"),
+        ("alter table t rename column a to b", "rename"),
+        ("do $$ begin end $$", "opaque"),
+    ],
+)
+def test_a_dangerous_statement_is_found_with_its_line(text: str, rule: str) -> None:
+    found = sqllint.findings(parse(PATH, f"\n{text};"))
+
+    assert [(f.rule, f.line) for f in found] == [(rule, 2)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "create table t (a int); create index i on t (a)",
+        "create index concurrently i on t (a)",
+        "update t set a = 1 where a is null",
+        "-- windlass: phase=after\nalter table t drop column a",
+        "alter table t add constraint c check (a > 0) not valid",
+        "-- windlass: allow truncate it is a cache\ntruncate t",
+        "alter table t add column a int",
+    ],
+)
+def test_the_safe_form_is_silent(text: str) -> None:
+    assert sqllint.findings(parse(PATH, text)) == ()
