@@ -293,7 +293,7 @@ class _Run:
             for name in RECOVERY if restarted else ():
                 if self.plan.has(name) and not (reverted and name is StepName.RESTART):
                     forth = partial(self.steps[name].run, self.plan, self.work)
-                    self.recorded(name, forth, undo=True)
+                    self.recorded(name, forth)
         except BaseException as second:  # noqa: BLE001  # the first error stays the headline
             return self.stuck(first, second)
         self.close(Status.ROLLED_BACK, first.what)

@@ -82,7 +82,7 @@ ERRORS_IN_PAYLOAD = """
     order by id desc limit %(limit)s
 """
 
-# What add_status_code_to_error_events takes from a payload: the answer is the same before and after.
+# What the backfill takes from a payload, so that the answers before and after it are the same.
 PLAIN_CODE = re.compile(r"-?[0-9]{1,9}")
 
 Answer = tuple[HTTPStatus, Mapping[str, object]]

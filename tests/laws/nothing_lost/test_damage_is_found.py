@@ -74,8 +74,9 @@ def damaged(origin: Database, place: tuple[Store, Path], damage: Damage) -> Mani
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_the_checksum_and_the_rows_find_it(
-    origin: Database, place: tuple[Store, Path], damage: Damage
+    origin: Database, tmp_path: Path, damage: Damage
 ) -> None:
+    place: tuple[Store, Path] = (DirectoryStore(tmp_path), tmp_path)
     manifest = damaged(origin, place, damage)
 
     for depth in ("checksum", "rows"):
@@ -103,6 +104,16 @@ def test_a_restore_commits_none_of_it(
     assert f"rolled back, {target.name} is empty" in caught.value.state
     with target.connect("test") as connection:
         assert connection.execute("select to_regclass('t')").fetchone() == (None,)
+
+
+@pytest.mark.parametrize("name", ["flipped in the middle", "one byte short"])
+def test_the_checksum_finds_it_wherever_it_is_kept(
+    origin: Database, place: tuple[Store, Path], name: str
+) -> None:
+    manifest = damaged(origin, place, DAMAGES[name])
+
+    with pytest.raises(StepFailed, match=r"dump\.pgc is damaged: expected"):
+        backup.verify(manifest, place[0], depth="checksum", clients=None, progress=silent)
 
 
 def test_a_missing_archive_is_an_error_before_anything_happens(

@@ -79,6 +79,12 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 
 @pytest.fixture
+def local(tmp_path: Path) -> DirectoryStore:
+    """For what cannot depend on the store."""
+    return DirectoryStore(tmp_path / "backups")
+
+
+@pytest.fixture
 def large(database16: Database) -> Database:
     with database16.connect("test") as connection:
         connection.execute(FILL.encode())
@@ -117,7 +123,7 @@ def test_a_terminated_backend_is_an_error_and_leaves_nothing(
 
 
 def test_losing_the_session_that_holds_the_locks_is_an_error(
-    large: Database, server16: Server, store: Store
+    large: Database, server16: Server, local: DirectoryStore
 ) -> None:
     def terminate() -> None:
         with psycopg.connect(server16.url(), autocommit=True) as admin:
@@ -130,10 +136,10 @@ def test_losing_the_session_that_holds_the_locks_is_an_error(
         assert ended == (1,)
 
     with pytest.raises(StepFailed, match="the database did not answer as it should") as caught:
-        take(large, store, once(terminate))
+        take(large, local, once(terminate))
 
     assert caught.value.state == backup.NOT_KEPT
-    assert list(store.keys("")) == []
+    assert list(local.keys("")) == []
 
 
 def test_an_interrupt_ends_pg_dump_and_leaves_nothing(large: Database, store: Store) -> None:
@@ -148,7 +154,7 @@ def test_an_interrupt_ends_pg_dump_and_leaves_nothing(large: Database, store: St
 
 
 def test_truncate_during_the_dump_waits_and_the_backup_has_every_row(
-    large: Database, store: Store
+    large: Database, local: DirectoryStore
 ) -> None:
     refused: list[type[BaseException]] = []
 
@@ -161,15 +167,15 @@ def test_truncate_during_the_dump_waits_and_the_backup_has_every_row(
             except pg.LockNotAvailable as error:
                 refused.append(type(error))
 
-    manifest = take(large, store, once(truncate))
+    manifest = take(large, local, once(truncate))
 
     assert refused == [pg.LockNotAvailable]
-    proof = backup.verify(manifest, store, depth="rows", clients=None, progress=silent)
+    proof = backup.verify(manifest, local, depth="rows", clients=None, progress=silent)
     assert (proof.tables, proof.rows) == (2, 1002)
 
 
 def test_truncate_while_we_wait_for_the_lock_cannot_be_older_than_the_snapshot(
-    large: Database, store: Store
+    large: Database, local: DirectoryStore
 ) -> None:
     # The snapshot is taken after the locks: a TRUNCATE that commits first is simply earlier.
     with large.connect("test", autocommit=False) as other:
@@ -177,29 +183,29 @@ def test_truncate_while_we_wait_for_the_lock_cannot_be_older_than_the_snapshot(
         other.execute("insert into last select generate_series(1, 7)")
         threading.Timer(0.5, other.commit).start()
 
-        manifest = take(large, store, silent)
+        manifest = take(large, local, silent)
 
     assert dict(manifest.row_counts)["public.last"] == 7
-    backup.verify(manifest, store, depth="rows", clients=None, progress=silent)
+    backup.verify(manifest, local, depth="rows", clients=None, progress=silent)
 
 
 def test_a_table_that_stays_locked_is_named_with_its_holder(
-    large: Database, store: Store, monkeypatch: pytest.MonkeyPatch
+    large: Database, local: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backup, "LOCK_WAIT", "200ms")
 
     with large.connect("holder", autocommit=False) as other:
         other.execute("lock table last in access exclusive mode")
         with pytest.raises(LockTimeout) as caught:
-            take(large, store, silent)
+            take(large, local, silent)
 
     assert "last: process" in caught.value.what
     assert "windlass/test/holder" in caught.value.what
-    assert list(store.keys("")) == []
+    assert list(local.keys("")) == []
 
 
 def test_row_security_that_hides_rows_is_an_error_not_a_smaller_backup(
-    large: Database, server16: Server, store: Store
+    large: Database, server16: Server, local: DirectoryStore
 ) -> None:
     role = f"r_{large.name}"
     with large.connect("test") as admin:
@@ -211,19 +217,19 @@ def test_row_security_that_hides_rows_is_an_error_not_a_smaller_backup(
     url = server16.url(large.name).replace("postgres@", f"{role}@")
     try:
         with pytest.raises(StepFailed, match="row-level security") as caught:
-            take(Database(url=Secret(url)), store, silent)
+            take(Database(url=Secret(url)), local, silent)
     finally:
         with large.connect("test") as admin:
             admin.execute(f"drop owned by {role}; drop role {role}".encode())
 
     assert "BYPASSRLS" in caught.value.next_step
-    assert list(store.keys("")) == []
+    assert list(local.keys("")) == []
 
 
 class DiesAtTheManifest:
     """A store that takes the archive and is gone when the manifest comes."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, local: DirectoryStore) -> None:
         self.store = store
 
     def write(self, key: str, chunks: Iterable[bytes], *, expected_bytes: int = 0) -> str:
@@ -235,7 +241,7 @@ class DiesAtTheManifest:
         return self.store.read(key)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        return self.store.keys(prefix)
+        return self.local.keys(prefix)
 
     def delete(self, key: str) -> None:
         self.store.delete(key)

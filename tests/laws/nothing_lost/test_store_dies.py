@@ -36,13 +36,13 @@ def large(database16: Database) -> Database:
 
 
 def fails(
-    large: Database, bucket: Bucket, line: Proxy, *, at_chunk: int | None = None
+    large: Database, bucket: Bucket, line: Proxy, *, at_bytes: int | None = None
 ) -> StepFailed:
-    seen: list[int] = []
+    left = [] if at_bytes is None else [at_bytes]
 
     def progress(done: int, total: int | None) -> None:
-        seen.append(done)
-        if len(seen) == at_chunk:
+        if left and done >= left[0]:
+            left.clear()
             line.refuse()
 
     with pytest.raises(StepFailed) as caught:
@@ -84,7 +84,7 @@ def test_at_the_manifest_there_is_no_backup(large: Database, bucket: Bucket, lin
 
 
 def test_for_good_half_way_there_is_no_backup(large: Database, bucket: Bucket, line: Proxy) -> None:
-    error = fails(large, bucket, line, at_chunk=40)
+    error = fails(large, bucket, line, at_bytes=5 << 19)
 
     assert backup.manifests(bucket.store(), environment="uat") == ()
     assert bucket.files() == []

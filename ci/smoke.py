@@ -1,0 +1,157 @@
+"""Asks the service what its users would, with a deadline, until it answers right in a row."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import requests
+
+from ci.config import Check, Json, SmokeConfig
+from ci.errors import StepFailed
+from ci.secret import redact
+
+SHOWN = 300  # characters of a body in an error
+SHORTEST = 0.05  # seconds a request is given even where the deadline is nearly over
+
+
+@dataclass(frozen=True, slots=True)
+class SmokeReport:
+    """Checks that all held. `slowest` is in seconds; `attempts` counts rounds, failed ones too."""
+
+    checks: int
+    slowest: float
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Wrong:
+    """What was wrong with one answer."""
+
+    check: Check
+    url: str
+    said: str
+    body: str = ""
+
+
+def run_checks(smoke: SmokeConfig, *, progress: Callable[[int, int], None]) -> SmokeReport:
+    """Run every check in rounds until `successes` rounds in a row were right.
+
+    A wrong answer starts the count anew, until the deadline is over: a service that comes up
+    refuses its first requests. `progress` is called with (rounds right in a row, rounds asked for).
+
+    Raises:
+        StepFailed: the deadline is over; it shows the request, the answer and what was expected.
+
+    """
+    deadline = time.monotonic() + smoke.deadline.seconds
+    in_a_row, attempts, slowest = 0, 0, 0.0
+    while True:
+        attempts += 1
+        wrong, took = _round(smoke, deadline)
+        if wrong is None:
+            in_a_row, slowest = in_a_row + 1, max(slowest, took)
+            progress(in_a_row, smoke.successes)
+            if in_a_row >= smoke.successes:
+                return SmokeReport(len(smoke.checks), slowest, attempts)
+        else:
+            in_a_row, slowest = 0, 0.0
+        if time.monotonic() + smoke.pause.seconds >= deadline:
+            raise _failure(smoke, wrong, attempts, in_a_row)
+        time.sleep(smoke.pause.seconds)
+
+
+def _round(smoke: SmokeConfig, deadline: float) -> tuple[_Wrong | None, float]:
+    """Ask everything once; return the first wrong answer, and the seconds of the slowest."""
+    slowest = 0.0
+    with requests.Session() as session:
+        for check in smoke.checks:
+            wrong, took = _ask(session, smoke.base_url, check, deadline)
+            if wrong is not None:
+                return wrong, slowest
+            slowest = max(slowest, took)
+    return None, slowest
+
+
+def _ask(
+    session: requests.Session, base_url: str, check: Check, deadline: float
+) -> tuple[_Wrong | None, float]:
+    url = base_url.rstrip("/") + "/" + check.path.lstrip("/")
+    headers = {name: value.reveal() for name, value in check.headers.items()}
+    if check.bearer is not None:
+        headers["Authorization"] = f"Bearer {check.bearer.reveal()}"
+    began = time.monotonic()
+    try:
+        answer = session.request(
+            check.method, url, headers=headers, json=check.json, allow_redirects=False,
+            timeout=max(SHORTEST, deadline - began),
+        )  # fmt: skip
+    except requests.RequestException as error:
+        return _Wrong(check, url, f"no answer: {type(error).__name__}: {_reason(error)}"), 0.0
+    took = time.monotonic() - began
+    said = _difference(check, answer, took)
+    return (_Wrong(check, url, said, answer.text[:SHOWN]) if said else None), took
+
+
+def _reason(error: BaseException) -> str:
+    """Return the innermost reason: requests wraps the system's own words three times."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return str(error)
+
+
+def _difference(check: Check, answer: requests.Response, took: float) -> str:
+    expect = check.expect
+    if answer.status_code != expect.status:
+        where = f" to {answer.headers['Location']}" if "Location" in answer.headers else ""
+        return f"status {answer.status_code}{where}, expected {expect.status}"
+    for name, value in expect.headers.items():
+        if answer.headers.get(name) != value:
+            return f'header {name} is "{answer.headers.get(name)}", expected "{value}"'
+    if expect.within is not None and took > expect.within.seconds:
+        return f"answered in {took * 1000:.0f} ms, expected within {expect.within}"
+    if expect.json is None:
+        return ""
+    try:
+        found = answer.json()
+    except requests.JSONDecodeError:
+        return "the body is no JSON"
+    return subset_difference(expect.json, found)
+
+
+def subset_difference(expected: Json, found: Json, at: str = "$") -> str:
+    """Say where `found` lacks what is expected; empty where it has all of it.
+
+    A mapping may have other keys beside the expected ones; a list must be as long, and match
+    element by element.
+    """
+    if isinstance(expected, dict) and isinstance(found, dict):
+        for key, value in expected.items():
+            if key not in found:
+                return f"{at}.{key} is missing"
+            if wrong := subset_difference(value, found[key], f"{at}.{key}"):
+                return wrong
+        return ""
+    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        for number, (one, other) in enumerate(zip(expected, found, strict=True)):
+            if wrong := subset_difference(one, other, f"{at}[{number}]"):
+                return wrong
+        return ""
+    same = expected == found and isinstance(expected, bool) == isinstance(found, bool)
+    return "" if same else f"{at} is {json.dumps(found)}, expected {json.dumps(expected)}"
+
+
+def _failure(smoke: SmokeConfig, wrong: _Wrong | None, attempts: int, in_a_row: int) -> StepFailed:
+    if wrong is None:
+        return StepFailed(
+            f"only {in_a_row} of {smoke.successes} rounds in a row were right within "
+            f"{smoke.deadline}",
+            state="the service answers, but not steadily or not fast enough",
+            next_step="raise smoke.deadline, or look why the service wavers",
+        )
+    body = f"; the body: {' '.join(wrong.body.split())}" if wrong.body else ""
+    return StepFailed(
+        redact(f"{wrong.check.method} {wrong.url}: {wrong.said}{body}"),
+        state=f"{attempts} tries within {smoke.deadline}",
+        next_step="look at the service's log, and at the request by hand (curl -i)",
+    )

@@ -1,0 +1,163 @@
+"""A small project on disk, as a user would have it, and the real `windlass` run in it."""
+
+import json
+import os
+import subprocess
+import sys
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ci.config import Settings, load
+from ci.console import Console
+from ci.model import StepName, StepResult
+
+ROOT = Path(__file__).resolve().parent.parent
+WINDLASS = Path(sys.executable).with_name("windlass")
+
+DEPLOY_YML = """\
+project: shop
+backups: {{to: "file://{home}/backups"}}
+environments:
+  dev:
+    tier: development
+    database: ${{DATABASE_URL}}
+  uat:
+    tier: acceptance
+    database: ${{DATABASE_URL}}
+    lock: {{timeout: [100ms, 200ms], wait: 3s}}
+  production:
+    tier: production
+    database: ${{DATABASE_URL}}
+    approval: {{from: terminal}}
+    steps: {{rehearsal: off}}
+    lock: {{timeout: [100ms, 200ms], wait: 3s}}
+    restart:
+      with: command
+      run: [{python}, "{home}/restart.py"]
+      identity: [cat, "{home}/identity"]
+      settle: 100ms
+      within: 5s
+    smoke:
+      base_url: {base_url}
+      deadline: 3s
+      successes: 1
+      pause: 50ms
+      checks: [{{get: /health, expect: {{json: {{status: ok}}}}}}]
+"""
+
+# A service that is a file: a restart writes a new identity, and keeps a log of its own.
+RESTART = """\
+import os, pathlib, secrets
+home = pathlib.Path({home!r})
+(home / "identity").write_text(secrets.token_hex(8))
+with (home / "restarts").open("a") as log:
+    log.write("restart\\n")
+"""
+
+
+@dataclass
+class Project:
+    """A directory with deploy.yml and migrations; `url` is the database of all environments."""
+
+    home: Path
+    url: str
+    base_url: str = "http://127.0.0.1:9"
+    env: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        (self.home / "migrations").mkdir(parents=True)
+        (self.home / "identity").write_text("first")
+        (self.home / "restart.py").write_text(RESTART.format(home=str(self.home)))
+        self.deploy_yml.write_text(
+            DEPLOY_YML.format(home=self.home, python=sys.executable, base_url=self.base_url)
+        )
+
+    @property
+    def deploy_yml(self) -> Path:
+        return self.home / "deploy.yml"
+
+    @property
+    def restarts(self) -> int:
+        log = self.home / "restarts"
+        return len(log.read_text().splitlines()) if log.exists() else 0
+
+    def migration(self, name: str, sql: str, rollback: str | None = "", verify: str = "") -> str:
+        """Write a migration; `rollback` None leaves the script out."""
+        base = self.home / "migrations" / name
+        base.with_name(f"{name}.sql").write_text(sql)
+        if rollback is not None:
+            base.with_name(f"{name}_rollback.sql").write_text(rollback)
+        if verify:
+            base.with_name(f"{name}_verify.sql").write_text(verify)
+        return name
+
+    def settings(self, environment: str) -> Settings:
+        return load(self.deploy_yml).environment(environment, {"DATABASE_URL": self.url})
+
+    def variables(self) -> dict[str, str]:
+        return {**os.environ, "DATABASE_URL": self.url, "LC_ALL": "C.UTF-8", **self.env}
+
+    def run(self, *arguments: str, **more: str) -> "Ran":
+        """Run the real program as a child without a terminal."""
+        child = subprocess.run(
+            [str(WINDLASS), *arguments],
+            cwd=self.home,
+            env={**self.variables(), **more},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        return Ran(child.returncode, child.stdout, child.stderr)
+
+    def json(self, *arguments: str) -> Any:
+        """Run a task with --json and return its document."""
+        ran = self.run(*arguments, "--json")
+        return json.loads(ran.out)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a child ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def error(self) -> list[str]:
+        """The three lines of the error."""
+        lines = self.err.splitlines()
+        first = next(i for i, line in enumerate(lines) if line.startswith("✗ "))
+        return lines[first:]
+
+
+class Quiet(Console):
+    """A reporter that keeps what it is told instead of printing it."""
+
+    def __init__(self) -> None:
+        self.results: list[StepResult] = []
+        self.notes: list[str] = []
+
+    def started(self, step: StepName, *, undo: bool = False) -> None: ...
+
+    def progress(self, done: int, total: int | None, unit: str) -> None: ...
+
+    def item(self, step: StepName, what: str, detail: str, seconds: float) -> None: ...
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def finished(self, result: StepResult) -> None:
+        self.results.append(result)
+
+
+def tables(url: str) -> set[str]:
+    """Return the user tables of a database."""
+    import psycopg
+
+    with psycopg.connect(url) as connection:
+        rows = connection.execute("select tablename from pg_tables where schemaname = 'public'")
+        return {row[0] for row in rows.fetchall()}

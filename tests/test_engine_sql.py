@@ -1,0 +1,370 @@
+"""The sql engine on real PostgreSQL: change and record together, once, and behind the last one."""
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from ci.config import Duration, LockConfig, MigrationsConfig
+from ci.database import Database
+from ci.engines.sql import SqlEngine
+from ci.errors import ConfigError, LockTimeout, Refused, StepFailed
+from ci.model import Migration
+from tests.kit import tables
+
+LOCK = LockConfig(timeout=(Duration(0.1),), wait=Duration(2))
+NAME = "20260801_000000_a"
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., tuple[SqlEngine, Migration]]:
+    """Write one migration and return the engine and the migration."""
+
+    def make(sql: str, rollback: str = "", verify: str = "") -> tuple[SqlEngine, Migration]:
+        directory = tmp_path / "migrations"
+        directory.mkdir(exist_ok=True)
+        (directory / f"{NAME}.sql").write_text(sql)
+        for extra, text in (("_rollback", rollback), ("_verify", verify)):
+            if text:
+                (directory / f"{NAME}{extra}.sql").write_text(text)
+        engine = SqlEngine(MigrationsConfig(), tmp_path)
+        return engine, engine.on_disk()[0]
+
+    return make
+
+
+Write = Callable[..., tuple[SqlEngine, Migration]]
+
+
+def names(engine: SqlEngine, database: Database) -> list[str]:
+    return [row.name for row in database.read("test", engine.history)]
+
+
+def quiet(_: str) -> None: ...
+
+
+def test_apply_and_undo_walk_forward_and_back_and_forward(database: Database, write: Write) -> None:
+    engine, migration = write("BEGIN; create table t (i int); COMMIT;", "drop table t;")
+
+    for _ in range(2):
+        engine.apply(migration, database, LOCK, quiet)
+        assert "t" in tables(database.url.reveal())
+        assert names(engine, database) == [NAME]
+        engine.undo(migration, database, LOCK, quiet)
+        assert "t" not in tables(database.url.reveal())
+        assert names(engine, database) == []
+
+
+def test_a_failing_statement_leaves_neither_change_nor_record(
+    database16: Database, write: Write
+) -> None:
+    engine, migration = write("create table t (i int);\n\nselect 1 / 0;\n")
+
+    with pytest.raises(StepFailed) as caught:
+        engine.apply(migration, database16, LOCK, quiet)
+
+    assert str(caught.value) == (
+        f"migrations/{NAME}.sql:3: division by zero [22012]\n"
+        "its transaction was rolled back: nothing of this migration is left\n"
+        "mend the file, or what it found, and deploy again"
+    )
+    assert tables(database16.url.reveal()) == set()
+
+
+def test_a_server_error_names_the_line_inside_the_statement(
+    database16: Database, write: Write
+) -> None:
+    engine, migration = write("select 1;\nselect\n  1,\n  nothing_here;\n")
+
+    with pytest.raises(StepFailed, match=rf"{NAME}.sql:4: column .nothing_here. does not exist"):
+        engine.apply(migration, database16, LOCK, quiet)
+
+
+def test_a_verify_script_that_does_not_hold_leaves_nothing_behind(
+    database16: Database, write: Write
+) -> None:
+    engine, migration = write(
+        "create table t (i int);", verify="select true;\nselect count(*) > 0 from t;\n"
+    )
+
+    with pytest.raises(StepFailed) as caught:
+        engine.apply(migration, database16, LOCK, quiet)
+
+    assert caught.value.what == f"migrations/{NAME}_verify.sql:2: row 1 is (False,); expected true"
+    assert tables(database16.url.reveal()) == set()
+
+
+def test_expect_none_turns_a_verify_statement_around(database16: Database, write: Write) -> None:
+    engine, migration = write(
+        "create table t (i int);", verify="-- expect: none\nselect * from t;\n"
+    )
+    engine.apply(migration, database16, LOCK, quiet)
+
+    with database16.connect("test") as connection:
+        assert engine.verify(migration, connection) == 1
+        connection.execute("insert into t values (1)")
+        with pytest.raises(StepFailed, match="1 rows where none was expected"):
+            engine.verify(migration, connection)
+
+
+def test_a_verify_script_that_writes_is_refused(write: Write) -> None:
+    with pytest.raises(ConfigError, match="a verify script only reads"):
+        write("select 1;", verify="delete from t;")
+
+
+def test_statements_outside_a_transaction_go_on_behind_the_last_finished_one(
+    database: Database, write: Write
+) -> None:
+    text = (
+        "-- windlass: transaction=off\ncreate table t (i int);\n"
+        "insert into t values (1);\ninsert into missing values (1);\n"
+    )
+    engine, migration = write(text)
+    with pytest.raises(StepFailed) as caught:
+        engine.apply(migration, database, LOCK, quiet)
+    assert caught.value.state == (
+        "the statements before it stay done and are recorded; this one is not"
+    )
+    assert names(engine, database) == []
+
+    with database.connect("test") as connection:
+        connection.execute("create table missing (i int)")
+    engine.apply(migration, database, LOCK, quiet)
+
+    with database.connect("test") as connection:
+        row = connection.execute("select count(*) from t").fetchone()
+    assert row == (1,)
+    assert names(engine, database) == [NAME]
+
+
+def test_a_half_done_file_that_was_edited_is_refused(database16: Database, write: Write) -> None:
+    head = "-- windlass: transaction=off\n"
+    engine, migration = write(head + "create table t (i int);\nselect 1 / 0;\n")
+    with pytest.raises(StepFailed):
+        engine.apply(migration, database16, LOCK, quiet)
+
+    engine, edited = write(head + "create table t (j int);\nselect 1;\n")
+
+    with pytest.raises(
+        Refused, match="1 of its statements ran already, and their text has changed"
+    ):
+        engine.apply(edited, database16, LOCK, quiet)
+
+
+def test_a_half_done_file_can_be_undone(database16: Database, write: Write) -> None:
+    engine, migration = write(
+        "-- windlass: transaction=off\ncreate table t (i int);\nselect 1 / 0;\n",
+        "drop table if exists t;",
+    )
+    with pytest.raises(StepFailed):
+        engine.apply(migration, database16, LOCK, quiet)
+
+    engine.undo(migration, database16, LOCK, quiet)
+
+    assert "t" not in tables(database16.url.reveal())
+
+
+def test_an_invalid_index_of_a_killed_build_is_dropped_and_built_anew(
+    database: Database, write: Write
+) -> None:
+    engine, migration = write("create unique index concurrently if not exists i on t (a);")
+    with database.connect("test") as connection:
+        connection.execute("create table t (a int)")
+        connection.execute("insert into t values (1), (1)")
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            connection.execute("create unique index concurrently i on t (a)")
+        connection.execute("delete from t where ctid = '(0,1)'")
+
+    engine.apply(migration, database, LOCK, quiet)
+
+    with database.connect("test") as connection:
+        row = connection.execute(
+            "select indisvalid from pg_index where indexrelid = 'i'::regclass"
+        ).fetchone()
+    assert row == (True,)
+
+
+def test_a_failed_concurrent_build_leaves_no_invalid_index(
+    database16: Database, write: Write
+) -> None:
+    engine, migration = write("create unique index concurrently i on t (a);")
+    with database16.connect("test") as connection:
+        connection.execute("create table t (a int)")
+        connection.execute("insert into t values (1), (1)")
+
+    with pytest.raises(StepFailed, match="could not create unique index"):
+        engine.apply(migration, database16, LOCK, quiet)
+
+    with database16.connect("test") as connection:
+        assert connection.execute("select to_regclass('i')").fetchone() == (None,)
+
+
+def test_a_locked_table_is_given_up_and_the_blocker_named(
+    database16: Database, write: Write
+) -> None:
+    engine, migration = write("alter table t add column b int;")
+    told: list[str] = []
+    with database16.connect("holder", autocommit=False) as holder:
+        holder.execute("create table t (a int)")
+        holder.commit()
+        holder.execute("lock table t in access share mode")
+
+        with pytest.raises(LockTimeout) as caught:
+            engine.apply(migration, database16, LOCK, told.append)
+
+    assert "a table stayed locked for 2s" in caught.value.what
+    assert "windlass/test/holder, idle in transaction" in caught.value.what
+    assert told
+    assert names(engine, database16) == []
+
+
+def test_a_table_that_is_let_go_is_changed_on_a_later_try(
+    database16: Database, write: Write
+) -> None:
+    engine, migration = write("alter table t add column b int;")
+    with database16.connect("test") as connection:
+        connection.execute("create table t (a int)")
+    holder = psycopg.connect(database16.url.reveal())
+    holder.execute("lock table t in access share mode")
+    threading.Timer(0.5, holder.close).start()
+
+    retries = engine.apply(
+        migration, database16, LockConfig(timeout=(Duration(0.1),), wait=Duration(20)), quiet
+    )
+
+    assert retries >= 1
+    assert names(engine, database16) == [NAME]
+
+
+def test_two_first_runs_at_the_same_moment_apply_once(database: Database, write: Write) -> None:
+    engine, migration = write("create table t (i int); select pg_sleep(0.2);")
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            engine.apply(migration, database, LockConfig(), quiet)
+        except StepFailed as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=run) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert names(engine, database) == [NAME]
+    assert len(failed) <= 1
+
+
+@pytest.mark.parametrize(
+    ("columns", "owner"),
+    [
+        ("version bigint primary key, dirty boolean", "golang-migrate's table"),
+        ("version varchar(255) primary key", "a table of dbmate or Rails"),
+        ("id serial, migration_name text", "another tool's table"),
+    ],
+)
+def test_another_tools_table_is_recognised_and_never_adopted(
+    database16: Database, write: Write, columns: str, owner: str
+) -> None:
+    engine, _ = write("select 1;")
+    with database16.connect("test") as connection:
+        connection.execute(f"create table schema_migrations ({columns})".encode())
+
+    with pytest.raises(Refused, match=f"public.schema_migrations is {owner}, not ours"):
+        names(engine, database16)
+
+
+def test_reading_the_history_writes_nothing(database16: Database, write: Write) -> None:
+    engine, _ = write("select 1;")
+
+    assert names(engine, database16) == []
+    assert tables(database16.url.reveal()) == set()
+
+
+def test_a_row_that_a_person_deleted_makes_the_migration_pending_again(
+    database16: Database, write: Write
+) -> None:
+    engine, migration = write("create table if not exists t (i int);")
+    engine.apply(migration, database16, LOCK, quiet)
+    with database16.connect("test") as connection:
+        connection.execute("delete from schema_migrations where migration_name = %s", (NAME,))
+
+    engine.apply(migration, database16, LOCK, quiet)
+
+    assert names(engine, database16) == [NAME]
+
+
+def test_the_dry_run_shows_the_bookkeeping_too(write: Write) -> None:
+    engine, migration = write("BEGIN; create table t (i int); COMMIT;")
+
+    assert engine.render(migration, "up") == (
+        "BEGIN;\n\ncreate table t (i int);\n\n"
+        "insert into public.schema_migrations (migration_name, checksum) "
+        f"values ('{NAME}', '{migration.checksum}');\n\nCOMMIT;"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("add_t.sql", "expected YYYYMMDD_HHMMSS_name.sql"),
+        ("20260801_000000_Add.sql", "expected YYYYMMDD_HHMMSS_name.sql"),
+        ("20260802_000000_b_rollback.sql", "only beside a migration of that name"),
+        ("20260801_000000_b.sql", "has the timestamp of"),
+    ],
+)
+def test_files_whose_order_is_unclear_are_refused(
+    tmp_path: Path, write: Write, name: str, words: str
+) -> None:
+    engine, _ = write("select 1;")
+    (tmp_path / "migrations" / name).write_text("select 1;")
+
+    with pytest.raises(ConfigError, match=words):
+        engine.on_disk()
+
+
+def test_create_writes_a_trio_that_parses(tmp_path: Path) -> None:
+    engine = SqlEngine(MigrationsConfig(), tmp_path)
+
+    made = engine.create("add_user_preferences")
+
+    assert [path.name[15:] for path in made] == [
+        "_add_user_preferences.sql",
+        "_add_user_preferences_rollback.sql",
+        "_add_user_preferences_verify.sql",
+    ]
+    assert len(engine.on_disk()) == 1
+
+
+def test_a_bystander_waits_no_longer_than_one_rung(database16: Database, write: Write) -> None:
+    engine, migration = write("alter table t add column b int;")
+    with database16.connect("test") as connection:
+        connection.execute("create table t (a int)")
+    holder = psycopg.connect(database16.url.reveal())
+    holder.execute("lock table t in access share mode")
+    slowest = 0.0
+    runner = threading.Thread(
+        target=engine.apply,
+        args=(
+            migration,
+            database16,
+            LockConfig(timeout=(Duration(0.2),), wait=Duration(30)),
+            quiet,
+        ),
+    )
+    runner.start()
+    with database16.connect("bystander") as connection:
+        for _ in range(60):
+            began = time.monotonic()
+            connection.execute("select count(*) from t")
+            slowest = max(slowest, time.monotonic() - began)
+            time.sleep(0.02)
+    holder.close()
+    runner.join()
+
+    assert slowest < 0.2 + 0.3  # the rung, and what a busy machine adds
+    assert names(engine, database16) == [NAME]
