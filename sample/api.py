@@ -36,6 +36,7 @@ LARGEST_BODY = 1_000_000  # bytes
 LONGEST_LIST = 100  # rows in an answer
 SLOWEST_CLIENT = 5  # seconds between two of its bytes; also how long one can hold up the exit
 CONNECT_WITHIN = 3  # seconds
+STOPS = (signal.SIGTERM, signal.SIGINT)
 
 NEWEST_MIGRATION = "select max(migration_name) from schema_migrations"
 COLUMN_EXISTS = """
@@ -359,19 +360,20 @@ def main() -> None:
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         raise SystemExit(f"cannot listen on {where}: {error.strerror}") from None
+    # Blocked before any thread starts, and waited for. With a handler, another thread may take the
+    # signal while this one sleeps on; and the handler, which only this one runs, would not run.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
     with server:
         serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-
-        def stop(*_: object) -> None:
-            # Not here: shutdown() waits for the serving thread, and a handler should not wait.
-            threading.Thread(target=server.shutdown).start()
-
-        signal.signal(signal.SIGTERM, stop)
-        signal.signal(signal.SIGINT, stop)
         serving.start()
         host, port = server.server_address[:2]
         log(f"listening on http://{host!s}:{port}")
-        serving.join()
+        asked = False
+        while serving.is_alive() and not asked:
+            asked = signal.sigtimedwait(STOPS, 1) is not None
+        server.shutdown()
+    if not asked:
+        raise SystemExit("the server ended by itself")
     log("stopped")
 
 

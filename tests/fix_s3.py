@@ -1,7 +1,6 @@
 """A real S3 server: rclone on a folder, one per session; it checks signatures and MD5."""
 
 import contextlib
-import os
 import secrets
 import shutil
 import socket
@@ -78,15 +77,12 @@ def find_rclone() -> str:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[S3Server]:
     """The session's server; ends with it."""
-    # In memory where that can be had: a throttled disk made single requests wait for seconds.
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    base = Path(tempfile.mkdtemp(prefix="wl-s3-", dir=memory))
+    base = Path(tempfile.mkdtemp(prefix="wl-s3-"))
     server = S3Server(base / "buckets", free_port())
     server.directory.mkdir()
     command = [
         find_rclone(), "serve", "s3", "--config=", f"--auth-key={ACCESS},{SECRET}",
         f"--addr=127.0.0.1:{server.port}", str(server.directory),
-        "--dir-cache-time=0s",  # tests damage files behind its back
     ]  # fmt: skip
     with (base / "log").open("wb") as log:
         child = subprocess.Popen(command, stdout=log, stderr=log)

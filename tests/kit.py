@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,7 +112,7 @@ class Project:
         )
         return Ran(child.returncode, child.stdout, child.stderr)
 
-    def json(self, *arguments: str) -> Any:
+    def json(self, *arguments: str) -> Any:  # noqa: ANN401  # whatever the task prints
         """Run a task with --json and return its document."""
         ran = self.run(*arguments, "--json")
         return json.loads(ran.out)

@@ -181,20 +181,17 @@ def test_version_says_which_build_and_which_process_answers(
     assert api.request("GET", "/version", token=None) == (200, expected)
 
 
-@pytest.mark.parametrize("token", [None, "", "another", TOKEN + "x", "é"])
 def test_without_the_token_nobody_gets_in(
-    database16: Database,
-    connection: psycopg.Connection,
-    start_api: Callable[..., Api],
-    token: str | None,
+    database16: Database, connection: psycopg.Connection, start_api: Callable[..., Api]
 ) -> None:
     run(connection, BASE)
     api = start_api(database16)
 
     refused = (401, {"error": "expected a bearer token"})
-    assert api.request("POST", "/api/chat", MESSAGE, token=token) == refused
-    assert api.request("POST", "/api/v1/environments", {}, token=token) == refused
-    assert api.request("GET", "/api/errors", token=token) == refused
+    for token in (None, "", "another", TOKEN + "x", TOKEN[:-1], "é"):
+        assert api.request("POST", "/api/chat", MESSAGE, token=token) == refused
+        assert api.request("POST", "/api/v1/environments", {}, token=token) == refused
+        assert api.request("GET", "/api/errors", token=token) == refused
     assert number(connection, "select count(*) from messages") == 0
 
 
@@ -342,6 +339,26 @@ def test_a_signal_stops_it_quickly_and_the_port_is_free(
     assert time.monotonic() - began < 3
     with pytest.raises(ConnectionRefusedError):
         api.request("GET", "/health")
+
+
+def test_a_signal_stops_it_in_the_middle_of_many_requests(
+    database16: Database, start_api: Callable[..., Api]
+) -> None:
+    for _ in range(4):  # a signal lost to a thread that was just starting is lost once in three
+        api = start_api(database16)
+        asking = [threading.Thread(target=ask_until_refused, args=(api,)) for _ in range(4)]
+        for thread in asking:
+            thread.start()
+        time.sleep(0.1)
+
+        assert api.stop() == 0
+        for thread in asking:
+            thread.join(timeout=20)
+
+
+def ask_until_refused(api: Api) -> None:
+    while api.process.returncode is None and accepts(api):
+        pass
 
 
 def test_what_is_being_answered_is_answered_before_it_stops(

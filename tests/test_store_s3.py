@@ -145,7 +145,8 @@ def test_a_store_that_stays_dead_is_named_with_what_may_remain(bucket: Bucket, l
         bucket.store(endpoint=line.url).write("uat/dump.pgc", die_late())
 
     assert any("invisible and billed" in note for note in caught.value.__notes__)
-    assert bucket.files() == []
+    assert list(bucket.store().keys("")) == []
+    assert bucket.unfinished() == ["backups/uat/dump.pgc"]
 
 
 def test_a_flipped_bit_on_the_way_up_is_refused_by_its_md5(bucket: Bucket, line: Proxy) -> None:
@@ -193,7 +194,8 @@ def test_memory_stays_bounded_however_long_the_stream(
     finally:
         tracemalloc.stop()
 
-    assert peak < (3 + 2) * 2 * MIB + 4 * MIB
+    # Besides the parts, botocore signs a body in blocks of 1 MiB, and holds two in each thread.
+    assert peak < (3 + 2) * 2 * MIB + 3 * 2 * MIB + MIB
 
 
 @pytest.mark.parametrize(

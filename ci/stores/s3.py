@@ -29,6 +29,7 @@ from botocore.exceptions import (
     ProxyConnectionError,
     SSLError,
 )
+from urllib3.exceptions import HTTPError
 
 from ci.errors import StepFailed, StoreFailed, Unreachable
 from ci.secret import redact, remember
@@ -264,7 +265,8 @@ class S3Store:
             raise self._unreachable(
                 doing, error, "check its certificate, or set AWS_CA_BUNDLE"
             ) from error
-        except (ConnectionError, HTTPClientError, OSError) as error:
+        # botocore lets urllib3's own through where a body is cut while it is read.
+        except (ConnectionError, HTTPClientError, HTTPError, OSError) as error:
             raise self._dropped(doing, error) from error
         except (BotoCoreError, Boto3Error) as error:
             raise _failed(redact(f"{doing}: {error}"), KEYS) from error
@@ -308,7 +310,7 @@ class _Upload:
                     "report this as a bug: the dump is far larger than its database",
                 )
             self.slots.acquire()
-            futures.append(self.pool.submit(self._send, len(futures) + 1, part))
+            futures.append(self.pool.submit(self._send, len(futures) + 1, [part]))
             self.size += len(part)
             part = None  # not kept here while the next one is gathered
             part = next(rest, None)
@@ -324,7 +326,8 @@ class _Upload:
             )
         self.store._check_size(self.name, self.size)
 
-    def _send(self, number: int, body: bytes) -> "CompletedPartTypeDef":
+    def _send(self, number: int, bodies: list[bytes]) -> "CompletedPartTypeDef":
+        body = bodies.pop()  # nobody else holds it: the executor keeps the list for a while
         try:
             with self.store._talking(f"{self.doing}, part {number}"):
                 sent = self.store._client.upload_part(
@@ -340,6 +343,7 @@ class _Upload:
             self.failed.set()
             raise
         finally:
+            del body  # before the slot is free for the next part
             self.slots.release()
 
     def abort(self, error: BaseException) -> None:
@@ -369,18 +373,19 @@ class _Upload:
 
 def _in_parts(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
     """Regroup a stream into parts of exactly `size` bytes; the last may be shorter."""
-    gathered = bytearray()
+    # One buffer, filled again and again: a growing one would be copied as it grows.
+    buffer, filled = memoryview(bytearray(size)), 0
     for chunk in chunks:
         view = memoryview(chunk)
         while view:
-            taken = size - len(gathered)
-            gathered += view[:taken]
-            view = view[taken:]
-            if len(gathered) == size:
-                yield bytes(gathered)
-                gathered = bytearray()
-    if gathered:
-        yield bytes(gathered)
+            taken = min(len(view), size - filled)
+            buffer[filled : filled + taken] = view[:taken]
+            view, filled = view[taken:], filled + taken
+            if filled == size:
+                yield bytes(buffer)
+                filled = 0
+    if filled:
+        yield bytes(buffer[:filled])
 
 
 def _threads(part_size: int) -> int:

@@ -51,24 +51,21 @@ def origin(database16: Database) -> Database:
 
 
 @pytest.fixture(params=["s3", "directory"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Store, Path]:
-    """A store, and the folder in which it really keeps its objects."""
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     if request.param == "directory":
-        return DirectoryStore(tmp_path), tmp_path
+        return DirectoryStore(tmp_path)
     bucket = request.getfixturevalue("bucket")
     assert isinstance(bucket, Bucket)
-    return bucket.store(), bucket.path("backups")
+    return bucket.store()
 
 
-def damaged(origin: Database, place: tuple[Store, Path], damage: Damage) -> Manifest:
-    store, folder = place
+def damaged(origin: Database, store: Store, damage: Damage) -> Manifest:
     manifest = backup.take(
         origin, store, environment="uat", deployment="d1", applied=(),
         now=lambda: MOMENT, progress=silent,
     )  # fmt: skip
-    file = folder / manifest.parts[0].key
-    before = file.read_bytes()
-    file.write_bytes(damage(before))
+    key = manifest.parts[0].key
+    store.write(key, [damage(b"".join(store.read(key)))])
     return manifest
 
 
@@ -76,12 +73,12 @@ def damaged(origin: Database, place: tuple[Store, Path], damage: Damage) -> Mani
 def test_the_checksum_and_the_rows_find_it(
     origin: Database, tmp_path: Path, damage: Damage
 ) -> None:
-    place: tuple[Store, Path] = (DirectoryStore(tmp_path), tmp_path)
-    manifest = damaged(origin, place, damage)
+    store = DirectoryStore(tmp_path)
+    manifest = damaged(origin, store, damage)
 
     for depth in ("checksum", "rows"):
         with pytest.raises(StepFailed, match=r"dump\.pgc is damaged: expected") as caught:
-            backup.verify(manifest, place[0], depth=depth, clients=None, progress=silent)
+            backup.verify(manifest, store, depth=depth, clients=None, progress=silent)
         assert manifest.parts[0].sha256 in caught.value.what
         assert caught.value.state == "this backup cannot be used; nothing was changed"
 
@@ -94,12 +91,12 @@ def test_a_restore_commits_none_of_it(
     tmp_path: Path,
     damage: Damage,
 ) -> None:
-    place = DirectoryStore(tmp_path), tmp_path
-    manifest = damaged(origin, place, damage)
+    store = DirectoryStore(tmp_path)
+    manifest = damaged(origin, store, damage)
     target = new_database(server16)
 
     with pytest.raises(StepFailed) as caught:
-        backup.restore(manifest, place[0], target, clients=None, progress=silent)
+        backup.restore(manifest, store, target, clients=None, progress=silent)
 
     assert f"rolled back, {target.name} is empty" in caught.value.state
     with target.connect("test") as connection:
@@ -108,19 +105,19 @@ def test_a_restore_commits_none_of_it(
 
 @pytest.mark.parametrize("name", ["flipped in the middle", "one byte short"])
 def test_the_checksum_finds_it_wherever_it_is_kept(
-    origin: Database, place: tuple[Store, Path], name: str
+    origin: Database, store: Store, name: str
 ) -> None:
-    manifest = damaged(origin, place, DAMAGES[name])
+    manifest = damaged(origin, store, DAMAGES[name])
 
     with pytest.raises(StepFailed, match=r"dump\.pgc is damaged: expected"):
-        backup.verify(manifest, place[0], depth="checksum", clients=None, progress=silent)
+        backup.verify(manifest, store, depth="checksum", clients=None, progress=silent)
 
 
 def test_a_missing_archive_is_an_error_before_anything_happens(
-    origin: Database, place: tuple[Store, Path]
+    origin: Database, store: Store
 ) -> None:
-    manifest = damaged(origin, place, lambda content: content)
-    place[0].delete(manifest.parts[0].key)
+    manifest = damaged(origin, store, lambda content: content)
+    store.delete(manifest.parts[0].key)
 
     with pytest.raises(StepFailed, match=r"dump\.pgc"):
-        backup.verify(manifest, place[0], depth="rows", clients=None, progress=silent)
+        backup.verify(manifest, store, depth="rows", clients=None, progress=silent)

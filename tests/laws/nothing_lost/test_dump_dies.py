@@ -229,7 +229,7 @@ def test_row_security_that_hides_rows_is_an_error_not_a_smaller_backup(
 class DiesAtTheManifest:
     """A store that takes the archive and is gone when the manifest comes."""
 
-    def __init__(self, local: DirectoryStore) -> None:
+    def __init__(self, store: Store) -> None:
         self.store = store
 
     def write(self, key: str, chunks: Iterable[bytes], *, expected_bytes: int = 0) -> str:
@@ -241,7 +241,7 @@ class DiesAtTheManifest:
         return self.store.read(key)
 
     def keys(self, prefix: str) -> Iterator[str]:
-        return self.local.keys(prefix)
+        return self.store.keys(prefix)
 
     def delete(self, key: str) -> None:
         self.store.delete(key)

@@ -1,0 +1,52 @@
+"""Any program as a restarter: the identity it prints must change, and then stay."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from ci.config import CommandRestart, Duration
+from ci.errors import ChildFailed, StepFailed
+from ci.restarters.command import Command
+
+
+def driver(tmp_path: Path, restart: str, identity: str = "cat id") -> Command:
+    (tmp_path / "id").write_text("one")
+
+    def shell(script: str) -> tuple[str, ...]:
+        return ("sh", "-c", f"cd {tmp_path} && {script}")
+
+    return Command(
+        CommandRestart(
+            run=shell(restart), identity=shell(identity), settle=Duration(0.3), within=Duration(1)
+        )
+    )
+
+
+def test_a_new_identity_that_stays_is_a_restart(tmp_path: Path) -> None:
+    command = driver(tmp_path, "echo two > id")
+
+    assert command.restart().instance == "two"
+    assert command.check() == "identity two"
+
+
+def test_an_exit_status_of_zero_alone_is_none(tmp_path: Path) -> None:
+    with pytest.raises(StepFailed, match='the identity is still "one" after the command'):
+        driver(tmp_path, "true").restart()
+
+
+def test_an_identity_that_goes_on_changing_fails(tmp_path: Path) -> None:
+    with pytest.raises(StepFailed, match="the identity went on changing"):
+        driver(tmp_path, "true", "date +%N").restart()
+
+
+def test_a_command_that_fails_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ChildFailed, match="ended with status 3: no such service"):
+        driver(tmp_path, "echo no such service >&2; exit 3").restart()
+
+
+def test_a_program_that_does_not_exist_is_named() -> None:
+    command = Command(CommandRestart(run=("/nonexistent/x",), identity=(sys.executable, "-V")))
+
+    with pytest.raises(ChildFailed, match="/nonexistent/x could not be started"):
+        command.restart()

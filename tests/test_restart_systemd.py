@@ -1,0 +1,120 @@
+"""systemd, the real user manager: the traps that an exit status of 0 hides."""
+
+from collections.abc import Callable
+
+import pytest
+
+from ci.config import Duration, SystemdRestart
+from ci.errors import StepFailed, Unreachable
+from ci.restarters.systemd import Systemd, command
+
+Unit = Callable[..., str]
+SLEEP = "/bin/sleep 600"
+
+
+def systemd(*units: str, within: float = 8, settle: float = 0.8) -> Systemd:
+    return Systemd(
+        SystemdRestart(unit=units, user=True, settle=Duration(settle), within=Duration(within))
+    )
+
+
+def test_a_restart_gives_a_new_invocation(unit: Unit) -> None:
+    driver = systemd(unit("wl-good.service", SLEEP))
+    before = driver.running()
+
+    now = driver.restart()
+
+    assert before.instance and now.instance and now.instance != before.instance
+    assert driver.running().instance == now.instance
+    assert driver.check() == "wl-good.service active"
+
+
+def test_a_service_that_dies_after_half_a_second_fails(unit: Unit) -> None:
+    driver = systemd(unit("wl-dies.service", "/bin/sh -c 'sleep 0.5; exit 3'"))
+
+    with pytest.raises(StepFailed) as caught:
+        driver.restart()
+
+    assert "wl-dies.service did not stay up for 800ms after the restart" in caught.value.what
+    assert "exit status 3" in caught.value.what
+    assert caught.value.next_step == "systemctl --user status wl-dies.service"
+
+
+def test_a_crash_loop_fails_although_it_is_active_half_of_the_time(unit: Unit) -> None:
+    name = unit("wl-loop.service", "/bin/sleep 0.3", "Restart=always\nRestartSec=50ms")
+
+    with pytest.raises(StepFailed, match=r"did not stay up|failed after the restart"):
+        systemd(name, settle=1.5).restart()
+
+
+def test_a_program_that_does_not_exist_fails(unit: Unit) -> None:
+    name = unit("wl-missing.service", "/nonexistent/program", start=False)
+
+    with pytest.raises(StepFailed, match="exit status 203"):
+        systemd(name).restart()
+
+
+def test_a_unit_that_hit_its_start_limit_is_restarted_all_the_same(unit: Unit) -> None:
+    limits = "[Unit]\nStartLimitBurst=2\nStartLimitIntervalSec=600"
+    name = unit("wl-limit.service", "/bin/false", limits)
+    for _ in range(4):
+        with pytest.raises(StepFailed):
+            systemd(name, settle=0.2).restart()
+    unit("wl-limit.service", SLEEP, limits, start=False)
+
+    assert systemd(name).restart().instance
+
+
+def test_one_dead_unit_of_two_fails(unit: Unit) -> None:
+    good = unit("wl-one.service", SLEEP)
+    bad = unit("wl-two.service", "/bin/sh -c 'sleep 0.3; exit 1'")
+
+    with pytest.raises(StepFailed, match=r"wl-two.service did not stay up"):
+        systemd(good, bad).restart()
+
+
+def test_two_good_units_give_two_invocations(unit: Unit) -> None:
+    driver = systemd(unit("wl-a.service", SLEEP), unit("wl-b.service", SLEEP))
+
+    assert len(driver.restart().instance.split(",")) == 2
+
+
+def test_a_unit_that_does_not_exist_is_refused_before_anything(unit: Unit) -> None:
+    unit("wl-any.service", SLEEP)
+
+    with pytest.raises(StepFailed) as caught:
+        systemd("wl-nobody.service").check()
+
+    assert caught.value.what == "wl-nobody.service: systemd says not-found"
+    assert caught.value.state == "nothing was restarted"
+
+
+def test_an_edited_unit_file_is_read_before_the_restart(unit: Unit) -> None:
+    name = unit("wl-edited.service", SLEEP)
+
+    assert systemd(name).restart().detail == "new invocation, active"
+
+
+def test_a_manager_that_is_not_there_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nonexistent")
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+
+    with pytest.raises(Unreachable, match="systemd does not answer"):
+        systemd("wl-any.service").check()
+
+
+def test_a_host_is_asked_over_ssh_with_every_word_quoted() -> None:
+    config = SystemdRestart(unit="a b.service", host="deploy@api1")
+
+    assert command(config, "systemctl", "restart", "a b.service") == (
+        "ssh", "-o", "BatchMode=yes", "deploy@api1", "systemctl restart 'a b.service'",
+    )  # fmt: skip
+
+
+def test_a_host_that_ssh_cannot_reach_is_unreachable() -> None:
+    driver = Systemd(SystemdRestart(unit="a.service", host="nobody@127.0.0.1.invalid"))
+
+    with pytest.raises(Unreachable) as caught:
+        driver.check()
+
+    assert caught.value.next_step == "ssh nobody@127.0.0.1.invalid true"
