@@ -53,11 +53,12 @@ def run(
     try:
         out, err = child.communicate(timeout=within)
     except subprocess.TimeoutExpired:
-        _end(child)
         raise _failure(argv, None, f"did not finish within {within:g} s", "") from None
-    except BaseException:
+    finally:
         _end(child)
-        raise
+        for pipe_end in (child.stdout, child.stderr):
+            if pipe_end is not None:
+                pipe_end.close()
     stdout, stderr = (redact(part.decode(errors="replace")) for part in (out, err))
     if check and child.returncode != 0:
         raise _failure(argv, child.returncode, _status(child.returncode), stderr)

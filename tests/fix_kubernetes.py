@@ -86,7 +86,7 @@ class Cluster:
             ]
         return status
 
-    def patch(self, kind: str, body: Any) -> None:
+    def patch(self, kind: str, body: Any) -> None:  # noqa: ANN401  # JSON
         """Apply a patch of the three kinds that kubectl sends."""
         with self.lock:
             before = copy.deepcopy(self.deployment["spec"])
@@ -105,7 +105,7 @@ class Cluster:
                 meta["annotations"] = {**meta.get("annotations", {}), REVISION: revision}
                 self._replica_set(revision)
 
-    def _replace(self, path: str, value: Any) -> None:
+    def _replace(self, path: str, value: Any) -> None:  # noqa: ANN401  # JSON
         target = self.deployment
         *parents, last = path.strip("/").split("/")
         for parent in parents:
@@ -311,7 +311,9 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
     assert shutil.which("kubectl"), "no kubectl here: apt-get install kubernetes-client"
     found = Cluster()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.socket = _tls(tmp_path).wrap_socket(server.socket, server_side=True)
+    server.socket = _tls(tmp_path).wrap_socket(
+        server.socket, server_side=True, do_handshake_on_connect=False
+    )
     server.daemon_threads = True
     server.cluster = found  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -345,7 +347,15 @@ def write_kubeconfig(directory: Path, port: int, token: str) -> None:
                 "apiVersion": "v1",
                 "kind": "Config",
                 "current-context": "test",
-                "clusters": [{"name": "test", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+                "clusters": [
+                    {
+                        "name": "test",
+                        "cluster": {
+                            "server": f"https://127.0.0.1:{port}",
+                            "insecure-skip-tls-verify": True,
+                        },
+                    }
+                ],
                 "users": [{"name": "test", "user": {"token": token}}],
                 "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
             }
