@@ -75,6 +75,10 @@ class Database:
             "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY",
             "passfile": "PGPASSFILE", "service": "PGSERVICE", "options": "PGOPTIONS",
             "channel_binding": "PGCHANNELBINDING",
+            "sslcrl": "PGSSLCRL",
+            "sslnegotiation": "PGSSLNEGOTIATION",
+            "gssencmode": "PGGSSENCMODE",
+            "target_session_attrs": "PGTARGETSESSIONATTRS",
         }  # fmt: skip
         found: dict[str, str | Secret] = {
             names[key]: Secret(value) if key == "password" else value

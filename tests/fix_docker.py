@@ -1,8 +1,14 @@
-"""Real Docker: a daemon of the tests' own on a private socket, an image built from busybox."""
+"""Real Docker: a daemon of the tests' own on a private socket, an image made from busybox.
+
+Nothing is pulled. `docker import` makes the image, for it needs no builder: which builders there
+are differs from client to client.
+"""
 
 import os
 import shutil
+import signal
 import subprocess
+import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -11,77 +17,92 @@ from pathlib import Path
 import pytest
 
 WITHIN = 40.0  # seconds for the daemon to answer
+ENDED_WITHIN = 20.0  # seconds for the daemon to end
 IMAGE = "windlass-test"
-DOCKERFILE = """\
-FROM scratch
-COPY busybox /bin/busybox
-COPY busybox /bin/sh
-ENTRYPOINT ["/bin/busybox", "sh", "-c"]
-"""
+BUSYBOX = Path("/bin/busybox")
+ENTRYPOINT = 'ENTRYPOINT ["/bin/busybox", "sh", "-c"]'
+SERVE = "trap 'exit 0' TERM; while true; do sleep 0.1; done"  # ends at once when it is asked to
 
 
 @pytest.fixture(scope="session")
 def docker_host() -> Iterator[str]:
-    """Run dockerd and return its DOCKER_HOST; the image `windlass-test` is built."""
-    missing = [p for p in ("dockerd", "docker-compose") if shutil.which(p) is None]
-    missing += [] if Path("/bin/busybox").exists() else ["busybox"]
+    """Run dockerd and return its DOCKER_HOST; the image `windlass-test` is there."""
+    missing = [p for p in ("dockerd", "docker", "docker-compose") if shutil.which(p) is None]
+    missing += [] if BUSYBOX.exists() else [str(BUSYBOX)]
     assert not missing, (
         f"{', '.join(missing)} not found: apt-get install docker.io docker-compose busybox-static"
     )
-    base = Path(tempfile.mkdtemp(prefix="wl-dk-"))
+    base = Path(
+        tempfile.mkdtemp(prefix="wl-dk-", dir="/tmp")
+    )  # a socket's path is at most 107 long
     host = f"unix://{base}/docker.sock"
     with (base / "log").open("wb") as log:
         child = subprocess.Popen(
             [
                 "dockerd", "--host", host, "--data-root", str(base / "data"),
-                "--exec-root", str(base / "exec"), "--pidfile", str(base / "pid"),
+                "--exec-root", str(base / "exec"), "--pidfile", str(base / "docker.pid"),
                 "--bridge=none", "--iptables=false", "--storage-driver=vfs",
             ],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True,  # a Ctrl-C is for pytest, which then ends the daemon below
         )  # fmt: skip
     try:
-        _wait(host, base / "log")
-        _build(host, base)
+        _wait(child, host, base / "log")
+        _import_image(host, base / "image.tar")
         yield host
     finally:
-        child.terminate()
-        try:
-            child.wait(20)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
-        mounts = Path("/proc/mounts").read_text().splitlines()
-        for mount in [line.split()[1] for line in mounts if f" {base}" in line]:
-            subprocess.run(["umount", "-l", mount], check=False)
-        shutil.rmtree(base, ignore_errors=True)
+        _end(child, base)
 
 
 def docker(host: str, *arguments: str) -> str:
     """Run docker against the tests' daemon."""
-    env = {**os.environ, "DOCKER_HOST": host, "DOCKER_BUILDKIT": "0"}
-    return subprocess.run(
-        ["docker", *arguments], env=env, check=True, capture_output=True, text=True
-    ).stdout.strip()
+    done = subprocess.run(
+        ["docker", *arguments],
+        env={**os.environ, "DOCKER_HOST": host},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"docker {' '.join(arguments)}: {done.stderr}"
+    return done.stdout.strip()
 
 
-def _wait(host: str, log: Path) -> None:
+def _wait(child: subprocess.Popen[bytes], host: str, log: Path) -> None:
     deadline = time.monotonic() + WITHIN
     while True:
         try:
             docker(host, "version")
-        except subprocess.CalledProcessError:
-            assert time.monotonic() < deadline, log.read_text()[-2000:]
-            time.sleep(0.2)
+        except AssertionError as error:
+            said = f"{error}; dockerd says: {log.read_text()[-2000:]}"
+            assert child.poll() is None, f"dockerd ended with {child.returncode}: {said}"
+            assert time.monotonic() < deadline, said
+            time.sleep(0.1)
         else:
             return
 
 
-def _build(host: str, base: Path) -> None:
-    context = base / "image"
-    context.mkdir()
-    shutil.copy("/bin/busybox", context / "busybox")
-    (context / "Dockerfile").write_text(DOCKERFILE)
-    docker(host, "build", "-q", "-t", IMAGE, str(context))
+def _import_image(host: str, archive: Path) -> None:
+    with tarfile.open(archive, "w", dereference=True) as tar:
+        for name in ("bin/busybox", "bin/sh"):  # a health check is run by /bin/sh
+            tar.add(BUSYBOX, name)
+    docker(host, "import", "--change", ENTRYPOINT, str(archive), IMAGE)
+
+
+def _end(child: subprocess.Popen[bytes], base: Path) -> None:
+    child.terminate()
+    try:
+        child.wait(ENDED_WITHIN)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+        # A dockerd that is killed leaves its containerd behind.
+        containerd = base / "exec" / "containerd" / "containerd.pid"
+        if containerd.exists():
+            os.kill(int(containerd.read_text()), signal.SIGKILL)
+    mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
+    for mount in reversed([m for m in mounts if m.startswith(f"{base}/")]):
+        subprocess.run(["umount", "-l", mount], check=False)
+    shutil.rmtree(base, ignore_errors=True)
 
 
 @pytest.fixture
@@ -91,12 +112,9 @@ def container(docker_host: str) -> Iterator[Callable[..., str]]:
 
     def run(name: str, script: str, *options: str) -> str:
         made.append(name)
-        docker(
-            docker_host, "run", "-d", "--network=none", "--init=false", "--name", name, *options,
-            IMAGE, script,
-        )  # fmt: skip
+        docker(docker_host, "run", "-d", "--network=none", "--name", name, *options, IMAGE, script)
         return name
 
     yield run
-    for name in made:
-        docker(docker_host, "rm", "-f", name)
+    if made:
+        docker(docker_host, "rm", "-f", *made)

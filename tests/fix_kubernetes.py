@@ -86,7 +86,7 @@ class Cluster:
             ]
         return status
 
-    def patch(self, kind: str, body: Any) -> None:  # noqa: ANN401  # JSON
+    def patch(self, kind: str, body: Any) -> None:  # JSON
         """Apply a patch of the three kinds that kubectl sends."""
         with self.lock:
             before = copy.deepcopy(self.deployment["spec"])
@@ -105,7 +105,7 @@ class Cluster:
                 meta["annotations"] = {**meta.get("annotations", {}), REVISION: revision}
                 self._replica_set(revision)
 
-    def _replace(self, path: str, value: Any) -> None:  # noqa: ANN401  # JSON
+    def _replace(self, path: str, value: Any) -> None:  # JSON
         target = self.deployment
         *parents, last = path.strip("/").split("/")
         for parent in parents:

@@ -112,7 +112,7 @@ class Project:
         )
         return Ran(child.returncode, child.stdout, child.stderr)
 
-    def json(self, *arguments: str) -> Any:  # noqa: ANN401  # whatever the task prints
+    def json(self, *arguments: str) -> Any:  # whatever the task prints
         """Run a task with --json and return its document."""
         ran = self.run(*arguments, "--json")
         return json.loads(ran.out)

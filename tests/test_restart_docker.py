@@ -1,25 +1,24 @@
-"""docker and compose against a real daemon: the traps that an exit status of 0 hides."""
+"""docker restart against a real daemon: the traps that an exit status of 0 hides."""
 
-import os
-import subprocess
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ci.config import ComposeRestart, DockerRestart, Duration
+from ci.config import DockerRestart, Duration
 from ci.errors import StepFailed, Unreachable
-from ci.restarters.compose import Compose, base_command
+from ci.restarters import Running, open_restarter
+from ci.restarters._container import grace_seconds, inspect_command, read_state
 from ci.restarters.docker import Docker, restart_command
-from tests.fix_docker import IMAGE, docker
+from tests.fix_docker import SERVE, docker
 
 Run = Callable[..., str]
-SERVE = "trap 'exit 0' TERM; while true; do sleep 0.1; done"
-HEALTHY = ("--health-cmd", "/bin/busybox true", "--health-interval", "300ms")
-UNHEALTHY = (
-    "--health-cmd", "/bin/busybox false", "--health-interval", "300ms", "--health-retries", "1",
-)  # fmt: skip
+OFTEN = ("--health-interval", "300ms", "--health-retries", "1")
+HEALTHY = ("--health-cmd", "busybox true", *OFTEN)
+UNHEALTHY = ("--health-cmd", "busybox false", *OFTEN)
+NEVER_SURE = ("--health-cmd", "busybox false", *OFTEN, "--health-start-period", "60s")
 
 
 def driver(host: str, name: str, within: float = 15, settle: float = 0.6) -> Docker:
@@ -29,128 +28,192 @@ def driver(host: str, name: str, within: float = 15, settle: float = 0.6) -> Doc
 
 
 def test_a_restart_gives_a_new_start(docker_host: str, container: Run) -> None:
-    docker_ = driver(docker_host, container("good", SERVE))
-    before = docker_.running()
+    good = driver(docker_host, container("good", SERVE))
+    before = good.running()
 
-    now = docker_.restart()
+    now = good.restart()
 
-    assert now.instance != before.instance
+    assert before.instance and now.instance != before.instance
+    assert now.instance.split("@")[0] == before.instance.split("@")[0]
     assert now.detail == "new start, no health check"
-    assert docker_.check() == "container good running"
+    assert good.running().instance == now.instance
+    assert good.check() == "container good running"
+
+
+def test_a_container_that_was_down_is_started(docker_host: str, container: Run) -> None:
+    down = driver(docker_host, container("down", SERVE))
+    docker(docker_host, "stop", "down")
+    assert down.running().detail == "exited, exit code 0"
+
+    now = down.restart()
+
+    assert now.detail == "new start, no health check"
 
 
 def test_a_health_check_is_waited_for(docker_host: str, container: Run) -> None:
-    name = container("healthy", SERVE, *HEALTHY)
+    healthy = driver(docker_host, container("healthy", SERVE, *HEALTHY))
 
-    assert driver(docker_host, name).restart().detail == "new start, healthy"
+    assert healthy.restart().detail == "new start, healthy"
+    assert healthy.check() == "container healthy running, healthy"
 
 
 def test_an_unhealthy_container_fails_although_it_runs(docker_host: str, container: Run) -> None:
-    name = container("unhealthy", SERVE, *UNHEALTHY)
+    name = container("unhealthy", f"echo no database; {SERVE}", *UNHEALTHY)
 
-    with pytest.raises(StepFailed, match="is not well after the restart: running, unhealthy"):
+    with pytest.raises(StepFailed) as caught:
         driver(docker_host, name).restart()
+
+    assert caught.value.what.startswith(
+        "container unhealthy is unhealthy after the restart: running, unhealthy; log: "
+    )
+    assert "no database" in caught.value.what
+
+
+def test_a_container_that_never_gets_healthy_fails_within_the_budget(
+    docker_host: str, container: Run
+) -> None:
+    name = container("unsure", SERVE, *NEVER_SURE)
+    start = time.monotonic()
+
+    with pytest.raises(StepFailed) as caught:
+        driver(docker_host, name, within=2.5).restart()
+
+    assert time.monotonic() - start < 4
+    assert caught.value.what == (
+        "container unsure did not come up early enough to be watched for 600ms within 2.5s: "
+        "running, starting; its log is empty"
+    )
 
 
 def test_a_container_that_dies_after_half_a_second_fails_with_its_log(
     docker_host: str, container: Run
 ) -> None:
-    name = container("dies", "echo cannot find my settings; sleep 0.5; exit 3")
+    name = container("dies", "echo cannot find my settings >&2; sleep 0.5; exit 3")
+    time.sleep(0.8)
 
     with pytest.raises(StepFailed) as caught:
-        driver(docker_host, name, settle=1.5).restart()
+        driver(docker_host, name, settle=1).restart()
 
-    assert "exited" in caught.value.what
-    assert "exit code 3" in caught.value.what
-    assert "log: cannot find my settings" in caught.value.what
-    assert caught.value.next_step == "docker logs --tail 50 dies"
+    assert caught.value.what == (
+        "container dies did not stay up for 1s: exited, exit code 3; "
+        "log: cannot find my settings | cannot find my settings"
+    )
+    assert caught.value.state == "the service may be down"
+    assert caught.value.next_step == f"DOCKER_HOST={docker_host} docker logs --tail 50 dies"
 
 
 def test_a_crash_loop_fails_although_it_runs_half_of_the_time(
     docker_host: str, container: Run
 ) -> None:
-    name = container("loop", "sleep 0.4; exit 1", "--restart=always")
+    name = container("loop", "echo again; sleep 0.4; exit 1", "--restart=always")
 
-    with pytest.raises(StepFailed, match=r"did not stay up|did not come up"):
-        driver(docker_host, name, within=5, settle=2).restart()
+    with pytest.raises(StepFailed) as caught:
+        driver(docker_host, name, settle=1).restart()
+
+    assert "container loop did not stay up for 1s: " in caught.value.what
+    assert "log: again" in caught.value.what
+
+
+def test_a_start_that_docker_refuses_fails_with_what_docker_said(
+    docker_host: str, container: Run, tmp_path: Path
+) -> None:
+    mounted = tmp_path / "settings"
+    mounted.mkdir()
+    options = ("--mount", f"type=bind,source={mounted},target=/settings")
+    name = container("refused", SERVE, *options)
+    mounted.rmdir()
+
+    with pytest.raises(StepFailed) as caught:
+        driver(docker_host, name).restart()
+
+    assert caught.value.what.startswith("container refused was not restarted (")
+    assert str(mounted) in caught.value.what
+
+
+def test_a_process_that_ignores_sigterm_is_killed_within_the_budget(
+    docker_host: str, container: Run
+) -> None:
+    stubborn = driver(docker_host, container("stubborn", "sleep 600"), within=4, settle=0.5)
+
+    assert stubborn.restart().detail == "new start, no health check"
 
 
 def test_a_container_that_does_not_exist_is_refused(docker_host: str) -> None:
-    with pytest.raises(StepFailed) as caught:
-        driver(docker_host, "nobody").check()
+    nobody = driver(docker_host, "nobody")
 
-    assert caught.value.what == "there is no container nobody"
-    assert caught.value.state == "nothing was restarted"
+    assert nobody.running() == Running(instance="", detail="no container")
+    for refused in (nobody.check, nobody.restart):
+        with pytest.raises(StepFailed) as caught:
+            refused()
+        assert caught.value.what == "there is no container nobody"
+        assert caught.value.state == "nothing was restarted"
+        assert caught.value.next_step == f"DOCKER_HOST={docker_host} docker ps --all"
 
 
 def test_a_daemon_that_is_not_there_is_unreachable(tmp_path: Path) -> None:
-    with pytest.raises(Unreachable, match="docker does not answer"):
-        driver(f"unix://{tmp_path}/none.sock", "any").check()
+    host = f"unix://{tmp_path}/none.sock"
+    absent = driver(host, "any")
+
+    for asked in (absent.check, absent.running, absent.restart):
+        with pytest.raises(Unreachable) as caught:
+            asked()
+        assert caught.value.what.startswith("docker does not answer: ")
+        assert caught.value.next_step == f"DOCKER_HOST={host} docker version"
 
 
-def test_the_command_gives_the_process_time_to_end() -> None:
-    assert restart_command("api") == ("docker", "restart", "-t", "10", "api")
-
-
-@pytest.fixture
-def compose_file(docker_host: str, tmp_path: Path) -> Path:
-    path = tmp_path / "docker-compose.yml"
-    path.write_text(
-        "version: '2.4'\nservices:\n"
-        f'  api: {{image: {IMAGE}, network_mode: none, command: ["{SERVE}"]}}\n'
-        f"  sick: {{image: {IMAGE}, network_mode: none, command: ['sleep 0.5; exit 3']}}\n"
-    )
-    return path
-
-
-def service(host: str, file: Path, name: str) -> Compose:
-    return Compose(
-        ComposeRestart(
-            service=name, file=str(file), project_name="wltest", host=host,
-            settle=Duration(1), within=Duration(15),
-        )
-    )  # fmt: skip
-
-
-def up(host: str, file: Path, name: str) -> None:
-    subprocess.run(
-        ["docker-compose", "-f", str(file), "-p", "wltest", "up", "-d", name],
-        env={**os.environ, "DOCKER_HOST": host}, check=True, capture_output=True,
-    )  # fmt: skip
-
-
-def test_a_compose_service_is_restarted_and_proven(docker_host: str, compose_file: Path) -> None:
-    up(docker_host, compose_file, "api")
-    compose = service(docker_host, compose_file, "api")
-    before = compose.running()
-
-    now = compose.restart()
-
-    docker(docker_host, "rm", "-f", "wltest_api_1")
-    assert now.instance != before.instance
-
-
-def test_a_compose_service_that_dies_fails(docker_host: str, compose_file: Path) -> None:
-    up(docker_host, compose_file, "sick")
-    time.sleep(0.1)
-
-    with pytest.raises(StepFailed, match="exit code 3"):
-        service(docker_host, compose_file, "sick").restart()
-
-    docker(docker_host, "rm", "-f", "wltest_sick_1")
-
-
-def test_a_compose_service_without_a_container_is_refused(
-    docker_host: str, compose_file: Path
+def test_without_a_docker_client_the_daemon_is_unreachable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(StepFailed, match="service nobody of"):
-        service(docker_host, compose_file, "nobody").check()
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(Unreachable, match="docker could not be started: No such file"):
+        driver("", "any").check()
 
 
-def test_only_flags_that_both_generations_know_are_used() -> None:
-    config = ComposeRestart(service="api", file="c.yml", project_name="shop")
+def test_it_cannot_go_back() -> None:
+    api = open_restarter(DockerRestart(container="api"))
 
-    assert base_command(config, plugin=True) == (
-        "docker", "compose", "-f", "c.yml", "-p", "shop",
+    assert (api.name, api.reverts) == ("docker api", False)
+    with pytest.raises(StepFailed, match="docker api cannot go back to an earlier version"):
+        api.revert(Running(instance="any"))
+
+
+def test_the_commands_say_every_thing_they_mean() -> None:
+    assert restart_command("api", grace=10) == ("docker", "restart", "-t", "10", "api")
+    assert inspect_command(["a", "b"]) == (
+        "docker", "inspect", "--type=container", "--format={{json .}}", "a", "b",
     )  # fmt: skip
-    assert base_command(config, plugin=False) == ("docker-compose", "-f", "c.yml", "-p", "shop")
+
+
+@pytest.mark.parametrize(
+    ("stop_timeouts", "room", "grace"),
+    [
+        ([None], 115, 10),  # docker's own default
+        ([30], 115, 30),  # what the container asks for
+        ([3, None], 115, 10),  # the most patient of several
+        ([0], 115, 0),  # killed at once, as asked
+        ([-1], 60, 30),  # for ever: as long as there is room
+        ([90], 115, 57),  # half of the room stays for the new start
+        ([None], 0.5, 1),
+    ],
+)
+def test_a_process_gets_the_time_its_container_asks_for_if_there_is_room(
+    stop_timeouts: list[int | None], room: float, grace: int
+) -> None:
+    assert grace_seconds(stop_timeouts, room=room) == grace
+
+
+def test_a_health_check_that_was_turned_off_counts_as_none() -> None:
+    document = {
+        "Id": "0123456789abcdef", "Name": "/api", "RestartCount": 0, "Config": {"Labels": None},
+        "State": {
+            "Status": "running", "StartedAt": "2026-01-01T00:00:00.5Z", "ExitCode": 0, "Error": "",
+            "Health": {"Status": "none"},
+        },
+    }  # fmt: skip
+
+    state = read_state(json.dumps(document))
+
+    assert state.up
+    assert state.health == ""
+    assert state.instance == "0123456789ab@2026-01-01T00:00:00.5Z"

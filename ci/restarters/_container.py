@@ -1,18 +1,25 @@
-"""The proof of a container's restart, for docker and compose: a new start that stays."""
+"""The proof of a container's restart, for docker and compose: a new start that stays.
+
+`docker restart` returns 0 for a container that dies half a second later, and for one that is
+unhealthy; what proves a restart is a new start that docker did not have to repeat.
+"""
 
 import json
+import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 
 from ci import process
-from ci.config import Duration
+from ci.config import ComposeRestart, DockerRestart
 from ci.errors import ChildFailed, StepFailed, Unreachable
 from ci.restarters import Running
 
 POLL = 0.2  # seconds
 ASKED_WITHIN = 30.0  # seconds for docker inspect and the like
 TAIL = 5  # lines of the log in an error
+GRACE = 10  # seconds between SIGTERM and SIGKILL where the container sets none; docker's default
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,123 +27,227 @@ class State:
     """What docker inspect says of a container."""
 
     id: str
-    started_at: str
+    name: str
+    started_at: str  # RFC 3339, with nanoseconds
     status: str  # running, restarting, exited, …
-    restart_count: int
+    restart_count: int  # starts by its own restart policy; a restart by hand sets it to 0
     exit_code: int
+    error: str  # why the last start failed; mostly empty
     health: str  # healthy, starting, unhealthy; empty without a health check
+    stop_timeout: int | None  # seconds; None: docker's default, negative: for ever
+    one_off: bool  # made by `compose run`, and no part of the service
 
     @property
     def instance(self) -> str:
         """What differs after every start."""
         return f"{self.id[:12]}@{self.started_at}"
 
+    @property
+    def up(self) -> bool:
+        """Whether it runs, and is healthy where it can tell."""
+        return self.status == "running" and self.health in ("", "healthy")
 
-@dataclass(frozen=True, slots=True)
-class Docker:
-    """The docker client on one daemon; `host` as DOCKER_HOST takes it, empty for its own choice."""
+    def __str__(self) -> str:
+        said = [self.status]
+        if self.health and self.status == "running":
+            said.append(self.health)
+        if self.status != "running":
+            said.append(f"exit code {self.exit_code}")
+        if self.restart_count:
+            said.append(f"started again {self.restart_count} times by its restart policy")
+        if self.error:
+            said.append(self.error)
+        return ", ".join(said)
 
-    host: str
 
-    def run(self, argv: Sequence[str], *, within: float = ASKED_WITHIN) -> process.Finished:
-        """Run docker or docker-compose against this daemon."""
-        return process.run(argv, within=within, env={"DOCKER_HOST": self.host} if self.host else {})
+def inspect_command(containers: Sequence[str]) -> tuple[str, ...]:
+    """Return the command that prints each container's state as a line of JSON."""
+    # The whole document: a template on .State.Health fails where there is no health check.
+    return ("docker", "inspect", "--type=container", "--format={{json .}}", *containers)
 
-    def inspect(self, container: str) -> State:
-        """Return a container's state.
 
-        Raises:
-            Unreachable: the daemon does not answer.
-            StepFailed: there is no such container.
+def read_state(line: str) -> State:
+    """Return what one line of `inspect_command` says."""
+    found = json.loads(line)
+    state, settings = found["State"], found["Config"]
+    health = (state.get("Health") or {}).get("Status", "")
+    return State(
+        id=found["Id"],
+        name=found["Name"].removeprefix("/"),
+        started_at=state["StartedAt"],
+        status=state["Status"],
+        restart_count=found["RestartCount"],
+        exit_code=state["ExitCode"],
+        error=state["Error"],
+        health="" if health == "none" else health,
+        stop_timeout=settings.get("StopTimeout"),
+        one_off=(settings.get("Labels") or {}).get("com.docker.compose.oneoff") == "True",
+    )
 
-        """
+
+def grace_seconds(stop_timeouts: Sequence[int | None], *, room: float) -> int:
+    """Return for how long a process may take to end: what its container says, if there is room.
+
+    At most half of the room, in seconds: the other half is for the new start.
+    """
+    most = max(1, int(room / 2))
+    wanted = [GRACE if seconds is None else seconds for seconds in stop_timeouts]
+    return max(most if seconds < 0 else min(seconds, most) for seconds in wanted)
+
+
+def as_running(states: Sequence[State], detail: str = "") -> Running:
+    """Return the containers as one thing that serves; none is a service that is down."""
+    said = ", ".join(str(state) for state in states) or "no container"
+    return Running(
+        instance=",".join(sorted(state.instance for state in states)), detail=detail or said
+    )
+
+
+class Client:
+    """The docker client on one daemon: `host` as DOCKER_HOST takes it, empty for its own choice."""
+
+    def __init__(self, config: DockerRestart | ComposeRestart) -> None:
+        self.config = config
+        self.env = {"DOCKER_HOST": config.host} if config.host else {}
+
+    def typed(self, *argv: str) -> str:
+        """Return a command as a person types it to reach this daemon."""
+        return " ".join([*(f"{k}={shlex.quote(v)}" for k, v in self.env.items()), shlex.join(argv)])
+
+    def ask(self, argv: Sequence[str]) -> process.Finished:
+        """Run docker or docker-compose, whatever its exit status; Unreachable if it hangs."""
+        within = min(ASKED_WITHIN, self.config.within.seconds)
         try:
-            # {{json .}}: a template on .State.Health fails where there is no health check.
-            text = self.run(
-                ("docker", "inspect", "--type=container", "-f", "{{json .}}", container)
-            )
-        except ChildFailed as error:
-            self.require_daemon()
-            raise StepFailed(
-                f"there is no container {container}",
-                state="nothing was restarted",
-                next_step="docker ps --all",
-            ) from error
-        found = json.loads(text.stdout)
-        state = found["State"]
-        return State(
-            id=found["Id"],
-            started_at=state["StartedAt"],
-            status=state["Status"],
-            restart_count=found["RestartCount"],
-            exit_code=state["ExitCode"],
-            health=(state.get("Health") or {}).get("Status", ""),
-        )
+            return process.run(argv, within=within, env=self.env, check=False)
+        except ChildFailed as error:  # not started, or too late
+            raise self._unreachable(error.what) from error
 
     def require_daemon(self) -> None:
         """Raise Unreachable unless the daemon answers."""
-        try:
-            self.run(("docker", "version", "--format", "{{.Server.Version}}"))
-        except ChildFailed as error:
-            raise Unreachable(
-                f"docker does not answer: {error.stderr or error.what}",
-                state="nothing is known of the container",
-                next_step="docker version",
-            ) from error
+        answer = self.ask(("docker", "version", "--format={{.Server.Version}}"))
+        if answer.code != 0:
+            raise self._unreachable(_tail(answer.stderr))
 
-    def prove(
-        self, container: str, before: State | None, *, settle: Duration, deadline: float
-    ) -> Running:
-        """Return when a new start is running, healthy where it can tell, and has settled.
+    def look(self, containers: Sequence[str]) -> tuple[State, ...]:
+        """Return the containers' states; nothing where one of them does not exist."""
+        found = self.ask(inspect_command(containers))
+        if found.code != 0:  # the same status for no container and for no daemon
+            self.require_daemon()
+            return ()
+        return tuple(read_state(line) for line in found.stdout.splitlines() if line.strip())
 
-        `before` is None where there was no container; `deadline` is of time.monotonic().
+    def restart(
+        self, argv: Sequence[str], before: Sequence[State], *, deadline: float
+    ) -> process.Finished:
+        """Run the command that restarts; `deadline` is of time.monotonic().
 
         Raises:
-            StepFailed: it is not, or not in time; with the end of its log.
+            Unreachable: the daemon does not answer.
+            StepFailed: it ended with another status than 0, or too late; with a log's end.
 
         """
-        while True:
-            now = self.inspect(container)
-            new = before is None or now.instance != before.instance
-            if new and now.status == "running" and now.health in ("", "healthy"):
-                break
-            if now.status in ("exited", "dead") or now.health == "unhealthy":
-                raise self.failure(container, now, "is not well after the restart")
-            if time.monotonic() >= deadline:
-                what = "did not come up in time" if new else "was not restarted"
-                raise self.failure(container, now, what)
-            time.sleep(POLL)
-        self._settle(container, now, settle)
-        return Running(
-            instance=now.instance, detail=f"new start, {now.health or 'no health check'}"
-        )
+        left = max(1.0, deadline - time.monotonic())
+        try:
+            return process.run(argv, within=left, env=self.env)
+        except ChildFailed as error:
+            self.require_daemon()
+            now = self.look([state.id for state in before])
+            state = next((s for s in now if not s.up), now[0] if now else before[0])
+            said = _tail(error.stderr) or error.what
+            raise self._failure(state, f"was not restarted ({said})") from error
 
-    def _settle(self, container: str, first: State, settle: Duration) -> None:
-        until = time.monotonic() + settle.seconds
+    def prove(
+        self, containers: Sequence[str], before: Sequence[State], *, deadline: float
+    ) -> Running:
+        """Return when every container has a new start, is up, and has settled.
+
+        `deadline` is of time.monotonic(); the settle time lies before it.
+
+        Raises:
+            StepFailed: it is not so, or not in time; with the end of the log.
+
+        """
+        old = {state.instance for state in before}
+        new = self._wait_for_new(containers, old, deadline - self.config.settle.seconds)
+        self._settle(containers, {state.instance for state in new})
+        health = ", ".join(dict.fromkeys(state.health or "no health check" for state in new))
+        return as_running(new, f"new start, {health}")
+
+    def _wait_for_new(
+        self, containers: Sequence[str], old: set[str], latest: float
+    ) -> tuple[State, ...]:
         while True:
-            now = self.inspect(container)
-            # A crash loop is "running" half of the time: the start and the count tell.
-            same = now.instance == first.instance and now.restart_count == 0
-            if not same or now.status != "running" or now.health not in ("", "healthy"):
-                raise self.failure(container, now, f"did not stay up for {settle}")
+            states = self._look_again(containers)
+            for state in states:
+                if state.instance not in old:
+                    self._refuse_lost(state)
+            waiting = [s for s in states if s.instance in old or not s.up]
+            if not waiting:
+                return states
+            if time.monotonic() >= latest:
+                how = "was not restarted" if waiting[0].instance in old else "did not come up"
+                raise self._failure(
+                    waiting[0],
+                    f"{how} early enough to be watched for {self.config.settle} "
+                    f"within {self.config.within}",
+                )
+            time.sleep(POLL)
+
+    def _refuse_lost(self, state: State) -> None:
+        """Raise where waiting cannot help: docker never mends health, nor lowers the count."""
+        if state.status in ("exited", "dead"):
+            raise self._failure(state, "ended after the restart")
+        if state.health == "unhealthy":
+            raise self._failure(state, "is unhealthy after the restart")
+        if state.restart_count > 0:
+            raise self._failure(state, "crashed after the restart")
+
+    def _settle(self, containers: Sequence[str], new: set[str]) -> None:
+        until = time.monotonic() + self.config.settle.seconds
+        while True:
+            for state in self._look_again(containers):
+                # A crash loop is "running" half of the time: the start and the count tell.
+                if not state.up or state.instance not in new or state.restart_count > 0:
+                    raise self._failure(state, f"did not stay up for {self.config.settle}")
             if time.monotonic() >= until:
                 return
             time.sleep(POLL)
 
-    def failure(self, container: str, state: State, how: str) -> StepFailed:
-        """Return the error of a container that is not well, with the end of its log."""
-        health = f", {state.health}" if state.health else ""
+    def _look_again(self, containers: Sequence[str]) -> tuple[State, ...]:
+        states = self.look(containers)
+        if not states:
+            self._refuse_gone(containers)
+        return states
+
+    def _refuse_gone(self, containers: Sequence[str]) -> NoReturn:
+        raise StepFailed(
+            f"container {', '.join(containers)} was removed while it was restarted",
+            state="the service is down",
+            next_step=self.typed("docker", "ps", "--all"),
+        )
+
+    def _failure(self, state: State, how: str) -> StepFailed:
         return StepFailed(
-            f"container {container} {how}: {state.status}{health}, exit code {state.exit_code}, "
-            f"{state.restart_count} restarts of its own; {self._log(container)}",
+            f"container {state.name} {how}: {state}; {self._log(state.id)}",
             state="the service may be down",
-            next_step=f"docker logs --tail 50 {container}",
+            next_step=self.typed("docker", "logs", "--tail", "50", state.name),
         )
 
     def _log(self, container: str) -> str:
-        try:
-            found = self.run(("docker", "logs", "--tail", str(TAIL), container))
-        except ChildFailed as error:
-            return f"its log cannot be read: {error.what}"
-        lines = [line.strip() for line in (found.stdout + found.stderr).splitlines()]
-        return f"log: {' | '.join(lines[-TAIL:])}" if lines else "its log is empty"
+        found = self.ask(("docker", "logs", "--tail", str(TAIL), container))
+        if found.code != 0:  # a log driver that cannot be read back
+            return f"its log cannot be read: {_tail(found.stderr)}"
+        said = _tail(found.stdout + found.stderr)
+        return f"log: {said}" if said else "its log is empty"
+
+    def _unreachable(self, said: str) -> Unreachable:
+        return Unreachable(
+            f"docker does not answer: {said}",
+            state="nothing is known of the container",
+            next_step=self.typed("docker", "version"),
+        )
+
+
+def _tail(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " | ".join(lines[-TAIL:])

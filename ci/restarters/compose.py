@@ -1,84 +1,112 @@
 """Restarts a service of a compose file, by the plugin or by docker-compose, whichever is there."""
 
+import shutil
 import time
+from functools import cached_property
 
 from ci import process
 from ci.config import ComposeRestart
 from ci.errors import ChildFailed, StepFailed
 from ci.restarters import Running
-from ci.restarters._container import Docker as Client
+from ci.restarters._container import Client, State, as_running, grace_seconds
 
-PROBE_WITHIN = 30.0  # seconds
+PROBE = ("docker", "compose", "version")
+PROBE_WITHIN = 30.0  # seconds; it asks the client only, never the daemon
+
+
+# docker-compose 1 prints its usage for a flag it does not know, does nothing, and exits 0. So
+# every flag below is one that both generations know, and no flag is ever tried out.
 
 
 def base_command(config: ComposeRestart, *, plugin: bool) -> tuple[str, ...]:
-    """Return the command up to the verb; only flags that both generations know."""
+    """Return the command up to the verb."""
     program = ("docker", "compose") if plugin else ("docker-compose",)
     project = ("-p", config.project_name) if config.project_name else ()
     return (*program, "-f", config.file, *project)
 
 
+def list_command(base: tuple[str, ...], service: str) -> tuple[str, ...]:
+    """Return the command that prints the ids of a service's containers, stopped ones too."""
+    return (*base, "ps", "-a", "-q", service)
+
+
+def restart_command(base: tuple[str, ...], service: str, *, grace: int) -> tuple[str, ...]:
+    """Return the command that restarts a service, killing it after `grace` seconds."""
+    return (*base, "restart", "-t", str(grace), service)
+
+
 class Compose:
-    """Runs compose restart, and proves on the container that it did."""
+    """Runs compose restart, and proves on every container of the service that it did."""
 
     reverts = False
 
     def __init__(self, config: ComposeRestart) -> None:
         self.config = config
         self.name = f"compose {config.service}"
-        self.client = Client(config.host)
+        self.client = Client(config)
 
     def running(self) -> Running:
-        """Return the start of the service's container."""
-        now = self.client.inspect(self._container())
-        return Running(instance=now.instance, detail=now.status)
+        """Return the starts of the service's containers; an empty instance where it has none."""
+        return as_running(self._states())
 
     def restart(self) -> Running:
-        """Return when a new start has settled."""
+        """Return when a new start of every container has settled."""
         deadline = time.monotonic() + self.config.within.seconds
-        before = self.client.inspect(self._container())
-        argv = (*self._base(), "restart", self.config.service)
-        self.client.run(argv, within=self.config.within.seconds)
-        return self.client.prove(
-            self._container(), before, settle=self.config.settle, deadline=deadline
-        )
+        before = self._require()
+        room = self.config.within.seconds - self.config.settle.seconds
+        grace = grace_seconds([state.stop_timeout for state in before], room=room)
+        argv = restart_command(self._base, self.config.service, grace=grace)
+        self.client.restart(argv, before, deadline=deadline)
+        # By name, not by id: whoever recreates one meanwhile keeps its name, and it is still proven.
+        return self.client.prove([state.name for state in before], before, deadline=deadline)
 
     def revert(self, to: Running) -> Running:  # noqa: ARG002  # the protocol's form
         """Refuse: a restart keeps the image."""
         raise StepFailed(
             f"{self.name} cannot go back to an earlier version",
-            state="it runs the image it was made from",
-            next_step="set the earlier image in the compose file, and bring the service up",
+            state=f"it runs the image it was made from; set the earlier one in {self.config.file}",
+            next_step=self._typed("up", "-d", "--no-deps", self.config.service),
         )
 
     def check(self) -> str:
         """Return the service's state; StepFailed where it has no container."""
-        return f"service {self.config.service} {self.running().detail}"
+        return f"service {self.config.service} {as_running(self._require()).detail}"
 
-    def _container(self) -> str:
-        argv = (*self._base(), "ps", "-q", self.config.service)
-        try:
-            found = self.client.run(argv).stdout.split()
-        except ChildFailed as error:
+    def _states(self) -> tuple[State, ...]:
+        listed = self.client.ask(list_command(self._base, self.config.service))
+        if listed.code != 0:
             self.client.require_daemon()
-            raise self._none(error.stderr or error.what) from error
-        if len(found) != 1:
-            raise self._none(f"{len(found)} containers, expected one")
-        return found[0]
+            raise StepFailed(
+                f"service {self.config.service} of {self.config.file}: {listed.stderr.strip()}",
+                state="nothing was restarted",
+                next_step=self._typed("config", "--services"),
+            )
+        ids = listed.stdout.split()
+        return tuple(s for s in self.client.look(ids) if not s.one_off) if ids else ()
 
-    def _none(self, said: str) -> StepFailed:
-        return StepFailed(
-            f"service {self.config.service} of {self.config.file}: {said}",
-            state="nothing was restarted",
-            next_step=f"docker-compose -f {self.config.file} up -d {self.config.service}",
-        )
+    def _require(self) -> tuple[State, ...]:
+        states = self._states()
+        if not states:
+            raise StepFailed(
+                f"service {self.config.service} of {self.config.file} has no container",
+                state="nothing was restarted",
+                next_step=self._typed("up", "-d", "--no-deps", self.config.service),
+            )
+        return states
 
+    def _typed(self, *arguments: str) -> str:
+        return self.client.typed(*self._base, *arguments)
+
+    @cached_property
     def _base(self) -> tuple[str, ...]:
-        # docker-compose 1 prints its usage for a flag it does not know, does nothing, exits 0:
-        # so ask which one is there, instead of trying flags.
         try:
-            probe = process.run(("docker", "compose", "version"), within=PROBE_WITHIN, check=False)
-            plugin = probe.code == 0
-        except ChildFailed:  # no docker client at all; docker-compose brings its own
+            plugin = process.run(PROBE, within=PROBE_WITHIN, check=False).code == 0
+        except ChildFailed:  # no docker client at all
             plugin = False
+        if not plugin and shutil.which("docker-compose") is None:
+            raise StepFailed(
+                "neither docker compose nor docker-compose is installed",
+                state="nothing was restarted",
+                next_step="apt-get install docker-compose",
+            )
         return base_command(self.config, plugin=plugin)

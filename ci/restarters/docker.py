@@ -5,14 +5,12 @@ import time
 from ci.config import DockerRestart
 from ci.errors import StepFailed
 from ci.restarters import Running
-from ci.restarters._container import Docker as Client
-
-GRACE = 10  # seconds for the process to end by itself; docker's own default
+from ci.restarters._container import Client, State, as_running, grace_seconds
 
 
-def restart_command(container: str) -> tuple[str, ...]:
-    """Return the command that restarts a container."""
-    return ("docker", "restart", "-t", str(GRACE), container)
+def restart_command(container: str, *, grace: int) -> tuple[str, ...]:
+    """Return the command that restarts a container, killing it after `grace` seconds."""
+    return ("docker", "restart", "-t", str(grace), container)
 
 
 class Docker:
@@ -23,32 +21,40 @@ class Docker:
     def __init__(self, config: DockerRestart) -> None:
         self.config = config
         self.name = f"docker {config.container}"
-        self.client = Client(config.host)
+        self.client = Client(config)
 
     def running(self) -> Running:
-        """Return the container's start."""
-        now = self.client.inspect(self.config.container)
-        return Running(instance=now.instance, detail=now.status)
+        """Return the container's start; its instance is empty where there is no container."""
+        return as_running(self.client.look([self.config.container]))
 
     def restart(self) -> Running:
         """Return when a new start has settled."""
         deadline = time.monotonic() + self.config.within.seconds
-        before = self.client.inspect(self.config.container)
-        self.client.run(
-            restart_command(self.config.container), within=self.config.within.seconds + GRACE
-        )
-        return self.client.prove(
-            self.config.container, before, settle=self.config.settle, deadline=deadline
-        )
+        before = self._require()
+        room = self.config.within.seconds - self.config.settle.seconds
+        grace = grace_seconds([state.stop_timeout for state in before], room=room)
+        argv = restart_command(self.config.container, grace=grace)
+        self.client.restart(argv, before, deadline=deadline)
+        return self.client.prove([self.config.container], before, deadline=deadline)
 
     def revert(self, to: Running) -> Running:  # noqa: ARG002  # the protocol's form
         """Refuse: docker restart keeps the image."""
         raise StepFailed(
             f"{self.name} cannot go back to an earlier version",
-            state="it runs the image it was made from",
-            next_step="make the container anew from the earlier image",
+            state="it runs the image it was made from; another one needs a new container",
+            next_step=self.client.typed("docker", "inspect", self.config.container),
         )
 
     def check(self) -> str:
         """Return the container's state; StepFailed where there is none."""
-        return f"container {self.config.container} {self.running().detail}"
+        return f"container {self.config.container} {as_running(self._require()).detail}"
+
+    def _require(self) -> tuple[State, ...]:
+        states = self.client.look([self.config.container])
+        if not states:
+            raise StepFailed(
+                f"there is no container {self.config.container}",
+                state="nothing was restarted",
+                next_step=self.client.typed("docker", "ps", "--all"),
+            )
+        return states
