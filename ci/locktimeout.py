@@ -13,14 +13,14 @@ from typing import TypeVar
 import psycopg
 
 from ci.config import LockConfig
-from ci.database import Database
+from ci.database import CONNECT_WITHIN, Database
 from ci.errors import LockTimeout, WindlassError
 
 T = TypeVar("T")
 
 RETRIED = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
 LONGEST_PAUSE = 10.0  # seconds
-WATCH_EVERY = 0.05  # seconds; well under the lowest rung
+WATCH_EVERY = 0.03  # seconds; well under the lowest rung
 
 BLOCKERS = """
     select pid, application_name, state,
@@ -63,18 +63,19 @@ def with_retry(
 
     """
     deadline = time.monotonic() + lock.wait.seconds
-    retries = 0
+    retries, known = 0, ""
     while True:
         rung = lock.timeout[min(retries, len(lock.timeout) - 1)]
         with database.connect(step) as connection:
             connection.execute(f"set lock_timeout = {int(rung.seconds * 1000)}".encode())
-            with _Watch(database, connection.info.backend_pid) as watch:
+            with _Watch(database, connection.info.backend_pid, at_once=retries > 0) as watch:
                 try:
                     return attempt(connection), retries
                 except psycopg.Error as error:
                     if error.sqlstate not in RETRIED:
                         raise
-        blockers = "; ".join(str(b) for b in watch.blockers) or "a session that has gone since"
+        known = "; ".join(str(b) for b in watch.blockers) or known
+        blockers = known or "a session that has gone since"
         retries += 1
         pause = random.uniform(0, min(LONGEST_PAUSE, 0.25 * 2**retries))  # noqa: S311  # jitter
         if time.monotonic() + pause >= deadline:
@@ -90,16 +91,23 @@ def with_retry(
 
 
 class _Watch:
-    """Notes, from a second connection, who blocks the first one while it works."""
+    """Notes, from a second connection, who blocks the first one while it works.
 
-    def __init__(self, database: Database, pid: int) -> None:
+    The second connection is opened when the first has worked for a moment, for most statements
+    are over before; with `at_once`, when somebody is known to block, before it begins.
+    """
+
+    def __init__(self, database: Database, pid: int, *, at_once: bool) -> None:
         self.database, self.pid = database, pid
         self.blockers: tuple[Blocker, ...] = ()
-        self._over = threading.Event()
+        self._over, self._ready = threading.Event(), threading.Event()
+        self._at_once = at_once
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> "_Watch":
         self._thread.start()
+        if self._at_once:
+            self._ready.wait(CONNECT_WITHIN)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -107,10 +115,11 @@ class _Watch:
         self._thread.join()
 
     def _look(self) -> None:
-        if self._over.wait(WATCH_EVERY):
-            return  # over before anybody could have blocked it: no second connection needed
+        if not self._at_once and self._over.wait(WATCH_EVERY):
+            return
         try:
             with self.database.connect("watch") as connection:
+                self._ready.set()
                 while not self._over.wait(WATCH_EVERY):
                     found = connection.execute(BLOCKERS, (self.pid,)).fetchall()
                     if found:
@@ -118,3 +127,5 @@ class _Watch:
         except (psycopg.Error, WindlassError):
             # The watch only makes a message better; the statement itself says what went wrong.
             self.blockers = ()
+        finally:
+            self._ready.set()

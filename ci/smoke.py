@@ -32,6 +32,7 @@ class _Wrong:
     url: str
     said: str
     body: str = ""
+    cut: bool = False  # our deadline ended the request, which says little of the service
 
 
 def run_checks(smoke: SmokeConfig, *, progress: Callable[[int, int], None]) -> SmokeReport:
@@ -46,6 +47,7 @@ def run_checks(smoke: SmokeConfig, *, progress: Callable[[int, int], None]) -> S
     """
     deadline = time.monotonic() + smoke.deadline.seconds
     in_a_row, attempts, slowest = 0, 0, 0.0
+    last: _Wrong | None = None
     while True:
         attempts += 1
         wrong, took = _round(smoke, deadline)
@@ -56,8 +58,9 @@ def run_checks(smoke: SmokeConfig, *, progress: Callable[[int, int], None]) -> S
                 return SmokeReport(len(smoke.checks), slowest, attempts)
         else:
             in_a_row, slowest = 0, 0.0
+            last = last if wrong.cut and last else wrong
         if time.monotonic() + smoke.pause.seconds >= deadline:
-            raise _failure(smoke, wrong, attempts, in_a_row)
+            raise _failure(smoke, last, attempts, in_a_row)
         time.sleep(smoke.pause.seconds)
 
 
@@ -87,7 +90,8 @@ def _ask(
             timeout=max(SHORTEST, deadline - began),
         )  # fmt: skip
     except requests.RequestException as error:
-        return _Wrong(check, url, f"no answer: {type(error).__name__}: {_reason(error)}"), 0.0
+        said = f"no answer: {type(error).__name__}: {_reason(error)}"
+        return _Wrong(check, url, said, cut=time.monotonic() >= deadline), 0.0
     took = time.monotonic() - began
     said = _difference(check, answer, took)
     return (_Wrong(check, url, said, answer.text[:SHOWN]) if said else None), took

@@ -6,7 +6,6 @@ are differs from client to client.
 
 import os
 import shutil
-import signal
 import subprocess
 import tarfile
 import tempfile
@@ -93,12 +92,8 @@ def _end(child: subprocess.Popen[bytes], base: Path) -> None:
     try:
         child.wait(ENDED_WITHIN)
     except subprocess.TimeoutExpired:
-        child.kill()
+        child.kill()  # its containerd ends with it
         child.wait()
-        # A dockerd that is killed leaves its containerd behind.
-        containerd = base / "exec" / "containerd" / "containerd.pid"
-        if containerd.exists():
-            os.kill(int(containerd.read_text()), signal.SIGKILL)
     mounts = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for mount in reversed([m for m in mounts if m.startswith(f"{base}/")]):
         subprocess.run(["umount", "-l", mount], check=False)

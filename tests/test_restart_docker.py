@@ -1,6 +1,7 @@
 """docker restart against a real daemon: the traps that an exit status of 0 hides."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -78,7 +79,7 @@ def test_a_container_that_never_gets_healthy_fails_within_the_budget(
     with pytest.raises(StepFailed) as caught:
         driver(docker_host, name, within=2.5).restart()
 
-    assert time.monotonic() - start < 4
+    assert time.monotonic() - start < 5
     assert caught.value.what == (
         "container unsure did not come up early enough to be watched for 600ms within 2.5s: "
         "running, starting; its log is empty"
@@ -94,9 +95,11 @@ def test_a_container_that_dies_after_half_a_second_fails_with_its_log(
     with pytest.raises(StepFailed) as caught:
         driver(docker_host, name, settle=1).restart()
 
-    assert caught.value.what == (
-        "container dies did not stay up for 1s: exited, exit code 3; "
-        "log: cannot find my settings | cannot find my settings"
+    # A slow machine sees it only after its end.
+    assert re.fullmatch(
+        "container dies (did not stay up for 1s|ended after the restart): exited, exit code 3; "
+        r"log: cannot find my settings \| cannot find my settings",
+        caught.value.what,
     )
     assert caught.value.state == "the service may be down"
     assert caught.value.next_step == f"DOCKER_HOST={docker_host} docker logs --tail 50 dies"
@@ -110,7 +113,7 @@ def test_a_crash_loop_fails_although_it_runs_half_of_the_time(
     with pytest.raises(StepFailed) as caught:
         driver(docker_host, name, settle=1).restart()
 
-    assert "container loop did not stay up for 1s: " in caught.value.what
+    assert re.match("container loop (did not stay up|crashed)", caught.value.what)
     assert "log: again" in caught.value.what
 
 

@@ -136,9 +136,7 @@ class Client:
             return ()
         return tuple(read_state(line) for line in found.stdout.splitlines() if line.strip())
 
-    def restart(
-        self, argv: Sequence[str], before: Sequence[State], *, deadline: float
-    ) -> process.Finished:
+    def restart(self, argv: Sequence[str], before: Sequence[State], *, deadline: float) -> None:
         """Run the command that restarts; `deadline` is of time.monotonic().
 
         Raises:
@@ -148,7 +146,7 @@ class Client:
         """
         left = max(1.0, deadline - time.monotonic())
         try:
-            return process.run(argv, within=left, env=self.env)
+            process.run(argv, within=left, env=self.env)
         except ChildFailed as error:
             self.require_daemon()
             now = self.look([state.id for state in before])

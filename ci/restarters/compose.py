@@ -57,7 +57,7 @@ class Compose:
         grace = grace_seconds([state.stop_timeout for state in before], room=room)
         argv = restart_command(self._base, self.config.service, grace=grace)
         self.client.restart(argv, before, deadline=deadline)
-        # By name, not by id: whoever recreates one meanwhile keeps its name, and it is still proven.
+        # By name, not by id: one that somebody recreates meanwhile is proven all the same.
         return self.client.prove([state.name for state in before], before, deadline=deadline)
 
     def revert(self, to: Running) -> Running:  # noqa: ARG002  # the protocol's form
