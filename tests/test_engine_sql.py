@@ -1,7 +1,6 @@
 """The sql engine on real PostgreSQL: change and record together, once, and behind the last one."""
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -338,33 +337,3 @@ def test_create_writes_a_trio_that_parses(tmp_path: Path) -> None:
         "_add_user_preferences_verify.sql",
     ]
     assert len(engine.on_disk()) == 1
-
-
-def test_a_bystander_waits_no_longer_than_one_rung(database16: Database, write: Write) -> None:
-    engine, migration = write("alter table t add column b int;")
-    with database16.connect("test") as connection:
-        connection.execute("create table t (a int)")
-    holder = psycopg.connect(database16.url.reveal())
-    holder.execute("lock table t in access share mode")
-    slowest = 0.0
-    runner = threading.Thread(
-        target=engine.apply,
-        args=(
-            migration,
-            database16,
-            LockConfig(timeout=(Duration(0.2),), wait=Duration(30)),
-            quiet,
-        ),
-    )
-    runner.start()
-    with database16.connect("bystander") as connection:
-        for _ in range(60):
-            began = time.monotonic()
-            connection.execute("select count(*) from t")
-            slowest = max(slowest, time.monotonic() - began)
-            time.sleep(0.02)
-    holder.close()
-    runner.join()
-
-    assert slowest < 0.2 + 0.3  # the rung, and what a busy machine adds
-    assert names(engine, database16) == [NAME]

@@ -1,0 +1,136 @@
+"""Law 2: what was approved is what runs. Every change between the look and the run refuses."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from ci.database import Database
+from ci.errors import NotApproved
+from ci.gate import require_approval
+from ci.model import Approval
+from tests.kit import Project, tables
+
+A = "20260801_000000_create_orders"
+
+
+def edited(project: Project) -> str:
+    (project.home / "migrations" / f"{A}.sql").write_text("create table other (i int);")
+    return f"{A} was edited"
+
+
+def other_rollback(project: Project) -> str:
+    (project.home / "migrations" / f"{A}_rollback.sql").write_text("drop table if exists orders;")
+    return f"{A} has another rollback script"
+
+
+def new_migration(project: Project) -> str:
+    name = project.migration("20260802_000000_more", "select 1;", "select 1;")
+    return f"{name} is new among the migrations"
+
+
+def row_in_history(project: Project) -> str:
+    with psycopg.connect(project.url) as connection:
+        connection.execute(
+            "create table schema_migrations (migration_name text primary key, checksum text, "
+            "applied_at timestamptz default now())"
+        )
+        connection.execute("insert into schema_migrations values ('20260101_000000_old')")
+    project.migration("20260101_000000_old", "select 1;", "select 1;")
+    return "20260101_000000_old appeared in the history"
+
+
+def column_by_hand(project: Project) -> str:
+    with psycopg.connect(project.url) as connection:
+        connection.execute("create table by_hand (i int)")
+    return "the schema of the database was changed by somebody else"
+
+
+def weaker_policy(project: Project) -> str:
+    text = project.deploy_yml.read_text()
+    project.deploy_yml.write_text(text.replace("wait: 3s", "wait: 4s", 1))
+    return "deploy.yml: lock changed"
+
+
+@pytest.fixture
+def project(tmp_path: Path, database16: Database) -> Project:
+    found = Project(tmp_path / "shop", database16.url.reveal())
+    found.migration(A, "create table orders (id int);", "drop table orders;")
+    return found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [edited, other_rollback, new_migration, row_in_history, column_by_hand, weaker_policy],
+    ids=lambda change: change.__name__,
+)
+def test_a_change_after_the_plan_was_made_refuses_with_the_difference(
+    project: Project, change: Callable[[Project], str]
+) -> None:
+    project.run("plan", "--env", "uat", "--out", "plan.json")
+    difference = change(project)
+
+    ran = project.run("deploy", "--env", "uat", "--plan", "plan.json")
+
+    assert ran.code == 3, ran.err
+    assert difference in ran.error()[0]
+    assert ran.error()[1] == "  state: nothing was changed"
+    assert "orders" not in tables(project.url)
+
+
+def test_another_database_refuses(
+    project: Project, server16: object, new_database: Callable[[object], Database]
+) -> None:
+    project.run("plan", "--env", "uat", "--out", "plan.json")
+    project.url = new_database(server16).url.reveal()
+
+    ran = project.run("deploy", "--env", "uat", "--plan", "plan.json")
+
+    assert ran.code == 3
+    assert "another database" in ran.error()[0]
+
+
+def test_a_plan_file_that_was_tampered_with_refuses(project: Project) -> None:
+    project.run("plan", "--env", "uat", "--out", "plan.json")
+    path = project.home / "plan.json"
+    path.write_text(path.read_text().replace("create table orders", "create table hacked"))
+
+    assert project.run("deploy", "--env", "uat", "--plan", "plan.json").code == 3
+    assert tables(project.url) == set()
+
+
+def test_the_digest_is_the_same_in_every_locale_time_zone_and_directory(project: Project) -> None:
+    (project.home / "sub").mkdir()
+    here = project.json("plan", "--env", "uat")["digest"]
+    project.env = {"TZ": "Asia/Tokyo", "LC_ALL": "C", "PYTHONHASHSEED": "7"}
+    text = (project.home / "migrations" / f"{A}.sql").read_bytes()
+    (project.home / "migrations" / f"{A}.sql").write_bytes(text.replace(b"\n", b"\r\n"))
+
+    assert project.json("plan", "--env", "uat")["digest"] == here
+
+
+def approval(digest: str, now: datetime) -> Approval:
+    return Approval(
+        plan_digest=digest, approver="ada", source="terminal", granted_at=now,
+        expires_at=now + timedelta(hours=1),
+    )  # fmt: skip
+
+
+def test_an_approval_of_another_digest_or_out_of_date_does_not_count(project: Project) -> None:
+    import msgspec
+
+    from ci.model import Plan
+
+    project.run("plan", "--env", "uat", "--out", "plan.json")
+    plan = msgspec.json.decode((project.home / "plan.json").read_bytes(), type=Plan)
+    now = datetime(2026, 8, 3, tzinfo=UTC)
+
+    assert require_approval(plan, approval(plan.digest, now), now=now, how="").approver == "ada"
+    with pytest.raises(NotApproved, match="ada approved plan 000000000000, not"):
+        require_approval(plan, approval("0" * 64, now), now=now, how="")
+    with pytest.raises(NotApproved, match="expired at 2026-08-03 01:00 UTC"):
+        require_approval(plan, approval(plan.digest, now), now=now + timedelta(hours=2), how="")
+    with pytest.raises(NotApproved, match="has no approval"):
+        require_approval(plan, None, now=now, how="ask")
