@@ -8,6 +8,7 @@ import os
 import pty
 import select
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -22,11 +23,19 @@ from psycopg import sql
 from ci.embedded import running
 from sample.data import fill
 
+
+def free_port() -> int:
+    """Return a loopback port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 ROOT = Path(__file__).resolve().parent.parent
 BASE = "20260801_090000_create_base_tables"
 ENVIRONMENTS = ("dev", "uat", "production")
 TOKEN = "demo-smoke-token"  # a made-up one, for a server that lives half a minute
-PORTS = {"uat": 18471, "production": 18472}
+PORTS = {"uat": free_port(), "production": free_port()}
 
 DEPLOY_YML = """\
 project: todo-backend

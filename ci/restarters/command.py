@@ -1,6 +1,7 @@
 """Restarts through any program, with another one that tells the service's identity."""
 
 import time
+from pathlib import Path
 
 from ci import process
 from ci.config import CommandRestart
@@ -17,7 +18,7 @@ class Command:
 
     def __init__(self, config: CommandRestart) -> None:
         self.config = config
-        self.name = f"command {' '.join(config.run)}"
+        self.name = "command " + " ".join(Path(word).name for word in config.run)
 
     def running(self) -> Running:
         """Return what `identity` prints now."""

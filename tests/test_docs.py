@@ -1,0 +1,92 @@
+"""Docs are tested: tasks, keys, policy and workflow are what the pages say."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ci import config
+from ci.model import StepName
+from ci.policy import TABLE
+from ci.tasks import ns
+from tests.kit import ROOT
+
+README = (ROOT / "README.md").read_text()
+CONFIGURATION = (ROOT / "docs" / "configuration.md").read_text()
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+
+def keys(schema: dict[str, Any]) -> set[str]:
+    """Return every key that deploy.yml knows, from its JSON Schema."""
+    found: set[str] = set()
+    for name, definition in schema["$defs"].items():
+        if name != "Json":
+            found |= set(definition.get("properties", {}))
+    return found
+
+
+def test_every_key_of_deploy_yml_is_documented() -> None:
+    missing = {key for key in keys(config.schema()) if not re.search(rf"\b{key}\b", CONFIGURATION)}
+
+    assert missing == set()
+
+
+def test_every_task_is_in_the_readme_and_every_task_there_exists() -> None:
+    tasks = set(ns.task_names)
+    section = README.split("## Tasks")[1].split("\n## ")[0]
+    rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    shown = {word for row in rows for word in re.findall(r"`([a-z.]+)[ `]", row)}
+
+    assert shown <= tasks | {"backup"}
+    assert tasks - {"backup.take"} <= shown | {"backup"}
+
+
+def test_the_policy_table_of_the_readme_is_the_policy() -> None:
+    words = {"required": "required", "default": "on by default", "optional": "where configured"}
+    section = README.split("## What each tier does")[1].split("\n## ")[0]
+    lines = [line.strip("| ") for line in section.splitlines() if line.startswith("| ")]
+    rows = {cells[0].strip(): cells[1:] for cells in (line.split(" | ") for line in lines)}
+    assert [name for name in rows if name in set(StepName)] == [str(name) for name in TABLE]
+    for name, levels in TABLE.items():
+        for level, cell in zip(levels, rows[name], strict=True):
+            if str(name) not in ("lint", "proof"):  # these say how, not whether
+                assert cell.startswith("–" if level == "-" else words[level]), (name, cell)
+
+
+def test_the_commands_of_the_readme_exist_in_the_makefile() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+
+    for target in re.findall(r"^    make (\w+)", README, re.MULTILINE):
+        assert f"\n{target}:" in makefile
+
+
+def test_no_workflow_has_anything_that_zizmor_or_the_schema_finds() -> None:
+    tools = Path(sys.executable).parent
+    assert WORKFLOWS
+    for argv in (
+        [tools / "zizmor", "--offline", "--pedantic", *WORKFLOWS],
+        [tools / "check-jsonschema", "--builtin-schema", "vendor.github-workflows", *WORKFLOWS],
+    ):
+        found = subprocess.run([str(a) for a in argv], capture_output=True, text=True, check=False)
+        assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_every_job_of_the_deployment_calls_a_task_that_exists() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "deploy.yml").read_text())["jobs"]
+    runs = [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step]
+    tasks = [run.split()[2] for run in runs if run.startswith("exec .venv/bin/invoke ")]
+
+    assert tasks == ["deploy", "deploy", "plan", "deploy"]
+    assert [job.get("needs") for job in jobs.values()] == [None, "dev", "uat", "plan"]
+    assert jobs["production"]["environment"] == "production"
+
+
+def test_tiers_are_named_in_the_policy_and_the_gate_alone() -> None:
+    allowed = {"policy.py", "model.py", "gate.py", "plan.py", "tasks.py"}
+    pattern = re.compile(r"""== ["'](development|acceptance|production)["']""")
+    found = {p.name for p in (ROOT / "ci").rglob("*.py") if pattern.search(p.read_text())}
+
+    assert found <= allowed - {"model.py"}
