@@ -314,12 +314,12 @@ def undo_restart(_plan: Plan, work: Work, done: StepResult) -> Done | Skipped:
 
 def smoke_test(plan: Plan, work: Work) -> Done | Skipped:
     """Ask the service what its users would."""
-    from ci import smoke  # requests takes 0.1 s to import, and `status` runs without it
+    from ci.smoke import run_checks  # requests takes 0.1 s to import, and `status` runs without it
 
     config = work.settings.environment.smoke
     if config is None:
         return Skipped(f"{plan.environment} has no smoke tests in deploy.yml")
-    report = smoke.run_checks(
+    report = run_checks(
         config, progress=lambda done, total: work.reporter.progress(done, total, "checks")
     )
     return Done(f"{report.checks} checks, slowest {report.slowest * 1000:.0f} ms")

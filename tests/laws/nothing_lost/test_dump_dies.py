@@ -12,6 +12,8 @@ import pytest
 from psycopg import errors as pg
 
 from ci import backup
+from ci.backup.shared import MANIFEST
+from ci.backup.taking import NOT_KEPT
 from ci.database import Database
 from ci.errors import ChildFailed, LockTimeout, StepFailed, StoreFailed
 from ci.model import Manifest
@@ -100,7 +102,7 @@ def test_a_killed_pg_dump_is_an_error_and_leaves_nothing(large: Database, store:
         take(large, store, once(kill))
 
     assert "pg_dump was killed by SIGKILL" in caught.value.what
-    assert caught.value.state == backup.NOT_KEPT
+    assert caught.value.state == NOT_KEPT
     assert list(store.keys("")) == []
 
 
@@ -138,7 +140,7 @@ def test_losing_the_session_that_holds_the_locks_is_an_error(
     with pytest.raises(StepFailed, match="the database did not answer as it should") as caught:
         take(large, local, once(terminate))
 
-    assert caught.value.state == backup.NOT_KEPT
+    assert caught.value.state == NOT_KEPT
     assert list(local.keys("")) == []
 
 
@@ -192,7 +194,7 @@ def test_truncate_while_we_wait_for_the_lock_cannot_be_older_than_the_snapshot(
 def test_a_table_that_stays_locked_is_named_with_its_holder(
     large: Database, local: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backup, "LOCK_WAIT", "200ms")
+    monkeypatch.setattr("ci.backup.taking.LOCK_WAIT", "200ms")
 
     with large.connect("holder", autocommit=False) as other:
         other.execute("lock table last in access exclusive mode")
@@ -233,7 +235,7 @@ class DiesAtTheManifest:
         self.store = store
 
     def write(self, key: str, chunks: Iterable[bytes], *, expected_bytes: int = 0) -> str:
-        if key.endswith(backup.MANIFEST):
+        if key.endswith(MANIFEST):
             raise StoreFailed("gone", state="nothing", next_step="none")
         return self.store.write(key, chunks, expected_bytes=expected_bytes)
 

@@ -68,7 +68,7 @@ def test_the_password_is_in_no_command_line_and_in_no_stored_byte(
 def test_the_password_is_not_in_an_error_that_quotes_it(
     with_password: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backup, "LOCK_WAIT", "100ms")
+    monkeypatch.setattr("ci.backup.taking.LOCK_WAIT", "100ms")
     with with_password.connect("test") as connection:
         connection.execute(f'alter table large rename to "{PASSWORD}"'.encode())
 
