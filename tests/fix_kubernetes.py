@@ -282,7 +282,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(json.dumps(event).encode() + b"\n")
                 self.wfile.flush()
                 time.sleep(0.1)
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
             return  # kubectl has seen enough, as it does with a real server
         finally:
             self.close_connection = True
