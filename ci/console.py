@@ -61,6 +61,10 @@ class Console:
         """Print something a person should know now."""
         self.say(f"    {text}", style="yellow")
 
+    def alarm(self, text: str) -> None:
+        """Print something nobody may overlook."""
+        self.say(f"    {text}", style="bold red")
+
     def finished(self, result: StepResult) -> None:
         """Print the line of a finished step."""
         self._stop()

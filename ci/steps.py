@@ -46,6 +46,10 @@ class Reporter(Protocol):
         """Something a person should know now."""
         ...
 
+    def alarm(self, text: str) -> None:
+        """Something nobody may overlook: policy was set aside."""
+        ...
+
     def finished(self, result: StepResult) -> None:
         """A step ended."""
         ...

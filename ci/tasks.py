@@ -22,6 +22,7 @@ from invoke.tasks import task
 from ci import __version__, config, report
 from ci.errors import ConfigError, Interrupted, Refused, Terminated, WindlassError
 from ci.model import Plan, StepName
+from ci.secret import redact
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,7 +99,7 @@ def _dry(name: str, arguments: dict[str, Any], parameters: Any) -> None:  # noqa
 def _end(error: BaseException, *, as_json: bool, debug: bool) -> NoReturn:
     """Say an error in three lines and leave with its exit code."""
     if debug:
-        traceback.print_exception(error)
+        sys.stderr.write(redact("".join(traceback.format_exception(error))))
     if isinstance(error, KeyboardInterrupt):
         error = Interrupted(
             "stopped by SIGTERM" if isinstance(error, Terminated) else "stopped by Ctrl-C",
@@ -163,7 +164,7 @@ def _run(work: "Work", plan: Plan, again: Callable[[], Plan], *, break_glass: st
 
     work.reporter.note(report.headline(plan))
     if break_glass:
-        work.reporter.note(f"BREAK-GLASS: {break_glass}: no approval, no rehearsal")
+        work.reporter.alarm(f"BREAK-GLASS: {break_glass}: no approval, no rehearsal")
     done = deploy(
         plan,
         work,

@@ -149,6 +149,9 @@ class Quiet(Console):
     def note(self, text: str) -> None:
         self.notes.append(text)
 
+    def alarm(self, text: str) -> None:
+        self.notes.append(text)
+
     def finished(self, result: StepResult) -> None:
         self.results.append(result)
 
