@@ -1,13 +1,14 @@
 """Runs a plan: each step once, in order, recorded; on failure, backwards."""
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
 
 import msgspec
+import psycopg
 
 from ci import journal as journals
 from ci import lock
@@ -166,8 +167,8 @@ class _Run:
             )
         )
         require_unchanged(self.plan, self.again())
-        connection = self.stack.enter_context(work.database.connect("journal"))
-        self.journal = journals.Journal(connection, self.record(Status.RUNNING), self.plan)
+        self.journal = journals.Journal(work.database, self.record(Status.RUNNING), self.plan)
+        self.stack.callback(self.journal.disconnect)
         for result in self.results:
             number = self.journal.begin(result.step, result.started_at)
             self.journal.finish(number, result)
@@ -217,7 +218,9 @@ class _Run:
                     next_step="mend what it lacks, and deploy again",
                 )
         except BaseException as error:
-            self.end(name, Outcome.FAILED, _words(error), started_at, start, evidence, number, undo)
+            with _added_to(error):
+                words = _words(error)
+                self.end(name, Outcome.FAILED, words, started_at, start, evidence, number, undo)
             raise
         outcome = Outcome.SKIPPED if isinstance(done, Skipped) else Outcome.OK
         if undo and outcome is Outcome.OK:
@@ -254,15 +257,30 @@ class _Run:
         if self.journal is None:
             return self._before_anything(error)
         if isinstance(error, KeyboardInterrupt):
-            self.close(Status.INTERRUPTED, "interrupted")
+            with _added_to(error):
+                self.close(Status.INTERRUPTED, "interrupted")
             return self.interrupted(error, "what ran before stands in the journal")
         first = _translated(error, self.results)
         touched = [r for r in self.results if self.steps.get(r.step, _NOTHING).undo]
         back = self.plan.direction == "up" and on_failure(self.work.settings) == "rollback"
-        if not (touched and back):
+        if touched and back:
+            if self.still_held():
+                return self.roll_back(first)
+            first.state = (
+                "nothing was rolled back, for the deployment lock was lost; " + first.state
+            )
+        with _added_to(first):
             self.close(Status.FAILED, first.what)
-            return first
-        return self.roll_back(first)
+        return first
+
+    def still_held(self) -> bool:
+        """Tell whether the lock is ours: without it a rollback could meet another deployment."""
+        try:
+            if self.held is not None:
+                self.held.require()
+        except StepFailed:
+            return False
+        return True
 
     def _before_anything(self, error: BaseException) -> WindlassError:
         if isinstance(error, KeyboardInterrupt):
@@ -308,17 +326,16 @@ class _Run:
     def stuck(self, first: WindlassError, second: BaseException) -> WindlassError:
         """Return the error of a rollback that failed itself: the worst case, said plainly."""
         words = _words(second)
-        self.close(Status.ROLLBACK_FAILED, f"{first.what}; rolling back: {words}")
+        with _added_to(first):
+            self.close(Status.ROLLBACK_FAILED, f"{first.what}; rolling back: {words}")
         if isinstance(second, KeyboardInterrupt):
             return self.interrupted(second, "the rollback is half done; the journal says how far")
-        error = StepFailed(
+        return StepFailed(
             f"{first.what}; and rolling back failed: {words}",
             state="the database and the service may not fit each other: look now",
             next_step=f"invoke status --env {self.plan.environment}; the backup is in invoke "
             f"history --env {self.plan.environment} --deployment {self.work.deployment_id}",
         )
-        error.add_note(words)
-        return error
 
     def record(self, status: Status, error: str | None = None) -> Deployment:
         """Return the deployment as it stands."""
@@ -337,6 +354,17 @@ class _Run:
         if self.journal is not None:
             self.journal.close(ended)
         return msgspec.structs.replace(ended, results=tuple(self.results))
+
+
+@contextmanager
+def _added_to(first: BaseException) -> Iterator[None]:
+    """Let a record that cannot be written be added to the first error, not take its place."""
+    try:
+        yield
+    except (WindlassError, psycopg.Error) as second:
+        first.add_note(f"and it could not be recorded: {_words(second)}")
+        if isinstance(first, WindlassError):
+            first.state += "; the journal could not be written"
 
 
 def _nothing(_plan: Plan, _work: Work) -> Done | Skipped:

@@ -4,6 +4,7 @@ Written on its own connection and committed at once: a killed run leaves a step 
 which is how `status` knows of it.
 """
 
+from contextlib import ExitStack
 from datetime import datetime
 
 import msgspec
@@ -55,6 +56,7 @@ ABANDONED = """
 BEGIN = """
     insert into windlass.step (deployment_id, ordinal, step, undo, started_at, evidence)
     values (%s, %s, %s, %s, %s, %s::jsonb)
+    on conflict (deployment_id, ordinal) do update set step = excluded.step
 """
 FINISH = "update windlass.step set result = %s::jsonb where deployment_id = %s and ordinal = %s"
 DEPLOYMENTS = """
@@ -73,20 +75,30 @@ STEPS = """
 class Journal:
     """Appends the record of one deployment; opened when the deployment lock is held."""
 
-    def __init__(self, connection: psycopg.Connection, deployment: Deployment, plan: Plan) -> None:
-        self.connection, self.id = connection, deployment.id
+    def __init__(self, database: Database, deployment: Deployment, plan: Plan) -> None:
+        self.database, self.id = database, deployment.id
         self._ordinal = 0
-        with connection.transaction():
-            for statement in () if _exists(connection) else TABLES:
-                connection.execute(statement.encode())
-            connection.execute(
+        self._opened = ExitStack()
+        self.connection = self._connect()
+        with self.connection.transaction():
+            for statement in () if _exists(self.connection) else TABLES:
+                self.connection.execute(statement.encode())
+            self.connection.execute(
                 OPEN,
                 (self.id, deployment.started_at, deployment.status.value, _json(deployment),
                  plan.canonical().decode()),
             )  # fmt: skip
         # Whoever is still "running" cannot be: we hold the lock.
-        found = connection.execute(ABANDONED, (self.id,)).fetchall()
+        found = self.connection.execute(ABANDONED, (self.id,)).fetchall()
         self.abandoned = tuple(row[0] for row in found)
+
+    def _connect(self) -> psycopg.Connection:
+        self._opened.close()
+        return self._opened.enter_context(self.database.connect("journal"))
+
+    def disconnect(self) -> None:
+        """Close the connection."""
+        self._opened.close()
 
     def begin(
         self, step: StepName, at: datetime, *, evidence: Evidence = (), undo: bool = False
@@ -107,7 +119,13 @@ class Journal:
         self._one(CLOSE, values)
 
     def _one(self, statement: str, values: tuple[object, ...]) -> None:
-        changed = self.connection.execute(statement.encode(), values)
+        try:
+            changed = self.connection.execute(statement.encode(), values)
+        except psycopg.OperationalError:
+            # The server was restarted, or the line cut: what happened must be written all the
+            # same, and each statement here says the same thing when it runs twice.
+            self.connection = self._connect()
+            changed = self.connection.execute(statement.encode(), values)
         if changed.rowcount != 1:
             raise AssertionError(f"the journal changed {changed.rowcount} rows instead of one")
 

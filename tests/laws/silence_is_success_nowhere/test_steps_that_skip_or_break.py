@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from ci import deploy as loop
@@ -141,14 +142,8 @@ def test_the_failed_row_says_why(project: Project) -> None:
 
 
 def test_the_lock_that_is_lost_stops_the_run_before_its_next_step(project: Project) -> None:
-    import psycopg
-
     def cut(*_: object) -> Done:
-        with psycopg.connect(project.url, autocommit=True) as connection:
-            connection.execute(
-                "select pg_terminate_backend(pid) from pg_stat_activity "
-                "where application_name like '%/lock' and datname = current_database()"
-            )
+        _terminate(project, "lock")
         return Done("cut")
 
     ran: list[str] = []
@@ -162,3 +157,46 @@ def test_the_lock_that_is_lost_stops_the_run_before_its_next_step(project: Proje
     assert isinstance(error, StepFailed)
     assert "the deployment lock was lost" in error.what
     assert ran == []
+
+
+def _terminate(project: Project, name: str) -> None:
+    with psycopg.connect(project.url, autocommit=True) as connection:
+        connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity "
+            "where application_name like %s and datname = current_database()",
+            (f"%/{name}",),
+        )
+
+
+def test_a_journal_whose_connection_is_cut_goes_on_writing(project: Project) -> None:
+    def cut(*_: object) -> Done:
+        _terminate(project, "journal")
+        return Done("cut")
+
+    found, _ = run(project, steps(migrate=Step(cut)))
+
+    assert isinstance(found, Deployment)
+    status, rows = journalled(project)
+    assert status is Status.DEPLOYED
+    assert [name for name, _, _ in rows] == ["lock", "migrate", "restart", "smoke"]
+
+
+def test_nothing_is_rolled_back_when_the_lock_was_lost(project: Project) -> None:
+    """Another deployment may hold it by now: two must never change the schema at once."""
+    undone: list[str] = []
+
+    def undo(*_: object) -> Done:
+        undone.append("migrate")
+        return Done("undone")
+
+    def cut(*_: object) -> Done:
+        _terminate(project, "lock")
+        raise StepFailed("status 500", state="", next_step="")
+
+    error, _ = run(project, steps(migrate=Step(done, undo=undo), smoke=Step(cut)))
+
+    assert isinstance(error, StepFailed)
+    assert error.what == "smoke: status 500"
+    assert error.state.startswith("nothing was rolled back, for the deployment lock was lost")
+    assert undone == []
+    assert journalled(project)[0] is Status.FAILED
