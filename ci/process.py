@@ -9,12 +9,14 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import IO
 
 from ci.errors import ChildFailed
 from ci.secret import Secret, redact
 
 CHUNK = 1 << 20  # bytes; a pipe holds 64 KiB, larger reads only save calls
 TAIL = 10  # lines of stderr kept for the error message
+LONGEST = 500  # characters of such a line that are shown
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 
 Environment = Mapping[str, "str | Secret"]
@@ -52,10 +54,14 @@ def run(
     child = _start(argv, env, stdin=subprocess.DEVNULL)
     try:
         out, err = child.communicate(timeout=within)
-    except subprocess.TimeoutExpired:
-        raise _failure(argv, None, f"did not finish within {within:g} s", "") from None
-    finally:
+    except subprocess.TimeoutExpired as late:
         _end(child)
+        said = redact((late.stderr or b"").decode(errors="replace"))
+        raise _failure(argv, None, f"did not finish within {within:g} s", said) from None
+    except BaseException:
+        _end(child)
+        raise
+    finally:
         for pipe_end in (child.stdout, child.stderr):
             if pipe_end is not None:
                 pipe_end.close()
@@ -105,16 +111,27 @@ def _feed(
     assert pipe_in is not None  # noqa: S101  # opened with PIPE by the only caller
     try:
         for chunk in source:
-            pipe_in.write(chunk)
-    except BrokenPipeError:
-        # The child stopped reading; its exit status says why, and `_drain` raises on it.
-        return
+            if not _took(pipe_in, chunk):
+                return
     except BaseException as error:  # noqa: BLE001  # handed to the reading thread, which raises it
         failed.append(error)
         _end(child)
     finally:
         with contextlib.suppress(BrokenPipeError):
             pipe_in.close()
+
+
+def _took(pipe_in: IO[bytes], chunk: bytes) -> bool:
+    """Write a chunk; False where the child stopped reading, and its exit status says why.
+
+    Around the write alone: a BrokenPipeError of the source is a source that broke off, and must
+    not look like its end.
+    """
+    try:
+        pipe_in.write(chunk)
+    except BrokenPipeError:
+        return False
+    return True
 
 
 def _drain(argv: Sequence[str], child: subprocess.Popen[bytes]) -> Iterator[bytes]:
@@ -128,12 +145,16 @@ def _drain(argv: Sequence[str], child: subprocess.Popen[bytes]) -> Iterator[byte
         while chunk := os.read(out.fileno(), CHUNK):
             yield chunk
         code = child.wait()
-        reader.join()
-    finally:
+    except BaseException:  # GeneratorExit too: the caller wants no more
         _end(child)
-        reader.join()
+        raise
+    finally:
         out.close()
-        err.close()
+        # Bounded: a daemon the child left behind may hold its stderr for ever. Not closed then:
+        # closing waits for the reader.
+        reader.join(GRACE)
+        if not reader.is_alive():
+            err.close()
     if code != 0:
         text = redact(b"".join(tail).decode(errors="replace"))
         raise _failure(argv, code, _status(code), text)
@@ -155,15 +176,30 @@ def _start(argv: Sequence[str], env: Environment | None, *, stdin: int) -> subpr
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """End the child's whole group, politely first; returns when it is gone."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        if child.poll() is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, number)
-        deadline = time.monotonic() + GRACE
-        while child.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.02)
+    """End the child's whole group, politely first; returns when it is gone.
+
+    Also where the child itself has ended: what it started may live on and hold our pipes.
+    """
+    deadline = time.monotonic() + GRACE
+    there = _signal(child, signal.SIGTERM)
+    while there and time.monotonic() < deadline:
+        time.sleep(0.02)
+        there = _signal(child, 0)
+    if there and _signal(child, signal.SIGKILL):
+        # For the child only: where nobody reaps orphans, the group is never quite gone.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE)
+
+
+def _signal(child: subprocess.Popen[bytes], number: int) -> bool:
+    """Send a signal to the child's group; False where nobody is left that we may send it to."""
+    try:
+        os.killpg(child.pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    finally:
+        child.poll()  # an ended child that nobody waited for would count as one of the group
+    return True
 
 
 def _status(code: int) -> str:
@@ -173,7 +209,7 @@ def _status(code: int) -> str:
 
 
 def _failure(argv: Sequence[str], code: int | None, how: str, stderr: str) -> ChildFailed:
-    lines = [line for line in stderr.strip().splitlines() if line.strip()][-TAIL:]
+    lines = [line[:LONGEST] for line in stderr.strip().splitlines() if line.strip()][-TAIL:]
     said = f": {' | '.join(lines)}" if lines else ""
     return ChildFailed(
         redact(f"{argv[0]} {how}{said}"),

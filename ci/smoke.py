@@ -1,6 +1,8 @@
 """Asks the service what its users would, with a deadline, until it answers right in a row."""
 
 import json
+import re
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,8 +13,9 @@ from ci.config import Check, Json, SmokeConfig
 from ci.errors import StepFailed
 from ci.secret import redact
 
-SHOWN = 300  # characters of a body in an error
+SHOWN = 300  # characters of a body, or of one value in it, in an error
 SHORTEST = 0.05  # seconds a request is given even where the deadline is nearly over
+USERINFO = re.compile(r"(?<=//)[^/?#]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ def run_checks(smoke: SmokeConfig, *, progress: Callable[[int, int], None]) -> S
 
     Raises:
         StepFailed: the deadline is over; it shows the request, the answer and what was expected.
+            At once where a header cannot be sent at all.
 
     """
     deadline = time.monotonic() + smoke.deadline.seconds
@@ -80,21 +84,70 @@ def _ask(
     session: requests.Session, base_url: str, check: Check, deadline: float
 ) -> tuple[_Wrong | None, float]:
     url = base_url.rstrip("/") + "/" + check.path.lstrip("/")
+    shown = USERINFO.sub("", url)
+    began = time.monotonic()
+    try:
+        answer = _send(session, check, url, max(SHORTEST, deadline - began))
+    except (requests.exceptions.InvalidHeader, UnicodeEncodeError):
+        # `from None`: the library quotes the value, escaped, so that `redact` would not know it.
+        raise StepFailed(
+            f"{check.method} {shown}: a header cannot be sent: it begins with a space, or has a "
+            "line break or a character outside Latin-1",
+            state="this request was not sent",
+            next_step="mend the check's bearer or headers; a line break after a token is common",
+        ) from None
+    except requests.RequestException as error:
+        said = f"no answer: {type(error).__name__}: {_reason(error)}"
+        return _Wrong(check, shown, said, cut=time.monotonic() >= deadline), 0.0
+    took = time.monotonic() - began
+    said = _difference(check, answer, took)
+    return (_Wrong(check, shown, said, _cut(answer.text)) if said else None), took
+
+
+def _send(
+    session: requests.Session, check: Check, url: str, within_seconds: float
+) -> requests.Response:
+    """Send one request; requests.Timeout where the answer is not whole in time.
+
+    In a thread, for the library's timeout is one for each wait: a server that sends a byte now and
+    then, or a name that is slow to resolve, would hold us long after the deadline.
+    """
     headers = {name: value.reveal() for name, value in check.headers.items()}
     if check.bearer is not None:
         headers["Authorization"] = f"Bearer {check.bearer.reveal()}"
-    began = time.monotonic()
-    try:
-        answer = session.request(
-            check.method, url, headers=headers, json=check.json, allow_redirects=False,
-            timeout=max(SHORTEST, deadline - began),
-        )  # fmt: skip
-    except requests.RequestException as error:
-        said = f"no answer: {type(error).__name__}: {_reason(error)}"
-        return _Wrong(check, url, said, cut=time.monotonic() >= deadline), 0.0
-    took = time.monotonic() - began
-    said = _difference(check, answer, took)
-    return (_Wrong(check, url, said, answer.text[:SHOWN]) if said else None), took
+    in_url = requests.utils.get_auth_from_url(url)
+    auth = in_url if any(in_url) and check.bearer is None else _as_it_is
+    found: list[requests.Response | Exception] = []
+
+    def send() -> None:
+        try:
+            answer = session.request(
+                check.method, url, headers=headers, json=check.json, auth=auth,
+                allow_redirects=False, timeout=within_seconds,
+            )  # fmt: skip
+        except Exception as error:  # noqa: BLE001  # raised again below
+            found.append(error)
+        else:
+            found.append(answer)
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    sender.join(within_seconds)
+    if not found:
+        raise requests.Timeout("not answered, or not to the end, when the deadline was over")
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
+
+
+def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
+    """Leave the request alone: without any `auth`, requests puts ~/.netrc over our own header."""
+    return request
+
+
+def _cut(text: str) -> str:
+    """Return the beginning; redacted before the cut, which could leave half a secret."""
+    return redact(text)[:SHOWN]
 
 
 def _reason(error: BaseException) -> str:
@@ -118,7 +171,7 @@ def _difference(check: Check, answer: requests.Response, took: float) -> str:
         return ""
     try:
         found = answer.json()
-    except requests.JSONDecodeError:
+    except (requests.JSONDecodeError, RecursionError):  # the latter: [[[[… without end
         return "the body is no JSON"
     return subset_difference(expect.json, found)
 
@@ -142,7 +195,11 @@ def subset_difference(expected: Json, found: Json, at: str = "$") -> str:
                 return wrong
         return ""
     same = expected == found and isinstance(expected, bool) == isinstance(found, bool)
-    return "" if same else f"{at} is {json.dumps(found)}, expected {json.dumps(expected)}"
+    return "" if same else f"{at} is {_shown(found)}, expected {_shown(expected)}"
+
+
+def _shown(value: Json) -> str:
+    return _cut(json.dumps(value, ensure_ascii=False))
 
 
 def _failure(smoke: SmokeConfig, wrong: _Wrong | None, attempts: int, in_a_row: int) -> StepFailed:

@@ -10,6 +10,7 @@ deployment the old and the new schema both meet it. Read from the environment:
     SAMPLE_API_VERSION   what /version says; "dev" by default
     SAMPLE_API_BREAK     health: /health answers 500
                          role: messages.role is bound as VARCHAR, which the ENUM refuses
+    SAMPLE_API_BREAK_FILE  while a file of this name exists, /health answers 500
 
 SIGTERM and SIGINT stop it: what is being answered is answered, then it exits with 0.
 """
@@ -27,6 +28,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from socketserver import TCPServer
 from urllib.parse import parse_qs
 
@@ -71,13 +73,15 @@ INSERT_ENVIRONMENT_WITH_ERROR = """
     returning id, name, template_id, status
 """
 ERRORS = """
-    select id, status_code::text, payload->>'message', payload->>'path', created_at
+    select count(*) over (),
+           id, status_code::text, payload->>'message', payload->>'path', created_at
     from error_events
     where %(code)s::integer is null or status_code = %(code)s::integer
     order by id desc limit %(limit)s
 """
 ERRORS_IN_PAYLOAD = """
-    select id, payload->>'status_code', payload->>'message', payload->>'path', created_at
+    select count(*) over (),
+           id, payload->>'status_code', payload->>'message', payload->>'path', created_at
     from error_events
     where %(code)s::text is null or payload->>'status_code' = %(code)s::text
     order by id desc limit %(limit)s
@@ -107,6 +111,7 @@ class Settings:
     token: str = field(default="", repr=False)
     version: str = "dev"
     broken: str = ""
+    break_file: str = ""
 
     @classmethod
     def read(cls, variables: Mapping[str, str]) -> "Settings":
@@ -123,6 +128,7 @@ class Settings:
             token=variables.get("SMOKE_TOKEN", ""),
             version=variables.get("SAMPLE_API_VERSION") or "dev",
             broken=variables.get("SAMPLE_API_BREAK", ""),
+            break_file=variables.get("SAMPLE_API_BREAK_FILE", ""),
         )
 
     def connect(self) -> psycopg.Connection:
@@ -133,6 +139,12 @@ class Settings:
             connect_timeout=CONNECT_WITHIN,
             application_name="todo-backend",
         )
+
+    def is_broken(self) -> bool:
+        """Tell whether /health is to fail; the file is looked for each time, so no restart."""
+        if self.broken == "health":
+            return True
+        return bool(self.break_file) and Path(self.break_file).exists()
 
     def lets_in(self, authorization: str) -> bool:
         """Tell whether the header carries our token; the time it takes does not tell which."""
@@ -165,7 +177,7 @@ class Request:
 
 def health(request: Request) -> Answer:
     """Ask the database, and say which migration is the newest applied."""
-    if request.settings.broken == "health":
+    if request.settings.is_broken():
         return HTTPStatus.INTERNAL_SERVER_ERROR, {"status": "broken"}
     with request.settings.connect() as connection:
         known = _one(connection, COLUMN_EXISTS, "schema_migrations", "migration_name")
@@ -187,8 +199,12 @@ def chat(request: Request) -> Answer:
         connection.execute(BEGIN_CONVERSATION, (conversation,))
         stored = _one(connection, insert, conversation, "user", message)
         rows = connection.execute(TASKS, (conversation, stored, LONGEST_LIST)).fetchall()
-    tasks = [{"id": row[0], "title": row[1]} for row in rows]
-    return HTTPStatus.OK, {"conversation_id": conversation, "message_id": stored, "tasks": tasks}
+    return HTTPStatus.OK, {
+        "conversation_id": conversation,
+        "message_id": stored,
+        "reply": f"noted: {message}",
+        "tasks": [{"id": row[0], "title": row[1]} for row in rows],
+    }
 
 
 def create_environment(request: Request) -> Answer:
@@ -203,7 +219,7 @@ def create_environment(request: Request) -> Answer:
 
 
 def errors(request: Request) -> Answer:
-    """List the newest errors, of one status code where the query names it."""
+    """Count the errors and list the newest, of one status code where the query names it."""
     code = request.query.get("status_code")
     if code is not None and not (code.isascii() and code.isdigit() and len(code) == 3):
         raise BadRequest("status_code is none we know; expected three digits such as 500")
@@ -211,7 +227,8 @@ def errors(request: Request) -> Answer:
         known = _one(connection, COLUMN_EXISTS, "error_events", "status_code")
         select = ERRORS if known else ERRORS_IN_PAYLOAD
         rows = connection.execute(select, {"code": code, "limit": LONGEST_LIST}).fetchall()
-    return HTTPStatus.OK, {"errors": [_error(*row) for row in rows]}
+    count = rows[0][0] if rows else 0
+    return HTTPStatus.OK, {"count": count, "errors": [_error(*row[1:]) for row in rows]}
 
 
 def _error(number: int, code: str | None, message: str, path: str, at: object) -> dict[str, object]:

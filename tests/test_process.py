@@ -22,6 +22,12 @@ def script(text: str) -> tuple[str, ...]:
 NOISY = script("import sys; sys.stderr.write('x' * (1 << 20)); sys.stdout.write('y' * (1 << 20))")
 
 
+@pytest.fixture(autouse=True)
+def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait less: where init is slow to reap orphans, the group is there until the grace is over."""
+    monkeypatch.setattr(process, "GRACE", 0.5)
+
+
 def test_a_mebibyte_on_stderr_does_not_block_run() -> None:
     found = process.run(NOISY, within=20)
 
@@ -70,9 +76,70 @@ def test_closing_a_stream_early_ends_the_whole_group(tmp_path: Path) -> None:
     chunks.close()  # type: ignore[attr-defined]
 
     deadline = time.monotonic() + 5
-    while Path(f"/proc/{pid.read_text().strip()}").exists() and time.monotonic() < deadline:
+    while not is_gone(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not Path(f"/proc/{pid.read_text().strip()}").exists()
+    assert is_gone(pid)
+
+
+STRAGGLER = "sleep 600 & echo $! > {pid}; echo started"  # it holds both pipes when sh has ended
+
+
+def is_gone(pid: Path) -> bool:
+    """Tell whether the process ended; a zombie has, and waits for somebody else to reap it."""
+    try:
+        stat = Path(f"/proc/{pid.read_text().strip()}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return stat.rpartition(")")[2].split()[0] == "Z"
+
+
+def test_what_outlives_the_child_is_ended_when_the_deadline_is_over(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+
+    with pytest.raises(ChildFailed, match=r"did not finish within 0.3 s"):
+        process.run(("sh", "-c", STRAGGLER.format(pid=pid)), within=0.3)
+
+    assert is_gone(pid)
+
+
+def test_what_outlives_the_child_does_not_hold_up_closing_a_stream(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    chunks = process.stream(("sh", "-c", STRAGGLER.format(pid=pid)))
+    next(chunks)
+    time.sleep(0.2)  # for sh to end
+    began = time.monotonic()
+    chunks.close()  # type: ignore[attr-defined]
+
+    assert is_gone(pid)
+    assert time.monotonic() - began < 5
+
+
+def test_what_ignores_sigterm_is_killed(tmp_path: Path) -> None:
+    pid = tmp_path / "pid"
+    stubborn = f"(trap '' TERM; echo started; sleep 600; :) & echo $! > {pid}; wait"
+    chunks = process.stream(("sh", "-c", stubborn))
+    next(chunks)
+    chunks.close()  # type: ignore[attr-defined]
+
+    deadline = time.monotonic() + 5
+    while not is_gone(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert is_gone(pid)
+
+
+def test_what_the_child_said_before_its_deadline_is_in_the_error() -> None:
+    with pytest.raises(ChildFailed) as caught:
+        process.run(("sh", "-c", "echo waiting for a lock >&2; sleep 600"), within=0.5)
+
+    assert caught.value.what == "sh did not finish within 0.5 s: waiting for a lock"
+    assert caught.value.stderr == "waiting for a lock"
+
+
+def test_a_long_line_of_stderr_is_cut() -> None:
+    with pytest.raises(ChildFailed) as caught:
+        process.run(script("import sys; sys.exit('x' * 100_000)"), within=10)
+
+    assert caught.value.stderr == "x" * 500
 
 
 def test_a_child_that_takes_too_long_is_ended() -> None:
@@ -112,6 +179,15 @@ def test_an_error_of_the_source_is_raised_and_the_child_ended() -> None:
         raise ConnectionResetError("the store is gone")
 
     with pytest.raises(ConnectionResetError, match="the store is gone"):
+        list(process.pipe(("cat",), source()))
+
+
+def test_a_source_that_breaks_off_is_not_taken_for_its_end() -> None:
+    def source() -> Iterator[bytes]:
+        yield b"part"
+        raise BrokenPipeError("the store hung up")
+
+    with pytest.raises(BrokenPipeError, match="the store hung up"):
         list(process.pipe(("cat",), source()))
 
 

@@ -172,6 +172,20 @@ def test_health_can_be_broken_on_purpose(
     assert api.request("GET", "/version")[0] == 200
 
 
+def test_health_is_broken_while_a_file_is_there(
+    database16: Database, start_api: Callable[..., Api], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    api = start_api(database16, SAMPLE_API_BREAK_FILE=str(broken))
+    assert api.request("GET", "/health")[0] == 200
+
+    broken.touch()
+    assert api.request("GET", "/health") == (500, {"status": "broken"})
+
+    broken.unlink()
+    assert api.request("GET", "/health")[0] == 200
+
+
 def test_version_says_which_build_and_which_process_answers(
     database16: Database, start_api: Callable[..., Api]
 ) -> None:
@@ -210,7 +224,7 @@ def test_chat_works_while_the_role_is_an_enum_after_it_became_a_varchar_and_back
         apply_up_to(connection, TOOL_COLUMNS)
         api = start_api(database)
         status, first = api.request("POST", "/api/chat", MESSAGE | {"message": "Buy milk"})
-        assert (status, first["tasks"]) == (200, [])
+        assert (status, first["tasks"], first["reply"]) == (200, [], "noted: Buy milk")
 
         run(connection, ROLE)
         status, second = api.request("POST", "/api/chat", MESSAGE)
@@ -277,6 +291,9 @@ def test_errors_are_found_by_status_code_in_the_payload_and_in_the_column(
     status, answer = in_column
     assert isinstance(answer["errors"], list)
     assert (status, {e["status_code"] for e in answer["errors"]}) == (200, {500})
+    query = "select count(*) from error_events where status_code = 500"
+    assert answer["count"] == number(connection, query)
+    assert api.request("GET", "/api/errors?status_code=418")[1] == {"count": 0, "errors": []}
     assert isinstance(every[1]["errors"], list)
     assert {e["status_code"] for e in every[1]["errors"]} == {404, 422, 500, 502, 503, None}
 

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -46,7 +47,7 @@ def serve() -> Iterator[Serve]:
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return f"http://127.0.0.1:{server.server_port}"
 
     yield start
@@ -92,6 +93,92 @@ def test_a_wrong_status_shows_request_status_and_body(serve: Serve) -> None:
     assert run(smoke(url)) == (
         f'GET {url}/health: status 503, expected 200; the body: {{"error": "database is away"}}'
     )
+
+
+@pytest.mark.parametrize("token", ["token-with-a-line-break\n", "token-with-…-in-it"])
+def test_a_token_that_no_header_can_hold_is_refused_at_once_and_not_shown(token: str) -> None:
+    check = Check(post="/api/chat", bearer=Secret(token))
+
+    with pytest.raises(StepFailed) as caught:
+        run_checks(smoke("http://127.0.0.1:9", check, deadline=60), progress=lambda *_: None)
+
+    assert str(caught.value) == (
+        "POST http://127.0.0.1:9/api/chat: a header cannot be sent: it begins with a space, or has "
+        "a line break or a character outside Latin-1\n"
+        "this request was not sent\n"
+        "mend the check's bearer or headers; a line break after a token is common"
+    )
+
+
+def test_no_half_of_a_token_is_left_where_the_body_is_cut(serve: Serve) -> None:
+    url = serve(lambda _: (403, {}, b"x" * 290 + b"token-across-the-cut"))
+
+    said = run(smoke(url, Check(get="/", bearer=Secret("token-across-the-cut"))))
+
+    assert said.endswith("x***")
+
+
+def test_the_token_is_sent_whatever_netrc_says(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+
+    def look(request: Any) -> Answer:
+        return (200 if request.headers["Authorization"] == "Bearer our-token" else 401), {}, b""
+
+    assert run(smoke(serve(look), Check(get="/", bearer=Secret("our-token")))) == ""
+
+
+def test_a_password_in_the_url_is_used_and_not_shown(serve: Serve) -> None:
+    def look(request: Any) -> Answer:
+        return (500 if request.headers["Authorization"] == "Basic bWU6cHc=" else 401), {}, b""
+
+    url = serve(look)
+
+    said = run(smoke(url.replace("//", "//me:pw@")))
+
+    assert said == f"GET {url}/health: status 500, expected 200"
+
+
+def test_an_answer_that_drips_does_not_outlive_the_deadline(serve: Serve) -> None:
+    done = threading.Event()
+
+    def drip(request: Any) -> Answer:
+        request.send_response(200)
+        request.send_header("Content-Length", "1000")
+        request.end_headers()
+        while not done.wait(0.05):
+            request.wfile.write(b"x")
+        request.close_connection = True
+        return 200, {}, b""
+
+    url, began = serve(drip), time.monotonic()
+
+    try:
+        said = run(smoke(url))
+    finally:
+        done.set()
+
+    assert time.monotonic() - began < 2
+    assert said == (
+        f"GET {url}/health: no answer: Timeout: "
+        "not answered, or not to the end, when the deadline was over"
+    )
+
+
+def test_one_long_value_is_cut_in_the_error(serve: Serve) -> None:
+    url = serve(lambda _: (200, {}, json.dumps(list(range(5000))).encode()))
+
+    assert len(run(smoke(url, Check(get="/", expect=Expect(json=[1]))))) < 720
+
+
+def test_json_nested_without_end_is_no_json(serve: Serve) -> None:
+    url = serve(lambda _: (200, {}, b"[" * 200_000))
+
+    assert "the body is no JSON" in run(smoke(url, Check(get="/", expect=Expect(json=[]))))
 
 
 def test_a_long_body_is_cut(serve: Serve) -> None:
@@ -150,7 +237,7 @@ def test_a_slow_answer_is_wrong_where_a_time_is_set(serve: Serve) -> None:
 
     check = Check(get="/", expect=Expect(within=Duration(0.05)))
 
-    assert "ms, expected within 50ms" in run(smoke(serve(slow), check, deadline=1.5))
+    assert "ms, expected within 50ms" in run(smoke(serve(slow), check, deadline=0.5))
 
 
 def test_a_redirect_is_not_followed_and_says_where_to(serve: Serve) -> None:

@@ -15,7 +15,9 @@ READ = """
     select migration_name, checksum, applied_at from public.schema_migrations
     order by migration_name
 """
-# `if not exists` alone would race: two first runs collide on pg_type, so the lock comes first.
+# `if not exists` alone would race: two first runs collide in the catalog, so ONE_AT_A_TIME
+# comes first. Two runs of one migration would collide on its history row in the same way.
+ONE_AT_A_TIME = "select pg_catalog.pg_advisory_xact_lock(7452012384610)"
 CREATE = (
     "create schema if not exists windlass",
     """
@@ -96,11 +98,17 @@ def _owner(columns: set[str]) -> str:
 
 
 def ensure(connection: psycopg.Connection) -> None:
-    """Create the tables where they are missing; where they stand, take no lock on anything."""
-    row = connection.execute(EXISTS).fetchone()
-    if row is None or not row[0]:
-        for statement in CREATE:
-            connection.execute(statement.encode())
+    """Create the tables where they are missing; where they stand, take no lock on them.
+
+    In a transaction of the caller's, no other run is in its own until that one ends: a second
+    one waits for its `lock_timeout` and tries again, and then finds the work done.
+    """
+    with connection.transaction():
+        connection.execute(ONE_AT_A_TIME)
+        row = connection.execute(EXISTS).fetchone()
+        if row is None or not row[0]:
+            for statement in CREATE:
+                connection.execute(statement.encode())
 
 
 def settled(connection: psycopg.Connection, name: str, direction: Direction) -> bool:
