@@ -7,6 +7,13 @@ BEGIN;
 
 ALTER TABLE messages DROP CONSTRAINT IF EXISTS check_role_values;
 
+-- By way of TEXT, so that it also holds where a type of that name is there again, be it with other
+-- values and in use here: from VARCHAR to TEXT no row is written.
+ALTER TABLE messages ALTER COLUMN role TYPE TEXT USING role::text;
+
+-- No CASCADE: where another column has the type, we stop rather than drop that column.
+DROP TYPE IF EXISTS message_role;
+
 CREATE TYPE message_role AS ENUM ('user', 'assistant', 'system', 'tool');
 
 ALTER TABLE messages ALTER COLUMN role TYPE message_role USING role::message_role;

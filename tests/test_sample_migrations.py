@@ -1,6 +1,6 @@
 """The sample's migrations on real servers: forward, back, forward again, with rows in the tables.
 
-Run by a few lines of our own, not by the engine: the files must hold by themselves.
+Run by the real engine, and by a few lines of our own: the files must hold by themselves, too.
 """
 
 import os
@@ -12,7 +12,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from ci.config import LockConfig, MigrationsConfig
 from ci.database import Database
+from ci.engines.sql import SqlEngine
+from ci.errors import StepFailed
+from ci.facts import take_facts
+from ci.model import Migration
 from sample.data import fill
 from tests.fix_postgres import Server
 
@@ -28,6 +33,8 @@ PREFERENCES = "20260810_110000_create_user_preferences"
 ALL = (BASE, FULL_NAME, LAST_ERROR, STATUS_CODE, INDEX, TOOL_COLUMNS, ROLE, PREFERENCES)
 TABLES = ("conversations", "environments", "error_events", "messages", "users")
 ROWS = 2_000
+ENGINE = SqlEngine(MigrationsConfig(), MIGRATIONS.parent)
+LOCK = LockConfig()
 
 CHECK = "check (role in ('user', 'assistant', 'system', 'tool'))"
 WITHOUT_TYPE = "alter table messages alter column role type varchar(20); drop type message_role"
@@ -44,6 +51,17 @@ ROLE_STATES = {
     + WITH_CHECK,
     "enum with the CHECK": WITH_CHECK,
     "text": "alter table messages alter column role type text; drop type message_role",
+}
+
+ROLE_STATES_BEFORE_UNDO = {
+    "as the migration left it": "",
+    "without the CHECK": "alter table messages drop constraint check_role_values",
+    "type there again": "create type message_role as enum ('user', 'assistant', 'system', 'tool')",
+    "type with other values": "create type message_role as enum ('user', 'robot')",
+    "an ENUM again": "alter table messages drop constraint check_role_values; "
+    "create type message_role as enum ('tool', 'user', 'assistant', 'system', 'robot'); "
+    "alter table messages alter column role type message_role using role::message_role",
+    "text": "alter table messages alter column role type text",
 }
 
 STATUS_CODE_OF = {  # payload → what the backfill makes of it
@@ -106,10 +124,46 @@ def unmet(connection: psycopg.Connection, name: str) -> list[str]:
     return wrong
 
 
+def apply(name: str, database: Database) -> None:
+    """Apply one migration with the engine, verify script included."""
+    ENGINE.apply(of_name(name), database, LOCK, lambda _: None)
+
+
+def take_back(name: str, database: Database) -> None:
+    ENGINE.undo(of_name(name), database, LOCK, lambda _: None)
+
+
+def of_name(name: str) -> Migration:
+    return next(migration for migration in ENGINE.on_disk() if migration.name == name)
+
+
+def applied(database: Database) -> list[str]:
+    return [row.name for row in database.read("test", ENGINE.history)]
+
+
+def fingerprint(database: Database) -> str:
+    return take_facts(database, ENGINE).schema_fingerprint
+
+
+def forget(connection: psycopg.Connection, name: str) -> None:
+    """Take the history row out, as where somebody changed the schema by hand."""
+    connection.execute("delete from schema_migrations where migration_name = %s", (name,))
+
+
 def schema(server: Server, database: Database) -> str:
-    """Return `pg_dump -s`, less the two lines that hold a new random word every time."""
+    """Return `pg_dump -s` without the runner's tables, less what is random in it."""
     dumped = subprocess.run(
-        [server.binaries / "pg_dump", "-s", "-d", database.url.reveal()],
+        [
+            *(
+                server.binaries / "pg_dump",
+                "-s",
+                "-N",
+                "windlass",
+                "-T",
+                "public.schema_migrations",
+            ),
+            *("-d", database.url.reveal()),
+        ],
         env={**os.environ, "LC_ALL": "C"},
         check=True,
         capture_output=True,
@@ -170,6 +224,207 @@ def test_every_migration_walks_forward_back_and_forward_again(
         for name in reversed(ALL):
             undo(connection, name)
         assert schema(server, database) == schemas[0]
+
+
+def test_the_engine_finds_every_migration_in_order_and_nothing_dangerous_in_it() -> None:
+    found = ENGINE.on_disk()
+
+    assert tuple(migration.name for migration in found) == ALL
+    assert [m.name for m in found if m.rollback is None or m.verify is None] == []
+    assert [m.name for m in found if not m.transactional] == [INDEX]
+    assert [finding for migration in found for finding in ENGINE.lint(migration)] == []
+
+
+def test_the_engine_carries_every_migration_forward_back_and_forward_again(
+    server: Server, database: Database
+) -> None:
+    with database.connect("test") as connection:
+        schemas, prints = [schema(server, database)], [fingerprint(database)]
+        for number_before, name in enumerate(ALL):
+            filled = counts(connection) if name != BASE else {}
+            apply(name, database)
+            assert applied(database) == list(ALL[: number_before + 1])
+            changed = (schema(server, database), fingerprint(database))
+            assert changed[0] != schemas[-1]
+            assert changed[1] != prints[-1]
+
+            take_back(name, database)
+            assert applied(database) == list(ALL[:number_before])
+            assert schema(server, database) == schemas[-1], name
+            assert fingerprint(database) == prints[-1], name
+            if name != BASE:
+                assert counts(connection) == filled, name
+
+            apply(name, database)
+            assert (schema(server, database), fingerprint(database)) == changed, name
+            schemas.append(changed[0])
+            prints.append(changed[1])
+            if name == BASE:
+                fill(connection, ROWS)
+            else:
+                assert counts(connection) == filled, name
+
+        for name in reversed(ALL):
+            take_back(name, database)
+            schemas.pop()
+            prints.pop()
+            assert schema(server, database) == schemas[-1], name
+            assert fingerprint(database) == prints[-1], name
+        assert applied(database) == []
+        assert schemas[1:] == prints[1:] == []
+
+
+def test_the_engine_runs_no_migration_twice(database16: Database) -> None:
+    for name in (*ALL, *ALL):
+        apply(name, database16)
+    with database16.connect("test") as connection:
+        fill(connection, ROWS)
+        connection.execute("update users set full_name = null")
+        apply(FULL_NAME, database16)
+        filled = number(connection, "select count(full_name) from users")
+
+    assert applied(database16) == list(ALL)
+    assert filled == 0
+
+
+@pytest.mark.parametrize("name", [LAST_ERROR, STATUS_CODE, INDEX, TOOL_COLUMNS, PREFERENCES])
+def test_the_engine_records_what_somebody_did_by_hand(database16: Database, name: str) -> None:
+    with database16.connect("test") as connection:
+        for before in ALL[: ALL.index(name)]:
+            apply(before, database16)
+            if before == BASE:
+                fill(connection, ROWS)
+        run(connection, name)
+        by_hand, filled = fingerprint(database16), counts(connection)
+
+        apply(name, database16)
+
+        assert applied(database16)[-1] == name
+        assert fingerprint(database16) == by_hand
+        assert counts(connection) == filled
+
+
+@pytest.mark.parametrize(
+    "there",
+    [(), ("tool_call_id",), ("name",), ("name", "tool_call_id")],
+    ids=lambda there: " and ".join(there) or "none",
+)
+def test_the_engine_adds_the_tool_columns_whichever_are_there_and_again(
+    database: Database, there: tuple[str, ...]
+) -> None:
+    with database.connect("test") as connection:
+        apply(BASE, database)
+        fill(connection, ROWS)
+        without, filled = fingerprint(database), counts(connection)
+        for column in there:
+            connection.execute(f"alter table messages add column {column} varchar(100)".encode())
+            connection.execute(f"update messages set {column} = 'kept'".encode())
+        apply(TOOL_COLUMNS, database)
+        whole = fingerprint(database)
+        forget(connection, TOOL_COLUMNS)
+        apply(TOOL_COLUMNS, database)
+        assert fingerprint(database) == whole != without
+        for column in ("tool_call_id", "name"):
+            kept = number(connection, f"select count(*) from messages where {column} = 'kept'")
+            assert kept == (filled["messages"] if column in there else 0)
+
+        take_back(TOOL_COLUMNS, database)
+        assert fingerprint(database) == without
+        assert counts(connection) == filled
+
+
+def test_a_tool_column_of_another_type_stops_the_engine_and_is_left_alone(
+    database16: Database,
+) -> None:
+    with database16.connect("test") as connection:
+        apply(BASE, database16)
+        connection.execute("alter table messages add column name text")
+        before = fingerprint(database16)
+
+        with pytest.raises(StepFailed, match=f"{TOOL_COLUMNS}_verify.sql:5: row 1 is"):
+            apply(TOOL_COLUMNS, database16)
+
+    assert fingerprint(database16) == before
+    assert applied(database16) == [BASE]
+
+
+def test_the_engine_builds_an_index_anew_that_was_left_invalid(database: Database) -> None:
+    with database.connect("test") as connection:
+        for name in ALL[: ALL.index(INDEX)]:
+            apply(name, database)
+        connection.execute(
+            "insert into error_events (payload, status_code) values ('{}', 1), ('{}', 1)"
+        )
+        with pytest.raises(psycopg.errors.UniqueViolation):
+            connection.execute(
+                "create unique index concurrently idx_error_events_status_code "
+                "on error_events (status_code)"
+            )
+        apply(INDEX, database)
+
+        assert unmet(connection, INDEX) == []
+    assert applied(database)[-1] == INDEX
+
+
+@pytest.mark.parametrize("state", ROLE_STATES)
+def test_the_engine_makes_the_role_a_varchar_from_every_state_and_again(
+    database: Database, state: str
+) -> None:
+    with database.connect("test") as connection:
+        apply(BASE, database)
+        fill(connection, ROWS)
+        enum, before = fingerprint(database), roles(connection)
+        apply(ROLE, database)
+        expected = fingerprint(database)
+        take_back(ROLE, database)
+        connection.execute(ROLE_STATES[state].encode())
+
+        apply(ROLE, database)
+        assert fingerprint(database) == expected
+        assert roles(connection) == before
+
+        table = storage(connection)
+        forget(connection, ROLE)
+        apply(ROLE, database)
+        assert storage(connection) == table, "the second run rewrote the table or its CHECK"
+
+        take_back(ROLE, database)
+        assert fingerprint(database) == enum
+        assert roles(connection) == before
+
+
+@pytest.mark.parametrize("state", ROLE_STATES_BEFORE_UNDO)
+def test_the_role_becomes_an_enum_again_from_every_state(
+    server: Server, database: Database, state: str
+) -> None:
+    with database.connect("test") as connection:
+        apply(BASE, database)
+        fill(connection, ROWS)
+        enum, before = schema(server, database), roles(connection)
+        apply(ROLE, database)
+        connection.execute(ROLE_STATES_BEFORE_UNDO[state].encode())
+
+        take_back(ROLE, database)
+
+        assert schema(server, database) == enum
+        assert roles(connection) == before
+    assert applied(database) == [BASE]
+
+
+def test_the_role_stays_a_varchar_where_a_row_is_none_of_the_enum(database16: Database) -> None:
+    with database16.connect("test") as connection:
+        apply(BASE, database16)
+        fill(connection, ROWS)
+        apply(ROLE, database16)
+        connection.execute("alter table messages drop constraint check_role_values")
+        connection.execute("update messages set role = 'robot' where id = 1")
+        before = fingerprint(database16)
+
+        with pytest.raises(StepFailed, match="invalid input value for enum message_role"):
+            take_back(ROLE, database16)
+
+    assert fingerprint(database16) == before
+    assert applied(database16) == [BASE, ROLE]
 
 
 def unmet_or_failing(connection: psycopg.Connection, name: str) -> bool:
@@ -259,56 +514,6 @@ def test_the_verify_script_finds_an_index_left_invalid(database16: Database) -> 
         run(connection, INDEX)  # IF NOT EXISTS takes it for done
 
         assert unmet(connection, INDEX) != []
-
-
-@pytest.mark.parametrize(
-    "there",
-    [(), ("tool_call_id",), ("name",), ("tool_call_id", "name"), ("name", "tool_call_id")],
-    ids=lambda there: " and ".join(there) or "none",
-)
-def test_the_tool_columns_can_be_added_whichever_are_there_and_again(
-    base: psycopg.Connection, there: tuple[str, ...]
-) -> None:
-    fill(base, ROWS)
-    filled = counts(base)
-    for column in there:
-        base.execute(f"alter table messages add column {column} varchar(100)".encode())
-        base.execute(f"update messages set {column} = 'kept'".encode())
-    run(base, TOOL_COLUMNS)
-    run(base, TOOL_COLUMNS)
-
-    assert unmet(base, TOOL_COLUMNS) == []
-    assert counts(base) == filled
-    for column in ("tool_call_id", "name"):
-        kept = number(base, f"select count({column}) from messages where {column} = 'kept'")
-        assert kept == (filled["messages"] if column in there else 0)
-
-
-@pytest.mark.parametrize("state", ROLE_STATES)
-def test_the_role_becomes_a_varchar_from_every_state_and_again(
-    server: Server, database: Database, state: str
-) -> None:
-    with database.connect("test") as connection:
-        run(connection, BASE)
-        fill(connection, ROWS)
-        connection.execute(ROLE_STATES[state].encode())
-        before = roles(connection)
-
-        run(connection, ROLE)
-        assert unmet(connection, ROLE) == []
-        assert roles(connection) == before
-
-        table = storage(connection)
-        run(connection, ROLE)
-        assert unmet(connection, ROLE) == []
-        assert storage(connection) == table, "the second run rewrote the table or its CHECK"
-
-        undo(connection, ROLE)
-        assert roles(connection) == before
-        assert number(connection, "select to_regtype('message_role')::oid::int") > 0
-
-        run(connection, ROLE)
-        assert unmet(connection, ROLE) == []
 
 
 def roles(connection: psycopg.Connection) -> list[tuple[str, int]]:
