@@ -87,7 +87,7 @@ STRAGGLER = "sleep 600 & echo $! > {pid}; echo started"  # it holds both pipes w
 def is_gone(pid: Path) -> bool:
     """Tell whether the process ended; a zombie has, and waits for somebody else to reap it."""
     try:
-        stat = Path(f"/proc/{pid.read_text().strip()}/stat").read_text()
+        stat = Path(f"/proc/{int(pid.read_text())}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return True
     return stat.rpartition(")")[2].split()[0] == "Z"
@@ -116,8 +116,8 @@ def test_what_outlives_the_child_does_not_hold_up_closing_a_stream(tmp_path: Pat
 
 def test_what_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    stubborn = f"(trap '' TERM; echo started; sleep 600; :) & echo $! > {pid}; wait"
-    chunks = process.stream(("sh", "-c", stubborn))
+    stubborn = f"trap '' TERM; echo $$ > {pid}; echo started; sleep 600; :"
+    chunks = process.stream(("sh", "-c", 'sh -c "$0" & wait', stubborn))
     next(chunks)
     chunks.close()  # type: ignore[attr-defined]
 
