@@ -22,22 +22,32 @@ import pytest
 
 TOKEN = "kube-test-token"
 REVISION = "deployment.kubernetes.io/revision"
+EARLIER = "deployment.kubernetes.io/revision-history"
+HASH = "pod-template-hash"
 APPS, CORE = "/apis/apps/v1/namespaces/default", "/api/v1/namespaces/default"
 Json = dict[str, Any]
 
 
 @dataclass
 class Cluster:
-    """What the server serves. `behaviour`: complete, stuck, exceeded, crashing."""
+    """What the server serves.
+
+    `behaviour` is of every template but the first one: complete, stuck, exceeded (its progress
+    deadline), crashing (its pods restart), dies (half a second after the rollout completed).
+    As in a real cluster, the controller acts a moment after a change: until then the change has
+    no revision, and `observedGeneration` is the old one.
+    """
 
     behaviour: str = "complete"
+    lag: float = 0.2  # seconds until the controller sees a change
     seconds: float = 0.3  # until a rollout completes
     deployment: Json = field(default_factory=dict)
-    replica_sets: dict[str, Json] = field(default_factory=dict)  # by revision
+    replica_sets: list[Json] = field(default_factory=list)
+    observed: int = 1  # generation that the controller has seen
     changed_at: float = 0.0
     version: int = 100
     crashes: int = 0
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.RLock = field(default_factory=threading.RLock)
 
     def __post_init__(self) -> None:
         labels = {"app": "api"}
@@ -59,36 +69,50 @@ class Cluster:
             },
             "status": {},
         }  # fmt: skip
-        self._replica_set("1")
+        self.replica_sets.append(self._replica_set("1"))
 
     def current(self) -> Json:
         """Return the Deployment with the status of this moment."""
         with self.lock:
+            self._control()
             found = copy.deepcopy(self.deployment)
-        found["status"] = self._status(found)
+            found["status"] = self._status()
         return found
 
-    def _status(self, found: Json) -> Json:
-        wanted, generation = found["spec"]["replicas"], found["metadata"]["generation"]
-        done = time.monotonic() - self.changed_at > self.seconds
-        if generation == 1 or (self.behaviour in ("complete", "crashing") and done):
-            return {
-                "observedGeneration": generation, "replicas": wanted, "updatedReplicas": wanted,
-                "readyReplicas": wanted, "availableReplicas": wanted,
-            }  # fmt: skip
+    def _status(self) -> Json:
+        wanted, rolling = self.deployment["spec"]["replicas"], self._seconds_rolling()
         status: Json = {
-            "observedGeneration": generation, "replicas": wanted + 1, "updatedReplicas": 1,
-            "readyReplicas": wanted, "availableReplicas": wanted, "unavailableReplicas": 1,
+            "observedGeneration": self.observed, "replicas": wanted, "updatedReplicas": wanted,
+            "readyReplicas": wanted, "availableReplicas": wanted,
         }  # fmt: skip
-        if self.behaviour == "exceeded" and done:
+        if self.observed < self.deployment["metadata"]["generation"]:
+            return status  # of the rollout before: nobody has begun with the new one
+        if self.sick and self.behaviour == "dies" and rolling > self.seconds + 0.5:
+            return status | {"availableReplicas": 0, "unavailableReplicas": wanted}
+        if rolling > self.seconds and not (self.sick and self.behaviour in ("stuck", "exceeded")):
+            return status
+        status |= {"replicas": wanted + 1, "updatedReplicas": 1, "unavailableReplicas": 1}
+        if self.sick and self.behaviour == "exceeded" and rolling > self.seconds:
             status["conditions"] = [
                 {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
             ]
         return status
 
+    def _seconds_rolling(self) -> float:
+        return time.monotonic() - self.changed_at - self.lag
+
+    @property
+    def sick(self) -> bool:
+        """Whether the pods of this template have a fault."""
+        template = self.deployment["spec"]["template"]
+        return self.behaviour != "complete" and not _same(
+            template, self.replica_sets[0]["spec"]["template"]
+        )
+
     def patch(self, kind: str, body: Any) -> None:  # JSON
         """Apply a patch of the three kinds that kubectl sends."""
         with self.lock:
+            self._control()
             before = copy.deepcopy(self.deployment["spec"])
             if kind == "application/json-patch+json":
                 for operation in body:
@@ -96,14 +120,37 @@ class Cluster:
             else:
                 _merge(self.deployment, body)
             self.version += 1
-            meta = self.deployment["metadata"]
+            meta, spec = self.deployment["metadata"], self.deployment["spec"]
             meta["resourceVersion"] = str(self.version)
-            if self.deployment["spec"] != before:
+            if spec != before:
                 meta["generation"] += 1
+            if spec["template"] != before["template"]:
                 self.changed_at = time.monotonic()
-                revision = str(max(int(r) for r in self.replica_sets) + 1)
-                meta["annotations"] = {**meta.get("annotations", {}), REVISION: revision}
-                self._replica_set(revision)
+
+    def scale(self, replicas: int) -> None:
+        """Change the number of pods, as an autoscaler does: a new generation, no new revision."""
+        self.patch("application/merge-patch+json", {"spec": {"replicas": replicas}})
+
+    def _control(self) -> None:
+        """Do what the controller does with a change: number its ReplicaSet, an old one anew."""
+        meta = self.deployment["metadata"]
+        if self.observed == meta["generation"] or self._seconds_rolling() < 0:
+            return
+        self.observed = meta["generation"]
+        template = self.deployment["spec"]["template"]
+        newest = max(int(found["metadata"]["annotations"][REVISION]) for found in self.replica_sets)
+        same = [r for r in self.replica_sets if _same(r["spec"]["template"], template)]
+        revision = str(newest + 1)
+        if not same:
+            self.replica_sets.append(self._replica_set(revision))
+        else:
+            notes = same[0]["metadata"]["annotations"]
+            if int(notes[REVISION]) == newest:
+                return
+            earlier = [e for e in notes.get(EARLIER, "").split(",") if e]
+            notes[EARLIER] = ",".join([*earlier, notes[REVISION]])
+            notes[REVISION] = revision
+        meta["annotations"] = {**meta.get("annotations", {}), REVISION: revision}
 
     def _replace(self, path: str, value: Any) -> None:  # JSON
         target = self.deployment
@@ -112,10 +159,10 @@ class Cluster:
             target = target[parent]
         target[last] = value
 
-    def _replica_set(self, revision: str) -> None:
+    def _replica_set(self, revision: str) -> Json:
         template = copy.deepcopy(self.deployment["spec"]["template"])
-        template["metadata"].setdefault("labels", {})["pod-template-hash"] = f"h{revision}"
-        self.replica_sets[revision] = {
+        template["metadata"].setdefault("labels", {})[HASH] = f"h{revision}"
+        return {
             "apiVersion": "apps/v1",
             "kind": "ReplicaSet",
             "metadata": {
@@ -135,34 +182,53 @@ class Cluster:
 
     def pods(self) -> list[Json]:
         """Return one pod; a crashing one restarts at every look."""
-        sick = self.behaviour != "complete" and self.deployment["metadata"]["generation"] > 1
-        if self.behaviour == "crashing" and sick:
+        sick = self.sick
+        if sick and self.behaviour == "crashing":
             self.crashes += 1
         reason = "ImagePullBackOff" if self.behaviour == "stuck" else "CrashLoopBackOff"
-        state = {"waiting": {"reason": reason}} if sick else {"running": {}}
-        return [
-            {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {"name": "api-h1-x1", "namespace": "default", "labels": {"app": "api"}},
-                "status": {
-                    "containerStatuses": [
-                        {"name": "api", "ready": not sick, "restartCount": self.crashes,
-                         "state": state}
-                    ]
-                },
-            }
-        ]  # fmt: skip
+        container: Json = {
+            "name": "api", "ready": not sick, "restartCount": self.crashes,
+            "state": {"waiting": {"reason": reason}} if sick else {"running": {}},
+        }  # fmt: skip
+        if sick and self.behaviour in ("crashing", "dies"):
+            container["lastState"] = {"terminated": {"exitCode": 3}}
+        revision = self.deployment["metadata"]["annotations"][REVISION]
+        meta = {"name": f"api-h{revision}-x1", "namespace": "default", "labels": {"app": "api"}}
+        status = {"containerStatuses": [container]}
+        return [{"apiVersion": "v1", "kind": "Pod", "metadata": meta, "status": status}]
 
     def events(self) -> list[Json]:
-        """Return the one event there is."""
+        """Return a warning about the pod, an older one, one about another pod, and no warning."""
+        pod = self.pods()[0]["metadata"]["name"]
+        said = [
+            ("Failed", "manifest for api:2 not found", pod, "Warning", "2026-08-03T10:15:00Z"),
+            ("BackOff", "back-off pulling", pod, "Warning", "2026-08-03T10:14:00Z"),
+            ("Unhealthy", "not ours", "other-h1-x1", "Warning", "2026-08-03T10:16:00Z"),
+            ("ScalingReplicaSet", "scaled up", "api", "Normal", "2026-08-03T10:17:00Z"),
+        ]
         return [
             {
-                "apiVersion": "v1", "kind": "Event", "metadata": {"name": "e1"},
-                "reason": "Failed", "message": "manifest for api:2 not found",
-                "lastTimestamp": "2026-08-03T10:15:00Z",
+                "apiVersion": "v1", "kind": "Event", "metadata": {"name": f"e{number}"},
+                "reason": reason, "message": message, "involvedObject": {"name": name},
+                "type": kind, "lastTimestamp": at,
             }
+            for number, (reason, message, name, kind, at) in enumerate(said)
         ]  # fmt: skip
+
+
+def _same(one: Json, other: Json) -> bool:
+    """Compare two templates as the controller does, without the label that it adds itself.
+
+    Without nulls and empty objects too: kubectl writes them, and a real server drops them.
+    """
+
+    def plain(value: Any) -> Any:  # JSON
+        if not isinstance(value, dict):
+            return [plain(item) for item in value] if isinstance(value, list) else value
+        found = {key: plain(item) for key, item in value.items() if key != HASH}
+        return {key: item for key, item in found.items() if item not in (None, {})}
+
+    return bool(plain(one) == plain(other))
 
 
 def _merge(target: Json, change: Json) -> None:
@@ -252,7 +318,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif parts.path == f"{APPS}/deployments/api":
             self._json(200, self.cluster.current())
         elif parts.path == f"{APPS}/replicasets":
-            self._list("ReplicaSet", "apps/v1", list(self.cluster.replica_sets.values()))
+            self._list("ReplicaSet", "apps/v1", self.cluster.replica_sets)
         elif parts.path == f"{CORE}/pods":
             self._list("Pod", "v1", self.cluster.pods())
         elif parts.path == f"{CORE}/events":
@@ -305,38 +371,42 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, self.cluster.current())
 
 
+@pytest.fixture(scope="session")
+def kubernetes_tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
+    """Return a TLS context with a fresh certificate: kubectl sends no token without TLS."""
+    assert shutil.which("openssl"), "no openssl here: apt-get install openssl"
+    directory = tmp_path_factory.mktemp("kubernetes")
+    cert, key = directory / "cert.pem", directory / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+         "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1", "-keyout", str(key), "-out", str(cert)],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    return context
+
+
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+def cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kubernetes_tls: ssl.SSLContext
+) -> Iterator[Cluster]:
     """Serve a cluster with the Deployment `api`, and point the real kubectl at it."""
     assert shutil.which("kubectl"), "no kubectl here: apt-get install kubernetes-client"
     found = Cluster()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    server.socket = _tls(tmp_path).wrap_socket(
+    server.socket = kubernetes_tls.wrap_socket(
         server.socket, server_side=True, do_handshake_on_connect=False
     )
     server.daemon_threads = True
     server.cluster = found  # type: ignore[attr-defined]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     write_kubeconfig(tmp_path, server.server_port, TOKEN)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
     monkeypatch.setenv("HOME", str(tmp_path))  # of kubectl's discovery cache
     yield found
     server.shutdown()
     server.server_close()
-
-
-def _tls(directory: Path) -> ssl.SSLContext:
-    """Return a TLS context with a fresh certificate: kubectl sends no token without TLS."""
-    assert shutil.which("openssl"), "no openssl here: apt-get install openssl"
-    cert, key = directory / "cert.pem", directory / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj",
-         "/CN=127.0.0.1", "-keyout", str(key), "-out", str(cert)],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert, key)
-    return context
 
 
 def write_kubeconfig(directory: Path, port: int, token: str) -> None:

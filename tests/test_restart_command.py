@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ci.config import CommandRestart, Duration
-from ci.errors import ChildFailed, StepFailed
+from ci.errors import ChildFailed, ConfigError, StepFailed
 from ci.restarters.command import Command
 
 
@@ -50,3 +50,28 @@ def test_a_program_that_does_not_exist_is_named() -> None:
 
     with pytest.raises(ChildFailed, match="/nonexistent/x could not be started"):
         command.restart()
+
+
+def test_a_service_that_is_gone_after_the_command_is_no_new_one(tmp_path: Path) -> None:
+    with pytest.raises(StepFailed, match="down: identity ended with status 1 after the command"):
+        driver(tmp_path, "rm id").restart()
+
+
+def test_a_service_that_dies_while_it_settles_fails(tmp_path: Path) -> None:
+    dies = "echo two > id; (sleep 0.1; rm id) >/dev/null 2>&1 &"
+
+    with pytest.raises(StepFailed, match='did not stay up for 300ms: "two", then down'):
+        driver(tmp_path, dies).restart()
+
+
+def test_a_service_that_was_down_may_come_up(tmp_path: Path) -> None:
+    command = driver(tmp_path, "echo two > id")
+    (tmp_path / "id").unlink()
+
+    assert command.running().instance == ""
+    assert command.restart().instance == "two"
+
+
+def test_no_program_is_refused_with_the_key() -> None:
+    with pytest.raises(ConfigError, match=r"restart.run is empty; expected a program"):
+        Command(CommandRestart(run=(), identity=("true",)))

@@ -1,5 +1,7 @@
 """kubectl, the real client against an API server of the tests' own: a rollout is read back."""
 
+import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,14 @@ import pytest
 from ci.config import Duration, KubectlRestart
 from ci.errors import StepFailed, Unreachable
 from ci.restarters import Running
-from ci.restarters.kubectl import Kubectl, command
+from ci.restarters.kubectl import (
+    Kubectl,
+    _Expression,
+    _Selector,
+    command,
+    event_lines,
+    status_command,
+)
 from tests.fix_kubernetes import Cluster, write_kubeconfig
 
 
@@ -23,7 +32,7 @@ def test_a_restart_is_a_new_revision_that_is_rolled_out(cluster: Cluster) -> Non
     now = driver().restart()
 
     assert (before.version, now.version) == ("1", "2")
-    assert now.instance == "2/2"
+    assert (before.instance, now.instance) == ("d-1/1", "d-1/2")
     assert now.detail == "revision 2, 2 of 2 pods are new, 2 available"
 
 
@@ -33,9 +42,12 @@ def test_a_stuck_rollout_fails_in_time_and_says_which_pod(cluster: Cluster) -> N
     with pytest.raises(StepFailed) as caught:
         driver(within=2).restart()
 
-    assert "did not roll out" in caught.value.what
-    assert "pod api-h1-x1: ImagePullBackOff" in caught.value.what
-    assert "Failed: manifest for api:2 not found" in caught.value.what
+    assert caught.value.what == (
+        "deployment api did not roll out: error: timed out waiting for the condition; "
+        "1 of 2 pods are new, 2 available; pod api-h2-x1: ImagePullBackOff | "
+        "BackOff: back-off pulling | Failed: manifest for api:2 not found"
+    )
+    assert caught.value.state == "the service may be partly down"
     assert caught.value.next_step == "kubectl --namespace=default describe deployment api"
 
 
@@ -63,13 +75,75 @@ def test_a_paused_deployment_is_refused(cluster: Cluster) -> None:
     assert caught.value.next_step == "kubectl --namespace=default rollout resume deployment/api"
 
 
-def test_it_can_go_back_to_the_revision_that_served_before(cluster: Cluster) -> None:
+def test_a_deployment_without_pods_is_refused_for_nothing_would_serve(cluster: Cluster) -> None:
+    cluster.deployment["spec"]["replicas"] = 0
+
+    with pytest.raises(StepFailed) as caught:
+        driver().check()
+
+    assert caught.value.what == "deployment api is scaled to 0, so that nothing serves"
+    assert caught.value.next_step == (
+        "kubectl --namespace=default scale --replicas=1 deployment/api"
+    )
+
+
+def test_a_controller_that_sees_nothing_fails_and_the_old_pods_prove_nothing(
+    cluster: Cluster,
+) -> None:
+    cluster.lag = 600
+
+    with pytest.raises(StepFailed, match="no controller has seen the change"):
+        driver(within=1.5).restart()
+
+
+def test_an_autoscaler_in_the_settle_time_is_no_other_rollout(cluster: Cluster) -> None:
+    threading.Timer(1.5, cluster.scale, [3]).start()
+
+    now = driver(settle=2.5).restart()
+
+    assert now.detail == "revision 2, 3 of 3 pods are new, 3 available"
+    assert cluster.deployment["metadata"]["generation"] == 3
+
+
+def test_another_rollout_in_the_settle_time_fails(cluster: Cluster) -> None:
+    def release() -> None:
+        image = [{"name": "api", "image": "api:9"}]
+        change = {"spec": {"template": {"spec": {"containers": image}}}}
+        cluster.patch("application/merge-patch+json", change)
+
+    threading.Timer(1.5, release).start()
+
+    with pytest.raises(StepFailed, match=r"went on to revision 3 meanwhile|did not stay up"):
+        driver(settle=3).restart()
+
+
+def test_it_goes_back_out_of_a_stuck_rollout_and_a_second_time_changes_nothing(
+    cluster: Cluster,
+) -> None:
+    before = driver().running()
+    cluster.behaviour = "stuck"
+    with pytest.raises(StepFailed):
+        driver(within=1.5).restart()
+
+    now = driver().revert(before)
+
+    # The cluster numbers it anew, so that the revision of the journal is nowhere any more.
+    assert (before.version, now.version) == ("1", "3")
+    assert driver().revert(before) == now
+    assert cluster.deployment["metadata"]["generation"] == 3
+
+
+def test_a_rollback_already_under_way_is_waited_for(cluster: Cluster, tmp_path: Path) -> None:
     before = driver().running()
     cluster.deployment["spec"]["template"]["spec"]["containers"][0]["image"] = "api:2"
     driver().restart()
+    cluster.seconds = 1.5
+    subprocess.run(["kubectl", "rollout", "undo", "deployment/api", "--to-revision=1"], check=True)
 
-    driver().revert(before)
+    now = driver().revert(before)
 
+    assert now.version == "3"
+    assert cluster.deployment["metadata"]["generation"] == 3
     template = cluster.deployment["spec"]["template"]
     assert template["spec"]["containers"][0]["image"] == "api:1"
 
@@ -81,16 +155,30 @@ def test_going_back_to_what_serves_changes_nothing(cluster: Cluster) -> None:
     assert cluster.deployment["metadata"]["generation"] == 1
 
 
-def test_going_back_to_a_revision_that_never_was_fails(cluster: Cluster) -> None:
-    driver().restart()
+@pytest.mark.parametrize("version", ["99", ""])
+def test_going_back_to_a_revision_that_never_was_is_refused(cluster: Cluster, version: str) -> None:
+    with pytest.raises(StepFailed) as caught:
+        driver().revert(Running(instance="", version=version))
 
-    with pytest.raises(StepFailed, match="unable to find specified revision 99"):
-        driver().revert(Running(instance="", version="99"))
+    assert caught.value.what == f'deployment api has no revision "{version}"; its history has 1'
+    assert caught.value.next_step == "kubectl --namespace=default rollout history deployment/api"
 
 
-def test_a_deployment_that_does_not_exist_is_named(cluster: Cluster) -> None:
-    with pytest.raises(Unreachable, match='"nobody" not found'):
-        driver(name="nobody").check()
+def test_a_deployment_that_does_not_exist_is_told_from_a_cluster_that_does_not_answer(
+    cluster: Cluster,
+) -> None:
+    nobody = driver(name="nobody")
+
+    with pytest.raises(StepFailed) as caught:
+        nobody.check()
+
+    assert nobody.running() == Running(instance="", detail="no deployment")
+    assert not isinstance(caught.value, Unreachable)
+    assert str(caught.value) == (
+        "deployment nobody does not exist in namespace default\n"
+        "nothing was restarted\n"
+        "kubectl --namespace=default get deployments"
+    )
 
 
 def test_check_says_what_is_there(cluster: Cluster) -> None:
@@ -122,3 +210,31 @@ def test_context_and_namespace_stand_before_the_verb() -> None:
     assert command(config, "get", "pods") == (
         "kubectl", "--context=prod", "--namespace=shop", "get", "pods",
     )  # fmt: skip
+
+
+def test_the_wait_is_for_one_revision_and_has_an_end() -> None:
+    argv = status_command(KubectlRestart(deployment="api"), revision="7", within_seconds=30)
+
+    assert argv == (
+        "kubectl", "--namespace=default", "rollout", "status", "deployment/api",
+        "--revision=7", "--timeout=30s",
+    )  # fmt: skip
+
+
+def test_a_selector_has_its_expressions_too() -> None:
+    selector = _Selector(
+        match_labels={"app": "api"},
+        match_expressions=(
+            _Expression("tier", "In", ("web", "edge")),
+            _Expression("canary", "DoesNotExist"),
+        ),
+    )
+
+    assert str(selector) == "app=api,tier in (web,edge),!canary"
+
+
+def test_only_the_last_warnings_about_our_own_pods_are_shown(cluster: Cluster) -> None:
+    assert event_lines(cluster.events(), {"api", "api-h1", "api-h1-x1"}) == [
+        "BackOff: back-off pulling",
+        "Failed: manifest for api:2 not found",
+    ]

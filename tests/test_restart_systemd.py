@@ -89,6 +89,16 @@ def test_a_unit_that_does_not_exist_is_refused_before_anything(unit: Unit) -> No
     assert caught.value.state == "nothing was restarted"
 
 
+def test_a_pattern_is_refused_for_it_may_match_nothing(unit: Unit) -> None:
+    unit("wl-any.service", SLEEP)
+
+    with pytest.raises(StepFailed) as caught:
+        systemd("wl-*.service").restart()
+
+    assert caught.value.what == "wl-*.service: a pattern; expected the name of a unit"
+    assert caught.value.state == "nothing was restarted"
+
+
 def test_an_edited_unit_file_is_read_before_the_restart(unit: Unit) -> None:
     name = unit("wl-edited.service", SLEEP)
 
@@ -106,7 +116,7 @@ def test_a_manager_that_is_not_there_is_unreachable(monkeypatch: pytest.MonkeyPa
 def test_a_host_is_asked_over_ssh_with_every_word_quoted() -> None:
     config = SystemdRestart(unit="a b.service", host="deploy@api1")
 
-    assert command(config, "systemctl", "restart", "a b.service") == (
+    assert command(config, "restart", "a b.service") == (
         "ssh", "-o", "BatchMode=yes", "deploy@api1", "systemctl restart 'a b.service'",
     )  # fmt: skip
 

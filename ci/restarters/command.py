@@ -1,63 +1,109 @@
 """Restarts through any program, with another one that tells the service's identity."""
 
+import shlex
 import time
 from pathlib import Path
 
 from ci import process
 from ci.config import CommandRestart
-from ci.errors import StepFailed
+from ci.errors import ConfigError, StepFailed
 from ci.restarters import Running
+from ci.secret import redact
 
 POLL = 0.1  # seconds
+ASKED_WITHIN = 30.0  # seconds for the identity, which only reads
 
 
 class Command:
-    """Runs `run`; what `identity` prints must change, and then stay as it is."""
+    """Runs `run`; what `identity` prints must change, and then stay as it is.
+
+    An identity that prints nothing, or ends with another status than 0 (`cat` of a pid file that
+    is gone), is a service that is down: it never counts as a new one.
+    """
 
     reverts = False
 
     def __init__(self, config: CommandRestart) -> None:
+        for key, argv in (("run", config.run), ("identity", config.identity)):
+            if not argv:
+                raise ConfigError(
+                    f"restart.{key} is empty; expected a program and its arguments",
+                    next_step=f"write restart.{key} as a list, such as [./service.sh, {key}]",
+                )
         self.config = config
-        self.name = "command " + " ".join(Path(word).name for word in config.run)
+        self.name = redact("command " + " ".join(Path(word).name for word in config.run))
 
     def running(self) -> Running:
-        """Return what `identity` prints now."""
-        within = self.config.within.seconds
-        found = process.run(self.config.identity, within=within).stdout.strip()
-        return Running(instance=found)
+        """Return what `identity` prints now; empty where the service is down."""
+        found = self._identify(check=False)
+        said = found.stdout.strip()
+        if found.code != 0:
+            return Running(instance="", detail=f"down: identity ended with status {found.code}")
+        return Running(instance=said, detail=f"identity {said}" if said else "down")
 
     def restart(self) -> Running:
         """Run the command and return when a new identity stood still for the settle time."""
-        before = self.running()
-        deadline = time.monotonic() + self.config.within.seconds
-        process.run(self.config.run, within=self.config.within.seconds)
-        now = self.running()
-        while now.instance == before.instance:
-            if time.monotonic() >= deadline:
-                raise self._failure(f'the identity is still "{now.instance}" after the command')
-            time.sleep(POLL)
-            now = self.running()
-        settled = time.monotonic() + self.config.settle.seconds
-        while time.monotonic() < settled:
-            time.sleep(POLL)
-            later = self.running()
-            if later.instance != now.instance:
-                raise self._failure(
-                    f'the identity went on changing: "{now.instance}", then "{later.instance}"'
-                )
-        return Running(instance=now.instance, detail=f"new identity {now.instance}")
+        # The settle time is part of the budget: what comes up later cannot be watched any more.
+        latest = time.monotonic() + self.config.within.seconds - self.config.settle.seconds
+        before = self.running().instance
+        process.run(self.config.run, within=max(1.0, latest - time.monotonic()))
+        new = self._wait_for_new(before, latest)
+        self._settle(new)
+        return Running(instance=new, detail=f"new identity {new}")
 
     def revert(self, to: Running) -> Running:  # noqa: ARG002  # the protocol's form
         """Refuse: a command restarts what is installed."""
-        raise self._failure("it cannot go back to an earlier version")
+        raise StepFailed(
+            f"{self.name} cannot go back to an earlier version",
+            state="it runs what is installed",
+            next_step=f"install the earlier version, then: {redact(shlex.join(self.config.run))}",
+        )
 
     def check(self) -> str:
-        """Run `identity`, which only reads."""
-        return f"identity {self.running().instance}"
+        """Run `identity`, which only reads; ChildFailed where it fails.
+
+        Stricter than `running`: whether the service is down or the command is wrong cannot be
+        told apart, and only here is there time to look.
+        """
+        found = self._identify(check=True).stdout.strip()
+        return f"identity {found}" if found else "down"
+
+    def _identify(self, *, check: bool) -> process.Finished:
+        within = min(ASKED_WITHIN, self.config.within.seconds)
+        return process.run(self.config.identity, within=within, check=check)
+
+    def _wait_for_new(self, before: str, latest: float) -> str:
+        while True:
+            now = self.running()
+            if now.instance not in ("", before):
+                return now.instance
+            if time.monotonic() >= latest:
+                found = f'the identity is still "{before}"' if now.instance else now.detail
+                raise self._failure(
+                    f"{found} after the command; expected a new identity early enough to be "
+                    f"watched for {self.config.settle} within {self.config.within}"
+                )
+            time.sleep(POLL)
+
+    def _settle(self, new: str) -> None:
+        until = time.monotonic() + self.config.settle.seconds
+        while True:
+            now = self.running()
+            if not now.instance:
+                raise self._failure(
+                    f'it did not stay up for {self.config.settle}: "{new}", then {now.detail}'
+                )
+            if now.instance != new:
+                raise self._failure(
+                    f'the identity went on changing: "{new}", then "{now.instance}"'
+                )
+            if time.monotonic() >= until:
+                return
+            time.sleep(POLL)
 
     def _failure(self, what: str) -> StepFailed:
         return StepFailed(
             f"{self.name}: {what}",
             state="the service may be down",
-            next_step=f"run by hand: {' '.join(self.config.identity)}",
+            next_step=redact(shlex.join(self.config.identity)),
         )

@@ -4,6 +4,7 @@ Every failure of kubectl exits 1, and `rollout status` without a deadline waits 
 Deployment is read back as JSON, before and after.
 """
 
+import shlex
 import time
 from typing import Any
 
@@ -18,23 +19,42 @@ from ci.secret import redact
 ASKED_WITHIN = 30.0  # seconds for one question
 POLL = 0.3  # seconds
 REVISION = "deployment.kubernetes.io/revision"
+EARLIER = "deployment.kubernetes.io/revision-history"  # numbers a ReplicaSet had before, by commas
 EVENTS_SHOWN = 3
+OPERATORS = {"In": "{key} in ({values})", "NotIn": "{key} notin ({values})", "Exists": "{key}",
+             "DoesNotExist": "!{key}"}  # fmt: skip
 
 
 class _Metadata(msgspec.Struct, frozen=True):
+    uid: str = ""
     generation: int = 0
     annotations: dict[str, str] = {}
 
 
+class _Expression(msgspec.Struct, frozen=True):
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
 class _Selector(msgspec.Struct, frozen=True, rename="camel"):
     match_labels: dict[str, str] = {}
+    match_expressions: tuple[_Expression, ...] = ()
+
+    def __str__(self) -> str:
+        """Return it as --selector takes it; without the expressions it could match everything."""
+        labels = [f"{key}={value}" for key, value in sorted(self.match_labels.items())]
+        expressions = [
+            OPERATORS[e.operator].format(key=e.key, values=",".join(e.values))
+            for e in self.match_expressions
+        ]
+        return ",".join([*labels, *expressions])
 
 
 class _Spec(msgspec.Struct, frozen=True):
     selector: _Selector
     replicas: int = 1
     paused: bool = False
-    template: dict[str, Any] = {}
 
 
 class _Status(msgspec.Struct, frozen=True, rename="camel"):
@@ -76,6 +96,16 @@ def command(config: KubectlRestart, *arguments: str) -> tuple[str, ...]:
     return ("kubectl", *context, f"--namespace={config.namespace}", *arguments)
 
 
+def status_command(
+    config: KubectlRestart, *, revision: str, within_seconds: int
+) -> tuple[str, ...]:
+    """Return the argv that waits for one revision; without it, for whichever is the newest."""
+    return command(
+        config, "rollout", "status", f"deployment/{config.deployment}",
+        f"--revision={revision}", f"--timeout={within_seconds}s",
+    )  # fmt: skip
+
+
 class Kubectl:
     """Rolls a Deployment out anew; `version` is its revision."""
 
@@ -86,59 +116,76 @@ class Kubectl:
         self.name = f"kubectl deployment/{config.deployment}"
 
     def running(self) -> Running:
-        """Return the Deployment's revision and generation."""
-        return self._as_running(self._read())
+        """Return the Deployment's revision; an empty instance where there is no Deployment."""
+        found = self._find()
+        return self._as_running(found) if found else Running(instance="", detail="no deployment")
 
     def restart(self) -> Running:
         """Roll out anew and return when every pod is new, available, and has settled."""
         deadline = time.monotonic() + self.config.within.seconds
-        before = self._read()
-        self._require_running(before)
+        before = self._require_serving()
         self._change("restart", f"deployment/{self.config.deployment}")
-        return self._wait(before, deadline)
+        now = self._require()
+        if now.metadata.generation <= before.metadata.generation:
+            raise self._failure(now, "was not changed by kubectl rollout restart")
+        return self._wait(now, deadline)
 
     def revert(self, to: Running) -> Running:
-        """Roll back to `to.version`, a revision, and return when it serves."""
+        """Roll back to `to.version`, a revision, and return when it serves.
+
+        Going back gives the revision a new number; its old one names it all the same.
+        """
         deadline = time.monotonic() + self.config.within.seconds
-        before = self._read()
-        if before.revision == to.version and before.rolled_out:
+        # Where a rollout has just begun, the cluster is about to number the revisions anew.
+        before = self._observed(self._require_serving().metadata.generation, deadline)
+        revision = self._number_now(before, to.version)
+        if before.revision == revision and before.rolled_out:
             return self._as_running(before)
-        self._change("undo", f"deployment/{self.config.deployment}", f"--to-revision={to.version}")
-        now = self._read()
-        # kubectl says "skipped rollback", and exits 0, where the template is that revision's.
-        if now.metadata.generation == before.metadata.generation and not now.rolled_out:
-            raise self._failure(now, f"cannot go back to revision {to.version}")
-        return self._wait(before, deadline, changed=now.metadata.generation)
+        self._change("undo", f"deployment/{self.config.deployment}", f"--to-revision={revision}")
+        # kubectl says "skipped rollback", and exits 0, where that template is asked for already:
+        # then the rollout under way is waited for, and has to be the right one.
+        serves = self._wait(self._require(), deadline)
+        if self._number_now(self._require(), to.version) != serves.version:
+            raise self._failure(self._require(), f"did not go back to revision {to.version}")
+        return serves
 
     def check(self) -> str:
-        """Return the rollout's state; StepFailed where there is none, or it is paused."""
-        found = self._read()
-        self._require_running(found)
+        """Return the rollout's state; StepFailed where there is none, or it cannot go on."""
+        found = self._require_serving()
         return f"deployment {self.config.deployment}, revision {found.revision}, {found.counts()}"
 
-    def _wait(self, before: _Deployment, deadline: float, changed: int | None = None) -> Running:
-        now = self._read()
-        if changed is None and now.metadata.generation <= before.metadata.generation:
-            raise self._failure(now, "was not changed by kubectl rollout restart")
-        left = max(1, int(deadline - time.monotonic()))
-        argv = command(
-            self.config, "rollout", "status", f"deployment/{self.config.deployment}",
-            f"--timeout={left}s",
-        )  # fmt: skip
+    def _wait(self, changed: _Deployment, deadline: float) -> Running:
+        latest = deadline - self.config.settle.seconds
+        revision = self._observed(changed.metadata.generation, latest).revision
+        left = max(1, int(latest - time.monotonic()))
+        argv = status_command(self.config, revision=revision, within_seconds=left)
         try:
             process.run(argv, within=left + ASKED_WITHIN)
         except ChildFailed as error:
-            raise self._failure(self._read(), f"did not roll out: {_said(error)}") from error
-        return self._settle(now.metadata.generation)
+            raise self._failure(self._require(), f"did not roll out: {_said(error)}") from error
+        return self._settle(revision)
 
-    def _settle(self, generation: int) -> Running:
+    def _observed(self, generation: int, latest: float) -> _Deployment:
+        """Return the Deployment once the cluster has seen the change: until then it has no number.
+
+        `rollout status --revision` would take the revision before for another one's rollout.
+        """
+        while True:
+            now = self._require()
+            if now.status.observed_generation >= generation:
+                return now
+            if time.monotonic() >= latest:
+                raise self._failure(now, "is not looked after: no controller has seen the change")
+            time.sleep(POLL)
+
+    def _settle(self, revision: str) -> Running:
         """Return when nothing moved for the settle time: no other rollout, no pod restarted."""
         until = time.monotonic() + self.config.settle.seconds
         restarts: int | None = None
         while True:
-            now = self._read()
-            if now.metadata.generation != generation:
-                raise self._failure(now, "was changed by somebody else during the rollout")
+            now = self._require()
+            if now.revision != revision:
+                raise self._failure(now, f"went on to revision {now.revision} meanwhile")
             if not now.rolled_out:
                 raise self._failure(now, f"did not stay up for {self.config.settle}")
             seen = self._restarts(now)
@@ -151,37 +198,75 @@ class Kubectl:
 
     def _as_running(self, found: _Deployment) -> Running:
         return Running(
-            instance=f"{found.revision}/{found.metadata.generation}",
+            # Not its generation: an autoscaler counts that up without any restart.
+            instance=f"{found.metadata.uid}/{found.revision}",
             version=found.revision,
             detail=f"revision {found.revision}, {found.counts()}",
         )
 
-    def _require_running(self, found: _Deployment) -> None:
+    def _require_serving(self) -> _Deployment:
+        """Return the Deployment; StepFailed where a rollout could not prove anything."""
+        found = self._require()
+        target = f"deployment/{self.config.deployment}"
         if found.spec.paused:
-            raise StepFailed(
-                f"deployment {self.config.deployment} is paused",
-                state="nothing was restarted",
-                next_step=" ".join(
-                    command(
-                        self.config, "rollout", "resume", f"deployment/{self.config.deployment}"
-                    )
-                ),
+            raise self._refusal("is paused", "rollout", "resume", target)
+        if found.spec.replicas == 0:
+            raise self._refusal("is scaled to 0, so that nothing serves", "scale", "--replicas=1",
+                                target)  # fmt: skip
+        return found
+
+    def _refusal(self, how: str, *next_step: str) -> StepFailed:
+        return StepFailed(
+            f"deployment {self.config.deployment} {how}",
+            state="nothing was restarted",
+            next_step=shlex.join(command(self.config, *next_step)),
+        )
+
+    def _require(self) -> _Deployment:
+        found = self._find()
+        if found is None:
+            where = f"does not exist in namespace {self.config.namespace}"
+            raise self._refusal(where, "get", "deployments")
+        return found
+
+    def _find(self) -> _Deployment | None:
+        # The flag tells a missing one, which prints nothing, from whatever else exits 1.
+        argv = ("get", "deployment", self.config.deployment, "--ignore-not-found", "--output=json")
+        text = self._ask(*argv)
+        return msgspec.json.decode(text, type=_Deployment) if text.strip() else None
+
+    def _number_now(self, found: _Deployment, version: str) -> str:
+        """Return the number that a revision has today; StepFailed where the history lacks it."""
+        sets = [
+            item["metadata"].get("annotations", {})
+            for item in self._items("replicasets", found)
+            if any(
+                owner.get("uid") == found.metadata.uid
+                for owner in item["metadata"].get("ownerReferences", [])
             )
+        ]
+        for notes in sets:
+            if version and version == notes.get(REVISION):
+                return version
+        for notes in sets:
+            if version and version in notes.get(EARLIER, "").split(","):
+                return str(notes[REVISION])
+        known = ", ".join(sorted((n[REVISION] for n in sets if REVISION in n), key=int))
+        raise self._refusal(
+            f'has no revision "{version}"; its history has {known or "nothing"}',
+            "rollout", "history", f"deployment/{self.config.deployment}",
+        )  # fmt: skip
 
-    def _read(self) -> _Deployment:
-        text = self._ask("get", "deployment", self.config.deployment, "--output=json")
-        return msgspec.json.decode(text, type=_Deployment)
-
-    def _pods(self, found: _Deployment) -> list[dict[str, Any]]:
-        labels = ",".join(f"{k}={v}" for k, v in sorted(found.spec.selector.match_labels.items()))
-        text = self._ask("get", "pods", f"--selector={labels}", "--output=json")
+    def _items(self, kind: str, found: _Deployment) -> list[dict[str, Any]]:
+        """Return what the Deployment's selector finds of a kind."""
+        text = self._ask("get", kind, f"--selector={found.spec.selector}", "--output=json")
         items: list[dict[str, Any]] = msgspec.json.decode(text)["items"]
         return items
 
     def _restarts(self, found: _Deployment) -> int:
         return sum(
             container.get("restartCount", 0)
-            for pod in self._pods(found)
+            for pod in self._items("pods", found)
             for container in pod.get("status", {}).get("containerStatuses", [])
         )
 
@@ -192,7 +277,7 @@ class Kubectl:
             raise StepFailed(
                 f"{self.name}: {_said(error)}",
                 state="the rollout was not changed",
-                next_step=" ".join(command(self.config, "rollout", *arguments)),
+                next_step=shlex.join(command(self.config, "rollout", *arguments)),
             ) from error
 
     def _ask(self, *arguments: str) -> str:
@@ -204,7 +289,7 @@ class Kubectl:
             raise Unreachable(
                 f"{self.name}: {_said(error)}",
                 state="nothing is known of the deployment",
-                next_step=" ".join(argv),
+                next_step=shlex.join(argv),
             ) from error
 
     def _failure(self, found: _Deployment, how: str) -> StepFailed:
@@ -213,7 +298,7 @@ class Kubectl:
                 f"deployment {self.config.deployment} {how}; {found.counts()}; {self._why(found)}"
             ),
             state="the service may be partly down",
-            next_step=" ".join(
+            next_step=shlex.join(
                 command(self.config, "describe", "deployment", self.config.deployment)
             ),
         )
@@ -221,16 +306,26 @@ class Kubectl:
     def _why(self, found: _Deployment) -> str:
         """Return what the pods and the last events say; a failure to ask is said too."""
         try:
-            pods = [_pod_line(pod) for pod in self._pods(found)]
-            text = self._ask("get", "events", "--sort-by=.lastTimestamp", "--output=json")
+            pods = self._items("pods", found)
+            events = msgspec.json.decode(self._ask("get", "events", "--output=json"))["items"]
         except Unreachable as error:
             return error.what
-        events = [
-            f"{event.get('reason', '')}: {event.get('message', '')}"
-            for event in msgspec.json.decode(text)["items"]
-        ]
-        shown = [*(line for line in pods if line), *events[-EVENTS_SHOWN:]]
-        return " | ".join(shown) or "no pod and no event says why"
+        names = {pod["metadata"]["name"] for pod in pods}
+        names |= {name.rpartition("-")[0] for name in names} | {self.config.deployment}
+        lines = [line for line in map(_pod_line, pods) if line]
+        return " | ".join([*lines, *event_lines(events, names)]) or "no pod and no event says why"
+
+
+def event_lines(events: list[dict[str, Any]], names: set[str]) -> list[str]:
+    """Return the last warnings about the named objects; a namespace has others' events too."""
+    ours = [
+        event
+        for event in events
+        if event.get("type") != "Normal" and event.get("involvedObject", {}).get("name") in names
+    ]
+    ours.sort(key=lambda event: event.get("lastTimestamp") or event.get("eventTime") or "")
+    lines = [f"{event.get('reason', '')}: {event.get('message', '')}" for event in ours]
+    return lines[-EVENTS_SHOWN:]
 
 
 def _said(error: ChildFailed) -> str:
@@ -239,12 +334,12 @@ def _said(error: ChildFailed) -> str:
 
 
 def _pod_line(pod: dict[str, Any]) -> str:
-    """Return what is wrong with a pod; empty where its containers are ready."""
-    name = pod.get("metadata", {}).get("name", "?")
-    reasons = [
-        state.get("reason", "not ready")
-        for container in pod.get("status", {}).get("containerStatuses", [])
-        if not container.get("ready")
-        for state in container.get("state", {}).values()
-    ]
-    return f"pod {name}: {', '.join(reasons)}" if reasons else ""
+    """Return what is wrong with a pod, and how it ended last; empty where it is ready."""
+    reasons = []
+    for container in pod.get("status", {}).get("containerStatuses", []):
+        if container.get("ready"):
+            continue
+        reasons += [s.get("reason", "not ready") for s in container.get("state", {}).values()]
+        last = container.get("lastState", {}).get("terminated")
+        reasons += [f"last exit code {last.get('exitCode')}"] if last else []
+    return f"pod {pod['metadata']['name']}: {', '.join(reasons)}" if reasons else ""

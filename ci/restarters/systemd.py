@@ -19,18 +19,35 @@ ASKED_WITHIN = 30.0  # seconds for systemctl show and the like, ssh included
 TAIL = 5  # lines of the journal in an error
 SSH_FAILED = 255  # ssh's own exit status; a remote command's is passed through
 SHOWN = (
-    "LoadState", "ActiveState", "SubState", "MainPID", "InvocationID", "Result", "ExecMainStatus",
+    "LoadState", "ActiveState", "SubState", "Type", "InvocationID", "Result", "ExecMainStatus",
     "NeedDaemonReload", "Job",
 )  # fmt: skip
+
+PATTERN = frozenset("*?[")  # what makes a name a pattern to systemctl
+NO_JOB = ("", "0")  # of the property Job: nothing is queued for the unit
 
 State = Mapping[str, str]  # one unit's properties
 
 
-def command(config: SystemdRestart, program: str, *arguments: str) -> tuple[str, ...]:
-    """Return the argv of systemctl or journalctl for this unit's manager."""
-    own = (program, *(("--user",) if config.user else ()), *arguments)
-    if not config.host:
-        return own
+def command(config: SystemdRestart, *arguments: str) -> tuple[str, ...]:
+    """Return the argv of systemctl for the units' manager."""
+    own = ("systemctl", *(("--user",) if config.user else ()), *arguments)
+    return _over_ssh(config, own) if config.host else own
+
+
+def journal_command(config: SystemdRestart, invocation: str) -> tuple[str, ...]:
+    """Return the argv that prints the end of what an invocation wrote, and was written of it."""
+    # No --user: it hides what a system account's own manager logged, and the id is unique. The
+    # manager's lines, such as a program that was not found, bear the id under another name.
+    own = (
+        "journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={TAIL}",
+        f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"INVOCATION_ID={invocation}",
+        "+", f"USER_INVOCATION_ID={invocation}",
+    )  # fmt: skip
+    return _over_ssh(config, own) if config.host else own
+
+
+def _over_ssh(config: SystemdRestart, own: tuple[str, ...]) -> tuple[str, ...]:
     return ("ssh", "-o", "BatchMode=yes", config.host, shlex.join(own))
 
 
@@ -45,23 +62,26 @@ class Systemd:
 
     def running(self) -> Running:
         """Return the units' invocations; a unit that is down has an empty one."""
-        return self._as_running([self._show(unit) for unit in self.config.units])
+        states = [self._show(unit) for unit in self.config.units]
+        return _as_running(states, ", ".join(state["ActiveState"] for state in states))
 
     def restart(self) -> Running:
         """Restart the units one by one and return when each new invocation has settled."""
         deadline = time.monotonic() + self.config.within.seconds
-        before = {unit: self._require_loaded(unit) for unit in self.config.units}
+        before = self._require_loaded()
         if any(state["NeedDaemonReload"] == "yes" for state in before.values()):
-            self._ask("systemctl", "daemon-reload")
+            self._ask("daemon-reload")
         for unit in self.config.units:
             # A unit that crashed too often refuses every start until it is told to forget. One
             # that never ran is not in memory, has nothing to forget, and exits 1 here.
-            forget = command(self.config, "systemctl", "reset-failed", unit)
+            forget = command(self.config, "reset-failed", unit)
             process.run(forget, within=ASKED_WITHIN, check=False)
             self._start(unit, deadline)
-        new = {unit: self._wait_for_new(unit, before[unit], deadline) for unit in before}
+        latest = deadline - self.config.settle.seconds
+        new = {unit: self._wait_for_new(unit, before[unit], latest) for unit in before}
         self._settle(new)
-        return self._as_running(list(new.values()))
+        said = ", ".join(state["ActiveState"] for state in new.values())
+        return _as_running(list(new.values()), f"new invocation, {said}")
 
     def revert(self, to: Running) -> Running:  # noqa: ARG002  # the protocol's form
         """Refuse: systemd starts what is installed."""
@@ -73,36 +93,32 @@ class Systemd:
 
     def check(self) -> str:
         """Return the units' states; StepFailed where one does not exist."""
-        found = [self._require_loaded(unit) for unit in self.config.units]
-        return ", ".join(
-            f"{u} {s['ActiveState']}" for u, s in zip(self.config.units, found, strict=True)
-        )
-
-    def _as_running(self, states: list[State]) -> Running:
-        return Running(
-            instance=",".join(state["InvocationID"] for state in states),
-            detail="new invocation, " + ", ".join(state["ActiveState"] for state in states),
-        )
+        found = self._require_loaded()
+        return ", ".join(f"{unit} {state['ActiveState']}" for unit, state in found.items())
 
     def _start(self, unit: str, deadline: float) -> None:
-        argv = command(self.config, "systemctl", "restart", unit)
+        argv = command(self.config, "restart", unit)
         try:
             process.run(argv, within=max(1.0, deadline - time.monotonic()))
         except ChildFailed as error:
             self._raise_if_ssh(error)
             raise self._failure(unit, self._show(unit), "did not start") from error
 
-    def _wait_for_new(self, unit: str, before: State, deadline: float) -> State:
+    def _wait_for_new(self, unit: str, before: State, latest: float) -> State:
         while True:
             state = self._show(unit)
             new = state["InvocationID"] not in ("", before["InvocationID"])
             if _up(state) and new:
                 return state
-            if state["ActiveState"] == "failed":
-                raise self._failure(unit, state, "failed after the restart")
-            if time.monotonic() >= deadline:
-                what = "is up, but was not restarted" if _up(state) else "did not come up"
-                raise self._failure(unit, state, f"{what} within {self.config.within}")
+            if _ended(state):
+                raise self._failure(unit, state, "ended after the restart")
+            if time.monotonic() >= latest:
+                what = "was not restarted" if _up(state) else "did not come up"
+                raise self._failure(
+                    unit, state,
+                    f"{what} early enough to be watched for {self.config.settle} "
+                    f"within {self.config.within}",
+                )  # fmt: skip
             time.sleep(POLL)
 
     def _settle(self, new: Mapping[str, State]) -> None:
@@ -119,23 +135,32 @@ class Systemd:
                 return
             time.sleep(POLL)
 
-    def _require_loaded(self, unit: str) -> State:
+    def _require_loaded(self) -> dict[str, State]:
+        """Return the state of every unit; StepFailed unless each is one unit that exists."""
+        if not self.config.units:
+            raise self._refusal("restart.unit names no unit")
+        return {unit: self._require_one(unit) for unit in self.config.units}
+
+    def _require_one(self, unit: str) -> State:
+        # systemctl restarts all that a pattern matches, none included, and exits 0.
+        if PATTERN.intersection(unit):
+            raise self._refusal(f"{unit}: a pattern; expected the name of a unit", unit)
         state = self._show(unit)
         if state["LoadState"] != "loaded":
-            raise StepFailed(
-                f"{unit}: systemd says {state['LoadState']}",
-                state="nothing was restarted",
-                next_step=shlex.join(command(self.config, "systemctl", "list-unit-files", unit)),
-            )
+            raise self._refusal(f"{unit}: systemd says {state['LoadState']}", unit)
         return state
 
+    def _refusal(self, what: str, *units: str) -> StepFailed:
+        argv = command(self.config, "list-unit-files", *units)
+        return StepFailed(what, state="nothing was restarted", next_step=shlex.join(argv))
+
     def _show(self, unit: str) -> State:
-        text = self._ask("systemctl", "show", "-p", ",".join(SHOWN), unit)
+        text = self._ask("show", "-p", ",".join(SHOWN), unit)
         found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
         return {name: found.get(name, "") for name in SHOWN}
 
-    def _ask(self, program: str, *arguments: str) -> str:
-        argv = command(self.config, program, *arguments)
+    def _ask(self, *arguments: str) -> str:
+        argv = command(self.config, *arguments)
         try:
             return process.run(argv, within=ASKED_WITHIN).stdout
         except ChildFailed as error:
@@ -162,23 +187,33 @@ class Systemd:
                 f"result {state['Result']}, exit status {state['ExecMainStatus']}; {journal}"
             ),
             state="the service may be down",
-            next_step=shlex.join(command(self.config, "systemctl", "status", unit)),
+            next_step=shlex.join(command(self.config, "status", unit)),
         )
 
     def _journal(self, unit: str, invocation: str) -> str:
-        argv = command(
-            self.config, "journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={TAIL}",
-            f"_SYSTEMD_INVOCATION_ID={invocation}",
-        )  # fmt: skip
-        found = process.run(argv, within=ASKED_WITHIN, check=False) if invocation else None
-        lines = found.stdout.split("\n") if found is not None and found.code == 0 else []
-        said = [line.strip() for line in lines if line.strip()]
+        """Return the end of the log; that there is none, or no way to it, is said too."""
+        if not invocation:
+            return f"the journal has nothing of {unit}"
+        argv = journal_command(self.config, invocation)
+        try:
+            found = process.run(argv, within=ASKED_WITHIN).stdout
+        except ChildFailed as error:  # it must not hide the failure that it would explain
+            return f"the journal cannot be read: {error.what}"
+        said = [line.strip() for line in found.splitlines() if line.strip()]
         return f"journal: {' | '.join(said)}" if said else f"the journal has nothing of {unit}"
 
 
+def _as_running(states: list[State], detail: str) -> Running:
+    return Running(instance=",".join(state["InvocationID"] for state in states), detail=detail)
+
+
 def _up(state: State) -> bool:
-    return (
-        state["ActiveState"] == "active"
-        and state["SubState"] in ("running", "exited", "listening")
-        and state["Job"] in ("", "0")
-    )
+    """Tell whether a unit serves: with RemainAfterExit=yes a dead service is "active" too."""
+    alive = state["SubState"] != "exited" or state["Type"] == "oneshot"
+    return state["ActiveState"] == "active" and alive and state["Job"] in NO_JOB
+
+
+def _ended(state: State) -> bool:
+    """Tell whether waiting cannot help: it is down, and systemd is not about to start it."""
+    down = state["ActiveState"] in ("failed", "inactive") or state["SubState"] == "exited"
+    return down and not _up(state) and state["Job"] in NO_JOB
