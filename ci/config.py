@@ -75,6 +75,7 @@ class MigrationsConfig(Options, frozen=True, kw_only=True):
     engine: Literal["sql"] = "sql"
     directory: str = "migrations"
     out_of_order: Literal["refuse", "allow"] = "refuse"
+    search_path: tuple[str, ...] = ("public",)  # of every migration, whoever runs it
 
 
 class BackupsConfig(Options, frozen=True, kw_only=True):
@@ -85,16 +86,24 @@ class BackupsConfig(Options, frozen=True, kw_only=True):
 
 
 class LockConfig(Options, frozen=True, kw_only=True):
-    """How long a statement may wait for a table, and how long we try again."""
+    """How long a statement may wait for a table, how long we try again, how long it may run."""
 
     timeout: tuple[Duration, ...] = msgspec.field(
         default_factory=lambda: tuple(Duration(s) for s in (0.2, 0.5, 1.0, 2.0))
     )
     wait: Duration = _span("5m")
+    statement_timeout: Duration = _span("1h")  # of a statement in a transaction
+    concurrently: Duration = _span("6h")  # of a CONCURRENTLY statement, which holds nobody up
 
     def __post_init__(self) -> None:
         if not self.timeout:
             raise ValueError("timeout is empty; expected at least one duration, such as [200ms]")
+        spans = [rung.seconds for rung in self.timeout]
+        if min(spans) <= 0 or spans != sorted(spans):
+            raise ValueError("timeout must ascend from above 0, such as [200ms, 500ms, 1s]")
+        # With both alike the statement's is first, and a wait for a table is not tried again.
+        if spans[-1] >= self.statement_timeout.seconds:
+            raise ValueError("every timeout must be shorter than statement_timeout")
 
 
 class TerminalApproval(Options, frozen=True, kw_only=True, tag="terminal", tag_field="from"):

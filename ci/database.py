@@ -1,5 +1,6 @@
 """Connections to the target, as every step wants them, and what can be read from it."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,7 +9,7 @@ from typing import TypeVar
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ci.errors import ConfigError, Unreachable
+from ci.errors import ConfigError, LockTimeout, Unreachable
 from ci.model import Target
 from ci.secret import Secret, redact, remember
 
@@ -22,21 +23,30 @@ KEEPALIVES = {
     "keepalives_count": "3",
 }
 CONNECT_WITHIN = 10  # seconds, per address
+READ_WITHIN = 5  # seconds for a table that somebody has locked against readers
 
 TARGET = """
     select (select system_identifier from pg_catalog.pg_control_system()),
            pg_catalog.current_database(), pg_catalog.current_setting('server_version_num')::int
 """
 
-# Settings that decide what a statement means or how long it may take are pinned, never inherited.
-PINNED = """
-    set statement_timeout = 0;
-    set lock_timeout = 0;
-    set idle_in_transaction_session_timeout = 0;
-    set timezone = 'UTC';
-    set standard_conforming_strings = on;
-    set client_connection_check_interval = '5s'
+EXCLUSIVE = """
+    select l.pid, a.application_name, l.relation::pg_catalog.regclass::text
+    from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a using (pid)
+    join pg_catalog.pg_class c on c.oid = l.relation
+    where l.mode = 'AccessExclusiveLock' and l.granted and c.relkind in ('r', 'p', 'm', 'v')
+      and a.datname = pg_catalog.current_database()
 """
+
+# Settings that decide what a statement means or how long it may take are pinned, never inherited.
+# The first two a pooler keeps per client; the others would leak from there into other sessions.
+PINNED = "set timezone = 'UTC'; set standard_conforming_strings = on"
+PINNED_DIRECT = """
+    set statement_timeout = 0; set lock_timeout = 0; set idle_in_transaction_session_timeout = 0
+"""
+# So that the statement of a client that was killed ends too. Servers on macOS and Windows refuse
+# it, and 13 does not know it.
+CHECK_CLIENT = "set client_connection_check_interval = '5s'"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,22 +125,58 @@ class Database:
                 next_step="check the URL's host, port, user and password, and that it is up",
             ) from error
         with connection:
-            self._pin(connection)
+            _pin(connection)
             connection.autocommit = autocommit
             yield connection
 
-    def _pin(self, connection: psycopg.Connection) -> None:
-        statements = [line.strip() for line in PINNED.split(";")]
-        if connection.info.server_version < 140000:
-            statements = [s for s in statements if "check_interval" not in s]  # new in 14
-        for statement in statements:
-            connection.execute(statement.encode())
-
     def read(self, step: str, work: Callable[[psycopg.Connection], T]) -> T:
-        """Run a function on a read-only connection and return its result."""
+        """Run a function in one read-only transaction and return its result.
+
+        Raises:
+            LockTimeout: a table whose definition is read stayed locked; says by whom.
+
+        """
         with self.connect(step) as connection:
-            connection.execute("set default_transaction_read_only = on")
-            return work(connection)
+            connection.read_only = True
+            try:
+                with connection.transaction():
+                    connection.execute(f"set local lock_timeout = '{READ_WITHIN}s'".encode())
+                    return work(connection)
+            except psycopg.errors.LockNotAvailable as error:
+                raise _locked(connection) from error
+
+
+def _locked(connection: psycopg.Connection) -> LockTimeout:
+    rows = connection.execute(EXCLUSIVE).fetchall()
+    holders = "; ".join(f"{relation} by pid {pid} ({name or 'no application_name'})"
+                        for pid, name, relation in rows)  # fmt: skip
+    return LockTimeout(
+        f"a table stayed locked for {READ_WITHIN} s while its definition was read: "
+        f"{holders or 'by a session that has gone since'}",
+        state="nothing was changed",
+        next_step="wait for that session, or end it (select pg_terminate_backend(PID))",
+    )
+
+
+def is_pooled(connection: psycopg.Connection) -> bool:
+    """Tell whether a pooler stands between us and the server.
+
+    A pooler gives its clients keys of its own for cancelling, so that the process number which the
+    connection began with is not the one that serves it. Source: BackendKeyData in the protocol's
+    message flow; seen with PgBouncer in every pool mode.
+    """
+    row = connection.execute("select pg_catalog.pg_backend_pid()").fetchone()
+    return row is None or row[0] != connection.info.backend_pid
+
+
+def _pin(connection: psycopg.Connection) -> None:
+    connection.execute(PINNED.encode())
+    if is_pooled(connection):
+        return
+    connection.execute(PINNED_DIRECT.encode())
+    if connection.info.server_version >= 140000:
+        with contextlib.suppress(psycopg.errors.InvalidParameterValue):
+            connection.execute(CHECK_CLIENT.encode())
 
 
 def read_target(connection: psycopg.Connection) -> Target:

@@ -1,8 +1,8 @@
 """Runs a plan: each step once, in order, recorded; on failure, backwards."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
@@ -11,8 +11,16 @@ import msgspec
 import psycopg
 
 from ci import journal as journals
-from ci import lock
-from ci.errors import Interrupted, Refused, RolledBack, StepFailed, Terminated, WindlassError
+from ci import lock, orphans
+from ci.errors import (
+    Interrupted,
+    LockHeld,
+    Refused,
+    RolledBack,
+    StepFailed,
+    Terminated,
+    WindlassError,
+)
 from ci.facts import take_facts
 from ci.gate import require_unchanged
 from ci.model import (
@@ -38,32 +46,74 @@ from ci.steps import STEPS, Done, Skipped, Step, Work
 RECOVERY = (StepName.RESTART, StepName.SMOKE)
 
 
+def clear_the_way(work: Work) -> None:
+    """End what a killed run left behind, so that not even reading waits for it.
+
+    Under the deployment lock, for only then is it dead; where somebody has that, he deploys now.
+    """
+    with suppress(LockHeld), lock.hold(work.database, wait=0):
+        orphans.end(work.database, work.reporter.note)
+
+
 def current_plan(
     work: Work,
     *,
     to: str | None = None,
+    steps: int | None = None,
     without: frozenset[StepName] = frozenset(),
 ) -> Plan:
     """Return what a deployment would do right now. Reads; changes nothing.
 
-    `to` names the last migration to run; `without` leaves steps out (`migrate`, `--break-glass`).
+    `to` names the last migration to run, `steps` says how many; `without` leaves steps out
+    (`migrate`, `--break-glass`).
     """
     facts = take_facts(work.database, work.engine)
-    chosen = pending(work.settings, work.engine.on_disk(), facts.history, to=to)
+    chosen = pending(work.settings, work.engine.on_disk(), facts, to=to, steps=steps)
     return _plan(work, facts, chosen, direction="up", without=without)
 
 
-def undo_plan(
-    work: Work, names: tuple[str, ...], *, without: frozenset[StepName] = frozenset()
-) -> Plan:
-    """Return a plan that undoes these applied migrations, newest first.
+def newest_applied(
+    work: Work, *, steps: int | None = None, to: str | None = None
+) -> tuple[str, ...]:
+    """Return the names of the newest applied migrations: so many, or all after one that stays.
 
     Raises:
-        Refused: one is not applied, or has no file or rollback script.
+        Refused: the one that stays is not applied, or there is nothing to undo.
 
     """
     facts = take_facts(work.database, work.engine)
-    applied = {row.name for row in facts.history}
+    applied = sorted({row.name for row in facts.history} | {p.name for p in facts.partials})
+    if to is not None and to not in applied:
+        raise _not_undone(work, f"{to} is not applied")
+    found = [n for n in applied if n > to] if to is not None else applied[-(steps or 0) :]
+    if not found or steps == 0:
+        raise _not_undone(work, "there is nothing to undo")
+    return tuple(found)
+
+
+def _not_undone(work: Work, what: str) -> Refused:
+    return Refused(
+        what, next_step=f"invoke status --env {work.settings.name} shows what is applied"
+    )
+
+
+def undo_plan(
+    work: Work,
+    names: tuple[str, ...],
+    *,
+    force: bool = False,
+    without: frozenset[StepName] = frozenset(),
+) -> Plan:
+    """Return a plan that undoes these applied migrations, newest first.
+
+    `force` undoes one although a later one that stays touches the same tables.
+
+    Raises:
+        Refused: one is not applied, has no file or rollback script, or a later one builds on it.
+
+    """
+    facts = take_facts(work.database, work.engine)
+    applied = {row.name for row in facts.history} | {p.name for p in facts.partials}
     files = {migration.name: migration for migration in work.engine.on_disk()}
     chosen = []
     for name in sorted(names):
@@ -74,12 +124,29 @@ def undo_plan(
                 else "has no file" if migration is None
                 else "has no rollback script"
             )  # fmt: skip
-            raise Refused(
-                f"{name} {why}",
-                next_step=f"invoke status --env {work.settings.name} shows what is applied",
-            )
+            raise _not_undone(work, f"{name} {why}")
         chosen.append(migration)
+    if not force:
+        staying = [files[n] for n in sorted(applied - set(names)) if n in files]
+        _refuse_what_others_build_on(work, chosen, staying)
     return _plan(work, facts, tuple(chosen), direction="down", without=without)
+
+
+def _refuse_what_others_build_on(
+    work: Work, chosen: list[Migration], staying: list[Migration]
+) -> None:
+    for migration in chosen:
+        tables = work.engine.tables(migration)
+        later = [m for m in staying if m.name > migration.name]
+        touching = {m.name: work.engine.tables(m) & tables for m in later}
+        blocking = {name: shared for name, shared in touching.items() if shared}
+        if blocking:
+            words = ", ".join(f"{n} ({', '.join(sorted(t))})" for n, t in blocking.items())
+            raise Refused(
+                f"{migration.name} has later migrations on the same tables: {words}",
+                next_step="undo those first (invoke rollback --to NAME undoes all after NAME), or "
+                "add --force when you know that they do not need it",
+            )
 
 
 def _plan(
@@ -166,6 +233,8 @@ class _Run:
                 on_wait=lambda holder: work.reporter.note(f"waiting for {holder}"),
             )
         )
+        self.work = replace(work, guard=self.held.guard)
+        orphans.end(work.database, work.reporter.note)
         require_unchanged(self.plan, self.again())
         self.journal = journals.Journal(work.database, self.record(Status.RUNNING), self.plan)
         self.stack.callback(self.journal.disconnect)

@@ -4,6 +4,7 @@ import hashlib
 
 import psycopg
 
+from ci import leftovers
 from ci.database import Database, read_target
 from ci.engines import Engine
 from ci.model import Facts
@@ -72,6 +73,8 @@ def take_facts(database: Database, engine: Engine) -> Facts:
             return Facts(
                 target=read_target(connection),
                 history=engine.history(connection),
+                partials=engine.partials(connection),
+                leftovers=leftovers.read(connection),
                 schema_fingerprint=read_fingerprint(connection),
             )
 

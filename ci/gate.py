@@ -3,7 +3,7 @@
 from datetime import datetime
 
 from ci.errors import ConfigError, NotApproved, PlanChanged, Refused
-from ci.model import Approval, Plan, StepName
+from ci.model import Approval, Plan, StepName, Tier
 from ci.plan import differences
 
 
@@ -56,6 +56,21 @@ def require_environment(plan: Plan, environment: str) -> None:
             f"the plan is for {plan.environment}, not for {environment}",
             next_step=f"invoke deploy --env {plan.environment} --plan …, or plan {environment}",
         )
+
+
+def require_typed(
+    environment: str, tier: Tier, *, what: str, typed: str | None, variable: str
+) -> None:
+    """Raise `Refused` unless a change of the history above development was confirmed.
+
+    `typed` is what a person typed, None where nobody can; `variable` is CONFIRM_HISTORY's value.
+    """
+    if tier == "development" or typed == environment or (typed is None and variable == "yes"):
+        return
+    raise Refused(
+        f"{what} in {environment} is not confirmed",
+        next_step=f'type "{environment}" when asked; where nobody can: CONFIRM_HISTORY=yes',
+    )
 
 
 def require_confirmation(plan: Plan, *, typed: str | None, variable: str) -> None:

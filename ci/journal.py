@@ -12,7 +12,7 @@ import psycopg
 
 from ci.database import Database
 from ci.errors import Refused
-from ci.model import Deployment, Evidence, Outcome, Plan, Status, StepName, StepResult
+from ci.model import Correction, Deployment, Evidence, Outcome, Plan, Status, StepName, StepResult
 from ci.secret import redact
 
 TABLES = (
@@ -38,6 +38,18 @@ TABLES = (
         primary key (deployment_id, ordinal)
     )""",
 )
+CORRECTIONS_TABLE = (
+    "create schema if not exists windlass",
+    """
+    create table if not exists windlass.correction (
+        id bigint generated always as identity primary key,
+        at timestamptz not null,
+        record jsonb not null
+    )""",
+)
+CORRECTIONS_EXIST = "select pg_catalog.to_regclass('windlass.correction') is not null"
+CORRECT = "insert into windlass.correction (at, record) values (%s, %s::jsonb)"
+CORRECTIONS = "select record::text from windlass.correction order by id desc limit %s"
 EXIST = """
     select pg_catalog.to_regclass('windlass.deployment') is not null
        and pg_catalog.to_regclass('windlass.step') is not null
@@ -130,7 +142,28 @@ class Journal:
             raise AssertionError(f"the journal changed {changed.rowcount} rows instead of one")
 
 
-def _json(document: Deployment | StepResult) -> str:
+def correct(connection: psycopg.Connection, correction: Correction) -> None:
+    """Record a correction of the history, in the transaction that makes it."""
+    row = connection.execute(CORRECTIONS_EXIST).fetchone()
+    for statement in () if row and row[0] else CORRECTIONS_TABLE:
+        connection.execute(statement.encode())
+    connection.execute(CORRECT, (correction.at, _json(correction)))
+
+
+def corrections(database: Database, *, limit: int = 20) -> tuple[Correction, ...]:
+    """Return the newest corrections of the history, newest first."""
+
+    def read(connection: psycopg.Connection) -> tuple[Correction, ...]:
+        row = connection.execute(CORRECTIONS_EXIST).fetchone()
+        if row is None or not row[0]:
+            return ()
+        rows = connection.execute(CORRECTIONS, (limit,)).fetchall()
+        return tuple(msgspec.json.decode(one[0], type=Correction) for one in rows)
+
+    return database.read("history", read)
+
+
+def _json(document: Deployment | StepResult | Correction) -> str:
     return redact(document.canonical().decode())
 
 

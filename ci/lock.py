@@ -1,25 +1,30 @@
-"""The deployment lock: a session advisory lock of the target database, taken by polling.
+"""The deployment lock: in the target database, so that it knows every machine.
 
-Never waited for inside pg_advisory_lock: a waiter holds a snapshot, the holder's CREATE INDEX
-CONCURRENTLY waits for that snapshot, and the server kills one of the two.
+On a direct connection a session advisory lock, taken by polling and never waited for inside
+pg_advisory_lock: a waiter holds a snapshot, the holder's CREATE INDEX CONCURRENTLY waits for that
+snapshot, and the server kills one of the two. Behind a pooler, which is detected, a lease. Each
+kind looks for the other after it has been taken, so that of two at once at least one steps back.
 """
 
 import hashlib
 import random
+import select
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from typing import Protocol
 
 import psycopg
 
-from ci.database import Database
+from ci import lease
+from ci.database import Database, is_pooled
 from ci.errors import LockHeld, StepFailed
 
 # 64 bits of a name: the same on every machine, and nobody else's by chance.
 KEY = int.from_bytes(hashlib.sha256(b"windlass deployment lock").digest()[:8], "big", signed=True)
 
 TRY = "select pg_catalog.pg_try_advisory_lock(%s)"
+LET_GO = "select pg_catalog.pg_advisory_unlock(%s)"
 STILL_OURS = """
     select exists (
         select from pg_catalog.pg_locks
@@ -36,27 +41,58 @@ HOLDER = """
                         where datname = pg_catalog.current_database())
 """
 LONGEST_PAUSE = 2.0  # seconds between two tries
+ASK_EVERY = 1.0  # seconds; in between a cut line is seen without asking
 
 
-@dataclass(frozen=True)
-class Held:
+class Held(Protocol):
     """The lock, while we hold it."""
-
-    connection: psycopg.Connection
 
     def require(self) -> None:
         """Raise unless the lock is still ours; asked before every step that changes anything."""
+        ...
+
+    def guard(self) -> None:
+        """Raise where it is known to be lost; asked before every statement, and costs nothing."""
+        ...
+
+
+class _Advisory:
+    def __init__(self, connection: psycopg.Connection) -> None:
+        self.connection = connection
+        self._asked = time.monotonic()
+        self._line = select.poll()
+        self._line.register(connection.fileno(), select.POLLIN)
+
+    def require(self) -> None:
+        self._asked = time.monotonic()
         try:
             row = self.connection.execute(STILL_OURS, (KEY,)).fetchone()
         except psycopg.Error as error:
-            raise _lost() from error
+            raise _lost("its connection to the database is gone") from error
         if row is None or not row[0]:
-            raise _lost()
+            raise _lost("its session does not hold it any more")
+
+    def guard(self) -> None:
+        # A server that ends a session writes to it, and a closed line can be read from.
+        if self._line.poll(0) or time.monotonic() - self._asked > ASK_EVERY:
+            self.require()
 
 
-def _lost() -> StepFailed:
+class _Leased:
+    def __init__(self, lease_: lease.Lease) -> None:
+        self.lease = lease_
+
+    def require(self) -> None:
+        if not self.lease.is_ours():
+            raise _lost("its lease could not be prolonged, or is another's")
+
+    def guard(self) -> None:
+        self.require()
+
+
+def _lost(why: str) -> StepFailed:
     return StepFailed(
-        "the deployment lock was lost: its connection to the database is gone",
+        f"the deployment lock was lost: {why}",
         state="nothing more was started; what ran before stands in the journal",
         next_step="look at invoke status, and deploy again",
     )
@@ -71,39 +107,73 @@ def hold(
 ) -> Iterator[Held]:
     """Hold the lock inside the block; it falls with the connection, also after kill -9.
 
-    `wait` is in seconds. `on_wait` is told once who holds it.
+    A lease falls half a minute after its last heartbeat. `wait` is in seconds. `on_wait` is told
+    once who holds it.
 
     Raises:
         LockHeld: another deployment held it all the time.
 
     """
+    with database.connect("lock") as connection:
+        if not is_pooled(connection):
+            _poll(connection, lambda: _take_advisory(connection), wait, on_wait)
+            yield _Advisory(connection)
+            return
+        ours = lease.Lease(database)
+        _poll(connection, lambda: _take_lease(connection, ours), wait, on_wait)
+        ours.start()
+        try:
+            yield _Leased(ours)
+        finally:
+            with suppress(psycopg.Error):  # it expires; what happened in the block matters more
+                ours.give_back(connection)
+
+
+def _poll(
+    connection: psycopg.Connection,
+    take: Callable[[], bool],
+    wait: float,
+    on_wait: Callable[[str], None],
+) -> None:
     deadline = time.monotonic() + wait
     pause, told = 0.05, False
-    with database.connect("lock") as connection:
-        while not _try(connection):
-            holder = who(connection)
-            if time.monotonic() >= deadline:
-                raise LockHeld(
-                    f"another deployment holds the lock: {holder}",
-                    next_step="wait until it is done; a dead one's lock falls within a minute",
-                )
-            if not told:
-                on_wait(holder)
-                told = True
-            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  # jitter
-            pause = min(pause * 2, LONGEST_PAUSE)
-        yield Held(connection)
+    while not take():
+        holder = who(connection) or "one that was just about to let go"
+        if time.monotonic() >= deadline:
+            raise LockHeld(
+                f"another deployment holds the lock: {holder}",
+                next_step="wait until it is done; a dead one's lock falls within a minute",
+            )
+        if not told:
+            on_wait(holder)
+            told = True
+        time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  # jitter
+        pause = min(pause * 2, LONGEST_PAUSE)
 
 
-def _try(connection: psycopg.Connection) -> bool:
+def _take_advisory(connection: psycopg.Connection) -> bool:
     row = connection.execute(TRY, (KEY,)).fetchone()
-    return bool(row and row[0])
+    if not (row and row[0]):
+        return False
+    if lease.who(connection):
+        connection.execute(LET_GO, (KEY,))
+        return False
+    return True
+
+
+def _take_lease(connection: psycopg.Connection, ours: lease.Lease) -> bool:
+    if not ours.take(connection):
+        return False
+    if connection.execute(HOLDER, (KEY,)).fetchone() is not None:
+        ours.give_back(connection)
+        return False
+    return True
 
 
 def who(connection: psycopg.Connection) -> str:
     """Return who holds the lock, since when and from where; empty when nobody does."""
     row = connection.execute(HOLDER, (KEY,)).fetchone()
     if row is None:
-        return ""
+        return lease.who(connection)
     name, address, seconds, pid = row
     return f"{name} from {address}, for {seconds} s, pid {pid}"

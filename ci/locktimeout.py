@@ -1,131 +1,235 @@
 """Short waits for a table, tried again with nothing held, until `lock.wait` is over.
 
-Bystanders queue behind a statement that waits for a lock; so it waits for one rung at most.
+Bystanders queue behind a statement that waits for a lock; so it waits for one rung at most, and
+looks who blocks before it waits longer.
 """
 
 import random
-import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import closing
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import psycopg
 
-from ci.config import LockConfig
-from ci.database import CONNECT_WITHIN, Database
+from ci.blockers import Blocker, Lookout, Sight, Watch
+from ci.config import Duration, LockConfig
+from ci.database import Database
 from ci.errors import LockTimeout, WindlassError
+from ci.ladder import can_give_way, next_rung, to_evict
 
 T = TypeVar("T")
 
 RETRIED = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
 LONGEST_PAUSE = 10.0  # seconds
-WATCH_EVERY = 0.03  # seconds; well under the lowest rung
-
-BLOCKERS = """
-    select pid, application_name, state,
-           extract(epoch from pg_catalog.now() - xact_start)::int
-    from pg_catalog.pg_stat_activity
-    where pid = any (pg_catalog.pg_blocking_pids(%s))
-    order by xact_start
-"""
+SHORT_PAUSE = 0.3  # seconds, after somebody whose end was waited for
+LOOK_EVERY = 0.1  # seconds, while somebody's end is waited for
+LOOKS_BEFORE_WORDS = 5  # nobody needs to read of what is over in half a second
+IDLE_IN_TRANSACTION = 60_000  # milliseconds; a suspended machine must not hold a table for ever
+DEADLOCK_TIMEOUT = "select setting::float8 / 1000 from pg_catalog.pg_settings where name = %s"
 
 
-@dataclass(frozen=True, slots=True)
-class Blocker:
-    """A session that held what we waited for."""
+def _ignore(*_: object) -> None: ...
 
-    pid: int
-    application: str
-    state: str
-    seconds: int  # since its transaction began
 
-    def __str__(self) -> str:
-        name = self.application or "no application_name"
-        return f"pid {self.pid} ({name}, {self.state}, transaction {self.seconds} s old)"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """On what terms a migration runs: how long it may wait, who is told, what must still hold."""
+
+    lock: LockConfig = field(default_factory=LockConfig)
+    note: Callable[[str], None] = _ignore
+    progress: Callable[[int, int | None, str], None] = _ignore
+    guard: Callable[[], None] = _ignore  # raises where the deployment lock is lost
+    show_queries: bool = False
+
+
+Attempt = Callable[[psycopg.Connection], T]
 
 
 def with_retry(
-    lock: LockConfig,
+    terms: Terms,
     database: Database,
-    attempt: Callable[[psycopg.Connection], T],
+    attempt: Attempt[T],
     *,
     step: str,
-    on_retry: Callable[[str], None] = lambda _: None,
+    settings: str = "",
+    in_transaction: bool = True,
 ) -> tuple[T, int]:
     """Run `attempt` until it is not stopped by somebody's lock; return its result and the retries.
 
-    `attempt` gets a connection outside a transaction with `lock_timeout` set to the rung in force,
-    and must leave nothing behind when it raises. `on_retry` is told who blocks.
+    Args:
+        terms: how long to wait, and whom to tell.
+        database: where.
+        attempt: gets a connection in a transaction of its own, which is rolled back when it
+            raises; it must leave nothing else behind.
+        step: names the connection.
+        settings: SET LOCAL statements of the caller's, sent first.
+        in_transaction: False for a statement that cannot run in one; `settings` is not sent then.
 
     Raises:
         LockTimeout: `lock.wait` is over; nothing of ours waits or is held.
 
     """
-    deadline = time.monotonic() + lock.wait.seconds
-    retries, known = 0, ""
-    while True:
-        rung = lock.timeout[min(retries, len(lock.timeout) - 1)]
-        with database.connect(step) as connection:
-            connection.execute(f"set lock_timeout = {int(rung.seconds * 1000)}".encode())
-            with _Watch(database, connection.info.backend_pid, at_once=retries > 0) as watch:
-                try:
-                    return attempt(connection), retries
-                except psycopg.Error as error:
-                    if error.sqlstate not in RETRIED:
-                        raise
-        known = "; ".join(str(b) for b in watch.blockers) or known
-        blockers = known or "a session that has gone since"
-        retries += 1
-        pause = random.uniform(0, min(LONGEST_PAUSE, 0.25 * 2**retries))  # noqa: S311  # jitter
-        if time.monotonic() + pause >= deadline:
-            raise LockTimeout(
-                f"a table stayed locked for {lock.wait}, over {retries} tries; blocked by "
-                f"{blockers}",
-                state="the migration in progress was rolled back; nothing of ours waits",
-                next_step="let that session end (select pg_terminate_backend(PID)), and deploy "
-                "again",
-            )
-        on_retry(blockers)
-        time.sleep(pause)
+    with closing(Lookout(database)) as lookout, database.connect(step) as connection:
+        climb = _Climb(terms, lookout, database.deployment_id)
+        while True:
+            terms.guard()
+            began = time.monotonic()
+            rung = terms.lock.timeout[climb.rung]
+            try:
+                if in_transaction:
+                    with connection.transaction():
+                        connection.execute(limits(rung, terms.lock).encode())
+                        connection.execute(settings.encode()) if settings else None
+                        return _watched(connection, lookout, attempt, climb), climb.retries
+                connection.execute(f"set lock_timeout = {_ms(rung)}".encode())
+                return _watched(connection, lookout, attempt, climb), climb.retries
+            except psycopg.Error as error:
+                if error.sqlstate not in RETRIED:
+                    raise
+            climb.failed(began)
 
 
-class _Watch:
-    """Notes, from a second connection, who blocks the first one while it works.
+def limits(rung: Duration, lock: LockConfig) -> str:
+    """Return the statements that limit how long a transaction waits, runs and stands idle."""
+    return (
+        f"set local lock_timeout = {_ms(rung)};\n"
+        f"set local statement_timeout = {_ms(lock.statement_timeout)};\n"
+        f"set local idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION};"
+    )
 
-    The second connection is opened when the first has worked for a moment, for most statements
-    are over before; with `at_once`, when somebody is known to block, before it begins.
-    """
 
-    def __init__(self, database: Database, pid: int, *, at_once: bool) -> None:
-        self.database, self.pid = database, pid
-        self.blockers: tuple[Blocker, ...] = ()
-        self._over, self._ready = threading.Event(), threading.Event()
-        self._at_once = at_once
-        self._thread = threading.Thread(target=self._look, daemon=True)
+def _ms(duration: Duration) -> int:
+    return max(1, int(duration.seconds * 1000))
 
-    def __enter__(self) -> "_Watch":
-        self._thread.start()
-        if self._at_once:
-            self._ready.wait(CONNECT_WITHIN)
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
+def _watched(
+    connection: psycopg.Connection, lookout: Lookout, attempt: Attempt[T], climb: "_Climb"
+) -> T:
+    row = connection.execute("select pg_catalog.pg_backend_pid()").fetchone()
+    watch = Watch(lookout, row[0] if row else 0)
+    try:
+        with watch:
+            return attempt(connection)
+    finally:
+        climb.sight = watch.sight
 
-    def _look(self) -> None:
-        if not self._at_once and self._over.wait(WATCH_EVERY):
-            return
+
+class _Climb:
+    """Where on the ladder we are, and what was seen on the way."""
+
+    def __init__(self, terms: Terms, lookout: Lookout, deployment: str) -> None:
+        self.terms, self.lookout, self.deployment = terms, lookout, deployment
+        self.deadline = time.monotonic() + terms.lock.wait.seconds
+        self.rung, self.retries = 0, 0
+        self.sight = Sight()
+        self._known = Sight()
+        self._asked: set[tuple[int, str]] = set()  # autovacuums that were asked to give way
+
+    def failed(self, began: float) -> None:
+        """Return when the next try may start, on the rung set; LockTimeout when none may.
+
+        Nothing is held meanwhile: the transaction of the try before was rolled back.
+        """
+        self.retries += 1
+        if self.sight.blockers:
+            self._known = self.sight
         try:
-            with self.database.connect("watch") as connection:
-                self._ready.set()
-                while not self._over.wait(WATCH_EVERY):
-                    found = connection.execute(BLOCKERS, (self.pid,)).fetchall()
-                    if found:
-                        self.blockers = tuple(Blocker(*row) for row in found)
-        except (psycopg.Error, WindlassError):
-            # The watch only makes a message better; the statement itself says what went wrong.
-            self.blockers = ()
-        finally:
-            self._ready.set()
+            self._next(began)
+        except (psycopg.Error, WindlassError) as error:
+            if isinstance(error, LockTimeout):
+                raise
+            # Blind: the lowest rung harms nobody, and the deadline holds all the same.
+            self.rung = 0
+            self._pause(LONGEST_PAUSE)
+
+    def _next(self, began: float) -> None:
+        blockers = self.sight.blockers
+        self.terms.note(f"waiting for a lock held by {self._words(blockers)}")
+        if self._end_orphans(blockers) or self._evict(blockers):
+            self._pause(SHORT_PAUSE)
+            return
+        self._outlast(blockers)
+        seconds = time.monotonic() - began
+        self.rung = next_rung(self.rung, self.terms.lock, seconds=seconds if blockers else None)
+        crowd = seconds <= self.terms.lock.timeout[-1].seconds
+        self._pause(min(LONGEST_PAUSE, 0.25 * 2**self.retries) if crowd else SHORT_PAUSE)
+        if self.rung:
+            self._outlast(self._old(blockers))
+
+    def _end_orphans(self, blockers: tuple[Blocker, ...]) -> bool:
+        ended = False
+        for blocker in blockers:
+            dead = blocker.orphan_of(self.deployment)
+            if dead and self.lookout.terminate(blocker):
+                self.terms.note(f"ended pid {blocker.pid}, left behind by deployment {dead}")
+                ended = True
+        return ended
+
+    def _evict(self, blockers: tuple[Blocker, ...]) -> bool:
+        """Make autovacuums give way, once each: by asking, or by a rung on which the server does.
+
+        Asking is what the server itself does to an autovacuum that somebody has waited
+        `deadlock_timeout` for; done from outside, nobody has to queue behind us meanwhile.
+        """
+        gentle = can_give_way(blockers)
+        fresh = [b for b in gentle if (b.pid, b.transaction) not in self._asked]
+        if not gentle or not fresh:
+            return False
+        self._asked |= {(b.pid, b.transaction) for b in fresh}
+        if all(self.lookout.cancel(b) for b in fresh):
+            self.terms.note("asked the autovacuum to give way")
+            self.rung = 0
+            return True
+        row = self.lookout.connection().execute(DEADLOCK_TIMEOUT, ("deadlock_timeout",)).fetchone()
+        seconds = float(row[0]) if row else 1.0
+        rung = to_evict(self.terms.lock, deadlock_timeout=seconds)
+        if rung is None:
+            self.terms.note(
+                f"an autovacuum gives way to nobody before deadlock_timeout, {seconds:g} s, and "
+                "lock.timeout has no rung above it: waiting for its end"
+            )
+            return False
+        self.rung = rung
+        return True
+
+    def _outlast(self, blockers: tuple[Blocker, ...]) -> None:
+        """Wait for the end of those still there, with nothing held."""
+        left = self.lookout.stayed(blockers) if blockers else ()
+        looks = 0
+        while left:
+            if looks == LOOKS_BEFORE_WORDS:
+                self.terms.note(f"waiting for the end of {self._words(left)}")
+            looks += 1
+            self._sleep(LOOK_EVERY)
+            self.terms.guard()
+            left = self.lookout.stayed(left)
+
+    def _old(self, blockers: tuple[Blocker, ...]) -> tuple[Blocker, ...]:
+        """Return who would block us for longer than the lowest rung already, on those tables."""
+        seconds = self.terms.lock.timeout[0].seconds
+        return tuple(old for one in blockers for old in self.lookout.old(one, seconds))
+
+    def _pause(self, most: float) -> None:
+        self._sleep(random.uniform(0, most))  # noqa: S311  # full jitter
+
+    def _sleep(self, seconds: float) -> None:
+        if time.monotonic() + seconds >= self.deadline:
+            raise self._over()
+        time.sleep(seconds)
+
+    def _words(self, blockers: tuple[Blocker, ...]) -> str:
+        if not blockers:
+            return self.sight.blind or "a session that has gone since"
+        return "; ".join(b.text(show_queries=self.terms.show_queries) for b in blockers)
+
+    def _over(self) -> LockTimeout:
+        queue = self._known.queue
+        behind = f"; {queue} sessions queued behind us" if queue else ""
+        return LockTimeout(
+            f"a table stayed locked for {self.terms.lock.wait}, over {self.retries} tries; "
+            f"blocked by {self._words(self._known.blockers)}{behind}",
+            state="the migration in progress was rolled back; nothing of ours waits",
+            next_step="let that session end (select pg_terminate_backend(PID)), and deploy again",
+        )

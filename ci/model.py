@@ -57,6 +57,19 @@ class Applied(Document, frozen=True, kw_only=True):
     applied_at: datetime
 
 
+class Partial(Document, frozen=True, kw_only=True):
+    """A migration, run or undone statement by statement, that was cut off half way."""
+
+    name: str
+    direction: Direction
+    statements_done: int
+    statements: int
+
+    def __str__(self) -> str:
+        """Return how far it came."""
+        return f"statement {self.statements_done} of {self.statements} done"
+
+
 class Target(Document, frozen=True, kw_only=True):
     """Which database this is. Clones share the identifier; the name tells them apart."""
 
@@ -71,6 +84,8 @@ class Facts(Document, frozen=True, kw_only=True):
     target: Target
     history: tuple[Applied, ...]
     schema_fingerprint: str
+    partials: tuple[Partial, ...] = ()
+    leftovers: tuple[str, ...] = ()  # invalid indexes and the like that stand already
 
 
 class PlannedStep(Document, frozen=True, kw_only=True):
@@ -97,6 +112,8 @@ class Plan(Document, frozen=True, kw_only=True):
     target: Target
     history: tuple[tuple[str, str | None], ...]  # (name, checksum), by name
     schema_fingerprint: str
+    partials: tuple[Partial, ...] = ()
+    leftovers: tuple[str, ...] = ()
     migrations: tuple[Migration, ...]  # in running order; to be undone where direction is down
     steps: tuple[PlannedStep, ...]
     policy: tuple[tuple[str, str], ...]
@@ -205,6 +222,18 @@ class Status(StrEnum):
     ROLLED_BACK = "rolled back"
     ROLLBACK_FAILED = "rollback failed"
     INTERRUPTED = "interrupted"
+
+
+class Correction(Document, frozen=True, kw_only=True):
+    """One change of the history that no migration made: who, why, from what to what."""
+
+    verb: str  # stamp, unstamp, baseline, repair
+    migration: str
+    before: str  # a checksum, or "pending", or how far a part of it came
+    after: str
+    reason: str
+    origin: Origin
+    at: datetime
 
 
 class Deployment(Document, frozen=True, kw_only=True):

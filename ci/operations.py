@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal, cast
 
+import psycopg
+
 from ci import backup as backups_
 from ci import lock
 from ci import rehearse as rehearsals
@@ -107,10 +109,12 @@ def verify(work: Work) -> int:
     """Run the verify scripts of what is applied, and return how many there are."""
     applied = {row.name for row in take_facts(work.database, work.engine).history}
     scripts = [m for m in work.engine.on_disk() if m.name in applied and m.verify is not None]
-    with work.database.connect("verify") as connection:
-        connection.execute("set default_transaction_read_only = on")
+
+    def look(connection: psycopg.Connection) -> None:
         for migration in scripts:
             work.engine.verify(migration, connection)
+
+    work.database.read("verify", look)
     return len(scripts)
 
 

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from ci.config import Settings
 from ci.errors import Refused
-from ci.model import Applied, Direction, Facts, Migration, Plan, StepName
+from ci.model import Applied, Direction, Facts, Migration, Partial, Plan, StepName
 from ci.policy import ROLLBACK_ASKED_FOR, on_failure, steps_for
 
 # Keys of an environment that say where to reach things or how long to wait for them, and so do
@@ -21,6 +21,8 @@ class State(StrEnum):
     PENDING = "pending"
     EDITED = "edited"  # applied, and the file has changed since
     MISSING = "missing"  # applied, and the file is gone
+    PARTIAL = "partial"  # cut off half way; the next deployment goes on with it
+    HALF_UNDONE = "half undone"  # its rollback was cut off half way
     OUT_OF_ORDER = "out of order"  # pending, and older than the newest applied one
 
 
@@ -31,20 +33,28 @@ class MigrationState:
     name: str
     state: State
     applied_at: str = ""  # ISO 8601, UTC
+    detail: str = ""  # how far a partial one came
 
 
 def compare(
-    on_disk: tuple[Migration, ...], history: tuple[Applied, ...]
+    on_disk: tuple[Migration, ...],
+    history: tuple[Applied, ...],
+    partials: tuple[Partial, ...] = (),
 ) -> tuple[MigrationState, ...]:
     """Return the state of every migration that is on disk or in the history, by name."""
     files = {migration.name: migration for migration in on_disk}
     rows = {row.name: row for row in history}
+    halves = {partial.name: partial for partial in partials}
     newest = max((name for name in rows if name in files), default="")
     found = []
-    for name in sorted(files.keys() | rows.keys()):
-        migration, row = files.get(name), rows.get(name)
+    for name in sorted(files.keys() | rows.keys() | halves.keys()):
+        migration, row, half = files.get(name), rows.get(name), halves.get(name)
         when = row.applied_at.isoformat(timespec="seconds") if row else ""
-        found.append(MigrationState(name, _state(migration, row, newest), when))
+        if half is not None and migration is not None:
+            state = State.PARTIAL if half.direction == "up" else State.HALF_UNDONE
+            found.append(MigrationState(name, state, when, str(half)))
+        else:
+            found.append(MigrationState(name, _state(migration, row, newest), when))
     return tuple(found)
 
 
@@ -61,28 +71,52 @@ def _state(migration: Migration | None, row: Applied | None, newest: str) -> Sta
 def pending(
     settings: Settings,
     on_disk: tuple[Migration, ...],
-    history: tuple[Applied, ...],
+    facts: Facts,
     *,
     to: str | None = None,
+    steps: int | None = None,
 ) -> tuple[Migration, ...]:
-    """Return the migrations to run, in order, up to and including `to`.
+    """Return the migrations to run, in order, up to and including `to`, and at most `steps`.
 
     Raises:
         Refused: the history does not fit the files, or a rollback script is asked for and missing.
 
     """
-    states = compare(on_disk, history)
+    states = compare(on_disk, facts.history, facts.partials)
+    _refuse_another_case(states)
     _refuse_edited(states)
+    _refuse_half_undone(settings, facts.partials)
     _refuse_out_of_order(settings, states)
-    wanted = {s.name for s in states if s.state in (State.PENDING, State.OUT_OF_ORDER)}
+    runs = (State.PENDING, State.OUT_OF_ORDER, State.PARTIAL)
+    wanted = {s.name for s in states if s.state in runs}
     if to is not None and to not in {s.name for s in states}:
         raise Refused(
             f'there is no migration "{to}"',
             next_step=f"invoke status --env {settings.name} lists them",
         )
-    found = tuple(m for m in on_disk if m.name in wanted and (to is None or m.name <= to))
+    found = tuple(m for m in on_disk if m.name in wanted and (to is None or m.name <= to))[:steps]
     _refuse_without_rollback(settings, found)
     return found
+
+
+def _refuse_another_case(states: tuple[MigrationState, ...]) -> None:
+    folded: dict[str, str] = {}
+    for state in states:
+        other = folded.setdefault(state.name.lower(), state.name)
+        if other != state.name:
+            raise Refused(
+                f"{state.name} and {other} differ in case alone: one is on disk, the other applied",
+                next_step="name the file as the history has it",
+            )
+
+
+def _refuse_half_undone(settings: Settings, partials: tuple[Partial, ...]) -> None:
+    half = next((partial for partial in partials if partial.direction == "down"), None)
+    if half is not None:
+        raise Refused(
+            f"{half.name} is half undone: {half}",
+            next_step=f"invoke rollback --env {settings.name} --name {half.name} goes on with it",
+        )
 
 
 def _refuse_edited(states: tuple[MigrationState, ...]) -> None:
@@ -140,6 +174,8 @@ def make_plan(
         target=facts.target,
         history=tuple(sorted((row.name, row.checksum) for row in facts.history)),
         schema_fingerprint=facts.schema_fingerprint,
+        partials=facts.partials,
+        leftovers=facts.leftovers,
         migrations=migrations,
         steps=steps_for(settings, direction, without=without),
         policy=_policy(settings),
@@ -172,6 +208,8 @@ def differences(approved: Plan, current: Plan) -> tuple[str, ...]:
     ]
     found += _history(approved, current) + _migrations(approved, current)
     found += _settings(approved, current)
+    if approved.partials != current.partials:
+        found.append("a migration was run, or undone, in part since")
     if approved.schema_fingerprint != current.schema_fingerprint:
         found.append("the schema of the database was changed by somebody else")
     if not found and approved.digest != current.digest:

@@ -8,7 +8,7 @@ import psycopg
 from ci.approvals import ApprovalSource
 from ci.clients import find_clients
 from ci.config import Settings
-from ci.database import Database, read_target
+from ci.database import Database, is_pooled, read_target
 from ci.engines import Engine
 from ci.errors import WindlassError
 from ci.model import StepName
@@ -52,6 +52,7 @@ def look(  # the parts of a Work, which lives above this module
         found.append(_guard("history", lambda: database.read("doctor", _history(engine))))
     if StepName.BACKUP in names and store is not None:
         if not reached.problem:
+            found.append(_guard("connection", lambda: database.read("doctor", _direct)))
             found.append(_guard("client tools", lambda: database.read("doctor", _clients)))
         found.append(_guard("backups", store.check))
     if StepName.RESTART in names and restarter is not None:
@@ -68,6 +69,16 @@ def _guard(name: str, check: Callable[[], str]) -> Check:
         return Check(name, error.what, problem=error.next_step)
 
 
+def _direct(connection: psycopg.Connection) -> str:
+    if is_pooled(connection):
+        raise WindlassError(
+            "the address is a pooler's: pg_dump needs one session for all of a backup",
+            state="nothing was changed",
+            next_step="write the address of the server itself into database:",
+        )
+    return "the server itself, no pooler"
+
+
 def _server(connection: psycopg.Connection) -> str:
     target = read_target(connection)
     major = target.server_version // 10000
@@ -78,7 +89,8 @@ def _server(connection: psycopg.Connection) -> str:
             state="nothing was changed",
             next_step="upgrade the server",
         )
-    return f"PostgreSQL {major}, database {target.database}, {tls}"
+    pooled = ", through a pooler" if is_pooled(connection) else ""
+    return f"PostgreSQL {major}, database {target.database}, {tls}{pooled}"
 
 
 def _rights(connection: psycopg.Connection) -> str:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci import backup, embedded
-from ci.config import LockConfig
 from ci.database import Database
 from ci.engines import Engine
 from ci.errors import StepFailed
 from ci.facts import take_facts
+from ci.locktimeout import Terms
 from ci.model import Manifest, Migration
 from ci.stores import Store
 
@@ -70,7 +70,7 @@ def _one(migration: Migration, copy: Database, engine: Engine) -> Rehearsed:
     seconds = time.monotonic() - started
     if migration.rollback is None:
         return Rehearsed(migration.name, seconds, rolled_back=False)
-    engine.undo(migration, copy, LockConfig(), lambda _: None)
+    engine.undo(migration, copy, Terms())
     if take_facts(copy, engine).schema_fingerprint != before:
         raise StepFailed(
             f"{migration.name}: the rollback script does not give the schema back as it was",
@@ -84,7 +84,7 @@ def _one(migration: Migration, copy: Database, engine: Engine) -> Rehearsed:
 
 def _apply(migration: Migration, copy: Database, engine: Engine) -> None:
     try:
-        engine.apply(migration, copy, LockConfig(), lambda _: None)
+        engine.apply(migration, copy, Terms())
     except StepFailed as error:
         raise StepFailed(
             error.what,

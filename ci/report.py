@@ -6,14 +6,14 @@ from typing import Protocol
 
 import msgspec
 
-from ci.model import Deployment, Manifest, Outcome, Plan, Status, StepResult
+from ci.model import Correction, Deployment, Manifest, Outcome, Plan, Status, StepResult
 from ci.plan import MigrationState, State
 from ci.secret import redact
 
 MARKS = {Outcome.OK: "✓", Outcome.SKIPPED: "–", Outcome.FAILED: "✗", Outcome.UNDONE: "↶"}
 
 # What `status` exits with: 0 nothing to do, 1 pending, 3 what a deployment would refuse.
-STATUS_EXIT = {State.APPLIED: 0, State.PENDING: 1}
+STATUS_EXIT = {State.APPLIED: 0, State.PENDING: 1, State.PARTIAL: 1}
 
 
 def as_json(value: object) -> str:
@@ -70,7 +70,10 @@ def plan_text(plan: Plan, rendered: tuple[str, ...] = ()) -> str:
 
 def status_text(environment: str, states: tuple[MigrationState, ...], note: str) -> str:
     """Return what `status` shows; `note` says what a killed or running deployment left."""
-    lines = [f"{s.state:<13} {s.name}  {s.applied_at}".rstrip() for s in states]
+    lines = [
+        "  ".join(part for part in (f"{s.state:<12}", s.name, s.applied_at, s.detail) if part)
+        for s in states
+    ]
     counts = {state: sum(s.state is state for s in states) for state in State}
     total = ", ".join(f"{n} {state}" for state, n in counts.items() if n) or "no migrations"
     return "\n".join([*lines, f"{environment}: {total}", *([note] if note else [])])
@@ -137,17 +140,25 @@ def verdict(done: Deployment) -> str:
     return f"{word} in {seconds(took)} · record {done.id}{undo}"
 
 
-def history_text(found: tuple[Deployment, ...]) -> str:
-    """Return a line for each deployment, newest first."""
-    if not found:
+def history_text(found: tuple[Deployment, ...], corrections: tuple[Correction, ...] = ()) -> str:
+    """Return a line for each deployment, newest first, and one for each correction by hand."""
+    if not found and not corrections:
         return "nothing was ever deployed here"
-    return "\n".join(
+    lines = [
         f"{d.started_at:%Y-%m-%d %H:%M:%S}  {d.id}  {d.status:<15} "
         f"{'rollback of ' if d.direction == 'down' else ''}{len(d.migrations)} migrations  "
         f"by {d.origin.deployer}@{d.origin.host}"
         f"{f'  break-glass: {d.break_glass}' if d.break_glass else ''}"
         for d in found
-    )
+    ]
+    if corrections:
+        lines += ["", "corrections of the history"]
+    lines += [
+        f"{c.at:%Y-%m-%d %H:%M:%S}  {c.verb} {c.migration}: {c.before} → {c.after}  "
+        f"by {c.origin.deployer}@{c.origin.host}: {c.reason}"
+        for c in corrections
+    ]
+    return "\n".join(lines).lstrip("\n")
 
 
 def deployment_text(found: Deployment) -> str:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
+import psycopg
+
 from ci import backup as backups
-from ci import embedded, gate, preflight
+from ci import embedded, gate, leftovers, preflight
 from ci import rehearse as rehearsals
 from ci.approvals import ApprovalSource, open_approvals
 from ci.config import Settings
@@ -16,15 +18,11 @@ from ci.database import Database
 from ci.engines import Engine, open_engine
 from ci.errors import Refused, StepFailed
 from ci.facts import take_facts
+from ci.locktimeout import Terms
 from ci.model import Evidence, Manifest, Migration, Phase, Plan, StepName, StepResult
 from ci.policy import LINT_STOPS, PROOF
 from ci.restarters import Restarter, Running, open_restarter
 from ci.stores import Store, open_store
-
-INVALID_INDEXES = """
-    select indexrelid::pg_catalog.regclass::text from pg_catalog.pg_index
-    where not (indisvalid and indisready)
-"""
 
 
 class Reporter(Protocol):
@@ -67,10 +65,24 @@ class Work:
     restarter: Restarter | None
     approvals: ApprovalSource | None
     reporter: Reporter
+    guard: Callable[[], None] = lambda: None  # raises where the deployment lock is lost
+    show_queries: bool = False
+
+    def terms(self) -> Terms:
+        """Return on what terms a migration runs here."""
+        return Terms(
+            lock=self.settings.environment.lock,
+            note=self.reporter.note,
+            progress=self.reporter.progress,
+            guard=self.guard,
+            show_queries=self.show_queries,
+        )
 
 
 @contextmanager
-def open_work(settings: Settings, *, deployment_id: str, reporter: Reporter) -> Iterator[Work]:
+def open_work(
+    settings: Settings, *, deployment_id: str, reporter: Reporter, show_queries: bool = False
+) -> Iterator[Work]:
     """Open every driver the environment names. The one place that builds the world.
 
     The embedded database runs as long as the block.
@@ -88,6 +100,7 @@ def open_work(settings: Settings, *, deployment_id: str, reporter: Reporter) -> 
             restarter=open_restarter(restart) if restart else None,
             approvals=open_approvals(approval, environment=settings.name) if approval else None,
             reporter=reporter,
+            show_queries=show_queries,
         )
 
     if environment.database.reveal() == "embedded":
@@ -254,9 +267,7 @@ def _apply(plan: Plan, work: Work, step: StepName, phase: Phase) -> Done | Skipp
     chosen = _of_phase(plan, phase)
     for number, migration in enumerate(chosen, start=1):
         started = time.monotonic()
-        retries = work.engine.apply(
-            migration, work.database, work.settings.environment.lock, _on_retry(work)
-        )
+        retries = work.engine.apply(migration, work.database, work.terms())
         detail = f"retried {retries}×" if retries else ""
         work.reporter.item(step, migration.name, detail, time.monotonic() - started)
         work.reporter.progress(number, len(chosen), "migrations")
@@ -269,17 +280,13 @@ def _undo(chosen: tuple[Migration, ...], work: Work) -> Done | Skipped:
     for migration in reversed(chosen):
         started = time.monotonic()
         applied = {row.name for row in take_facts(work.database, work.engine).history}
-        work.engine.undo(migration, work.database, work.settings.environment.lock, _on_retry(work))
+        work.engine.undo(migration, work.database, work.terms())
         if migration.name in applied:
             undone += 1
             work.reporter.item(
                 StepName.MIGRATE, migration.name, "rolled back", time.monotonic() - started
             )
     return Done(f"{undone} rolled back" if undone else "nothing of it was applied")
-
-
-def _on_retry(work: Work) -> Callable[[str], None]:
-    return lambda blockers: work.reporter.note(f"waiting for a lock held by {blockers}")
 
 
 def _of_phase(plan: Plan, phase: Phase) -> tuple[Migration, ...]:
@@ -330,20 +337,26 @@ def smoke_test(plan: Plan, work: Work) -> Done | Skipped:
 
 
 def verify(plan: Plan, work: Work) -> Done | Skipped:
-    """Run the verify scripts once more, and look for indexes that no query can use."""
+    """Run the verify scripts once more, and look for what looks finished and is not."""
     scripts = [m for m in plan.migrations if m.verify is not None and plan.direction == "up"]
-    with work.database.connect("verify") as connection:
-        connection.execute("set default_transaction_read_only = on")
+
+    def look(connection: psycopg.Connection) -> tuple[str, ...]:
         for migration in scripts:
             work.engine.verify(migration, connection)
-        invalid = [row[0] for row in connection.execute(INVALID_INDEXES).fetchall()]
-    if invalid:
+        return leftovers.read(connection)
+
+    found = work.database.read("verify", look)
+    allowed = {rule for m in plan.migrations for rule in work.engine.allowed(m)}
+    new = [one for one in found if one not in plan.leftovers and leftovers.rule(one) not in allowed]
+    if new:
         raise StepFailed(
-            f"the index {invalid[0]} is invalid: no query uses it, every write pays for it",
+            f"this deployment leaves: {'; '.join(new)}",
             state="everything else of this deployment is done",
-            next_step=f"reindex index concurrently {invalid[0]}, and deploy again",
+            next_step=f"{leftovers.repair(new[0])}; where it is meant to stay: "
+            f"-- windlass: allow {leftovers.rule(new[0])} REASON in the migration",
         )
-    return Done(f"{len(scripts)} verify scripts, no invalid index")
+    older = f"; from before: {'; '.join(plan.leftovers)}" if plan.leftovers else ""
+    return Done(f"{len(scripts)} verify scripts, nothing left half done{older}")
 
 
 def store_of(work: Work) -> Store:

@@ -117,6 +117,10 @@ class Project:
         ran = self.run(*arguments, "--json")
         return json.loads(ran.out)
 
+    def deployments(self, environment: str) -> Any:  # as JSON
+        """Return the deployments of the history, newest first."""
+        return self.json("history", "--env", environment)["deployments"]
+
 
 @dataclass(frozen=True)
 class Ran:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg
@@ -11,10 +12,11 @@ from ci.config import Duration, LockConfig, MigrationsConfig
 from ci.database import Database
 from ci.engines.sql import SqlEngine
 from ci.errors import ConfigError, LockTimeout, Refused, StepFailed
+from ci.locktimeout import Terms
 from ci.model import Migration
 from tests.kit import tables
 
-LOCK = LockConfig(timeout=(Duration(0.1),), wait=Duration(2))
+TERMS = Terms(lock=LockConfig(timeout=(Duration(0.1),), wait=Duration(2)))
 NAME = "20260801_000000_a"
 
 
@@ -42,17 +44,14 @@ def names(engine: SqlEngine, database: Database) -> list[str]:
     return [row.name for row in database.read("test", engine.history)]
 
 
-def quiet(_: str) -> None: ...
-
-
 def test_apply_and_undo_walk_forward_and_back_and_forward(database: Database, write: Write) -> None:
     engine, migration = write("BEGIN; create table t (i int); COMMIT;", "drop table t;")
 
     for _ in range(2):
-        engine.apply(migration, database, LOCK, quiet)
+        engine.apply(migration, database, TERMS)
         assert "t" in tables(database.url.reveal())
         assert names(engine, database) == [NAME]
-        engine.undo(migration, database, LOCK, quiet)
+        engine.undo(migration, database, TERMS)
         assert "t" not in tables(database.url.reveal())
         assert names(engine, database) == []
 
@@ -63,7 +62,7 @@ def test_a_failing_statement_leaves_neither_change_nor_record(
     engine, migration = write("create table t (i int);\n\nselect 1 / 0;\n")
 
     with pytest.raises(StepFailed) as caught:
-        engine.apply(migration, database16, LOCK, quiet)
+        engine.apply(migration, database16, TERMS)
 
     assert str(caught.value) == (
         f"migrations/{NAME}.sql:3: division by zero [22012]\n"
@@ -79,7 +78,7 @@ def test_a_server_error_names_the_line_inside_the_statement(
     engine, migration = write("select 1;\nselect\n  1,\n  nothing_here;\n")
 
     with pytest.raises(StepFailed, match=rf"{NAME}.sql:4: column .nothing_here. does not exist"):
-        engine.apply(migration, database16, LOCK, quiet)
+        engine.apply(migration, database16, TERMS)
 
 
 def test_a_verify_script_that_does_not_hold_leaves_nothing_behind(
@@ -90,7 +89,7 @@ def test_a_verify_script_that_does_not_hold_leaves_nothing_behind(
     )
 
     with pytest.raises(StepFailed) as caught:
-        engine.apply(migration, database16, LOCK, quiet)
+        engine.apply(migration, database16, TERMS)
 
     assert caught.value.what == f"migrations/{NAME}_verify.sql:2: row 1 is (False,); expected true"
     assert tables(database16.url.reveal()) == set()
@@ -100,7 +99,7 @@ def test_expect_none_turns_a_verify_statement_around(database16: Database, write
     engine, migration = write(
         "create table t (i int);", verify="-- expect: none\nselect * from t;\n"
     )
-    engine.apply(migration, database16, LOCK, quiet)
+    engine.apply(migration, database16, TERMS)
 
     with database16.connect("test") as connection:
         assert engine.verify(migration, connection) == 1
@@ -123,7 +122,7 @@ def test_statements_outside_a_transaction_go_on_behind_the_last_finished_one(
     )
     engine, migration = write(text)
     with pytest.raises(StepFailed) as caught:
-        engine.apply(migration, database, LOCK, quiet)
+        engine.apply(migration, database, TERMS)
     assert caught.value.state == (
         "the statements before it stay done and are recorded; this one is not"
     )
@@ -131,7 +130,7 @@ def test_statements_outside_a_transaction_go_on_behind_the_last_finished_one(
 
     with database.connect("test") as connection:
         connection.execute("create table missing (i int)")
-    engine.apply(migration, database, LOCK, quiet)
+    engine.apply(migration, database, TERMS)
 
     with database.connect("test") as connection:
         row = connection.execute("select count(*) from t").fetchone()
@@ -143,14 +142,14 @@ def test_a_half_done_file_that_was_edited_is_refused(database16: Database, write
     head = "-- windlass: transaction=off\n"
     engine, migration = write(head + "create table t (i int);\nselect 1 / 0;\n")
     with pytest.raises(StepFailed):
-        engine.apply(migration, database16, LOCK, quiet)
+        engine.apply(migration, database16, TERMS)
 
     engine, edited = write(head + "create table t (j int);\nselect 1;\n")
 
     with pytest.raises(
         Refused, match="1 of its statements ran already, and their text has changed"
     ):
-        engine.apply(edited, database16, LOCK, quiet)
+        engine.apply(edited, database16, TERMS)
 
 
 def test_a_half_done_file_can_be_undone(database16: Database, write: Write) -> None:
@@ -159,9 +158,9 @@ def test_a_half_done_file_can_be_undone(database16: Database, write: Write) -> N
         "drop table if exists t;",
     )
     with pytest.raises(StepFailed):
-        engine.apply(migration, database16, LOCK, quiet)
+        engine.apply(migration, database16, TERMS)
 
-    engine.undo(migration, database16, LOCK, quiet)
+    engine.undo(migration, database16, TERMS)
 
     assert "t" not in tables(database16.url.reveal())
 
@@ -177,7 +176,7 @@ def test_an_invalid_index_of_a_killed_build_is_dropped_and_built_anew(
             connection.execute("create unique index concurrently i on t (a)")
         connection.execute("delete from t where ctid = '(0,1)'")
 
-    engine.apply(migration, database, LOCK, quiet)
+    engine.apply(migration, database, TERMS)
 
     with database.connect("test") as connection:
         row = connection.execute(
@@ -195,7 +194,7 @@ def test_a_failed_concurrent_build_leaves_no_invalid_index(
         connection.execute("insert into t values (1), (1)")
 
     with pytest.raises(StepFailed, match="could not create unique index"):
-        engine.apply(migration, database16, LOCK, quiet)
+        engine.apply(migration, database16, TERMS)
 
     with database16.connect("test") as connection:
         assert connection.execute("select to_regclass('i')").fetchone() == (None,)
@@ -212,7 +211,7 @@ def test_a_locked_table_is_given_up_and_the_blocker_named(
         holder.execute("lock table t in access share mode")
 
         with pytest.raises(LockTimeout) as caught:
-            engine.apply(migration, database16, LOCK, told.append)
+            engine.apply(migration, database16, replace(TERMS, note=told.append))
 
     assert "a table stayed locked for 2s" in caught.value.what
     assert "windlass/test/holder, idle in transaction" in caught.value.what
@@ -231,7 +230,7 @@ def test_a_table_that_is_let_go_is_changed_on_a_later_try(
     threading.Timer(0.5, holder.close).start()
 
     retries = engine.apply(
-        migration, database16, LockConfig(timeout=(Duration(0.1),), wait=Duration(20)), quiet
+        migration, database16, Terms(lock=LockConfig(timeout=(Duration(0.1),), wait=Duration(20)))
     )
 
     assert retries >= 1
@@ -244,7 +243,7 @@ def test_two_first_runs_at_the_same_moment_apply_once(database: Database, write:
 
     def run() -> None:
         try:
-            engine.apply(migration, database, LockConfig(), quiet)
+            engine.apply(migration, database, Terms())
         except StepFailed as error:
             failed.append(error)
 
@@ -288,23 +287,35 @@ def test_a_row_that_a_person_deleted_makes_the_migration_pending_again(
     database16: Database, write: Write
 ) -> None:
     engine, migration = write("create table if not exists t (i int);")
-    engine.apply(migration, database16, LOCK, quiet)
+    engine.apply(migration, database16, TERMS)
     with database16.connect("test") as connection:
         connection.execute("delete from schema_migrations where migration_name = %s", (NAME,))
 
-    engine.apply(migration, database16, LOCK, quiet)
+    engine.apply(migration, database16, TERMS)
 
     assert names(engine, database16) == [NAME]
 
 
-def test_the_dry_run_shows_the_bookkeeping_too(write: Write) -> None:
+def test_the_dry_run_shows_every_byte_that_would_be_sent(write: Write) -> None:
     engine, migration = write("BEGIN; create table t (i int); COMMIT;")
 
-    assert engine.render(migration, "up") == (
-        "BEGIN;\n\ncreate table t (i int);\n\n"
+    assert engine.render(migration, "up", Terms()) == (
+        "BEGIN;\nset local lock_timeout = 200;\nset local statement_timeout = 3600000;\n"
+        "set local idle_in_transaction_session_timeout = 60000;\n"
+        'set local search_path = "public";\n\ncreate table t (i int);\n\n'
         "insert into public.schema_migrations (migration_name, checksum) "
-        f"values ('{NAME}', '{migration.checksum}');\n\nCOMMIT;"
+        f"values ('{NAME}', '{migration.checksum}');\nCOMMIT;"
     )
+
+
+def test_the_dry_run_of_a_concurrent_build_is_no_transaction(write: Write) -> None:
+    engine, migration = write("create index concurrently i on t (a);")
+
+    first, note, record = engine.render(migration, "up", Terms()).split(";\n\n", 2)
+
+    assert first == "create index concurrently i on t (a)"
+    assert note.startswith(f"insert into windlass.partial_migration values ('{NAME}', 'up', 1, ")
+    assert record.startswith("BEGIN;") and record.endswith("COMMIT;")
 
 
 @pytest.mark.parametrize(

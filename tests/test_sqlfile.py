@@ -27,7 +27,7 @@ def test_the_outer_begin_and_commit_are_the_runners_own() -> None:
     ("text", "line", "words"),
     [
         ("select 1;\nCOMMIT;\nselect 2;\n", 2, "COMMIT in the middle of the file"),
-        ("BEGIN;\nselect 1;\n", 1, "BEGIN in the middle of the file"),
+        ("BEGIN;\nselect 1;\n", 1, "BEGIN without a COMMIT at the end"),
         ("BEGIN;\nselect 1;\nSAVEPOINT a;\nCOMMIT;\n", 3, "SAVEPOINT in the middle"),
         ("set lock_timeout = '1s';", 1, "the file sets lock_timeout, which the runner owns"),
         ("set local statement_timeout = 0;", 1, "the file sets statement_timeout"),

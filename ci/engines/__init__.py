@@ -1,15 +1,15 @@
 """What a migration engine must do, and which ones there are."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import psycopg
 
-from ci.config import LockConfig, MigrationsConfig
+from ci.config import MigrationsConfig
 from ci.database import Database
-from ci.model import Applied, Direction, Migration
+from ci.locktimeout import Terms
+from ci.model import Applied, Direction, Migration, Partial
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,36 +47,51 @@ class Engine(Protocol):
         """Return the rows of the history table; an absent table is an empty history."""
         ...
 
-    def apply(
-        self,
-        migration: Migration,
-        database: Database,
-        lock: LockConfig,
-        on_retry: Callable[[str], None],
-    ) -> int:
+    def stamp(self, connection: psycopg.Connection, migration: Migration) -> None:
+        """Record the migration as applied without running it; in the caller's transaction."""
+        ...
+
+    def unstamp(self, connection: psycopg.Connection, name: str) -> None:
+        """Take the record of a migration away, and of a part of one, without undoing anything."""
+        ...
+
+    def accept(self, connection: psycopg.Connection, migration: Migration) -> None:
+        """Record the migration's text as it is now as the one that ran, or ran in part."""
+        ...
+
+    def partials(self, connection: psycopg.Connection) -> tuple[Partial, ...]:
+        """Return what was cut off half way; writes nothing."""
+        ...
+
+    def apply(self, migration: Migration, database: Database, terms: Terms) -> int:
         """Run one migration and record it, both or neither; return how often it was tried again.
 
         Where a statement cannot run in a transaction, each finished one is recorded, and a rerun
-        goes on behind the last. `on_retry` is told who blocks.
+        goes on behind the last.
         """
         ...
 
-    def undo(
-        self,
-        migration: Migration,
-        database: Database,
-        lock: LockConfig,
-        on_retry: Callable[[str], None],
-    ) -> int:
+    def undo(self, migration: Migration, database: Database, terms: Terms) -> int:
         """Run its rollback script and remove the record, both or neither; return the retries."""
         ...
 
     def verify(self, migration: Migration, connection: psycopg.Connection) -> int:
-        """Run its verify script and return how many statements it has; 0 where there is none."""
+        """Run its verify script and return how many statements it has; 0 where there is none.
+
+        In a transaction of the caller's.
+        """
         ...
 
-    def render(self, migration: Migration, direction: Direction) -> str:
+    def render(self, migration: Migration, direction: Direction, terms: Terms) -> str:
         """Return the SQL as it would be sent, bookkeeping included."""
+        ...
+
+    def allowed(self, migration: Migration) -> frozenset[str]:
+        """Return the rules that the migration's text sets aside, each with a reason there."""
+        ...
+
+    def tables(self, migration: Migration) -> frozenset[str]:
+        """Return the tables that the migration and its rollback script name, without schemas."""
         ...
 
     def lint(self, migration: Migration) -> tuple[Finding, ...]:

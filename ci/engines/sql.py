@@ -1,21 +1,19 @@
 """The `sql` engine: plain SQL files with a rollback and a verify script beside each."""
 
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import psycopg
 
-from ci.config import LockConfig, MigrationsConfig
+from ci.config import MigrationsConfig
 from ci.database import Database
-from ci.engines import Finding, sqlfile, sqlhistory, sqllint
-from ci.engines.sqlfile import SqlFile, Statement
+from ci.engines import Finding, sqlfile, sqlhistory, sqllint, sqlrun
+from ci.engines.sqlfile import SqlFile
 from ci.errors import ConfigError, StepFailed
-from ci.locktimeout import RETRIED, with_retry
-from ci.model import Applied, Direction, Migration
-from ci.secret import redact
+from ci.locktimeout import Terms
+from ci.model import Applied, Direction, Migration, Partial
 
 NAME = re.compile(r"\d{8}_\d{6}_[a-z0-9_]+")
 EXTRAS = ("_rollback", "_verify")
@@ -29,6 +27,7 @@ class SqlEngine:
 
     def __init__(self, config: MigrationsConfig, root: Path) -> None:
         self.directory = root / config.directory
+        self.search_path = config.search_path
         self.shown = Path(config.directory)  # in messages and plans: relative, the same everywhere
 
     def version(self) -> str:
@@ -49,7 +48,15 @@ class SqlEngine:
 
     def _refuse_odd_names(self, stems: list[str], main: list[str]) -> None:
         stamps: dict[str, str] = {}
+        folded: dict[str, str] = {}
         for stem in stems:
+            twin = folded.setdefault(stem.lower(), stem)
+            if twin != stem:
+                raise ConfigError(
+                    f"{self.shown / stem}.sql and {twin}.sql differ in case alone, and are "
+                    "one file where names have no case",
+                    next_step="rename one of them, in lower case",
+                )
             base = next((stem.removesuffix(e) for e in EXTRAS if stem.endswith(e)), stem)
             if not NAME.fullmatch(base) or base not in main:
                 raise ConfigError(
@@ -115,161 +122,73 @@ class SqlEngine:
         """Return the rows of schema_migrations; Refused where the table is another tool's."""
         return sqlhistory.read(connection)
 
-    def apply(
-        self,
-        migration: Migration,
-        database: Database,
-        lock: LockConfig,
-        on_retry: Callable[[str], None],
-    ) -> int:
-        """Run one migration and its verify script, and record it."""
-        file = self._parse(migration.name, migration.sql)
-        return self._run(migration, file, database, lock, on_retry, direction="up")
+    def stamp(self, connection: psycopg.Connection, migration: Migration) -> None:
+        """Record the migration as applied without running it."""
+        sqlhistory.stamp(connection, migration)
 
-    def undo(
-        self,
-        migration: Migration,
-        database: Database,
-        lock: LockConfig,
-        on_retry: Callable[[str], None],
-    ) -> int:
+    def unstamp(self, connection: psycopg.Connection, name: str) -> None:
+        """Take the record away without undoing anything."""
+        sqlhistory.unstamp(connection, name)
+
+    def accept(self, connection: psycopg.Connection, migration: Migration) -> None:
+        """Record the text as it is now as the one that ran."""
+        sqlhistory.accept(connection, self._parse(migration.name, migration.sql), migration)
+
+    def partials(self, connection: psycopg.Connection) -> tuple[Partial, ...]:
+        """Return what was cut off half way."""
+        return sqlhistory.partials(connection)
+
+    def apply(self, migration: Migration, database: Database, terms: Terms) -> int:
+        """Run one migration and its verify script, and record it."""
+        return sqlrun.run(self._job(migration, "up"), database, terms)
+
+    def undo(self, migration: Migration, database: Database, terms: Terms) -> int:
         """Run the rollback script and take the history row out."""
-        if migration.rollback is None:
+        return sqlrun.run(self._job(migration, "down"), database, terms)
+
+    def _job(self, migration: Migration, direction: Direction) -> sqlrun.Job:
+        verify = None
+        if direction == "up":
+            file = self._parse(migration.name, migration.sql)
+            if migration.verify is not None:
+                verify = self._parse(migration.name + "_verify", migration.verify)
+        elif migration.rollback is not None:
+            file = self._parse(migration.name + "_rollback", migration.rollback)
+        else:
             raise StepFailed(
                 f"{migration.name} has no rollback script",
                 state="the migration stays applied",
                 next_step=f"write {self.shown / migration.name}_rollback.sql, or restore a backup",
             )
-        file = self._parse(migration.name + "_rollback", migration.rollback)
-        return self._run(migration, file, database, lock, on_retry, direction="down")
-
-    def _run(  # private; the public pair above has the readable form
-        self,
-        migration: Migration,
-        file: SqlFile,
-        database: Database,
-        lock: LockConfig,
-        on_retry: Callable[[str], None],
-        *,
-        direction: Direction,
-    ) -> int:
-        step = f"migrate/{migration.name}"
-        if not file.transactional:
-            with database.connect(step) as connection:
-                # A short lock_timeout would leave an invalid index behind: CREATE INDEX
-                # CONCURRENTLY waits for old snapshots too, and blocks nobody while it does.
-                self._one_by_one(migration, file, connection, direction)
-            return 0
-
-        def attempt(connection: psycopg.Connection) -> None:
-            with connection.transaction():
-                sqlhistory.ensure(connection)
-                if sqlhistory.settled(connection, migration.name, direction):
-                    return  # another machine was faster; the lock row of the insert says so
-                for statement in file.statements:
-                    self._execute(connection, file, statement)
-                if direction == "up":
-                    self.verify(migration, connection)
-                sqlhistory.record(connection, migration, direction)
-
-        _, retries = with_retry(lock, database, attempt, step=step, on_retry=on_retry)
-        return retries
-
-    def _one_by_one(
-        self,
-        migration: Migration,
-        file: SqlFile,
-        connection: psycopg.Connection,
-        direction: Direction,
-    ) -> None:
-        """Run each statement on its own, each finished one recorded, from where a run stopped."""
-        sqlhistory.ensure(connection)
-        if sqlhistory.settled(connection, migration.name, direction):
-            return
-        done = sqlhistory.finished_statements(connection, migration.name, direction, file)
-        for number, statement in enumerate(file.statements[done:], start=done + 1):
-            sqlhistory.drop_invalid_index(connection, statement)
-            try:
-                self._execute(connection, file, statement)
-            except StepFailed:
-                if not connection.broken:
-                    sqlhistory.drop_invalid_index(connection, statement)
-                raise
-            sqlhistory.check_index(connection, statement, where=f"{file.path}:{statement.line}")
-            sqlhistory.note_statement(connection, migration.name, direction, file, number)
-        with connection.transaction():
-            if direction == "up":
-                self.verify(migration, connection)
-            sqlhistory.record(connection, migration, direction)
-
-    def _execute(
-        self, connection: psycopg.Connection, file: SqlFile, statement: Statement
-    ) -> psycopg.Cursor[tuple[object, ...]]:
-        try:
-            return connection.execute(statement.sql.encode())
-        except psycopg.Error as error:
-            if error.sqlstate in RETRIED and file.transactional:
-                raise
-            raise _failed(file, statement, error) from error
+        return sqlrun.Job(
+            migration=migration, direction=direction, file=file, verify=verify,
+            search_path=self.search_path,
+        )  # fmt: skip
 
     def verify(self, migration: Migration, connection: psycopg.Connection) -> int:
         """Run the verify script; StepFailed with file and line where it does not hold."""
-        if migration.verify is None:
-            return 0
-        file = self._parse(migration.name + "_verify", migration.verify)
-        for statement in file.statements:
-            rows = self._execute(connection, file, statement).fetchall()
-            wrong = _wrong(rows, expects_none=statement.expects_none)
-            if wrong:
-                raise StepFailed(
-                    f"{file.path}:{statement.line}: {wrong}",
-                    state="the verification does not hold",
-                    next_step="run the statement by hand; mend the migration or the script",
-                )
-        return len(file.statements)
+        job = self._job(migration, "up")
+        connection.execute(job.settings().encode())
+        return sqlrun.check(job.verify, connection) if job.verify else 0
 
-    def render(self, migration: Migration, direction: Direction) -> str:
+    def render(self, migration: Migration, direction: Direction, terms: Terms) -> str:
         """Return the SQL as it would be sent."""
-        text = migration.sql if direction == "up" else migration.rollback or ""
-        extra = "" if direction == "up" else "_rollback"
-        file = self._parse(migration.name + extra, text)
-        body = [f"{statement.sql};" for statement in file.statements]
-        book = sqlhistory.rendered(migration, direction)
-        if file.transactional:
-            return "\n\n".join(["BEGIN;", *body, book, "COMMIT;"])
-        return "\n\n".join([*body, book])
+        return sqlrun.render(self._job(migration, direction), terms)
+
+    def allowed(self, migration: Migration) -> frozenset[str]:
+        """Return the rules that the file sets aside."""
+        return frozenset(rule for rule, _ in self._parse(migration.name, migration.sql).allowed)
+
+    def tables(self, migration: Migration) -> frozenset[str]:
+        """Return the tables that a migration and its rollback script name."""
+        found = self._parse(migration.name, migration.sql).tables()
+        if migration.rollback is not None:
+            found |= self._parse(migration.name + "_rollback", migration.rollback).tables()
+        return found
 
     def lint(self, migration: Migration) -> tuple[Finding, ...]:
         """Return what is dangerous in the file."""
         return sqllint.findings(self._parse(migration.name, migration.sql))
-
-
-def _wrong(rows: list[tuple[object, ...]], *, expects_none: bool) -> str:
-    """Say what is wrong with a verify statement's rows; empty where nothing is."""
-    if expects_none:
-        return f"{len(rows)} rows where none was expected" if rows else ""
-    if not rows:
-        return "no row where at least one was expected"
-    for number, row in enumerate(rows, start=1):
-        if any(value is False or value is None for value in row):
-            return f"row {number} is {row}; expected true"
-    return ""
-
-
-def _failed(file: SqlFile, statement: Statement, error: psycopg.Error) -> StepFailed:
-    position = error.diag.statement_position  # 1-based, in characters of the statement
-    line = statement.line + statement.sql[: int(position or 1) - 1].count("\n")
-    hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
-    said = error.diag.message_primary or str(error)
-    if file.transactional:
-        state = "its transaction was rolled back: nothing of this migration is left"
-    else:
-        state = "the statements before it stay done and are recorded; this one is not"
-    return StepFailed(
-        redact(f"{file.path}:{line}: {said}{hint} [{error.sqlstate or 'no SQLSTATE'}]"),
-        state=state,
-        next_step="mend the file, or what it found, and deploy again",
-    )
 
 
 TEMPLATES = {

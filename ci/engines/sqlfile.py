@@ -1,48 +1,26 @@
 """A migration file as text: header, statements with their lines, what may run in a transaction.
 
-The one module that knows postgast, PostgreSQL's own parser. The dialect is what the server takes:
-psql's meta-commands, variables and inline COPY data are refused, with the line.
+The dialect is what the server takes: psql's meta-commands, variables and inline COPY data are
+refused, with the line.
 """
 
 import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import postgast
-
+from ci.config import Duration
+from ci.engines import sqltree
+from ci.engines.sqlsplit import Statement, comments, split
 from ci.errors import ConfigError
 from ci.model import Phase
 
 DIRECTIVE = re.compile(r"^\s*--\s*windlass:\s*(.*)$")
 ALLOW = re.compile(r"allow\s+([a-z-]+)\s*(.*)")
-EXPECT_NONE = re.compile(r"--\s*expect:\s*none\s*$", re.MULTILINE)
-
-# Statements that the server refuses inside a transaction block, by node; the concurrent forms are
-# found by their flags below. Source: PreventInTransactionBlock's callers in utility.c.
-AUTOCOMMIT_NODES = frozenset({
-    "alter_system_stmt", "createdb_stmt", "dropdb_stmt", "create_table_space_stmt",
-    "drop_table_space_stmt", "create_subscription_stmt", "drop_subscription_stmt",
-})  # fmt: skip
-
-# The runner owns these: a file that sets them would undo what keeps bystanders from waiting.
-OWNED_SETTINGS = frozenset({
-    "lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout",
-    "transaction_timeout", "standard_conforming_strings",
-})  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One statement; `sql` is what the server gets, `line` where it starts (1-based)."""
-
-    sql: str
-    line: int
-    kind: str  # the parser's node name: index_stmt, alter_table_stmt, …
-    node: Any  # a protobuf message without type information
-    transactional: bool
-    expects_none: bool  # `-- expect: none` stands before it
+KNOWN_DIRECTIVES = (
+    "transaction=off, phase=before, phase=after, lock_timeout=2s, statement_timeout=10m, "
+    "allow RULE REASON"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +34,14 @@ class SqlFile:
     transactional: bool
     allowed: tuple[tuple[str, str], ...]  # (lint rule, reason)
     statements: tuple[Statement, ...]
+    begin: str = ""  # what the outer BEGIN asks for: ISOLATION LEVEL SERIALIZABLE
+    lock_timeout: Duration | None = None  # of every statement of this file, instead of the ladder
+    statement_timeout: Duration | None = None
+
+    def tables(self) -> frozenset[str]:
+        """Return the tables and views that the file names, without their schemas."""
+        found = (sqltree.tables(statement.kind, statement.node) for statement in self.statements)
+        return frozenset().union(*found)
 
 
 def normalise(raw: bytes, path: Path) -> str:
@@ -68,7 +54,8 @@ def normalise(raw: bytes, path: Path) -> str:
     try:
         text = raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        line = raw[: error.start].count(b"\n") + 1
+        before = raw[: error.start].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        line = before.count(b"\n") + 1
         raise ConfigError(
             f"{path}:{line}: not UTF-8: byte 0x{raw[error.start]:02x}",
             next_step="save the file as UTF-8",
@@ -92,10 +79,19 @@ def parse(path: Path, text: str) -> SqlFile:
 
     """
     directives, allowed = _directives(path, text)
-    statements = _unwrap(path, _statements(path, text), off=directives.get("transaction") == "off")
+    off = directives.get("transaction") == "off"
+    parsed = split(path, text)
+    _refuse_late_directives(path, text, parsed)
+    statements, begin = _unwrap(path, parsed, off=off)
     for statement in statements:
         _refuse_owned(path, statement)
-    transactional = _transactional(path, statements, directives)
+    transactional = _transactional(path, statements, off=off)
+    if not transactional and len(parsed) > len(statements):
+        raise ConfigError(
+            f"{path}:{parsed[0].line}: BEGIN … COMMIT around a statement that cannot run in a "
+            "transaction",
+            next_step="take the BEGIN and the COMMIT out",
+        )
     return SqlFile(
         path=path,
         text=text,
@@ -104,18 +100,61 @@ def parse(path: Path, text: str) -> SqlFile:
         transactional=transactional,
         allowed=allowed,
         statements=statements,
+        begin=begin,
+        **_timeouts(path, directives),
     )
 
 
+def _said(text: str) -> list[tuple[int, str]]:
+    """Return line and words of every directive: in a comment of its own line, nowhere else."""
+    if "windlass:" not in text:
+        return []
+    raw, found = text.encode(), []
+    for start, end in comments(text):
+        match = DIRECTIVE.match(raw[start:end].decode())
+        if match and not raw[raw.rfind(b"\n", 0, start) + 1 : start].strip():
+            found.append((raw[:start].count(b"\n") + 1, match[1].strip()))
+    return found
+
+
+def _timeouts(path: Path, directives: dict[str, str]) -> dict[str, Duration]:
+    found: dict[str, Duration] = {}
+    for key in ("lock_timeout", "statement_timeout"):
+        if key not in directives:
+            continue
+        try:
+            found[key] = Duration.parse(directives[key])
+        except ValueError as error:
+            raise ConfigError(
+                f"{path}: {key}: {error}", next_step=f"-- windlass: {key}=2s"
+            ) from None
+        if found[key].seconds <= 0:
+            raise ConfigError(
+                f"{path}: {key}={directives[key]} would wait for ever",
+                next_step=f"give it an end: -- windlass: {key}=2s",
+            )
+    return found
+
+
+def _refuse_late_directives(path: Path, text: str, statements: tuple[Statement, ...]) -> None:
+    """Refuse a directive that looks as if it were for one statement, and is for the whole file."""
+    first = statements[0].line if statements else 0
+    for number, said in _said(text):
+        if first and number > first and not ALLOW.fullmatch(said):
+            raise ConfigError(
+                f"{path}:{number}: this directive is for the whole file, and stands below its "
+                "first statement",
+                next_step="move it to the head of the file",
+            )
+
+
 def _directives(path: Path, text: str) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
-    values = {"transaction": ("off",), "phase": ("before", "after")}
+    values = {"transaction": "off", "phase": "before|after", "lock_timeout": r"\S+",
+              "statement_timeout": r"\S+"}  # fmt: skip
     found: dict[str, str] = {}
     allowed: list[tuple[str, str]] = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        match = DIRECTIVE.match(line)
-        if match is None:
-            continue
-        if allow := ALLOW.fullmatch(match[1].strip()):
+    for number, said in _said(text):
+        if allow := ALLOW.fullmatch(said):
             if not allow[2]:
                 raise ConfigError(
                     f"{path}:{number}: allow {allow[1]} has no reason",
@@ -123,122 +162,96 @@ def _directives(path: Path, text: str) -> tuple[dict[str, str], tuple[tuple[str,
                 )
             allowed.append((allow[1], allow[2]))
             continue
-        for pair in match[1].split():
+        for pair in said.split():
             key, _, value = pair.partition("=")
-            if value not in values.get(key, ()):
+            if key not in values or not re.fullmatch(values[key], value):
                 raise ConfigError(
                     f'{path}:{number}: unknown directive "{pair}"',
-                    next_step="known are: transaction=off, phase=before, phase=after, "
-                    "allow RULE REASON",
+                    next_step=f"known are: {KNOWN_DIRECTIVES}",
                 )
             found[key] = value
     return found, tuple(allowed)
 
 
-def _statements(path: Path, text: str) -> tuple[Statement, ...]:
-    try:
-        tree = postgast.parse(text)
-    except postgast.PgQueryError as error:
-        raise _syntax_error(path, text, error) from None
-    raw, end, found = text.encode(), 0, []
-    for item in tree.stmts:
-        start = item.stmt_location
-        before = raw[end:start].decode()
-        end = start + item.stmt_len if item.stmt_len else len(raw)
-        kind = str(item.stmt.WhichOneof("node"))
-        node = getattr(item.stmt, kind)
-        found.append(
-            Statement(
-                sql=raw[start:end].decode().strip(),
-                line=raw[:start].count(b"\n") + 1,
-                kind=kind,
-                node=node,
-                transactional=not _autocommit(kind, node),
-                expects_none=bool(EXPECT_NONE.search(before)),
-            )
+def _unwrap(
+    path: Path, statements: tuple[Statement, ...], *, off: bool
+) -> tuple[tuple[Statement, ...], str]:
+    """Take the outer BEGIN … COMMIT off; return the rest and what that BEGIN asked for.
+
+    Raises:
+        ConfigError: a transaction command stands anywhere else.
+
+    """
+    asked, parsed = "", statements
+    first = sqltree.transaction(statements[0].kind, statements[0].node) if statements else ""
+    if not off and first == "BEGIN" and len(statements) > 1:
+        last = sqltree.transaction(statements[-1].kind, statements[-1].node)
+        if last == "COMMIT":
+            asked = _asked_of_begin(path, statements[0])
+            statements = statements[1:-1]
+    wrapped = len(statements) < len(parsed)
+    commands = [s for s in statements if s.kind == "transaction_stmt"]
+    if commands:
+        _refuse_command(path, commands, opens=first == "BEGIN" and not wrapped)
+    return statements, asked
+
+
+def _refuse_command(path: Path, commands: list[Statement], *, opens: bool) -> None:
+    """Refuse the command that does not belong; an opening BEGIN is blamed where it is alone."""
+    alone = opens and len(commands) == 1
+    blamed = commands[1] if opens and not alone else commands[0]
+    word = re.split(r"[^a-z]", blamed.sql.lower(), maxsplit=1)[0].upper()
+    said = "BEGIN without a COMMIT at the end of" if alone else f"{word} in the middle of"
+    raise ConfigError(
+        f"{path}:{blamed.line}: {said} the file; the script and its history row must commit "
+        "together",
+        next_step="keep one BEGIN at the start and one COMMIT at the end, or none; "
+        "split the file where two transactions are meant",
+    )
+
+
+def _asked_of_begin(path: Path, begin: Statement) -> str:
+    """Return the transaction modes that the outer BEGIN asks for."""
+    modes = sqltree.modes(begin.node)
+    if "READ ONLY" in modes:
+        raise ConfigError(
+            f"{path}:{begin.line}: READ ONLY, and the history row must be written",
+            next_step="take READ ONLY out",
         )
-    return tuple(found)
-
-
-def _syntax_error(path: Path, text: str, error: postgast.PgQueryError) -> ConfigError:
-    at = max(error.cursorpos - 1, 0)  # 1-based, in characters
-    line = text[:at].count("\n") + 1
-    rest = text[at:]
-    hint = "mend the statement; the dialect is the server's own SQL"
-    if rest.startswith("\\"):
-        hint = "psql's meta-commands do not run here: write the SQL they stand for"
-    elif rest.startswith(":"):
-        hint = "psql's :variables do not run here: write the value"
-    elif re.search(r"from\s+stdin\b", text[:at], re.IGNORECASE):
-        hint = "COPY … FROM stdin data does not run here: write INSERT statements"
-    return ConfigError(f"{path}:{line}: {error.message}", next_step=hint)
-
-
-def _autocommit(kind: str, node: Any) -> bool:  # noqa: ANN401  # a protobuf message
-    if kind in AUTOCOMMIT_NODES:
-        return True
-    if kind in ("index_stmt", "drop_stmt"):
-        return bool(node.concurrent)
-    if kind == "vacuum_stmt":
-        return bool(node.is_vacuumcmd)  # ANALYZE shares the node, and may run anywhere
-    if kind == "reindex_stmt":
-        named = {param.def_elem.defname for param in node.params}
-        return "concurrently" in named or not node.HasField("relation")  # SCHEMA, DATABASE, SYSTEM
-    if kind == "alter_table_stmt":
-        return any(
-            cmd.alter_table_cmd.HasField("def")
-            and getattr(cmd.alter_table_cmd, "def").partition_cmd.concurrent
-            for cmd in node.cmds
-        )
-    return kind == "cluster_stmt" and not node.HasField("relation")
-
-
-def _unwrap(path: Path, statements: tuple[Statement, ...], *, off: bool) -> tuple[Statement, ...]:
-    """Take the outer BEGIN … COMMIT off; refuse a transaction command anywhere else."""
-    kinds = [_transaction_kind(s) for s in statements]
-    if not off and len(kinds) >= 2 and kinds[0] == "BEGIN" and kinds[-1] == "COMMIT":
-        statements, kinds = statements[1:-1], kinds[1:-1]
-    for statement, kind in zip(statements, kinds, strict=True):
-        if kind:
-            raise ConfigError(
-                f"{path}:{statement.line}: {statement.sql.split()[0].upper()} in the middle of "
-                "the file; the script and its history row must commit together",
-                next_step="keep one BEGIN at the start and one COMMIT at the end, or none; "
-                "split the file where two transactions are meant",
-            )
-    return statements
-
-
-def _transaction_kind(statement: Statement) -> str:
-    if statement.kind != "transaction_stmt":
-        return ""
-    first = statement.sql.split()[0].upper()
-    return {"START": "BEGIN", "END": "COMMIT"}.get(first, first)
+    return modes
 
 
 def _refuse_owned(path: Path, statement: Statement) -> None:
-    if statement.kind == "variable_set_stmt" and statement.node.name in OWNED_SETTINGS:
+    where, kind, node = f"{path}:{statement.line}", statement.kind, statement.node
+    setting = sqltree.owned_setting(kind, node, statement.sql)
+    if setting:
         raise ConfigError(
-            f"{path}:{statement.line}: the file sets {statement.node.name}, which the runner owns",
-            next_step="remove the line; lock: in deploy.yml sets how long a statement may wait",
+            f"{where}: the file sets {setting}, which the runner owns",
+            next_step="remove the line; lock: in deploy.yml sets how long a statement may wait, "
+            "and -- windlass: lock_timeout=2s in the head of the file for this file alone",
         )
-    if statement.kind == "copy_stmt" and statement.node.is_from and not statement.node.filename:
+    if kind == "copy_stmt" and not node.filename:
         raise ConfigError(
-            f"{path}:{statement.line}: COPY … FROM stdin does not run here",
-            next_step="write INSERT statements",
+            f"{where}: COPY … {'FROM stdin' if node.is_from else 'TO stdout'} does not run here",
+            next_step="write INSERT statements" if node.is_from else "take the statement out",
+        )
+    if kind == "index_stmt" and node.concurrent and not node.idxname:
+        raise ConfigError(
+            f"{where}: an index built concurrently needs a name: after a run that was cut off, "
+            "the next one looks for it",
+            next_step="write CREATE INDEX CONCURRENTLY name ON …",
         )
 
 
-def _transactional(
-    path: Path, statements: tuple[Statement, ...], directives: dict[str, str]
-) -> bool:
-    if directives.get("transaction") == "off":
+def _transactional(path: Path, statements: tuple[Statement, ...], *, off: bool) -> bool:
+    if off:
         return False
     outside = [s for s in statements if not s.transactional]
-    if outside and len(statements) > len(outside):
+    rest = [s for s in statements if s.transactional and not sqltree.is_harmless(s.kind, s.node)]
+    if outside and rest:
         raise ConfigError(
-            f"{path}:{outside[0].line}: this statement cannot run in a transaction, and others "
-            "stand beside it",
+            f"{path}:{outside[0].line}: this statement cannot run in a transaction, and beside it "
+            f"stands one that should not be found half done (line {rest[0].line})",
             next_step="give it a migration of its own, or write -- windlass: transaction=off "
             "when every statement may be found half done",
         )

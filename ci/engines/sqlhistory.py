@@ -2,9 +2,9 @@
 
 import psycopg
 
-from ci.engines.sqlfile import SqlFile, Statement, checksum_of
+from ci.engines.sqlfile import SqlFile, checksum_of
 from ci.errors import Refused, StepFailed
-from ci.model import Applied, Direction, Migration
+from ci.model import Applied, Direction, Migration, Partial
 
 COLUMNS = """
     select attname::text from pg_catalog.pg_attribute
@@ -31,7 +31,9 @@ CREATE = (
         migration_name text primary key,
         direction text not null,
         statements_done int not null,
-        done_checksum text not null
+        done_checksum text not null,
+        statements int not null,
+        statement_begun int
     )""",
 )
 EXISTS = """
@@ -40,6 +42,7 @@ EXISTS = """
 """
 INSERT = "insert into public.schema_migrations (migration_name, checksum) values (%s, %s)"
 DELETE = "delete from public.schema_migrations where migration_name = %s"
+UPDATE = "update public.schema_migrations set checksum = %s where migration_name = %s"
 STANDS = """
     select exists (select from public.schema_migrations where migration_name = %(name)s),
            exists (select from windlass.partial_migration where migration_name = %(name)s)
@@ -49,17 +52,19 @@ PARTIAL = """
     select statements_done, done_checksum from windlass.partial_migration
     where migration_name = %s and direction = %s
 """
-NOTE = """
-    insert into windlass.partial_migration values (%s, %s, %s, %s)
-    on conflict (migration_name) do update set direction = excluded.direction,
-        statements_done = excluded.statements_done, done_checksum = excluded.done_checksum
+BEGUN = """
+    select statement_begun from windlass.partial_migration
+    where migration_name = %s and direction = %s
 """
-INDEX = """
-    select i.indisvalid and i.indisready,
-           exists (select from pg_catalog.pg_stat_progress_create_index p
-                   where p.index_relid = i.indexrelid),
-           i.indexrelid::pg_catalog.regclass::text
-    from pg_catalog.pg_index i where i.indexrelid = pg_catalog.to_regclass(%s)
+NOTE = """
+    insert into windlass.partial_migration values (%s, %s, %s, %s, %s, %s)
+    on conflict (migration_name) do update set direction = excluded.direction,
+        statements_done = excluded.statements_done, done_checksum = excluded.done_checksum,
+        statements = excluded.statements, statement_begun = excluded.statement_begun
+"""
+PARTIALS = """
+    select migration_name, direction, statements_done, statements from windlass.partial_migration
+    order by migration_name
 """
 OURS = {"migration_name", "checksum", "applied_at"}
 
@@ -86,6 +91,17 @@ def read(connection: psycopg.Connection) -> tuple[Applied, ...]:
     return tuple(
         Applied(name=name, checksum=c if c and c.startswith("sha256:") else None, applied_at=at)
         for name, c, at in connection.execute(READ).fetchall()
+    )
+
+
+def partials(connection: psycopg.Connection) -> tuple[Partial, ...]:
+    """Return what was cut off half way; writes nothing."""
+    row = connection.execute(EXISTS).fetchone()
+    if row is None or not row[0]:
+        return ()
+    return tuple(
+        Partial(name=name, direction=direction, statements_done=done, statements=count)
+        for name, direction, done, count in connection.execute(PARTIALS).fetchall()
     )
 
 
@@ -139,6 +155,29 @@ def record(connection: psycopg.Connection, migration: Migration, direction: Dire
     connection.execute(FORGET, (migration.name,))
 
 
+def stamp(connection: psycopg.Connection, migration: Migration) -> None:
+    """Record a migration as applied; in the caller's transaction."""
+    ensure(connection)
+    connection.execute(INSERT, (migration.name, migration.checksum))
+    connection.execute(FORGET, (migration.name,))
+
+
+def unstamp(connection: psycopg.Connection, name: str) -> None:
+    """Take the record of a migration away, also of a part of one."""
+    ensure(connection)
+    connection.execute(DELETE, (name,))
+    connection.execute(FORGET, (name,))
+
+
+def accept(connection: psycopg.Connection, file: SqlFile, migration: Migration) -> None:
+    """Record the text as it is now as the one that ran; of a part of one, its beginning."""
+    ensure(connection)
+    connection.execute(UPDATE, (migration.checksum, migration.name))
+    row = connection.execute(PARTIAL, (migration.name, "up")).fetchone()
+    if row is not None:
+        note_finished(connection, migration.name, "up", file, min(row[0], len(file.statements)))
+
+
 def rendered(migration: Migration, direction: Direction) -> str:
     """Return the bookkeeping statement with its values, for people to read."""
     if direction == "up":
@@ -168,44 +207,32 @@ def finished_statements(
     return int(done)
 
 
-def note_statement(
+def begun(connection: psycopg.Connection, name: str, direction: Direction) -> int | None:
+    """Return the number of the statement that a run began and did not record as finished."""
+    row = connection.execute(BEGUN, (name, direction)).fetchone()
+    return row[0] if row else None
+
+
+def note_begun(
+    connection: psycopg.Connection, name: str, direction: Direction, file: SqlFile, number: int
+) -> None:
+    """Record that a statement which cannot run in a transaction is about to."""
+    done = number - 1
+    count = len(file.statements)
+    connection.execute(NOTE, (name, direction, done, _prefix(file, done), count, number))
+
+
+def note_finished(
     connection: psycopg.Connection, name: str, direction: Direction, file: SqlFile, done: int
 ) -> None:
     """Record that the first `done` statements are finished."""
-    connection.execute(NOTE, (name, direction, done, _prefix(file, done)))
+    count = len(file.statements)
+    connection.execute(NOTE, (name, direction, done, _prefix(file, done), count, None))
 
 
-def _built(statement: Statement) -> str:
-    """Return the index that a CREATE INDEX CONCURRENTLY names, quoted; empty for all else."""
-    if statement.kind != "index_stmt" or not statement.node.concurrent:
-        return ""
-    relation = statement.node.relation
-    parts = [part for part in (relation.schemaname, statement.node.idxname) if part]
-    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
-
-
-def drop_invalid_index(connection: psycopg.Connection, statement: Statement) -> None:
-    """Drop what a killed build left; IF NOT EXISTS would take the invalid index for a good one."""
-    name = _built(statement)
-    row = connection.execute(INDEX, (name,)).fetchone() if name else None
-    if row is None or row[0]:
-        return
-    if row[1]:
-        raise StepFailed(
-            f"the index {row[2]} is being built by another session",
-            state="this statement did not run",
-            next_step="wait until pg_stat_progress_create_index is empty, and deploy again",
-        )
-    connection.execute(f"drop index concurrently {row[2]}".encode())
-
-
-def check_index(connection: psycopg.Connection, statement: Statement, *, where: str) -> None:
-    """Raise unless a concurrently built index is valid."""
-    name = _built(statement)
-    row = connection.execute(INDEX, (name,)).fetchone() if name else None
-    if row is not None and not row[0]:
-        raise StepFailed(
-            f"{where}: the index {row[2]} is invalid after its build",
-            state="the invalid index is left; the statement is not recorded as done",
-            next_step="deploy again: it drops the invalid index and builds it anew",
-        )
+def rendered_note(name: str, direction: Direction, file: SqlFile, done: int) -> str:
+    """Return the record of a finished statement with its values, for people to read."""
+    values = (
+        f"'{name}', '{direction}', {done}, '{_prefix(file, done)}', {len(file.statements)}, null"
+    )
+    return " ".join(NOTE.replace("%s, %s, %s, %s, %s, %s", values).split()) + ";"

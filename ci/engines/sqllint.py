@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from ci.engines import Finding
-from ci.engines.sqlfile import SqlFile, Statement
+from ci.engines.sqlfile import SqlFile
+from ci.engines.sqlsplit import Statement
 
 # Alter-table subtypes (nodes/parsenodes.h) and what to say of them.
 _ALTERATIONS = {

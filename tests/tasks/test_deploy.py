@@ -92,7 +92,7 @@ def _watch(primary: int, seen: list[str], typed: str) -> None:
 
 
 def statuses(project: Project, environment: str) -> list[str]:
-    return [d["status"] for d in project.json("history", "--env", environment)]
+    return [d["status"] for d in project.deployments(environment)]
 
 
 def test_dev_migrates_by_itself(project: Project) -> None:
@@ -149,7 +149,7 @@ def test_production_deploys_when_its_name_is_typed(project: Project) -> None:
     assert ran.code == 0, ran.err
     assert "orders" in tables(project.url)
     assert project.restarts == 1
-    (deployment,) = project.json("history", "--env", "production")
+    (deployment,) = project.deployments("production")
     shown = project.run("history", "--env", "production", "--deployment", deployment["id"]).out
     assert "approver" in shown
     assert "terminal" in shown
@@ -199,13 +199,13 @@ def test_a_failing_rollback_script_is_the_worst_case_said_plainly(project: Proje
 
 def test_a_rollback_of_a_deployment_is_a_deployment(project: Project) -> None:
     project.run("deploy", "--env", "dev")
-    (deployment,) = project.json("history", "--env", "dev")
+    (deployment,) = project.deployments("dev")
 
     ran = project.run("rollback", "--env", "dev", "--deployment", deployment["id"])
 
     assert ran.code == 0, ran.err
     assert "orders" not in tables(project.url)
-    assert [d["direction"] for d in project.json("history", "--env", "dev")] == ["down", "up"]
+    assert [d["direction"] for d in project.deployments("dev")] == ["down", "up"]
 
 
 def test_a_rollback_above_development_wants_to_be_confirmed(project: Project) -> None:
@@ -381,7 +381,7 @@ def test_break_glass_leaves_out_the_approval_and_never_the_backup(project: Proje
     assert "BREAK-GLASS: pager at 03:00" in ran.err
     assert "✓ backup" in ran.err
     assert "approval " not in ran.err.replace("no approval,", "")
-    (deployment,) = project.json("history", "--env", "production")
+    (deployment,) = project.deployments("production")
     assert deployment["break_glass"] == "pager at 03:00"
 
 

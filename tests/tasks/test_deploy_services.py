@@ -47,7 +47,7 @@ def health() -> Callable[[int], str]:
 
 def evidence(found: Project) -> dict[str, str]:
     """Return what the journal has of the newest deployment's restart."""
-    newest = found.json("history", "--env", "production")[0]
+    newest = found.deployments("production")[0]
     shown = found.json("history", "--env", "production", "--deployment", newest["id"])
     (restart,) = [r for r in shown["results"] if r["step"] == "restart" and not r["undo"]]
     return dict(restart["evidence"])

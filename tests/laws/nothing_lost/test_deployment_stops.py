@@ -66,7 +66,7 @@ def test_a_dump_that_is_killed_stops_the_deployment_and_leaves_no_backup(
     with psycopg.connect(project.url, autocommit=True) as connection:
         connection.execute(
             "create table big as select n, repeat(md5(n::text), 40) t "
-            "from generate_series(1, 60000) n"
+            "from generate_series(1, 250000) n"
         )
     child = subprocess.Popen(
         [str(WINDLASS), "deploy", "--env", "uat"], cwd=project.home, env=project.variables(),

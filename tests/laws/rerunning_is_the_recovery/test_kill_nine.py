@@ -73,7 +73,7 @@ def test_a_killed_run_is_told_of_and_closed_by_the_next(project: Project) -> Non
 
     assert ran.code == 0, ran.err
     assert "was killed; this one goes on from there" in ran.err
-    assert [d["status"] for d in project.json("history", "--env", "dev")] == [
+    assert [d["status"] for d in project.deployments("dev")] == [
         "deployed",
         "interrupted",
     ]
@@ -100,7 +100,7 @@ def test_a_stopped_run_ends_its_statement_and_says_what_to_do(
     assert f"✗ {words}" in err
     assert time.monotonic() - began < 9  # GitHub kills after ten seconds
     assert _running(project, "select pg_sleep") == 0
-    assert project.json("history", "--env", "dev")[0]["status"] == "interrupted"
+    assert project.deployments("dev")[0]["status"] == "interrupted"
 
 
 def _running(project: Project, text: str) -> int:

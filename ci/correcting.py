@@ -1,0 +1,163 @@
+"""Corrections of the history: explicit names, old and new shown, who and why recorded.
+
+They change what Windlass believes, never what is in the database.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import psycopg
+
+from ci import journal, lock
+from ci.errors import ConfigError, Refused
+from ci.facts import take_facts
+from ci.model import Applied, Correction, Facts, Migration, Origin
+from ci.plan import MigrationState, State, compare
+from ci.steps import Work
+
+PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of what a correction would do."""
+
+    migration: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.migration}: {self.before} → {self.after}"
+
+
+Find = Callable[[Work, Facts, tuple[str, ...]], tuple[Change, ...]]
+
+
+def stamp(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...]:
+    """Record migrations as applied that were applied in another way."""
+    files, states = _known(work, facts, names)
+    for name in names:
+        _require(work, states[name], State.PENDING, State.OUT_OF_ORDER, State.PARTIAL)
+    return tuple(Change(n, states[n].detail or PENDING, files[n].checksum) for n in names)
+
+
+def baseline(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...]:
+    """Record every migration up to the named one as applied, in a database without a history."""
+    files, _ = _known(work, facts, names)
+    if facts.history or facts.partials:
+        raise Refused(
+            f"{work.database.name} has a history of {len(facts.history)} migrations already",
+            next_step="a baseline begins a history; stamp adds to one: invoke stamp --name NAME",
+        )
+    chosen = [name for name in sorted(files) if name <= max(names)]
+    return tuple(Change(name, PENDING, files[name].checksum) for name in chosen)
+
+
+def unstamp(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...]:
+    """Take the records of migrations away, which makes them pending again."""
+    rows, halves = {r.name: r for r in facts.history}, {p.name: p for p in facts.partials}
+    for name in names:
+        if name not in rows and name not in halves:
+            raise Refused(
+                f"{name} is not in the history",
+                next_step=f"invoke status --env {work.settings.name} lists it",
+            )
+    return tuple(
+        Change(n, _checksum(rows[n]) if n in rows else str(halves[n]), PENDING) for n in names
+    )
+
+
+def repair(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...]:
+    """Accept the text of edited files as what ran."""
+    files, states = _known(work, facts, names)
+    rows = {row.name: row for row in facts.history}
+    for name in names:
+        _require(work, states[name], State.EDITED, State.PARTIAL)
+    return tuple(
+        Change(n, _checksum(rows[n]) if n in rows else states[n].detail, files[n].checksum)
+        for n in names
+    )
+
+
+VERBS: dict[str, Find] = {
+    "stamp": stamp, "baseline": baseline, "unstamp": unstamp, "repair": repair
+}  # fmt: skip
+
+
+def find(work: Work, verb: str, names: tuple[str, ...]) -> tuple[Change, ...]:
+    """Return what a correction would change. Reads only.
+
+    Raises:
+        ConfigError: no migration is named, or one has no file.
+        Refused: one is not in a state that the verb is for.
+
+    """
+    if not names:
+        raise ConfigError(
+            f"{verb} needs the name of a migration",
+            next_step=f"invoke {verb} --env {work.settings.name} --name NAME --reason WHY",
+        )
+    return VERBS[verb](work, take_facts(work.database, work.engine), names)
+
+
+def apply(
+    work: Work, verb: str, names: tuple[str, ...], *, reason: str, origin: Origin
+) -> tuple[Change, ...]:
+    """Make the correction under the deployment lock, and record it; return what changed."""
+    wait = work.settings.environment.lock.wait.seconds
+    with lock.hold(work.database, wait=wait, on_wait=work.reporter.note):
+        changes = find(work, verb, names)
+        files = {migration.name: migration for migration in work.engine.on_disk()}
+        with work.database.connect("history") as connection, connection.transaction():
+            for change in changes:
+                _make(work, connection, verb, change, files)
+                record = Correction(
+                    verb=verb, migration=change.migration, before=change.before,
+                    after=change.after, reason=reason, origin=origin, at=datetime.now(UTC),
+                )  # fmt: skip
+                journal.correct(connection, record)
+    return changes
+
+
+def _make(
+    work: Work,
+    connection: psycopg.Connection,
+    verb: str,
+    change: Change,
+    files: dict[str, Migration],
+) -> None:
+    if verb == "unstamp":
+        work.engine.unstamp(connection, change.migration)
+    elif verb == "repair":
+        work.engine.accept(connection, files[change.migration])
+    else:
+        work.engine.stamp(connection, files[change.migration])
+
+
+def _known(
+    work: Work, facts: Facts, names: tuple[str, ...]
+) -> tuple[dict[str, Migration], dict[str, MigrationState]]:
+    """Return the files and the states by name; ConfigError where one of the names has no file."""
+    on_disk = work.engine.on_disk()
+    files = {migration.name: migration for migration in on_disk}
+    missing = [name for name in names if name not in files]
+    if missing:
+        raise ConfigError(
+            f"{work.settings.shared.migrations.directory}/{missing[0]}.sql: no such migration",
+            next_step=f"invoke status --env {work.settings.name} lists them",
+        )
+    return files, {state.name: state for state in compare(on_disk, facts.history, facts.partials)}
+
+
+def _require(work: Work, state: MigrationState, *allowed: State) -> None:
+    if state.state not in allowed:
+        words = " or ".join(str(one) for one in allowed)
+        raise Refused(
+            f"{state.name} is {state.state}; expected {words}",
+            next_step=f"invoke status --env {work.settings.name} shows the states",
+        )
+
+
+def _checksum(row: Applied) -> str:
+    return row.checksum or "applied, no checksum"

@@ -1,0 +1,318 @@
+"""Runs one migration file: in one transaction with its history row, or statement by statement."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from ci.database import Database, is_pooled
+from ci.engines import sqlbuild, sqlhistory, sqlstands, sqltree
+from ci.engines.sqlfile import SqlFile
+from ci.engines.sqlsplit import Statement
+from ci.errors import ConfigError, StepFailed
+from ci.locktimeout import RETRIED, Terms, limits, with_retry
+from ci.model import Direction, Migration
+from ci.secret import redact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One file to run, and what belongs to it."""
+
+    migration: Migration
+    direction: Direction
+    file: SqlFile
+    verify: SqlFile | None
+    search_path: tuple[str, ...]
+
+    def settings(self) -> str:
+        """Return what every transaction of the file begins with, beside the limits."""
+        names = sql.SQL(", ").join(map(sql.Identifier, self.search_path)).as_string()
+        modes = f"set transaction {self.file.begin};\n" if self.file.begin else ""
+        return f"{modes}set local search_path = {names or chr(39) * 2};"
+
+    def where(self, statement: Statement) -> str:
+        """Return file and line of a statement."""
+        return f"{self.file.path}:{statement.line}"
+
+
+def terms_of(file: SqlFile, terms: Terms) -> Terms:
+    """Return the terms with the file's own timeouts in place of the environment's.
+
+    Raises:
+        ConfigError: the file would wait for a lock for longer than a statement may run.
+
+    """
+    lock = terms.lock
+    try:
+        own = msgspec.structs.replace(
+            lock,
+            timeout=(file.lock_timeout,) if file.lock_timeout else lock.timeout,
+            statement_timeout=file.statement_timeout or lock.statement_timeout,
+            concurrently=file.statement_timeout or lock.concurrently,
+        )
+        own.__post_init__()
+    except ValueError as error:
+        raise ConfigError(
+            f"{file.path}: {error}",
+            next_step="write -- windlass: statement_timeout=… above lock_timeout",
+        ) from None
+    return replace(terms, lock=own)
+
+
+def run(job: Job, database: Database, terms: Terms) -> int:
+    """Run the file and record it, both or neither; return how often it was tried again."""
+    step = f"migrate/{job.migration.name}"
+    own = terms_of(job.file, terms)
+    try:
+        if not job.file.transactional:
+            return _one_by_one(job, database, own, step)
+        return with_retry(
+            own, database, partial(_whole, job, own), step=step, settings=job.settings()
+        )[1]
+    except psycopg.Error as error:  # of our own statements; those of the file have their line
+        raise StepFailed(
+            redact(f"{job.file.path}: its record could not be written: {error}".splitlines()[0]),
+            state="what is not recorded was rolled back, but for what cannot run in a transaction",
+            next_step="mend what it says (invoke doctor looks at the rights), and deploy again",
+        ) from error
+
+
+def _whole(job: Job, terms: Terms, connection: psycopg.Connection) -> None:
+    """Run everything in the caller's transaction; the history row commits with it."""
+    _refuse_behind_a_pooler(job, connection)
+    sqlhistory.ensure(connection)
+    if sqlhistory.settled(connection, job.migration.name, job.direction):
+        return  # another machine was faster; the lock row of the insert says so
+    for statement in job.file.statements:
+        _execute(job, terms, connection, statement)
+    _record(job, terms, connection)
+
+
+def _record(job: Job, terms: Terms, connection: psycopg.Connection) -> None:
+    if job.verify is not None:
+        check(job.verify, connection)
+    terms.guard()
+    if any(sqltree.sets_the_role(s.kind, s.node) for s in job.file.statements):
+        connection.execute("reset role")  # the history is written by who deploys
+    sqlhistory.record(connection, job.migration, job.direction)
+
+
+def _refuse_behind_a_pooler(job: Job, connection: psycopg.Connection) -> None:
+    """Refuse what would leave a setting in a session of others, or could have none of its own."""
+    if not is_pooled(connection):
+        return
+    for statement in job.file.statements:
+        if sqltree.sets_the_session(statement.kind, statement.node):
+            what = "SET would stay in a session that others use"
+        elif not statement.transactional:
+            what = "a statement outside a transaction has no settings of its own"
+        else:
+            continue
+        raise StepFailed(
+            f"{job.where(statement)}: behind a pooler {what}",
+            state="this migration did not run",
+            next_step="use the address of the server itself in deploy.yml",
+        )
+
+
+def _one_by_one(job: Job, database: Database, terms: Terms, step: str) -> int:
+    """Run each statement on its own, each finished one recorded, from where a run stopped."""
+    name, retries = job.migration.name, 0
+
+    def in_transaction(work: Callable[[psycopg.Connection], int | None]) -> int | None:
+        nonlocal retries
+        found, tries = with_retry(terms, database, work, step=step, settings=job.settings())
+        retries += tries
+        return found
+
+    def begin(connection: psycopg.Connection) -> int | None:
+        _refuse_behind_a_pooler(job, connection)
+        sqlhistory.ensure(connection)
+        if sqlhistory.settled(connection, name, job.direction):
+            return None
+        count = sqlhistory.finished_statements(connection, name, job.direction, job.file)
+        # An index that somebody dropped since, for it was another than it should be: once more.
+        last = job.file.statements[count - 1] if count else None
+        return count - 1 if last and sqlbuild.is_gone(connection, last) else count
+
+    done = in_transaction(begin)
+    if done is None:
+        return retries
+    for number, statement in enumerate(job.file.statements[done:], start=done + 1):
+        if statement.transactional:
+
+            def both(
+                connection: psycopg.Connection, statement: Statement = statement, n: int = number
+            ) -> None:
+                _execute(job, terms, connection, statement)
+                sqlhistory.note_finished(connection, name, job.direction, job.file, n)
+
+            in_transaction(both)
+        else:
+            retries += _outside(job, database, terms, statement, number)
+    in_transaction(partial(_record, job, terms))
+    return retries
+
+
+def _outside(job: Job, database: Database, terms: Terms, statement: Statement, number: int) -> int:
+    """Run a statement that cannot run in a transaction, and record it before and after.
+
+    Killed in between, nobody knows whether it ended: the catalog is asked.
+    """
+    name, direction, where, retries = job.migration.name, job.direction, job.where(statement), 0
+    step = f"migrate/{name}"
+    with database.connect(step) as connection:
+        connection.execute(job.settings().replace("set local", "set", 1).encode())
+        begun = sqlhistory.begun(connection, name, direction) == number
+        if not (begun and sqlbuild.finished(connection, statement)):
+            if sqlstands.settled(connection, statement, where=where):
+                terms.note(f"{where}: stands already")
+            else:
+                text = sqlbuild.clear(connection, database, statement, where=where)
+                terms.guard()
+                sqlhistory.note_begun(connection, name, direction, job.file, number)
+                retries = _send(job, database, terms, connection, statement, text)
+                sqlbuild.require_valid(connection, statement, where=where)
+        sqlhistory.note_finished(connection, name, direction, job.file, number)
+    return retries
+
+
+def _send(
+    job: Job, database: Database, terms: Terms, connection: psycopg.Connection,
+    statement: Statement, text: str,
+) -> int:  # fmt: skip
+    if not statement.concurrent:
+
+        def alone(own: psycopg.Connection) -> None:
+            _sent(job, own, statement, text)
+
+        step = f"migrate/{job.migration.name}"
+        return with_retry(terms, database, alone, step=step, in_transaction=False)[1]
+    seconds = terms.lock.concurrently.seconds
+    try:
+        gave_up = sqlbuild.run(connection, database, text, terms, seconds=seconds)
+    except psycopg.Error as error:
+        left = _cleared(job, database, connection, statement)
+        raise _failed(job.file, statement, error, left=left) from error
+    if gave_up is not None:
+        raise StepFailed(
+            f"{job.where(statement)}: {gave_up.reason}",
+            state=f"{_cleared(job, database, connection, statement)}; the statements before it "
+            "stay done and are recorded",
+            next_step="let the sessions named end, or give it longer (lock.concurrently), and "
+            "deploy again",
+        )
+    return 0
+
+
+def _cleared(
+    job: Job, database: Database, connection: psycopg.Connection, statement: Statement
+) -> str:
+    """Clear away what a statement left that failed; return in words what stands."""
+    if connection.broken:
+        return "what it left is cleared away by the next deployment"
+    try:
+        sqlbuild.clear(connection, database, statement, where=job.where(statement))
+    except (StepFailed, psycopg.Error) as error:
+        return f"what it left stands ({error})".splitlines()[0]
+    return "nothing of this statement is left"
+
+
+def _execute(job: Job, terms: Terms, connection: psycopg.Connection, statement: Statement) -> None:
+    terms.guard()
+    stands = sqlstands.settled(connection, statement, where=job.where(statement))
+    if stands:
+        terms.note(f"{job.where(statement)}: {stands} already; no lock was taken")
+        return
+    _sent(job, connection, statement, statement.sql)
+
+
+def _sent(
+    job: Job, connection: psycopg.Connection, statement: Statement, text: str
+) -> psycopg.Cursor[tuple[object, ...]]:
+    try:
+        return connection.execute(text.encode())
+    except psycopg.Error as error:
+        if error.sqlstate in RETRIED:
+            raise
+        raise _failed(job.file, statement, error) from error
+
+
+def check(file: SqlFile, connection: psycopg.Connection) -> int:
+    """Run a verify script; StepFailed with file and line where it does not hold."""
+    for statement in file.statements:
+        try:
+            rows = connection.execute(statement.sql.encode()).fetchall()
+        except psycopg.Error as error:
+            if error.sqlstate in RETRIED:
+                raise
+            raise _failed(file, statement, error) from error
+        wrong = _wrong(rows, statement.expects)
+        if wrong:
+            raise StepFailed(
+                f"{file.path}:{statement.line}: {wrong}",
+                state="the verification does not hold",
+                next_step="run the statement by hand; mend the migration or the script",
+            )
+    return len(file.statements)
+
+
+def _wrong(rows: list[tuple[object, ...]], expects: int | None) -> str:
+    """Say what is wrong with a verify statement's rows; empty where nothing is."""
+    if expects is not None:
+        wanted = "none was" if expects == 0 else f"{expects} were"
+        return f"{len(rows)} rows where {wanted} expected" if len(rows) != expects else ""
+    if not rows:
+        return "no row where at least one was expected"
+    for number, row in enumerate(rows, start=1):
+        if any(value is False or value is None for value in row):
+            return f"row {number} is {row}; expected true"
+    return ""
+
+
+def render(job: Job, terms: Terms) -> str:
+    """Return the SQL as it would be sent, bookkeeping included."""
+    own = terms_of(job.file, terms).lock
+    begin = f"BEGIN;\n{limits(own.timeout[0], own)}\n{job.settings()}"
+    record = sqlhistory.rendered(job.migration, job.direction)
+    if job.file.transactional:
+        body = [_ended(statement.sql) for statement in job.file.statements]
+        return "\n\n".join([begin, *body, f"{record}\nCOMMIT;"])
+    parts = []
+    for number, statement in enumerate(job.file.statements, start=1):
+        note = sqlhistory.rendered_note(job.migration.name, job.direction, job.file, number)
+        if statement.transactional:
+            parts.append(f"{begin}\n\n{_ended(statement.sql)}\n\n{note}\nCOMMIT;")
+        else:
+            parts.append(f"{_ended(statement.sql)}\n\n{note}")
+    return "\n\n".join([*parts, f"{begin}\n\n{record}\nCOMMIT;"])
+
+
+def _ended(text: str) -> str:
+    """Return a statement with its semicolon, which must not end up in a comment."""
+    return f"{text}\n;" if "--" in text.rsplit("\n", 1)[-1] else f"{text};"
+
+
+def _failed(
+    file: SqlFile, statement: Statement, error: psycopg.Error, *, left: str = ""
+) -> StepFailed:
+    position = error.diag.statement_position  # 1-based, in characters of the statement
+    line = statement.line + statement.sql[: int(position or 1) - 1].count("\n")
+    hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
+    said = error.diag.message_primary or str(error)
+    if file.transactional:
+        state = "its transaction was rolled back: nothing of this migration is left"
+    else:
+        state = "the statements before it stay done and are recorded; this one is not"
+    next_step = "mend the file, or what it found, and deploy again"
+    if error.sqlstate == psycopg.errors.QueryCanceled.sqlstate:
+        next_step = "-- windlass: statement_timeout=2h in the head of the file gives it longer"
+    return StepFailed(
+        redact(f"{file.path}:{line}: {said}{hint} [{error.sqlstate or 'no SQLSTATE'}]"),
+        state=f"{left}; {state}" if left else state,
+        next_step=next_step,
+    )

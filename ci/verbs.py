@@ -1,0 +1,168 @@
+"""What all tasks share: signals, errors in three lines, exit codes, --json, the environment."""
+
+import functools
+import inspect
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task
+
+from ci import config, report
+from ci.errors import ConfigError, Interrupted, Terminated, WindlassError
+from ci.secret import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ci.steps import Work
+
+Answer = tuple[object, str]  # the JSON document, the text for people
+Verb = Callable[..., "Answer | tuple[object, str, int]"]
+
+COMMON = {
+    "env": "environment of deploy.yml (required)",
+    "json": "one JSON document on standard output (default: no)",
+    "debug": "show the traceback of an error (default: no)",
+    "dry-run": "show what would be done, change nothing (default: no)",
+    "show-queries": "show the queries of who blocks us; they may hold personal data (default: no)",
+}
+CHANGES = ("create", "backup", "restore", "restart")  # no dry run of their own: refused under one
+
+
+def verb(**help_: str) -> Callable[[Verb], Any]:
+    """Make a task of a function that returns its JSON document, its text and, if not 0, its code.
+
+    One place for what all tasks share: signals, errors in three lines, exit codes, `--json`, and
+    that `invoke --dry` is a dry run (Invoke itself would run our code).
+    """
+
+    def make(body: Verb) -> Any:  # noqa: ANN401  # invoke's Task is not generic in its body's type
+        parameters = inspect.signature(body).parameters
+
+        @functools.wraps(body)
+        def run(c: Context, **arguments: Any) -> None:  # noqa: ANN401  # whatever the body takes
+            as_json = bool(arguments.get("json"))
+            try:
+                _signals()
+                if c.config.run.dry:
+                    _dry(body.__name__, arguments, parameters)
+                answer = body(c, **arguments)
+            except (WindlassError, KeyboardInterrupt) as error:
+                _end(error, as_json=as_json, debug=bool(arguments.get("debug")))
+            except Exception as error:  # noqa: BLE001  # a bug: said in three lines all the same
+                _end(error, as_json=as_json, debug=bool(arguments.get("debug")))
+            document, text, code = answer if len(answer) == 3 else (*answer, 0)
+            _out(report.as_json(document) if as_json else text)
+            if code:
+                raise Exit(code=code)
+
+        texts = {k.strip("_").replace("_", "-"): v for k, v in help_.items()} | COMMON
+        used = {name.strip("_").replace("_", "-") for name in parameters}
+        return task(
+            run,
+            positional=[],
+            auto_shortflags=False,
+            name=body.__name__.rstrip("_").replace("_", "-"),
+            help={name: text for name, text in texts.items() if name in used},
+        )
+
+    return make
+
+
+def _signals() -> None:
+    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise Terminated
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, stop)
+
+
+def _dry(name: str, arguments: dict[str, Any], parameters: Any) -> None:  # noqa: ANN401
+    if "dry_run" in parameters:
+        arguments["dry_run"] = True
+    elif name in CHANGES:
+        raise ConfigError(f"{name} has no dry run", next_step="leave --dry out")
+
+
+def _end(error: BaseException, *, as_json: bool, debug: bool) -> NoReturn:
+    """Say an error in three lines and leave with its exit code."""
+    if debug:
+        sys.stderr.write(redact("".join(traceback.format_exception(error))))
+    if isinstance(error, KeyboardInterrupt):
+        error = Interrupted(
+            "stopped by SIGTERM" if isinstance(error, Terminated) else "stopped by Ctrl-C",
+            state="nothing was begun that the journal does not show",
+            next_step="invoke status --env ENV",
+            by_sigterm=isinstance(error, Terminated),
+        )
+    if not isinstance(error, WindlassError):
+        error = WindlassError(
+            f"an error of Windlass itself: {type(error).__name__}: {error}",
+            state="not known; the journal shows what was begun",
+            next_step="run it again with --debug, and report what it prints",
+        )
+    code = 143 if isinstance(error, Interrupted) and error.by_sigterm else error.exit_code
+    sys.stderr.write(report.error_text(error.what, error.state, error.next_step) + "\n")
+    if as_json:
+        said = {"what": error.what, "state": error.state, "next_step": error.next_step}
+        _out(report.as_json({"error": {"kind": type(error).__name__, "exit_code": code, **said}}))
+    raise Exit(code=code) from None
+
+
+def _out(text: str) -> None:
+    if text:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+
+def settings_of(env: str) -> config.Settings:
+    """Return one environment of the nearest deploy.yml."""
+    loaded = config.load(deploy_file())
+    if not env:
+        raise ConfigError(
+            "no environment was named", next_step=f"--env with one of: {', '.join(loaded.names)}"
+        )
+    return loaded.environment(env)
+
+
+def deploy_file() -> Path:
+    """Return the nearest deploy.yml, here or above; the one here where there is none."""
+    here = Path.cwd()
+    above = [d / "deploy.yml" for d in here.parents if (d / "deploy.yml").exists()]
+    return Path("deploy.yml") if Path("deploy.yml").exists() or not above else above[0]
+
+
+@contextmanager
+def opened(env: str, *, show_queries: bool = False) -> "Iterator[Work]":
+    """Open the world of an environment, and a console that tells what happens in it."""
+    from ci.console import Console
+    from ci.origin import new_deployment_id
+    from ci.steps import open_work
+
+    console = Console()
+    identifier = new_deployment_id(datetime.now(UTC))
+    try:
+        with open_work(
+            settings_of(env), deployment_id=identifier, reporter=console, show_queries=show_queries
+        ) as work:
+            yield work
+    finally:
+        console.close()
+
+
+def ask(question: str) -> str | None:
+    """Return what a person typed, lower case; None where nobody can."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return None
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower()

@@ -1,0 +1,148 @@
+"""Many starts of `windlass` from one warm interpreter: forty a second instead of three.
+
+Run as a program it reads one JSON order per line and answers with one: how the children ended.
+A child is a fork that runs the real `main` in its own directory and environment.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Forks:
+    """The warm interpreter."""
+
+    process: "subprocess.Popen[str]"
+
+    def run(self, *argv: str, cwd: Path, env: dict[str, str], **more: Any) -> list[dict[str, Any]]:
+        """Start `count` children at once and return the code and the words of each.
+
+        `kill_after` (seconds) kills them; `seen` names a file with the boundaries at which a
+        child has killed itself already: it does so at the first one that is not in it.
+        """
+        assert self.process.stdin is not None and self.process.stdout is not None
+        order = {"argv": argv, "cwd": str(cwd), "env": env, **more}
+        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.flush()
+        found: list[dict[str, Any]] = json.loads(self.process.stdout.readline())
+        return found
+
+
+@contextmanager
+def warm() -> Iterator[Forks]:
+    """Start the interpreter; it ends with the block."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "tests.forks"],
+        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        yield Forks(child)
+    finally:
+        assert child.stdin is not None and child.stdout is not None
+        child.stdin.close()
+        child.wait(20)
+        child.stdout.close()
+
+
+def _serve() -> None:
+    import ci.correcting
+    import ci.deploy
+    import ci.engines.sql
+    import ci.operations
+    import ci.tasks  # noqa: F401  # imported before the forks, so that none of them has to
+
+    for line in sys.stdin:
+        order = json.loads(line)
+        children = [_fork(order) for _ in range(order.get("count", 1))]
+        answer = [_end(pid, words, order.get("kill_after")) for pid, words in children]
+        print(json.dumps(answer), flush=True)  # noqa: T201  # the answer
+
+
+def _fork(order: dict[str, Any]) -> tuple[int, IO[str]]:
+    words = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed by _end
+    pid = os.fork()
+    if pid == 0:
+        _child(order, words)
+    return pid, words
+
+
+def _child(order: dict[str, Any], words: IO[str]) -> NoReturn:
+    os.setsid()
+    with Path(os.devnull).open() as nothing:
+        os.dup2(nothing.fileno(), 0)
+    os.dup2(words.fileno(), 1)
+    os.dup2(words.fileno(), 2)
+    os.chdir(order["cwd"])
+    os.environ.clear()
+    os.environ.update(order["env"])
+    sys.argv = ["windlass", *order["argv"]]
+    if order.get("seen"):
+        _kill_at_the_first_new_boundary(Path(order["seen"]))
+    from ci.tasks import main
+
+    code = 1
+    try:
+        main()
+        code = 0
+    except SystemExit as end:
+        code = int(end.code or 0)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _end(pid: int, words: IO[str], kill_after: float | None) -> dict[str, Any]:
+    if kill_after is not None:
+        time.sleep(kill_after)
+        os.kill(pid, signal.SIGKILL)
+    _, status = os.waitpid(pid, 0)
+    with words:
+        words.seek(0)
+        return {"code": os.waitstatus_to_exitcode(status), "words": words.read()}
+
+
+def _kill_at_the_first_new_boundary(seen: Path) -> None:
+    """Make this process kill itself before or after a statement or a record, once at each."""
+    from ci.engines import sqlbuild, sqlhistory, sqlrun
+
+    known = set(seen.read_text().splitlines()) if seen.exists() else set()
+
+    def at(boundary: str) -> None:
+        if boundary not in known:
+            with seen.open("a") as file:
+                file.write(boundary + "\n")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def around(module: Any, name: str, key: Any) -> None:
+        function = getattr(module, name)
+
+        def run(*arguments: Any, **more: Any) -> Any:
+            at(f"before {name} {key(*arguments)}")
+            found = function(*arguments, **more)
+            at(f"after {name} {key(*arguments)}")
+            return found
+
+        setattr(module, name, run)
+
+    around(sqlrun, "_sent", lambda job, _c, statement, _t: job.where(statement))
+    around(sqlbuild, "run", lambda _c, _d, sql, *_: sql)
+    around(sqlhistory, "note_begun", lambda _c, name, _d, _f, number: f"{name} {number}")
+    around(sqlhistory, "note_finished", lambda _c, name, _d, _f, number: f"{name} {number}")
+    around(sqlhistory, "record", lambda _c, migration, _d: migration.name)
+
+
+if __name__ == "__main__":
+    _serve()

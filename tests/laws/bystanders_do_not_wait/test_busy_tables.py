@@ -1,0 +1,273 @@
+"""Law 5 on a busy table: pgbench reads and writes it while somebody is in our way."""
+
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from ci.database import Database
+from tests.fix_postgres import Server, start
+from tests.kit import Project, Ran
+
+SLACK = 0.1  # seconds over the rung
+READ_AND_WRITE = """\\set id random(1, 100)
+select v from t where id = :id;
+update t set v = v + 1 where id = :id;
+"""
+
+
+@pytest.fixture(scope="module")
+def quick_vacuum() -> Iterator[Server]:
+    """Start a server of its own whose autovacuum comes every second."""
+    with tempfile.TemporaryDirectory(prefix="wl-av-") as name:
+        Path(name).chmod(0o755)
+        server, stop = start(16, Path(name) / "pg")
+        _set(server, "autovacuum_naptime = '1s'")
+        yield server
+        stop()
+
+
+def _set(server: Server, setting: str) -> None:
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute(f"alter system set {setting}".encode())
+        connection.execute("select pg_reload_conf()")
+
+
+@dataclass
+class Busy:
+    """A project whose table t pgbench works on."""
+
+    project: Project
+    server: Server
+    logs: Path
+
+    def bench(self, seconds: int, script: str = READ_AND_WRITE) -> "subprocess.Popen[str]":
+        """Start four clients and fifty transactions a second."""
+        file = self.logs / "script.sql"
+        file.write_text(script)
+        return subprocess.Popen(
+            [str(self.server.binaries / "pgbench"), "-n", "-c", "4", "-R", "50", "-T",
+             str(seconds), "-l", "--log-prefix", str(self.logs / "log"), "-f", str(file),
+             self.project.url],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+
+    def slowest(self, bench: "subprocess.Popen[str]") -> float:
+        """Wait for pgbench; return its slowest transaction in seconds, and see that none failed."""
+        said, _ = bench.communicate()
+        assert bench.returncode == 0, said
+        assert "number of failed transactions: 0 " in said
+        lines = [line for log in self.logs.glob("log.*") for line in log.read_text().splitlines()]
+        assert len(lines) > 100
+        # Latency less what pgbench itself was late to start with.
+        return max(int(line.split()[2]) - int(line.split()[6]) for line in lines) / 1e6
+
+    def execute(self, *statements: str) -> None:
+        with psycopg.connect(self.project.url, autocommit=True) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    def migrate(self) -> "Migrating":
+        found = Migrating(self.project)
+        found.thread.start()
+        return found
+
+
+class Migrating:
+    """`windlass migrate` in a thread; `ended` is when, on the monotonic clock."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.ended = 0.0
+        self.ran: Ran | None = None
+        self.thread = threading.Thread(target=self._run)
+
+    def _run(self) -> None:
+        self.ran = self.project.run("migrate", "--env", "dev")
+        self.ended = time.monotonic()
+
+    def end(self) -> Ran:
+        self.thread.join()
+        assert self.ran is not None
+        assert self.ran.code == 0, self.ran.err
+        return self.ran
+
+
+def make(tmp_path: Path, server: Server, url: str) -> Busy:
+    project = Project(tmp_path / "shop", url)
+    project.migration("20260801_000000_b", "alter table t add column b int;")
+    busy = Busy(project, server, tmp_path)
+    busy.execute(
+        "create table t (id int primary key, v int)",
+        "insert into t select g, 0 from generate_series(1, 100) g",
+    )
+    return busy
+
+
+@pytest.fixture
+def busy(tmp_path: Path, server16: Server, new_database: Callable[[Server], Database]) -> Busy:
+    url = new_database(server16).url.reveal()
+    return make(tmp_path, server16, url)
+
+
+@pytest.fixture
+def vacuumed(
+    tmp_path: Path, quick_vacuum: Server, new_database: Callable[[Server], Database]
+) -> Busy:
+    url = new_database(quick_vacuum).url.reveal()
+    return make(tmp_path, quick_vacuum, url)
+
+
+@pytest.mark.parametrize(
+    ("held", "query"),
+    [(10, "select v from t where id = 1"), (4, "select pg_sleep(4), v from t where id = 1")],
+    ids=["idle in transaction for ten seconds", "a long SELECT"],
+)
+def test_behind_an_old_transaction_nobody_waits_longer_than_the_lowest_rung(
+    busy: Busy, held: float, query: str
+) -> None:
+    with closing(psycopg.connect(busy.project.url)) as holder:
+        began = time.monotonic()
+        bench = busy.bench(int(held) + 3)
+        thread = threading.Thread(target=holder.execute, args=(query.encode(),))
+        thread.start()
+        time.sleep(0.3)
+        migrating = busy.migrate()
+        thread.join()
+        time.sleep(max(0.0, began + held - time.monotonic()))
+        holder.rollback()
+        left = time.monotonic()
+        ran = migrating.end()
+
+    assert migrating.ended - left < 1.5  # a second, and the program's own end
+    assert busy.slowest(bench) < 0.2 + SLACK
+    assert "waiting for the end of pid" in ran.err
+
+
+def test_through_a_crowd_of_short_writers_it_climbs_and_gets_there(busy: Busy) -> None:
+    crowd = "begin;\nselect count(*) from t;\nselect pg_sleep(0.35);\ncommit;\n"
+    stop = threading.Event()
+
+    def write() -> None:
+        with psycopg.connect(busy.project.url, autocommit=True) as connection:
+            while not stop.is_set():
+                for statement in crowd.splitlines():
+                    connection.execute(statement.encode())
+
+    writers = [threading.Thread(target=write) for _ in range(5)]
+    for number, writer in enumerate(writers):
+        writer.start()
+        time.sleep(0.07 * (number % 2))
+    bench = busy.bench(6)
+    time.sleep(0.3)
+    migrating = busy.migrate()
+    ran = migrating.end()
+    stop.set()
+    for writer in writers:
+        writer.join()
+
+    assert "retried" in ran.err
+    assert busy.slowest(bench) < 0.5 + SLACK
+
+
+def wait_for_vacuum(busy: Busy) -> None:
+    deadline = time.monotonic() + 40
+    with psycopg.connect(busy.project.url, autocommit=True) as connection:
+        while time.monotonic() < deadline:
+            row = connection.execute(
+                "select count(*) from pg_stat_activity where backend_type = 'autovacuum worker' "
+                "and query like 'autovacuum:%public.t%' and datname = current_database()"
+            ).fetchone()
+            if row and row[0]:
+                return
+            time.sleep(0.1)
+    raise AssertionError("no autovacuum came")
+
+
+SLOW = (
+    "autovacuum_vacuum_cost_delay = 100, autovacuum_vacuum_cost_limit = 1, "
+    "autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0"
+)
+
+
+def test_an_autovacuum_gives_way_without_anybody_waiting_for_it(vacuumed: Busy) -> None:
+    vacuumed.execute(
+        "insert into t select g, 0 from generate_series(101, 40000) g",
+        f"alter table t set ({SLOW})", "delete from t where id > 1000",
+    )  # fmt: skip
+    wait_for_vacuum(vacuumed)
+    bench = vacuumed.bench(4)
+    began = time.monotonic()
+    migrating = vacuumed.migrate()
+    ran = migrating.end()
+
+    assert "asked the autovacuum to give way" in ran.err
+    assert migrating.ended - began < 4
+    assert vacuumed.slowest(bench) < 0.2 + SLACK
+
+
+def test_a_role_that_may_not_ask_waits_on_the_rung_above_deadlock_timeout(vacuumed: Busy) -> None:
+    vacuumed.execute(
+        "drop role if exists migrator", "create role migrator login",
+        "grant all on schema public to migrator", "alter table t owner to migrator",
+        "do $$ begin execute format('grant all on database %I to migrator', current_database()); "
+        "end $$",
+        "insert into t select g, 0 from generate_series(101, 40000) g",
+        f"alter table t set ({SLOW})", "delete from t where id > 1000",
+    )  # fmt: skip
+    wait_for_vacuum(vacuumed)
+    bench = vacuumed.bench(6)
+    superuser = vacuumed.project.url
+    vacuumed.project.url = superuser.replace("postgres@", "migrator@")
+    migrating = vacuumed.migrate()
+    ran = migrating.end()
+    vacuumed.project.url = superuser
+
+    assert "asked" not in ran.err
+    assert "autovacuum" in ran.err
+    assert vacuumed.slowest(bench) < 2.0 + SLACK  # deadlock_timeout, and no more than the rung
+    vacuumed.execute("drop owned by migrator cascade")
+
+
+def test_an_autovacuum_against_wraparound_is_outlasted_on_the_lowest_rung(vacuumed: Busy) -> None:
+    burn = (
+        "do $$ begin for i in 1..110000 loop begin insert into burnt values (i); "
+        "exception when others then null; end; end loop; end $$"
+    )
+    vacuumed.execute(
+        "insert into t select g, 0 from generate_series(101, 40000) g",
+        "create table burnt (n int)", burn,
+        f"alter table t set ({SLOW}, autovacuum_freeze_max_age = 100000)",
+        "delete from t where id > 1000",
+    )  # fmt: skip
+    wait_for_vacuum(vacuumed)
+    bench = vacuumed.bench(7)
+    migrating = vacuumed.migrate()
+    time.sleep(3)
+    assert migrating.thread.is_alive()
+    _set(vacuumed.server, "autovacuum_naptime = '1h'")
+    vacuumed.execute(
+        "select pg_cancel_backend(pid) from pg_stat_activity "
+        "where backend_type = 'autovacuum worker' and query like '%to prevent wraparound%'"
+    )
+    ran = migrating.end()
+    _set(vacuumed.server, "autovacuum_naptime = '1s'")
+
+    assert "autovacuum to prevent wraparound" in ran.err
+    assert vacuumed.slowest(bench) < 0.2 + SLACK
+
+
+def test_what_a_killed_run_left_behind_is_ended_and_said(busy: Busy) -> None:
+    name = "windlass/01DEAD/migrate/20260801_000000_b"
+    with closing(psycopg.connect(busy.project.url, application_name=name)) as orphan:
+        orphan.execute("lock table t")
+        ran = busy.migrate().end()
+
+    assert f"left behind by {name}" in ran.err

@@ -1,0 +1,129 @@
+"""Law 4 at every boundary: kill -9 in a run of sixty mixed migrations, over and over."""
+
+import random
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from ci.database import Database
+from tests import forks
+from tests.fix_postgres import Server
+from tests.kit import Project
+
+MIGRATE = ("migrate", "--env", "dev")
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[forks.Forks]:
+    with forks.warm() as found:
+        yield found
+
+
+def write_sixty(project: Project) -> None:
+    """Write sixty migrations: three in four in a transaction, the others of every other kind."""
+    alone = (
+        "create index concurrently i{n} on t{table} (v);",
+        "create unique index concurrently if not exists u{n} on t{table} (n, v);",
+        "drop index concurrently if exists i{before};",
+        "reindex table concurrently t{table};",
+        "vacuum t{table};",
+        "-- windlass: transaction=off\ninsert into log values ({n});\n"
+        "alter table t{table} add column w{n} int;\n"
+        "create index concurrently w{n} on t{table} (w{n});",
+        "create index concurrently d{n} on t{table} (n);\ndrop index concurrently d{n};",
+    )
+    for n in range(60):
+        table = n // 4 * 4
+        if n % 4 == 0:
+            text = (
+                f"create table t{n} (n int primary key, v int);\n"
+                f"insert into t{n} select g, g from generate_series(1, 50) g;\n"
+                f"insert into log values ({n});"
+            )
+        elif n % 4 == 3:
+            text = alone[n // 4 % len(alone)].format(n=n, table=table, before=n - 4)
+        else:
+            text = f"insert into log values ({n});\nalter table t{table} add column c{n} int;"
+        if n == 0:
+            text = "create table log (n int not null);\n" + text
+        project.migration(f"20260801_{n:06d}_m{n}", text)
+
+
+def schema(server: Server, database: Database) -> str:
+    argv = [str(server.binaries / "pg_dump"), "-s", "-N", "windlass", database.url.reveal()]
+    text = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+    return "\n".join(line for line in text.splitlines() if not line.startswith("\\"))
+
+
+def logged(database: Database) -> list[int]:
+    with psycopg.connect(database.url.reveal()) as connection:
+        invalid = connection.execute("select count(*) from pg_index where not indisvalid")
+        assert invalid.fetchone() == (0,)
+        return [row[0] for row in connection.execute("select n from log order by n").fetchall()]
+
+
+@pytest.fixture
+def undisturbed(
+    tmp_path: Path, warm: forks.Forks, server: Server, new_database: Callable[[Server], Database]
+) -> tuple[str, list[int]]:
+    """Return the schema and the log of a run that nobody disturbs."""
+    database = new_database(server)
+    project = Project(tmp_path / "undisturbed", database.url.reveal())
+    write_sixty(project)
+    (end,) = warm.run(*MIGRATE, cwd=project.home, env=project.variables())
+    assert end["code"] == 0, end["words"]
+    return schema(server, database), logged(database)
+
+
+def go_on(warm: forks.Forks, project: Project, **more: Any) -> int:
+    """Run once; return the code, and where it is none of a kill, see that it is no failure."""
+    (end,) = warm.run(*MIGRATE, cwd=project.home, env=project.variables(), **more)
+    # 3: what the killed one left to commit came in between the plan and the lock.
+    assert end["code"] in (0, 3, -9), end["words"]
+    return int(end["code"])
+
+
+def test_killed_at_every_boundary_of_every_statement(
+    tmp_path: Path,
+    warm: forks.Forks,
+    server: Server,
+    new_database: Callable[[Server], Database],
+    undisturbed: tuple[str, list[int]],
+) -> None:
+    database = new_database(server)
+    project = Project(tmp_path / "killed", database.url.reveal())
+    write_sixty(project)
+    seen, kills = tmp_path / "seen", 0
+
+    while (code := go_on(warm, project, seen=str(seen))) != 0:
+        kills += code == -9
+
+    assert kills >= 200
+    assert kills == len(seen.read_text().splitlines())
+    assert (schema(server, database), logged(database)) == undisturbed
+
+
+def test_killed_at_random_moments(
+    tmp_path: Path,
+    warm: forks.Forks,
+    server: Server,
+    new_database: Callable[[Server], Database],
+    undisturbed: tuple[str, list[int]],
+) -> None:
+    database = new_database(server)
+    project = Project(tmp_path / "killed", database.url.reveal())
+    write_sixty(project)
+    moments = random.Random(7)
+
+    kills = 0
+    for _ in range(30):
+        kills += go_on(warm, project, kill_after=moments.uniform(0.02, 0.6)) == -9
+    while go_on(warm, project) != 0:
+        pass
+
+    assert kills >= 10
+    assert (schema(server, database), logged(database)) == undisturbed
