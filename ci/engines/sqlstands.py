@@ -16,6 +16,8 @@ from psycopg import sql
 from ci.engines import sqltree
 from ci.engines.sqlshadow import (
     SHADOW,
+    Incomparable,
+    create,
     described,
     indexdef,
     one,
@@ -27,7 +29,6 @@ from ci.engines.sqlshadow import (
 from ci.engines.sqlsplit import Statement
 from ci.engines.sqltree import Node
 from ci.errors import StepFailed
-from ci.locktimeout import RETRIED
 
 TABLE = """
     select c.oid, n.nspname, c.relname from pg_catalog.pg_class c
@@ -93,9 +94,7 @@ def settled(connection: psycopg.Connection, statement: Statement, *, where: str)
             state="this statement did not run",
             next_step="correct the file, or change what stands in a migration of its own",
         ) from None
-    except psycopg.Error as error:
-        if error.sqlstate in RETRIED or connection.broken:
-            raise
+    except Incomparable:
         return ""
 
 
@@ -103,17 +102,17 @@ def same_index(connection: psycopg.Connection, statement: Statement) -> bool | N
     """Tell whether the index of that name is the one a statement builds; None where none stands.
 
     Validity is not asked: what a killed build left is the same index, and invalid.
-
-    Raises:
-        psycopg.Error: it cannot be compared.
-
+    What cannot be compared counts as another one.
     """
     with connection.transaction(force_rollback=True):
         found = _index(connection, statement.node)
         if found is None:
             return None
         oid, schema, table, _ = found
-        wanted = wanted_index(connection, statement.sql, schema, table)
+        try:
+            wanted = wanted_index(connection, statement.sql, schema, table)
+        except Incomparable:
+            return False
         return wanted == indexdef(connection, oid)
 
 
@@ -201,8 +200,8 @@ def _add_column(
         shadow = shadow_of(connection, schema, relname)
         column = sql.Identifier(name)
         target = sql.Identifier("pg_temp", relname)
-        connection.execute(sql.SQL("alter table {} drop column {}").format(target, column))
-        connection.execute(postgast.deparse(tree).encode())
+        create(connection, sql.SQL("alter table {} drop column {}").format(target, column))
+        create(connection, postgast.deparse(tree))
         columns, constraints = described(connection, shadow)
     wanted = own(columns[name], schema)
     standing, checks = described(connection, oid)
@@ -290,7 +289,7 @@ def _create_sequence(connection: psycopg.Connection, node: Node, text: str) -> s
     del shadow.options[:]
     shadow.options.extend(kept)
     with connection.transaction(force_rollback=True):
-        connection.execute(postgast.deparse(tree).encode())
+        create(connection, postgast.deparse(tree))
         wanted = one(connection, SEQUENCE, one(connection, SHADOW, name))
     standing = one(connection, SEQUENCE, found[0])
     if wanted != standing:
@@ -313,9 +312,8 @@ def _create_view(connection: psycopg.Connection, node: Node, _text: str) -> str:
     query.stmts.add().stmt.select_stmt.CopyFrom(node.query.select_stmt)
     name = sql.Identifier("pg_temp", into.relname)
     with connection.transaction(force_rollback=True):
-        text = postgast.deparse(query)
-        create = sql.SQL("create temporary view {} as ").format(name).as_bytes(connection)
-        connection.execute(create + text.encode())
+        beginning = sql.SQL("create temporary view {} as ").format(name).as_string(connection)
+        create(connection, beginning + postgast.deparse(query))
         connection.execute("set local search_path = ''")
         wanted = one(connection, VIEW, one(connection, SHADOW, into.relname))
     connection.execute("set local search_path = ''")
