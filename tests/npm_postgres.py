@@ -1,0 +1,53 @@
+"""PostgreSQL of other major versions, for the matrix: servers from npm, without client tools."""
+
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+USER = "nobody"  # the server refuses to run as root
+
+
+def as_user(argv: list[str], user: str = USER) -> list[str]:
+    """Return the argv that runs a program as another user where we are root."""
+    if os.geteuid() != 0:
+        return argv
+    return ["setpriv", f"--reuid={user}", "--clear-groups", *argv]
+
+
+def hand_over(path: Path, user: str = USER) -> None:
+    """Make a directory the other user's, where we are root."""
+    if os.geteuid() == 0:
+        entry = pwd.getpwnam(user)
+        os.chown(path, entry.pw_uid, entry.pw_gid)
+
+
+def start(major: int, directory: Path) -> tuple[Path, Path, Callable[[], None]]:
+    """Start a server on a socket in `directory`; return that, its binaries, and what stops it."""
+    binaries = ROOT / ".servers" / str(major) / "native" / "bin"
+    assert (binaries / "postgres").exists(), (
+        f"PostgreSQL {major} is not here: tests/install-servers {major}"
+    )
+    own = directory / "native"  # the checkout may stand where only we may read
+    directory.mkdir(parents=True)
+    directory.chmod(0o755)
+    shutil.copytree(binaries.parent, own, symlinks=True)
+    hand_over(directory)
+    data = directory / "data"
+
+    def run(program: str, *arguments: str) -> None:
+        argv = as_user([str(own / "bin" / program), *arguments])
+        subprocess.run(argv, check=True, capture_output=True, cwd=directory)
+
+    run("initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+    options = f"-c listen_addresses='' -c unix_socket_directories={directory} -c fsync=off"
+    log = str(directory / "log")
+    run("pg_ctl", "-D", str(data), "-w", "-l", log, "-o", options, "start")
+
+    def stop() -> None:
+        run("pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop")
+
+    return directory, own / "bin", stop
