@@ -26,6 +26,7 @@ unix_socket_dir =
 auth_type = any
 pool_mode = {mode}
 default_pool_size = {pool_size}
+server_idle_timeout = 1
 logfile = {directory}/log
 pidfile = {directory}/pid
 """
@@ -43,11 +44,12 @@ def pooler() -> Iterator[Pooler]:
         def make(database: Database, *, mode: str = "transaction", pool_size: int = 20) -> Database:
             directory = Path(base) / str(len(started))
             directory.mkdir()
-            hand_over(directory)
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 port = probe.getsockname()[1]
             host = conninfo_to_dict(database.url.reveal())["host"]
+            owner = Path(host).owner()  # nobody else may enter the directory of the socket
+            hand_over(directory, owner)
             file = directory / "pgbouncer.ini"
             file.write_text(
                 CONFIG.format(
@@ -55,7 +57,7 @@ def pooler() -> Iterator[Pooler]:
                     directory=directory,
                 )
             )  # fmt: skip
-            argv = as_user(["/usr/sbin/pgbouncer", "--quiet", str(file)])
+            argv = as_user(["/usr/sbin/pgbouncer", "--quiet", str(file)], owner)
             started.append(
                 subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             )
@@ -73,7 +75,7 @@ def _wait_until_it_answers(url: str) -> None:
     deadline = time.monotonic() + 10
     while True:
         try:
-            psycopg.connect(url).close()
+            psycopg.connect(url, connect_timeout=2).close()
         except psycopg.OperationalError:
             assert time.monotonic() < deadline, "PgBouncer does not answer"
             time.sleep(0.05)
