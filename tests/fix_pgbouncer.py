@@ -47,7 +47,7 @@ def pooler() -> Iterator[Pooler]:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 port = probe.getsockname()[1]
-            host = conninfo_to_dict(database.url.reveal())["host"]
+            host = str(conninfo_to_dict(database.url.reveal())["host"])
             owner = Path(host).owner()  # nobody else may enter the directory of the socket
             hand_over(directory, owner)
             file = directory / "pgbouncer.ini"

