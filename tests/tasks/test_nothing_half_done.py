@@ -1,0 +1,78 @@
+"""After every deployment: no invalid index, no constraint NOT VALID, no trigger off by it."""
+
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from ci.database import Database
+from tests.kit import Project
+
+NAME = "20260801_000000_a"
+
+
+@pytest.fixture
+def project(tmp_path: Path, database16: Database) -> Project:
+    with psycopg.connect(database16.url.reveal(), autocommit=True) as connection:
+        connection.execute("create table t (i int)")
+        connection.execute(
+            "create function f() returns trigger language plpgsql as 'begin return new; end'"
+        )
+        connection.execute(
+            "create trigger loud before insert on t for each row execute function f()"
+        )
+    return Project(tmp_path / "shop", database16.url.reveal())
+
+
+@pytest.mark.parametrize(
+    ("sql", "left", "repair"),
+    [
+        (
+            "alter table t add constraint positive check (i > 0) not valid;",
+            "not-valid-constraint positive on public.t",
+            "alter table … validate constraint positive",
+        ),
+        (
+            "alter table t disable trigger loud;",
+            "disabled-trigger loud on public.t",
+            "alter table … enable trigger loud",
+        ),
+        (
+            "create index t_i on t (i); update pg_index set indisvalid = false "
+            "where indexrelid = 't_i'::regclass;",
+            "invalid-index public.t_i",
+            "reindex index concurrently public.t_i",
+        ),
+    ],
+)
+def test_what_a_deployment_leaves_half_done_fails_it_and_says_how_to_finish(
+    project: Project, sql: str, left: str, repair: str
+) -> None:
+    project.migration(NAME, sql)
+
+    ran = project.run("deploy", "--env", "dev")
+
+    assert ran.code == 1
+    assert ran.error()[0] == f"✗ verify: this deployment leaves: {left}"
+    assert ran.error()[2].startswith(f"  next:  {repair}; where it is meant to stay")
+
+
+def test_what_is_meant_to_stay_is_allowed_with_a_reason(project: Project) -> None:
+    project.migration(
+        NAME,
+        "-- windlass: allow not-valid-constraint validated by the next release\n"
+        "alter table t add constraint positive check (i > 0) not valid;",
+    )
+
+    assert project.run("deploy", "--env", "dev").code == 0
+
+
+def test_what_stood_before_is_told_and_fails_nothing(project: Project) -> None:
+    with psycopg.connect(project.url, autocommit=True) as connection:
+        connection.execute("alter table t disable trigger loud")
+    project.migration(NAME, "select 1;")
+
+    ran = project.run("deploy", "--env", "dev")
+
+    assert ran.code == 0, ran.err
+    assert "from before: disabled-trigger loud on public.t" in ran.err
