@@ -24,7 +24,7 @@ ORPHAN = re.compile(r"windlass/(?P<deployment>[^/]+)/migrate/")
 # nobody's name is on it.
 SIGHT = """
     select b.pid,
-           coalesce((select min(virtualtransaction) from pg_catalog.pg_locks
+           coalesce(held.vxid, (select min(virtualtransaction) from pg_catalog.pg_locks
                      where coalesce(pid, 0) = b.pid), ''),
            coalesce(a.application_name, ''),
            case when b.pid = 0 then 'prepared transaction' else coalesce(a.state, '') end,
@@ -38,7 +38,8 @@ SIGHT = """
     left join pg_catalog.pg_stat_activity a on a.pid = b.pid
     left join lateral (
         select pg_catalog.string_agg(distinct h.mode, ', ') as modes,
-               min(w.relation) as relation, min(w.mode) as wanted
+               min(w.relation) as relation, min(w.mode) as wanted,
+               min(h.virtualtransaction) as vxid
         from pg_catalog.pg_locks w join pg_catalog.pg_locks h
           on h.locktype = w.locktype and h.granted
          and (h.database, h.relation, h.page, h.tuple, h.virtualxid, h.transactionid::text,

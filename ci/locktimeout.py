@@ -16,7 +16,7 @@ import psycopg
 from ci.blockers import Blocker, Lookout, Sight, Watch
 from ci.config import Duration, LockConfig
 from ci.database import Database
-from ci.errors import LockTimeout, WindlassError
+from ci.errors import LockTimeout, Unreachable
 from ci.ladder import can_give_way, next_rung, to_evict
 
 T = TypeVar("T")
@@ -80,8 +80,7 @@ def with_retry(
             try:
                 if in_transaction:
                     with connection.transaction():
-                        connection.execute(limits(rung, terms.lock).encode())
-                        connection.execute(settings.encode()) if settings else None
+                        connection.execute(f"{limits(rung, terms.lock)}{settings}".encode())
                         return _watched(connection, lookout, attempt, climb), climb.retries
                 connection.execute(f"set lock_timeout = {_ms(rung)}".encode())
                 return _watched(connection, lookout, attempt, climb), climb.retries
@@ -137,9 +136,7 @@ class _Climb:
             self._known = self.sight
         try:
             self._next(began)
-        except (psycopg.Error, WindlassError) as error:
-            if isinstance(error, LockTimeout):
-                raise
+        except (psycopg.Error, Unreachable):
             # Blind: the lowest rung harms nobody, and the deadline holds all the same.
             self.rung = 0
             self._pause(LONGEST_PAUSE)

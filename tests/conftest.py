@@ -2,10 +2,12 @@
 
 pytest_plugins = [
     "tests.fix_postgres",
+    "tests.fix_migration",
     "tests.fix_s3",
     "tests.fix_pgbouncer",
     "tests.fix_proxy",
     "tests.fix_systemd",
     "tests.fix_docker",
     "tests.fix_kubernetes",
+    "tests.forks",
 ]

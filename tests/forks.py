@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -41,7 +43,7 @@ class Forks:
 
 
 @contextmanager
-def warm() -> Iterator[Forks]:
+def _warm() -> Iterator[Forks]:
     """Start the interpreter; it ends with the block."""
     child = subprocess.Popen(
         [sys.executable, "-m", "tests.forks"],
@@ -54,6 +56,13 @@ def warm() -> Iterator[Forks]:
         child.stdin.close()
         child.wait(20)
         child.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Forks]:
+    """Return the warm interpreter, one for the session."""
+    with _warm() as found:
+        yield found
 
 
 def _serve() -> None:

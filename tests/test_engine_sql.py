@@ -1,7 +1,6 @@
 """The sql engine on real PostgreSQL: change and record together, once, and behind the last one."""
 
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,31 +12,10 @@ from ci.database import Database
 from ci.engines.sql import SqlEngine
 from ci.errors import ConfigError, LockTimeout, Refused, StepFailed
 from ci.locktimeout import Terms
-from ci.model import Migration
+from tests.fix_migration import NAME, Write
 from tests.kit import tables
 
 TERMS = Terms(lock=LockConfig(timeout=(Duration(0.1),), wait=Duration(2)))
-NAME = "20260801_000000_a"
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[..., tuple[SqlEngine, Migration]]:
-    """Write one migration and return the engine and the migration."""
-
-    def make(sql: str, rollback: str = "", verify: str = "") -> tuple[SqlEngine, Migration]:
-        directory = tmp_path / "migrations"
-        directory.mkdir(exist_ok=True)
-        (directory / f"{NAME}.sql").write_text(sql)
-        for extra, text in (("_rollback", rollback), ("_verify", verify)):
-            if text:
-                (directory / f"{NAME}{extra}.sql").write_text(text)
-        engine = SqlEngine(MigrationsConfig(), tmp_path)
-        return engine, engine.on_disk()[0]
-
-    return make
-
-
-Write = Callable[..., tuple[SqlEngine, Migration]]
 
 
 def names(engine: SqlEngine, database: Database) -> list[str]:

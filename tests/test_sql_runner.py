@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -10,36 +9,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci.config import Duration, LockConfig, MigrationsConfig
+from ci.config import Duration, LockConfig
 from ci.database import Database
 from ci.engines import sqlbuild
-from ci.engines.sql import SqlEngine
 from ci.errors import ConfigError, LockTimeout, StepFailed
 from ci.locktimeout import Terms
-from ci.model import Migration
+from tests.fix_migration import NAME, Write
 
-NAME = "20260801_000000_a"
 HASTY = Terms(lock=LockConfig(timeout=(Duration(0.1),), wait=Duration(2)))
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Callable[..., tuple[SqlEngine, Migration]]:
-    """Write one migration and return the engine and the migration."""
-
-    def make(sql: str, rollback: str = "", verify: str = "") -> tuple[SqlEngine, Migration]:
-        directory = tmp_path / "migrations"
-        directory.mkdir(exist_ok=True)
-        (directory / f"{NAME}.sql").write_text(sql)
-        for extra, text in (("_rollback", rollback), ("_verify", verify)):
-            if text:
-                (directory / f"{NAME}{extra}.sql").write_text(text)
-        engine = SqlEngine(MigrationsConfig(), tmp_path)
-        return engine, engine.on_disk()[0]
-
-    return make
-
-
-Write = Callable[..., tuple[SqlEngine, Migration]]
 
 
 def one(database: Database, query: str) -> object:
@@ -126,6 +103,45 @@ def test_a_lost_deployment_lock_stops_before_the_next_statement(
         engine.apply(migration, database16, Terms(guard=guard))
 
     assert one(database16, "select to_regclass('a')") is None
+
+
+def test_a_deployment_lock_that_is_lost_while_a_table_is_waited_for_ends_the_waiting(
+    database16: Database, write: Write
+) -> None:
+    run(database16, "create table t (a int)")
+    engine, migration = write("alter table t add column b int;")
+    began = time.monotonic()
+
+    def guard() -> None:
+        if time.monotonic() - began > 1:
+            raise StepFailed("the deployment lock was lost", state="-", next_step="-")
+
+    with closing(psycopg.connect(database16.url.reveal())) as holder:
+        holder.execute("select * from t")
+        with pytest.raises(StepFailed, match="the deployment lock was lost"):
+            engine.apply(migration, database16, Terms(guard=guard))
+
+    assert time.monotonic() - began < 5
+
+
+def test_a_session_that_the_server_ended_is_told_as_lost(
+    database16: Database, write: Write
+) -> None:
+    engine, migration = write("-- windlass: transaction=off\nselect 1;\nselect 2;")
+    killed = False
+
+    def guard() -> None:
+        nonlocal killed
+        if not killed:
+            killed = True
+            run(database16, "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where application_name like 'windlass/test/migrate/%'")  # fmt: skip
+
+    with pytest.raises(StepFailed) as caught:
+        engine.apply(migration, database16, replace(Terms(), guard=guard))
+        raise AssertionError("the connection was not ended")
+
+    assert f"migrations/{NAME}.sql: the connection was lost" in caught.value.what
 
 
 def test_an_invalid_index_of_somebody_else_is_not_dropped(

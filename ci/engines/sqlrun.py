@@ -17,6 +17,10 @@ from ci.locktimeout import RETRIED, Terms, limits, with_retry
 from ci.model import Direction, Migration
 from ci.secret import redact
 
+# None: the line was cut. The others: the server ended the session (admin_shutdown, crash_shutdown,
+# cannot_connect_now, idle_in_transaction_session_timeout).
+LOST = frozenset({None, "57P01", "57P02", "57P03", "25P03"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -74,6 +78,12 @@ def run(job: Job, database: Database, terms: Terms) -> int:
             own, database, partial(_whole, job, own), step=step, settings=job.settings()
         )[1]
     except psycopg.Error as error:  # of our own statements; those of the file have their line
+        if error.sqlstate in LOST:
+            raise StepFailed(
+                redact(f"{job.file.path}: the connection was lost: {error}".splitlines()[0]),
+                state="a transaction in progress was rolled back, unless its COMMIT had arrived",
+                next_step="look at invoke status, and deploy again",
+            ) from error
         raise StepFailed(
             redact(f"{job.file.path}: its record could not be written: {error}".splitlines()[0]),
             state="what is not recorded was rolled back, but for what cannot run in a transaction",

@@ -1,25 +1,19 @@
 """Law 3 in a crowd: ten `migrate` at the same moment on an empty database, twenty times."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from ci.database import Database
-from tests import forks
 from tests.fix_pgbouncer import Pooler
 from tests.fix_postgres import Server
+from tests.forks import Forks
 from tests.kit import Project
 
 ROUNDS = 20
 CONCURRENT = "20260803_000000_index"
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[forks.Forks]:
-    with forks.warm() as found:
-        yield found
 
 
 def write(project: Project, *, concurrent: bool) -> None:
@@ -31,7 +25,7 @@ def write(project: Project, *, concurrent: bool) -> None:
         project.migration(CONCURRENT, "create index concurrently i on log (n);")
 
 
-def all_ran_once(warm: forks.Forks, project: Project, count: int, direct: str) -> None:
+def all_ran_once(warm: Forks, project: Project, count: int, direct: str) -> None:
     ends = warm.run(
         "migrate", "--env", "dev", cwd=project.home, env=project.variables(), count=count
     )
@@ -50,7 +44,7 @@ def all_ran_once(warm: forks.Forks, project: Project, count: int, direct: str) -
 @pytest.mark.parametrize("count", [2, 10])
 def test_many_migrate_at_once_on_an_empty_database(
     tmp_path: Path,
-    warm: forks.Forks,
+    warm: Forks,
     newest_server: Server,
     new_database: Callable[[Server], Database],
     count: int,
@@ -64,7 +58,7 @@ def test_many_migrate_at_once_on_an_empty_database(
 
 def test_ten_migrate_at_once_behind_a_pooler_in_transaction_mode(
     tmp_path: Path,
-    warm: forks.Forks,
+    warm: Forks,
     newest_server: Server,
     new_database: Callable[[Server], Database],
     pooler: Pooler,

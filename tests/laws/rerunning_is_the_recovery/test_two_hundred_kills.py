@@ -2,7 +2,7 @@
 
 import random
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,11 @@ import psycopg
 import pytest
 
 from ci.database import Database
-from tests import forks
 from tests.fix_postgres import CLIENTS, Server
+from tests.forks import Forks
 from tests.kit import Project
 
 MIGRATE = ("migrate", "--env", "dev")
-
-
-@pytest.fixture(scope="module")
-def warm() -> Iterator[forks.Forks]:
-    with forks.warm() as found:
-        yield found
 
 
 def write_sixty(project: Project) -> None:
@@ -69,7 +63,7 @@ def logged(database: Database) -> list[int]:
 @pytest.fixture
 def undisturbed(
     tmp_path: Path,
-    warm: forks.Forks,
+    warm: Forks,
     newest_server: Server,
     new_database: Callable[[Server], Database],
 ) -> tuple[str, list[int]]:
@@ -82,7 +76,7 @@ def undisturbed(
     return schema(database), logged(database)
 
 
-def go_on(warm: forks.Forks, project: Project, **more: Any) -> int:
+def go_on(warm: Forks, project: Project, **more: Any) -> int:
     """Run once; return the code, and where it is none of a kill, see that it is no failure."""
     (end,) = warm.run(*MIGRATE, cwd=project.home, env=project.variables(), **more)
     # 3: what the killed one left to commit came in between the plan and the lock.
@@ -92,7 +86,7 @@ def go_on(warm: forks.Forks, project: Project, **more: Any) -> int:
 
 def test_killed_at_every_boundary_of_every_statement(
     tmp_path: Path,
-    warm: forks.Forks,
+    warm: Forks,
     newest_server: Server,
     new_database: Callable[[Server], Database],
     undisturbed: tuple[str, list[int]],
@@ -112,7 +106,7 @@ def test_killed_at_every_boundary_of_every_statement(
 
 def test_killed_at_random_moments(
     tmp_path: Path,
-    warm: forks.Forks,
+    warm: Forks,
     newest_server: Server,
     new_database: Callable[[Server], Database],
     undisturbed: tuple[str, list[int]],
