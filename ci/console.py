@@ -6,7 +6,9 @@ import time
 from typing import TextIO
 
 from rich.console import Console as RichConsole
-from rich.status import Status as Spinner
+from rich.console import RenderableType
+from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn
+from rich.text import Text
 
 from ci import report
 from ci.model import Outcome, StepName, StepResult
@@ -16,6 +18,13 @@ PLAIN_EVERY = 5.0  # seconds between two progress lines where there is no termin
 COLOURS = {
     Outcome.OK: "green", Outcome.SKIPPED: "yellow", Outcome.FAILED: "red", Outcome.UNDONE: "cyan",
 }  # fmt: skip
+
+
+class _Bar(BarColumn):
+    """A bar once there is a total; until then nothing, for nobody knows."""
+
+    def render(self, task: Task) -> RenderableType:  # type: ignore[override]  # wider than a bar
+        return super().render(task) if task.total else Text()
 
 
 class Console:
@@ -28,7 +37,7 @@ class Console:
         self.rich = RichConsole(
             file=stream or sys.stderr, highlight=False, soft_wrap=True, emoji=False, markup=False
         )
-        self._spinner: Spinner | None = None
+        self._moving: Progress | None = None
         self._label, self._told = "", 0.0
 
     def say(self, text: str, *, style: str = "") -> None:
@@ -40,18 +49,23 @@ class Console:
         self._label, self._told = f"undo {step}" if undo else str(step), time.monotonic()
         asks = step is StepName.APPROVAL  # a moving line would write over what the person types
         if self.rich.is_terminal and not asks and os.environ.get("TERM") != "dumb":
-            self._spinner = self.rich.status(f"  {self._label} …", spinner="line")
-            self._spinner.start()
+            self._moving = Progress(
+                SpinnerColumn("line"), TextColumn("{task.description}", markup=False), _Bar(24),
+                TextColumn("{task.fields[said]}", markup=False),
+                console=self.rich, transient=True,
+            )  # fmt: skip
+            self._moving.add_task(f"{self._label} …", total=None, said="")
+            self._moving.start()
 
     def progress(self, done: int, total: int | None, unit: str) -> None:
         """Show how far the step is: moving on a terminal, a line now and then elsewhere."""
         of = f" of {total:,}" if total else ""
-        text = f"  {self._label} … {done:,}{of} {unit}"
-        if self._spinner is not None:
-            self._spinner.update(text)
+        said = f"{done:,}{of} {unit}"
+        if self._moving is not None:
+            self._moving.update(self._moving.task_ids[0], completed=done, total=total, said=said)
         elif time.monotonic() - self._told > PLAIN_EVERY:
             self._told = time.monotonic()
-            self.say(text)
+            self.say(f"  {self._label} … {said}")
 
     def item(self, step: StepName, what: str, detail: str, seconds: float) -> None:
         """Print a line for one of several things a step does."""
@@ -71,9 +85,9 @@ class Console:
         self.say(report.step_line(result), style=COLOURS[result.outcome])
 
     def _stop(self) -> None:
-        if self._spinner is not None:
-            self._spinner.stop()
-            self._spinner = None
+        if self._moving is not None:
+            self._moving.stop()
+            self._moving = None
 
     def close(self) -> None:
         """Give the terminal back, also after an error."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from ci import database as database_
 from ci.config import Duration, LockConfig, MigrationsConfig
 from ci.database import Database
 from ci.engines.sql import SqlEngine
@@ -313,6 +314,32 @@ def test_files_whose_order_is_unclear_are_refused(
 
     with pytest.raises(ConfigError, match=words):
         engine.on_disk()
+
+
+def test_names_that_differ_in_case_alone_are_refused(tmp_path: Path, write: Write) -> None:
+    engine, _ = write("select 1;")
+    (tmp_path / "migrations" / f"{NAME.upper()}.sql").write_text("select 1;")
+
+    with pytest.raises(ConfigError, match="differ in case alone, and are one file where names"):
+        engine.on_disk()
+
+
+def test_reading_a_definition_that_somebody_has_locked_ends_and_names_him(
+    database16: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_, "READ_WITHIN", 1)
+    with psycopg.connect(database16.url.reveal(), application_name="psql") as holder:
+        holder.execute("create table t (a int)")
+        holder.commit()
+        holder.execute("lock table t")
+
+        with pytest.raises(LockTimeout) as caught:
+            database16.read("test", lambda c: c.execute("select * from t").fetchall())
+        pid = holder.info.backend_pid
+
+    assert caught.value.what == (
+        f"a table stayed locked for 1 s while its definition was read: t by pid {pid} (psql)"
+    )
 
 
 def test_create_writes_a_trio_that_parses(tmp_path: Path) -> None:

@@ -34,6 +34,24 @@ def test_the_outer_begin_and_commit_are_the_runners_own() -> None:
         ("\\d users\n", 1, 'syntax error at or near "\\"'),
         ("select 1;\nselec 2;\n", 2, 'syntax error at or near "selec"'),
         ("select 'é';\nselec 2;\n", 2, 'syntax error at or near "selec"'),
+        ("reset lock_timeout;", 1, "the file sets lock_timeout"),
+        ("select 1;\nreset all;", 2, "the file sets every setting"),
+        ("discard all;", 1, "the file sets every setting"),
+        ("select set_config('lock_timeout', '0', false);", 1, "the file sets lock_timeout"),
+        ("copy t to stdout;", 1, "COPY … TO stdout does not run here"),
+        ("create index concurrently on t (a);", 1, "an index built concurrently needs a name"),
+        (
+            "begin;\ncreate index concurrently i on t (a);\ncommit;",
+            1,
+            "BEGIN … COMMIT around a statement that cannot run in a transaction",
+        ),
+        ("begin read only;\nselect 1;\ncommit;", 1, "READ ONLY, and the history row must be"),
+        (
+            "select 1;\n-- windlass: phase=after\nselect 2;",
+            2,
+            "this directive is for the whole file, and stands below its first statement",
+        ),
+        ("insert into t values (1);\nvacuum t;", 2, "should not be found half done (line 1)"),
         ("copy t from stdin;\n", 1, "COPY … FROM stdin does not run here"),
         ("copy t from stdin;\n1\t2\n\\.\n", 2, "syntax error"),
         ("select 1;\nvacuum;\n", 2, "this statement cannot run in a transaction"),
@@ -137,3 +155,42 @@ def test_a_dangerous_statement_is_found_with_its_line(text: str, rule: str) -> N
 )
 def test_the_safe_form_is_silent(text: str) -> None:
     assert sqllint.findings(parse(PATH, text)) == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "set local search_path = app;\ncreate index concurrently i on t (a);\nanalyze t;",
+        "create table if not exists t (a int);\ncreate index concurrently i on t (a);",
+        "drop index if exists j;\ncreate index concurrently i on t (a);",
+        "alter table t validate constraint c;\nvacuum t;",
+        "comment on table t is 'x';\ncreate index concurrently i on t (a);",
+    ],
+)
+def test_what_is_harmless_half_way_may_stand_beside_a_concurrent_build(text: str) -> None:
+    assert not parse(PATH, text).transactional
+
+
+def test_the_tables_of_a_file_are_those_it_names() -> None:
+    file = parse(
+        PATH,
+        "alter table app.a add column b int references o (id);\ndrop table x, y;\n"
+        "create index i on t (n);\ninsert into s select * from f join g using (n);\n"
+        "drop function z();",
+    )
+
+    assert file.tables() == {"a", "o", "x", "y", "t", "s", "f", "g"}
+
+
+def test_the_modes_of_the_outer_begin_are_kept() -> None:
+    text = "begin isolation level serializable, deferrable;\nselect 1;\ncommit;"
+
+    assert parse(PATH, text).begin == "ISOLATION LEVEL SERIALIZABLE, DEFERRABLE"
+
+
+def test_what_only_looks_like_a_directive_is_none() -> None:
+    text = "/*\n-- windlass: transaction=off\n*/\nselect '\n-- windlass: phase=after\n';"
+
+    file = parse(PATH, text)
+
+    assert (file.transactional, file.phase) == (True, "before")

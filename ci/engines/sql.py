@@ -48,15 +48,8 @@ class SqlEngine:
 
     def _refuse_odd_names(self, stems: list[str], main: list[str]) -> None:
         stamps: dict[str, str] = {}
-        folded: dict[str, str] = {}
+        self._refuse_twins(stems)
         for stem in stems:
-            twin = folded.setdefault(stem.lower(), stem)
-            if twin != stem:
-                raise ConfigError(
-                    f"{self.shown / stem}.sql and {twin}.sql differ in case alone, and are "
-                    "one file where names have no case",
-                    next_step="rename one of them, in lower case",
-                )
             base = next((stem.removesuffix(e) for e in EXTRAS if stem.endswith(e)), stem)
             if not NAME.fullmatch(base) or base not in main:
                 raise ConfigError(
@@ -69,6 +62,17 @@ class SqlEngine:
                 raise ConfigError(
                     f"{self.shown / stem}.sql: has the timestamp of {other}; which is first?",
                     next_step="give one of them another timestamp",
+                )
+
+    def _refuse_twins(self, stems: list[str]) -> None:
+        folded: dict[str, str] = {}
+        for stem in stems:
+            twin = folded.setdefault(stem.lower(), stem)
+            if twin != stem:
+                raise ConfigError(
+                    f"{self.shown / stem}.sql and {twin}.sql differ in case alone, and are "
+                    "one file where names have no case",
+                    next_step="rename one of them, in lower case",
                 )
 
     def _migration(self, stem: str) -> Migration:

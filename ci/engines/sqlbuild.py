@@ -270,7 +270,9 @@ class _Watchdog:
         pid = self.connection.info.backend_pid
         row = watch.execute(PROGRESS, (pid,)).fetchone()
         if row is not None:
-            self.terms.progress(int(row[2] or 0), int(row[1] or 0) or None, row[3])
+            phase, total, done, unit = row
+            said = f"{unit}, {phase.removeprefix('building index: ')}"
+            self.terms.progress(int(done or 0), int(total or 0) or None, said)
         found = watch.execute(SIGHT, {"pid": pid}).fetchall()
         if not found:
             return

@@ -57,6 +57,20 @@ def test_what_a_deployment_leaves_half_done_fails_it_and_says_how_to_finish(
     assert ran.error()[2].startswith(f"  next:  {repair}; where it is meant to stay")
 
 
+def test_a_partition_left_detaching_is_found(project: Project) -> None:
+    with psycopg.connect(project.url, autocommit=True) as connection:
+        connection.execute("create table p (n int) partition by range (n)")
+        connection.execute("create table p1 partition of p for values from (0) to (10)")
+    project.migration(
+        NAME, "update pg_inherits set inhdetachpending = true where inhrelid = 'p1'::regclass;"
+    )
+
+    ran = project.run("deploy", "--env", "dev")
+
+    assert ran.error()[0].endswith("leaves: detaching-partition public.p1 of public.p")
+    assert "alter table … detach partition public.p1 finalize" in ran.error()[2]
+
+
 def test_what_is_meant_to_stay_is_allowed_with_a_reason(project: Project) -> None:
     project.migration(
         NAME,
