@@ -9,9 +9,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci.config import Duration, LockConfig
+from ci.config import Duration, LockConfig, MigrationsConfig
 from ci.database import Database
 from ci.engines import sqlbuild
+from ci.engines.sql import SqlEngine
 from ci.errors import ConfigError, LockTimeout, StepFailed
 from ci.locktimeout import Terms
 from tests.fix_migration import NAME, Write
@@ -319,6 +320,42 @@ def test_a_refusal_names_the_queue_behind_us_and_the_query_only_on_demand(
     assert plain.value.what.endswith("sessions queued behind us")
     assert "a@b.c" not in plain.value.what
     assert "query: select 'a@b.c' from t" in open_.value.what
+
+
+def test_a_deadlock_is_tried_again(database16: Database, write: Write) -> None:
+    run(database16, "create table a (i int)", "create table b (i int)")
+    engine, migration = write(
+        "-- windlass: lock_timeout=5s\nlock table a;\nselect pg_sleep(0.3);\nlock table b;"
+    )
+    began = threading.Event()
+
+    def other() -> None:
+        with psycopg.connect(database16.url.reveal()) as connection:
+            connection.execute("lock table b")
+            began.set()
+            time.sleep(0.9)  # later than the migration: whoever waits longer is the victim
+            connection.execute("lock table a")
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    began.wait()
+    retries = engine.apply(migration, database16, Terms())
+    thread.join()
+
+    assert retries == 1
+
+
+def test_the_search_path_is_the_one_of_deploy_yml(
+    tmp_path: Path, database16: Database, write: Write
+) -> None:
+    run(database16, "create schema app")
+    _, migration = write("create table t (i int);", verify="select count(*) = 0 from t;")
+    engine = SqlEngine(MigrationsConfig(search_path=("app", "public")), tmp_path)
+
+    engine.apply(migration, database16, Terms())
+
+    assert one(database16, "select to_regclass('app.t') is not null") is True
+    assert database16.read("test", lambda c: engine.verify(migration, c)) == 1
 
 
 def test_a_prepared_transaction_is_named_too(tmp_path: Path) -> None:

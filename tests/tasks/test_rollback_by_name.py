@@ -140,3 +140,15 @@ def test_what_was_undone_in_part_is_told_and_finished(project: Project) -> None:
     assert f"{D} is half undone: statement 1 of 2 done" in deploy.error()[0]
     assert finished.code == 0, finished.err
     assert applied(project) == [A, B, C]
+
+
+def test_queries_of_who_blocks_are_shown_on_demand_alone(project: Project) -> None:
+    project.run("migrate", "--env", "dev", "--to", B)
+    with psycopg.connect(project.url) as holder:
+        holder.execute("select 'a@b.c' from a")
+        plain = project.run("migrate", "--env", "uat")
+        shown = project.run("migrate", "--env", "uat", "--show-queries")
+
+    assert plain.code == shown.code == 1
+    assert "a@b.c" not in plain.err
+    assert "query: select 'a@b.c' from a" in shown.err
