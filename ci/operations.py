@@ -8,10 +8,10 @@ import psycopg
 from ci import backup as backups_
 from ci import lock
 from ci import rehearse as rehearsals
-from ci.deploy import current_plan
 from ci.errors import ConfigError, StepFailed
 from ci.facts import take_facts
 from ci.model import Manifest, StepName
+from ci.planning import current_plan
 from ci.restarters import Running
 from ci.steps import Work, store_of
 

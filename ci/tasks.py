@@ -62,7 +62,7 @@ def deploy(
 ) -> Answer:
     """Deploy: backup, migrate, restart, smoke test, by the environment's policy."""
     from ci import gate
-    from ci.deploy import clear_the_way, current_plan
+    from ci.planning import clear_the_way, current_plan
     from ci.policy import BREAK_GLASS
 
     without = BREAK_GLASS if break_glass else frozenset()
@@ -112,7 +112,7 @@ def migrate(
     debug: bool = False,
 ) -> Answer:
     """Run the migrations alone, under the environment's policy."""
-    from ci.deploy import clear_the_way, current_plan
+    from ci.planning import clear_the_way, current_plan
     from ci.policy import SERVICE
 
     _at_most_one(to=to, steps=steps)
@@ -163,7 +163,7 @@ def rollback(
 ) -> Answer:
     """Undo migrations or a deployment, under the environment's policy."""
     from ci import gate, journal
-    from ci.deploy import clear_the_way, newest_applied, undo_plan
+    from ci.planning import clear_the_way, newest_applied, undo_plan
 
     if not _at_most_one(name=name, deployment=deployment, to=to, steps=steps):
         raise ConfigError(
@@ -250,7 +250,7 @@ def plan(
     c: Context, env: str = "", out: str = "", *, json: bool = False, debug: bool = False
 ) -> Answer:
     """Show exactly what a deployment would do, with its digest. Reads only."""
-    from ci.deploy import current_plan
+    from ci.planning import current_plan
 
     with opened(env) as work:
         found = current_plan(work)

@@ -225,6 +225,8 @@ def _cleared(
     """Clear away what a statement left that failed; return in words what stands."""
     if connection.broken:
         return "what it left is cleared away by the next deployment"
+    if statement.kind in ("drop_stmt", "alter_table_stmt"):  # a DROP or DETACH, maybe half way
+        return "it may be half way, which the next deployment finishes"
     try:
         sqlbuild.clear(connection, database, statement, where=job.where(statement))
     except (StepFailed, psycopg.Error) as error:

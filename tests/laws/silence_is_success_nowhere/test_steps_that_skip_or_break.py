@@ -12,6 +12,7 @@ from ci import journal
 from ci.database import Database
 from ci.errors import Interrupted, RolledBack, StepFailed, Terminated
 from ci.model import Deployment, Origin, Outcome, Plan, PlannedStep, Status, StepName, StepResult
+from ci.planning import current_plan
 from ci.steps import STEPS, Done, Skipped, Step, Work, open_work
 from tests.kit import Project, Quiet
 
@@ -38,7 +39,7 @@ def run(
 
         def again() -> Plan:
             planned = tuple(PlannedStep(name=name, required=True) for name in NAMES)
-            return msgspec.structs.replace(loop.current_plan(work), steps=planned)
+            return msgspec.structs.replace(current_plan(work), steps=planned)
 
         work = replace(work, restarter=None)
         try:
