@@ -136,7 +136,7 @@ def _poll(
     on_wait: Callable[[str], None],
 ) -> None:
     deadline = time.monotonic() + wait
-    pause, told = 0.05, False
+    pause, told = 0.02, False
     while not take():
         holder = who(connection) or "one that was just about to let go"
         if time.monotonic() >= deadline:

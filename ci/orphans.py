@@ -39,7 +39,7 @@ def end(database: Database, note: Callable[[str], None]) -> None:
                     ended.add(pid)
             if time.monotonic() > deadline:
                 raise _refuses(found[0][0], found[0][1])
-            time.sleep(0.1)
+            time.sleep(0.02)
 
 
 def _end(connection: psycopg.Connection, pid: int, name: str) -> None:

@@ -341,7 +341,7 @@ def test_a_tool_column_of_another_type_stops_the_engine_and_is_left_alone(
         connection.execute("alter table messages add column name text")
         before = fingerprint(database16)
 
-        with pytest.raises(StepFailed, match=f"{TOOL_COLUMNS}_verify.sql:5: row 1 is"):
+        with pytest.raises(StepFailed, match=f"{TOOL_COLUMNS}.sql:8: the column messages.name st"):
             apply(TOOL_COLUMNS, database16)
 
     assert fingerprint(database16) == before

@@ -93,6 +93,8 @@ def take(  # noqa: PLR0913  # each is a different fact that the manifest needs
             target = read_target(connection)
             key = _key(environment, target.database, began, deployment)
             clients = find_clients(target.server_version, tls=connection.pgconn.ssl_in_use)
+            # Ours alone: whoever backs this database up, or deploys to it, holds the lock.
+            store.sweep(f"{environment}/{_quoted(target.database)}/")
             snapshot, tables = _hold_snapshot(connection)
             rows = count_rows(connection, tables)
             chunks = _dump(connection, database, dump_command(clients, snapshot=snapshot))

@@ -36,6 +36,13 @@ class Store(Protocol):
         """Remove one key; a missing key is an error."""
         ...
 
+    def sweep(self, prefix: str) -> tuple[str, ...]:
+        """Remove what killed writers left under `prefix`, which is no key; return the addresses.
+
+        Whoever calls it sees to it that nobody writes there: what is under way is removed too.
+        """
+        ...
+
     def check(self) -> str:
         """Write, read back and delete a small object; return what was found, for `doctor`."""
         ...

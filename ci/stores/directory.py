@@ -116,6 +116,17 @@ class DirectoryStore:
                 with contextlib.suppress(OSError):  # not empty; a leftover directory is no key
                     target.parent.rmdir()
 
+    def sweep(self, prefix: str) -> tuple[str, ...]:
+        """Remove the files that killed writers left under `prefix`, and their empty directories."""
+        swept = []
+        start = self.path / prefix
+        for leftover in sorted(start.rglob(f".*{SUFFIX}")) if start.is_dir() else ():
+            if _remove_dead(leftover):
+                swept.append(str(leftover))
+                with contextlib.suppress(OSError):  # not empty; a leftover directory is no key
+                    leftover.parent.rmdir()
+        return tuple(swept)
+
     def check(self) -> str:
         """Write, read back and delete a small file, and say how long that took."""
         key, probe = f".windlass-check-{secrets.token_hex(8)}", secrets.token_bytes(64)
@@ -186,12 +197,20 @@ def _sweep(directory: Path) -> None:
     for leftover in directory.glob(f".*{SUFFIX}"):
         with contextlib.suppress(OSError):
             if time.time() - leftover.stat().st_mtime > STALE:
-                descriptor = os.open(leftover, os.O_RDONLY)
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused: it is alive
-                    leftover.unlink()
-                finally:
-                    os.close(descriptor)
+                _remove_dead(leftover)
+
+
+def _remove_dead(leftover: Path) -> bool:
+    """Remove a file whose writer is dead; False where it is alive, or we may not."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(leftover, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused: it is alive
+            leftover.unlink()
+        finally:
+            os.close(descriptor)
+        return True
+    return False
 
 
 def _remove(partial: Path, made: list[Path]) -> None:

@@ -49,12 +49,14 @@ MOST_PARTS = 10_000
 READ = 1 * MIB  # bytes per chunk read back
 ENV_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 GONE = ("NoSuchUpload", "NoSuchKey", "404")
+# Of a server that cannot list unfinished uploads, and of rclone where a bucket never had one.
+NOT_THERE = ("NotImplemented", "501", "NoSuchUpload")
 
 # The server's code -> (what it means, what to do). Codes of answers without a body are numbers.
 KEYS = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the profile"
 RIGHTS = (
-    "allow s3:PutObject, s3:GetObject, s3:DeleteObject, s3:AbortMultipartUpload and "
-    "s3:ListBucket on the bucket and prefix for these credentials"
+    "allow s3:PutObject, s3:GetObject, s3:DeleteObject, s3:AbortMultipartUpload, s3:ListBucket "
+    "and s3:ListBucketMultipartUploads on the bucket and prefix for these credentials"
 )
 REGION = "set AWS_REGION to the bucket's region, or backups.endpoint to its server"
 AGAIN = "start again; nothing has to be cleaned up first"
@@ -77,7 +79,7 @@ MEANINGS = {
     "RequestTimeout": ("waited too long for our data", f"check the network, then {AGAIN}"),
     "BadDigest": ("received other bytes than were sent", f"check the network, then {AGAIN}"),
     "EntityTooLarge": ("takes no object this large", "use a store that takes larger objects"),
-    "QuotaExceeded": ("is full", "make room: invoke backup.prune"),
+    "QuotaExceeded": ("is full", "make room in the bucket"),
 }
 LETS_NOBODY_IN = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "ExpiredToken"}
 
@@ -153,6 +155,29 @@ class S3Store:
         with self._talking(f"deleting {self._address(name)}"):
             self._client.head_object(Bucket=self.bucket, Key=name)
             self._client.delete_object(Bucket=self.bucket, Key=name)
+
+    def sweep(self, prefix: str) -> tuple[str, ...]:
+        """Abort the unfinished uploads under `prefix`, which are invisible and billed."""
+        full = self._full(prefix)
+        swept = []
+        with self._talking(f"listing the unfinished uploads under {self._address(full)}"):
+            for name, upload in self._unfinished(full):
+                self._client.abort_multipart_upload(Bucket=self.bucket, Key=name, UploadId=upload)
+                swept.append(self._address(name))
+        return tuple(swept)
+
+    def _unfinished(self, full: str) -> list[tuple[str, str]]:
+        pages = self._client.get_paginator("list_multipart_uploads")
+        found: list[tuple[str, str]] = []
+        try:
+            for page in pages.paginate(Bucket=self.bucket, Prefix=full):
+                found += [(one["Key"], one["UploadId"]) for one in page.get("Uploads", [])]
+        except ClientError as error:
+            if error.response["Error"].get("Code") in NOT_THERE:
+                return []
+            raise
+        # Filtered here too: not every server that speaks the protocol minds the prefix.
+        return [(name, upload) for name, upload in found if name.startswith(full)]
 
     def check(self) -> str:
         """Write, read back and delete a small object, and say how long that took."""

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 
 from ci.errors import StoreFailed
@@ -185,3 +186,34 @@ def test_a_source_is_asked_for_no_more_than_is_needed(store: Store) -> None:
     store.write("lazy", itertools.chain([b"x"], iter(())))
 
     assert read(store, "lazy") == b"x"
+
+
+def test_sweeping_removes_what_a_killed_writer_left_and_no_key(
+    store: Store, request: pytest.FixtureRequest
+) -> None:
+    store.write("uat/app/1/dump.pgc", [b"whole"])
+    store.write("uat/other/1/dump.pgc", [b"whole"])
+    for key in ("uat/app/2/dump.pgc", "uat/other/2/dump.pgc"):
+        _killed_in_the_middle(store, key, request)
+
+    swept = store.sweep("uat/app/")
+
+    assert len(swept) == 1
+    assert swept[0].startswith(store.address("uat/app/2/"))
+    assert store.sweep("uat/app/") == ()
+    assert list(store.keys("")) == ["uat/app/1/dump.pgc", "uat/other/1/dump.pgc"]
+    assert len(store.sweep("")) == 1
+
+
+def _killed_in_the_middle(store: Store, key: str, request: pytest.FixtureRequest) -> None:
+    """Leave what `kill -9` leaves: nobody runs the code that cleans up."""
+    if isinstance(store, DirectoryStore):
+        place = Path(store.address(key)).parent
+        place.mkdir(parents=True)
+        (place / ".0123456789abcdef.windlass-partial").write_bytes(b"half")
+        return
+    bucket = request.getfixturevalue("bucket")
+    client = boto3.client("s3", endpoint_url=bucket.server.url)
+    name = store.address(key).removeprefix(f"s3://{bucket.name}/")
+    upload = client.create_multipart_upload(Bucket=bucket.name, Key=name)["UploadId"]
+    client.upload_part(Bucket=bucket.name, Key=name, UploadId=upload, PartNumber=1, Body=b"half")

@@ -248,6 +248,9 @@ class DiesAtTheManifest:
     def delete(self, key: str) -> None:
         self.store.delete(key)
 
+    def sweep(self, prefix: str) -> tuple[str, ...]:
+        return self.store.sweep(prefix)
+
     def check(self) -> str:
         return self.store.check()
 
