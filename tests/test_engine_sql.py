@@ -290,10 +290,12 @@ def test_the_dry_run_shows_every_byte_that_would_be_sent(write: Write) -> None:
 def test_the_dry_run_of_a_concurrent_build_is_no_transaction(write: Write) -> None:
     engine, migration = write("create index concurrently i on t (a);")
 
-    first, note, record = engine.render(migration, "up", Terms()).split(";\n\n", 2)
+    before, statement, note, record = engine.render(migration, "up", Terms()).split("\n\n", 3)
 
-    assert first == "create index concurrently i on t (a)"
-    assert note.startswith(f"insert into windlass.partial_migration values ('{NAME}', 'up', 1, ")
+    assert before.startswith('set search_path = "public";\ninsert into windlass.partial_migration')
+    assert f"values ('{NAME}', 'up', 0, " in before and ", 1, 1) on conflict" in before
+    assert statement == "create index concurrently i on t (a);"
+    assert f"values ('{NAME}', 'up', 1, " in note and ", 1, null) on conflict" in note
     assert record.startswith("BEGIN;") and record.endswith("COMMIT;")
 
 

@@ -230,9 +230,10 @@ def note_finished(
     connection.execute(NOTE, (name, direction, done, _prefix(file, done), count, None))
 
 
-def rendered_note(name: str, direction: Direction, file: SqlFile, done: int) -> str:
-    """Return the record of a finished statement with its values, for people to read."""
-    values = (
-        f"'{name}', '{direction}', {done}, '{_prefix(file, done)}', {len(file.statements)}, null"
-    )
+def rendered_note(
+    name: str, direction: Direction, file: SqlFile, done: int, begun: int | None = None
+) -> str:
+    """Return the record of a finished, or begun, statement with its values, for people to read."""
+    count, number = len(file.statements), begun or "null"
+    values = f"'{name}', '{direction}', {done}, '{_prefix(file, done)}', {count}, {number}"
     return " ".join(NOTE.replace("%s, %s, %s, %s, %s, %s", values).split()) + ";"

@@ -8,6 +8,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
+from ci.config import LockConfig
 from ci.database import Database, is_pooled
 from ci.engines import sqlbuild, sqlhistory, sqlstands, sqltree
 from ci.engines.sqlfile import SqlFile
@@ -37,6 +38,10 @@ class Job:
         names = sql.SQL(", ").join(map(sql.Identifier, self.search_path)).as_string()
         modes = f"set transaction {self.file.begin};\n" if self.file.begin else ""
         return f"{modes}set local search_path = {names or chr(39) * 2};"
+
+    def session(self) -> str:
+        """Return the same for a statement outside a transaction."""
+        return self.settings().replace("set local", "set", 1)
 
     def where(self, statement: Statement) -> str:
         """Return file and line of a statement."""
@@ -176,7 +181,7 @@ def _outside(job: Job, database: Database, terms: Terms, statement: Statement, n
     name, direction, where, retries = job.migration.name, job.direction, job.where(statement), 0
     step = f"migrate/{name}"
     with database.connect(step) as connection:
-        connection.execute(job.settings().replace("set local", "set", 1).encode())
+        connection.execute(job.session().encode())
         begun = sqlhistory.begun(connection, name, direction) == number
         if not (begun and sqlbuild.finished(connection, statement)):
             if sqlstands.settled(connection, statement, where=where):
@@ -294,14 +299,23 @@ def render(job: Job, terms: Terms) -> str:
     if job.file.transactional:
         body = [_ended(statement.sql) for statement in job.file.statements]
         return "\n\n".join([begin, *body, f"{record}\nCOMMIT;"])
-    parts = []
-    for number, statement in enumerate(job.file.statements, start=1):
-        note = sqlhistory.rendered_note(job.migration.name, job.direction, job.file, number)
-        if statement.transactional:
-            parts.append(f"{begin}\n\n{_ended(statement.sql)}\n\n{note}\nCOMMIT;")
-        else:
-            parts.append(f"{_ended(statement.sql)}\n\n{note}")
+    parts = [
+        _rendered_alone(job, begin, number, own)
+        for number in range(1, len(job.file.statements) + 1)
+    ]
     return "\n\n".join([*parts, f"{begin}\n\n{record}\nCOMMIT;"])
+
+
+def _rendered_alone(job: Job, begin: str, number: int, lock: LockConfig) -> str:
+    """Return what is sent for one statement of a file that is no transaction."""
+    statement = job.file.statements[number - 1]
+    note = partial(sqlhistory.rendered_note, job.migration.name, job.direction, job.file)
+    if statement.transactional:
+        return f"{begin}\n\n{_ended(statement.sql)}\n\n{note(number)}\nCOMMIT;"
+    rung = int(lock.timeout[0].seconds * 1000)
+    waits = "" if statement.concurrent else f"set lock_timeout = {rung};\n"
+    before = f"{job.session()}\n{note(number - 1, begun=number)}\n{waits}"
+    return f"{before}\n{_ended(statement.sql)}\n\n{note(number)}"
 
 
 def _ended(text: str) -> str:
