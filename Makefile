@@ -18,7 +18,7 @@ test: .venv/ready-dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+	$(BIN)/pytest -n 3 --dist loadfile
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -35,15 +35,15 @@ matrix: .venv/ready-dev
 	tests/install-servers
 	for major in $(MATRIX); do \
 	  echo "PostgreSQL $$major"; \
-	  WINDLASS_POSTGRES=$$major $(BIN)/pytest -q $(MATRIX_TESTS) || exit 1; \
+	  WINDLASS_POSTGRES=$$major $(BIN)/pytest -q -n 3 --dist loadfile $(MATRIX_TESTS) || exit 1; \
 	done
 
 # Resolve anew what the two lock files pin; needs uv.
 lock:
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --no-header --extra embedded pyproject.toml -o requirements.lock
+	  --no-header --extra embedded --extra encryption pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --no-header --group dev --extra embedded pyproject.toml -o requirements-dev.lock
+	  --no-header --group dev --extra embedded --extra encryption pyproject.toml -o requirements-dev.lock
 
 clean:
 	rm -rf .venv .windlass build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
