@@ -1,0 +1,142 @@
+"""A backup into a bucket, against the peer everybody ships; its proofs; and what memory it takes.
+
+Run: .venv/bin/python benchmarks/backup.py [GIGABYTES]
+The peer is `pg_dump -Fc | aws s3 cp -`, where the aws tool is installed; the floor is pg_dump with
+the same compression into nothing. Each line is a process of its own, and memory its peak. Server,
+store and we share this machine's cores: use the ratios.
+"""
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+
+from ci.clients import find_clients
+from ci.embedded import running
+
+RCLONE = str(Path(sysconfig.get_path("scripts")) / "rclone")
+KEY = "windlass-benchmark"
+# Half of it compresses well, half does not: 4 kB of each per row.
+ROW = """
+create table {name} (id int primary key, words text, noise text);
+alter table {name} alter words set storage external;
+insert into {name} select i, repeat('all work and no play ', 200),
+  (select string_agg(md5(i::text || j || '{name}'), '') from generate_series(1, 128) j)
+from generate_series(1, {rows}) i;
+"""
+SHARES = (0.4, 0.3, 0.2, 0.1)  # of the rows, by table
+BYTES_PER_ROW = 8500
+OURS = """
+import datetime, resource, sys
+from ci import backup
+from ci.config import BackupsConfig
+from ci.database import Database
+from ci.secret import Secret
+from ci.stores.s3 import S3Store
+store = S3Store(bucket="bench", endpoint=sys.argv[2])
+database = Database(url=Secret(sys.argv[1]), deployment_id="bench")
+config = BackupsConfig(to="s3://bench", jobs={jobs})
+silent = lambda done, total: None
+if {level!r}:
+    found = backup.find(store, environment="uat", which="latest").manifest
+    backup.verify(found, store, config, level={level!r}, progress=silent)
+else:
+    order = backup.Order(environment="uat", deployment="jobs{jobs}")
+    now = lambda: datetime.datetime.now(datetime.UTC)
+    backup.take(database, store, order, config, now=now, progress=silent)
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(peak // 1024)
+"""
+WORK: dict[str, dict[str, object]] = {
+    "windlass, one pg_dump": {"jobs": 1, "level": ""},
+    "windlass, two pg_dumps": {"jobs": 2, "level": ""},
+    "proof: checksum": {"jobs": 1, "level": "checksum"},
+    "proof: rows": {"jobs": 1, "level": "rows"},
+}
+
+
+def main() -> None:
+    """Print wall time, ratio to the floor and peak memory of each."""
+    size = float(sys.argv[1]) if len(sys.argv) > 1 else 0.5
+    with tempfile.TemporaryDirectory(prefix="wl-bench-") as name:
+        home = Path(name)
+        home.chmod(0o755)
+        with running(home / "pg") as secret, _store(home) as endpoint:
+            url = secret.reveal()
+            _fill(url, size)
+            floor = 0.0
+            for title, argv in _candidates(url, endpoint).items():
+                began = time.monotonic()
+                ran = subprocess.run(argv, capture_output=True, text=True, check=False)
+                if ran.returncode != 0:
+                    sys.exit(f"{title}: {ran.stderr}")
+                took = time.monotonic() - began
+                floor = floor or took
+                memory = f"{int(ran.stdout):5} MB" if title in WORK else ""
+                print(f"{title:<28} {took:7.1f} s  {took / floor:5.2f} ×  {memory}", flush=True)
+
+
+def _candidates(url: str, endpoint: str) -> dict[str, list[str]]:
+    with psycopg.connect(url) as connection:
+        clients = find_clients(connection.info.server_version)
+    options = ("--format=custom", f"--compress={clients.compression}", f"'{url}'")
+    dump = " ".join(clients.command("pg_dump", *options))
+    shell = ["bash", "-o", "pipefail", "-c"]
+    found = {"floor: pg_dump into nothing": [*shell, f"{dump} | cat > /dev/null"]}
+    aws = shutil.which("aws")
+    if aws:
+        peer = f"{dump} | {aws} s3 cp --endpoint-url {endpoint} - s3://bench/peer.pgc"
+        found["peer: pg_dump | aws s3 cp -"] = [*shell, peer]
+    for title, work in WORK.items():
+        found[title] = [sys.executable, "-c", OURS.format(**work), url, endpoint]
+    return found
+
+
+def _fill(url: str, size: float) -> None:
+    """Fill four tables, the sizes of which differ, up to so many gigabytes together."""
+    rows = int(size * 1e9 / BYTES_PER_ROW)
+    with psycopg.connect(url, autocommit=True) as connection:
+        for number, share in enumerate(SHARES):
+            connection.execute(ROW.format(name=f"t{number}", rows=int(rows * share)).encode())
+
+
+@contextmanager
+def _store(home: Path) -> Iterator[str]:
+    """Run rclone's S3 server on loopback, its bucket in memory where there is a /dev/shm."""
+    shm = Path("/dev/shm")
+    base = tempfile.mkdtemp(prefix="wl-bench-", dir=shm if shm.is_dir() else home)
+    (Path(base) / "bench").mkdir()
+    secret = secrets.token_hex(16)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = int(server.getsockname()[1])
+    os.environ |= {
+        "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": secret, "AWS_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": "/dev/null", "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+    }  # fmt: skip
+    child = subprocess.Popen(
+        [RCLONE, "serve", "s3", "--config=", f"--auth-key={KEY},{secret}",
+         f"--addr=127.0.0.1:{port}", base],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        time.sleep(1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        child.terminate()
+        child.wait(10)
+        shutil.rmtree(base)
+
+
+if __name__ == "__main__":
+    main()
