@@ -7,7 +7,7 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,6 +16,11 @@ from ci.errors import ChildFailed, StepFailed
 
 VERSION_WITHIN = 10.0  # seconds; pg_dump --version takes 10 ms
 PROBE_WITHIN = 15.0  # seconds; the connection is closed at once
+PULLED_WITHIN = 300.0  # seconds; the first run of an image downloads it, 150 MB for postgres
+VERSION = r"\(PostgreSQL\) (\d+(?:\.\d+)*)"
+PROGRAMS = ("pg_dump", "pg_restore", "pg_dumpall")
+# The variables whose values are files that a container must see.
+FILES = ("PGPASSFILE", "PGSSLROOTCERT", "PGSSLCERT", "PGSSLKEY", "PGSSLCRL")
 # Each may hold several majors; the first directory that fits wins.
 PLACES = (
     "/usr/lib/postgresql/*/bin",  # Debian, and GitHub's Ubuntu runners
@@ -36,11 +41,27 @@ class Clients:
 
     major: int
     version: str  # as printed: "16.14"
-    pg_dump: Path
-    pg_restore: Path
+    directory: Path | None  # None: in a container of the image
+    image: str = ""
     tls: bool
     zstd: bool
     lz4: bool
+
+    def command(
+        self,
+        program: str,
+        *options: str,
+        env: process.Environment | None = None,
+        directory: str = "",
+    ) -> tuple[str, ...]:
+        """Return how to run one of the programs, with `env` as `process` will be given it.
+
+        In a container it has our network, the variables by name, the files they name, and the
+        directory whose files the options name.
+        """
+        if self.directory is not None:
+            return (str(self.directory / program), *options)
+        return (*_docker(env or {}, directory), self.image, program, *options)
 
     @property
     def compression(self) -> str:
@@ -67,7 +88,7 @@ class _Installed:
 
 
 def find_clients(
-    server_version: int, *, tls: bool = False, places: Iterable[Path] | None = None
+    server_version: int, *, tls: bool = False, places: Iterable[Path] | None = None, image: str = ""
 ) -> Clients:
     """Return the client tools for a server.
 
@@ -78,19 +99,62 @@ def find_clients(
         server_version: as `server_version_num`: 160014.
         tls: whether the connection needs it; builds without TLS are passed over then.
         places: directories to look in; None: PATH and the usual ones.
+        image: a container image that has them; {major} is replaced. Empty: they are installed.
 
     Raises:
         StepFailed: none fits; it says which were found and what to install.
 
     """
     major = server_version // 10_000
+    if image:
+        return _in_image(image.replace("{major}", str(major)), major, tls)
     found = tuple(_installed(_places() if places is None else places))
-    fitting = [_probe(one) for one in found if one.major == major]
+    fitting = [_probe(one.version, one.directory) for one in found if one.major == major]
     able = [clients for clients in fitting if clients.tls or not tls]
     if not able:
         raise _missing(major, tls, found)
     # Stable: among equals the earlier place wins.
     return max(able, key=lambda clients: (clients.zstd, clients.lz4))
+
+
+def _docker(env: process.Environment, directory: str = "") -> tuple[str, ...]:
+    """Return the command that runs a container for us, up to the image's name."""
+    host = str(env.get("PGHOST", ""))
+    paths = [str(env[name]) for name in FILES if name in env]
+    paths += [path for path in (host, directory) if path.startswith("/")]
+    mounts = [f"--volume={path}:{path}:ro" for path in paths]
+    # By name: a value would stand in the process list.
+    names = [f"--env={name}" for name in (*env, "LC_ALL")]
+    return ("docker", "run", "--rm", "--interactive", "--network=host", *names, *mounts)
+
+
+def _in_image(image: str, major: int, tls: bool) -> Clients:
+    try:
+        printed = process.run(
+            [*_docker({}), image, "pg_dump", "--version"], within=PULLED_WITHIN
+        ).stdout
+    except ChildFailed as error:
+        raise StepFailed(
+            f"backups.image {image} does not run pg_dump: {error.what}",
+            state="nothing was dumped or changed",
+            next_step="name an image with PostgreSQL's client tools, such as postgres:{major}",
+        ) from error
+    match = re.search(VERSION, printed)
+    if match is None or int(match[1].split(".")[0]) != major:
+        raise StepFailed(
+            f"backups.image {image} has {printed.strip() or 'no pg_dump'}; "
+            f"the server is PostgreSQL {major}",
+            state="nothing was dumped or changed",
+            next_step="write postgres:{major}, which follows the server",
+        )
+    clients = _probe(match[1], None, image)
+    if tls and not clients.tls:
+        raise StepFailed(
+            f"the pg_dump of backups.image {image} cannot do TLS, which the connection needs",
+            state="nothing was dumped or changed",
+            next_step="name an image whose build can, such as postgres:{major}",
+        )
+    return clients
 
 
 def _places() -> Iterator[Path]:
@@ -110,7 +174,7 @@ def _installed(places: Iterable[Path]) -> Iterator[_Installed]:
         real = dump.resolve()
         if real in seen or real.name == WRAPPER:
             continue
-        if not (os.access(dump, os.X_OK) and os.access(restore, os.X_OK)):
+        if not all(os.access(place / program, os.X_OK) for program in PROGRAMS):
             continue
         seen.add(real)
         version = _version(dump)
@@ -124,24 +188,24 @@ def _version(program: Path) -> str | None:
         printed = process.run([str(program), "--version"], within=VERSION_WITHIN).stdout
     except ChildFailed:
         return None
-    match = re.search(r"\(PostgreSQL\) (\d+(?:\.\d+)*)", printed)
+    match = re.search(VERSION, printed)
     return match[1] if match else None
 
 
-def _probe(one: _Installed) -> Clients:
-    dump = one.directory / "pg_dump"
-    return Clients(
-        major=one.major,
-        version=one.version,
-        pg_dump=dump,
-        pg_restore=one.directory / "pg_restore",
-        tls=_connects(dump, "sslmode=require"),
-        zstd=_connects(dump, "sslmode=disable", "--compress=zstd:1"),
-        lz4=_connects(dump, "sslmode=disable", "--compress=lz4:1"),
+def _probe(version: str, directory: Path | None, image: str = "") -> Clients:
+    unknown = Clients(
+        major=int(version.split(".")[0]), version=version, directory=directory, image=image,
+        tls=False, zstd=False, lz4=False,
+    )  # fmt: skip
+    return replace(
+        unknown,
+        tls=_connects(unknown, "sslmode=require"),
+        zstd=_connects(unknown, "sslmode=disable", "--compress=zstd:1"),
+        lz4=_connects(unknown, "sslmode=disable", "--compress=lz4:1"),
     )
 
 
-def _connects(pg_dump: Path, conninfo: str, *options: str) -> bool:
+def _connects(clients: Clients, conninfo: str, *options: str) -> bool:
     """Tell whether pg_dump, run with these options, comes as far as opening a connection.
 
     A build that lacks TLS or a compression method says so before it connects; which of its
@@ -151,10 +215,10 @@ def _connects(pg_dump: Path, conninfo: str, *options: str) -> bool:
     with _listener() as (port, connected):
         # hostaddr as well: one in our environment would send pg_dump elsewhere.
         where = f"host=127.0.0.1 hostaddr=127.0.0.1 port={port} user=probe dbname=probe"
-        argv = [
-            str(pg_dump), "--no-password", "--format=custom", *options,
+        argv = clients.command(
+            "pg_dump", "--no-password", "--format=custom", *options,
             f"--dbname={where} {conninfo} gssencmode=disable connect_timeout=5",
-        ]  # fmt: skip
+        )  # fmt: skip
         process.run(argv, within=PROBE_WITHIN, check=False)
     return connected.is_set()
 
@@ -193,6 +257,7 @@ def _missing(major: int, tls: bool, found: tuple[_Installed, ...]) -> StepFailed
             f"Debian, Ubuntu: apt install postgresql-client-{major} (from apt.postgresql.org); "
             f"macOS: brew install postgresql@{major}; GitHub: sudo "
             "/usr/share/postgresql-common/pgdg/apt.postgresql.org.sh -y && "
-            f"sudo apt-get install -y postgresql-client-{major}"
+            f"sudo apt-get install -y postgresql-client-{major}; "
+            "or with docker: backups.image: postgres:{major} in deploy.yml"
         ),
     )

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from ci.errors import ConfigError
-from ci.model import StepName, Tier
+from ci.model import ProofLevel, StepName, Tier
 from ci.secret import Secret
 from ci.yamlfile import Data, Path_, YamlFile, read
 
@@ -78,11 +78,75 @@ class MigrationsConfig(Options, frozen=True, kw_only=True):
     search_path: tuple[str, ...] = ("public",)  # of every migration, whoever runs it
 
 
+class KeepConfig(Options, frozen=True, kw_only=True):
+    """Which proven backups stay: the newest of so many days, weeks, months; any of these rules."""
+
+    last: int = 0
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+    days: int = 0  # every one that is younger
+
+    def __post_init__(self) -> None:
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        for name, value in values.items():
+            if value < 0:
+                raise ValueError(f"{name} is {value}; expected 0 or more")
+        if not any(values.values()):
+            raise ValueError("keep says nothing; expected one of " + ", ".join(values))
+
+
+class EncryptConfig(Options, frozen=True, kw_only=True):
+    """Encrypt every object before it leaves this machine, in the age format."""
+
+    recipients: tuple[str, ...]  # public keys: age1…
+    identity: Secret | None = None  # the private key, for whoever proves and restores
+
+    def __post_init__(self) -> None:
+        if not self.recipients:
+            raise ValueError("recipients is empty; expected at least one public key, age1…")
+
+
+class ObjectLockConfig(Options, frozen=True, kw_only=True):
+    """How long nobody may delete what is written; the bucket must have been made for it."""
+
+    mode: Literal["governance", "compliance"] = "governance"
+    retain: Duration = _span("30d")
+
+
+class S3Config(Options, frozen=True, kw_only=True):
+    """What the store is asked to do with each object; empty: what the bucket says."""
+
+    storage_class: str = ""  # of the archives: STANDARD_IA, GLACIER_IR
+    encryption: Literal["", "AES256", "aws:kms"] = ""
+    kms_key: str = ""
+    tags: dict[str, str] = {}
+    object_lock: ObjectLockConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.kms_key and self.encryption != "aws:kms":
+            raise ValueError("kms_key needs encryption: aws:kms")
+
+
 class BackupsConfig(Options, frozen=True, kw_only=True):
-    """Where backups go: s3://BUCKET/PREFIX or file:///PATH."""
+    """Where backups go: s3://BUCKET/PREFIX or file:///PATH; how they are made, and which stay."""
 
     to: str
     endpoint: str = ""  # of an S3-compatible store; empty: AWS
+    s3: S3Config = S3Config()
+    jobs: int | None = None  # pg_dump processes at once; None: by the database's size and our cores
+    image: str = ""  # container image with the client tools, such as postgres:{major}
+    globals: bool = True  # roles and tablespaces beside the dump, without passwords
+    encrypt: EncryptConfig | None = None
+    keep: KeepConfig | None = None  # None: nothing is ever pruned
+    drill: Duration | None = None  # how old the last drill may be; None: what the tier says
+    throwaway: Secret | None = None  # server to restore into for a proof; None: one of our own
+
+    def __post_init__(self) -> None:
+        if self.jobs is not None and self.jobs < 1:
+            raise ValueError(f"jobs is {self.jobs}; expected 1 or more")
+        if self.s3 != S3Config() and not self.to.startswith("s3://"):
+            raise ValueError("s3 is for a store s3://BUCKET/PREFIX")
 
 
 class LockConfig(Options, frozen=True, kw_only=True):
@@ -250,6 +314,7 @@ class Environment(Options, frozen=True, kw_only=True):
     smoke: SmokeConfig | None = None
     approval: ApprovalConfig | None = None
     lock: LockConfig = msgspec.field(default_factory=LockConfig)
+    proof: ProofLevel | None = None  # of a deployment's backup; None: what the tier insists on
     on_failure: Literal["stop", "rollback"] | None = None  # None: what the tier does
     steps: dict[StepName, StepSetting] = {}  # stricter than the tier; laxer is refused
 

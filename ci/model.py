@@ -139,12 +139,18 @@ class Approval(Document, frozen=True, kw_only=True):
     comment: str = ""
 
 
+Holds = Literal["all", "schema", "data", "globals"]
+ProofLevel = Literal["checksum", "rows", "restore"]
+LEVELS: tuple[ProofLevel, ...] = ("checksum", "rows", "restore")  # from the least to the most
+
+
 class Part(Document, frozen=True, kw_only=True):
-    """One stored object of a backup."""
+    """One stored object of a backup. Size and hash are of the bytes as they are stored."""
 
     key: str
     size: int  # bytes
     sha256: str
+    holds: Holds = "all"
 
 
 class Manifest(Document, frozen=True, kw_only=True):
@@ -160,6 +166,15 @@ class Manifest(Document, frozen=True, kw_only=True):
     seconds: float
     server_version: int
     client_version: str
+    commit: str | None = None
+    snapshot_lsn: str = ""  # how far the write-ahead log had come, as the server prints it
+    database_size: int = 0  # bytes, as pg_database_size
+    encoding: str = ""
+    compression: str = ""  # the value of pg_dump's --compress
+    encrypted_for: tuple[str, ...] = ()  # age recipients; empty: not encrypted
+    extensions: tuple[tuple[str, str], ...] = ()  # (name, version)
+    roles: tuple[str, ...] = ()  # that own something in it, or were granted something
+    toc_entries: int = 0  # of all archives together; 0: not counted, in one archive
     parts: tuple[Part, ...]
     row_counts: tuple[tuple[str, int], ...]  # ("schema.table", rows), exact, in the dump's snapshot
     applied: tuple[str, ...]  # migration names, newest last
@@ -174,6 +189,30 @@ class Manifest(Document, frozen=True, kw_only=True):
     def size(self) -> int:
         """Bytes of all parts together."""
         return sum(part.size for part in self.parts)
+
+    @property
+    def archives(self) -> tuple[Part, ...]:
+        """The parts that pg_restore reads."""
+        return tuple(part for part in self.parts if part.holds != "globals")
+
+
+class Proof(Document, frozen=True, kw_only=True):
+    """What was proven of a backup, when, and how long it took. Lies beside the manifest."""
+
+    level: ProofLevel
+    at: datetime
+    seconds: float
+    tables: int  # 0 where only the checksum was compared
+    rows: int
+    server: str = ""  # what it was restored into, where it was
+
+
+class Pin(Document, frozen=True, kw_only=True):
+    """Why a backup is kept whatever the retention says. Lies beside the manifest."""
+
+    reason: str
+    by: str
+    at: datetime
 
 
 class Outcome(StrEnum):

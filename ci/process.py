@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -11,12 +12,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from ci.errors import ChildFailed
+from ci.errors import ChildFailed, StepFailed
 from ci.secret import Secret, redact
 
 CHUNK = 1 << 20  # bytes; a pipe holds 64 KiB, larger reads only save calls
 TAIL = 10  # lines of stderr kept for the error message
 LONGEST = 500  # characters of such a line that are shown
+ASKED_EVERY = 0.2  # seconds between two looks whether we shall stop
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 
 Environment = Mapping[str, "str | Secret"]
@@ -38,6 +40,7 @@ def run(
     within: float,
     env: Environment | None = None,
     check: bool = True,
+    user: str | None = None,
 ) -> Finished:
     """Run a child to its end and return what it wrote.
 
@@ -46,12 +49,13 @@ def run(
         within: seconds until the whole process group is ended.
         env: added to our own environment; LC_ALL=C is always set.
         check: False returns another exit status than 0 instead of raising.
+        user: who runs it; None: we do. Another one needs root.
 
     Raises:
         ChildFailed: it could not be started, ended with another status, or took too long.
 
     """
-    child = _start(argv, env, stdin=subprocess.DEVNULL)
+    child = _start(argv, env, stdin=subprocess.DEVNULL, user=user)
     try:
         out, err = child.communicate(timeout=within)
     except subprocess.TimeoutExpired as late:
@@ -71,14 +75,17 @@ def run(
     return Finished(tuple(argv), child.returncode, stdout, stderr)
 
 
-def stream(argv: Sequence[str], *, env: Environment | None = None) -> Iterator[bytes]:
+def stream(
+    argv: Sequence[str], *, env: Environment | None = None, stop: threading.Event | None = None
+) -> Iterator[bytes]:
     """Yield a child's standard output in chunks of at most `CHUNK` bytes.
 
     Raises after the last chunk when the child failed, so that a truncated stream cannot look
-    whole. Closing the iterator early ends the child's process group.
+    whole. Closing the iterator early, or setting `stop` from another thread, ends the child's
+    process group.
     """
     child = _start(argv, env, stdin=subprocess.DEVNULL)
-    yield from _drain(argv, child)
+    yield from _drain(argv, child, stop)
 
 
 def pipe(
@@ -134,7 +141,9 @@ def _took(pipe_in: IO[bytes], chunk: bytes) -> bool:
     return True
 
 
-def _drain(argv: Sequence[str], child: subprocess.Popen[bytes]) -> Iterator[bytes]:
+def _drain(
+    argv: Sequence[str], child: subprocess.Popen[bytes], stop: threading.Event | None = None
+) -> Iterator[bytes]:
     out, err = child.stdout, child.stderr
     assert out is not None and err is not None  # noqa: S101  # always opened with PIPE
     tail: deque[bytes] = deque(maxlen=TAIL)
@@ -142,7 +151,7 @@ def _drain(argv: Sequence[str], child: subprocess.Popen[bytes]) -> Iterator[byte
     reader = threading.Thread(target=tail.extend, args=(err,), daemon=True)
     reader.start()
     try:
-        while chunk := os.read(out.fileno(), CHUNK):
+        while chunk := _next_chunk(argv, out.fileno(), stop):
             yield chunk
         code = child.wait()
     except BaseException:  # GeneratorExit too: the caller wants no more
@@ -160,7 +169,25 @@ def _drain(argv: Sequence[str], child: subprocess.Popen[bytes]) -> Iterator[byte
         raise _failure(argv, code, _status(code), text)
 
 
-def _start(argv: Sequence[str], env: Environment | None, *, stdin: int) -> subprocess.Popen[bytes]:
+def _next_chunk(argv: Sequence[str], descriptor: int, stop: threading.Event | None) -> bytes:
+    """Return what the pipe holds, waiting for it; empty at its end."""
+    if stop is None:
+        return os.read(descriptor, CHUNK)
+    ready = select.poll()
+    ready.register(descriptor, select.POLLIN)
+    while not stop.is_set():
+        if ready.poll(ASKED_EVERY * 1000):
+            return os.read(descriptor, CHUNK)
+    raise StepFailed(
+        f"{argv[0]} was stopped: what runs beside it failed",
+        state="nothing of it was kept",
+        next_step="mend what failed, and start again",
+    )
+
+
+def _start(
+    argv: Sequence[str], env: Environment | None, *, stdin: int, user: str | None = None
+) -> subprocess.Popen[bytes]:
     added = {k: v.reveal() if isinstance(v, Secret) else v for k, v in (env or {}).items()}
     try:
         return subprocess.Popen(
@@ -169,6 +196,7 @@ def _start(argv: Sequence[str], env: Environment | None, *, stdin: int) -> subpr
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **added, "LC_ALL": "C"},
+            user=user,
             start_new_session=True,  # its own group: a Ctrl-C reaches us, and we end it
         )
     except OSError as error:

@@ -1,5 +1,6 @@
 """Values that must not be printed, and the one function that takes them out of a text."""
 
+import json
 from urllib.parse import quote, unquote, urlsplit
 
 _SHORTEST = 4  # shorter values would blank half the log, and give themselves away by position
@@ -40,6 +41,8 @@ def remember(value: str) -> None:
     if "://" in value:
         password = _password(value)
         found |= {password, unquote(password), quote(unquote(password), safe="")}
+    # As they stand in JSON, which escapes quotes, backslashes and, asked to, all but ASCII.
+    found |= {json.dumps(v, ensure_ascii=plain)[1:-1] for v in found for plain in (True, False)}
     _known.update(v for v in found if len(v) >= _SHORTEST and v != "embedded")
 
 

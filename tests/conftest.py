@@ -4,6 +4,7 @@ pytest_plugins = [
     "tests.fix_postgres",
     "tests.fix_migration",
     "tests.fix_s3",
+    "tests.fix_faults",
     "tests.fix_pgbouncer",
     "tests.fix_proxy",
     "tests.fix_systemd",

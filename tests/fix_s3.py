@@ -58,7 +58,10 @@ class Bucket:
             "s3", endpoint_url=self.server.url, config=Config(retries={"total_max_attempts": 1})
         )
         with contextlib.closing(client):
-            found = client.list_multipart_uploads(Bucket=self.name)
+            try:
+                found = client.list_multipart_uploads(Bucket=self.name)
+            except client.exceptions.NoSuchUpload:  # rclone's answer where there never was one
+                return []
         return [upload["Key"] for upload in found.get("Uploads", [])]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.clients import Clients, find_clients
+from ci.clients import PROGRAMS, Clients, find_clients
 from ci.errors import StepFailed
 
 SAYS = """#!/bin/sh
@@ -23,7 +23,7 @@ exec {python} -c "import socket; socket.create_connection(('127.0.0.1', $port)).
 def install(place: Path, version: str, *, refuses: str = "nothing") -> Path:
     """Write a pg_dump that connects, unless an option matches `refuses`: how real builds do."""
     place.mkdir(parents=True)
-    for name in ("pg_dump", "pg_restore"):
+    for name in PROGRAMS:
         program = place / name
         program.write_text(
             SAYS.format(name=name, version=version, refuses=refuses, python=shutil.which("python3"))
@@ -46,7 +46,7 @@ def test_the_embedded_tools_of_the_servers_major_are_found(
 ) -> None:
     clients = find_clients(server_version, places=[embedded("pginstall"), embedded("pginstall18")])
 
-    assert clients.pg_dump == embedded(folder) / "pg_dump"
+    assert clients.directory == embedded(folder)
     assert clients.major == server_version // 10_000
 
 
@@ -66,7 +66,7 @@ def test_where_tls_is_needed_a_build_without_it_is_passed_over(tmp_path: Path) -
 
     clients = find_clients(160014, tls=True, places=[embedded("pginstall"), other])
 
-    assert clients.pg_dump == other / "pg_dump"
+    assert clients.directory == other
 
 
 def test_debian_packages_can_do_tls() -> None:
@@ -101,7 +101,7 @@ def test_a_build_with_zstd_is_preferred_to_one_without(tmp_path: Path) -> None:
     without = install(tmp_path / "without", "17.2", refuses="*zstd*")
     having = install(tmp_path / "having", "17.1")
 
-    assert find_clients(170000, places=[without, having]).pg_dump == having / "pg_dump"
+    assert find_clients(170000, places=[without, having]).directory == having
 
 
 def test_another_major_is_never_taken_not_even_a_newer_one(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_debians_wrapper_is_not_taken_for_a_program(tmp_path: Path) -> None:
     (tmp_path / "share" / "pg_dump").rename(wrapper)
     place = tmp_path / "bin"
     place.mkdir()
-    for name in ("pg_dump", "pg_restore"):
+    for name in PROGRAMS:
         (place / name).symlink_to(wrapper)
 
     with pytest.raises(StepFailed, match="found: none"):
@@ -151,19 +151,19 @@ def test_debians_wrapper_is_not_taken_for_a_program(tmp_path: Path) -> None:
 def test_programs_that_do_not_run_are_passed_over(tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     broken.mkdir()
-    for name in ("pg_dump", "pg_restore"):
+    for name in PROGRAMS:
         (broken / name).write_text("no program")
         (broken / name).chmod(0o755)
     good = install(tmp_path / "good", "16.9")
 
-    assert find_clients(160014, places=[broken, good]).pg_dump == good / "pg_dump"
+    assert find_clients(160014, places=[broken, good]).directory == good
 
 
 def test_the_path_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = install(tmp_path / "bin", "11.22")
     monkeypatch.setenv("PATH", f"{place}{os.pathsep}{os.environ['PATH']}")
 
-    assert find_clients(110022).pg_dump == place / "pg_dump"
+    assert find_clients(110022).directory == place
 
 
 def test_the_probe_does_not_follow_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,12 +15,21 @@ class Store(Protocol):
     `StoreFailed` (`Unreachable` where nothing answers); nobody else's exception leaves a driver.
     """
 
-    def write(self, key: str, chunks: Iterable[bytes], *, expected_bytes: int = 0) -> str:
+    def write(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        *,
+        expected_bytes: int = 0,
+        writers: int = 1,
+        once: bool = False,
+    ) -> str:
         """Store the stream, whole or not at all, and return its address for people.
 
         Whatever `chunks` raises is raised again after every trace of the object is removed.
         `expected_bytes` is an upper bound that drivers may size their parts by; 0: not known.
-        Memory stays bounded, whatever the stream's length. An existing key is replaced.
+        Memory stays bounded, whatever the stream's length; `writers` of this process, which write
+        at the same time, share it. An existing key is replaced; with `once` it is an error.
         """
         ...
 
@@ -43,6 +52,14 @@ class Store(Protocol):
         """
         ...
 
+    def require_time(self, seconds: float) -> None:
+        """Raise `Unreachable` where our credentials are known to expire before that."""
+        ...
+
+    def fetch_command(self, key: str) -> str:
+        """Return the shell command that writes the object to standard output, without us."""
+        ...
+
     def check(self) -> str:
         """Write, read back and delete a small object; return what was found, for `doctor`."""
         ...
@@ -60,7 +77,10 @@ def open_store(config: BackupsConfig) -> Store:
             from ci.stores.s3 import S3Store
 
             return S3Store(
-                bucket=parts.netloc, prefix=parts.path.strip("/"), endpoint=config.endpoint or None
+                bucket=parts.netloc,
+                prefix=parts.path.strip("/"),
+                endpoint=config.endpoint or None,
+                options=config.s3,
             )
         case "file":
             from ci.stores.directory import DirectoryStore

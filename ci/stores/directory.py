@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import secrets
+import shlex
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -28,6 +29,7 @@ REMEDIES = {
     errno.EISDIR: "name a backup, not a directory: invoke backup.list",
     errno.ENAMETOOLONG: "use shorter names for the environment and the database",
     errno.EIO: "look at the disk: dmesg, smartctl",
+    errno.EEXIST: "look at what is there; nothing was replaced",
     errno.ESTALE: "mount the directory again, then start again",
 }
 
@@ -38,7 +40,15 @@ class DirectoryStore:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    def write(self, key: str, chunks: Iterable[bytes], *, expected_bytes: int = 0) -> str:  # noqa: ARG002  # of the Protocol; a file needs no part size
+    def write(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        *,
+        expected_bytes: int = 0,  # noqa: ARG002  # of the Protocol; a file needs no part size
+        writers: int = 1,  # noqa: ARG002  # nor memory
+        once: bool = False,
+    ) -> str:
         """Store the stream, whole or not at all; see `Store.write`.
 
         Written beside its place, synced, renamed, and the directory synced: a power cut leaves
@@ -57,7 +67,11 @@ class DirectoryStore:
             finally:
                 os.close(descriptor)
             with self._doing("write", target):
-                partial.replace(target)
+                if once:  # a link, unlike a renaming, replaces nothing
+                    target.hardlink_to(partial)
+                    partial.unlink()
+                else:
+                    partial.replace(target)
                 _sync_directory(target.parent)
         except BaseException:
             _remove(partial, made)
@@ -126,6 +140,13 @@ class DirectoryStore:
                 with contextlib.suppress(OSError):  # not empty; a leftover directory is no key
                     leftover.parent.rmdir()
         return tuple(swept)
+
+    def require_time(self, seconds: float) -> None:
+        """A directory asks for no credentials."""
+
+    def fetch_command(self, key: str) -> str:
+        """Return `cat` of the file."""
+        return f"cat {shlex.quote(self.address(key))}"
 
     def check(self) -> str:
         """Write, read back and delete a small file, and say how long that took."""

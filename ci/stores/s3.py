@@ -5,13 +5,17 @@ import hashlib
 import math
 import os
 import secrets
+import shlex
 import threading
 import time
-from collections.abc import Iterable, Iterator
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlencode
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -31,6 +35,7 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import HTTPError
 
+from ci.config import S3Config
 from ci.errors import StepFailed, StoreFailed, Unreachable
 from ci.secret import redact, remember
 
@@ -42,12 +47,16 @@ MIB = 1 << 20
 # Measured over 40 MB/s connections with 30 ms round trips: threads matter, part size hardly.
 PART = 8 * MIB  # bytes, the smallest part we send; S3's own floor is 5 MiB
 THREADS = 8  # parts under way at once
-MEMORY = 512 * MIB  # bytes under way at once where parts are large; two parts at the least
+MEMORY = 160 * MIB  # bytes of all parts of this process together; three parts at the least
 # S3 takes 10 000 parts. Parts are equal (R2 insists), so the size is chosen before the first one.
 PLANNED_PARTS = 9_000
 MOST_PARTS = 10_000
+ATTEMPTS = 4  # per request; pauses of up to 1, 2 and 4 s between them
 READ = 1 * MIB  # bytes per chunk read back
+EXPIRATION = "AWS_CREDENTIAL_EXPIRATION"  # of temporary credentials in the environment, ISO 8601
+SPARE = 60.0  # seconds beyond the estimate, to complete and to write the manifest
 ENV_SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+TAKEN = ("PreconditionFailed", "412")
 GONE = ("NoSuchUpload", "NoSuchKey", "404")
 # Of a server that cannot list unfinished uploads, and of rclone where a bucket never had one.
 NOT_THERE = ("NotImplemented", "501", "NoSuchUpload")
@@ -59,6 +68,7 @@ RIGHTS = (
     "and s3:ListBucketMultipartUploads on the bucket and prefix for these credentials"
 )
 REGION = "set AWS_REGION to the bucket's region, or backups.endpoint to its server"
+RENEW = "renew them, or give the job a role whose credentials boto3 can renew"
 AGAIN = "start again; nothing has to be cleaned up first"
 MEANINGS = {
     "InvalidAccessKeyId": ("does not know this access key", KEYS),
@@ -78,6 +88,8 @@ MEANINGS = {
     "503": ("is overloaded or down", "wait some minutes, then start again"),
     "RequestTimeout": ("waited too long for our data", f"check the network, then {AGAIN}"),
     "BadDigest": ("received other bytes than were sent", f"check the network, then {AGAIN}"),
+    "PreconditionFailed": ("has an object of that name already", "look at what is there"),
+    "412": ("has an object of that name already", "look at what is there"),
     "EntityTooLarge": ("takes no object this large", "use a store that takes larger objects"),
     "QuotaExceeded": ("is full", "make room in the bucket"),
 }
@@ -91,27 +103,54 @@ class S3Store:
         bucket: its name.
         prefix: put before every key, without slashes at its ends; may be empty.
         endpoint: URL of an S3-compatible server; None: AWS.
+        options: storage class, encryption, tags and the like; None: as the bucket says.
 
     """
 
-    def __init__(self, *, bucket: str, prefix: str = "", endpoint: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        bucket: str,
+        prefix: str = "",
+        endpoint: str | None = None,
+        options: S3Config | None = None,
+    ) -> None:
         self.bucket, self.prefix, self.endpoint = bucket, prefix.strip("/"), endpoint
+        self.options = options or S3Config()
+        self._conditional = True  # until the server says that it does not know If-None-Match
 
-    def write(self, key: str, chunks: Iterable[bytes], *, expected_bytes: int = 0) -> str:
+    def write(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        *,
+        expected_bytes: int = 0,
+        writers: int = 1,
+        once: bool = False,
+    ) -> str:
         """Store the stream, whole or not at all; see `Store.write`.
 
-        Memory: at most (threads + 2) parts, each max(8 MiB, expected_bytes / 9000).
+        Memory: 160 MiB of parts, shared by the writers, where no part is larger than a third of
+        that: up to 470 GB of `expected_bytes`, as there are at most 10 000 parts.
         """
         name = self._name(key)
+        if once:
+            self._require_free(name)
         size = max(PART, math.ceil(expected_bytes / PLANNED_PARTS))
         parts = _in_parts(chunks, size)
         head = [next(parts, b"")]  # in a list, so that whoever sends it can let go of it
         if len(head[0]) < size:
-            self._put(name, head[0])
+            self._put(name, head[0], once=once)
         else:
             with self._talking(f"starting the upload of {self._address(name)}"):
-                started = self._client.create_multipart_upload(Bucket=self.bucket, Key=name)
-            upload = _Upload(self, name, started["UploadId"], part_size=size)
+                started = self._client.create_multipart_upload(
+                    Bucket=self.bucket,
+                    Key=name,
+                    **self._asked_for(name, once=once),
+                    **self._checksum(),
+                )
+            threads = _threads(size, writers)
+            upload = _Upload(self, name, started["UploadId"], size, threads, once=once)
             try:
                 upload.send_all(head, parts)
             except BaseException as error:
@@ -179,6 +218,25 @@ class S3Store:
         # Filtered here too: not every server that speaks the protocol minds the prefix.
         return [(name, upload) for name, upload in found if name.startswith(full)]
 
+    def require_time(self, seconds: float) -> None:
+        """Raise `Unreachable` where the credentials in our environment expire before that.
+
+        Those of a role, a profile or a token file are renewed by boto3 on the way, and pass.
+        """
+        left = _seconds_left()
+        if left is not None and left < seconds + SPARE:
+            raise Unreachable(
+                f"the store's credentials expire in {max(0.0, left):.0f} s, and the backup takes "
+                f"about {seconds:.0f} s",
+                state="nothing was sent",
+                next_step=RENEW,
+            )
+
+    def fetch_command(self, key: str) -> str:
+        """Return `aws s3 cp` of the object to standard output."""
+        endpoint = f" --endpoint-url {shlex.quote(self.endpoint)}" if self.endpoint else ""
+        return f"aws s3 cp{endpoint} {shlex.quote(self.address(key))} -"
+
     def check(self) -> str:
         """Write, read back and delete a small object, and say how long that took."""
         key, probe = f".windlass-check-{secrets.token_hex(8)}", secrets.token_bytes(64)
@@ -204,11 +262,12 @@ class S3Store:
     def _client(self) -> "S3Client":
         for name in ENV_SECRETS:
             remember(os.environ.get(name, ""))
+        _seconds_left()  # what boto3 says of a wrong one names neither it nor its variable
         # Checksums newer than 2024 are refused by many compatible servers; MD5 is taken by all.
         when: Literal["when_required", "when_supported"]
         when = "when_required" if self.endpoint else "when_supported"
         config = Config(
-            retries={"mode": "standard", "total_max_attempts": 4},
+            retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
             connect_timeout=10,
             read_timeout=60,
             max_pool_connections=THREADS + 2,
@@ -238,14 +297,63 @@ class S3Store:
     def _address(self, name: str) -> str:
         return f"s3://{self.bucket}/{name}"
 
-    def _put(self, name: str, body: bytes) -> None:
+    def _require_free(self, name: str) -> None:
+        """Raise where the name is taken; asked first, as not every server minds If-None-Match."""
+        with self._talking(f"looking for {self._address(name)}"):
+            try:
+                self._client.head_object(Bucket=self.bucket, Key=name)
+            except ClientError as error:
+                if error.response["Error"].get("Code") in GONE:
+                    return
+                raise
+        raise _taken(self._address(name))
+
+    def _asked_for(self, name: str, *, once: bool) -> dict[str, Any]:
+        """Return what deploy.yml asks of the store for each object; locked is what is final."""
+        asked: dict[str, Any] = {}
+        options = self.options
+        if options.storage_class and not name.endswith(".json"):  # manifests are read all the time
+            asked["StorageClass"] = options.storage_class
+        if options.encryption:
+            asked["ServerSideEncryption"] = options.encryption
+        if options.kms_key:
+            asked["SSEKMSKeyId"] = options.kms_key
+        if options.tags:
+            asked["Tagging"] = urlencode(options.tags)
+        if options.object_lock and once:
+            until = datetime.now(UTC) + timedelta(seconds=options.object_lock.retain.seconds)
+            asked["ObjectLockMode"] = options.object_lock.mode.upper()
+            asked["ObjectLockRetainUntilDate"] = until
+        return asked
+
+    def _checksum(self) -> dict[str, Any]:
+        """Ask AWS for one CRC-32 over all of a multipart object; other servers differ too much."""
+        if self.endpoint:
+            return {}
+        return {"ChecksumAlgorithm": "CRC32", "ChecksumType": "FULL_OBJECT"}
+
+    def conditionally(self, send: Callable[[dict[str, Any]], Any], once: bool) -> Any:  # noqa: ANN401  # boto3's answers
+        """Send a request that replaces nothing, where the server knows what that means."""
+        if not (once and self._conditional):
+            return send({})
+        try:
+            return send({"IfNoneMatch": "*"})
+        except ClientError as error:
+            if error.response["Error"].get("Code") not in ("NotImplemented", "501"):
+                raise
+            self._conditional = False  # asked for by _require_free alone, then
+            return send({})
+
+    def _put(self, name: str, body: bytes, *, once: bool) -> None:
         refused = False
+        put = partial(
+            self._client.put_object, Bucket=self.bucket, Key=name, Body=body,
+            ContentMD5=_md5(body), **self._asked_for(name, once=once),
+        )  # fmt: skip
         try:
             with self._talking(f"writing {self._address(name)}"):
                 try:
-                    self._client.put_object(
-                        Bucket=self.bucket, Key=name, Body=body, ContentMD5=_md5(body)
-                    )
+                    self.conditionally(lambda condition: put(**condition), once)
                 except ClientError:
                     refused = True
                     raise
@@ -286,6 +394,12 @@ class S3Store:
                 state="nothing was sent",
                 next_step="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the job a role",
             ) from error
+        except RuntimeError as error:  # botocore's, where what it renews has expired all the same
+            raise Unreachable(
+                redact(f"{doing}: the credentials have expired: {error}"),
+                state="the store did not do it",
+                next_step=RENEW,
+            ) from error
         except SSLError as error:
             raise self._unreachable(
                 doing, error, "check its certificate, or set AWS_CA_BUNDLE"
@@ -314,10 +428,19 @@ class S3Store:
 class _Upload:
     """One multipart upload: equal parts, a bounded number under way, whole or aborted."""
 
-    def __init__(self, store: S3Store, name: str, upload_id: str, *, part_size: int) -> None:
-        self.store, self.name, self.id = store, name, upload_id
+    def __init__(
+        self,
+        store: S3Store,
+        name: str,
+        upload_id: str,
+        part_size: int,
+        threads: int,
+        *,
+        once: bool,
+    ) -> None:
+        self.store, self.name, self.id, self.once = store, name, upload_id, once
         self.doing = f"writing s3://{store.bucket}/{name}"
-        self.part_size, threads = part_size, _threads(part_size)
+        self.part_size, self.crc = part_size, 0
         self.slots = threading.Semaphore(threads)
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="s3-part")
         self.failed = threading.Event()
@@ -336,20 +459,35 @@ class _Upload:
                 )
             self.slots.acquire()
             futures.append(self.pool.submit(self._send, len(futures) + 1, [part]))
-            self.size += len(part)
+            self.size, self.crc = self.size + len(part), zlib.crc32(part, self.crc)
             part = None  # not kept here while the next one is gathered
             part = next(rest, None)
         parts = [future.result() for future in futures]
         self.pool.shutdown()
         self.completing = True
+        complete = partial(
+            self.store._client.complete_multipart_upload,
+            Bucket=self.store.bucket,
+            Key=self.name,
+            UploadId=self.id,
+            MultipartUpload={"Parts": parts},
+            **self._whole(),
+        )
         with self.store._talking(f"completing {self.doing}"):
-            self.store._client.complete_multipart_upload(
-                Bucket=self.store.bucket,
-                Key=self.name,
-                UploadId=self.id,
-                MultipartUpload={"Parts": parts},
-            )
+            try:
+                self.store.conditionally(lambda condition: complete(**condition), self.once)
+            except ClientError as error:
+                if error.response["Error"].get("Code") in TAKEN:
+                    self.completing = False  # what is there is not ours: not to be removed
+                raise
         self.store._check_size(self.name, self.size)
+
+    def _whole(self) -> dict[str, Any]:
+        """Return what AWS compares the whole object with."""
+        if not self.store._checksum():
+            return {}
+        crc = base64.b64encode(self.crc.to_bytes(4, "big")).decode()
+        return {"ChecksumType": "FULL_OBJECT", "ChecksumCRC32": crc, "MpuObjectSize": self.size}
 
     def _send(self, number: int, bodies: list[bytes]) -> "CompletedPartTypeDef":
         body = bodies.pop()  # nobody else holds it: the executor keeps the list for a while
@@ -363,10 +501,14 @@ class _Upload:
                     Body=body,
                     ContentMD5=_md5(body),
                 )
-            return {"PartNumber": number, "ETag": sent["ETag"]}
+            done: CompletedPartTypeDef = {"PartNumber": number, "ETag": sent["ETag"]}
+            if "ChecksumCRC32" in sent:
+                done["ChecksumCRC32"] = sent["ChecksumCRC32"]
         except BaseException:
             self.failed.set()
             raise
+        else:
+            return done
         finally:
             del body  # before the slot is free for the next part
             self.slots.release()
@@ -413,13 +555,37 @@ def _in_parts(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
         yield bytes(buffer[:filled])
 
 
-def _threads(part_size: int) -> int:
-    return max(2, min(THREADS, MEMORY // part_size))
+def _threads(part_size: int, writers: int = 1) -> int:
+    # One part is being filled, and one waits for a free thread.
+    return max(1, min(THREADS, MEMORY // writers // part_size - 2))
 
 
 def _md5(body: bytes) -> str:
     # The one integrity header that AWS and the compatible servers all enforce.
     return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+
+
+def _seconds_left() -> float | None:
+    """Return when the credentials in our environment expire; None: not, or nobody says."""
+    until = os.environ.get(EXPIRATION)
+    if not until or not os.environ.get("AWS_ACCESS_KEY_ID"):
+        return None
+    try:
+        return (datetime.fromisoformat(until) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):
+        raise Unreachable(
+            f'{EXPIRATION} is "{until}", which is no time with a zone',
+            state="nothing was sent",
+            next_step=f"write it as 2026-08-03T10:15:00Z, or unset {EXPIRATION}",
+        ) from None
+
+
+def _taken(address: str) -> StoreFailed:
+    return StoreFailed(
+        f"{address} is there already, and would have been replaced",
+        state="nothing was replaced",
+        next_step="look at what is there; start again, under another deployment's id",
+    )
 
 
 def _refusal(error: ClientError, doing: str) -> StepFailed:
