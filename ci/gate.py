@@ -59,17 +59,24 @@ def require_environment(plan: Plan, environment: str) -> None:
 
 
 def require_typed(
-    environment: str, tier: Tier, *, what: str, typed: str | None, variable: str
+    environment: str,
+    tier: Tier,
+    *,
+    what: str,
+    typed: str | None,
+    variable: str,
+    named: str = "CONFIRM_HISTORY",
 ) -> None:
-    """Raise `Refused` unless a change of the history above development was confirmed.
+    """Raise `Refused` unless something that cannot be taken back was confirmed above development.
 
-    `typed` is what a person typed, None where nobody can; `variable` is CONFIRM_HISTORY's value.
+    `typed` is what a person typed, None where nobody can; `variable` is the value of the
+    environment variable `named`.
     """
     if tier == "development" or typed == environment or (typed is None and variable == "yes"):
         return
     raise Refused(
         f"{what} in {environment} is not confirmed",
-        next_step=f'type "{environment}" when asked; where nobody can: CONFIRM_HISTORY=yes',
+        next_step=f'type "{environment}" when asked; where nobody can: {named}=yes',
     )
 
 

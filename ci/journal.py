@@ -150,6 +150,14 @@ def correct(connection: psycopg.Connection, correction: Correction) -> None:
     connection.execute(CORRECT, (correction.at, _json(correction)))
 
 
+def restored(database: Database, correction: Correction) -> None:
+    """Record in a restored database that it is one; what ran while it was dumped ended since."""
+    with database.connect("journal") as connection, connection.transaction():
+        correct(connection, correction)
+        if _exists(connection):
+            connection.execute(ABANDONED, ("",))
+
+
 def corrections(database: Database, *, limit: int = 20) -> tuple[Correction, ...]:
     """Return the newest corrections of the history, newest first."""
 

@@ -1,10 +1,11 @@
 """Which steps an environment runs, and what each tier insists on. Reading this is the policy."""
 
+from datetime import timedelta
 from enum import StrEnum
 
 from ci.config import Settings, StepSetting
 from ci.errors import ConfigError, Laxer
-from ci.model import Direction, PlannedStep, StepName, Tier
+from ci.model import LEVELS, Direction, PlannedStep, ProofLevel, StepName, Tier
 
 
 class Level(StrEnum):
@@ -40,8 +41,13 @@ TABLE: dict[StepName, tuple[Level, Level, Level]] = {
 # Lint findings of level "error" end the deployment, or are only shown.
 LINT_STOPS: dict[Tier, bool] = {"development": False, "acceptance": True, "production": True}
 
-# How far a backup is read back before the first statement runs.
-PROOF: dict[Tier, str] = {"development": "checksum", "acceptance": "checksum", "production": "rows"}
+# What is proven of a backup before the first statement runs, at the least.
+PROOF: dict[Tier, ProofLevel] = {
+    "development": "checksum", "acceptance": "checksum", "production": "rows",
+}  # fmt: skip
+
+# How old the last drill may be before `status` and `doctor` warn; weekly, and a day to spare.
+DRILL_DAYS: dict[Tier, int | None] = {"development": None, "acceptance": None, "production": 8}
 
 # What happens when a step fails: stop, or roll back what can be, else stop and say what to do.
 ON_FAILURE: dict[Tier, str] = {
@@ -91,6 +97,7 @@ def steps_for(
         ConfigError: a step is required and `deploy.yml` lacks the section it needs.
 
     """
+    proof(settings)
     left_out = (without & MAY_BE_LEFT_OUT) | (NOT_DOWNWARDS if direction == "down" else set())
     planned = []
     for name, row in TABLE.items():
@@ -120,6 +127,33 @@ def on_failure(settings: Settings) -> str:
             next_step="remove the key, or write on_failure: rollback",
         )
     return asked or tier
+
+
+def proof(settings: Settings) -> ProofLevel:
+    """Return what must be proven of a deployment's backup.
+
+    Raises:
+        Laxer: the environment asks for less than its tier insists on.
+
+    """
+    asked, tier = settings.environment.proof, PROOF[settings.tier]
+    if asked is not None and LEVELS.index(asked) < LEVELS.index(tier):
+        raise Laxer(
+            f"{settings.where('proof')}: environments.{settings.name}.proof: "
+            f'"{asked}" is laxer than the {settings.tier} tier, which asks for "{tier}"',
+            next_step="remove the key; an environment may be stricter than its tier, never laxer",
+        )
+    return asked or tier
+
+
+def drill_age(settings: Settings) -> timedelta | None:
+    """Return how old the last drill may be; None: none is asked for."""
+    backups, days = settings.shared.backups, DRILL_DAYS[settings.tier]
+    if backups is None:
+        return None
+    if backups.drill is not None:
+        return timedelta(seconds=backups.drill.seconds)
+    return timedelta(days=days) if days else None
 
 
 def _level(settings: Settings, name: StepName, tier: Level) -> Level:

@@ -2,17 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 
+from ci import backup
 from ci.approvals import ApprovalSource
 from ci.clients import find_clients
-from ci.config import Settings
+from ci.config import BackupsConfig, EncryptConfig, Settings
 from ci.database import Database, is_pooled, read_target
 from ci.engines import Engine
 from ci.errors import WindlassError
 from ci.model import StepName
-from ci.policy import steps_for
+from ci.policy import drill_age, steps_for
+from ci.report import drill_note
 from ci.restarters import Restarter
 from ci.stores import Store
 
@@ -53,8 +56,10 @@ def look(  # the parts of a Work, which lives above this module
     if StepName.BACKUP in names and store is not None:
         if not reached.problem:
             found.append(_guard("connection", lambda: database.read("doctor", _direct)))
-            found.append(_guard("client tools", lambda: database.read("doctor", _clients)))
+            tools = _clients(settings.shared.backups)
+            found.append(_guard("client tools", lambda: database.read("doctor", tools)))
         found.append(_guard("backups", store.check))
+        found += _kept(settings, store)
     if StepName.RESTART in names and restarter is not None:
         found.append(_guard("service", restarter.check))
     if StepName.APPROVAL in names and approvals is not None:
@@ -118,7 +123,40 @@ def _history(engine: Engine) -> Callable[[psycopg.Connection], str]:
     return lambda connection: f"{len(engine.history(connection))} applied"
 
 
-def _clients(connection: psycopg.Connection) -> str:
-    version = read_target(connection).server_version
-    clients = find_clients(version, tls=connection.pgconn.ssl_in_use)
-    return f"pg_dump {clients.version}, {clients.compression}"
+def _clients(config: BackupsConfig | None) -> Callable[[psycopg.Connection], str]:
+    image = config.image if config else ""
+
+    def look_for(connection: psycopg.Connection) -> str:
+        version = read_target(connection).server_version
+        clients = find_clients(version, tls=connection.pgconn.ssl_in_use, image=image)
+        where = f" in {clients.image}" if clients.image else ""
+        return f"pg_dump {clients.version}{where}, {clients.compression}"
+
+    return look_for
+
+
+def _kept(settings: Settings, store: Store) -> list[Check]:
+    """Look at the keys of encrypted backups; warn of a drill that is too long ago."""
+    config, found = settings.shared.backups, []
+    if config is not None and config.encrypt is not None:
+        keys = config.encrypt
+        found.append(_guard("encryption", lambda: _encryption(keys)))
+    at_most = drill_age(settings)
+    if at_most is not None:
+        found.append(_guard("drill", lambda: _drill(settings.name, store, at_most)))
+    return found
+
+
+def _encryption(keys: EncryptConfig) -> str:
+    backup.require_usable(keys.recipients, keys.identity)
+    private = "a private key to prove them with" if keys.identity else "no private key here"
+    return f"for {len(keys.recipients)} recipients, {private}"
+
+
+def _drill(environment: str, store: Store, at_most: timedelta) -> str:
+    """Return when the last drill was; one that is overdue is a warning, and ends nothing."""
+    last = backup.last_drill(backup.backups(store, environment=environment))
+    note = drill_note(last, at_most=at_most, now=datetime.now(UTC))
+    if note or last is None:
+        return note
+    return f"{last.at:%Y-%m-%d}, {last.rows:,} rows in {last.seconds:.0f} s"

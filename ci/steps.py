@@ -10,17 +10,17 @@ from typing import Protocol
 import psycopg
 
 from ci import backup as backups
-from ci import embedded, gate, leftovers, preflight
+from ci import embedded, gate, leftovers, policy, preflight, proofs, throwaway
 from ci import rehearse as rehearsals
 from ci.approvals import ApprovalSource, open_approvals
-from ci.config import Settings
+from ci.config import BackupsConfig, Settings
 from ci.database import Database
 from ci.engines import Engine, open_engine
 from ci.errors import Refused, StepFailed
 from ci.facts import take_facts
 from ci.locktimeout import Terms
-from ci.model import Evidence, Manifest, Migration, Phase, Plan, StepName, StepResult
-from ci.policy import LINT_STOPS, PROOF
+from ci.model import Evidence, Manifest, Migration, Phase, Plan, Proof, StepName, StepResult
+from ci.origin import find_origin
 from ci.restarters import Restarter, Running, open_restarter
 from ci.stores import Store, open_store
 
@@ -161,7 +161,7 @@ def lint(plan: Plan, work: Work) -> Done | Skipped:
     errors = [finding for finding in found if finding.level == "error"]
     for finding in found:
         work.reporter.note(str(finding))
-    if errors and LINT_STOPS[plan.tier]:
+    if errors and policy.LINT_STOPS[plan.tier]:
         raise Refused(
             str(errors[0]) + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""),
             next_step="change the migration, or write above the statement: "
@@ -193,48 +193,89 @@ def backup(plan: Plan, work: Work) -> Done | Skipped:
     """Stream a dump to the store."""
     if not plan.migrations:
         return Done("no statement will run: none taken")
+    store, config = store_of(work)
     manifest = backups.take(
         work.database,
-        store_of(work),
-        environment=plan.environment,
-        deployment=work.deployment_id,
-        applied=tuple(name for name, _ in plan.history),
+        store,
+        backups.Order(
+            environment=plan.environment,
+            deployment=work.deployment_id,
+            applied=tuple(name for name, _ in plan.history),
+            commit=find_origin(work.settings.root).commit,
+            former=backups.newest(
+                store, environment=plan.environment, database=plan.target.database
+            ),
+        ),
+        config,
         now=lambda: datetime.now(UTC),
-        progress=lambda done, total: work.reporter.progress(done, total, "bytes"),
+        progress=bytes_of(work),
     )
-    address = store_of(work).address(manifest.key)
+    address = store.address(manifest.key)
     return Done(f"{address} {human(manifest.size)}", evidence=(("backup", manifest.id),))
 
 
 def prove(plan: Plan, work: Work) -> Done | Skipped:
-    """Read the backup back, as deep as the tier asks."""
+    """Read the backup back, as deep as the environment asks; then let old ones go."""
     if not plan.migrations:
         return Done("no backup to prove")
-    proven = backups.verify(
+    store, config = store_of(work)
+    proven = proofs.prove(
         _manifest(plan, work),
-        store_of(work),
-        depth="rows" if PROOF[plan.tier] == "rows" else "checksum",
-        clients=None,
-        progress=lambda done, total: work.reporter.progress(done, total, "bytes"),
+        store,
+        config,
+        level=policy.proof(work.settings),
+        progress=bytes_of(work),
     )
-    if proven.depth == "rows":
-        return Done(f"read back: checksum, {proven.rows:,} rows of {proven.tables} tables")
-    return Done("read back: checksum")
+    pruned = let_go(work) if config.keep is not None else ""
+    return Done(proof_text(proven) + pruned, evidence=(("proof", proven.level),))
+
+
+def proof_text(proof: Proof) -> str:
+    """Return what was proven, for people."""
+    if proof.level == "checksum":
+        return "read back: checksum"
+    counted = f"{proof.rows:,} rows of {proof.tables} tables"
+    if proof.level == "rows":
+        return f"read back: checksum, {counted}"
+    return f"restored into {proof.server}: {counted}, definitions equal"
+
+
+def let_go(work: Work) -> str:
+    """Let old backups go after a proven success, and say how many went.
+
+    A failure is an alarm, never the end of a deployment: too many backups are no danger to it.
+    """
+    store, config = store_of(work)
+    name = work.settings.name
+    try:
+        choices = proofs.prunable(
+            work.database, store, config, environment=name, now=datetime.now(UTC)
+        )
+        gone = proofs.prune(
+            work.database, store, choices, environment=name, done=lambda _manifest: None
+        )
+    except StepFailed as error:
+        work.reporter.alarm(f"old backups were not pruned: {error.what}; next: {error.next_step}")
+        return "; old ones could not be pruned"
+    return f"; {gone} old ones pruned" if gone else ""
+
+
+def bytes_of(work: Work) -> backups.Progress:
+    """Return the progress of a stream of bytes."""
+    return lambda done, total: work.reporter.progress(done, total, "bytes")
 
 
 def rehearse(plan: Plan, work: Work) -> Done | Skipped:
     """Run the migrations on a copy restored from the backup."""
     if not plan.migrations:
         return Skipped("no migration to rehearse")
-    reason = rehearsals.cannot(work.database, plan.target.server_version)
+    store, config = store_of(work)
+    manifest = _manifest(plan, work)
+    reason = throwaway.lacking(manifest, config.throwaway)
     if reason:
         return Skipped(reason)
     found = rehearsals.rehearse(
-        plan.migrations,
-        _manifest(plan, work),
-        store_of(work),
-        work.engine,
-        lambda done, total: work.reporter.progress(done, total, "bytes"),
+        plan.migrations, manifest, store, config, work.engine, bytes_of(work)
     )
     back = sum(one.rolled_back for one in found)
     seconds = sum(one.seconds for one in found)
@@ -359,28 +400,29 @@ def verify(plan: Plan, work: Work) -> Done | Skipped:
     return Done(f"{len(scripts)} verify scripts, nothing left half done{older}")
 
 
-def store_of(work: Work) -> Store:
-    """Return the store; StepFailed where deploy.yml names none."""
-    if work.store is None:
+def store_of(work: Work) -> tuple[Store, BackupsConfig]:
+    """Return the store and what deploy.yml says of it; StepFailed where it names none."""
+    config = work.settings.shared.backups
+    if work.store is None or config is None:
         raise StepFailed(
             "deploy.yml has no backups section",
             state="nothing was changed",
             next_step="write backups: {to: s3://BUCKET/PREFIX}",
         )
-    return work.store
+    return work.store, config
 
 
 def _manifest(plan: Plan, work: Work) -> Manifest:
     """Return this deployment's own backup, as the store has it."""
-    found = backups.manifests(store_of(work), environment=plan.environment)
-    ours = [manifest for manifest in found if manifest.deployment == work.deployment_id]
-    if not ours:
+    store, _ = store_of(work)
+    found = backups.newest(store, environment=plan.environment, database=plan.target.database)
+    if found is None or found.deployment != work.deployment_id:
         raise StepFailed(
             "the store does not list the backup that was just written",
             state="no statement has run",
             next_step=f"invoke backup.list --env {plan.environment}, and check the bucket",
         )
-    return ours[0]
+    return found
 
 
 def human(size: int) -> str:

@@ -13,9 +13,10 @@ from invoke.exceptions import ParseError
 from invoke.program import Program
 
 from ci import __version__, config, report
+from ci.backup_tasks import backups, restore
 from ci.errors import ConfigError, Refused
 from ci.model import Plan, StepName
-from ci.verbs import Answer, ask, deploy_file, opened, settings_of, verb
+from ci.verbs import Answer, ask, at_most_one, deploy_file, opened, settings_of, verb
 
 if TYPE_CHECKING:
     from ci.steps import Work
@@ -115,7 +116,7 @@ def migrate(
     from ci.planning import clear_the_way, current_plan
     from ci.policy import SERVICE
 
-    _at_most_one(to=to, steps=steps)
+    at_most_one(to=to, steps=steps)
     with opened(env, show_queries=show_queries) as work:
         clear_the_way(work)
         again = functools.partial(
@@ -125,19 +126,6 @@ def migrate(
         if dry_run:
             return plan, "\n\n".join(_rendered(work, plan)) or "nothing to migrate"
         return _run(work, plan, again)
-
-
-def _at_most_one(**flags: object) -> int:
-    """Return how many of the flags are given; ConfigError where they exclude each other."""
-    given = [f"--{name}" for name, value in flags.items() if value]
-    if len(given) > 1:
-        raise ConfigError(
-            f"{' and '.join(given)} exclude each other", next_step=f"leave out {given[-1]}"
-        )
-    for name, value in flags.items():
-        if isinstance(value, int) and value < 0:
-            raise ConfigError(f"--{name} {value}: expected 1 or more", next_step=f"--{name} 1")
-    return len(given)
 
 
 @verb(
@@ -165,7 +153,7 @@ def rollback(
     from ci import gate, journal
     from ci.planning import clear_the_way, newest_applied, undo_plan
 
-    if not _at_most_one(name=name, deployment=deployment, to=to, steps=steps):
+    if not at_most_one(name=name, deployment=deployment, to=to, steps=steps):
         raise ConfigError(
             "rollback needs one of --name, --deployment, --to and --steps",
             next_step="invoke history --env ENV lists deployments, invoke status migrations",
@@ -268,7 +256,7 @@ def status(
     c: Context, env: str = "", *, json: bool = False, debug: bool = False
 ) -> tuple[object, str, int]:
     """Show applied, pending, edited, missing and out of order migrations; exits 0, 1 or 3."""
-    from ci import journal, lock
+    from ci import journal, lock, safekeeping
     from ci.plan import compare
 
     with opened(env) as work:
@@ -277,9 +265,12 @@ def status(
         states = compare(work.engine.on_disk(), history, halves)
         holder = work.database.read("status", lock.who)
         newest = journal.history(work.database, limit=1)
+        drill = safekeeping.drill_note(work)
     note = report.last_note(newest, holder)
-    document = {"environment": env, "migrations": states, "lock": holder, "note": note}
-    return document, report.status_text(env, states, note), report.status_exit(states)
+    document = {
+        "environment": env, "migrations": states, "lock": holder, "note": note, "drill": drill,
+    }  # fmt: skip
+    return document, report.status_text(env, states, note, drill), report.status_exit(states)
 
 
 @verb()
@@ -339,67 +330,6 @@ def history(
 
 
 @verb()
-def backup(c: Context, env: str = "", *, json: bool = False, debug: bool = False) -> Answer:
-    """Take a backup and read it back."""
-    from ci import operations
-
-    with opened(env) as work:
-        manifest = operations.backup(work)
-    return manifest, report.backups_text((manifest,))
-
-
-@verb()
-def backup_list(c: Context, env: str = "", *, json: bool = False, debug: bool = False) -> Answer:
-    """List the backups of an environment, newest first."""
-    from ci import operations
-
-    with opened(env) as work:
-        found = operations.backups(work)
-    return found, report.backups_text(found)
-
-
-@verb(which="a backup's id (default: latest)", depth="checksum or rows (default: rows)")
-def backup_verify(
-    c: Context,
-    env: str = "",
-    which: str = "latest",
-    depth: str = "rows",
-    *,
-    json: bool = False,
-    debug: bool = False,
-) -> Answer:
-    """Read a backup back and compare it with its manifest."""
-    from ci import operations
-
-    with opened(env) as work:
-        manifest, proven = operations.verify_backup(work, which, depth)
-    text = f"{manifest.id}: {proven.depth} right, {proven.rows:,} rows of {proven.tables} tables"
-    return {"backup": manifest.id, "proof": proven}, text
-
-
-@verb(
-    from_="a backup's id (default: latest)",
-    into="name of the new database (default: <database>_restored_<time>)",
-)
-def restore(
-    c: Context,
-    env: str = "",
-    from_: str = "latest",
-    into: str = "",
-    *,
-    json: bool = False,
-    debug: bool = False,
-) -> Answer:
-    """Restore a backup into a new database beside the live one; the live one is not touched."""
-    from ci import operations
-
-    with opened(env) as work:
-        done = operations.restore(work, from_, into)
-    text = f"restored into {done.database}: {done.rows:,} rows of {done.tables} tables"
-    return done, text
-
-
-@verb()
 def rehearse(c: Context, env: str = "", *, json: bool = False, debug: bool = False) -> Answer:
     """Run the pending migrations on a copy restored from the newest backup; undone and redone."""
     from ci import operations
@@ -451,11 +381,7 @@ ns = Collection(
     baseline, create, deploy, doctor, history, lint, migrate, plan, rehearse, repair, restart,
     restore, rollback, schema, smoke, stamp, status, unstamp, verify,
 )  # fmt: skip
-_backup = Collection("backup")
-_backup.add_task(backup, name="take", default=True)
-_backup.add_task(backup_list, name="list")
-_backup.add_task(backup_verify, name="verify")
-ns.add_collection(_backup)
+ns.add_collection(backups)
 
 
 class _Windlass(Program):

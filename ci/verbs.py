@@ -35,11 +35,13 @@ COMMON = {
     "dry-run": "show what would be done, change nothing (default: no)",
     "show-queries": "show the queries of who blocks us; they may hold personal data (default: no)",
 }
-CHANGES = ("create", "backup", "restore", "restart")  # no dry run of their own: refused under one
+CHANGES = ("create", "backup", "restart")  # no dry run of their own: refused under one
 
 
-def verb(**help_: str) -> Callable[[Verb], Any]:
+def verb(*positional: str, **help_: str) -> Callable[[Verb], Any]:
     """Make a task of a function that returns its JSON document, its text and, if not 0, its code.
+
+    `positional` are the flags whose value may stand without the flag.
 
     One place for what all tasks share: signals, errors in three lines, exit codes, `--json`, and
     that `invoke --dry` is a dry run (Invoke itself would run our code).
@@ -69,7 +71,7 @@ def verb(**help_: str) -> Callable[[Verb], Any]:
         used = {name.strip("_").replace("_", "-") for name in parameters}
         return task(
             run,
-            positional=[],
+            positional=list(positional),
             auto_shortflags=False,
             name=body.__name__.rstrip("_").replace("_", "-"),
             help={name: text for name, text in texts.items() if name in used},
@@ -166,3 +168,16 @@ def ask(question: str) -> str | None:
     sys.stderr.write(question)
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower()
+
+
+def at_most_one(**flags: object) -> int:
+    """Return how many of the flags are given; ConfigError where they exclude each other."""
+    given = [f"--{name}" for name, value in flags.items() if value]
+    if len(given) > 1:
+        raise ConfigError(
+            f"{' and '.join(given)} exclude each other", next_step=f"leave out {given[-1]}"
+        )
+    for name, value in flags.items():
+        if isinstance(value, int) and value < 0:
+            raise ConfigError(f"--{name} {value}: expected 1 or more", next_step=f"--{name} 1")
+    return len(given)

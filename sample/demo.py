@@ -126,6 +126,8 @@ def _show(home: Path, env: dict[str, str]) -> None:
     _windlass(home, env, "deploy", "--env", "production", typed="production", expect=4)
     for name in BAD_FILES:
         (home / "project" / "migrations" / name).unlink()
+    _say("Can the newest backup be restored? A drill says so, and how long it takes")
+    _windlass(home, env, "backup.drill", "--env", "production")
     _say("What production is left with")
     _windlass(home, env, "status", "--env", "production")
     _windlass(home, env, "smoke", "--env", "production")

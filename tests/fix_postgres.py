@@ -28,6 +28,12 @@ CLIENTS = Path(PACKAGE.origin).parent / "pginstall18" / "bin"  # of the newest, 
 MAJORS = tuple(int(m) for m in os.environ.get("WINDLASS_POSTGRES", "16,18").split(","))
 
 
+def packaged_majors() -> tuple[int, ...]:
+    """The major versions whose server and client tools Debian's packages have put here."""
+    places = npm_postgres.PACKAGED.glob("*/bin/postgres")
+    return tuple(sorted(int(place.parts[-3]) for place in places))
+
+
 @dataclass(frozen=True)
 class Server:
     """A running server; `port` 5432 on the Unix socket in `directory`."""

@@ -1,4 +1,4 @@
-"""PostgreSQL of other major versions, for the matrix: servers from npm, without client tools."""
+"""PostgreSQL of other major versions: Debian's package, and for the matrix servers from npm."""
 
 import os
 import pwd
@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+PACKAGED = Path("/usr/lib/postgresql")  # Debian's, and Ubuntu's
 ROOT = Path(__file__).resolve().parent.parent
 USER = "nobody"  # the server refuses to run as root
 
@@ -27,19 +28,16 @@ def hand_over(path: Path, user: str = USER) -> None:
 
 def start(major: int, directory: Path) -> tuple[Path, Path, Callable[[], None]]:
     """Start a server on a socket in `directory`; return that, its binaries, and what stops it."""
-    binaries = ROOT / ".servers" / str(major) / "native" / "bin"
-    assert (binaries / "postgres").exists(), (
-        f"PostgreSQL {major} is not here: tests/install-servers {major}"
-    )
-    own = directory / "native"  # the checkout may stand where only we may read
     directory.mkdir(parents=True)
     directory.chmod(0o755)
-    shutil.copytree(binaries.parent, own, symlinks=True)
+    binaries = PACKAGED / str(major) / "bin"
+    if not (binaries / "postgres").exists():
+        binaries = _copied(major, directory)
     hand_over(directory)
     data = directory / "data"
 
     def run(program: str, *arguments: str) -> None:
-        argv = as_user([str(own / "bin" / program), *arguments])
+        argv = as_user([str(binaries / program), *arguments])
         subprocess.run(argv, check=True, capture_output=True, cwd=directory)
 
     run("initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
@@ -50,4 +48,14 @@ def start(major: int, directory: Path) -> tuple[Path, Path, Callable[[], None]]:
     def stop() -> None:
         run("pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop")
 
-    return directory, own / "bin", stop
+    return directory, binaries, stop
+
+
+def _copied(major: int, directory: Path) -> Path:
+    """Copy npm's server to where another user may read it; the checkout may stand where not."""
+    native = ROOT / ".servers" / str(major) / "native"
+    assert (native / "bin" / "postgres").exists(), (
+        f"PostgreSQL {major} is not here: tests/install-servers {major}"
+    )
+    shutil.copytree(native, directory / "native", symlinks=True)
+    return directory / "native" / "bin"

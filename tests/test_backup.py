@@ -1,8 +1,9 @@
 """Backups of real databases: taken, listed, proven, restored."""
 
+import os
 import subprocess
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -10,17 +11,18 @@ import psycopg
 import pytest
 
 from ci import backup
-from ci.backup import RowCounter
+from ci.backup.rowcounting import RowCounter
 from ci.clients import find_clients
 from ci.database import Database
-from ci.errors import ChildFailed, Refused, StepFailed, StoreFailed
-from ci.model import Manifest
+from ci.errors import Refused, StepFailed, StoreFailed
+from ci.model import Manifest, ProofLevel
 from ci.stores import Store
 from ci.stores.directory import DirectoryStore
 from ci.stores.s3 import S3Store
+from tests.fix_backup import MOMENT, configured, restore, take, verify
 from tests.fix_postgres import Server
+from tests.kit import ROOT
 
-MOMENT = datetime(2026, 8, 3, 10, 15, tzinfo=UTC)
 NewDatabase = Callable[[Server], Database]
 
 # Everything whose rows are easily miscounted, or lost.
@@ -113,24 +115,18 @@ def run(database: Database, script: str) -> None:
         connection.execute(script.encode())
 
 
-def silent(done: int, total: int | None) -> None:
-    """Nobody watches."""
-
-
-def take(
-    database: Database, store: Store, *, deployment: str = "d1", at: datetime = MOMENT
-) -> Manifest:
-    return backup.take(
-        database, store, environment="uat", deployment=deployment, applied=("m1", "m2"),
-        now=lambda: at, progress=silent,
-    )  # fmt: skip
+def manifests(
+    store: Store, *, environment: str, database: str | None = None
+) -> tuple[Manifest, ...]:
+    found = backup.backups(store, environment=environment, database=database)
+    return tuple(one.manifest for one in found)
 
 
 def dumped_schema(server: Server, database: Database) -> str:
     with database.connect("test") as connection:
         version = connection.info.server_version
     dumped = subprocess.run(
-        [str(find_clients(version).pg_dump), "--schema-only", server.url(database.name)],
+        [*find_clients(version).command("pg_dump", "--schema-only"), server.url(database.name)],
         check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     return "\n".join(line for line in dumped.splitlines() if "restrict" not in line)
@@ -157,37 +153,37 @@ def content(database: Database) -> dict[str, list[str]]:
 def test_the_manifest_says_what_was_dumped(full: Database, store: DirectoryStore) -> None:
     seen: list[tuple[int, int | None]] = []
 
-    manifest = backup.take(
-        full, store, environment="uat", deployment="d1", applied=("m1", "m2"),
-        now=lambda: MOMENT, progress=lambda done, total: seen.append((done, total)),
-    )  # fmt: skip
+    manifest = take(full, store, progress=lambda done, total: seen.append((done, total)))
 
-    (part,) = manifest.parts
+    part, roles = manifest.parts
     assert manifest.key == f"uat/{full.name}/20260803T101500Z-d1/"
     assert manifest.id == "20260803T101500Z-d1"
     assert part.key == f"{manifest.key}dump.pgc"
-    assert part.size == (store.path / part.key).stat().st_size == seen[-1][0]
+    assert part.size == (store.path / part.key).stat().st_size
+    assert seen[-1][0] == manifest.size == part.size + roles.size
+    assert (part.holds, roles.holds) == ("all", "globals")
+    assert manifest.database_size > 7_000_000
+    assert manifest.encoding == "UTF8"
+    assert dict(manifest.extensions).keys() == {"plpgsql"}
+    assert manifest.roles == ("postgres",)
     assert dict(manifest.row_counts) == ROWS
     assert manifest.applied == ("m1", "m2")
     assert manifest.client_version.split(".")[0] == str(manifest.server_version // 10_000)
-    assert manifest.restore_command.startswith("pg_restore --exit-on-error")
-    assert list(store.keys("")) == [part.key, f"{manifest.key}manifest.json"]
+    assert manifest.restore_command.startswith("cat ")
+    assert list(store.keys("")) == [part.key, roles.key, f"{manifest.key}manifest.json"]
 
 
-@pytest.mark.parametrize("depth", ["checksum", "rows"])
-def test_a_whole_backup_is_proven(
-    full: Database, store: DirectoryStore, depth: backup.Depth
-) -> None:
+@pytest.mark.parametrize("level", ["checksum", "rows"])
+def test_a_whole_backup_is_proven(full: Database, store: DirectoryStore, level: ProofLevel) -> None:
     manifest = take(full, store)
     seen: list[tuple[int, int | None]] = []
 
-    proof = backup.verify(
-        manifest, store, depth=depth, clients=None,
-        progress=lambda done, total: seen.append((done, total)),
-    )  # fmt: skip
+    proof = verify(
+        manifest, store, level=level, progress=lambda done, total: seen.append((done, total))
+    )
 
-    assert proof.depth == depth
-    expected = (len(ROWS), sum(ROWS.values())) if depth == "rows" else (0, 0)
+    assert proof.level == level
+    expected = (len(ROWS), sum(ROWS.values())) if level == "rows" else (0, 0)
     assert (proof.tables, proof.rows) == expected
     assert seen[-1] == (manifest.size, manifest.size)
 
@@ -198,7 +194,7 @@ def test_a_restore_equals_its_origin(
     manifest = take(full, store)
     target = new_database(server)
 
-    restored = backup.restore(manifest, store, target, clients=None, progress=silent)
+    restored = restore(manifest, store, target)
 
     assert (restored.database, restored.tables) == (target.name, len(ROWS))
     assert dumped_schema(server, target) == dumped_schema(server, full)
@@ -209,19 +205,45 @@ def test_a_restore_equals_its_origin(
         assert connection.execute("select count(*) from pg_largeobject").fetchone() != (0,)
 
 
-def test_the_restore_command_works_by_hand(
-    server16: Server, small: Database, store: DirectoryStore, new_database: NewDatabase
-) -> None:
-    manifest = take(small, store)
-    target = new_database(server16)
-    command = manifest.restore_command.replace("NEW_DATABASE", target.name)
-
+def follow(recipe: str, server: Server, target: Database, place: Path) -> None:
+    """Type a manifest's recipe into a shell, as somebody without Windlass would."""
     subprocess.run(
-        ["sh", "-c", command],
+        ["sh", "-ec", recipe.replace("NEW_DATABASE", target.name)],
         check=True,
-        env={"PATH": f"{server16.binaries}:/usr/bin:/bin", "PGHOST": str(server16.directory),
-             "PGUSER": "postgres"},
+        cwd=place,
+        env={
+            **{name: value for name, value in os.environ.items() if name.startswith("AWS_")},
+            "PATH": f"{server.binaries}:{ROOT}/.servers/aws/bin:{os.environ['PATH']}",
+            "PGHOST": str(server.directory), "PGUSER": "postgres",
+        },
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_recipe_restores_from_a_directory(
+    server16: Server, small: Database, store: DirectoryStore, new_database: NewDatabase,
+    tmp_path: Path, jobs: int,
+) -> None:  # fmt: skip
+    manifest = take(small, store, configured(jobs=jobs))
+    target = new_database(server16)
+
+    follow(manifest.restore_command, server16, target, tmp_path)
+
+    assert content(target) == content(small)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_the_recipe_restores_from_a_bucket_with_the_aws_tool(
+    server16: Server, small: Database, s3_store: S3Store, new_database: NewDatabase,
+    tmp_path: Path, jobs: int,
+) -> None:  # fmt: skip
+    manifest = take(small, s3_store, configured(jobs=jobs))
+    target = new_database(server16)
+
+    assert manifest.restore_command.startswith(
+        f"aws s3 cp --endpoint-url {s3_store.endpoint} s3://{s3_store.bucket}/backups/"
+    )
+    follow(manifest.restore_command, server16, target, tmp_path)
 
     assert content(target) == content(small)
 
@@ -231,28 +253,24 @@ def test_a_backup_in_a_bucket_is_taken_proven_and_restored(
 ) -> None:
     manifest = take(small, s3_store)
 
-    backup.verify(manifest, s3_store, depth="rows", clients=None, progress=silent)
+    verify(manifest, s3_store)
     target = new_database(server16)
-    backup.restore(manifest, s3_store, target, clients=None, progress=silent)
+    restore(manifest, s3_store, target)
 
     assert content(target) == content(small)
-    assert manifest.restore_command == (
-        f"aws s3 cp s3://{s3_store.bucket}/backups/{manifest.parts[0].key} - | pg_restore "
-        "--exit-on-error --no-owner --single-transaction --dbname=NEW_DATABASE"
-    )
 
 
 def test_a_database_that_is_not_empty_is_refused(small: Database, store: DirectoryStore) -> None:
     manifest = take(small, store)
 
     with pytest.raises(Refused) as caught:
-        backup.restore(manifest, store, small, clients=None, progress=silent)
+        restore(manifest, store, small)
 
     assert caught.value.what == f"the database {small.name} is not empty: it has public.t"
     assert caught.value.state == "nothing was changed"
 
 
-def test_a_role_that_is_missing_rolls_everything_back(
+def test_a_role_that_is_missing_is_named_before_anything_starts(
     server16: Server, small: Database, store: DirectoryStore, new_database: NewDatabase
 ) -> None:
     role = f"r_{small.name}"
@@ -261,10 +279,11 @@ def test_a_role_that_is_missing_rolls_everything_back(
     target = new_database(server16)
     run(small, f"drop owned by {role}; drop role {role}")
 
-    with pytest.raises(ChildFailed, match=f'role "{role}" does not exist') as caught:
-        backup.restore(manifest, store, target, clients=None, progress=silent)
+    with pytest.raises(StepFailed) as caught:
+        restore(manifest, store, target)
 
-    assert "rolled back" in caught.value.state
+    assert caught.value.what == f"the server lacks roles that own or may use something: {role}"
+    assert "globals.sql" in caught.value.next_step
     assert content(target) == {}
 
 
@@ -282,7 +301,7 @@ def test_a_created_database_has_the_encoding_and_locale_of_its_origin(
                 one.execute(locale.encode()).fetchone() == other.execute(locale.encode()).fetchone()
             )
         manifest = take(full, store)
-        backup.restore(manifest, store, target, clients=None, progress=silent)
+        restore(manifest, store, target)
         assert content(target) == content(full)
         with pytest.raises(Refused, match="there is a database"):
             backup.create_database(full, name)
@@ -299,16 +318,16 @@ def test_backups_are_listed_newest_first_and_by_database(
     second = take(small, store, deployment="b", at=MOMENT + timedelta(days=1))
     third = take(other, store, deployment="c", at=MOMENT + timedelta(hours=1))
 
-    assert backup.manifests(store, environment="uat") == (second, third, first)
-    assert backup.manifests(store, environment="uat", database=small.name) == (second, first)
-    assert backup.manifests(store, environment="production") == ()
+    assert manifests(store, environment="uat") == (second, third, first)
+    assert manifests(store, environment="uat", database=small.name) == (second, first)
+    assert manifests(store, environment="production") == ()
 
 
 def test_a_backup_without_a_manifest_is_none(small: Database, store: DirectoryStore) -> None:
     manifest = take(small, store)
     store.delete(f"{manifest.key}manifest.json")
 
-    assert backup.manifests(store, environment="uat") == ()
+    assert manifests(store, environment="uat") == ()
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"{}", b"\xff\xfe", b'{"format": 2}'])
@@ -318,7 +337,7 @@ def test_a_manifest_that_cannot_be_read_is_an_error_that_names_it(
     store.write("uat/app/1/manifest.json", [text])
 
     with pytest.raises(StoreFailed, match=r"uat/app/1/manifest\.json is no manifest"):
-        backup.manifests(store, environment="uat")
+        manifests(store, environment="uat")
 
 
 def test_a_manifest_in_another_place_is_an_error(small: Database, store: DirectoryStore) -> None:
@@ -326,7 +345,7 @@ def test_a_manifest_in_another_place_is_an_error(small: Database, store: Directo
     store.write("uat/app/1/manifest.json", [manifest.canonical()])
 
     with pytest.raises(StoreFailed, match="it describes uat/"):
-        backup.manifests(store, environment="uat")
+        manifests(store, environment="uat")
 
 
 def test_a_backup_is_found_by_latest_by_id_and_by_key(
@@ -335,9 +354,9 @@ def test_a_backup_is_found_by_latest_by_id_and_by_key(
     first = take(small, store, deployment="a")
     second = take(small, store, deployment="b", at=MOMENT + timedelta(days=1))
 
-    assert backup.find(store, environment="uat", which="latest") == second
-    assert backup.find(store, environment="uat", which=first.id) == first
-    assert backup.find(store, environment="uat", which=first.key) == first
+    assert backup.find(store, environment="uat", which="latest").manifest == second
+    assert backup.find(store, environment="uat", which=first.id).manifest == first
+    assert backup.find(store, environment="uat", which=first.key).manifest == first
     with pytest.raises(StepFailed) as caught:
         backup.find(store, environment="uat", which="20260101T000000Z-x")
     assert caught.value.what == 'uat has no backup "20260101T000000Z-x"'
@@ -372,7 +391,7 @@ def test_a_difference_in_rows_names_table_expected_and_got(
     )
 
     with pytest.raises(StepFailed) as caught:
-        backup.verify(manifest, store, depth="rows", clients=None, progress=silent)
+        verify(manifest, store)
 
     assert "public.t: expected 4 rows, got 3" in caught.value.what
     assert "public.u: expected 1 rows, got no such table" in caught.value.what
@@ -384,7 +403,7 @@ def test_rows_of_a_table_nobody_counted_are_a_difference(
     manifest = msgspec.structs.replace(take(small, store), row_counts=())
 
     with pytest.raises(StepFailed, match=r"public\.t: expected 0 rows, got 3"):
-        backup.verify(manifest, store, depth="rows", clients=None, progress=silent)
+        verify(manifest, store)
 
 
 def test_an_extensions_own_rows_are_not_counted(database: Database, store: DirectoryStore) -> None:
@@ -396,7 +415,7 @@ def test_an_extensions_own_rows_are_not_counted(database: Database, store: Direc
     manifest = take(database, store)
 
     assert manifest.row_counts == (("public.v", 1),)
-    backup.verify(manifest, store, depth="rows", clients=None, progress=silent)
+    verify(manifest, store)
 
 
 def test_a_database_with_nothing_in_it_has_a_backup_too(
@@ -405,14 +424,14 @@ def test_a_database_with_nothing_in_it_has_a_backup_too(
     manifest = take(database, store)
 
     assert manifest.row_counts == ()
-    backup.verify(manifest, store, depth="rows", clients=None, progress=silent)
+    verify(manifest, store)
 
 
 def test_the_dump_command_is_this() -> None:
     clients = find_clients(160014)
 
     assert backup.dump_command(clients, snapshot="00000003-1") == (
-        str(clients.pg_dump),
+        *clients.command("pg_dump"),
         "--format=custom",
         "--compress=gzip:1",
         "--snapshot=00000003-1",

@@ -1,44 +1,70 @@
-"""Prove a backup: read it back, hash it, decode it, and count its rows. No server is needed."""
+"""Prove a backup from what the store holds: hashed, decoded, rows counted. Needs no server."""
 
-import re
+import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
 
 from ci import process
-from ci.backup.shared import SHOWN, Depth, Meter, Progress, TableName
+from ci.backup import sealing
+from ci.backup.rowcounting import RowCounter, by_plain_name, check_rows
+from ci.backup.shared import Meter, Progress, TableName, Together
 from ci.clients import Clients, find_clients
+from ci.config import BackupsConfig
 from ci.errors import ChildFailed, StepFailed
-from ci.model import Manifest, Part
+from ci.model import Manifest, Part, Proof, ProofLevel
+from ci.secret import Secret
 from ci.stores import Store
 
+AT_ONCE = 4  # parts read back at the same time, where there are as many cores
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verified:
-    """What a proof read back. `tables` and `rows` are 0 where only the checksum was compared."""
 
-    depth: Depth
-    seconds: float
-    tables: int
-    rows: int
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Where a backup's archives come from, and how they are opened and decoded."""
+
+    manifest: Manifest
+    store: Store
+    clients: Clients
+    identity: Secret | None
+
+    def archive(self, part: Part, meter: Meter) -> Generator[bytes, None, None]:
+        """Yield an archive as pg_dump wrote it; its last bytes only when its hash is right."""
+        stored = meter.passing(self.store.read(part.key))
+        held = _held_back(stored, lambda: check_part(part, meter, self.store))
+        try:
+            yield from sealing.opened(held, self.manifest.encrypted_for, self.identity)
+        except StepFailed:
+            for _ in held:  # a damaged object is the better explanation: its hash says so
+                pass
+            raise
+
+
+def reader(manifest: Manifest, store: Store, config: BackupsConfig, server_version: int) -> Reader:
+    """Return how to read a backup with the tools of a server's major version."""
+    identity = config.encrypt.identity if config.encrypt else None
+    return Reader(manifest, store, find_clients(server_version, image=config.image), identity)
 
 
 def verify(
     manifest: Manifest,
     store: Store,
+    config: BackupsConfig,
     *,
-    depth: Depth,
-    clients: Clients | None,
+    level: ProofLevel,
     progress: Progress,
-) -> Verified:
-    """Read a backup back, in one pass, and compare it with its manifest.
+) -> Proof:
+    """Read a backup back, in one pass, compare it with its manifest, and return the proof.
 
     Args:
         manifest: which one.
         store: where it is.
-        depth: "checksum" compares size and SHA-256; "rows" also decodes the archive, which
+        config: which tools, and the key of one that is encrypted.
+        level: "checksum" compares sizes and SHA-256; "rows" also decodes the archives, which
             needs no server, and compares each table's rows with the snapshot's.
-        clients: whose pg_restore decodes; None: looked for.
         progress: called with (bytes read, bytes in all).
 
     Raises:
@@ -46,43 +72,75 @@ def verify(
 
     """
     began = time.monotonic()
-    part = archive_of(manifest)
-    meter = Meter(progress, part.size)
-    source = meter.passing(store.read(part.key))
+    together = Together(progress, manifest.size)
     counted: dict[TableName, int] = {}
-    if depth == "rows":
-        clients = clients or find_clients(manifest.server_version)
-        counted = _decode(source, clients, lambda: check_archive(part, meter, store))
-    for _ in source:  # pg_restore may stop reading before the end
-        pass
-    check_archive(part, meter, store)
-    if depth == "rows":
+    with ThreadPoolExecutor(min(AT_ONCE, os.cpu_count() or 1)) as pool:
+        if level == "checksum":
+            check = partial(_hash, store, together)
+        else:
+            check = partial(
+                _count, reader(manifest, store, config, manifest.server_version), together
+            )
+        for found in pool.map(check, manifest.parts):
+            counted |= found
+    if level != "checksum":
         expected = by_plain_name(manifest.row_counts)
         extra = {name: 0 for name in counted if name not in expected}
         check_rows(
-            {**expected, **extra}, counted, store.address(part.key),
+            {**expected, **extra}, counted, store.address(manifest.key),
             state="the archive is as it was written, but it is not the database: do not rely on it",
         )  # fmt: skip
-    return Verified(
-        depth=depth,
-        seconds=time.monotonic() - began,
+    return Proof(
+        level=level,
+        at=datetime.now(UTC),
+        seconds=round(time.monotonic() - began, 3),
         tables=len(counted),
         rows=sum(counted.values()),
     )
 
 
-def archive_of(manifest: Manifest) -> Part:
-    """Return the one part of a backup; StepFailed where a manifest names several or none."""
-    if len(manifest.parts) != 1:
-        raise StepFailed(
-            f"the backup {manifest.key} has {len(manifest.parts)} parts; expected 1",
-            state="nothing was changed",
-            next_step="use the version of this package that wrote it",
-        )
-    return manifest.parts[0]
+def _hash(store: Store, together: Together, part: Part) -> dict[TableName, int]:
+    meter = Meter(together.of(part.key))
+    for _ in meter.passing(store.read(part.key)):
+        pass
+    check_part(part, meter, store)
+    return {}
 
 
-def check_archive(part: Part, meter: Meter, store: Store) -> None:
+def _count(reading: Reader, together: Together, part: Part) -> dict[TableName, int]:
+    """Return the rows of each table in one part; its hash is compared in the same pass."""
+    if part.holds == "globals":
+        return _hash(reading.store, together, part)
+    meter = Meter(together.of(part.key))
+    source = reading.archive(part, meter)
+    # Data alone: a function's text may hold a line that looks like COPY … FROM stdin.
+    command = reading.clients.command("pg_restore", "--section=data", "--file=-")
+    counter = RowCounter()
+    try:
+        for chunk in process.pipe(command, source):
+            counter.feed(chunk)
+    except ChildFailed:
+        for _ in source:  # a damaged archive is the better explanation: its hash says so
+            pass
+        raise
+    for _ in source:  # pg_restore may stop reading before the end
+        pass
+    return counter.finish()
+
+
+def _held_back(chunks: Iterator[bytes], check: Callable[[], None]) -> Iterator[bytes]:
+    """Yield the chunks, the last one only after `check`."""
+    held: bytes | None = None
+    for chunk in chunks:
+        if held is not None:
+            yield held
+        held = chunk
+    check()
+    if held is not None:
+        yield held
+
+
+def check_part(part: Part, meter: Meter, store: Store) -> None:
     """Raise unless what passed the meter has the part's size and SHA-256."""
     got = meter.sha256.hexdigest()
     if (meter.size, got) == (part.size, part.sha256):
@@ -93,146 +151,3 @@ def check_archive(part: Part, meter: Meter, store: Store) -> None:
         state="this backup cannot be used; nothing was changed",
         next_step="take another one (invoke backup), and find out what changed this one",
     )
-
-
-def _decode(
-    source: Iterator[bytes], clients: Clients, check: Callable[[], None]
-) -> dict[TableName, int]:
-    """Return the rows of each table in the archive."""
-    # Data alone: a function's text may hold a line that looks like COPY … FROM stdin.
-    command = (str(clients.pg_restore), "--section=data", "--file=-")
-    counter = RowCounter()
-    try:
-        for chunk in process.pipe(command, source):
-            counter.feed(chunk)
-    except ChildFailed:
-        for _ in source:
-            pass
-        check()  # a damaged archive is the better explanation
-        raise
-    return counter.finish()
-
-
-END = b"\n\\.\n"
-NAME = rb'(?:"(?:[^"]|"")+"|[^". (]+)'
-HEADER = re.compile(
-    rb"COPY (" + NAME + rb")\.(" + NAME + rb")(?: \(.*\))?\s+FROM stdin;\n", re.DOTALL
-)
-QUALIFIED = re.compile(rb"(" + NAME + rb")\.(" + NAME + rb")", re.DOTALL)
-CLIENT_ENCODING = re.compile(rb"SET client_encoding = '([^']+)';\n")
-
-
-class RowCounter:
-    """Counts the rows of each COPY block in the script that pg_restore prints.
-
-    Newlines are counted blockwise: line by line, Python took 80 % of a proof's CPU time.
-    """
-
-    def __init__(self) -> None:
-        self.counts: dict[TableName, int] = {}
-        self._rest = b""
-        self._table: TableName | None = None
-        self._encoding = "utf-8"
-
-    def feed(self, chunk: bytes) -> None:
-        """Take the next piece of the script, cut anywhere."""
-        buffer, at, going = self._rest + chunk, 0, True
-        while going:
-            step = self._script if self._table is None else self._rows
-            buffer, at, going = step(buffer, at)
-        self._rest = buffer[at:]
-
-    def finish(self) -> dict[TableName, int]:
-        """Return the rows by table; an unfinished block is an error."""
-        if self._table is not None:
-            raise StepFailed(
-                f"the data of {'.'.join(self._table)} has no end in what pg_restore printed",
-                state="the archive cannot be trusted",
-                next_step="take another backup: invoke backup",
-            )
-        return self.counts
-
-    def _rows(self, buffer: bytes, at: int) -> tuple[bytes, int, bool]:
-        # `at` is on the newline before the first row not yet looked at, or within 3 bytes of it.
-        assert self._table is not None  # noqa: S101  # how feed chooses this method
-        end = buffer.find(END, at)
-        if end >= 0:
-            self.counts[self._table] += buffer.count(b"\n", at, end + 1)
-            self._table = None
-            return buffer, end + len(END), True
-        # The end may be cut in two: its first bytes stay, uncounted.
-        keep = max(at, len(buffer) - (len(END) - 1))
-        self.counts[self._table] += buffer.count(b"\n", at, keep)
-        return buffer, keep, False
-
-    def _script(self, buffer: bytes, at: int) -> tuple[bytes, int, bool]:
-        end = buffer.find(b"\n", at)
-        if end < 0:
-            return buffer, at, False
-        if not buffer.startswith((b"COPY ", b"SET client_encoding"), at):
-            return buffer, end + 1, True
-        line = buffer[at : end + 1]
-        while line.count(b'"') % 2:  # a quoted name may hold a line end
-            end = buffer.find(b"\n", end + 1)
-            if end < 0:
-                return buffer, at, False
-            line = buffer[at : end + 1]
-        if found := CLIENT_ENCODING.fullmatch(line):
-            self._encoding = _codec(found[1].decode())
-        elif found := HEADER.fullmatch(line):
-            self._table = _unquoted(found[1], found[2], self._encoding)
-            # Less one: the header's own newline is counted with the first row's.
-            self.counts[self._table] = self.counts.get(self._table, 0) - 1
-            return buffer, end, True
-        return buffer, end + 1, True
-
-
-def _codec(encoding: str) -> str:
-    """Return Python's name of a PostgreSQL encoding; those not listed are the same."""
-    if encoding.startswith("WIN"):
-        return encoding.replace("WIN", "cp")
-    return {"KOI8R": "koi8_r", "KOI8U": "koi8_u", "SQL_ASCII": "utf-8", "UHC": "cp949"}.get(
-        encoding, encoding.replace("ISO_8859_", "iso8859_")
-    )
-
-
-def _unquoted(schema: bytes, table: bytes, encoding: str = "utf-8") -> TableName:
-    def plain(name: bytes) -> str:
-        if name.startswith(b'"'):
-            name = name[1:-1].replace(b'""', b'"')
-        return name.decode(encoding, errors="surrogateescape")
-
-    return plain(schema), plain(table)
-
-
-def by_plain_name(counts: Iterable[tuple[str, int]]) -> dict[TableName, int]:
-    """Return counts by plain names: which ones are quoted differs between major versions."""
-    found: dict[TableName, int] = {}
-    for name, rows in counts:
-        match = QUALIFIED.fullmatch(name.encode(errors="surrogateescape"))
-        if match is None:
-            raise StepFailed(
-                f'"{name}" in the row counts is no SCHEMA.TABLE',
-                state="this backup cannot be proven; nothing was changed",
-                next_step="take another one: invoke backup",
-            )
-        found[_unquoted(match[1], match[2])] = rows
-    return found
-
-
-def check_rows(
-    expected: Mapping[TableName, int], got: Mapping[TableName, int], where: str, *, state: str
-) -> None:
-    """Raise unless every expected table has as many rows; `state` is what is true then."""
-    wrong = [
-        f"{'.'.join(name)}: expected {rows} rows, got {got.get(name, 'no such table')}"
-        for name, rows in sorted(expected.items())
-        if got.get(name) != rows
-    ]
-    if wrong:
-        more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        raise StepFailed(
-            f"{where} differs from the snapshot: {'; '.join(wrong[:SHOWN])}{more}",
-            state=state,
-            next_step="take another backup (invoke backup), and keep this one for a look",
-        )

@@ -1,10 +1,12 @@
 """What taking, proving and restoring a backup share: the tables, their rows, the passing stream."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+import re
+import threading
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, LiteralString
+from typing import LiteralString
 
 import psycopg
 from psycopg import errors as pg
@@ -15,9 +17,9 @@ from ci.errors import StepFailed
 from ci.secret import redact
 
 Progress = Callable[[int, "int | None"], None]  # bytes done, bytes in all where that is known
-Depth = Literal["checksum", "rows"]
 TableName = tuple[str, str]  # schema and table, not quoted
-DUMP, MANIFEST = "dump.pgc", "manifest.json"
+MANIFEST = "manifest.json"
+NOT_KEPT = "no backup was kept: no manifest, no archive; the database is unchanged"
 SHOWN = 5  # differences that an error lists
 # Every table whose rows pg_dump writes, by the name it writes them under:
 # - materialised views are left out: they are refreshed by the restore, not stored;
@@ -32,6 +34,7 @@ with configured as (
 )
 select n.nspname as schema, c.relname as name, c.relkind = 'r' as has_rows,
        coalesce(configured.condition, '') as condition,
+       configured.oid is not null as registered,
        coalesce(
            (select pg_catalog.format('%I.%I', rn.nspname, r.relname)
             from pg_catalog.pg_class r
@@ -63,6 +66,10 @@ REMEDIES: dict[type[psycopg.Error], str] = {
 }
 
 
+NAME = rb'(?:"(?:[^"]|"")+"|[^". (]+)'
+QUALIFIED = re.compile(rb"(" + NAME + rb")\.(" + NAME + rb")", re.DOTALL)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
     """A table whose rows a dump holds."""
@@ -71,7 +78,41 @@ class Table:
     name: str
     has_rows: bool  # a partitioned table has none of its own
     condition: str  # a WHERE clause that an extension registered; else empty
+    registered: bool  # by an extension
     key: str  # quoted, as pg_dump names it
+
+    @property
+    def alone(self) -> bool:
+        """Whether its rows can be dumped apart from all others, under its own name."""
+        parts = QUALIFIED.fullmatch(self.key.encode())
+        assert parts is not None  # noqa: S101  # the server quoted it
+        return (
+            self.has_rows
+            and not self.registered
+            and unquoted(parts[1], parts[2]) == (self.schema, self.name)
+        )
+
+
+class Together:
+    """Adds up the progress of several streams; called from their threads."""
+
+    def __init__(self, progress: Progress, total: int | None) -> None:
+        self.progress, self.total = progress, total
+        self._done: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def of(self, name: str) -> Progress:
+        """Return the progress of one of them."""
+
+        def one(done: int, _total: int | None) -> None:
+            with self._lock:
+                self._done[name] = done
+                everything = sum(self._done.values())
+                # An estimate that was too low is none any more.
+                low = self.total is not None and everything > self.total
+                self.progress(everything, None if low else self.total)
+
+        return one
 
 
 @dataclass(slots=True)
@@ -83,13 +124,29 @@ class Meter:
     size: int = 0
     sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
 
-    def passing(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Yield the chunks as they are, each hashed and counted."""
-        for chunk in chunks:
-            self.sha256.update(chunk)
-            self.size += len(chunk)
-            self.progress(self.size, self.total)
-            yield chunk
+    def passing(self, chunks: Iterator[bytes]) -> Generator[bytes, None, None]:
+        """Yield the chunks as they are, each hashed and counted; closed, it closes their source."""
+        try:
+            for chunk in chunks:
+                self.sha256.update(chunk)
+                self.size += len(chunk)
+                self.progress(self.size, self.total)
+                yield chunk
+        finally:
+            close = getattr(chunks, "close", None)
+            if close is not None:
+                close()
+
+
+def unquoted(schema: bytes, table: bytes, encoding: str = "utf-8") -> TableName:
+    """Return the plain name of a table whose parts are quoted where they must be."""
+
+    def plain(name: bytes) -> str:
+        if name.startswith(b'"'):
+            name = name[1:-1].replace(b'""', b'"')
+        return name.decode(encoding, errors="surrogateescape")
+
+    return plain(schema), plain(table)
 
 
 def read_tables(connection: psycopg.Connection) -> tuple[Table, ...]:
@@ -98,10 +155,16 @@ def read_tables(connection: psycopg.Connection) -> tuple[Table, ...]:
         return tuple(cursor.execute(TABLES).fetchall())
 
 
-def count_rows(connection: psycopg.Connection, tables: tuple[Table, ...]) -> dict[str, int]:
-    """Return the exact number of rows by key, as this transaction sees them."""
+def count_rows(
+    connection: psycopg.Connection,
+    tables: tuple[Table, ...],
+    stop: threading.Event | None = None,
+) -> dict[str, int]:
+    """Return the exact number of rows by key, as this transaction sees them, or some at `stop`."""
     counted: dict[str, int] = {}
     for table in tables:
+        if stop is not None and stop.is_set():
+            return counted
         if not table.has_rows:
             continue
         query = sql.SQL("select pg_catalog.count(*) from only {} {}").format(

@@ -123,7 +123,7 @@ def test_uat_has_a_backup_before_the_first_statement(project: Project) -> None:
     steps = [line.split()[1] for line in ran.err.splitlines() if line.startswith("  ✓")]
     assert steps.index("backup") < steps.index("proof") < steps.index("migrate")
     (backup,) = project.json("backup.list", "--env", "uat")
-    dumped = {name for name, _ in backup["row_counts"]}
+    dumped = {name for name, _ in backup["manifest"]["row_counts"]}
     assert dumped == {"windlass.deployment", "windlass.step"}  # before the table existed
     assert "orders" in tables(project.url)
 
@@ -337,8 +337,8 @@ def test_a_failed_step_in_uat_stops_and_says_what_stands(project: Project) -> No
 def test_the_smaller_tasks_answer_in_json(project: Project) -> None:
     project.run("deploy", "--env", "uat")
 
-    assert project.json("backup", "--env", "uat")["environment"] == "uat"
-    assert project.json("backup.verify", "--env", "uat")["proof"]["depth"] == "rows"
+    assert project.json("backup", "--env", "uat")["manifest"]["environment"] == "uat"
+    assert project.json("backup.verify", "--env", "uat")["proof"]["level"] == "rows"
     assert project.json("verify", "--env", "uat") == {"scripts": 1}
     assert project.json("lint", "--env", "uat") == []
     assert all(not check["problem"] for check in project.json("doctor", "--env", "uat"))
@@ -358,7 +358,7 @@ def test_a_restore_goes_into_a_new_database_beside_the_live_one(project: Project
 
     restored = project.json("restore", "--env", "uat", "--into", f"{name}_copy")
 
-    assert restored["database"] == f"{name}_copy"
+    assert restored["restored"]["database"] == f"{name}_copy"
     with psycopg.connect(project.url, dbname=f"{name}_copy") as connection:
         assert connection.execute("select count(*) from orders").fetchone() == (50,)
     with psycopg.connect(project.url, autocommit=True) as connection:

@@ -2,26 +2,20 @@
 
 import random
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from ci import backup
 from ci.database import Database
 from ci.errors import StepFailed
-from ci.model import Manifest
+from ci.model import LEVELS, Manifest
 from ci.stores import Store
 from ci.stores.directory import DirectoryStore
+from tests.fix_backup import restore, take, verify
 from tests.fix_postgres import Server
 from tests.fix_s3 import Bucket
 
-MOMENT = datetime(2026, 8, 3, 10, 15, tzinfo=UTC)
 Damage = Callable[[bytes], bytes]
-
-
-def silent(done: int, total: int | None) -> None:
-    """Nobody watches."""
 
 
 def flip(content: bytes, at: int) -> bytes:
@@ -60,10 +54,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
 
 
 def damaged(origin: Database, store: Store, damage: Damage) -> Manifest:
-    manifest = backup.take(
-        origin, store, environment="uat", deployment="d1", applied=(),
-        now=lambda: MOMENT, progress=silent,
-    )  # fmt: skip
+    manifest = take(origin, store)
     key = manifest.parts[0].key
     store.write(key, [damage(b"".join(store.read(key)))])
     return manifest
@@ -76,9 +67,9 @@ def test_the_checksum_and_the_rows_find_it(
     store = DirectoryStore(tmp_path)
     manifest = damaged(origin, store, damage)
 
-    for depth in ("checksum", "rows"):
+    for level in LEVELS[:2]:
         with pytest.raises(StepFailed, match=r"dump\.pgc is damaged: expected") as caught:
-            backup.verify(manifest, store, depth=depth, clients=None, progress=silent)
+            verify(manifest, store, level=level)
         assert manifest.parts[0].sha256 in caught.value.what
         assert caught.value.state == "this backup cannot be used; nothing was changed"
 
@@ -96,7 +87,7 @@ def test_a_restore_commits_none_of_it(
     target = new_database(server16)
 
     with pytest.raises(StepFailed) as caught:
-        backup.restore(manifest, store, target, clients=None, progress=silent)
+        restore(manifest, store, target)
 
     assert f"rolled back, {target.name} is empty" in caught.value.state
     with target.connect("test") as connection:
@@ -110,7 +101,7 @@ def test_the_checksum_finds_it_wherever_it_is_kept(
     manifest = damaged(origin, store, DAMAGES[name])
 
     with pytest.raises(StepFailed, match=r"dump\.pgc is damaged: expected"):
-        backup.verify(manifest, store, depth="checksum", clients=None, progress=silent)
+        verify(manifest, store, level="checksum")
 
 
 def test_a_missing_archive_is_an_error_before_anything_happens(
@@ -120,4 +111,4 @@ def test_a_missing_archive_is_an_error_before_anything_happens(
     store.delete(manifest.parts[0].key)
 
     with pytest.raises(StepFailed, match=r"dump\.pgc"):
-        backup.verify(manifest, store, depth="rows", clients=None, progress=silent)
+        verify(manifest, store)

@@ -3,27 +3,27 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 from psycopg import errors as pg
 
 from ci import backup
-from ci.backup.shared import MANIFEST
-from ci.backup.taking import NOT_KEPT
+from ci.backup.shared import MANIFEST, NOT_KEPT
 from ci.database import Database
 from ci.errors import ChildFailed, LockTimeout, StepFailed, StoreFailed
 from ci.model import Manifest
 from ci.secret import Secret
 from ci.stores import Store
 from ci.stores.directory import DirectoryStore
+from tests import fix_backup
+from tests.fix_backup import configured, silent, verify
 from tests.fix_postgres import Server
 from tests.fix_s3 import Bucket
 
-MOMENT = datetime(2026, 8, 3, 10, 15, tzinfo=UTC)
 # 8 MB that do not compress: more than every pipe and buffer between pg_dump and the store holds.
 FILL = """
 create table large (id int, t text);
@@ -35,15 +35,12 @@ insert into last values (1), (2);
 """
 
 
-def take(database: Database, store: Store, progress: Callable[[int, int | None], None]) -> Manifest:
-    return backup.take(
-        database, store, environment="uat", deployment="d1", applied=(),
-        now=lambda: MOMENT, progress=progress,
-    )  # fmt: skip
+# Roles aside: the first bytes that pass are then the dump's own.
+ALONE = configured(globals=False)
 
 
-def silent(done: int, total: int | None) -> None:
-    """Nobody watches."""
+def take(database: Database, store: Store, progress: backup.Progress = silent) -> Manifest:
+    return fix_backup.take(database, store, ALONE, progress=progress)
 
 
 def once(action: Callable[[], object]) -> Callable[[int, int | None], None]:
@@ -172,7 +169,7 @@ def test_truncate_during_the_dump_waits_and_the_backup_has_every_row(
     manifest = take(large, local, once(truncate))
 
     assert refused == [pg.LockNotAvailable]
-    proof = backup.verify(manifest, local, depth="rows", clients=None, progress=silent)
+    proof = verify(manifest, local)
     assert (proof.tables, proof.rows) == (2, 1002)
 
 
@@ -188,13 +185,13 @@ def test_truncate_while_we_wait_for_the_lock_cannot_be_older_than_the_snapshot(
         manifest = take(large, local, silent)
 
     assert dict(manifest.row_counts)["public.last"] == 7
-    backup.verify(manifest, local, depth="rows", clients=None, progress=silent)
+    verify(manifest, local)
 
 
 def test_a_table_that_stays_locked_is_named_with_its_holder(
     large: Database, local: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ci.backup.taking.LOCK_WAIT", "200ms")
+    monkeypatch.setattr("ci.backup.snapshot.LOCK_WAIT", "200ms")
 
     with large.connect("holder", autocommit=False) as other:
         other.execute("lock table last in access exclusive mode")
@@ -228,40 +225,19 @@ def test_row_security_that_hides_rows_is_an_error_not_a_smaller_backup(
     assert list(local.keys("")) == []
 
 
-class DiesAtTheManifest:
-    """A store that takes the archive and is gone when the manifest comes."""
+def test_a_manifest_that_cannot_be_written_takes_the_archive_with_it(
+    large: Database, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = type(store).write
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
-
-    def write(self, key: str, chunks: Iterable[bytes], *, expected_bytes: int = 0) -> str:
+    def write(self: Any, key: str, chunks: Iterable[bytes], **options: Any) -> str:
         if key.endswith(MANIFEST):
             raise StoreFailed("gone", state="nothing", next_step="none")
-        return self.store.write(key, chunks, expected_bytes=expected_bytes)
+        return str(whole(self, key, chunks, **options))
 
-    def read(self, key: str) -> Iterator[bytes]:
-        return self.store.read(key)
+    monkeypatch.setattr(type(store), "write", write)
 
-    def keys(self, prefix: str) -> Iterator[str]:
-        return self.store.keys(prefix)
-
-    def delete(self, key: str) -> None:
-        self.store.delete(key)
-
-    def sweep(self, prefix: str) -> tuple[str, ...]:
-        return self.store.sweep(prefix)
-
-    def check(self) -> str:
-        return self.store.check()
-
-    def address(self, key: str) -> str:
-        return self.store.address(key)
-
-
-def test_a_manifest_that_cannot_be_written_takes_the_archive_with_it(
-    large: Database, store: Store
-) -> None:
     with pytest.raises(StepFailed, match="gone"):
-        take(large, DiesAtTheManifest(store), silent)
+        take(large, store, silent)
 
     assert list(store.keys("")) == []

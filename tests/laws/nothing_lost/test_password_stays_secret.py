@@ -1,20 +1,18 @@
 """While a dump runs, everybody on the machine may read its command line; and errors are logged."""
 
 import contextlib
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from ci import backup
 from ci.database import Database
 from ci.errors import WindlassError
 from ci.secret import Secret
 from ci.stores.directory import DirectoryStore
+from tests.fix_backup import configured, take
 from tests.fix_postgres import Server
 from tests.fix_s3 import free_port
 
-MOMENT = datetime(2026, 8, 3, 10, 15, tzinfo=UTC)
 PASSWORD = "c0rrect-h0rse-battery"
 
 
@@ -37,17 +35,6 @@ def with_password(server16: Server, database16: Database) -> Database:
     return Database(url=Secret(url), deployment_id="test")
 
 
-def silent(done: int, total: int | None) -> None:
-    """Nobody watches."""
-
-
-def take(database: Database, store: DirectoryStore, progress: backup.Progress = silent) -> None:
-    backup.take(
-        database, store, environment="uat", deployment="d1", applied=(),
-        now=lambda: MOMENT, progress=progress,
-    )  # fmt: skip
-
-
 def test_the_password_is_in_no_command_line_and_in_no_stored_byte(
     with_password: Database, tmp_path: Path
 ) -> None:
@@ -58,7 +45,7 @@ def test_the_password_is_in_no_command_line_and_in_no_stored_byte(
         if not seen:
             seen.extend(command_lines())
 
-    take(with_password, store, look)
+    take(with_password, store, configured(globals=False), progress=look)
 
     assert any("pg_dump --format=custom" in line and "--snapshot=" in line for line in seen)
     assert not any(PASSWORD in line for line in seen)
@@ -68,7 +55,7 @@ def test_the_password_is_in_no_command_line_and_in_no_stored_byte(
 def test_the_password_is_not_in_an_error_that_quotes_it(
     with_password: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ci.backup.taking.LOCK_WAIT", "100ms")
+    monkeypatch.setattr("ci.backup.snapshot.LOCK_WAIT", "100ms")
     with with_password.connect("test") as connection:
         connection.execute(f'alter table large rename to "{PASSWORD}"'.encode())
 

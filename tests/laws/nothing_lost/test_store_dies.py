@@ -1,7 +1,6 @@
 """A store that dies must not leave anything that looks like a backup."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 import pytest
 
@@ -9,10 +8,10 @@ from ci import backup
 from ci.database import Database
 from ci.errors import StepFailed, StoreFailed
 from ci.stores import s3
+from tests.fix_backup import configured, take
 from tests.fix_proxy import Proxy, Upstream
 from tests.fix_s3 import Bucket
 
-MOMENT = datetime(2026, 8, 3, 10, 15, tzinfo=UTC)
 MakeProxy = Callable[[Upstream], Proxy]
 FILL = """
 create table large (id int, t text);
@@ -46,10 +45,12 @@ def fails(
             line.refuse()
 
     with pytest.raises(StepFailed) as caught:
-        backup.take(
-            large, bucket.store(endpoint=line.url), environment="uat", deployment="d1",
-            applied=(), now=lambda: MOMENT, progress=progress,
-        )  # fmt: skip
+        take(
+            large,
+            bucket.store(endpoint=line.url),
+            configured(globals=False),
+            progress=progress,
+        )
     line.heal()
     return caught.value
 
@@ -79,7 +80,7 @@ def test_at_the_manifest_there_is_no_backup(large: Database, bucket: Bucket, lin
 
     fails(large, bucket, line)
 
-    assert backup.manifests(bucket.store(), environment="uat") == ()
+    assert backup.backups(bucket.store(), environment="uat") == ()
     assert (bucket.files(), bucket.unfinished()) == ([], [])
 
 

@@ -1,0 +1,76 @@
+"""Prove a backup by restoring it: into a throwaway server, constraints and indexes built."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+
+from ci import process, throwaway
+from ci.backup import contents
+from ci.backup.proving import Reader, reader
+from ci.backup.restoring import restore
+from ci.backup.shared import SHOWN, Meter, Progress
+from ci.config import BackupsConfig
+from ci.database import Database
+from ci.errors import StepFailed
+from ci.model import Manifest, Proof
+from ci.stores import Store
+
+
+def prove(manifest: Manifest, store: Store, config: BackupsConfig, *, progress: Progress) -> Proof:
+    """Restore a backup into a throwaway server and compare rows and definitions.
+
+    Every index and constraint is built, every materialised view filled; then the rows of each
+    table are counted, and what pg_dump says of the copy's definitions is compared with what the
+    backup holds of the source's.
+
+    Raises:
+        StepFailed: it cannot be restored, or the copy differs; it says where.
+
+    """
+    began = time.monotonic()
+    with (
+        throwaway.running(manifest, config.throwaway) as server,
+        throwaway.copy(server) as copy,
+    ):
+        restored = restore(manifest, store, copy, config, progress=progress)
+        _compare(reader(manifest, store, config, manifest.server_version), copy)
+        return Proof(
+            level="restore",
+            at=datetime.now(UTC),
+            seconds=round(time.monotonic() - began, 3),
+            tables=restored.tables,
+            rows=restored.rows,
+            server=server.name,
+        )
+
+
+def _compare(reading: Reader, copy: Database) -> None:
+    """Raise unless the copy's definitions are the ones in the backup."""
+    source = contents.schema(reading.clients, _definitions(reading))
+    env = copy.environment()
+    command = reading.clients.command(
+        "pg_dump", "--format=custom", "--schema-only", "--no-password", env=env
+    )
+    restored = contents.schema(reading.clients, process.stream(command, env=env))
+    wrong = sorted(
+        title
+        for title in source.keys() | restored.keys()
+        if source.get(title) != restored.get(title)
+    )
+    if wrong:
+        more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise StepFailed(
+            f"restored, {reading.manifest.id} has other definitions than its source: "
+            f"{'; '.join(wrong[:SHOWN])}{more}",
+            state="seen on a copy; the live database is unchanged",
+            next_step="restore it beside the live one (invoke restore --into NAME), and compare "
+            "pg_dump --schema-only of both",
+        )
+
+
+def _definitions(reading: Reader) -> Iterator[bytes]:
+    """Yield the archive that holds the definitions; whoever reads stops before the rows."""
+    part = next(one for one in reading.manifest.archives if one.holds in ("all", "schema"))
+    with closing(reading.archive(part, Meter(lambda _done, _total: None))) as archive:
+        yield from archive

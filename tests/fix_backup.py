@@ -1,0 +1,63 @@
+"""Backups as most tests want them: one pg_dump, no encryption, nobody watching."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from ci import backup
+from ci.config import BackupsConfig
+from ci.database import Database
+from ci.model import Manifest, Proof, ProofLevel
+from ci.stores import Store
+
+MOMENT = datetime(2026, 8, 3, 10, 15, tzinfo=UTC)
+CONFIG = BackupsConfig(to="file:///unused")
+
+
+def configured(**keys: Any) -> BackupsConfig:
+    """Return the default configuration with some keys set."""
+    return msgspec.structs.replace(CONFIG, **keys)
+
+
+def silent(done: int, total: int | None) -> None:
+    """Nobody watches."""
+
+
+def take(
+    database: Database,
+    store: Store,
+    config: BackupsConfig = CONFIG,
+    *,
+    deployment: str = "d1",
+    at: datetime = MOMENT,
+    former: Manifest | None = None,
+    progress: backup.Progress = silent,
+) -> Manifest:
+    order = backup.Order(
+        environment="uat", deployment=deployment, applied=("m1", "m2"), former=former
+    )
+    return backup.take(database, store, order, config, now=lambda: at, progress=progress)
+
+
+def verify(
+    manifest: Manifest,
+    store: Store,
+    config: BackupsConfig = CONFIG,
+    *,
+    level: ProofLevel = "rows",
+    progress: backup.Progress = silent,
+) -> Proof:
+    return backup.verify(manifest, store, config, level=level, progress=progress)
+
+
+def restore(
+    manifest: Manifest,
+    store: Store,
+    target: Database,
+    config: BackupsConfig = CONFIG,
+    **wanted: Any,
+) -> backup.Restored:
+    return backup.restore(
+        manifest, store, target, config, progress=silent, wanted=backup.Wanted(**wanted)
+    )

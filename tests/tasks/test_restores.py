@@ -1,0 +1,289 @@
+"""restore: beside the live database, in its place, of some tables; and what it refuses."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import conninfo
+
+from ci.backup import swapping
+from ci.database import Database
+from ci.errors import StepFailed
+from tests.fix_postgres import Server
+from tests.kit import Project, tables
+
+NewDatabase = Callable[[Server], Database]
+A = "20260801_000000_a"
+
+
+@pytest.fixture
+def project(tmp_path: Path, server16: Server, database16: Database) -> Iterator[Project]:
+    found = Project(tmp_path / "shop", database16.url.reveal())
+    found.migration(
+        A,
+        "create table a (i int primary key); create table b (i int references a);"
+        "insert into a select generate_series(1, 10); insert into b select 1;",
+        "drop table b, a;",
+    )
+    yield found
+    with psycopg.connect(server16.url(), autocommit=True) as admin:
+        rows = admin.execute(
+            "select datname from pg_database where starts_with(datname, %s)",
+            [database16.name + "_"],
+        ).fetchall()
+        for (name,) in rows:
+            admin.execute(f'drop database "{name}" with (force)'.encode())
+
+
+@pytest.fixture
+def saved(project: Project) -> Project:
+    """Return the project after a deployment, a backup, and damage done since."""
+    assert project.run("deploy", "--env", "uat").code == 0
+    assert project.run("backup", "--env", "uat").code == 0
+    execute(project.url, "delete from b; delete from a where i > 3; create table later (i int)")
+    execute(project.url, "analyze")
+    return project
+
+
+def execute(url: str, *statements: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        *first, last = statements
+        for statement in first:
+            connection.execute(statement.encode())
+        cursor = connection.execute(last.encode())
+        return cursor.fetchall() if cursor.description else []
+
+
+def name_of(project: Project) -> str:
+    return str(conninfo.conninfo_to_dict(project.url)["dbname"])
+
+
+def test_it_takes_the_live_ones_place_and_the_old_one_is_kept(saved: Project) -> None:
+    name = name_of(saved)
+    execute(
+        saved.url,
+        f"alter database {name} set statement_timeout = '77s'",
+        f"alter database {name} set search_path = public, pg_temp",
+        f"alter database {name} connection limit 42",
+        f"revoke connect on database {name} from public",
+        f"alter role postgres in database {name} set work_mem = '9MB'",
+    )
+    with closing(psycopg.connect(saved.url)) as application:
+        application.execute("select 1")  # a session that nobody closed
+
+        ran = saved.run("restore", "--env", "uat", CONFIRM_RESTORE="yes")
+
+        with pytest.raises(psycopg.errors.AdminShutdown):
+            application.execute("select 1")
+    assert ran.code == 0, ran.err
+    old = next(word for word in ran.out.split() if word.startswith(f"{name}_before_restore_"))
+    assert execute(saved.url, "select count(*) from a") == [(10,)]
+    assert tables(saved.url) == {"a", "b", "schema_migrations"}
+    assert "later" in tables(conninfo.make_conninfo(saved.url, dbname=old))
+    settings = "select current_setting('statement_timeout'), current_setting('work_mem')"
+    assert execute(saved.url, settings) == [("77s", "9MB")]
+    assert execute(saved.url, "show search_path") == [("public, pg_temp",)]
+    grants = (
+        "select datconnlimit, has_database_privilege('public', oid, 'connect'), datname"
+        f" from pg_database where datname in ('{name}', '{old}') order by 3"
+    )
+    assert execute(saved.url, grants) == [(42, False, name), (42, False, old)]
+
+
+def test_what_came_back_is_recorded_where_it_is_read(saved: Project) -> None:
+    saved.run("restore", "--env", "uat", CONFIRM_RESTORE="yes")
+
+    history = saved.json("history", "--env", "uat")
+    (correction,) = history["corrections"]
+    assert (correction["verb"], correction["migration"]) == ("restore", "database")
+    assert correction["after"].startswith("backup 20")
+    assert saved.run("status", "--env", "uat").code == 0
+    # The next deployment finds nothing left over from the restore.
+    assert saved.run("deploy", "--env", "uat").code == 0
+
+
+def test_above_development_somebody_has_to_say_yes(saved: Project) -> None:
+    ran = saved.run("restore", "--env", "uat")
+
+    assert ran.code == 3
+    assert ran.error() == [
+        "✗ the restore in uat is not confirmed",
+        "  state: nothing was changed",
+        '  next:  type "uat" when asked; where nobody can: CONFIRM_RESTORE=yes',
+    ]
+    assert "later" in tables(saved.url)
+
+
+def test_the_dry_run_shows_what_changed_since(saved: Project) -> None:
+    saved.run("backup.drill", "--env", "uat")
+
+    ran = saved.run("restore", "--env", "uat", "--dry-run")
+
+    assert ran.code == 0, ran.err
+    assert "then in the place of the live database" in ran.out
+    assert "public.a: 10 rows then, about 3 now" in ran.out
+    assert "public.b: 1 rows then, about 0 now" in ran.out
+    assert "the last drill restored" in ran.out
+    assert "later" in tables(saved.url)
+
+
+def test_beside_the_live_one_and_swapped_after_a_look(saved: Project) -> None:
+    name = name_of(saved)
+
+    beside = saved.run("restore", "--env", "uat", "--into", f"{name}_look")
+
+    assert beside.code == 0, beside.err
+    assert f"invoke restore --env uat --swap {name}_look" in beside.out
+    assert "later" in tables(saved.url)
+    ran = saved.run("restore", "--env", "uat", "--swap", f"{name}_look", CONFIRM_RESTORE="yes")
+    assert ran.code == 0, ran.err
+    assert "later" not in tables(saved.url)
+
+
+def test_the_old_ones_are_dropped_when_somebody_says_so(saved: Project, server16: Server) -> None:
+    saved.run("restore", "--env", "uat", CONFIRM_RESTORE="yes")
+    count = f"select count(*) from pg_database where starts_with(datname, '{name_of(saved)}_')"
+
+    refused = saved.run("restore", "--env", "uat", "--drop-old")
+    assert (refused.code, execute(server16.url(), count)) == (3, [(1,)])
+    ran = saved.run("restore", "--env", "uat", "--drop-old", CONFIRM_RESTORE="yes")
+    assert (ran.code, execute(server16.url(), count)) == (0, [(0,)]), ran.err
+    again = saved.run("restore", "--env", "uat", "--drop-old", CONFIRM_RESTORE="yes")
+    assert again.code == 3
+    assert "no restore has put a database aside" in again.err
+
+
+def test_some_tables_rows_come_back_with_every_definition(saved: Project) -> None:
+    found = saved.json("restore", "--env", "uat", "--tables", "b", "--into", f"{name_of(saved)}_b")
+
+    url = conninfo.make_conninfo(saved.url, dbname=f"{name_of(saved)}_b")
+    assert execute(url, "select count(*) from b") == [(1,)]
+    assert execute(url, "select count(*) from a") == [(0,)]
+    assert tables(url) == {"a", "b", "schema_migrations"}
+    # b's foreign key cannot hold without a's rows, and that is said.
+    assert [one.split(" postgres")[0] for one in found["restored"]["left_out"]] == [
+        "foreign key public b b_i_fkey"
+    ]
+
+
+def test_tables_that_the_backup_lacks_are_named(saved: Project) -> None:
+    ran = saved.run("restore", "--env", "uat", "--tables", "a,nobody")
+
+    assert ran.code == 2
+    assert "has no table public.nobody" in ran.error()[0]
+    assert "public.a, public.b" in ran.error()[2]
+    assert not _made(saved)
+
+
+def test_a_backup_that_is_too_old_is_refused(saved: Project) -> None:
+    fresh = saved.run(
+        "restore", "--env", "uat", "--at-most-older", "1h", "--into", f"{name_of(saved)}_x"
+    )
+    assert fresh.code == 0, fresh.err
+
+    ran = saved.run("restore", "--env", "uat", "--at-most-older", "1ms", CONFIRM_RESTORE="yes")
+
+    assert ran.code == 3
+    assert "old; at most 0.0 h was asked for" in ran.error()[0]
+    assert saved.run("restore", "--env", "uat", "--at-most-older", "soon").code == 2
+
+
+def test_into_another_servers_empty_database_by_its_url(saved: Project, server16: Server) -> None:
+    name = f"{name_of(saved)}_elsewhere"
+    execute(server16.url(), f"create database {name}")
+
+    ran = saved.run("restore", "--env", "uat", "--into", server16.url(name))
+
+    assert ran.code == 0, ran.err
+    assert execute(server16.url(name), "select count(*) from a") == [(10,)]
+    full = saved.run("restore", "--env", "uat", "--into", server16.url(name))
+    assert full.code == 3
+    assert "is not empty" in full.error()[0]
+
+
+def test_a_password_in_the_url_is_refused(saved: Project) -> None:
+    ran = saved.run("restore", "--env", "uat", "--into", "postgresql://me:hunter22@db/x")
+
+    assert ran.code == 2
+    assert "every user of this machine can read" in ran.error()[0]
+    assert "hunter22" not in ran.err + ran.out
+
+
+def test_a_restore_that_fails_leaves_nothing_behind(saved: Project) -> None:
+    newest = max((saved.home / "backups").rglob("dump.pgc"))
+    newest.write_bytes(newest.read_bytes()[:-1])
+
+    ran = saved.run("restore", "--env", "uat", CONFIRM_RESTORE="yes")
+
+    assert ran.code == 1
+    assert "is damaged: expected" in ran.error()[0]
+    assert not _made(saved)
+    assert "later" in tables(saved.url)
+
+
+def test_owners_that_are_missing_are_named_or_left_out(project: Project) -> None:
+    role = f"r_{name_of(project)}"
+    project.run("deploy", "--env", "uat")
+    execute(project.url, f"create role {role}", f"alter table a owner to {role}")
+    project.run("backup", "--env", "uat")
+    execute(project.url, "alter table a owner to postgres", f"drop role {role}")
+
+    ran = project.run("restore", "--env", "uat", "--into", f"{name_of(project)}_x")
+
+    assert ran.code == 1
+    assert ran.error()[0] == f"✗ the server lacks roles that own or may use something: {role}"
+    assert "--no-owner" in ran.error()[2]
+    mine = project.run("restore", "--env", "uat", "--into", f"{name_of(project)}_x", "--no-owner")
+    assert mine.code == 0, mine.err
+
+
+def test_where_sessions_keep_coming_nothing_is_renamed(
+    database16: Database, new_database: NewDatabase, server16: Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    restored = new_database(server16)
+    monkeypatch.setattr(swapping, "WITHIN", 1.0)
+    done = threading.Event()
+
+    def superuser() -> None:  # whom no connection limit keeps out
+        while not done.is_set():
+            with contextlib.suppress(psycopg.Error), psycopg.connect(server16.url(database16.name)):
+                done.wait(20)
+
+    threads = [threading.Thread(target=superuser) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    monkeypatch.setattr(swapping, "END_SESSIONS", "select %s::text[]")  # as if ended, and back
+    try:
+        with pytest.raises(StepFailed, match="sessions kept coming to") as caught:
+            swapping.swap(database16, restored.name)
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+    assert f"invoke restore --swap {restored.name}" in caught.value.next_step
+    limit = f"select datconnlimit from pg_database where datname = '{database16.name}'"
+    assert execute(server16.url(), limit) == [(-1,)]
+
+
+def test_a_database_that_is_not_there_is_not_swapped(saved: Project) -> None:
+    name = name_of(saved)
+    ran = saved.run("restore", "--env", "uat", "--swap", f"{name}_nobody", CONFIRM_RESTORE="yes")
+
+    assert ran.code == 1
+    assert "later" in tables(saved.url)
+    limit = f"select datconnlimit from pg_database where datname = '{name}'"
+    assert execute(saved.url, limit) == [(-1,)]
+
+
+def _made(project: Project) -> list[str]:
+    start = name_of(project) + "_"
+    rows = execute(
+        project.url, f"select datname from pg_database where starts_with(datname, '{start}')"
+    )
+    return [str(row[0]) for row in rows]

@@ -1,0 +1,224 @@
+"""What each level of a proof finds, and what it does not look at."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ci import backup, proofs, throwaway
+from ci.database import Database
+from ci.errors import ChildFailed, StepFailed
+from ci.model import LEVELS, Manifest, ProofLevel
+from ci.secret import Secret
+from ci.stores.directory import DirectoryStore
+from tests.fix_backup import CONFIG, configured, silent, take
+from tests.fix_postgres import Server
+from tests.test_backup import ROWS, SCHEMA, run
+
+NewDatabase = Callable[[Server], Database]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> DirectoryStore:
+    return DirectoryStore(tmp_path / "backups")
+
+
+def prove(manifest: Manifest, store: DirectoryStore, level: ProofLevel) -> None:
+    proofs.prove(manifest, store, CONFIG, level=level, progress=silent)
+
+
+def replaced(manifest: Manifest, store: DirectoryStore, other: Database) -> Manifest:
+    """Return a manifest that vouches for another database's archive: the hash is right."""
+    forged = take(other, store, deployment="forged")
+    key = manifest.parts[0].key
+    store.write(key, store.read(forged.parts[0].key))
+    part = msgspec.structs.replace(forged.parts[0], key=key)
+    return msgspec.structs.replace(manifest, parts=(part, *manifest.parts[1:]))
+
+
+TABLES = """
+create table t (id int);
+insert into t select generate_series(1, 1000);
+create table u (id int);
+"""
+
+
+def test_a_flipped_byte_is_found_by_the_checksum(
+    database16: Database, store: DirectoryStore
+) -> None:
+    run(database16, TABLES)
+    manifest = take(database16, store)
+    path = store.path / manifest.parts[0].key
+    held = bytearray(path.read_bytes())
+
+    for at in range(0, len(held), 97):
+        held[at] ^= 4
+        path.write_bytes(held)
+        with pytest.raises(StepFailed, match="is damaged: expected"):
+            prove(manifest, store, "checksum")
+        held[at] ^= 4
+    path.write_bytes(held)
+    prove(manifest, store, "checksum")
+
+
+def test_a_truncated_table_is_found_by_the_rows(
+    server16: Server, database16: Database, store: DirectoryStore, new_database: NewDatabase
+) -> None:
+    run(database16, TABLES)
+    emptied = new_database(server16)
+    run(emptied, TABLES + "truncate t")
+    manifest = replaced(take(database16, store), store, emptied)
+
+    prove(manifest, store, "checksum")
+    with pytest.raises(StepFailed, match=r"public\.t: expected 1000 rows, got 0"):
+        prove(manifest, store, "rows")
+
+
+def test_a_broken_constraint_is_found_by_the_restore(
+    database16: Database, store: DirectoryStore
+) -> None:
+    run(
+        database16,
+        """
+        create table parent (id int primary key);
+        create table child (parent int references parent);
+        insert into parent values (1);
+        insert into child values (1);
+        set session_replication_role = replica;  -- how a bad repair leaves it
+        delete from parent;
+        """,
+    )
+    manifest = take(database16, store)
+
+    prove(manifest, store, "checksum")
+    prove(manifest, store, "rows")
+    with pytest.raises(ChildFailed, match="violates foreign key constraint"):
+        prove(manifest, store, "restore")
+    assert [one.level for one in _known(store).proofs] == ["checksum", "rows"]
+
+
+def test_definitions_that_differ_are_found_by_the_restore(
+    database16: Database, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(database16, TABLES + "create index i on t (id)")
+    manifest = take(database16, store)
+    restore = backup.restore
+
+    def forgetful(*arguments: object, **options: object) -> object:
+        done = restore(*arguments, **options)  # type: ignore[arg-type]
+        run(arguments[2], "drop index i; alter table u add x int")  # type: ignore[arg-type]
+        return done
+
+    monkeypatch.setattr("ci.drill.restore", forgetful)
+
+    with pytest.raises(StepFailed, match="has other definitions than its source") as caught:
+        prove(manifest, store, "restore")
+
+    assert "i; Type: INDEX" in caught.value.what
+    assert "u; Type: TABLE" in caught.value.what
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_everything_that_is_easily_lost_passes_every_level(
+    database: Database, store: DirectoryStore, level: ProofLevel
+) -> None:
+    run(database, SCHEMA)
+    manifest = take(database, store)
+
+    proof = proofs.prove(manifest, store, CONFIG, level=level, progress=silent)
+
+    assert _known(store).proofs == (proof,)
+    counted = (0, 0) if level == "checksum" else (len(ROWS), sum(ROWS.values()))
+    assert (proof.tables, proof.rows) == counted
+    assert proof.seconds > 0
+    major = manifest.server_version // 10_000
+    assert proof.server == (f"embedded PostgreSQL {major}" if level == "restore" else "")
+
+
+def test_several_parts_pass_every_level(database16: Database, store: DirectoryStore) -> None:
+    run(database16, SCHEMA)
+    manifest = take(database16, store, configured(jobs=2))
+
+    for level in LEVELS:
+        prove(manifest, store, level)
+
+    assert _known(store).level == "restore"
+
+
+def test_roles_that_are_not_here_are_made_for_the_copy(
+    database16: Database, store: DirectoryStore
+) -> None:
+    role = f"r_{database16.name}"
+    run(
+        database16,
+        f"""
+        create role {role};
+        {TABLES}
+        alter table t owner to {role};
+        grant select on u to {role};
+        alter table u enable row level security;
+        create policy p on u to {role} using (true);
+        """,
+    )
+    try:
+        manifest = take(database16, store)
+        assert role in manifest.roles
+        prove(manifest, store, "restore")
+    finally:
+        run(database16, f"drop owned by {role}; drop role {role}")
+
+
+def test_a_server_of_the_users_own_is_used_and_left_as_it_was(
+    server16: Server, database16: Database, store: DirectoryStore
+) -> None:
+    role = f"r_{database16.name}"
+    run(database16, f"create role {role}; {TABLES} grant select on t to {role}")
+    manifest = take(database16, store)
+    run(database16, f"drop owned by {role}; drop role {role}")
+    config = configured(throwaway=Secret(server16.url()))
+
+    proof = proofs.prove(manifest, store, config, level="restore", progress=silent)
+
+    assert proof.server == "the throwaway server, PostgreSQL 16"
+    with database16.connect("test") as connection:
+        left = connection.execute(
+            "select datname from pg_database where starts_with(datname, 'windlass_copy')"
+            " union select rolname from pg_roles where rolname = %s", [role]
+        ).fetchall()  # fmt: skip
+    assert left == []
+
+
+def test_where_no_server_fits_it_says_what_is_missing(
+    database16: Database, store: DirectoryStore
+) -> None:
+    manifest = take(database16, store)
+    postgis = msgspec.structs.replace(manifest, extensions=(("postgis", "3.5"),))
+    ancient = msgspec.structs.replace(manifest, server_version=90624)
+
+    assert throwaway.lacking(manifest, None) == ""
+    assert throwaway.lacking(postgis, None) == "the server here lacks postgis"
+    assert "no PostgreSQL 9 server is installed here" in throwaway.lacking(ancient, None)
+    with pytest.raises(StepFailed, match="no server to restore into") as caught:
+        prove(postgis, store, "restore")
+    assert "throwaway: URL under backups" in caught.value.next_step
+
+
+def test_a_proof_of_the_same_level_takes_the_place_of_the_older_one(
+    database16: Database, store: DirectoryStore
+) -> None:
+    run(database16, TABLES)
+    manifest = take(database16, store)
+
+    prove(manifest, store, "rows")
+    prove(manifest, store, "rows")
+    prove(manifest, store, "checksum")
+
+    assert [one.level for one in _known(store).proofs] == ["checksum", "rows"]
+    assert _known(store).level == "rows"
+
+
+def _known(store: DirectoryStore) -> backup.Backup:
+    (found,) = (b for b in backup.backups(store, environment="uat")
+                if b.manifest.deployment != "forged")  # fmt: skip
+    return found
