@@ -37,7 +37,7 @@ from generate_series(1, {rows}) i;
 SHARES = (0.4, 0.3, 0.2, 0.1)  # of the rows, by table
 BYTES_PER_ROW = 8500
 OURS = """
-import datetime, resource, sys
+import datetime, pathlib, sys
 from ci import backup
 from ci.config import BackupsConfig
 from ci.database import Database
@@ -54,8 +54,8 @@ else:
     order = backup.Order(environment="uat", deployment="jobs{jobs}")
     now = lambda: datetime.datetime.now(datetime.UTC)
     backup.take(database, store, order, config, now=now, progress=silent)
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(peak // 1024)
+status = pathlib.Path("/proc/self/status").read_text()
+print(int(status.split("VmHWM:")[1].split()[0]) // 1024)
 """
 WORK: dict[str, dict[str, object]] = {
     "windlass, one pg_dump": {"jobs": 1, "level": ""},
