@@ -5,7 +5,7 @@ BIN := .venv/bin
 # What depends on the server, on every major version that PostgreSQL mends, and the embedded two.
 MATRIX := 13 14 15 16 17 18
 MATRIX_TESTS := tests/test_engine_sql.py tests/test_stands.py tests/test_lock.py \
-  tests/laws/once tests/laws/rerunning_is_the_recovery
+  tests/laws/once tests/laws/rerunning_is_the_recovery tests/test_backup_everything.py
 
 .PHONY: demo test matrix lock clean
 
@@ -33,7 +33,8 @@ test: .venv/ready-dev
 matrix: .venv/ready-dev
 	tests/install-parts
 	tests/install-servers
-	for major in $(MATRIX); do \
+	$(BIN)/python tests/install-clients
+	for major in $(MATRIX) 16,17,18; do \
 	  echo "PostgreSQL $$major"; \
 	  WINDLASS_POSTGRES=$$major $(BIN)/pytest -q -n 3 --dist loadfile $(MATRIX_TESTS) || exit 1; \
 	done

@@ -28,10 +28,11 @@ CLIENTS = Path(PACKAGE.origin).parent / "pginstall18" / "bin"  # of the newest, 
 MAJORS = tuple(int(m) for m in os.environ.get("WINDLASS_POSTGRES", "16,18").split(","))
 
 
-def packaged_majors() -> tuple[int, ...]:
-    """The major versions whose server and client tools Debian's packages have put here."""
-    places = npm_postgres.PACKAGED.glob("*/bin/postgres")
-    return tuple(sorted(int(place.parts[-3]) for place in places))
+def dumpable_majors() -> tuple[int, ...]:
+    """The major versions whose server can be had and whose client tools are here."""
+    packaged = {int(place.parts[-3]) for place in npm_postgres.PACKAGED.glob("*/bin/postgres")}
+    unpacked = {major for major in MAJORS if npm_postgres.clients(major).is_dir()}
+    return tuple(sorted({*packaged, *unpacked, *(m for m in MAJORS if m in EMBEDDED)}))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,11 @@ def hand_over(path: Path, user: str = USER) -> None:
         os.chown(path, entry.pw_uid, entry.pw_gid)
 
 
+def clients(major: int) -> Path:
+    """Return where tests/install-clients puts the client tools of a major version."""
+    return ROOT / ".servers" / str(major) / "clients" / "bin"
+
+
 def start(major: int, directory: Path) -> tuple[Path, Path, Callable[[], None]]:
     """Start a server on a socket in `directory`; return that, its binaries, and what stops it."""
     directory.mkdir(parents=True)

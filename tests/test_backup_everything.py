@@ -17,7 +17,7 @@ from ci.errors import StepFailed
 from ci.secret import Secret
 from ci.stores.directory import DirectoryStore
 from tests.fix_backup import configured, restore, take, verify
-from tests.fix_postgres import MAJORS, Server, packaged_majors
+from tests.fix_postgres import Server, dumpable_majors
 from tests.test_backup import SCHEMA
 
 NewDatabase = Callable[[Server], Database]
@@ -134,11 +134,11 @@ def odd_database(servers: Callable[[int], Server]) -> Iterator[Callable[[int], D
 
 
 def _pairs() -> list[tuple[int, int]]:
-    known = sorted({*MAJORS, *packaged_majors()})
+    known = dumpable_majors()
     return [(one, two) for one in known for two in known if two in (one, _next(one, known))]
 
 
-def _next(major: int, known: list[int]) -> int:
+def _next(major: int, known: tuple[int, ...]) -> int:
     return min((other for other in known if other > major), default=major)
 
 
