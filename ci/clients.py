@@ -63,6 +63,11 @@ class Clients:
             return (str(self.directory / program), *options)
         return (*_docker(env or {}, directory), self.image, program, *options)
 
+    def undoes(self, compression: str) -> bool:
+        """Tell whether pg_restore can read an archive compressed so."""
+        method = compression.partition(":")[0]
+        return {"zstd": self.zstd, "lz4": self.lz4}.get(method, True)
+
     @property
     def compression(self) -> str:
         """The value of pg_dump's --compress.
@@ -88,7 +93,12 @@ class _Installed:
 
 
 def find_clients(
-    server_version: int, *, tls: bool = False, places: Iterable[Path] | None = None, image: str = ""
+    server_version: int,
+    *,
+    tls: bool = False,
+    compression: str = "",
+    places: Iterable[Path] | None = None,
+    image: str = "",
 ) -> Clients:
     """Return the client tools for a server.
 
@@ -98,6 +108,8 @@ def find_clients(
     Args:
         server_version: as `server_version_num`: 160014.
         tls: whether the connection needs it; builds without TLS are passed over then.
+        compression: of an archive that is to be read, as its --compress was; builds that cannot
+            undo it are passed over. Empty: none is to be read.
         places: directories to look in; None: PATH and the usual ones.
         image: a container image that has them; {major} is replaced. Empty: they are installed.
 
@@ -110,9 +122,9 @@ def find_clients(
         return _in_image(image.replace("{major}", str(major)), major, tls)
     found = tuple(_installed(_places() if places is None else places))
     fitting = [_probe(one.version, one.directory) for one in found if one.major == major]
-    able = [clients for clients in fitting if clients.tls or not tls]
+    able = [one for one in fitting if (one.tls or not tls) and one.undoes(compression)]
     if not able:
-        raise _missing(major, tls, found)
+        raise _missing(major, tls, compression, found)
     # Stable: among equals the earlier place wins.
     return max(able, key=lambda clients: (clients.zstd, clients.lz4))
 
@@ -247,9 +259,11 @@ def _listener() -> Iterator[tuple[int, threading.Event]]:
             thread.join()
 
 
-def _missing(major: int, tls: bool, found: tuple[_Installed, ...]) -> StepFailed:
+def _missing(major: int, tls: bool, compression: str, found: tuple[_Installed, ...]) -> StepFailed:
     listed = ", ".join(f"{one.version} in {one.directory}" for one in found) or "none"
-    able = " that can do TLS" if tls else ""
+    method = compression.partition(":")[0]
+    wanted = ["TLS"] * tls + [method] * (method in ("zstd", "lz4"))
+    able = f" that can do {' and '.join(wanted)}" if wanted else ""
     return StepFailed(
         f"no pg_dump and pg_restore of PostgreSQL {major}{able}; found: {listed}",
         state="nothing was dumped or changed; the client's major version must be the server's",

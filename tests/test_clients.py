@@ -174,3 +174,14 @@ def test_the_probe_does_not_follow_our_environment(monkeypatch: pytest.MonkeyPat
     clients: Clients = find_clients(160014, places=[embedded("pginstall")])
 
     assert not clients.zstd
+
+
+def test_a_build_that_cannot_undo_an_archives_compression_is_passed_over(tmp_path: Path) -> None:
+    without = install(tmp_path / "without", "17.1", refuses="*zstd*")
+    having = install(tmp_path / "having", "17.1", refuses="*lz4*")
+
+    assert find_clients(170001, places=[without], compression="gzip:1").directory == without
+    assert find_clients(170001, places=[without, having], compression="zstd:1").directory == having
+    assert find_clients(170001, places=[having, without], compression="lz4:1").directory == without
+    with pytest.raises(StepFailed, match="PostgreSQL 17 that can do zstd; found"):
+        find_clients(170001, places=[without], compression="zstd:1")

@@ -44,9 +44,24 @@ class Reader:
 
 
 def reader(manifest: Manifest, store: Store, config: BackupsConfig, server_version: int) -> Reader:
-    """Return how to read a backup with the tools of a server's major version."""
+    """Return how to read a backup with the tools of a server's major version.
+
+    Where none of these can undo its compression, those of its own major version do, if that is
+    older: what an older pg_restore sends, a newer server takes; not the other way round.
+
+    Raises:
+        StepFailed: none can; it says which were found and what to install.
+
+    """
     identity = config.encrypt.identity if config.encrypt else None
-    return Reader(manifest, store, find_clients(server_version, image=config.image), identity)
+    find = partial(find_clients, compression=manifest.compression, image=config.image)
+    try:
+        clients = find(server_version)
+    except StepFailed:
+        if manifest.server_version // 10_000 >= server_version // 10_000:
+            raise
+        clients = find(manifest.server_version)
+    return Reader(manifest, store, clients, identity)
 
 
 def verify(
