@@ -243,7 +243,10 @@ def _load(
     work: Work, manifest: Manifest, target: Database, wanted: backups.Wanted
 ) -> backups.Restored:
     store, config = store_of(work)
-    return backups.restore(manifest, store, target, config, progress=bytes_of(work), wanted=wanted)
+    done = backups.restore(manifest, store, target, config, progress=bytes_of(work), wanted=wanted)
+    work.reporter.note("collecting statistics, which no dump holds")
+    backups.analyze(target)
+    return done
 
 
 def _table(name: str) -> tuple[str, str]:

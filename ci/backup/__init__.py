@@ -17,7 +17,7 @@ from ci.backup.listing import (
 )
 from ci.backup.proving import verify
 from ci.backup.pruning import finish, prune
-from ci.backup.restoring import Restored, Wanted, restore
+from ci.backup.restoring import Restored, Wanted, analyze, restore
 from ci.backup.sealing import require_usable
 from ci.backup.shared import Progress
 from ci.backup.swapping import kept, rows_now, swap
@@ -31,6 +31,7 @@ __all__ = [
     "Progress",
     "Restored",
     "Wanted",
+    "analyze",
     "backups",
     "choose",
     "create_database",

@@ -246,3 +246,10 @@ def _count_restored(target: Database) -> dict[TableName, int]:
         connection.execute("begin isolation level repeatable read, read only")
         counted = count_rows(connection, read_tables(connection))
     return by_plain_name(counted.items())
+
+
+def analyze(target: Database) -> None:
+    """Collect the planner's statistics: without them the first hours' queries would crawl."""
+    state = f"{target.name} is whole; its statistics are missing"
+    with asking(state), target.connect("restore") as connection:
+        connection.execute("analyze")

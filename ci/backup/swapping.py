@@ -90,11 +90,12 @@ def swap(
 
 def _maintenance(live: Database) -> Database:
     """Return a database of the same server that is not renamed, and lets us in."""
-    for name in MAINTENANCE[:-1]:
+    *first, last = (name for name in MAINTENANCE if name != live.name)
+    for name in first:
         other = named(live, name)
         with suppress(Unreachable), other.connect("swap"):
             return other
-    return named(live, MAINTENANCE[-1])
+    return named(live, last)
 
 
 def _rename(connection: psycopg.Connection, name: str, old: str, restored: str) -> None:

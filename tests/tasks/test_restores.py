@@ -13,6 +13,8 @@ from psycopg import conninfo
 from ci.backup import swapping
 from ci.database import Database
 from ci.errors import StepFailed
+from ci.secret import Secret
+from tests import fix_postgres
 from tests.fix_postgres import Server
 from tests.kit import Project, tables
 
@@ -84,6 +86,7 @@ def test_it_takes_the_live_ones_place_and_the_old_one_is_kept(saved: Project) ->
     assert execute(saved.url, "select count(*) from a") == [(10,)]
     assert tables(saved.url) == {"a", "b", "schema_migrations"}
     assert "later" in tables(conninfo.make_conninfo(saved.url, dbname=old))
+    assert execute(saved.url, "select reltuples from pg_class where relname = 'a'") == [(10.0,)]
     settings = "select current_setting('statement_timeout'), current_setting('work_mem')"
     assert execute(saved.url, settings) == [("77s", "9MB")]
     assert execute(saved.url, "show search_path") == [("public, pg_temp",)]
@@ -269,6 +272,21 @@ def test_where_sessions_keep_coming_nothing_is_renamed(
     assert f"invoke restore --swap {restored.name}" in caught.value.next_step
     limit = f"select datconnlimit from pg_database where datname = '{database16.name}'"
     assert execute(server16.url(), limit) == [(-1,)]
+
+
+def test_the_database_that_everybody_connects_to_can_be_swapped_too(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    server, stop = fix_postgres.start(16, tmp_path / "own")
+    try:
+        live = Database(url=Secret(server.url("postgres")), deployment_id="test")
+        execute(server.url(), "create table old (i int)", "create database restored")
+        execute(server.url("restored"), "create table new (i int)")
+
+        swapping.swap(live, "restored")
+
+        assert tables(server.url("postgres")) == {"new"}
+    finally:
+        stop()
 
 
 def test_a_database_that_is_not_there_is_not_swapped(saved: Project) -> None:
