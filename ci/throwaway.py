@@ -4,13 +4,16 @@ The embedded one where its major version fits and it has the extensions; else on
 here beside the client tools; or a server that deploy.yml names.
 """
 
+import fcntl
 import os
 import pwd
 import secrets
 import shutil
+import signal
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,6 +28,8 @@ from ci.errors import StepFailed
 from ci.model import Manifest
 from ci.secret import Secret
 
+PREFIX, LOCK = "windlass-throwaway-", "lock"
+ENDED_WITHIN = 10.0  # seconds
 STARTED_WITHIN = 60.0  # seconds; initdb takes half of one
 # Nothing on it outlives the block: 0.6 of the time of a durable server, where measured.
 CARELESS = (
@@ -111,9 +116,7 @@ def _server(manifest: Manifest, configured: Secret | None) -> Iterator[tuple[Sec
         return
     major, wanted = _major(manifest), {name for name, _ in manifest.extensions}
     place = next(one for one in _installations(major) if wanted <= _extensions(one))
-    with tempfile.TemporaryDirectory(prefix="windlass-") as directory:
-        base = Path(directory)
-        base.chmod(0o755)  # the server runs as another user when we are root
+    with _directory() as base:
         if place == _embedded(major):
             with embedded.running(base / "pg", major=major) as url:
                 _be_careless(url)
@@ -121,6 +124,45 @@ def _server(manifest: Manifest, configured: Secret | None) -> Iterator[tuple[Sec
         else:
             with _local(place, base) as url:
                 yield url, f"PostgreSQL {major} in {place}"
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    """Make a directory that goes at the end, or when the next run finds that we were killed."""
+    _sweep()
+    base = Path(tempfile.mkdtemp(prefix=PREFIX))
+    with (base / LOCK).open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # falls with us, whatever ends us
+        base.chmod(
+            0o755
+        )  # the server runs as another user when we are root; its own part is closed
+        try:
+            yield base
+        finally:
+            shutil.rmtree(base, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """End the servers of killed runs, which hold copies of somebody's data, and remove these."""
+    for base in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError), (base / LOCK).open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused: its owner lives
+            for file in base.glob("*/postmaster.pid"):
+                _end_server(int(file.read_text().split()[0]), base)
+            shutil.rmtree(base, ignore_errors=True)
+
+
+def _end_server(pid: int, base: Path) -> None:
+    """End a server at once, if the process is still the one that runs in this directory."""
+    asked = process.run(["ps", "-o", "args=", "-p", str(pid)], within=ENDED_WITHIN, check=False)
+    if str(base) not in asked.stdout:
+        return
+    os.kill(pid, signal.SIGQUIT)
+    deadline = time.monotonic() + ENDED_WITHIN
+    with suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.kill(pid, 0)
+            time.sleep(0.05)
 
 
 def _embedded(major: int) -> Path | None:
@@ -169,7 +211,8 @@ def _local(place: Path, base: Path) -> Iterator[Secret]:
     ]  # fmt: skip
     process.run(initdb, within=STARTED_WITHIN, user=user)
     settings = " ".join(f"-c {one}" for one in CARELESS)
-    options = f"-c listen_addresses='' -k {base} {settings}"
+    # Its files are closed to others by initdb, and so must the socket be: no password is asked.
+    options = f"-c listen_addresses='' -c unix_socket_permissions=0700 -k {base} {settings}"
     control = [str(place / "pg_ctl"), "--pgdata", str(data), "--wait"]
     process.run(
         [*control, "--log", str(log), "--options", options, "start"],

@@ -1,9 +1,13 @@
 """What each level of a proof finds, and what it does not look at."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+import psycopg
 import pytest
 
 from ci import backup, proofs, throwaway
@@ -12,8 +16,10 @@ from ci.errors import ChildFailed, StepFailed
 from ci.model import LEVELS, Manifest, ProofLevel
 from ci.secret import Secret
 from ci.stores.directory import DirectoryStore
+from tests import fix_postgres, npm_postgres
 from tests.fix_backup import CONFIG, configured, silent, take
 from tests.fix_postgres import Server
+from tests.kit import ROOT
 from tests.test_backup import ROWS, SCHEMA, run
 
 NewDatabase = Callable[[Server], Database]
@@ -187,6 +193,67 @@ def test_a_server_of_the_users_own_is_used_and_left_as_it_was(
             " union select rolname from pg_roles where rolname = %s", [role]
         ).fetchall()  # fmt: skip
     assert left == []
+
+
+# Starts a throwaway server with a copy on it, says where, and waits to be killed.
+KILLED = """
+import sys, time
+import msgspec
+from ci import throwaway
+from ci.model import Manifest
+manifest = msgspec.json.decode(sys.argv[1].encode(), type=Manifest)
+with throwaway.running(manifest, None) as server, throwaway.copy(server) as copy:
+    print(server.admin.url.reveal(), flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("major", [16, 15], ids=["embedded", "installed"])
+def test_what_a_killed_run_left_is_ended_and_removed_by_the_next(
+    database16: Database, store: DirectoryStore, major: int
+) -> None:
+    if major not in fix_postgres.dumpable_majors():
+        pytest.skip("no PostgreSQL of Debian here")
+    manifest = msgspec.structs.replace(take(database16, store), server_version=major * 10_000)
+    child = subprocess.Popen(
+        [sys.executable, "-c", KILLED, manifest.canonical().decode()], stdout=subprocess.PIPE,
+        text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert child.stdout is not None
+    url = child.stdout.readline().strip()
+    with child.stdout:
+        child.kill()
+        child.wait(10)
+    with psycopg.connect(url) as connection:  # it lives on, with the copy
+        (pid,) = connection.execute("select pg_backend_pid()").fetchone() or (0,)
+    directory = Path(str(psycopg.conninfo.conninfo_to_dict(url)["host"]))
+    assert pid and directory.exists()
+
+    with throwaway.running(manifest, None) as server:
+        assert server.name
+
+    assert not directory.exists()
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(url)
+
+
+@pytest.mark.parametrize("major", [16, 15], ids=["embedded", "installed"])
+def test_no_other_user_and_no_other_machine_reaches_the_copy(
+    database16: Database, store: DirectoryStore, major: int
+) -> None:
+    if major not in fix_postgres.dumpable_majors():
+        pytest.skip("no PostgreSQL of Debian here")
+    manifest = msgspec.structs.replace(take(database16, store), server_version=major * 10_000)
+
+    with throwaway.running(manifest, None) as server, server.admin.connect("test") as connection:
+        assert connection.execute("show listen_addresses").fetchone() == ("",)
+        code = "import psycopg, sys; psycopg.connect(sys.argv[1])"
+        other = subprocess.run(
+            npm_postgres.as_user([sys.executable, "-c", code, server.admin.url.reveal()]),
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if os.geteuid() == 0:
+            assert "Permission denied" in other.stderr
 
 
 def test_where_no_server_fits_it_says_what_is_missing(
