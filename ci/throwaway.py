@@ -130,12 +130,12 @@ def _server(manifest: Manifest, configured: Secret | None) -> Iterator[tuple[Sec
 def _directory() -> Iterator[Path]:
     """Make a directory that goes at the end, or when the next run finds that we were killed."""
     _sweep()
-    base = Path(tempfile.mkdtemp(prefix=PREFIX))
-    with (base / LOCK).open("wb") as lock:
+    made = Path(tempfile.mkdtemp(prefix="windlass-"))
+    with (made / LOCK).open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # falls with us, whatever ends us
-        base.chmod(
-            0o755
-        )  # the server runs as another user when we are root; its own part is closed
+        made.chmod(0o755)  # where we are root the server is another user; its own part is closed
+        base = made.with_name(made.name.replace("windlass-", PREFIX))
+        made.rename(base)  # locked before the next run's sweep can see it
         try:
             yield base
         finally:
