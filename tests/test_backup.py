@@ -486,3 +486,18 @@ def test_a_block_without_an_end_is_an_error() -> None:
 
     with pytest.raises(StepFailed, match=r"the data of public\.a has no end"):
         counter.finish()
+
+
+def test_an_extension_that_the_server_lacks_is_named_before_anything_starts(
+    server16: Server, small: Database, store: DirectoryStore, new_database: NewDatabase
+) -> None:
+    manifest = msgspec.structs.replace(
+        take(small, store), extensions=(("plpgsql", "1.0"), ("postgis", "3.5.2"))
+    )
+    target = new_database(server16)
+
+    with pytest.raises(StepFailed) as caught:
+        restore(manifest, store, target)
+
+    assert caught.value.what == "the server lacks extensions of the backup: postgis 3.5.2"
+    assert content(target) == {}

@@ -89,3 +89,15 @@ def test_for_good_half_way_there_is_no_backup(large: Database, bucket: Bucket, l
 
     assert list(bucket.store().keys("")) == []
     assert any("may remain" in note for note in error.__notes__)
+
+
+def test_a_line_cut_at_any_part_leaves_nothing(
+    large: Database, bucket: Bucket, line: Proxy
+) -> None:
+    for part in (1, 2, 3, 4):
+        line.cut("up", pattern=b"partNumber=%d" % part)
+
+        error = fails(large, bucket, line)
+
+        assert "the connection was cut" in error.what, part
+        assert (bucket.files(), bucket.unfinished()) == ([], [])
