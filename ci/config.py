@@ -183,7 +183,22 @@ class GithubApproval(Options, frozen=True, kw_only=True, tag="github", tag_field
     self_approval: bool = False
 
 
-ApprovalConfig = TerminalApproval | GithubApproval
+class SshApproval(Options, frozen=True, kw_only=True, tag="ssh", tag_field="from"):
+    """Approvers sign the plan with their own SSH keys; `invoke approve` writes the signature."""
+
+    signers: str  # who may approve: an allowed-signers file of ssh-keygen's, beside deploy.yml
+    revoked: str = ""  # keys that count no more: a list of public keys, or a KRL
+    required: int = 1  # different approvers
+    expires: Duration = _span("24h")
+    not_by_author: bool = False  # the commit's author does not count; the deployer never does
+    directory: str = ".windlass/approvals"  # where the signatures lie
+
+    def __post_init__(self) -> None:
+        if self.required < 1:
+            raise ValueError(f"required is {self.required}; expected 1 or more")
+
+
+ApprovalConfig = TerminalApproval | GithubApproval | SshApproval
 
 
 class SystemdRestart(Options, frozen=True, kw_only=True, tag="systemd", tag_field="with"):

@@ -108,6 +108,9 @@ class _Run:
         self.work = replace(work, guard=self.held.guard)
         orphans.end(work.database, work.reporter.note)
         require_unchanged(self.plan, self.again())
+        for result in self.results:
+            if result.step is StepName.APPROVAL and result.get("nonce"):
+                journals.use_approval(work.database, result, work.deployment_id)
         self.journal = journals.Journal(work.database, self.record(Status.RUNNING), self.plan)
         self.stack.callback(self.journal.disconnect)
         for result in self.results:

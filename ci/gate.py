@@ -1,5 +1,6 @@
 """May this plan run now? Pure: every input is an argument, the clock included."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from ci.errors import ConfigError, NotApproved, PlanChanged, Refused
@@ -7,33 +8,63 @@ from ci.model import Approval, Plan, StepName, Tier
 from ci.plan import differences
 
 
-def require_approval(plan: Plan, approval: Approval | None, *, now: datetime, how: str) -> Approval:
-    """Return the approval if it covers this plan now.
+def require_approval(
+    plan: Plan,
+    approvals: tuple[Approval, ...],
+    *,
+    required: int = 1,
+    used: Mapping[str, str] = {},  # only read
+    now: datetime,
+    how: str,
+) -> tuple[Approval, ...]:
+    """Return the approvals that cover this plan now: so many, each by another approver.
 
-    `how` says what a person must do to approve; it becomes the next step of the refusal.
+    Args:
+        plan: what is to run.
+        approvals: what the source found.
+        required: how many different approvers it takes.
+        used: nonces that a deployment has used up, and its id.
+        now: the clock.
+        how: what a person must do to approve; it becomes the next step of the refusal.
 
     Raises:
-        NotApproved: there is none, it names another plan, or it has expired.
+        NotApproved: too few count; it says what is wrong with those that do not.
 
     """
+    counting: dict[str, Approval] = {}
+    wrong = []
+    for approval in approvals:
+        why = _against(plan, approval, used, now)
+        if why:
+            wrong.append(why)
+        else:
+            counting.setdefault(approval.approver, approval)
+    if len(counting) >= required:
+        return tuple(counting.values())[:required]
     short = plan.digest[:12]
-    if approval is None:
-        raise NotApproved(
-            f"plan {short} of {plan.environment} has no approval",
-            next_step=how,
-        )
+    what = f"plan {short} of {plan.environment} has no approval"
+    if counting:
+        names = ", ".join(counting)
+        what = f"plan {short} has {len(counting)} of {required} approvals, by {names}"
+    elif wrong:
+        what, wrong = wrong[0], wrong[1:]
+    raise NotApproved("; ".join([what, *wrong]), next_step=how)
+
+
+def _against(plan: Plan, approval: Approval, used: Mapping[str, str], now: datetime) -> str:
+    """Return why an approval does not count; empty where it does."""
     if approval.plan_digest != plan.digest:
-        raise NotApproved(
-            f"{approval.approver} approved plan {approval.plan_digest[:12]}, not {short}",
-            next_step=how,
+        return (
+            f"{approval.approver} approved plan {approval.plan_digest[:12]}, not {plan.digest[:12]}"
         )
+    if approval.nonce and approval.nonce in used:
+        return f"the approval of {approval.approver} was used by deployment {used[approval.nonce]}"
     if approval.expires_at <= now:
-        raise NotApproved(
+        return (
             f"the approval of {approval.approver} expired at "
-            f"{approval.expires_at:%Y-%m-%d %H:%M} UTC",
-            next_step=how,
+            f"{approval.expires_at:%Y-%m-%d %H:%M} UTC"
         )
-    return approval
+    return ""
 
 
 def require_unchanged(approved: Plan, current: Plan) -> None:

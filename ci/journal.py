@@ -11,7 +11,7 @@ import msgspec
 import psycopg
 
 from ci.database import Database
-from ci.errors import Refused
+from ci.errors import NotApproved, Refused
 from ci.model import Correction, Deployment, Evidence, Outcome, Plan, Status, StepName, StepResult
 from ci.secret import redact
 
@@ -50,6 +50,19 @@ CORRECTIONS_TABLE = (
 CORRECTIONS_EXIST = "select pg_catalog.to_regclass('windlass.correction') is not null"
 CORRECT = "insert into windlass.correction (at, record) values (%s, %s::jsonb)"
 CORRECTIONS = "select record::text from windlass.correction order by id desc limit %s"
+APPROVALS_TABLE = (
+    "create schema if not exists windlass",
+    """
+    create table if not exists windlass.approval (
+        nonce text primary key,
+        deployment_id text not null,
+        approver text not null,
+        at timestamptz not null default now()
+    )""",
+)
+APPROVALS_EXIST = "select pg_catalog.to_regclass('windlass.approval') is not null"
+USE_APPROVAL = "insert into windlass.approval (nonce, deployment_id, approver) values (%s, %s, %s)"
+USED_APPROVALS = "select nonce, deployment_id from windlass.approval"
 EXIST = """
     select pg_catalog.to_regclass('windlass.deployment') is not null
        and pg_catalog.to_regclass('windlass.step') is not null
@@ -140,6 +153,41 @@ class Journal:
             changed = self.connection.execute(statement.encode(), values)
         if changed.rowcount != 1:
             raise AssertionError(f"the journal changed {changed.rowcount} rows instead of one")
+
+
+def used_approvals(database: Database) -> dict[str, str]:
+    """Return the nonces of approvals that a deployment has used up, and its id."""
+
+    def read(connection: psycopg.Connection) -> dict[str, str]:
+        row = connection.execute(APPROVALS_EXIST).fetchone()
+        if row is None or not row[0]:
+            return {}
+        return dict(connection.execute(USED_APPROVALS).fetchall())
+
+    return database.read("approval", read)
+
+
+def use_approval(database: Database, result: StepResult, deployment: str) -> None:
+    """Use up the approvals that a step found, under the deployment lock: each counts once.
+
+    Raises:
+        NotApproved: another deployment was quicker.
+
+    """
+    approvers = [value for name, value in result.evidence if name == "approver"]
+    nonces = [value for name, value in result.evidence if name == "nonce"]
+    with database.connect("approval") as connection, connection.transaction():
+        row = connection.execute(APPROVALS_EXIST).fetchone()
+        for statement in () if row and row[0] else APPROVALS_TABLE:
+            connection.execute(statement.encode())
+        for approver, nonce in zip(approvers, nonces, strict=False):
+            try:
+                connection.execute(USE_APPROVAL, (nonce, deployment, approver))
+            except psycopg.errors.UniqueViolation as error:
+                raise NotApproved(
+                    f"the approval of {approver} was used by another deployment meanwhile",
+                    next_step="approve the plan again",
+                ) from error
 
 
 def correct(connection: psycopg.Connection, correction: Correction) -> None:

@@ -129,7 +129,10 @@ class Plan(Document, frozen=True, kw_only=True):
 
 
 class Approval(Document, frozen=True, kw_only=True):
-    """Somebody's yes to one plan digest, for a while."""
+    """Somebody's yes to one plan digest, for a while, and for one deployment.
+
+    `nonce` tells it from every other; where it is empty, it was given to the one run that asked.
+    """
 
     plan_digest: str
     approver: str
@@ -137,6 +140,26 @@ class Approval(Document, frozen=True, kw_only=True):
     granted_at: datetime
     expires_at: datetime
     comment: str = ""
+    nonce: str = ""
+
+
+class Statement(Document, frozen=True, kw_only=True):
+    """What an approver signs: this plan, in this environment, until then."""
+
+    format: Literal[1] = 1
+    environment: str
+    plan_digest: str
+    nonce: str
+    granted_at: datetime
+    expires_at: datetime
+    comment: str = ""
+
+
+class Signed(Document, frozen=True, kw_only=True):
+    """A statement as it was signed, byte for byte, and its signature, as ssh-keygen writes it."""
+
+    statement: str
+    signature: str
 
 
 Holds = Literal["all", "schema", "data", "globals"]

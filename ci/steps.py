@@ -10,10 +10,10 @@ from typing import Protocol
 import psycopg
 
 from ci import backup as backups
-from ci import embedded, gate, leftovers, policy, preflight, proofs, throwaway
+from ci import embedded, gate, journal, leftovers, policy, preflight, proofs, throwaway
 from ci import rehearse as rehearsals
 from ci.approvals import ApprovalSource, open_approvals
-from ci.config import BackupsConfig, Settings
+from ci.config import BackupsConfig, Settings, SshApproval
 from ci.database import Database
 from ci.engines import Engine, open_engine
 from ci.errors import Refused, StepFailed
@@ -98,7 +98,9 @@ def open_work(
             engine=open_engine(shared.migrations, settings.root),
             store=open_store(shared.backups) if shared.backups else None,
             restarter=open_restarter(restart) if restart else None,
-            approvals=open_approvals(approval, environment=settings.name) if approval else None,
+            approvals=open_approvals(approval, environment=settings.name, root=settings.root)
+            if approval
+            else None,
             reporter=reporter,
             show_queries=show_queries,
         )
@@ -172,20 +174,32 @@ def lint(plan: Plan, work: Work) -> Done | Skipped:
 
 def approve(plan: Plan, work: Work) -> Done | Skipped:
     """Find somebody's yes to exactly this plan."""
-    source = work.approvals
-    if source is None:
+    source, config = work.approvals, work.settings.environment.approval
+    if source is None or config is None:
         return Skipped("deploy.yml names no source of approvals")
-    approval = gate.require_approval(
-        plan, source.find(plan), now=datetime.now(UTC), how=source.how(plan)
+    granted = gate.require_approval(
+        plan,
+        source.find(plan),
+        required=config.required if isinstance(config, SshApproval) else 1,
+        used=journal.used_approvals(work.database),
+        now=datetime.now(UTC),
+        how=source.how(plan),
     )
-    return Done(
-        f"plan {plan.digest[:12]} by {approval.approver} ({approval.source})",
-        evidence=(
+    names = ", ".join(approval.approver for approval in granted)
+    evidence = [
+        (name, value)
+        for approval in granted
+        for name, value in (
             ("approver", approval.approver),
             ("source", approval.source),
             ("granted_at", approval.granted_at.isoformat()),
             ("comment", approval.comment),
-        ),
+            ("nonce", approval.nonce),
+        )
+        if value
+    ]
+    return Done(
+        f"plan {plan.digest[:12]} by {names} ({granted[0].source})", evidence=tuple(evidence)
     )
 
 

@@ -251,6 +251,51 @@ def plan(
     return {"digest": found.digest, "plan": found}, report.plan_text(found, rendered)
 
 
+@verb(
+    plan="the plan's file, as invoke plan --out wrote it (required)",
+    key="an SSH key, or the public half of one in an agent (default: the usual ones)",
+    comment="your words; signed with the rest",
+)
+def approve(
+    c: Context,
+    env: str = "",
+    plan: str = "",
+    key: str = "",
+    comment: str = "",
+    *,
+    json: bool = False,
+    debug: bool = False,
+) -> Answer:
+    """Sign a plan with your own SSH key."""
+    from datetime import UTC, datetime
+
+    from ci import gate
+    from ci.approvals.ssh import sign
+
+    settings = settings_of(env)
+    approval = settings.environment.approval
+    if not isinstance(approval, config.SshApproval):
+        raise ConfigError(
+            f"{settings.where('approval')}: {env} takes no signatures",
+            next_step="write approval: {from: ssh, signers: .github/approvers}",
+        )
+    if not plan:
+        raise ConfigError("no plan was named", next_step=f"invoke plan --env {env} --out plan.json")
+    chosen = _plan_file(plan)
+    gate.require_environment(chosen, env)
+    sys.stderr.write(report.plan_text(chosen) + "\n")
+    if ask(f'\n  Type "{env}" to sign exactly this: ') not in (env, None):
+        raise Refused("nothing was signed", next_step="look at the plan again")
+    file, statement = sign(
+        chosen, approval, directory=settings.root / approval.directory, key=key, comment=comment,
+        now=datetime.now(UTC),
+    )  # fmt: skip
+    text = (
+        f"signed plan {chosen.digest[:12]} until {statement.expires_at:%Y-%m-%d %H:%M} UTC: {file}"
+    )
+    return {"file": str(file), "statement": statement}, text
+
+
 @verb()
 def status(
     c: Context, env: str = "", *, json: bool = False, debug: bool = False
@@ -378,8 +423,8 @@ def schema(c: Context, *, json: bool = False, debug: bool = False) -> Answer:
 
 
 ns = Collection(
-    baseline, create, deploy, doctor, history, lint, migrate, plan, rehearse, repair, restart,
-    restore, rollback, schema, smoke, stamp, status, unstamp, verify,
+    approve, baseline, create, deploy, doctor, history, lint, migrate, plan, rehearse, repair,
+    restart, restore, rollback, schema, smoke, stamp, status, unstamp, verify,
 )  # fmt: skip
 ns.add_collection(backups)
 

@@ -85,9 +85,8 @@ def test_a_reviewer_who_is_not_the_starter_approves(
 ) -> None:
     asked = github([review("grace")])
 
-    found = source().find(plan)
+    (found,) = source().find(plan)
 
-    assert found is not None
     assert (found.approver, found.source, found.plan_digest) == ("grace", "github", plan.digest)
     assert found.comment == "ship it"
     assert (found.expires_at - found.granted_at).total_seconds() == 3600
@@ -105,7 +104,7 @@ def test_without_a_yes_for_this_environment_nothing_is_approved(
 ) -> None:
     github(reviews)
 
-    assert source().find(plan) is None
+    assert source().find(plan) == ()
 
 
 def test_whoever_started_the_run_does_not_count(
@@ -115,7 +114,7 @@ def test_whoever_started_the_run_does_not_count(
 
     with pytest.raises(NotApproved, match="ada started this run and approved it alone"):
         source().find(plan)
-    assert source(self_approval=True).find(plan) is not None
+    assert source(self_approval=True).find(plan)
 
 
 @pytest.mark.parametrize("code", [403, 404, 500])
@@ -146,7 +145,7 @@ def test_outside_a_github_job_there_is_nobody_to_ask(
 ) -> None:
     monkeypatch.delenv(name)
 
-    assert source().find(plan) is None
+    assert source().find(plan) == ()
     assert name in source().how(plan)
     assert "would refuse" in source().check()
 

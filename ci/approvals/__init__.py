@@ -1,16 +1,17 @@
 """Where approvals come from, and which sources there are."""
 
+from pathlib import Path
 from typing import Protocol, assert_never
 
-from ci.config import ApprovalConfig, GithubApproval, TerminalApproval
+from ci.config import ApprovalConfig, GithubApproval, SshApproval, TerminalApproval
 from ci.model import Approval, Plan
 
 
 class ApprovalSource(Protocol):
     """Finds somebody's yes. Does not judge it: that is `ci.gate`."""
 
-    def find(self, plan: Plan) -> Approval | None:
-        """Return an approval of this plan, asking a person where the source is one; else None."""
+    def find(self, plan: Plan) -> tuple[Approval, ...]:
+        """Return the approvals there are, asking a person where the source is one."""
         ...
 
     def how(self, plan: Plan) -> str:
@@ -22,8 +23,8 @@ class ApprovalSource(Protocol):
         ...
 
 
-def open_approvals(config: ApprovalConfig, *, environment: str) -> ApprovalSource:
-    """Return the source `deploy.yml` asks for."""
+def open_approvals(config: ApprovalConfig, *, environment: str, root: Path) -> ApprovalSource:
+    """Return the source `deploy.yml` asks for; its relative paths start at `root`."""
     match config:
         case TerminalApproval():
             from ci.approvals.terminal import TerminalSource
@@ -33,5 +34,9 @@ def open_approvals(config: ApprovalConfig, *, environment: str) -> ApprovalSourc
             from ci.approvals.github import GithubSource
 
             return GithubSource(config, environment=environment)
+        case SshApproval():
+            from ci.approvals.ssh import SshSource
+
+            return SshSource(config, environment=environment, root=root)
         case _:
             assert_never(config)

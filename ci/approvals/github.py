@@ -42,15 +42,15 @@ class GithubSource:
     def __init__(self, config: GithubApproval, *, environment: str) -> None:
         self.config, self.environment = config, environment
 
-    def find(self, plan: Plan) -> Approval | None:
+    def find(self, plan: Plan) -> tuple[Approval, ...]:
         """Return the newest approval of this run for this environment that counts."""
         if any(not os.environ.get(name) for name in NEEDED):
-            return None
+            return ()
         path = f"actions/runs/{os.environ['GITHUB_RUN_ID']}/approvals"
         reviews = msgspec.convert(self._get(path), tuple[_Review, ...])
         ours = [r for r in reviews if self.environment in {e.name for e in r.environments}]
         if any(review.state == "rejected" for review in ours):
-            return None
+            return ()
         approved = [r for r in ours if r.state == "approved"]
         starters = {os.environ.get("GITHUB_ACTOR"), os.environ.get("GITHUB_TRIGGERING_ACTOR")}
         counting = [
@@ -62,16 +62,19 @@ class GithubSource:
                 next_step="have another reviewer approve, or set approval.self_approval: true",
             )
         if not counting:
-            return None
+            return ()
         now = datetime.now(UTC)
-        return Approval(
+        run, attempt = os.environ["GITHUB_RUN_ID"], os.environ.get("GITHUB_RUN_ATTEMPT", "1")
+        approval = Approval(
             plan_digest=plan.digest,
             approver=counting[-1].user.login,
             source="github",
             granted_at=now,
             expires_at=now + timedelta(seconds=self.config.expires.seconds),
             comment=counting[-1].comment,
+            nonce=f"github run {run} attempt {attempt}",  # one deployment for one review
         )
+        return (approval,)
 
     def how(self, plan: Plan) -> str:  # noqa: ARG002  # the protocol's form
         """Say what to do."""

@@ -14,10 +14,10 @@ class TerminalSource:
     def __init__(self, config: TerminalApproval) -> None:
         self.config = config
 
-    def find(self, plan: Plan) -> Approval | None:
-        """Return the approval when the name was typed exactly; None when it was not."""
+    def find(self, plan: Plan) -> tuple[Approval, ...]:
+        """Return the approval when the name was typed exactly; nothing when it was not."""
         if not self._terminal():
-            return None
+            return ()
         names = ", ".join(m.name for m in plan.migrations) or "no migration"
         sys.stderr.write(
             f"\n  plan    {plan.digest}\n  target  {plan.environment}: database "
@@ -26,15 +26,16 @@ class TerminalSource:
         )
         sys.stderr.flush()
         if sys.stdin.readline().strip() != plan.environment:
-            return None
+            return ()
         now = datetime.now(UTC)
-        return Approval(
+        approval = Approval(
             plan_digest=plan.digest,
             approver=getpass.getuser(),
             source="terminal",
             granted_at=now,
             expires_at=now + timedelta(seconds=self.config.expires.seconds),
         )
+        return (approval,)
 
     def how(self, plan: Plan) -> str:
         """Say what to do instead."""

@@ -127,10 +127,11 @@ def test_an_approval_of_another_digest_or_out_of_date_does_not_count(project: Pr
     plan = msgspec.json.decode((project.home / "plan.json").read_bytes(), type=Plan)
     now = datetime(2026, 8, 3, tzinfo=UTC)
 
-    assert require_approval(plan, approval(plan.digest, now), now=now, how="").approver == "ada"
+    (counts,) = require_approval(plan, (approval(plan.digest, now),), now=now, how="")
+    assert counts.approver == "ada"
     with pytest.raises(NotApproved, match="ada approved plan 000000000000, not"):
-        require_approval(plan, approval("0" * 64, now), now=now, how="")
+        require_approval(plan, (approval("0" * 64, now),), now=now, how="")
     with pytest.raises(NotApproved, match="expired at 2026-08-03 01:00 UTC"):
-        require_approval(plan, approval(plan.digest, now), now=now + timedelta(hours=2), how="")
+        require_approval(plan, (approval(plan.digest, now),), now=now + timedelta(hours=2), how="")
     with pytest.raises(NotApproved, match="has no approval"):
-        require_approval(plan, None, now=now, how="ask")
+        require_approval(plan, (), now=now, how="ask")

@@ -1,0 +1,333 @@
+"""Plans signed with real SSH keys, and judged by the real ssh-keygen."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ci.database import Database
+from ci.model import Signed, Statement
+from tests.kit import Project, Ran, tables
+
+A = "20260801_000000_create_orders"
+NAMES = ("ann", "bob", "eve")
+
+
+@dataclass
+class Team:
+    """A project whose production asks for signatures; ann and bob may approve, eve may not."""
+
+    project: Project
+
+    @property
+    def home(self) -> Path:
+        return self.project.home
+
+    def key(self, name: str) -> Path:
+        return self.home / "keys" / name
+
+    def approve(self, name: str, plan: str = "plan.json", **more: str) -> Ran:
+        return self.project.run(
+            "approve", "--env", "production", "--plan", plan, "--key", str(self.key(name)), **more
+        )
+
+    def deploy(self, **more: str) -> Ran:
+        return self.project.run("deploy", "--env", "production", "--plan", "plan.json", **more)
+
+    def plan(self) -> str:
+        """Write plan.json and return its digest."""
+        found = self.project.json("plan", "--env", "production", "--out", "plan.json")
+        return str(found["digest"])
+
+    def set(self, keys: str) -> None:
+        """Write other keys into the approval section."""
+        text = self.project.deploy_yml.read_text()
+        line = next(one for one in text.splitlines() if one.strip().startswith("approval:"))
+        self.project.deploy_yml.write_text(
+            text.replace(line, f"    approval: {{from: ssh, signers: approvers, {keys}}}")
+        )
+
+    def signers(self, **options: str) -> None:
+        """Write the allowed signers; a name's options stand before its key."""
+        keys = {name: self.key(name).with_suffix(".pub").read_text() for name in NAMES}
+        lines = [
+            f"{name}@example.com {options.get(name, '')} {keys[name]}"
+            for name in options or ("ann", "bob")
+        ]
+        (self.home / "approvers").write_text("".join(lines))
+
+    @property
+    def approvals(self) -> list[Path]:
+        return sorted((self.home / ".windlass" / "approvals").glob("*.approval"))
+
+
+@pytest.fixture
+def team(tmp_path: Path, database16: Database) -> Team:
+    project = Project(tmp_path / "shop", database16.url.reveal())
+    project.migration(A, "create table orders (id int);", "drop table orders;")
+    project.deploy_yml.write_text(
+        project.deploy_yml.read_text().replace(
+            "approval: {from: terminal}", "approval: {from: ssh, signers: approvers}"
+        )
+    )
+    found = Team(project)
+    (found.home / "keys").mkdir()
+    for name in NAMES:
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", found.key(name)],
+            check=True,
+        )
+    found.signers()
+    found.plan()
+    return found
+
+
+def require_refused(ran: Ran, team: Team, *said: str) -> None:
+    assert ran.code == 3, ran.err
+    for words in said:
+        assert words in ran.error()[0], ran.err
+    assert tables(team.project.url) == set()
+
+
+def test_an_approved_plan_runs_once(team: Team) -> None:
+    ran = team.approve("ann")
+    assert ran.code == 0, ran.err
+    assert "signed plan " in ran.out
+
+    done = team.deploy()
+
+    assert done.code == 1, done.err  # in the end: there is no service for the smoke test
+    assert "✓ approval" in done.err and "by ann@example.com (ssh)" in done.err
+    history = team.project.deployments("production")
+    shown = team.project.run("history", "--env", "production", "--deployment", history[0]["id"])
+    assert "ann@example.com" in shown.out
+
+
+def test_without_a_signature_it_says_how_to_get_one(team: Team) -> None:
+    ran = team.deploy()
+
+    require_refused(ran, team, "has no approval")
+    assert "invoke approve --env production --plan plan.json" in ran.error()[2]
+
+
+def test_somebody_who_may_not_approve_does_not_count(team: Team) -> None:
+    team.approve("eve")
+
+    require_refused(team.deploy(), team, "its key is not one of")
+
+
+def test_a_forged_statement_does_not_count(team: Team) -> None:
+    team.approve("ann")
+    (file,) = team.approvals
+    signed = msgspec.json.decode(file.read_bytes(), type=Signed)
+    statement = msgspec.json.decode(signed.statement, type=Statement)
+    forged = msgspec.structs.replace(
+        statement, expires_at=statement.expires_at + timedelta(days=300)
+    )
+    file.write_bytes(
+        msgspec.structs.replace(signed, statement=forged.canonical().decode()).canonical()
+    )
+
+    require_refused(team.deploy(), team, "does not count: it is forged")
+
+
+def test_a_signature_for_something_else_does_not_count(team: Team) -> None:
+    """Made with the right key, over the right bytes, but for git."""
+    team.approve("ann")
+    (file,) = team.approvals
+    signed = msgspec.json.decode(file.read_bytes(), type=Signed)
+    other = subprocess.run(
+        ["ssh-keygen", "-Y", "sign", "-n", "git", "-f", team.key("ann")],
+        input=signed.statement, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    file.write_bytes(msgspec.structs.replace(signed, signature=other).canonical())
+
+    require_refused(team.deploy(), team, "does not count")
+
+
+def test_a_revoked_key_does_not_count(team: Team) -> None:
+    team.set("revoked: revoked")
+    (team.home / "revoked").write_text(team.key("ann").with_suffix(".pub").read_text())
+    team.plan()
+    team.approve("ann")
+
+    require_refused(team.deploy(), team, "its key is revoked")
+
+
+def test_a_key_out_of_its_validity_does_not_count(team: Team) -> None:
+    team.signers(ann='valid-before="20200101"')
+    team.approve("ann")
+
+    require_refused(team.deploy(), team, "its key is not one of", "or not valid any more")
+
+
+def test_a_key_of_another_namespace_does_not_count(team: Team) -> None:
+    team.signers(ann='namespaces="git"')
+    team.approve("ann")
+
+    require_refused(team.deploy(), team)
+
+
+def test_an_expired_approval_does_not_count(team: Team) -> None:
+    team.set("expires: 1ms")
+    team.plan()
+    team.approve("ann")
+
+    require_refused(team.deploy(), team, "the approval of ann@example.com expired at ")
+
+
+def test_deploy_yml_may_shorten_what_was_signed(team: Team) -> None:
+    team.approve("ann")
+    (file,) = team.approvals
+    signed = msgspec.json.decode(file.read_bytes(), type=Signed)
+    statement = msgspec.json.decode(signed.statement, type=Statement)
+
+    assert statement.expires_at - statement.granted_at == timedelta(hours=24)
+    assert statement.granted_at <= datetime.now(UTC)
+
+
+def test_an_approval_of_another_plan_does_not_count(team: Team) -> None:
+    team.approve("ann")
+    team.project.migration("20260802_000000_more", "create table more (i int);", "drop table more;")
+    team.plan()
+
+    require_refused(team.deploy(), team, "ann@example.com approved plan ")
+
+
+def test_an_approval_for_another_environment_does_not_count(team: Team) -> None:
+    team.approve("ann")
+    (file,) = team.approvals
+    signed = msgspec.json.decode(file.read_bytes(), type=Signed)
+    statement = msgspec.json.decode(signed.statement, type=Statement)
+    elsewhere = msgspec.structs.replace(statement, environment="staging").canonical().decode()
+    signature = subprocess.run(
+        ["ssh-keygen", "-Y", "sign", "-n", "windlass", "-f", team.key("ann")],
+        input=elsewhere, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    file.write_bytes(Signed(statement=elsewhere, signature=signature).canonical())
+
+    require_refused(team.deploy(), team, "has no approval")
+
+
+def test_two_are_required_and_one_person_is_not_two(team: Team) -> None:
+    team.set("required: 2")
+    team.plan()
+    team.approve("ann")
+    team.approve("ann")
+
+    require_refused(team.deploy(), team, "has 1 of 2 approvals, by ann@example.com")
+    team.approve("bob")
+    done = team.deploy()
+    assert "by ann@example.com, bob@example.com (ssh)" in done.err
+
+
+def test_whoever_deploys_cannot_approve(team: Team) -> None:
+    team.approve("ann")
+
+    ran = team.deploy(GITHUB_ACTOR="ann@example.com")
+
+    require_refused(ran, team, "ann@example.com deploys, and so cannot approve")
+
+
+def test_the_author_does_not_count_where_that_is_asked_for(team: Team) -> None:
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.email=ann@example.com", "-c", "user.name=Ann"]
+        subprocess.run(["git", *who, *arguments], cwd=team.home, check=True, capture_output=True)
+
+    team.set("not_by_author: true")
+    git("init", "-q")
+    git("add", "migrations")
+    git("commit", "-q", "-m", "create orders")
+    team.plan()
+    team.approve("ann")
+
+    require_refused(team.deploy(), team, "ann@example.com wrote the commit")
+    team.approve("bob")
+    # ann's signature stands in the way until it is taken away: nobody should wonder which counted.
+    assert team.deploy().code == 3
+    next(f for f in team.approvals if "ann" in _signer(f, team)).unlink()
+    assert "by bob@example.com (ssh)" in team.deploy().err
+
+
+def _signer(file: Path, team: Team) -> str:
+    signed = json.loads(file.read_text())
+    (team.home / "one.sig").write_text(signed["signature"])
+    return subprocess.run(
+        ["ssh-keygen", "-Y", "find-principals", "-f", team.home / "approvers", "-s",
+         team.home / "one.sig"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+
+
+def test_an_approval_is_used_up_by_the_deployment_it_let_through(team: Team) -> None:
+    """Even where the same plan would come again: the first one failed and rolled back."""
+    team.approve("ann")
+    first = team.deploy()
+    assert "✓ approval" in first.err and "↶ undo migrate" in first.err
+    assert tables(team.project.url) == {"schema_migrations"}
+    team.plan()  # the history table exists now: another plan
+    team.approve("ann")
+    second = team.deploy()
+    assert "✓ approval" in second.err and "↶ undo migrate" in second.err
+    assert team.plan() == team.plan()
+
+    again = team.deploy()
+
+    assert again.code == 3
+    deployment = team.project.deployments("production")[0]["id"]
+    assert f"the approval of ann@example.com was used by deployment {deployment}" in again.err
+
+
+def test_a_file_that_is_none_is_named(team: Team) -> None:
+    team.approve("ann")
+    (file,) = team.approvals
+    file.write_text("{")
+
+    require_refused(team.deploy(), team, file.name, "is no approval that can be read")
+
+
+def test_a_key_with_a_passphrase_says_how_to_use_it(team: Team) -> None:
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "long enough", "-f", team.home / "locked"],
+        check=True,
+    )
+
+    ran = team.project.run(
+        "approve", "--env", "production", "--plan", "plan.json", "--key", str(team.home / "locked")
+    )
+
+    assert ran.code == 1
+    assert "ssh-add" in ran.error()[2]
+    assert team.approvals == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--env", "production"), "no plan was named"),
+        (("--env", "uat", "--plan", "plan.json"), "uat takes no signatures"),
+        (("--env", "production", "--plan", "nowhere.json"), "nowhere.json is no plan"),
+    ],
+)
+def test_wrong_usage_is_said(team: Team, arguments: tuple[str, ...], said: str) -> None:
+    ran = team.project.run("approve", *arguments)
+
+    assert ran.code == 2
+    assert said in ran.error()[0]
+
+
+def test_doctor_counts_the_signers(team: Team) -> None:
+    def look() -> dict[str, str]:
+        checks = team.project.json("doctor", "--env", "production")
+        found = next(one for one in checks if one["name"] == "approval")
+        return {"found": found["found"], "problem": found["problem"]}
+
+    assert look() == {"found": "1 of 2 signers", "problem": ""}
+    team.set("required: 3")
+    assert "3 approvals are required" in look()["found"]
+    (team.home / "approvers").unlink()
+    assert "there is no file" in look()["found"]
