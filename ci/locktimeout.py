@@ -7,7 +7,7 @@ looks who blocks before it waits longer.
 import random
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -33,6 +33,10 @@ DEADLOCK_TIMEOUT = "select setting::float8 / 1000 from pg_catalog.pg_settings wh
 def _ignore(*_: object) -> None: ...
 
 
+def _unobserved(*_: object) -> AbstractContextManager[None]:
+    return nullcontext()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """On what terms a migration runs: how long it may wait, who is told, what must still hold."""
@@ -42,6 +46,8 @@ class Terms:
     progress: Callable[[int, int | None, str], None] = _ignore
     guard: Callable[[], None] = _ignore  # raises where the deployment lock is lost
     show_queries: bool = False
+    # Around each statement, with its connection, file and line, and text: a rehearsal looks on.
+    observe: Callable[[psycopg.Connection, str, str], AbstractContextManager[None]] = _unobserved
 
 
 Attempt = Callable[[psycopg.Connection], T]

@@ -167,6 +167,50 @@ ProofLevel = Literal["checksum", "rows", "restore"]
 LEVELS: tuple[ProofLevel, ...] = ("checksum", "rows", "restore")  # from the least to the most
 
 
+class Traced(Document, frozen=True, kw_only=True):
+    """What one statement did to a copy, beyond its words. Relations are "schema.name"."""
+
+    where: str  # file and line
+    sql: str  # on one line
+    seconds: float
+    locks: tuple[tuple[str, str], ...]  # (relation that was there before, strongest new mode)
+    rewrites: tuple[str, ...]  # tables whose every row was written anew, or emptied
+    indexes: tuple[str, ...]  # built, or built anew
+    scans: tuple[tuple[str, int], ...]  # (table, rows read by full scans)
+    rows_changed: int
+    wal: int  # bytes of write-ahead log
+
+
+class Rehearsed(Document, frozen=True, kw_only=True):
+    """One migration on the copy: applied, undone where it can be, applied again."""
+
+    name: str
+    seconds: float
+    statements: tuple[Traced, ...]
+    growth: int  # bytes by which the database grew
+    rolled_back: bool  # False where it has no rollback script
+    rollback_seconds: float = 0.0
+    lost: tuple[str, ...] = ()  # what the rollback does not bring back: rows, values of columns
+
+
+class Rehearsal(Document, frozen=True, kw_only=True):
+    """A plan on a copy of the data. Bound to the plan's digest; lies beside the backup."""
+
+    format: Literal[1] = 1
+    plan_digest: str
+    backup: str
+    backup_taken_at: datetime
+    server: str
+    at: datetime
+    restore_seconds: float
+    migrations: tuple[Rehearsed, ...]
+
+    @property
+    def seconds(self) -> float:
+        """How long the migrations took on the copy."""
+        return sum(one.seconds for one in self.migrations)
+
+
 class Part(Document, frozen=True, kw_only=True):
     """One stored object of a backup. Size and hash are of the bytes as they are stored."""
 

@@ -203,13 +203,15 @@ def _send(
     if not statement.concurrent:
 
         def alone(own: psycopg.Connection) -> None:
-            _sent(job, own, statement, text)
+            with terms.observe(own, job.where(statement), text):
+                _sent(job, own, statement, text)
 
         step = f"migrate/{job.migration.name}"
         return with_retry(terms, database, alone, step=step, in_transaction=False)[1]
     seconds = terms.lock.concurrently.seconds
     try:
-        gave_up = sqlbuild.run(connection, database, text, terms, seconds=seconds)
+        with terms.observe(connection, job.where(statement), text):
+            gave_up = sqlbuild.run(connection, database, text, terms, seconds=seconds)
     except psycopg.Error as error:
         left = _cleared(job, database, connection, statement)
         raise _failed(job.file, statement, error, left=left) from error
@@ -245,7 +247,8 @@ def _execute(job: Job, terms: Terms, connection: psycopg.Connection, statement: 
     if stands:
         terms.note(f"{job.where(statement)}: {stands} already; no lock was taken")
         return
-    _sent(job, connection, statement, statement.sql)
+    with terms.observe(connection, job.where(statement), statement.sql):
+        _sent(job, connection, statement, statement.sql)
 
 
 def _sent(

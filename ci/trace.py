@@ -1,0 +1,168 @@
+"""What a statement really does to a copy: locks, rewrites, full scans, rows, write-ahead log.
+
+Read from the server's own books around each statement, in its own transaction: relation locks are
+held until it ends, so those that a statement took are there after it. Names are taken from before,
+so that what was dropped keeps its own. Outside a transaction a second connection looks on.
+"""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from ci.database import Database
+from ci.model import Traced
+
+LOOK_EVERY = 0.005  # seconds between two looks at a statement outside a transaction
+# Ours, and what a TOAST table does, its table does too.
+RELATIONS = """
+select c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind::text,
+       pg_catalog.pg_relation_filenode(c.oid)
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p', 'm', 'v', 'i', 'I', 'S', 'f') and n.nspname !~ '^pg_'
+  and n.nspname not in ('information_schema', 'windlass')
+  and not (n.nspname = 'public' and c.relname like 'schema_migrations%')
+"""
+LOCKS = """
+select relation, mode from pg_catalog.pg_locks
+where locktype = 'relation' and granted and pid = {pid}
+"""
+COUNTS = """
+select relid, seq_tup_read, n_tup_ins + n_tup_upd + n_tup_del
+from pg_catalog.pg_stat_xact_all_tables
+"""
+LSN = "select (pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"
+
+# From the conflict table of the documentation, "Explicit Locking": what an application does.
+BLOCKS = {
+    "AccessExclusiveLock": "reads and writes",
+    "ExclusiveLock": "writes",
+    "ShareRowExclusiveLock": "writes",
+    "ShareLock": "writes",
+}
+STRENGTH = (
+    "AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock",
+    "ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock",
+)  # fmt: skip
+REWRITTEN = frozenset({"r", "m"})  # relkinds whose file is rows
+
+
+@dataclass(frozen=True, slots=True)
+class _Books:
+    """What the server's books said at one moment."""
+
+    relations: dict[int, tuple[str, str, int | None]]  # oid -> name, kind, file
+    locks: frozenset[tuple[int, str]]
+    counts: dict[int, tuple[int, int]]  # table -> rows read by full scans, rows changed
+    lsn: int
+    at: float
+
+
+@dataclass
+class Trace:
+    """Keeps what each statement of a run did; give `observe` to the engine."""
+
+    database: Database
+    statements: list[Traced] = field(default_factory=list)
+
+    @contextmanager
+    def observe(self, connection: psycopg.Connection, where: str, sql: str) -> Iterator[None]:
+        """Note what the statement inside the block does; nothing where it fails."""
+        idle = connection.info.transaction_status == TransactionStatus.IDLE
+        if connection.autocommit and idle:
+            with self.database.connect("trace") as other:
+                pid = connection.info.backend_pid
+                with _looking(self.database, pid) as seen:
+                    before = _read(other, pid)
+                    yield
+                after = _read(other, pid)
+            after = _Books(after.relations, frozenset(seen), after.counts, after.lsn, after.at)
+        else:
+            before = _read(connection)
+            yield
+            after = _read(connection)
+        self.statements.append(_difference(before, after, where, sql))
+
+
+def _read(connection: psycopg.Connection, pid: int | None = None) -> _Books:
+    def rows(query: str) -> list[Any]:
+        return connection.execute(query.encode()).fetchall()
+
+    whose = "pg_catalog.pg_backend_pid()" if pid is None else str(pid)
+    counts = {} if pid is not None else {row[0]: (row[1], row[2]) for row in rows(COUNTS)}
+    return _Books(
+        relations={row[0]: (row[1], row[2], row[3]) for row in rows(RELATIONS)},
+        locks=frozenset((row[0], row[1]) for row in rows(LOCKS.format(pid=whose))),
+        counts=counts,
+        lsn=rows(LSN)[0][0],
+        at=time.monotonic(),
+    )
+
+
+@contextmanager
+def _looking(database: Database, pid: int) -> Iterator[set[tuple[int, str]]]:
+    """Look at another session's locks again and again while the block lasts."""
+    seen: set[tuple[int, str]] = set()
+    done = threading.Event()
+    query = LOCKS.format(pid=pid).encode()
+
+    with database.connect("trace") as connection:
+
+        def look() -> None:
+            while not done.wait(LOOK_EVERY):
+                seen.update((row[0], row[1]) for row in connection.execute(query).fetchall())
+
+        thread = threading.Thread(target=look, daemon=True)
+        thread.start()
+        try:
+            yield seen
+        finally:
+            done.set()
+            thread.join()
+
+
+def _difference(before: _Books, after: _Books, where: str, sql: str) -> Traced:
+    known = before.relations
+    new = {(oid, mode) for oid, mode in after.locks - before.locks if oid in known}
+    strongest: dict[str, str] = {}
+    for oid, mode in new:
+        name = known[oid][0]
+        strongest[name] = max(strongest.get(name, mode), mode, key=STRENGTH.index)
+    files = {file for _, _, file in known.values()}
+    changed = {
+        known[oid][0]: known[oid][1]
+        for oid, (_, _, file) in after.relations.items()
+        if oid in known and file not in (None, known[oid][2])
+    }
+    # A new index whose file was another's before was not built: it goes on with that one's.
+    built = [
+        name
+        for oid, (name, kind, file) in after.relations.items()
+        if oid not in known and kind == "i" and file not in files
+    ]
+    return Traced(
+        where=where,
+        sql=" ".join(sql.split()),
+        seconds=round(after.at - before.at, 4),
+        locks=tuple(sorted(strongest.items())),
+        rewrites=tuple(sorted(n for n, kind in changed.items() if kind in REWRITTEN)),
+        indexes=tuple(sorted([*built, *(n for n, kind in changed.items() if kind == "i")])),
+        scans=_grown(before, after, 0),
+        rows_changed=sum(count for _, count in _grown(before, after, 1)),
+        wal=max(0, after.lsn - before.lsn),
+    )
+
+
+def _grown(before: _Books, after: _Books, which: int) -> tuple[tuple[str, int], ...]:
+    """Return by how much a counter grew for each table that was there before."""
+    found = {}
+    for oid, counts in after.counts.items():
+        grown = counts[which] - before.counts.get(oid, (0, 0))[which]
+        if grown > 0 and oid in before.relations:
+            found[before.relations[oid][0]] = grown
+    return tuple(sorted(found.items()))

@@ -1,0 +1,256 @@
+"""What statements really do, as the trace sees it: locks, rewrites, indexes built, full scans.
+
+Expected is what the documentation says ("Explicit Locking", and the page of each statement), and
+what was seen alike on 14, 16 and 18. Abbreviations of the modes, weakest first: AS RS RX SUX S SRX
+X AX.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+
+import psycopg
+import pytest
+
+from ci import trace
+from ci.database import Database
+from ci.model import Traced
+from ci.secret import Secret
+from ci.trace import STRENGTH, Trace
+from tests.fix_postgres import Server
+
+SHORT = dict(zip(STRENGTH, ("AS", "RS", "RX", "SUX", "S", "SRX", "X", "AX"), strict=True))
+SETUP = """
+create table t (id int primary key, a int, b text, c varchar(10), n numeric(10,2), ts timestamp);
+insert into t select i, i, 'b' || i, 'c', 1, now() from generate_series(1, 1000) i;
+create index t_a on t (a);
+create unique index t_u on t (a, id);
+create table p (id int primary key);
+insert into p select generate_series(1, 100);
+create table f (id int primary key, pid int references p, q int);
+insert into f select i, i, i from generate_series(1, 100) i;
+alter table f add constraint f_q foreign key (q) references p not valid;
+alter table f add constraint f_check check (q > 0) not valid;
+alter table t add constraint t_known check (a is not null);
+create view v as select id from t;
+create materialized view m as select id from t;
+create unique index m_id on m (id);
+create table part (id int, k int) partition by range (k);
+create table part_1 partition of part for values from (0) to (10);
+insert into part select i, i % 10 from generate_series(1, 200) i;
+create table cand (id int, k int);
+insert into cand select i, 12 from generate_series(1, 50) i;
+create sequence s;
+create type mood as enum ('a', 'b');
+create domain positive as int check (value > 0);
+create table withdomain (x positive);
+insert into withdomain values (1), (2);
+create function touch() returns trigger language plpgsql as $$ begin return new; end $$;
+create trigger tr before insert on f for each row execute function touch();
+"""
+# fmt: off
+DOES = [
+    ('alter table t add column x int', 't:AX'),
+    ('alter table t add column x int default 7', 't:AX'),
+    ('alter table t add column x int default random()',
+     "t:AX t_a:AX t_pkey:AX t_u:AX | rewrite t | index t_a,t_pkey,t_u | scan t"),
+    ('alter table t add column x timestamptz default now()', 't:AX'),
+    ('alter table t add column x serial',
+     "t:AX t_a:AX t_pkey:AX t_u:AX | rewrite t | index t_a,t_pkey,t_u | scan t"),
+    ('alter table t add column x int generated always as identity',
+     "t:AX t_a:AX t_pkey:AX t_u:AX | rewrite t | index t_a,t_pkey,t_u | scan t"),
+    ('alter table t add column x int generated always as (a * 2) stored',
+     "t:AX t_a:AX t_pkey:AX t_u:AX | rewrite t | index t_a,t_pkey,t_u | scan t"),
+    ('alter table t add column x positive',
+     "t:AX t_a:AX t_pkey:AX t_u:AX | rewrite t | index t_a,t_pkey,t_u | scan t"),
+    ('alter table t add column x int check (x > 0)', "t:AX | scan t"),
+    ('alter table t add column x int unique', "t:AX | index t_x_key | scan t"),
+    ('alter table t add column x int references p', 'p:SRX t:AX'),
+    ('alter table t drop column b', 't:AX'),
+    ('alter table t rename column b to bb', 't:AX'),
+    ('alter table t rename to tt', 't:AX'),
+    ('alter table t alter column a type bigint',
+     "t:AX t_a:AX t_pkey:AX t_u:AX | rewrite t | index t_a,t_pkey,t_u | scan t"),
+    ('alter table t alter column c type varchar(20)', 't:AX'),
+    ('alter table t alter column c type text', 't:AX'),
+    ('alter table t alter column c type varchar(5)',
+     "t:AX t_a:AX t_pkey:AX t_u:AX | rewrite t | index t_a,t_pkey,t_u | scan t"),
+    ('alter table t alter column n type numeric(12,2)', 't:AX'),
+    ('alter table t alter column n type numeric(12,3)',
+     "t:AX t_a:AX t_pkey:AX t_u:AX | rewrite t | index t_a,t_pkey,t_u | scan t"),
+    ('alter table t alter column ts type timestamptz', 't:AX'),
+    ('alter table t alter column b set not null', "t:AX | scan t"),
+    ('alter table t alter column a set not null', 't:AX'),
+    ('alter table t alter column a set default 5', 't:AX'),
+    ('alter table t alter column a set statistics 500', 't:SUX'),
+    ('alter table t alter column b set storage external', 't:AX'),
+    ('alter table t set (fillfactor = 80)', 't:SUX'),
+    ('alter table t add constraint k check (id > 0)', "t:AX | scan t"),
+    ('alter table t add constraint k check (id > 0) not valid', 't:AX'),
+    ('alter table f validate constraint f_check', "f:SUX | scan f"),
+    ('alter table f add constraint k foreign key (id) references p',
+     "f:SRX f_pkey:AS p:SRX p_pkey:AS | scan f,p"),
+    ('alter table f add constraint k foreign key (id) references p not valid', 'f:SRX p:SRX'),
+    ('alter table f validate constraint f_q',
+     "f:SUX f_pkey:AS p:RS p_pkey:AS | scan f,p"),
+    ('alter table t add constraint k unique (b)', "t:AX | index k | scan t"),
+    ('alter table t add constraint k unique using index t_u', 't:AX t_u:SUX'),
+    ('alter table f drop constraint f_pid_fkey', 'f:AX p:AX'),
+    ('alter table t drop constraint t_known', 't:AX'),
+    ('create index x on t (b)', "t:S | index x | scan t"),
+    ('create unique index x on t (id, b)', "t:S | index x | scan t"),
+    ('drop index t_a', 't:AX t_a:AX'),
+    ('reindex index t_a', "t:S t_a:AX | index t_a | scan t"),
+    ('reindex table t', "t:S t_a:AX t_pkey:AX t_u:AX | index t_a,t_pkey,t_u | scan t"),
+    ('alter index t_a rename to t_aa', 't_a:SUX'),
+    ('truncate t', 't:AX t_a:AX t_pkey:AX t_u:AX | rewrite t | index t_a,t_pkey,t_u'),
+    ('drop table f', 'f:AX f_pkey:AX p:AX'),
+    ('create table x (id int references p)', 'p:SRX'),
+    ('create table x partition of part for values from (10) to (20)', 'part:AX'),
+    ('alter table part attach partition cand for values from (10) to (20)',
+     "cand:AX part:SUX | scan cand"),
+    ('alter table part detach partition part_1', 'part:AX part_1:AX'),
+    ('alter table t set unlogged',
+     "t:AX t_a:AX t_pkey:AX t_u:AX | rewrite t | index t_a,t_pkey,t_u | scan t"),
+    ('cluster t using t_a',
+     "t:AX t_a:AX t_pkey:AX t_u:AX | rewrite t | index t_a,t_pkey,t_u | scan t"),
+    ('alter table t disable trigger all', 't:SRX'),
+    ('create trigger x before insert on t for each row execute function touch()', 't:SRX'),
+    ('drop trigger tr on f', 'f:AX'),
+    ('alter table t enable row level security', 't:AX'),
+    ('create policy x on t using (true)', 't:AX'),
+    ('alter table t owner to postgres', 't:AX'),
+    ('refresh materialized view m',
+     "m:AX m_id:AX t:AS t_a:AS t_pkey:AS t_u:AS | rewrite m | index m_id | scan m,t | rows 1000"),
+    ('refresh materialized view concurrently m',
+     "m:X m_id:RX t:AS t_a:AS t_pkey:AS t_u:AS | scan m,t"),
+    ('create or replace view v as select id, 1 as one from t', 't:AS v:AX'),
+    ('alter table t replica identity full', 't:AX'),
+    ("comment on table t is 'x'", 't:SUX'),
+    ('analyze t', 't:SUX t_a:AS t_pkey:AS t_u:AS'),
+    ('lock table t in share mode', 't:S'),
+    ('update t set a = a + 1', "t:RX t_a:RX t_pkey:RX t_u:RX | scan t | rows 1000"),
+    ('delete from f where q + 0 <= 10', "f:RX f_pkey:RX | scan f | rows 10"),
+    ('insert into p select generate_series(1000, 1099)', 'p:RX | rows 100'),
+    ("alter type mood add value 'c'", ''),
+    ('alter domain positive set not null', "withdomain:S | scan withdomain"),
+    ('create table x as select * from t', "t:AS t_a:AS t_pkey:AS t_u:AS | scan t"),
+    ('alter table t set tablespace pg_default', 't:AX'),
+    ('alter sequence s restart with 5', 's:SRX'),
+]
+# fmt: on
+
+
+def words(traced: Traced) -> str:
+    """Return a trace as the table above has it."""
+    parts = [" ".join(f"{name}:{SHORT[mode]}" for name, mode in traced.locks)]
+    parts += [f"rewrite {','.join(traced.rewrites)}"] if traced.rewrites else []
+    parts += [f"index {','.join(traced.indexes)}"] if traced.indexes else []
+    parts += [f"scan {','.join(table for table, _ in traced.scans)}"] if traced.scans else []
+    parts += [f"rows {traced.rows_changed}"] if traced.rows_changed else []
+    return " | ".join(parts).replace("public.", "")
+
+
+@pytest.fixture(scope="module")
+def copies(servers: Callable[[int], Server]) -> Iterator[Callable[[Server], Database]]:
+    """Return a function that gives the one prepared database on a server; nothing is kept in it."""
+    made: dict[int, tuple[Server, Database]] = {}
+
+    def copy(server: Server) -> Database:
+        if server.major not in made:
+            with psycopg.connect(server.url(), autocommit=True) as connection:
+                connection.execute("create database traced")
+            made[server.major] = (server, Database(url=Secret(server.url("traced"))))
+            with made[server.major][1].connect("test") as connection:
+                connection.execute(SETUP.encode())
+                connection.execute("alter table t set (autovacuum_enabled = off)")
+        return made[server.major][1]
+
+    yield copy
+    for server, _ in made.values():
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            connection.execute("drop database traced with (force)")
+
+
+def traced(database: Database, statement: str) -> Traced:
+    """Run a statement in a transaction that is rolled back, and return what it did."""
+    seen = Trace(database)
+    with database.connect("test", autocommit=False) as connection:
+        connection.execute("select 1")
+        with seen.observe(connection, "a.sql:1", statement):
+            connection.execute(statement.encode())
+        connection.rollback()
+    return seen.statements[0]
+
+
+@pytest.mark.parametrize(("statement", "does"), DOES, ids=[one for one, _ in DOES])
+def test_a_statement_does_what_the_documentation_says(
+    server: Server, copies: Callable[[Server], Database], statement: str, does: str
+) -> None:
+    assert words(traced(copies(server), statement)) == does
+
+
+def test_a_grant_locks_the_table_since_18(
+    server: Server, copies: Callable[[Server], Database]
+) -> None:
+    found = words(traced(copies(server), "grant select on t to pg_monitor"))
+
+    assert found == ("t:AS" if server.major >= 18 else "")
+
+
+def test_only_what_a_statement_adds_is_its_own(
+    server16: Server, copies: Callable[[Server], Database]
+) -> None:
+    database = copies(server16)
+    seen = Trace(database)
+    with database.connect("test", autocommit=False) as connection:
+        for statement in ("lock table t in access exclusive mode", "alter table t add y int",
+                          "create table mine (i int)", "alter table mine add j int"):  # fmt: skip
+            with seen.observe(connection, "a.sql:1", statement):
+                connection.execute(statement.encode())
+        connection.rollback()
+
+    assert [words(one) for one in seen.statements] == ["t:AX", "", "", ""]
+
+
+def test_a_concurrent_build_is_looked_at_from_outside(database16: Database) -> None:
+    with database16.connect("test") as connection:
+        connection.execute(SETUP.encode())
+    seen = Trace(database16)
+    statement = "create index concurrently x on t (b)"
+    with database16.connect("old", autocommit=False) as old:
+        old.execute("update t set a = a where id = 1")  # which the build has to wait for
+        commit = threading.Timer(0.4, old.commit)
+        commit.start()
+        with (
+            database16.connect("test") as connection,
+            seen.observe(connection, "a.sql:1", statement),
+        ):
+            connection.execute(statement.encode())
+        commit.join()
+
+    (found,) = seen.statements
+    assert dict(found.locks)["public.t"] == "ShareUpdateExclusiveLock"
+    assert found.indexes == ("public.x",)
+    assert found.rewrites == ()
+    assert found.seconds > 0.3
+
+
+def test_a_full_scan_reads_every_row(server: Server, copies: Callable[[Server], Database]) -> None:
+    ((name, rows),) = traced(copies(server), "alter table t alter b set not null").scans
+
+    assert name == "public.t"
+    assert rows >= 1000  # what other tests rolled back is read too
+
+
+def test_a_statement_that_fails_is_no_trace(database16: Database) -> None:
+    seen = Trace(database16)
+    with database16.connect("test", autocommit=False) as connection:
+        with pytest.raises(psycopg.Error), seen.observe(connection, "a.sql:1", "select 1/0"):
+            connection.execute("select 1/0")
+        connection.rollback()
+
+    assert seen.statements == []
+
+
+def test_every_mode_that_holds_somebody_up_is_named() -> None:
+    assert set(trace.BLOCKS) == set(STRENGTH[4:])
