@@ -12,7 +12,7 @@ from ci.verbs import Answer, ask, at_most_one, opened, verb
 
 if TYPE_CHECKING:
     from ci.model import Origin
-    from ci.steps import Work
+    from ci.work import Work
 
 WHICH = "a backup's id (default: latest)"
 
@@ -23,7 +23,7 @@ def backup(c: Context, env: str = "", *, json: bool = False, debug: bool = False
     from ci import safekeeping
 
     with opened(env) as work:
-        taken = safekeeping.take(work, _origin(work))
+        taken = safekeeping.take(work)
     return taken.backup, report.backup_line(taken.backup) + taken.pruned
 
 

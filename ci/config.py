@@ -170,6 +170,14 @@ class LockConfig(Options, frozen=True, kw_only=True):
             raise ValueError("every timeout must be shorter than statement_timeout")
 
 
+class RehearsalConfig(Options, frozen=True, kw_only=True):
+    """On what copy a plan is rehearsed, and what it may do to it."""
+
+    backup_age: Duration = _span("24h")  # an older backup is no picture of today: one is taken
+    mask: str = ""  # SQL file that runs on the copy straight after the restore
+    blocks_at_most: Duration = _span("2s")  # how long a lock may hold an application up
+
+
 class TerminalApproval(Options, frozen=True, kw_only=True, tag="terminal", tag_field="from"):
     """The approver types the environment's name at a terminal, with the digest on screen."""
 
@@ -340,6 +348,7 @@ class Shared(Options, frozen=True, kw_only=True):
     project: str
     migrations: MigrationsConfig = MigrationsConfig()
     backups: BackupsConfig | None = None
+    rehearsal: RehearsalConfig = msgspec.field(default_factory=RehearsalConfig)
 
 
 class DeployFile(Options, frozen=True, kw_only=True):
@@ -349,6 +358,7 @@ class DeployFile(Options, frozen=True, kw_only=True):
     environments: dict[str, Environment]
     migrations: MigrationsConfig = MigrationsConfig()
     backups: BackupsConfig | None = None
+    rehearsal: RehearsalConfig = msgspec.field(default_factory=RehearsalConfig)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from ci.errors import ConfigError, Refused
 from ci.facts import take_facts
 from ci.model import Applied, Correction, Facts, Migration, Origin
 from ci.plan import MigrationState, State, compare
-from ci.steps import Work
+from ci.work import Work
 
 PENDING = "pending"
 

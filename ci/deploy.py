@@ -33,7 +33,8 @@ from ci.model import (
 )
 from ci.policy import on_failure
 from ci.secret import redact
-from ci.steps import STEPS, Done, Skipped, Step, Work
+from ci.steps import STEPS, Done, Skipped, Step
+from ci.work import Work
 
 # After a rollback of the schema the service starts anew, and has to show that it serves.
 RECOVERY = (StepName.RESTART, StepName.SMOKE)

@@ -17,11 +17,11 @@ class StepName(StrEnum):
 
     PREFLIGHT = "preflight"
     LINT = "lint"
+    REHEARSAL = "rehearsal"
     APPROVAL = "approval"
     LOCK = "lock"
     BACKUP = "backup"
     PROOF = "proof"
-    REHEARSAL = "rehearsal"
     MIGRATE = "migrate"
     RESTART = "restart"
     SMOKE = "smoke"
@@ -173,7 +173,8 @@ class Traced(Document, frozen=True, kw_only=True):
     where: str  # file and line
     sql: str  # on one line
     seconds: float
-    locks: tuple[tuple[str, str], ...]  # (relation that was there before, strongest new mode)
+    locks: tuple[tuple[str, str], ...]  # (table that was there before, strongest new mode)
+    index_locks: tuple[tuple[str, str], ...]  # likewise of indexes
     rewrites: tuple[str, ...]  # tables whose every row was written anew, or emptied
     indexes: tuple[str, ...]  # built, or built anew
     scans: tuple[tuple[str, int], ...]  # (table, rows read by full scans)
@@ -185,12 +186,15 @@ class Rehearsed(Document, frozen=True, kw_only=True):
     """One migration on the copy: applied, undone where it can be, applied again."""
 
     name: str
+    transactional: bool  # else each lock ends with its statement
     seconds: float
     statements: tuple[Traced, ...]
     growth: int  # bytes by which the database grew
-    rolled_back: bool  # False where it has no rollback script
+    rolled_back: bool  # and the schema was as before
+    not_rolled_back: str = ""  # why not
     rollback_seconds: float = 0.0
-    lost: tuple[str, ...] = ()  # what the rollback does not bring back: rows, values of columns
+    lost: tuple[str, ...] = ()  # stood before the migration, and not after its rollback
+    dropped: tuple[str, ...] = ()  # stood after the migration, and not after its rollback
 
 
 class Rehearsal(Document, frozen=True, kw_only=True):
@@ -202,6 +206,8 @@ class Rehearsal(Document, frozen=True, kw_only=True):
     backup_taken_at: datetime
     server: str
     at: datetime
+    backup_seconds: float
+    proof_seconds: float  # 0.0 where it was not read back
     restore_seconds: float
     migrations: tuple[Rehearsed, ...]
 

@@ -4,28 +4,33 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from ci import backup as backups
-from ci import rehearse as rehearsals
-from ci.errors import ConfigError
+from ci.errors import ConfigError, Refused
 from ci.facts import take_facts
-from ci.model import StepName
+from ci.model import Rehearsal, StepName
 from ci.planning import current_plan
+from ci.rehearsing import rehearse_now
 from ci.restarters import Running
-from ci.steps import Work, bytes_of, store_of
+from ci.work import Work
 
 if TYPE_CHECKING:
     from ci.smoke import SmokeReport
 
 
-def rehearse(work: Work) -> tuple[rehearsals.Rehearsed, ...]:
-    """Rehearse the pending migrations on a copy restored from the newest backup."""
+def rehearse(work: Work) -> Rehearsal:
+    """Rehearse what a deployment would do now, on a copy.
+
+    Raises:
+        Refused: nothing is pending.
+
+    """
     plan = current_plan(work)
-    store, config = store_of(work)
-    manifest = backups.find(store, environment=work.settings.name, which="latest").manifest
+    if not plan.migrations:
+        raise Refused(
+            "there is nothing to rehearse: no migration is pending",
+            next_step=f"invoke status --env {plan.environment}",
+        )
     work.reporter.started(StepName.REHEARSAL)
-    return rehearsals.rehearse(
-        plan.migrations, manifest, store, config, work.engine, bytes_of(work)
-    )
+    return rehearse_now(plan, work)
 
 
 def restart(work: Work) -> Running:

@@ -7,7 +7,7 @@ from ci.errors import LockHeld, Refused
 from ci.facts import take_facts
 from ci.model import Direction, Facts, Migration, Plan, StepName
 from ci.plan import make_plan, pending
-from ci.steps import Work
+from ci.work import Work
 
 
 def clear_the_way(work: Work) -> None:

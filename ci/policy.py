@@ -26,11 +26,11 @@ TABLE: dict[StepName, tuple[Level, Level, Level]] = {
     #                        development  acceptance  production
     StepName.PREFLIGHT:      (REQUIRED,   REQUIRED,  REQUIRED),
     StepName.LINT:           (REQUIRED,   REQUIRED,  REQUIRED),
+    StepName.REHEARSAL:      (NONE,       NONE,      DEFAULT),
     StepName.APPROVAL:       (NONE,       NONE,      REQUIRED),
     StepName.LOCK:           (REQUIRED,   REQUIRED,  REQUIRED),
     StepName.BACKUP:         (NONE,       REQUIRED,  REQUIRED),
     StepName.PROOF:          (NONE,       REQUIRED,  REQUIRED),
-    StepName.REHEARSAL:      (NONE,       NONE,      DEFAULT),
     StepName.MIGRATE:        (REQUIRED,   REQUIRED,  REQUIRED),
     StepName.RESTART:        (OPTIONAL,   OPTIONAL,  REQUIRED),
     StepName.SMOKE:          (OPTIONAL,   OPTIONAL,  REQUIRED),
@@ -74,6 +74,7 @@ NOT_DOWNWARDS = frozenset({StepName.LINT, StepName.REHEARSAL, StepName.MIGRATE_A
 NEEDS: dict[StepName, str] = {
     StepName.APPROVAL: "approval",
     StepName.BACKUP: "backups",
+    StepName.REHEARSAL: "backups",
     StepName.RESTART: "restart",
     StepName.SMOKE: "smoke",
 }

@@ -7,8 +7,19 @@ from typing import Protocol
 
 import msgspec
 
+from ci.forecast import forecast, held
 from ci.keeping import Backup, Choice
-from ci.model import Correction, Deployment, Outcome, Plan, Proof, Status, StepResult
+from ci.model import (
+    Correction,
+    Deployment,
+    Outcome,
+    Plan,
+    Proof,
+    Rehearsal,
+    Rehearsed,
+    Status,
+    StepResult,
+)
 from ci.plan import MigrationState, State
 from ci.secret import redact
 
@@ -30,6 +41,25 @@ def as_json(value: object) -> str:
 def seconds(value: float) -> str:
     """Return a time for people: 0.4 s."""
     return f"{value:.1f} s"
+
+
+def human(size: int) -> str:
+    """Return a size as people read it: 1.2 GB."""
+    value = float(size)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def duration(value: float) -> str:
+    """Return a short time for people: 12 ms, 4.2 s, 3 min 20 s."""
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    if value < 60:
+        return f"{value:.1f} s"
+    return f"{value // 60:.0f} min {value % 60:.0f} s"
 
 
 def step_line(result: StepResult) -> str:
@@ -352,6 +382,70 @@ def drill_note(last: Proof | None, *, at_most: timedelta | None, now: datetime) 
     return (
         f"the last drill was {age.days} days ago, at most {at_most.days} are allowed: "
         "invoke backup.drill"
+    )
+
+
+def rehearsal_text(rehearsal: Rehearsal) -> str:
+    """Return what an approver reads of a rehearsal: a line for each migration, and its alarms."""
+    rows = [REHEARSED, *(_rehearsed(one) for one in rehearsal.migrations)]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(REHEARSED))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+             for row in rows]  # fmt: skip
+    later = forecast(rehearsal)
+    return "\n".join([
+        f"rehearsal of plan {rehearsal.plan_digest[:12]} on a copy of backup {rehearsal.backup}",
+        *lines,
+        *_rehearsal_notes(rehearsal),
+        f"forecast: a deployment takes {seconds(later.deployment)} and the restart, "
+        f"a restore {seconds(later.restore)}",
+    ])  # fmt: skip
+
+
+REHEARSED = (
+    "migration", "time", "locks that make others wait", "rewrite", "full scan", "WAL", "rollback",
+)  # fmt: skip
+
+
+def _rehearsed(one: Rehearsed) -> tuple[str, ...]:
+    """Return the cells of a migration; what it did not do is a dash."""
+    longest = held(one)
+    more = f" and {len(longest) - 1} more" if len(longest) > 1 else ""
+    locks = (
+        f"{longest[0].mode.removesuffix('Lock')} {longest[0].relation} "
+        f"{duration(longest[0].seconds)}{more}"
+        if longest
+        else ""
+    )
+    rewrites = {name for statement in one.statements for name in statement.rewrites}
+    scans = {name for statement in one.statements for name, _ in statement.scans}
+    wal = sum(statement.wal for statement in one.statements)
+    back = f"proven, {duration(one.rollback_seconds)}" if one.rolled_back else one.not_rolled_back
+    return (
+        one.name, duration(one.seconds), locks or "–", ", ".join(sorted(rewrites)) or "–",
+        ", ".join(sorted(scans)) or "–", human(wal), back,
+    )  # fmt: skip
+
+
+def _rehearsal_notes(rehearsal: Rehearsal) -> list[str]:
+    """Return what a rollback would lose, by migration."""
+    lines = []
+    for one in rehearsal.migrations:
+        lines += [f"{one.name}: its rollback does not bring back: {what}" for what in one.lost]
+        lines += [f"{one.name}: its rollback drops {what}" for what in one.dropped]
+    return lines
+
+
+def rehearsal_summary(rehearsal: Rehearsal) -> str:
+    """Return a rehearsal as Markdown for a job's summary."""
+    rows = [REHEARSED, ("---",) * len(REHEARSED), *map(_rehearsed, rehearsal.migrations)]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    notes = "".join(f"- {line}\n" for line in _rehearsal_notes(rehearsal))
+    later = forecast(rehearsal)
+    return (
+        f"### Rehearsal of plan `{rehearsal.plan_digest[:12]}`\n\nOn {rehearsal.server}, from "
+        f"backup `{rehearsal.backup}` of {rehearsal.backup_taken_at:%Y-%m-%d %H:%M} UTC.\n\n"
+        f"{table}\n\n{notes}\nForecast: a deployment takes {seconds(later.deployment)} and the "
+        f"restart, a restore {seconds(later.restore)}.\n"
     )
 
 

@@ -12,9 +12,20 @@ from ci.config import Duration
 from ci.database import Database
 from ci.errors import ConfigError, Refused, StepFailed
 from ci.facts import take_facts
-from ci.model import LEVELS, Correction, Manifest, Origin, Pin, Proof, ProofLevel, StepName
+from ci.model import (
+    LEVELS,
+    Correction,
+    Manifest,
+    Origin,
+    Pin,
+    Proof,
+    ProofLevel,
+    StepName,
+    Target,
+)
+from ci.origin import find_origin
 from ci.secret import Secret
-from ci.steps import Work, bytes_of, let_go, store_of
+from ci.work import Work, bytes_of, store_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,31 +36,60 @@ class Taken:
     pruned: str
 
 
-def take(work: Work, origin: Origin) -> Taken:
+def take(work: Work) -> Taken:
     """Take a backup under the deployment lock, read it back, and prune where rules are set."""
-    store, config = store_of(work)
+    _, config = store_of(work)
     work.reporter.started(StepName.BACKUP)
     with locked(work):
         facts = take_facts(work.database, work.engine)
-        manifest = backups.take(
-            work.database,
-            store,
-            backups.Order(
-                environment=work.settings.name,
-                deployment=work.deployment_id,
-                applied=tuple(row.name for row in facts.history),
-                commit=origin.commit,
-                former=backups.newest(
-                    store, environment=work.settings.name, database=facts.target.database
-                ),
-            ),
-            config,
-            now=lambda: datetime.now(UTC),
-            progress=bytes_of(work),
-        )
+        applied = tuple(row.name for row in facts.history)
+        manifest = take_backup(work, facts.target, applied=applied)
         proof = _prove(work, manifest, "rows")
         pruned = let_go(work) if config.keep is not None else ""
     return Taken(backup=Backup(manifest=manifest, proofs=(proof,)), pruned=pruned)
+
+
+def take_backup(work: Work, target: Target, *, applied: tuple[str, ...]) -> Manifest:
+    """Stream a dump of the database to the store, and return its manifest.
+
+    `applied` are the migrations it has; whoever calls it holds the deployment lock.
+    """
+    store, config = store_of(work)
+    name = work.settings.name
+    return backups.take(
+        work.database,
+        store,
+        backups.Order(
+            environment=name,
+            deployment=work.deployment_id,
+            applied=applied,
+            commit=find_origin(work.settings.root).commit,
+            former=backups.newest(store, environment=name, database=target.database),
+        ),
+        config,
+        now=lambda: datetime.now(UTC),
+        progress=bytes_of(work),
+    )
+
+
+def let_go(work: Work) -> str:
+    """Let old backups go after a proven success, and say how many went.
+
+    A failure is an alarm, never the end of a deployment: too many backups are no danger to it.
+    """
+    store, config = store_of(work)
+    name = work.settings.name
+    try:
+        choices = proofs.prunable(
+            work.database, store, config, environment=name, now=datetime.now(UTC)
+        )
+        gone = proofs.prune(
+            work.database, store, choices, environment=name, done=lambda _manifest: None
+        )
+    except StepFailed as error:
+        work.reporter.alarm(f"old backups were not pruned: {error.what}; next: {error.next_step}")
+        return "; old ones could not be pruned"
+    return f"; {gone} old ones pruned" if gone else ""
 
 
 @contextmanager

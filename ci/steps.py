@@ -1,116 +1,30 @@
 """One short function per step, its undo beneath it, and the table that names them."""
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
 
 import psycopg
 
 from ci import backup as backups
-from ci import embedded, gate, journal, leftovers, policy, preflight, proofs, throwaway
-from ci import rehearse as rehearsals
-from ci.approvals import ApprovalSource, open_approvals
-from ci.config import BackupsConfig, Settings, SshApproval
-from ci.database import Database
-from ci.engines import Engine, open_engine
+from ci import (
+    gate,
+    journal,
+    leftovers,
+    policy,
+    preflight,
+    proofs,
+    rehearsing,
+    report,
+    safekeeping,
+)
+from ci.config import SshApproval
 from ci.errors import Refused, StepFailed
 from ci.facts import take_facts
-from ci.locktimeout import Terms
 from ci.model import Evidence, Manifest, Migration, Phase, Plan, Proof, StepName, StepResult
-from ci.origin import find_origin
-from ci.restarters import Restarter, Running, open_restarter
-from ci.stores import Store, open_store
-
-
-class Reporter(Protocol):
-    """Is told what happens while it happens."""
-
-    def started(self, step: StepName, *, undo: bool = False) -> None:
-        """A step begins."""
-        ...
-
-    def progress(self, done: int, total: int | None, unit: str) -> None:
-        """Part of the running step is done; `total` is None where nobody knows."""
-        ...
-
-    def item(self, step: StepName, what: str, detail: str, seconds: float) -> None:
-        """One of several things of the running step is done."""
-        ...
-
-    def note(self, text: str) -> None:
-        """Something a person should know now."""
-        ...
-
-    def alarm(self, text: str) -> None:
-        """Something nobody may overlook: policy was set aside."""
-        ...
-
-    def finished(self, result: StepResult) -> None:
-        """A step ended."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
-    """The world of one environment, opened. What to do with it is the plan's business."""
-
-    settings: Settings
-    deployment_id: str
-    database: Database
-    engine: Engine
-    store: Store | None
-    restarter: Restarter | None
-    approvals: ApprovalSource | None
-    reporter: Reporter
-    guard: Callable[[], None] = lambda: None  # raises where the deployment lock is lost
-    show_queries: bool = False
-
-    def terms(self) -> Terms:
-        """Return on what terms a migration runs here."""
-        return Terms(
-            lock=self.settings.environment.lock,
-            note=self.reporter.note,
-            progress=self.reporter.progress,
-            guard=self.guard,
-            show_queries=self.show_queries,
-        )
-
-
-@contextmanager
-def open_work(
-    settings: Settings, *, deployment_id: str, reporter: Reporter, show_queries: bool = False
-) -> Iterator[Work]:
-    """Open every driver the environment names. The one place that builds the world.
-
-    The embedded database runs as long as the block.
-    """
-    environment, shared = settings.environment, settings.shared
-
-    def work(database: Database) -> Work:
-        approval, restart = environment.approval, environment.restart
-        return Work(
-            settings=settings,
-            deployment_id=deployment_id,
-            database=database,
-            engine=open_engine(shared.migrations, settings.root),
-            store=open_store(shared.backups) if shared.backups else None,
-            restarter=open_restarter(restart) if restart else None,
-            approvals=open_approvals(approval, environment=settings.name, root=settings.root)
-            if approval
-            else None,
-            reporter=reporter,
-            show_queries=show_queries,
-        )
-
-    if environment.database.reveal() == "embedded":
-        directory = settings.root / ".windlass" / "embedded" / settings.name
-        with embedded.running(directory) as url:
-            yield work(Database(url=url, deployment_id=deployment_id))
-    else:
-        yield work(Database(url=environment.database, deployment_id=deployment_id))
+from ci.restarters import Running
+from ci.work import Work, bytes_of, store_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,25 +121,12 @@ def backup(plan: Plan, work: Work) -> Done | Skipped:
     """Stream a dump to the store."""
     if not plan.migrations:
         return Done("no statement will run: none taken")
-    store, config = store_of(work)
-    manifest = backups.take(
-        work.database,
-        store,
-        backups.Order(
-            environment=plan.environment,
-            deployment=work.deployment_id,
-            applied=tuple(name for name, _ in plan.history),
-            commit=find_origin(work.settings.root).commit,
-            former=backups.newest(
-                store, environment=plan.environment, database=plan.target.database
-            ),
-        ),
-        config,
-        now=lambda: datetime.now(UTC),
-        progress=bytes_of(work),
+    store, _ = store_of(work)
+    manifest = safekeeping.take_backup(
+        work, plan.target, applied=tuple(name for name, _ in plan.history)
     )
     address = store.address(manifest.key)
-    return Done(f"{address} {human(manifest.size)}", evidence=(("backup", manifest.id),))
+    return Done(f"{address} {report.human(manifest.size)}", evidence=(("backup", manifest.id),))
 
 
 def prove(plan: Plan, work: Work) -> Done | Skipped:
@@ -240,7 +141,7 @@ def prove(plan: Plan, work: Work) -> Done | Skipped:
         level=policy.proof(work.settings),
         progress=bytes_of(work),
     )
-    pruned = let_go(work) if config.keep is not None else ""
+    pruned = safekeeping.let_go(work) if config.keep is not None else ""
     return Done(proof_text(proven) + pruned, evidence=(("proof", proven.level),))
 
 
@@ -254,46 +155,24 @@ def proof_text(proof: Proof) -> str:
     return f"restored into {proof.server}: {counted}, definitions equal"
 
 
-def let_go(work: Work) -> str:
-    """Let old backups go after a proven success, and say how many went.
-
-    A failure is an alarm, never the end of a deployment: too many backups are no danger to it.
-    """
-    store, config = store_of(work)
-    name = work.settings.name
-    try:
-        choices = proofs.prunable(
-            work.database, store, config, environment=name, now=datetime.now(UTC)
-        )
-        gone = proofs.prune(
-            work.database, store, choices, environment=name, done=lambda _manifest: None
-        )
-    except StepFailed as error:
-        work.reporter.alarm(f"old backups were not pruned: {error.what}; next: {error.next_step}")
-        return "; old ones could not be pruned"
-    return f"; {gone} old ones pruned" if gone else ""
-
-
-def bytes_of(work: Work) -> backups.Progress:
-    """Return the progress of a stream of bytes."""
-    return lambda done, total: work.reporter.progress(done, total, "bytes")
-
-
 def rehearse(plan: Plan, work: Work) -> Done | Skipped:
-    """Run the migrations on a copy restored from the backup."""
+    """Run the migrations on a restored copy, unless this very plan was rehearsed of late."""
     if not plan.migrations:
         return Skipped("no migration to rehearse")
-    store, config = store_of(work)
-    manifest = _manifest(plan, work)
-    reason = throwaway.lacking(manifest, config.throwaway)
+    reason = rehearsing.lacking(plan, work)
     if reason:
         return Skipped(reason)
-    found = rehearsals.rehearse(
-        plan.migrations, manifest, store, config, work.engine, bytes_of(work)
+    found = rehearsing.of_late(plan, work)
+    when = f" at {found.at:%Y-%m-%d %H:%M} UTC" if found else ""
+    found = found or rehearsing.rehearse_now(plan, work)
+    work.reporter.note(report.rehearsal_text(found))
+    rehearsing.refuse_long_locks(plan, work, found)
+    back = sum(one.rolled_back for one in found.migrations)
+    return Done(
+        f"{len(found.migrations)} on a copy in {found.seconds:.1f} s{when}, {back} rolled back "
+        "and applied again",
+        evidence=(("rehearsed_on", found.backup), ("rehearsed_at", found.at.isoformat())),
     )
-    back = sum(one.rolled_back for one in found)
-    seconds = sum(one.seconds for one in found)
-    return Done(f"{len(found)} on a copy in {seconds:.1f} s, {back} rolled back and applied again")
 
 
 def migrate(plan: Plan, work: Work) -> Done | Skipped:
@@ -385,10 +264,10 @@ def smoke_test(plan: Plan, work: Work) -> Done | Skipped:
     config = work.settings.environment.smoke
     if config is None:
         return Skipped(f"{plan.environment} has no smoke tests in deploy.yml")
-    report = run_checks(
+    found = run_checks(
         config, progress=lambda done, total: work.reporter.progress(done, total, "checks")
     )
-    return Done(f"{report.checks} checks, slowest {report.slowest * 1000:.0f} ms")
+    return Done(f"{found.checks} checks, slowest {found.slowest * 1000:.0f} ms")
 
 
 def verify(plan: Plan, work: Work) -> Done | Skipped:
@@ -414,18 +293,6 @@ def verify(plan: Plan, work: Work) -> Done | Skipped:
     return Done(f"{len(scripts)} verify scripts, nothing left half done{older}")
 
 
-def store_of(work: Work) -> tuple[Store, BackupsConfig]:
-    """Return the store and what deploy.yml says of it; StepFailed where it names none."""
-    config = work.settings.shared.backups
-    if work.store is None or config is None:
-        raise StepFailed(
-            "deploy.yml has no backups section",
-            state="nothing was changed",
-            next_step="write backups: {to: s3://BUCKET/PREFIX}",
-        )
-    return work.store, config
-
-
 def _manifest(plan: Plan, work: Work) -> Manifest:
     """Return this deployment's own backup, as the store has it."""
     store, _ = store_of(work)
@@ -437,16 +304,6 @@ def _manifest(plan: Plan, work: Work) -> Manifest:
             next_step=f"invoke backup.list --env {plan.environment}, and check the bucket",
         )
     return found
-
-
-def human(size: int) -> str:
-    """Return a size as people read it: 1.2 GB."""
-    value = float(size)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
 
 
 # LOCK is not here: it spans the steps after it, and is the loop's own (ci/deploy.py).

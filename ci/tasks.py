@@ -19,7 +19,7 @@ from ci.model import Plan, StepName
 from ci.verbs import Answer, ask, at_most_one, deploy_file, opened, settings_of, verb
 
 if TYPE_CHECKING:
-    from ci.steps import Work
+    from ci.work import Work
 
 
 def _run(work: "Work", plan: Plan, again: Callable[[], Plan], *, break_glass: str = "") -> Answer:
@@ -233,22 +233,34 @@ baseline = _CORRECTS(
 repair = _CORRECTS(_correction("repair", "Accept an edited file as what ran; old and new shown."))
 
 
+def _to_summary(markdown: str) -> None:
+    """Add to the job's summary, where this is a job of GitHub's."""
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(markdown)
+
+
 @verb(out="write the plan to this file, for deploy --plan")
 def plan(
     c: Context, env: str = "", out: str = "", *, json: bool = False, debug: bool = False
 ) -> Answer:
     """Show exactly what a deployment would do, with its digest. Reads only."""
+    from ci import rehearsing
     from ci.planning import current_plan
 
     with opened(env) as work:
         found = current_plan(work)
         rendered = _rendered(work, found)
+        rehearsal = rehearsing.rehearsal_of(found, work)
     if out:
         Path(out).write_bytes(found.canonical())
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(report.github_summary(found, rendered))
-    return {"digest": found.digest, "plan": found}, report.plan_text(found, rendered)
+    _to_summary(report.github_summary(found, rendered))
+    text = report.plan_text(found, rendered)
+    if rehearsal is not None:
+        text += f"\n\n{report.rehearsal_text(rehearsal)}"
+        _to_summary(report.rehearsal_summary(rehearsal))
+    document = {"digest": found.digest, "plan": found, "rehearsal": rehearsal}
+    return document, text
 
 
 @verb(
@@ -269,8 +281,9 @@ def approve(
     """Sign a plan with your own SSH key."""
     from datetime import UTC, datetime
 
-    from ci import gate
+    from ci import gate, rehearsing
     from ci.approvals.ssh import sign
+    from ci.stores import open_store
 
     settings = settings_of(env)
     approval = settings.environment.approval
@@ -283,7 +296,11 @@ def approve(
         raise ConfigError("no plan was named", next_step=f"invoke plan --env {env} --out plan.json")
     chosen = _plan_file(plan)
     gate.require_environment(chosen, env)
-    sys.stderr.write(report.plan_text(chosen) + "\n")
+    sys.stderr.write(report.plan_text(chosen) + "\n\n")
+    backups_at = settings.shared.backups
+    rehearsal = rehearsing.known(chosen, open_store(backups_at)) if backups_at else None
+    shown = report.rehearsal_text(rehearsal) if rehearsal else "this plan was not rehearsed"
+    sys.stderr.write(shown + "\n")
     if ask(f'\n  Type "{env}" to sign exactly this: ') not in (env, None):
         raise Refused("nothing was signed", next_step="look at the plan again")
     file, statement = sign(
@@ -376,13 +393,13 @@ def history(
 
 @verb()
 def rehearse(c: Context, env: str = "", *, json: bool = False, debug: bool = False) -> Answer:
-    """Run the pending migrations on a copy restored from the newest backup; undone and redone."""
+    """Run the pending migrations on a restored copy: watched, undone, compared, run again."""
     from ci import operations
 
     with opened(env) as work:
         found = operations.rehearse(work)
-    lines = [f"{one.name}  {one.seconds:.2f} s  rolled back: {one.rolled_back}" for one in found]
-    return found, "\n".join(lines) or "nothing to rehearse"
+    _to_summary(report.rehearsal_summary(found))
+    return found, report.rehearsal_text(found)
 
 
 @verb()

@@ -47,11 +47,18 @@ class Throwaway:
     name: str  # for people: "embedded PostgreSQL 18"
 
 
-def lacking(manifest: Manifest, configured: Secret | None) -> str:
-    """Return why there is no server for a copy of this backup; empty where there is one."""
+def lacking(server_version: int, extensions: Iterable[str], configured: Secret | None) -> str:
+    """Return why there is no server for a copy of a database; empty where there is one.
+
+    Args:
+        server_version: of the database, as server_version_num.
+        extensions: the names of those it has.
+        configured: the URL of a server that deploy.yml names.
+
+    """
     if configured is not None:
         return ""
-    major, wanted = manifest.server_version // 10_000, {name for name, _ in manifest.extensions}
+    major, wanted = server_version // 10_000, set(extensions)
     found = list(_installations(major))
     if not found:
         known = " and ".join(str(m) for m in embedded.MAJORS)
@@ -75,7 +82,8 @@ def running(manifest: Manifest, configured: Secret | None) -> Iterator[Throwaway
         StepFailed: there is none that can; says what is missing.
 
     """
-    if why := lacking(manifest, configured):
+    extensions = [name for name, _ in manifest.extensions]
+    if why := lacking(manifest.server_version, extensions, configured):
         raise StepFailed(
             f"no server to restore into: {why}",
             state="nothing was restored",

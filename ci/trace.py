@@ -38,18 +38,12 @@ from pg_catalog.pg_stat_xact_all_tables
 """
 LSN = "select (pg_catalog.pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint"
 
-# From the conflict table of the documentation, "Explicit Locking": what an application does.
-BLOCKS = {
-    "AccessExclusiveLock": "reads and writes",
-    "ExclusiveLock": "writes",
-    "ShareRowExclusiveLock": "writes",
-    "ShareLock": "writes",
-}
 STRENGTH = (
     "AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock",
     "ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock",
 )  # fmt: skip
 REWRITTEN = frozenset({"r", "m"})  # relkinds whose file is rows
+INDEXES = frozenset({"i", "I"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,10 +123,10 @@ def _looking(database: Database, pid: int) -> Iterator[set[tuple[int, str]]]:
 def _difference(before: _Books, after: _Books, where: str, sql: str) -> Traced:
     known = before.relations
     new = {(oid, mode) for oid, mode in after.locks - before.locks if oid in known}
-    strongest: dict[str, str] = {}
+    strongest: dict[int, str] = {}
     for oid, mode in new:
-        name = known[oid][0]
-        strongest[name] = max(strongest.get(name, mode), mode, key=STRENGTH.index)
+        strongest[oid] = max(strongest.get(oid, mode), mode, key=STRENGTH.index)
+    locks = sorted((*known[oid][:2], mode) for oid, mode in strongest.items())
     files = {file for _, _, file in known.values()}
     changed = {
         known[oid][0]: known[oid][1]
@@ -149,7 +143,8 @@ def _difference(before: _Books, after: _Books, where: str, sql: str) -> Traced:
         where=where,
         sql=" ".join(sql.split()),
         seconds=round(after.at - before.at, 4),
-        locks=tuple(sorted(strongest.items())),
+        locks=tuple((name, mode) for name, kind, mode in locks if kind not in INDEXES),
+        index_locks=tuple((name, mode) for name, kind, mode in locks if kind in INDEXES),
         rewrites=tuple(sorted(n for n, kind in changed.items() if kind in REWRITTEN)),
         indexes=tuple(sorted([*built, *(n for n, kind in changed.items() if kind == "i")])),
         scans=_grown(before, after, 0),

@@ -23,7 +23,7 @@ from ci.secret import redact
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ci.steps import Work
+    from ci.work import Work
 
 Answer = tuple[object, str]  # the JSON document, the text for people
 Verb = Callable[..., "Answer | tuple[object, str, int]"]
@@ -148,7 +148,7 @@ def opened(env: str, *, show_queries: bool = False) -> "Iterator[Work]":
     """Open the world of an environment, and a console that tells what happens in it."""
     from ci.console import Console
     from ci.origin import new_deployment_id
-    from ci.steps import open_work
+    from ci.work import open_work
 
     console = Console()
     identifier = new_deployment_id(datetime.now(UTC))

@@ -256,6 +256,10 @@ def test_no_other_user_and_no_other_machine_reaches_the_copy(
             assert "Permission denied" in other.stderr
 
 
+def _lacking(manifest: Manifest) -> str:
+    return throwaway.lacking(manifest.server_version, [n for n, _ in manifest.extensions], None)
+
+
 def test_where_no_server_fits_it_says_what_is_missing(
     database16: Database, store: DirectoryStore
 ) -> None:
@@ -263,9 +267,9 @@ def test_where_no_server_fits_it_says_what_is_missing(
     postgis = msgspec.structs.replace(manifest, extensions=(("postgis", "3.5"),))
     ancient = msgspec.structs.replace(manifest, server_version=90624)
 
-    assert throwaway.lacking(manifest, None) == ""
-    assert throwaway.lacking(postgis, None) == "the server here lacks postgis"
-    assert "no PostgreSQL 9 server is installed here" in throwaway.lacking(ancient, None)
+    assert _lacking(manifest) == ""
+    assert _lacking(postgis) == "the server here lacks postgis"
+    assert "no PostgreSQL 9 server is installed here" in _lacking(ancient)
     with pytest.raises(StepFailed, match="no server to restore into") as caught:
         prove(postgis, store, "restore")
     assert "throwaway: URL under backups" in caught.value.next_step

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from ci import trace
+from ci import forecast
 from ci.database import Database
 from ci.model import Traced
 from ci.secret import Secret
@@ -142,7 +142,8 @@ DOES = [
 
 def words(traced: Traced) -> str:
     """Return a trace as the table above has it."""
-    parts = [" ".join(f"{name}:{SHORT[mode]}" for name, mode in traced.locks)]
+    locks = sorted((*traced.locks, *traced.index_locks))
+    parts = [" ".join(f"{name}:{SHORT[mode]}" for name, mode in locks)]
     parts += [f"rewrite {','.join(traced.rewrites)}"] if traced.rewrites else []
     parts += [f"index {','.join(traced.indexes)}"] if traced.indexes else []
     parts += [f"scan {','.join(table for table, _ in traced.scans)}"] if traced.scans else []
@@ -253,4 +254,4 @@ def test_a_statement_that_fails_is_no_trace(database16: Database) -> None:
 
 
 def test_every_mode_that_holds_somebody_up_is_named() -> None:
-    assert set(trace.BLOCKS) == set(STRENGTH[4:])
+    assert set(forecast.BLOCKS) == set(STRENGTH[4:])

@@ -1,5 +1,6 @@
 """Which backups there are, what was proven of each, and which one is meant."""
 
+import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
@@ -11,12 +12,13 @@ from ci.backup.shared import MANIFEST
 from ci.backup.taking import folder
 from ci.errors import Refused, StepFailed, StoreFailed
 from ci.keeping import Backup
-from ci.model import LEVELS, Document, Manifest, Pin, Proof
+from ci.model import LEVELS, Document, Manifest, Pin, Proof, Rehearsal
 from ci.stores import Store
 
 T = TypeVar("T", bound=Document)
 
 PIN = "pin.json"
+REHEARSAL = re.compile(r"rehearsal-[0-9a-f]{12}\.json")
 PROOFS = {f"proof-{level}.json": level for level in LEVELS}
 AT_ONCE = 8  # small objects read at the same time: each is a round trip
 
@@ -129,6 +131,28 @@ def _hours(span: timedelta) -> str:
 def note_proof(store: Store, manifest: Manifest, proof: Proof) -> None:
     """Write a proof beside the manifest; a later one of the same level takes its place."""
     store.write(f"{manifest.key}proof-{proof.level}.json", [proof.canonical()])
+
+
+def note_rehearsal(store: Store, manifest: Manifest, rehearsal: Rehearsal) -> None:
+    """Write a rehearsal beside the backup whose copy it ran on."""
+    name = f"rehearsal-{rehearsal.plan_digest[:12]}.json"
+    store.write(manifest.key + name, [rehearsal.canonical()])
+
+
+def find_rehearsal(
+    store: Store, *, environment: str, database: str, plan_digest: str
+) -> Rehearsal | None:
+    """Return the newest rehearsal of exactly this plan; None: it was not rehearsed.
+
+    Raises:
+        StoreFailed: one is none that can be read; it names the key.
+
+    """
+    name = f"/rehearsal-{plan_digest[:12]}.json"
+    keys = [key for key in store.keys(folder(environment, database)) if key.endswith(name)]
+    found = [_read(store, key, Rehearsal) for key in keys]
+    ours = [one for one in found if one.plan_digest == plan_digest]
+    return max(ours, key=lambda one: one.at, default=None)
 
 
 def pin(store: Store, backup: Backup, pin_: Pin) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from ci.backup.listing import PIN, PROOFS
+from ci.backup.listing import PIN, PROOFS, REHEARSAL
 from ci.backup.shared import MANIFEST
 from ci.backup.taking import folder
 from ci.errors import StoreFailed
@@ -64,7 +64,8 @@ def _read(store: Store, key: str) -> Manifest:
 
 def _remove_rest(store: Store, manifest: Manifest) -> None:
     there = set(store.keys(manifest.key))
-    beside = (manifest.key + name for name in (*PROOFS, PIN))
+    rehearsals = (key for key in there if REHEARSAL.fullmatch(key.removeprefix(manifest.key)))
+    beside = (*(manifest.key + name for name in (*PROOFS, PIN)), *rehearsals)
     for key in (*(part.key for part in manifest.parts), *beside):
         if key in there:
             store.delete(key)

@@ -365,15 +365,6 @@ def test_a_restore_goes_into_a_new_database_beside_the_live_one(project: Project
         connection.execute(f'drop database "{name}_copy"'.encode())
 
 
-def test_a_rehearsal_alone_runs_on_the_newest_backup(project: Project) -> None:
-    project.run("backup", "--env", "uat")
-
-    found = project.json("rehearse", "--env", "uat")
-
-    assert [(one["name"], one["rolled_back"]) for one in found] == [(A, True)]
-    assert tables(project.url) == set()
-
-
 def test_break_glass_leaves_out_the_approval_and_never_the_backup(project: Project) -> None:
     ran = project.run("deploy", "--env", "production", "--break-glass", "pager at 03:00")
 

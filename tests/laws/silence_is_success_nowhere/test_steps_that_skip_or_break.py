@@ -13,7 +13,8 @@ from ci.database import Database
 from ci.errors import Interrupted, RolledBack, StepFailed, Terminated
 from ci.model import Deployment, Origin, Outcome, Plan, PlannedStep, Status, StepName, StepResult
 from ci.planning import current_plan
-from ci.steps import STEPS, Done, Skipped, Step, Work, open_work
+from ci.steps import STEPS, Done, Skipped, Step
+from ci.work import Work, open_work
 from tests.kit import Project, Quiet
 
 ORIGIN = Origin(deployer="ada", host="laptop", commit=None, ci_run=None)

@@ -1,0 +1,105 @@
+"""A plan's rehearsal: the one there is, or a new one; and what it must not have shown."""
+
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+
+from ci import backup as backups
+from ci import forecast, policy, proofs, safekeeping, throwaway
+from ci import rehearse as rehearsals
+from ci.errors import Refused
+from ci.model import Plan, Rehearsal
+from ci.stores import Store
+from ci.work import Work, bytes_of, store_of
+
+LONG_LOCK = "long-lock"  # the rule that a lock held for too long on the copy breaks
+
+
+def lacking(plan: Plan, work: Work) -> str:
+    """Return why there is no server for a copy; empty where there is one."""
+    _, config = store_of(work)
+    extensions = work.database.read("rehearse", _extensions)
+    return throwaway.lacking(plan.target.server_version, extensions, config.throwaway)
+
+
+def of_late(plan: Plan, work: Work) -> Rehearsal | None:
+    """Return the rehearsal of exactly this plan that is no older than a backup may be."""
+    found = rehearsal_of(plan, work)
+    at_most = timedelta(seconds=work.settings.shared.rehearsal.backup_age.seconds)
+    if found is None or datetime.now(UTC) - found.at > at_most:
+        return None
+    return found
+
+
+def rehearsal_of(plan: Plan, work: Work) -> Rehearsal | None:
+    """Return the newest rehearsal of exactly this plan; None too where there are no backups."""
+    return known(plan, work.store) if work.store is not None else None
+
+
+def known(plan: Plan, store: Store) -> Rehearsal | None:
+    """Return the newest rehearsal of exactly this plan."""
+    return backups.find_rehearsal(
+        store,
+        environment=plan.environment,
+        database=plan.target.database,
+        plan_digest=plan.digest,
+    )
+
+
+def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
+    """Rehearse on the newest proven backup; where none is young enough, on one taken now."""
+    store, config = store_of(work)
+    shared = work.settings.shared
+    backup = rehearsals.youngest(plan, store, shared.rehearsal, now=datetime.now(UTC))
+    if backup is None:
+        work.reporter.note(
+            f"no proven backup of this history is younger than {shared.rehearsal.backup_age}: "
+            "taking one"
+        )
+        applied = tuple(name for name, _ in plan.history)
+        with safekeeping.locked(work):
+            manifest = safekeeping.take_backup(work, plan.target, applied=applied)
+            level = policy.proof(work.settings)
+            proof = proofs.prove(manifest, store, config, level=level, progress=bytes_of(work))
+        backup = backups.Backup(manifest=manifest, proofs=(proof,))
+    return rehearsals.rehearse(
+        plan,
+        backup,
+        rehearsals.Bench(
+            store=store,
+            config=config,
+            rehearsal=shared.rehearsal,
+            lock=work.settings.environment.lock,
+            engine=work.engine,
+            root=work.settings.root,
+            progress=bytes_of(work),
+            done=lambda done, total: work.reporter.progress(done, total, "migrations"),
+        ),
+    )
+
+
+def _extensions(connection: psycopg.Connection) -> tuple[str, ...]:
+    rows = connection.execute("select extname from pg_catalog.pg_extension").fetchall()
+    return tuple(row[0] for row in rows)
+
+
+def refuse_long_locks(plan: Plan, work: Work, found: Rehearsal) -> None:
+    """Refuse what held a lock for longer than deploy.yml takes, unless the file gives a reason."""
+    limit = work.settings.shared.rehearsal.blocks_at_most
+    files = {migration.name: migration for migration in plan.migrations}
+    for one in found.migrations:
+        long = forecast.too_long(one, at_most=limit.seconds)
+        if long is None or LONG_LOCK in work.engine.allowed(files[one.name]):
+            continue
+        what = (
+            f"{long.statement.where}: {long.mode} on {long.relation} held {long.blocks} up for "
+            f"{long.seconds:.1f} s on the copy; at most {limit} is allowed"
+        )
+        if not policy.LINT_STOPS[plan.tier]:
+            work.reporter.note(what)
+            continue
+        raise Refused(
+            what,
+            next_step="change the migration (NOT VALID and VALIDATE, CONCURRENTLY, batches), or "
+            f"write above the statement: -- windlass: allow {LONG_LOCK} REASON",
+        )

@@ -1,0 +1,347 @@
+"""A plan on a copy: what is seen of it, what fails it, what is kept of it, what is left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from ci.database import Database
+from ci.throwaway import PREFIX
+from tests.kit import WINDLASS, Project, Ran, tables
+
+BASE = "20260801_000000_base"
+NEXT = "20260802_000000_next"
+EVENTS = """
+create table events (id int primary key, kind text, note text);
+create index events_kind on events (kind);
+insert into events select i, 'k' || i % 3, case when i % 2 = 0 then 'n' end
+from generate_series(1, 1000) i;
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, database16: Database) -> Project:
+    """A project whose first migration is applied, in uat, and backed up."""
+    found = Project(tmp_path / "shop", database16.url.reveal())
+    found.migration(BASE, EVENTS, "drop table events;")
+    assert found.run("deploy", "--env", "uat").code == 0
+    assert found.run("backup", "--env", "uat").code == 0
+    return found
+
+
+def rehearsed(project: Project) -> dict[str, object]:
+    (one,) = project.json("rehearse", "--env", "uat")["migrations"]
+    return dict(one)
+
+
+def refused(project: Project) -> list[str]:
+    ran = project.run("rehearse", "--env", "uat")
+    assert ran.code == 1, ran.out
+    return ran.error()
+
+
+def leftover_copies() -> list[Path]:
+    return list(Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))
+
+
+def test_each_migration_is_watched_undone_compared_and_run_again(project: Project) -> None:
+    project.migration(
+        NEXT,
+        "alter table events add column status int;\nalter table events alter kind set not null;",
+        "alter table events alter kind drop not null;\nalter table events drop column status;",
+    )
+
+    found = project.json("rehearse", "--env", "uat")
+
+    (one,) = found["migrations"]
+    assert one["rolled_back"] is True
+    assert one["lost"] == one["dropped"] == []
+    first, second = one["statements"]
+    assert first["where"] == f"migrations/{NEXT}.sql:1"
+    assert first["locks"] == [["public.events", "AccessExclusiveLock"]]
+    assert first["scans"] == []
+    assert second["scans"] == [["public.events", 1000]]
+    newest, _ = project.json("backup.list", "--env", "uat")
+    assert found["backup"] == newest["manifest"]["key"].split("/")[-2]
+    assert found["restore_seconds"] > 0
+    with psycopg.connect(project.url) as connection:  # the database itself is as it was
+        columns = connection.execute(
+            "select attname from pg_attribute where attrelid = 'events'::regclass and attnum > 0"
+        ).fetchall()
+    assert [name for (name,) in columns] == ["id", "kind", "note"]
+
+
+def test_a_rollback_that_forgets_an_index_fails(project: Project) -> None:
+    project.migration(
+        NEXT, "drop index events_kind; alter table events add column a int;",
+        "alter table events drop column a;",
+    )  # fmt: skip
+
+    what, state, next_step = refused(project)
+
+    assert what == (
+        f"✗ {NEXT}: its rollback does not give the schema back: index public.events_kind is missing"
+    )
+    assert state == "  state: seen on the copy; nothing was changed in the database"
+    assert "mend the rollback script" in next_step
+
+
+def test_a_rollback_that_leaves_something_fails(project: Project) -> None:
+    project.migration(NEXT, "alter table events add column a int;", "select 1;")
+
+    assert "table public.events differs: + a integer" in refused(project)[0]
+
+
+def test_the_order_of_columns_cannot_be_given_back_and_need_not(project: Project) -> None:
+    project.migration(
+        NEXT, "alter table events drop column kind;",
+        "alter table events add column kind text; create index events_kind on events (kind);",
+    )  # fmt: skip
+
+    found = rehearsed(project)
+
+    assert found["rolled_back"] is True
+    assert found["lost"] == ["public.events.kind without 1,000 of its 1,000 values"]
+
+
+def test_rows_and_values_that_a_rollback_does_not_bring_back_are_counted(project: Project) -> None:
+    project.migration(
+        NEXT, "delete from events where id > 900; update events set note = 'x' where id <= 10;",
+        "update events set note = null where id <= 10;",
+    )  # fmt: skip
+    assert rehearsed(project)["lost"] == ["public.events: 100 rows fewer"]
+
+    project.migration(
+        NEXT, "update events set kind = upper(kind), note = 'x';", "update events set note = null;"
+    )
+    assert rehearsed(project)["lost"] == [
+        "public.events.kind with other values",
+        "public.events.note without 500 of its 500 values",
+    ]
+
+
+def test_rows_that_a_foreign_key_takes_along_are_counted(project: Project) -> None:
+    with psycopg.connect(project.url, autocommit=True) as connection:
+        connection.execute(
+            "create table parts (id int references events on delete cascade);"
+            "insert into parts select generate_series(1, 20)"
+        )
+    project.run("backup", "--env", "uat")
+    project.migration(
+        NEXT, "delete from events where id <= 5;",
+        "insert into events select i, 'k' || i % 3, case when i % 2 = 0 then 'n' end "
+        "from generate_series(1, 5) i;",
+    )  # fmt: skip
+
+    assert rehearsed(project)["lost"] == ["public.parts: 5 rows fewer"]
+
+
+def test_a_rollback_that_drops_a_column_with_data_says_so(project: Project) -> None:
+    project.migration(
+        NEXT, "alter table events add column status int; update events set status = 200;",
+        "alter table events drop column status;",
+    )  # fmt: skip
+
+    found = rehearsed(project)
+
+    assert found["lost"] == []
+    assert found["dropped"] == ["public.events.status with 1,000 values"]
+    ran = project.run("rehearse", "--env", "uat")
+    assert f"{NEXT}: its rollback drops public.events.status with 1,000 values" in ran.out
+
+
+def test_a_missing_rollback_is_named(project: Project) -> None:
+    project.migration(NEXT, "create table other (id int);", None)
+    project.deploy_yml.write_text(
+        project.deploy_yml.read_text().replace("tier: acceptance", "tier: development")
+    )
+
+    found = rehearsed(project)
+
+    assert found["rolled_back"] is False
+    assert found["not_rolled_back"] == "no rollback script"
+
+
+def test_what_cannot_run_in_a_transaction_is_rehearsed_too(project: Project) -> None:
+    project.migration(
+        NEXT, "create index concurrently events_note on events (note);",
+        "drop index concurrently events_note;",
+    )  # fmt: skip
+
+    found = rehearsed(project)
+
+    assert found["rolled_back"] is True
+    assert found["transactional"] is False
+    statements = found["statements"]
+    assert isinstance(statements, list)
+    assert statements[0]["indexes"] == ["public.events_note"]
+
+
+def test_a_migration_that_fails_on_the_data_fails_the_rehearsal(project: Project) -> None:
+    project.migration(NEXT, "alter table events alter note set not null;", "select 1;")
+
+    what, state, _ = refused(project)
+
+    assert f'migrations/{NEXT}.sql:1: column "note" of relation "events" contains null' in what
+    assert "nothing was changed in the database" in state
+
+
+def test_the_mask_runs_before_the_migrations(project: Project) -> None:
+    (project.home / "mask.sql").write_text("update events set note = 'masked', kind = 'm';")
+    project.deploy_yml.write_text(project.deploy_yml.read_text() + "rehearsal: {mask: mask.sql}\n")
+    project.migration(
+        NEXT, "select 1;", "select 1;", "select bool_and(note = 'masked') from events;"
+    )
+
+    assert rehearsed(project)["rolled_back"] is True
+
+    (project.home / "mask.sql").write_text("update event set note = 'masked';")
+    assert 'mask.sql: the mask failed: relation "event" does not exist' in refused(project)[0]
+    (project.home / "mask.sql").unlink()
+    ran = project.run("rehearse", "--env", "uat")
+    assert ran.code == 2
+    assert "rehearsal.mask: mask.sql cannot be read" in ran.err
+
+
+def test_without_a_young_proven_backup_of_this_history_one_is_taken(project: Project) -> None:
+    project.migration(NEXT, "alter table events add column a int;",
+                      "alter table events drop column a;")  # fmt: skip
+    first = project.json("rehearse", "--env", "uat")["backup"]
+    project.deploy_yml.write_text(project.deploy_yml.read_text() + "rehearsal: {backup_age: 1ms}\n")
+
+    ran = project.run("rehearse", "--env", "uat", "--json")
+
+    assert "no proven backup of this history is younger than 1ms: taking one" in ran.err
+    assert json.loads(ran.out)["backup"] != first
+    assert len(project.json("backup.list", "--env", "uat")) == 3  # the deployment's own, and two
+
+
+def test_a_backup_of_another_schema_is_refused(project: Project) -> None:
+    project.migration(NEXT, "alter table events add column a int;",
+                      "alter table events drop column a;")  # fmt: skip
+    with psycopg.connect(project.url, autocommit=True) as connection:
+        connection.execute("alter table events add column by_hand int")
+
+    ran = project.run("rehearse", "--env", "uat")
+
+    assert ran.code == 3
+    assert "has another schema than the one the plan begins from" in ran.err
+    assert "invoke backup --env uat" in ran.err
+
+
+def test_nothing_pending_is_nothing_to_rehearse(project: Project) -> None:
+    ran = project.run("rehearse", "--env", "uat")
+
+    assert ran.code == 3
+    assert "there is nothing to rehearse" in ran.err
+
+
+def production(project: Project) -> None:
+    """Let production rehearse, with the approval left out: a stand-in for tests of other steps."""
+    text = project.deploy_yml.read_text()
+    project.deploy_yml.write_text(text.replace("steps: {rehearsal: off}", "steps: {}"))
+
+
+def deploy(project: Project) -> Ran:
+    return project.run("deploy", "--env", "production", "--dry-run")
+
+
+def test_an_approver_sees_the_rehearsal_and_it_runs_once(project: Project) -> None:
+    production(project)
+    project.migration(NEXT, "alter table events add column a int;",
+                      "alter table events drop column a;")  # fmt: skip
+
+    first = project.run("deploy", "--env", "production")
+    second = project.run("deploy", "--env", "production")
+
+    assert first.code == second.code == 3  # nobody approved
+    for ran in (first, second):
+        lines = [line.split("  ") for line in ran.err.splitlines() if NEXT in line]
+        cells = [cell.strip() for cell in lines[0] if cell.strip()]
+        assert cells[2].startswith("AccessExclusive public.events")
+        assert cells[-1].startswith("proven, ")
+    assert "1 on a copy in" in first.err
+    assert " UTC, 1 rolled back" not in first.err
+    assert " UTC, 1 rolled back" in second.err  # the same plan: the same rehearsal
+    plan = project.run("plan", "--env", "production")
+    assert "rehearsal of plan" in plan.out
+
+
+def test_a_lock_held_too_long_is_refused_unless_there_is_a_reason(project: Project) -> None:
+    production(project)
+    project.deploy_yml.write_text(
+        project.deploy_yml.read_text() + "rehearsal: {blocks_at_most: 200ms}\n"
+    )
+    sql = "alter table events add column a int;\nselect pg_sleep(0.3);"
+    project.migration(NEXT, sql, "alter table events drop column a;")
+
+    ran = project.run("deploy", "--env", "production")
+
+    assert ran.code == 3
+    assert (
+        f"rehearsal: migrations/{NEXT}.sql:1: AccessExclusiveLock on public.events held reads and "
+        "writes up for 0."
+    ) in ran.err
+    assert "at most 200ms is allowed" in ran.err
+
+    allowed = f"-- windlass: allow long-lock nobody works at night\n{sql}"
+    project.migration(NEXT, allowed, "alter table events drop column a;")
+    ran = project.run("deploy", "--env", "production")
+    assert "has no approval" in ran.err  # it came past the rehearsal
+
+
+def test_a_rehearsal_goes_with_its_backup(project: Project) -> None:
+    project.migration(NEXT, "alter table events add column a int;",
+                      "alter table events drop column a;")  # fmt: skip
+    backup = project.json("rehearse", "--env", "uat")["backup"]
+    folder = next((project.home / "backups").rglob(f"{backup}/manifest.json")).parent
+    assert len(list(folder.glob("rehearsal-*.json"))) == 1
+    text = project.deploy_yml.read_text()
+    project.deploy_yml.write_text(text.replace('backups"}', 'backups", keep: {last: 1}}'))
+    project.run("deploy", "--env", "uat")
+
+    project.run("backup", "--env", "uat")
+
+    assert not folder.exists()
+    assert tables(project.url) >= {"events"}
+
+
+def test_a_killed_rehearsal_leaves_nothing_once_the_next_has_run(project: Project) -> None:
+    project.migration(NEXT, "select pg_sleep(5);", "select 1;")
+    child = subprocess.Popen(
+        [str(WINDLASS), "rehearse", "--env", "uat"], cwd=project.home, env=project.variables(),
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    mine: list[Path] = []
+    deadline = time.monotonic() + 30
+    while not mine and time.monotonic() < deadline:
+        time.sleep(0.05)
+        mine = [place for place in leftover_copies() if _of(place, child.pid)]
+    time.sleep(1)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+    assert mine
+    pids = [
+        file.read_text().split()[0] for place in mine for file in place.glob("*/postmaster.pid")
+    ]
+    assert pids
+    project.migration(NEXT, "select 1;", "select 1;")
+
+    assert rehearsed(project)["rolled_back"] is True
+
+    assert not [place for place in mine if place.exists()]
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def _of(place: Path, pid: int) -> bool:
+    """Tell whether a process holds a throw-away directory."""
+    held = subprocess.run(
+        ["ls", "-l", f"/proc/{pid}/fd"], capture_output=True, text=True, check=False
+    )
+    return str(place) in held.stdout and any(place.glob("*/postmaster.pid"))
