@@ -111,7 +111,7 @@ class Journal:
             self.connection.execute(
                 OPEN,
                 (self.id, deployment.started_at, deployment.status.value, _json(deployment),
-                 plan.canonical().decode()),
+                 plan.deciding().canonical().decode()),
             )  # fmt: skip
         # Whoever is still "running" cannot be: we hold the lock.
         found = self.connection.execute(ABANDONED, (self.id,)).fetchall()

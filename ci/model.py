@@ -84,6 +84,7 @@ class Facts(Document, frozen=True, kw_only=True):
     target: Target
     history: tuple[Applied, ...]
     schema_fingerprint: str
+    schema: tuple[str, ...] = ()  # the lines whose hash is the fingerprint
     partials: tuple[Partial, ...] = ()
     leftovers: tuple[str, ...] = ()  # invalid indexes and the like that stand already
 
@@ -93,6 +94,55 @@ class PlannedStep(Document, frozen=True, kw_only=True):
 
     name: StepName
     required: bool
+
+
+FindingLevel = Literal["note", "warning", "unknown", "error"]
+Effect = Literal["", "scan", "rewrite", "rows"]
+
+
+class Finding(Document, frozen=True, kw_only=True):
+    """Something in a migration's text that a person should know before it runs."""
+
+    level: FindingLevel  # "unknown": its text does not say what it does
+    rule: str
+    file: str
+    line: int
+    message: str
+    statement: int = 0  # the line where its statement begins; 0: the file as a whole
+    table: str = ""  # without its schema
+    does: Effect = ""  # to every row of the table, while others wait
+
+    def __str__(self) -> str:
+        """Return it as a compiler would."""
+        return f"{self.file}:{self.line}: {self.level}: {self.message} [{self.rule}]"
+
+
+class TableSize(Document, frozen=True, kw_only=True):
+    """How large a table is, by the server's statistics."""
+
+    name: str  # schema.name
+    rows: int  # an estimate; -1 where it was never analysed
+    size: int  # bytes, with indexes
+
+
+class Origin(Document, frozen=True, kw_only=True):
+    """Who started a deployment, and from where."""
+
+    deployer: str
+    host: str
+    commit: str | None
+    ci_run: str | None  # URL
+
+
+class About(Document, frozen=True, kw_only=True):
+    """What a plan's reader should know, and what does not decide what will happen."""
+
+    made_at: datetime
+    origin: Origin
+    tables: tuple[TableSize, ...]  # that the migrations touch
+    findings: tuple[Finding, ...]
+    host: str  # of the database
+    backup_to: str  # empty: there are no backups
 
 
 class Plan(Document, frozen=True, kw_only=True):
@@ -117,11 +167,17 @@ class Plan(Document, frozen=True, kw_only=True):
     migrations: tuple[Migration, ...]  # in running order; to be undone where direction is down
     steps: tuple[PlannedStep, ...]
     policy: tuple[tuple[str, str], ...]
+    schema: tuple[str, ...] = ()  # the lines whose hash is the fingerprint; not in the digest
+    about: About | None = None  # not in the digest
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the canonical encoding, as 64 hex digits."""
-        return hashlib.sha256(self.canonical()).hexdigest()
+        """SHA-256 of the canonical encoding of `deciding`, as 64 hex digits."""
+        return hashlib.sha256(self.deciding().canonical()).hexdigest()
+
+    def deciding(self) -> "Plan":
+        """Return the part that decides what will happen."""
+        return msgspec.structs.replace(self, schema=(), about=None)
 
     def has(self, step: StepName) -> bool:
         """Tell whether the step is part of this plan."""
@@ -314,15 +370,6 @@ class StepResult(Document, frozen=True, kw_only=True):
     def get(self, name: str) -> str | None:
         """Return one piece of evidence, such as what served before a restart."""
         return dict(self.evidence).get(name)
-
-
-class Origin(Document, frozen=True, kw_only=True):
-    """Who started a deployment, and from where."""
-
-    deployer: str
-    host: str
-    commit: str | None
-    ci_run: str | None  # URL
 
 
 class Status(StrEnum):

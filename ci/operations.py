@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from ci import reviewing
 from ci.errors import ConfigError, Refused
 from ci.facts import take_facts
-from ci.model import Rehearsal, StepName
+from ci.model import Finding, Rehearsal, StepName
 from ci.planning import current_plan
-from ci.rehearsing import rehearse_now
+from ci.rehearsing import rehearsal_of, rehearse_now
 from ci.restarters import Running
 from ci.work import Work
 
@@ -31,6 +32,13 @@ def rehearse(work: Work) -> Rehearsal:
         )
     work.reporter.started(StepName.REHEARSAL)
     return rehearse_now(plan, work)
+
+
+def lint(work: Work) -> tuple[Finding, ...]:
+    """Read the pending migrations for what is dangerous to the database as it stands."""
+    plan = current_plan(work)
+    tables = reviewing.sizes(plan.migrations, work)
+    return reviewing.findings(plan, work, tables, rehearsal_of(plan, work))
 
 
 def restart(work: Work) -> Running:

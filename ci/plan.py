@@ -174,6 +174,7 @@ def make_plan(
         target=facts.target,
         history=tuple(sorted((row.name, row.checksum) for row in facts.history)),
         schema_fingerprint=facts.schema_fingerprint,
+        schema=facts.schema,
         partials=facts.partials,
         leftovers=facts.leftovers,
         migrations=migrations,
@@ -211,10 +212,20 @@ def differences(approved: Plan, current: Plan) -> tuple[str, ...]:
     if approved.partials != current.partials:
         found.append("a migration was run, or undone, in part since")
     if approved.schema_fingerprint != current.schema_fingerprint:
-        found.append("the schema of the database was changed by somebody else")
+        found += _schema(approved, current)
     if not found and approved.digest != current.digest:
         found.append("the plan was written in another form")
     return tuple(found)
+
+
+def _schema(approved: Plan, current: Plan) -> list[str]:
+    """Say what the schema gained and lost since; the columns of a new table go with it."""
+    before, now = set(approved.schema), set(current.schema)
+    if not before or before == now:
+        return ["the schema of the database was changed by somebody else"]
+    gained = [f"the schema gained {line}" for line in sorted(now - before)]
+    lost = [f"the schema lost {line}" for line in sorted(before - now)]
+    return gained + lost
 
 
 def _short(value: object) -> str:

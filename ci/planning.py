@@ -1,11 +1,16 @@
 """The plan for the database as it is now: what a deployment would do, and what an undo would."""
 
 from contextlib import suppress
+from datetime import UTC, datetime
 
-from ci import lock, orphans
+import msgspec
+
+from ci import backup as backups
+from ci import lock, orphans, rehearsing, reviewing
 from ci.errors import LockHeld, Refused
 from ci.facts import take_facts
-from ci.model import Direction, Facts, Migration, Plan, StepName
+from ci.model import About, Direction, Facts, Migration, Plan, StepName
+from ci.origin import find_origin
 from ci.plan import make_plan, pending
 from ci.work import Work
 
@@ -34,6 +39,26 @@ def current_plan(
     facts = take_facts(work.database, work.engine)
     chosen = pending(work.settings, work.engine.on_disk(), facts, to=to, steps=steps)
     return _plan(work, facts, chosen, direction="up", without=without)
+
+
+def described(work: Work, plan: Plan) -> Plan:
+    """Return the plan with what its reader should know beside what decides."""
+    tables = reviewing.sizes(plan.migrations, work)
+    rehearsal = rehearsing.rehearsal_of(plan, work)
+    parameters = work.database.parameters()
+    about = About(
+        made_at=datetime.now(UTC),
+        origin=find_origin(work.settings.root),
+        tables=tables,
+        findings=reviewing.findings(plan, work, tables, rehearsal)
+        if plan.direction == "up"
+        else (),
+        host=parameters.get("host") or parameters.get("hostaddr") or "this machine",
+        backup_to=work.store.address(backups.folder(plan.environment, plan.target.database))
+        if work.store
+        else "",
+    )
+    return msgspec.structs.replace(plan, about=about)
 
 
 def newest_applied(

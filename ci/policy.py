@@ -41,6 +41,9 @@ TABLE: dict[StepName, tuple[Level, Level, Level]] = {
 # Lint findings of level "error" end the deployment, or are only shown.
 LINT_STOPS: dict[Tier, bool] = {"development": False, "acceptance": True, "production": True}
 
+# A statement whose work its text does not show must have been rehearsed.
+UNKNOWN_STOPS: dict[Tier, bool] = {"development": False, "acceptance": False, "production": True}
+
 # What is proven of a backup before the first statement runs, at the least.
 PROOF: dict[Tier, ProofLevel] = {
     "development": "checksum", "acceptance": "checksum", "production": "rows",
@@ -111,6 +114,11 @@ def steps_for(
             raise _missing(settings, name)
         planned.append(PlannedStep(name=name, required=level is REQUIRED))
     return tuple(planned)
+
+
+def rehearses(settings: Settings) -> bool:
+    """Tell whether the environment rehearses its deployments."""
+    return any(step.name is StepName.REHEARSAL for step in steps_for(settings))
 
 
 def on_failure(settings: Settings) -> str:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 
 from ci import backup as backups
-from ci import forecast, policy, proofs, safekeeping, throwaway
+from ci import forecast, linting, policy, proofs, reviewing, safekeeping, throwaway
 from ci import rehearse as rehearsals
 from ci.errors import Refused
 from ci.model import Plan, Rehearsal
@@ -81,6 +81,18 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
 def _extensions(connection: psycopg.Connection) -> tuple[str, ...]:
     rows = connection.execute("select extname from pg_catalog.pg_extension").fetchall()
     return tuple(row[0] for row in rows)
+
+
+def refuse_unknown(plan: Plan, work: Work, reason: str) -> None:
+    """Refuse what only a rehearsal can show, where there can be none."""
+    tables = reviewing.sizes(plan.migrations, work)
+    unknown = linting.unknown(reviewing.findings(plan, work, tables, None))
+    if unknown and policy.UNKNOWN_STOPS[plan.tier]:
+        raise Refused(
+            f"{unknown[0]}, and there can be none: {reason}",
+            next_step="name a server for copies (throwaway: URL under backups), or write above "
+            f"the statement: -- windlass: allow {unknown[0].rule} REASON",
+        )
 
 
 def refuse_long_locks(plan: Plan, work: Work, found: Rehearsal) -> None:

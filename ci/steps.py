@@ -12,11 +12,13 @@ from ci import (
     gate,
     journal,
     leftovers,
+    linting,
     policy,
     preflight,
     proofs,
     rehearsing,
     report,
+    reviewing,
     safekeeping,
 )
 from ci.config import SshApproval
@@ -73,17 +75,22 @@ def check(_plan: Plan, work: Work) -> Done | Skipped:
 
 def lint(plan: Plan, work: Work) -> Done | Skipped:
     """Read the migrations for what is dangerous."""
-    found = [finding for migration in plan.migrations for finding in work.engine.lint(migration)]
-    errors = [finding for finding in found if finding.level == "error"]
+    rehearsal = rehearsing.rehearsal_of(plan, work)
+    tables = reviewing.sizes(plan.migrations, work)
+    found = reviewing.findings(plan, work, tables, rehearsal)
     for finding in found:
         work.reporter.note(str(finding))
+    errors, unknown = linting.errors(found), linting.unknown(found)
+    if policy.UNKNOWN_STOPS[plan.tier] and not policy.rehearses(work.settings):
+        errors += unknown
     if errors and policy.LINT_STOPS[plan.tier]:
         raise Refused(
             str(errors[0]) + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""),
             next_step="change the migration, or write above the statement: "
             f"-- windlass: allow {errors[0].rule} REASON",
         )
-    return Done(f"{len(plan.migrations)} migrations, {len(found)} findings")
+    evidence = (("unknown", str(unknown[0])),) if unknown else ()
+    return Done(f"{len(plan.migrations)} migrations, {len(found)} findings", evidence=evidence)
 
 
 def approve(plan: Plan, work: Work) -> Done | Skipped:
@@ -161,6 +168,7 @@ def rehearse(plan: Plan, work: Work) -> Done | Skipped:
         return Skipped("no migration to rehearse")
     reason = rehearsing.lacking(plan, work)
     if reason:
+        rehearsing.refuse_unknown(plan, work, reason)
         return Skipped(reason)
     found = rehearsing.of_late(plan, work)
     when = f" at {found.at:%Y-%m-%d %H:%M} UTC" if found else ""

@@ -246,10 +246,10 @@ def plan(
 ) -> Answer:
     """Show exactly what a deployment would do, with its digest. Reads only."""
     from ci import rehearsing
-    from ci.planning import current_plan
+    from ci.planning import current_plan, described
 
     with opened(env) as work:
-        found = current_plan(work)
+        found = described(work, current_plan(work))
         rendered = _rendered(work, found)
         rehearsal = rehearsing.rehearsal_of(found, work)
     if out:
@@ -335,18 +335,24 @@ def status(
     return document, report.status_text(env, states, note, drill), report.status_exit(states)
 
 
-@verb()
+@verb(env="an environment whose pending migrations are read, with what stands there (default: all)")
 def lint(
     c: Context, env: str = "", *, json: bool = False, debug: bool = False
 ) -> tuple[object, str, int]:
     """Show what is dangerous in the migrations, by file and line; exits 1 on errors."""
+    from ci import linting, operations
     from ci.engines import open_engine
 
-    settings = settings_of(env)
-    engine = open_engine(settings.shared.migrations, settings.root)
-    found = [finding for migration in engine.on_disk() for finding in engine.lint(migration)]
+    if env:
+        with opened(env) as work:
+            found = operations.lint(work)
+    else:
+        file = deploy_file()
+        engine = open_engine(config.load(file).shared().migrations, file.resolve().parent)
+        alone = [one for migration in engine.on_disk() for one in engine.lint(migration, None)]
+        found = linting.graded(alone, (), None)
     text = "\n".join(str(finding) for finding in found) or "no findings"
-    return found, text, int(any(finding.level == "error" for finding in found))
+    return found, text, int(bool(linting.errors(found)))
 
 
 @verb(name="what it does, in lower case: add_user_preferences")

@@ -67,7 +67,7 @@ def verb(*positional: str, **help_: str) -> Callable[[Verb], Any]:
             if code:
                 raise Exit(code=code)
 
-        texts = {k.strip("_").replace("_", "-"): v for k, v in help_.items()} | COMMON
+        texts = COMMON | {k.strip("_").replace("_", "-"): v for k, v in help_.items()}
         used = {name.strip("_").replace("_", "-") for name in parameters}
         return task(
             run,

@@ -2,6 +2,7 @@
 -- Created: 2026-08-07
 -- Description: messages.role from the ENUM message_role to VARCHAR(20) with a CHECK
 -- windlass: allow opaque the column is an ENUM here and a VARCHAR there, and only a block can ask
+-- windlass: allow ban-drop-type where a column still has it, the statement fails
 
 BEGIN;
 

@@ -231,8 +231,9 @@ def test_the_engine_finds_every_migration_in_order_and_nothing_dangerous_in_it()
 
     assert tuple(migration.name for migration in found) == ALL
     assert [m.name for m in found if m.rollback is None or m.verify is None] == []
-    assert [m.name for m in found if not m.transactional] == [INDEX]
-    assert [finding for migration in found for finding in ENGINE.lint(migration)] == []
+    assert [m.name for m in found if not m.transactional] == [FULL_NAME, STATUS_CODE, INDEX]
+    findings = [one for migration in found for one in ENGINE.lint(migration, None)]
+    assert [(one.level, one.rule) for one in findings] == [("note", "references-locks")]
 
 
 def test_the_engine_carries_every_migration_forward_back_and_forward_again(

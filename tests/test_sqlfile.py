@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from ci.engines import sqllint
 from ci.engines.sqlfile import normalise, parse
 from ci.errors import ConfigError
 
@@ -117,44 +116,6 @@ def test_line_ends_and_byte_order_mark_do_not_change_the_checksum() -> None:
 def test_bytes_that_are_no_text_are_refused(raw: bytes, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         normalise(raw, PATH)
-
-
-@pytest.mark.parametrize(
-    ("text", "rule"),
-    [
-        ("truncate t", "truncate"),
-        ("vacuum full t", "vacuum-full"),
-        ("create index i on t (a)", "index-blocks-writes"),
-        ("update t set a = 1", "every-row"),
-        ("alter table t drop column a", "drop-column"),
-        ("alter table t alter column a type text", "column-type"),
-        ("alter table t alter column a set not null", "set-not-null"),
-        ("alter table t add constraint c check (a > 0)", "constraint-scan"),
-        ("drop table t", "drop-table"),
-        ("alter table t rename column a to b", "rename"),
-        ("do $$ begin end $$", "opaque"),
-    ],
-)
-def test_a_dangerous_statement_is_found_with_its_line(text: str, rule: str) -> None:
-    found = sqllint.findings(parse(PATH, f"\n{text};"))
-
-    assert [(f.rule, f.line) for f in found] == [(rule, 2)]
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "create table t (a int); create index i on t (a)",
-        "create index concurrently i on t (a)",
-        "update t set a = 1 where a is null",
-        "-- windlass: phase=after\nalter table t drop column a",
-        "alter table t add constraint c check (a > 0) not valid",
-        "-- windlass: allow truncate it is a cache\ntruncate t",
-        "alter table t add column a int",
-    ],
-)
-def test_the_safe_form_is_silent(text: str) -> None:
-    assert sqllint.findings(parse(PATH, text)) == ()
 
 
 @pytest.mark.parametrize(

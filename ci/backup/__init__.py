@@ -23,7 +23,7 @@ from ci.backup.restoring import Restored, Wanted, analyze, restore
 from ci.backup.sealing import require_usable
 from ci.backup.shared import Progress
 from ci.backup.swapping import kept, rows_now, swap
-from ci.backup.taking import Order, dump_command, take
+from ci.backup.taking import Order, dump_command, folder, take
 from ci.keeping import Backup, Choice, choose
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "find",
     "find_rehearsal",
     "finish",
+    "folder",
     "kept",
     "last_drill",
     "named",

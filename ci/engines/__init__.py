@@ -1,6 +1,5 @@
 """What a migration engine must do, and which ones there are."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -9,21 +8,7 @@ import psycopg
 from ci.config import MigrationsConfig
 from ci.database import Database
 from ci.locktimeout import Terms
-from ci.model import Applied, Direction, Migration, Partial
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something in a migration's text that a person should know before it runs."""
-
-    level: str  # "error" or "warning"
-    rule: str
-    file: str
-    line: int
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.level}: {self.message} [{self.rule}]"
+from ci.model import Applied, Direction, Finding, Migration, Partial
 
 
 class Engine(Protocol):
@@ -94,8 +79,13 @@ class Engine(Protocol):
         """Return the tables that the migration and its rollback script name, without schemas."""
         ...
 
-    def lint(self, migration: Migration) -> tuple[Finding, ...]:
-        """Return what is dangerous in the migration's text."""
+    def lint(
+        self, migration: Migration, connection: psycopg.Connection | None
+    ) -> tuple[Finding, ...]:
+        """Return what is dangerous in the migration's text, given what stands in the database.
+
+        Without a connection, what only the catalog knows is left out.
+        """
         ...
 
 

@@ -9,11 +9,11 @@ import psycopg
 
 from ci.config import MigrationsConfig
 from ci.database import Database
-from ci.engines import Finding, sqlfile, sqlhistory, sqllint, sqlrun
+from ci.engines import sqlcatalog, sqlfile, sqlhistory, sqllint, sqlrun
 from ci.engines.sqlfile import SqlFile
 from ci.errors import ConfigError, StepFailed
 from ci.locktimeout import Terms
-from ci.model import Applied, Direction, Migration, Partial
+from ci.model import Applied, Direction, Finding, Migration, Partial
 
 NAME = re.compile(r"\d{8}_\d{6}_[a-z0-9_]+")
 EXTRAS = ("_rollback", "_verify")
@@ -181,7 +181,7 @@ class SqlEngine:
 
     def allowed(self, migration: Migration) -> frozenset[str]:
         """Return the rules that the file sets aside."""
-        return frozenset(rule for rule, _ in self._parse(migration.name, migration.sql).allowed)
+        return frozenset(a.rule for a in self._parse(migration.name, migration.sql).allowed)
 
     def tables(self, migration: Migration) -> frozenset[str]:
         """Return the tables that a migration and its rollback script name."""
@@ -190,9 +190,15 @@ class SqlEngine:
             found |= self._parse(migration.name + "_rollback", migration.rollback).tables()
         return found
 
-    def lint(self, migration: Migration) -> tuple[Finding, ...]:
+    def lint(
+        self, migration: Migration, connection: psycopg.Connection | None
+    ) -> tuple[Finding, ...]:
         """Return what is dangerous in the file."""
-        return sqllint.findings(self._parse(migration.name, migration.sql))
+        file = self._parse(migration.name, migration.sql)
+        catalog = None
+        if connection is not None:
+            catalog = sqlcatalog.read(connection, file.tables(), file.functions())
+        return sqllint.findings(file, catalog)
 
 
 TEMPLATES = {

@@ -24,6 +24,20 @@ KNOWN_DIRECTIVES = (
 
 
 @dataclass(frozen=True, slots=True)
+class Allowed:
+    """A rule set aside, with a reason: for the statement below, or in the head for the file."""
+
+    rule: str
+    reason: str
+    line: int
+    statement: int  # the line where its statement begins; 0: the whole file
+
+    def covers(self, rule: str, statement: int) -> bool:
+        """Tell whether it sets this rule aside for a statement."""
+        return self.rule == rule and self.statement in (0, statement)
+
+
+@dataclass(frozen=True, slots=True)
 class SqlFile:
     """A parsed file. `statements` leaves out the outer BEGIN and COMMIT: the runner has its own."""
 
@@ -32,7 +46,7 @@ class SqlFile:
     checksum: str
     phase: Phase
     transactional: bool
-    allowed: tuple[tuple[str, str], ...]  # (lint rule, reason)
+    allowed: tuple[Allowed, ...]
     statements: tuple[Statement, ...]
     begin: str = ""  # what the outer BEGIN asks for: ISOLATION LEVEL SERIALIZABLE
     lock_timeout: Duration | None = None  # of every statement of this file, instead of the ladder
@@ -42,6 +56,11 @@ class SqlFile:
         """Return the tables and views that the file names, without their schemas."""
         found = (sqltree.tables(statement.kind, statement.node) for statement in self.statements)
         return frozenset().union(*found)
+
+    def functions(self) -> frozenset[str]:
+        """Return the functions that the file calls, without their schemas."""
+        calling = [s for s in self.statements if "(" in s.sql and s.kind != "insert_stmt"]
+        return frozenset(name for s in calling for name in sqltree.functions(s.node))
 
 
 def normalise(raw: bytes, path: Path) -> str:
@@ -78,7 +97,7 @@ def parse(path: Path, text: str) -> SqlFile:
         ConfigError: it is no SQL the server takes, or mixes what cannot run together; with line.
 
     """
-    directives, allowed = _directives(path, text)
+    directives, said = _directives(path, text)
     off = directives.get("transaction") == "off"
     parsed = split(path, text)
     _refuse_late_directives(path, text, parsed)
@@ -98,7 +117,7 @@ def parse(path: Path, text: str) -> SqlFile:
         checksum=checksum_of(text),
         phase="after" if directives.get("phase") == "after" else "before",
         transactional=transactional,
-        allowed=allowed,
+        allowed=_scoped(said, parsed),
         statements=statements,
         begin=begin,
         **_timeouts(path, directives),
@@ -148,11 +167,27 @@ def _refuse_late_directives(path: Path, text: str, statements: tuple[Statement, 
             )
 
 
-def _directives(path: Path, text: str) -> tuple[dict[str, str], tuple[tuple[str, str], ...]]:
+def _scoped(
+    said: tuple[tuple[int, str, str], ...], parsed: tuple[Statement, ...]
+) -> tuple[Allowed, ...]:
+    """Say for each allowance which statement it is for: the next below, in the head all."""
+    first = parsed[0].line if parsed else 0
+    return tuple(
+        Allowed(
+            rule,
+            reason,
+            line,
+            0 if line < first else next((s.line for s in parsed if s.line > line), 0),
+        )
+        for line, rule, reason in said
+    )
+
+
+def _directives(path: Path, text: str) -> tuple[dict[str, str], tuple[tuple[int, str, str], ...]]:
     values = {"transaction": "off", "phase": "before|after", "lock_timeout": r"\S+",
               "statement_timeout": r"\S+"}  # fmt: skip
     found: dict[str, str] = {}
-    allowed: list[tuple[str, str]] = []
+    allowed: list[tuple[int, str, str]] = []
     for number, said in _said(text):
         if allow := ALLOW.fullmatch(said):
             if not allow[2]:
@@ -160,7 +195,7 @@ def _directives(path: Path, text: str) -> tuple[dict[str, str], tuple[tuple[str,
                     f"{path}:{number}: allow {allow[1]} has no reason",
                     next_step=f"write why: -- windlass: allow {allow[1]} REASON",
                 )
-            allowed.append((allow[1], allow[2]))
+            allowed.append((number, allow[1], allow[2]))
             continue
         for pair in said.split():
             key, _, value = pair.partition("=")

@@ -1,25 +1,22 @@
-"""What is dangerous in a migration's SQL, found on the parser's tree. No server is asked."""
+"""What is dangerous in a migration's SQL, found on the parser's tree and in the catalog.
 
-from collections.abc import Iterator
-from typing import Any
+squawk says what it knows; here is what it is silent about. Rules of severity are `ci.linting`'s.
+"""
 
-from ci.engines import Finding
+from collections.abc import Iterable, Iterator
+
+from postgast import pg_query_pb2
+
+from ci.engines import sqlshape, sqltree, squawk
+from ci.engines.sqlcatalog import Catalog
+from ci.engines.sqlcolumns import added_column, altered_column
 from ci.engines.sqlfile import SqlFile
 from ci.engines.sqlsplit import Statement
+from ci.engines.sqltree import Node
+from ci.model import Effect, Finding, FindingLevel
 
-# Alter-table subtypes (nodes/parsenodes.h) and what to say of them.
-_ALTERATIONS = {
-    "AT_DropColumn": (
-        "drop-column",
-        "old code may still read the column: phase=after is its place",
-    ),
-    "AT_AlterColumnType": ("column-type", "rewrites the table unless the types share their form"),
-    "AT_SetNotNull": ("set-not-null", "reads the whole table under its strongest lock"),
-    "AT_AddIdentity": ("add-identity", "rewrites the table"),
-    "AT_SetLogged": ("set-logged", "rewrites the table"),
-    "AT_SetUnLogged": ("set-unlogged", "rewrites the table, and a crash empties it"),
-    "AT_SetTableSpace": ("set-tablespace", "copies the table under its strongest lock"),
-}
+Said = tuple[FindingLevel, str, str, Effect]  # level, rule, message, what it does to every row
+OPAQUE = "opaque"
 
 _ERRORS = {
     "truncate_stmt": ("truncate", "TRUNCATE deletes every row, and only the backup has them"),
@@ -28,64 +25,206 @@ _ERRORS = {
     "dropdb_stmt": ("drop-database", "DROP DATABASE has no place in a migration"),
     "drop_owned_stmt": ("drop-owned", "DROP OWNED drops what nobody listed"),
 }
-
-_WARNINGS = {
-    "rename_stmt": ("rename", "old code still uses the old name until the restart is over"),
-    "do_stmt": ("opaque", "a DO block is not looked into"),
-    "lock_stmt": ("lock-table", "LOCK TABLE makes the application wait"),
+_HIDDEN = {
+    "do_stmt": "what a DO block does is not in its text",
+    "call_stmt": "what a procedure does is not in its CALL",
+    "execute_stmt": "what a prepared statement does is not in its EXECUTE",
 }
+# Alter-table subtypes (nodes/parsenodes.h) that copy the table under its strongest lock.
+_COPIES = {
+    "AT_SetLogged": "set-logged",
+    "AT_SetUnLogged": "set-unlogged",
+    "AT_SetTableSpace": "set-tablespace",
+    "AT_SetAccessMethod": "set-access-method",
+}
+# Where no catalog is asked: those that people call in migrations, and that only return something.
+KNOWN_FUNCTIONS = frozenset({
+    "setval", "nextval", "currval", "now", "count", "coalesce", "set_config", "current_setting",
+    "max", "min", "sum", "bool_and", "bool_or", "to_regclass", "gen_random_uuid", "format",
+})  # fmt: skip
+# Rules that need the catalog: without one, an allowance of theirs is not known to be stale.
+OF_THE_CATALOG = frozenset({
+    "add-column-domain", "concurrently-on-partitioned", "primary-key-scan", "foreign-key-no-index",
+    "volatile-default",
+})  # fmt: skip
+# Rules of the deployment, which it looks at later.
+OF_THE_DEPLOYMENT = frozenset({
+    "invalid-index", "not-valid-constraint", "disabled-trigger", "detaching-partition", "long-lock",
+})  # fmt: skip
 
 
-def findings(file: SqlFile) -> tuple[Finding, ...]:
-    """Return the findings of a file, in the order of its lines, less those it allows."""
-    allowed = {rule for rule, _ in file.allowed}
-    created = {s.node.relation.relname for s in file.statements if s.kind == "create_stmt"}
+def findings(file: SqlFile, catalog: Catalog | None) -> tuple[Finding, ...]:
+    """Return the findings of a file, in the order of its lines, less those it allows.
+
+    An allowance that nothing here needs is a finding of its own.
+    """
+    created = sqlshape.created(file)
     found = [
-        Finding(level, rule, str(file.path), statement.line, message)
+        Finding(
+            level=level, rule=rule, file=str(file.path), line=statement.line, message=message,
+            statement=statement.line, table=squawk.table_of(statement), does=does,
+        )
         for statement in file.statements
-        for level, rule, message in _of(statement, file, created)
-    ]
-    return tuple(f for f in found if f.rule not in allowed)
+        for level, rule, message, does in _of(statement, file, created, catalog)
+    ]  # fmt: skip
+    found += squawk.findings(file, catalog)
+    found = [one for one in found if not _harmless(one, file, created, catalog)]
+    kept = [f for f in found if not any(a.covers(f.rule, f.statement) for a in file.allowed)]
+    return tuple(sorted([*kept, *_stale(file, found, catalog)], key=lambda one: one.line))
 
 
-def _of(statement: Statement, file: SqlFile, created: set[str]) -> Iterator[tuple[str, str, str]]:
+def _harmless(
+    finding: Finding, file: SqlFile, created: frozenset[str], catalog: Catalog | None
+) -> bool:
+    """Tell whether the table is the file's own, or the catalog knows better than squawk."""
+    if finding.table and finding.table in created:
+        return finding.level == "warning"
+    if catalog is None or finding.table not in catalog.tables:
+        return False
+    statement = next((s for s in file.statements if s.line == finding.statement), None)
+    if statement is None or statement.kind != "alter_table_stmt":
+        return False
+    table = catalog.tables[finding.table]
+    commands = sqltree.commands(statement.node)
+    return not altered_column(finding.rule, commands, table)
+
+
+def _stale(file: SqlFile, found: Iterable[Finding], catalog: Catalog | None) -> Iterator[Finding]:
+    later = OF_THE_DEPLOYMENT | (frozenset() if catalog else OF_THE_CATALOG)
+    for allowed in file.allowed:
+        needed = any(allowed.covers(one.rule, one.statement) for one in found)
+        if not needed and allowed.rule not in later:
+            yield Finding(
+                level="warning", rule="stale-allow", file=str(file.path), line=allowed.line,
+                message=f"allows {allowed.rule}, which nothing here breaks: take it out",
+            )  # fmt: skip
+
+
+def _of(
+    statement: Statement, file: SqlFile, created: frozenset[str], catalog: Catalog | None
+) -> Iterator[Said]:
     kind, node = statement.kind, statement.node
     if kind in _ERRORS:
-        yield ("error", *_ERRORS[kind])
-    if kind in _WARNINGS:
-        yield ("warning", *_WARNINGS[kind])
-    if kind == "vacuum_stmt" and any(o.def_elem.defname == "full" for o in node.options):
-        yield "error", "vacuum-full", "VACUUM FULL rewrites the table; nobody reads it meanwhile"
-    if kind == "index_stmt" and not node.concurrent and node.relation.relname not in created:
+        yield ("error", *_ERRORS[kind], "")
+    elif hidden := _hidden(kind, node, catalog):
+        yield "unknown", OPAQUE, f"{hidden}: a rehearsal shows it", ""
+    elif kind == "alter_table_stmt":
+        yield from _alterations(node, created, catalog)
+    else:
+        yield from _others(kind, node, catalog)
+    yield from sqlshape.findings(statement, file, created)
+
+
+def _hidden(kind: str, node: Node, catalog: Catalog | None) -> str:
+    """Say what of a statement's work its text does not show; empty where it shows everything."""
+    if kind in _HIDDEN:
+        return _HIDDEN[kind]
+    if kind != "select_stmt":
+        return ""
+    for name in sqltree.functions(node):
+        if catalog is None:
+            known = name in KNOWN_FUNCTIONS or name.startswith("pg_")
+        else:
+            # One that nobody knows yet is made by a migration before.
+            known = name in catalog.functions and catalog.functions[name].builtin
+        if not known:
+            return f"what the function {name} does is not in its call"
+    return ""
+
+
+def _others(kind: str, node: Node, catalog: Catalog | None) -> Iterator[Said]:
+    if kind == "lock_stmt":
+        yield "warning", "lock-table", "LOCK TABLE makes the application wait", ""
+    elif kind == "vacuum_stmt" and any(o.def_elem.defname == "full" for o in node.options):
+        yield (
+            "error",
+            "vacuum-full",
+            "VACUUM FULL rewrites the table; nobody reads it meanwhile",
+            "",
+        )
+    elif kind == "refresh_mat_view_stmt" and not node.concurrent:
         yield (
             "warning",
-            "index-blocks-writes",
-            "nobody writes to the table while the index is built",
+            "refresh-locks",
+            "nobody reads the view while it is refreshed: "
+            "CONCURRENTLY lets them, with a unique index",
+            "",
         )
-    if kind in ("update_stmt", "delete_stmt") and not node.HasField("where_clause"):
-        yield "warning", "every-row", "touches every row of the table in one transaction"
-    if kind == "drop_stmt" and file.phase == "before" and _drops_table(node):
-        yield "warning", "drop-table", "old code may still use it: phase=after is its place"
-    if kind == "alter_table_stmt" and node.relation.relname not in created:
-        yield from _alterations(node, file)
+    elif kind in ("update_stmt", "delete_stmt") and not node.HasField("where_clause"):
+        yield (
+            "warning",
+            "every-row",
+            "changes every row of the table in one transaction: do it in batches",
+            "rows",
+        )
+    elif kind == "alter_domain_stmt":
+        yield from _domain(node)
+    elif kind == "index_stmt" and node.concurrent and catalog is not None:
+        table = catalog.tables.get(str(node.relation.relname))
+        if table is not None and table.kind == "p":
+            yield (
+                "error",
+                "concurrently-on-partitioned",
+                "the server refuses it on a partitioned "
+                "table: build it ON ONLY the table, CONCURRENTLY on each partition, and attach",
+                "",
+            )
 
 
-def _drops_table(node: Any) -> bool:  # noqa: ANN401  # a protobuf message
-    return "OBJECT_TABLE" in str(node)
+def _domain(node: Node) -> Iterator[Said]:
+    constraint = getattr(node, "def").constraint
+    if node.subtype == "O" or (node.subtype == "C" and not constraint.skip_validation):
+        yield (
+            "warning",
+            "domain-scan",
+            "reads every table that uses the domain, and holds up "
+            "whoever writes to them: NOT VALID, then VALIDATE",
+            "scan",
+        )
 
 
-def _alterations(node: Any, file: SqlFile) -> Iterator[tuple[str, str, str]]:  # noqa: ANN401
-    for cmd in node.cmds:
-        text = str(cmd)
-        for subtype, (rule, message) in _ALTERATIONS.items():
-            if f"subtype: {subtype}\n" not in text:
-                continue
-            if rule != "drop-column" or file.phase == "before":
-                yield "warning", rule, message
-        if "CONSTR_" in text and "skip_validation: true" not in text and _scans(text):
-            yield "warning", "constraint-scan", "checks every row under a lock: add it NOT VALID"
+def _alterations(node: Node, created: frozenset[str], catalog: Catalog | None) -> Iterator[Said]:
+    name = str(node.relation.relname)
+    if name in created:
+        return
+    table = catalog.tables.get(name) if catalog else None
+    for cmd in sqltree.commands(node):
+        subtype = sqltree.subtype(cmd)
+        if subtype in _COPIES:
+            yield (
+                "warning",
+                _COPIES[subtype],
+                "copies the whole table under its strongest lock",
+                "rewrite",
+            )
+        elif subtype == "AT_AddColumn":
+            yield from added_column(getattr(cmd, "def").column_def, catalog)
+        elif subtype == "AT_AddIdentity":
+            yield "warning", "add-identity", "locks the table while its sequence is made", ""
+        elif subtype == "AT_AddConstraint" and table is not None and catalog is not None:
+            yield from _constraint(getattr(cmd, "def").constraint, node, catalog)
 
 
-def _scans(text: str) -> bool:
-    added = "subtype: AT_AddConstraint\n" in text
-    return added and ("CONSTR_CHECK" in text or "CONSTR_FOREIGN" in text)
+def _constraint(node: Node, statement: Node, catalog: Catalog) -> Iterator[Said]:
+    table = catalog.tables[str(statement.relation.relname)]
+    kind = pg_query_pb2.ConstrType.Name(node.contype)
+    if kind == "CONSTR_PRIMARY" and node.indexname:
+        keys = table.indexes.get(str(node.indexname), ())
+        if any(not table.columns[key].never_null for key in keys if key in table.columns):
+            yield (
+                "warning",
+                "primary-key-scan",
+                "reads the whole table for NULLs under its "
+                "strongest lock: SET NOT NULL behind a validated CHECK first",
+                "scan",
+            )
+    if kind == "CONSTR_FOREIGN":
+        columns = tuple(str(one.string.sval) for one in node.fk_attrs)
+        if not any(keys[: len(columns)] == columns for keys in table.indexes.values()):
+            yield (
+                "warning",
+                "foreign-key-no-index",
+                f"no index begins with {', '.join(columns)}: "
+                "every delete of a row that is referred to reads the whole table",
+                "",
+            )

@@ -127,6 +127,12 @@ def _dropped(node: Node) -> Iterator[str]:
         yield str(item.list.items[-1].string.sval)
 
 
+def functions(node: Node) -> tuple[str, ...]:
+    """Return the names of the functions a statement calls, without schemas, as they stand in it."""
+    calls = find_nodes(node, FuncCall)
+    return tuple(str(call.funcname[-1].string.sval) for call in calls if call.funcname)
+
+
 def transaction(kind: str, node: Node) -> str:
     """Return BEGIN or COMMIT where a statement is a plain one of these, else an empty text."""
     if kind != "transaction_stmt" or node.chain:

@@ -1,0 +1,112 @@
+"""What squawk finds in a file. Its rules keep their names; what the engine does itself is left out.
+
+Lines come 0-based from it, and one syntax error hides every other finding of a file, so that such
+a file is unknown to it.
+"""
+
+import json
+import sysconfig
+from pathlib import Path
+
+from ci import process
+from ci.engines.sqlcatalog import Catalog
+from ci.engines.sqlfile import SqlFile
+from ci.engines.sqlsplit import Statement
+from ci.errors import StepFailed
+from ci.model import Effect, Finding
+
+WITHIN = 60.0  # seconds; 8,000 statements take 0.1
+NO_CONFIG = "/dev/null"  # else it looks for a .squawk.toml above, which may say anything
+# The runner owns timeouts and transactions; taste is not danger; the others we know more of.
+NOT_ASKED = (
+    "require-lock-timeout", "require-statement-timeout", "transaction-nesting",
+    "ban-uncommitted-transaction", "ban-concurrent-index-creation-in-transaction",
+    "prefer-robust-stmts", "prefer-bigint-over-int", "prefer-bigint-over-smallint",
+    "prefer-identity", "prefer-text-field", "prefer-timestamp-tz",
+    "ban-char-field", "require-enum-value-ordering", "ban-truncate-cascade",
+    "adding-field-with-default", "ban-drop-database",
+)  # fmt: skip
+DOES: dict[str, Effect] = {
+    "changing-column-type": "rewrite",
+    "adding-not-nullable-field": "scan",
+    "constraint-missing-not-valid": "scan",
+    "adding-foreign-key-constraint": "scan",
+    "disallowed-unique-constraint": "scan",
+    "adding-serial-primary-key-field": "scan",
+    "require-concurrent-index-creation": "scan",
+    "require-concurrent-reindex": "scan",
+    "ban-alter-domain-with-add-constraint": "scan",
+}
+GENERIC, SPECIFIC = "constraint-missing-not-valid", frozenset({
+    "adding-foreign-key-constraint", "disallowed-unique-constraint",
+    "adding-serial-primary-key-field",
+})  # fmt: skip
+# They break what still runs; behind the restart that is their place.
+BREAKS_OLD_CODE = ("ban-drop-", "renaming-", "ban-set-schema", "adding-required-field")
+
+
+def findings(file: SqlFile, catalog: Catalog | None) -> list[Finding]:
+    """Return what squawk says of a file.
+
+    Raises:
+        StepFailed: it did not run; its version is locked with ours.
+
+    """
+    found = [one for one in _asked(file, catalog) if _counts(one, file)]
+    specific = {one.statement for one in found if one.rule in SPECIFIC}
+    return [one for one in found if one.rule != GENERIC or one.statement not in specific]
+
+
+def _counts(finding: Finding, file: SqlFile) -> bool:
+    return file.phase == "before" or not finding.rule.startswith(BREAKS_OLD_CODE)
+
+
+def _asked(file: SqlFile, catalog: Catalog | None) -> list[Finding]:
+    argv = [
+        str(Path(sysconfig.get_path("scripts")) / "squawk"), "--config", NO_CONFIG,
+        "--reporter", "json", "--stdin-filepath", file.path.name, "--exclude", ",".join(NOT_ASKED),
+    ]  # fmt: skip
+    argv += ["--assume-in-transaction"] if file.transactional else []
+    argv += ["--pg-version", f"{catalog.major}.0"] if catalog else []
+    printed = process.run(argv, within=WITHIN, text=file.text, check=False)
+    try:
+        return [_finding(file, one) for one in json.loads(printed.stdout)]
+    except (ValueError, KeyError, TypeError) as error:
+        raise StepFailed(
+            f"{file.path}: squawk did not say what it found: {printed.stderr.strip() or error}",
+            state="nothing was changed",
+            next_step="install the locked version again: pip install squawk-cli",
+        ) from error
+
+
+def _finding(file: SqlFile, said: dict[str, str]) -> Finding:
+    line, rule = int(said["line"]) + 1, said["rule_name"]
+    statement = _at(file, line)
+    first = said["message"].split(". ", 1)[0].rstrip(".").replace("`", "")
+    # Its mend is said where there is one: a person reads one line at night.
+    message = f"{first}. {said['help'].replace('`', '')}" if said.get("help") else first
+    broken = rule == "syntax-error"
+    return Finding(
+        level="unknown" if broken else "warning",
+        rule="opaque" if broken else rule,
+        file=str(file.path),
+        line=line,
+        message=f"squawk cannot read it: {first}" if broken else message.rstrip("."),
+        statement=statement.line if statement else 0,
+        table=table_of(statement) if statement else "",
+        does=DOES.get(rule, ""),
+    )
+
+
+def _at(file: SqlFile, line: int) -> Statement | None:
+    """Return the statement in which a line stands; the last that begins above it."""
+    return next((one for one in reversed(file.statements) if one.line <= line), None)
+
+
+def table_of(statement: Statement) -> str:
+    """Return the table that a statement changes, without its schema; empty where it is not one."""
+    node = statement.node
+    if statement.kind in ("alter_table_stmt", "index_stmt", "update_stmt",
+                          "delete_stmt", "reindex_stmt"):  # fmt: skip
+        return str(node.relation.relname)
+    return ""

@@ -1,0 +1,25 @@
+"""What the reader of a plan is told: dangerous statements, and how large their tables are."""
+
+import psycopg
+
+from ci.facts import read_sizes
+from ci.linting import graded
+from ci.model import Finding, Migration, Plan, Rehearsal, TableSize
+from ci.work import Work
+
+
+def sizes(migrations: tuple[Migration, ...], work: Work) -> tuple[TableSize, ...]:
+    """Return the sizes of the tables that migrations name and that stand already."""
+    names = frozenset[str]().union(*(work.engine.tables(one) for one in migrations))
+    return work.database.read("plan", lambda connection: read_sizes(connection, names))
+
+
+def findings(
+    plan: Plan, work: Work, tables: tuple[TableSize, ...], rehearsal: Rehearsal | None
+) -> tuple[Finding, ...]:
+    """Return what is dangerous in a plan's migrations, graded, the gravest first."""
+
+    def look(connection: psycopg.Connection) -> list[Finding]:
+        return [one for m in plan.migrations for one in work.engine.lint(m, connection)]
+
+    return graded(work.database.read("lint", look), tables, rehearsal)

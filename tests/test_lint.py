@@ -1,0 +1,365 @@
+"""What is dangerous in a migration: on the text alone, with the catalog, and graded by size."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import psycopg
+import pytest
+
+from ci.database import Database
+from ci.engines import sqlcatalog, sqllint, squawk
+from ci.engines.sqlfile import parse
+from ci.linting import LARGE, SMALL, graded
+from ci.model import Finding, TableSize
+from tests.fix_postgres import Server
+from tests.kit import Project
+
+PATH = Path("migrations/20260801_000000_x.sql")
+
+
+def rules(text: str) -> list[str]:
+    """What is found in a text where no database is asked; several by their lines."""
+    return [one.rule for one in sqllint.findings(parse(PATH, text), None)]
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        # unknown: their text does not say what they do
+        ("do $$ begin end $$", "opaque"),
+        ("select drop_everything()", "opaque"),
+        ("call do_it(1)", "opaque"),
+        ("execute prepared", "opaque"),
+        # what copies, empties or locks a table
+        ("truncate t", "truncate"),
+        ("cluster t using i", "cluster"),
+        ("vacuum full t", "vacuum-full"),
+        ("alter table t set unlogged", "set-unlogged"),
+        ("alter table t set logged", "set-logged"),
+        ("alter table t set tablespace fast", "set-tablespace"),
+        ("alter table t set access method heap", "set-access-method"),
+        ("lock table t", "lock-table"),
+        ("refresh materialized view m", "refresh-locks"),
+        ("alter system set work_mem = '1GB'", "alter-system"),
+        ("drop owned by joe", "drop-owned"),
+        # adding columns
+        ("alter table t add column x bigserial", "add-serial"),
+        ("alter table t add column x int generated always as identity", "add-identity"),
+        ("alter table t add column x int generated always as (a * 2) stored", "add-generated"),
+        ("alter table t add column x int check (x > 0)", "add-column-check"),
+        ("alter table t add column x float default random()", "volatile-default"),
+        ("alter table t add column x uuid default gen_random_uuid()", "volatile-default"),
+        ("alter table t add column x int not null", "adding-required-field"),
+        ("alter table t add column x int unique", "disallowed-unique-constraint"),
+        ("alter table t add column x int references p", "adding-foreign-key-constraint"),
+        # the shape of a transaction
+        ("alter table t add column x int;\nupdate u set a = 1 where b = 2", "work-under-lock"),
+        ("alter table t add column x int;\nalter table u add column x int", "several-tables"),
+        ("alter type m add value 'x';\nupdate t set a = 'x' where b = 1", "enum-used-at-once"),
+        # partitions, and tables that are referred to
+        ("create table q partition of p for values in (1)", "partition-of"),
+        ("alter table p attach partition q for values in (1)", "attach-scan"),
+        ("create table n (id int references t)", "references-locks"),
+        # every row
+        ("update t set a = 1", "every-row"),
+        ("delete from t", "every-row"),
+        ("alter domain d set not null", "domain-scan"),
+        # squawk's
+        ("create index i on t (a)", "require-concurrent-index-creation"),
+        ("drop index i", "require-concurrent-index-deletion"),
+        ("reindex table t", "require-concurrent-reindex"),
+        ("alter table p detach partition q", "require-concurrent-partition-detach"),
+        ("alter table t drop column a", "ban-drop-column"),
+        ("alter table t alter column a type text", "changing-column-type"),
+        ("alter table t alter column a set not null", "adding-not-nullable-field"),
+        ("alter table t add constraint c check (a > 0)", "constraint-missing-not-valid"),
+        ("alter table t add constraint c unique (a)", "disallowed-unique-constraint"),
+        ("alter table t add constraint f foreign key (a) references p",
+         "adding-foreign-key-constraint"),
+        ("drop table t", "ban-drop-table"),
+        ("alter table t rename column a to b", "renaming-column"),
+        ("alter table t rename to u", "renaming-table"),
+        ("create domain d as int check (value > 0)", "ban-create-domain-with-constraint"),
+    ],
+)  # fmt: skip
+def test_a_dangerous_statement_is_found(text: str, rule: str) -> None:
+    assert rules(f"\n{text};") == [rule]
+
+
+def test_a_finding_has_the_line_of_its_place_and_of_its_statement() -> None:
+    text = "select 1;\n\nalter table t\n  add column a int,\n  drop column b;"
+    (found,) = sqllint.findings(parse(PATH, text), None)
+
+    assert (found.line, found.statement, found.table) == (5, 3, "t")
+    assert str(found) == (
+        f"{PATH}:5: warning: Dropping a column may break existing clients [ban-drop-column]"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "create table t (a int); create index i on t (a)",
+        "create table t (a int); alter table t add column b serial; update t set a = 1",
+        "create index concurrently i on t (a)",
+        "update t set a = 1 where a is null",
+        "insert into t values (1)",
+        "alter table t add column a int;\ninsert into t values (1)",
+        "-- windlass: phase=after\nalter table t drop column a",
+        "alter table t add constraint c check (a > 0) not valid",
+        "alter table t add constraint c foreign key (a) references p not valid",
+        "alter table t add column a int",
+        "alter table t add column a timestamptz default now()",
+        "alter table t add column a int default 7",
+        "alter table t add column a int generated always as (b * 2) virtual",
+        "alter table t add column a int; alter table t add column b int",
+        "select setval('s', 10)",
+        "select count(*) from t",
+        "refresh materialized view concurrently m",
+        "alter type m add value 'x'",
+        "alter domain d add constraint c check (value > 0) not valid",
+        "create table p (a int) partition by list (a); create table q partition of p default",
+    ],
+)
+def test_the_safe_form_is_silent(text: str) -> None:
+    found = [rule for rule in rules(text) if rule != "ban-alter-domain-with-add-constraint"]
+    assert found == []
+
+
+def test_an_allowance_is_for_the_statement_below_it_and_in_the_head_for_the_file() -> None:
+    two = "truncate t;\n{}truncate u;"
+    above = two.format("-- windlass: allow truncate it is a cache\n")
+
+    found = sqllint.findings(parse(PATH, above), None)
+    assert [(one.rule, one.line) for one in found] == [("truncate", 1)]
+    assert rules(f"-- windlass: allow truncate both are caches\n{two.format('')}") == []
+
+
+def test_an_allowance_that_nothing_needs_is_reported() -> None:
+    text = "-- windlass: allow ban-drop-column gone since May\nselect 1;"
+
+    (found,) = sqllint.findings(parse(PATH, text), None)
+
+    assert str(found) == (
+        f"{PATH}:1: warning: allows ban-drop-column, which nothing here breaks: take it out "
+        "[stale-allow]"
+    )
+    for later in ("long-lock", "invalid-index", "volatile-default"):  # others know of these
+        assert rules(f"-- windlass: allow {later} a reason\nselect 1;") == []
+
+
+def test_a_volatile_default_that_is_allowed_is_known_to_be_stale_by_the_catalog(
+    database16: Database,
+) -> None:
+    text = "-- windlass: allow volatile-default a reason\nselect 1;"
+    assert rules_in(database16, text) == ["stale-allow"]
+
+
+def test_what_squawk_cannot_read_is_unknown() -> None:
+    text = "alter table t add column x int;\ncreate table y (a int, b int, period for c (a, b));"
+    file = parse(PATH, "select 1;")
+    found = squawk.findings(replace(file, text=text), None)
+
+    assert {(one.level, one.rule) for one in found} == {("unknown", "opaque")}
+
+
+# -- with the catalog ------------------------------------------------------------------------------
+
+STANDS = """
+create domain positive as int check (value > 0);
+create domain plain as int;
+create table p (id int primary key);
+create table t (
+    id int primary key, a int, b text, c varchar(10), n numeric(10, 2), j cidr, k int, ts timestamp,
+    constraint known check (k is not null),
+    constraint maybe check (a is not null or b is not null)
+);
+create unique index t_a on t (a);
+create unique index t_id on t (id);
+create index t_k on t (k);
+create table part (id int) partition by list (id);
+create function mine() returns int language sql volatile as 'select 1';
+create function steady() returns int language sql stable as 'select 1';
+"""
+
+
+def rules_in(database: Database, text: str) -> list[str]:
+    """What is found in a text, given the tables above."""
+    file = parse(PATH, text)
+    with database.connect("test") as connection:
+        connection.execute(STANDS.encode())
+        catalog = sqlcatalog.read(connection, file.tables(), file.functions())
+    return [one.rule for one in sqllint.findings(file, catalog)]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("alter table t add column x positive", ["add-column-domain"]),
+        ("alter table t add column x plain", []),
+        ("alter table t add column x int default mine()", ["volatile-default"]),
+        ("alter table t add column x int default steady()", []),
+        ("alter table t add constraint pk primary key using index t_a", ["primary-key-scan"]),
+        ("alter table t add constraint pk primary key using index t_id", []),
+        ("alter table t add constraint f foreign key (b) references p not valid",
+         ["foreign-key-no-index"]),
+        ("alter table t add constraint f foreign key (k) references p not valid", []),
+        ("create index concurrently i on part (id)", ["concurrently-on-partitioned"]),
+        ("alter table t alter k set not null", []),
+        ("alter table t alter a set not null", ["adding-not-nullable-field"]),
+        ("alter table t alter c type varchar(20)", []),
+        ("alter table t alter c type varchar(5)", ["changing-column-type"]),
+        ("alter table t alter c type varchar", []),
+        ("alter table t alter c type text", []),
+        ("alter table t alter c type text using lower(c)", ["changing-column-type"]),
+        ("alter table t alter b type varchar", []),
+        ("alter table t alter b type varchar(10)", ["changing-column-type"]),
+        ("alter table t alter n type numeric(12, 2)", []),
+        ("alter table t alter n type numeric(12, 3)", ["changing-column-type"]),
+        ("alter table t alter n type numeric", []),
+        ("alter table t alter j type inet", []),
+        ("alter table t alter ts type timestamptz", []),
+        ("alter table t alter a type bigint", ["changing-column-type"]),
+        ("alter table t add column x int generated always as (a * 2)", ["add-generated"]),
+        ("select mine()", ["opaque"]),
+        ("select pg_catalog.lower('A')", []),
+    ],
+)  # fmt: skip
+def test_the_catalog_knows_better(database16: Database, text: str, found: list[str]) -> None:
+    assert rules_in(database16, text) == found
+
+
+def test_a_generated_column_is_virtual_since_18(
+    servers: Callable[[int], Server], new_database: Callable[[Server], Database]
+) -> None:
+    database = new_database(servers(18))
+
+    assert rules_in(database, "alter table t add column x int generated always as (a * 2)") == []
+
+
+# -- graded ----------------------------------------------------------------------------------------
+
+
+def finding(**more: object) -> Finding:
+    base = Finding(
+        level="warning", rule="add-serial", file="m.sql", line=3, message="writes", statement=2,
+        table="t", does="rewrite",
+    )  # fmt: skip
+    return msgspec.structs.replace(base, **more)
+
+
+@pytest.mark.parametrize(
+    ("size", "level"),
+    [(SMALL - 1, "note"), (SMALL, "warning"), (LARGE, "warning"), (LARGE + 1, "error")],
+)
+def test_what_works_on_every_row_is_as_grave_as_its_table_is_large(size: int, level: str) -> None:
+    sizes = (
+        TableSize(name="public.t", rows=7, size=size),
+        TableSize(name='"Other".t', rows=7, size=1),
+    )
+    (found,) = graded([finding()], sizes, None)
+
+    assert found.level == level
+    assert "public.t" in found.message
+    assert graded([finding(does="")], sizes, None)[0].level == "warning"
+    assert graded([finding(table="u")], sizes, None)[0].level == "warning"
+
+
+def test_the_gravest_is_first() -> None:
+    found = graded(
+        [finding(), finding(level="note"), finding(level="error"), finding(level="unknown")],
+        (), None,
+    )  # fmt: skip
+    assert [one.level for one in found] == ["error", "unknown", "warning", "note"]
+
+
+NEXT = "20260802_000000_next"
+
+
+@pytest.fixture
+def project(tmp_path: Path, database16: Database) -> Project:
+    found = Project(tmp_path / "shop", database16.url.reveal())
+    found.migration("20260801_000000_base", "create table t (a int);", "drop table t;")
+    assert found.run("deploy", "--env", "dev").code == 0
+    return found
+
+
+def test_what_a_rehearsal_saw_decides(project: Project) -> None:
+    """t has 300,000 rows, 10.8 MB; a default that looks volatile to the text, and a DO block."""
+    with psycopg.connect(project.url) as connection:
+        connection.execute("insert into t select generate_series(1, 300000)")
+    text = "do $$ begin perform 1; end $$;\nalter table t alter a type bigint;"
+    project.migration(NEXT, text, "alter table t alter a type int;")
+    with psycopg.connect(project.url, autocommit=True) as connection:
+        connection.execute("analyze t")
+
+    before = project.json("lint", "--env", "uat")
+    project.json("rehearse", "--env", "uat")
+    after = project.json("lint", "--env", "uat")
+
+    assert [(one["level"], one["rule"]) for one in before] == [
+        ("unknown", "opaque"), ("warning", "changing-column-type"),
+    ]  # fmt: skip
+    assert "about 300,000 rows, 10.9 MB" in before[1]["message"]
+    assert [(one["level"], one["rule"]) for one in after] == [
+        ("warning", "changing-column-type"), ("note", "opaque"),
+    ]  # fmt: skip
+    assert "it ran in the rehearsal" in after[1]["message"]
+
+
+def test_what_the_copy_saw_nothing_of_is_a_note(project: Project) -> None:
+    with psycopg.connect(project.url, autocommit=True) as connection:
+        connection.execute("insert into t select generate_series(1, 300000)")
+        connection.execute("analyze t")
+    text = "update t set a = a where false;\nupdate t set a = 1 + a where a < 0 and 1 = 0;"
+    project.migration(NEXT, f"create temp table x as select 1;\ndelete from only t;\n{text}",
+                      "insert into t select generate_series(1, 300000);")  # fmt: skip
+    project.json("rehearse", "--env", "uat")
+    (found,) = [f for f in project.json("lint", "--env", "uat") if f["rule"] == "every-row"]
+    assert found["level"] == "warning"
+
+    with psycopg.connect(project.url, autocommit=True) as connection:
+        connection.execute("delete from t")
+    project.run("backup", "--env", "uat")
+    project.json("rehearse", "--env", "uat")
+    (found,) = [f for f in project.json("lint", "--env", "uat") if f["rule"] == "every-row"]
+    assert found["level"] == "note"
+    assert "the rehearsal saw nothing of it" in found["message"]
+
+
+def test_production_without_a_rehearsal_stops_at_what_is_unknown(project: Project) -> None:
+    project.migration(NEXT, "do $$ begin end $$;", "select 1;")
+
+    ran = project.run("deploy", "--env", "production")
+
+    assert ran.code == 3
+    assert f"lint: migrations/{NEXT}.sql:1: unknown: what a DO block does" in ran.err
+    assert "-- windlass: allow opaque REASON" in ran.err
+    assert project.run("deploy", "--env", "uat").code == 0  # which only tells
+
+
+def test_where_no_server_can_hold_a_copy_what_is_unknown_is_refused(project: Project) -> None:
+    text = project.deploy_yml.read_text()
+    project.deploy_yml.write_text(text.replace("steps: {rehearsal: off}", "steps: {}"))
+    with psycopg.connect(project.url, autocommit=True) as connection:  # an extension nobody has
+        connection.execute("update pg_extension set extname = 'postgis' where extname = 'plpgsql'")
+    project.migration(NEXT, "select f();", "select 1;")
+    try:
+        ran = project.run("deploy", "--env", "production")
+    finally:
+        with psycopg.connect(project.url, autocommit=True) as connection:
+            connection.execute("update pg_extension set extname = 'plpgsql'")
+
+    assert ran.code == 3
+    assert "and there can be none: the server here lacks postgis" in ran.err
+
+
+def test_without_an_environment_the_files_alone_are_read(project: Project) -> None:
+    project.migration(NEXT, "truncate t;", "select 1;")
+
+    ran = project.run("lint")
+
+    assert ran.code == 1
+    assert ran.out.startswith(f"migrations/{NEXT}.sql:1: error: TRUNCATE deletes every row")
