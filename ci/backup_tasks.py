@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from invoke.collection import Collection
 from invoke.context import Context
 
-from ci import report
+from ci import backup_report
 from ci.errors import ConfigError
 from ci.verbs import Answer, ask, at_most_one, opened, verb
 
@@ -24,7 +24,7 @@ def backup(c: Context, env: str = "", *, json: bool = False, debug: bool = False
 
     with opened(env) as work:
         taken = safekeeping.take(work)
-    return taken.backup, report.backup_line(taken.backup) + taken.pruned
+    return taken.backup, backup_report.backup_line(taken.backup) + taken.pruned
 
 
 @verb()
@@ -34,7 +34,7 @@ def backup_list(c: Context, env: str = "", *, json: bool = False, debug: bool = 
 
     with opened(env) as work:
         found = safekeeping.listed(work)
-    return found, report.backups_text(found)
+    return found, backup_report.backups_text(found)
 
 
 @verb(which=WHICH, level="checksum, rows or restore (default: rows)")
@@ -52,7 +52,7 @@ def backup_verify(
 
     with opened(env) as work:
         manifest, proof = safekeeping.verify(work, which, level)
-    return {"backup": manifest.id, "proof": proof}, report.proof_line(manifest.id, proof)
+    return {"backup": manifest.id, "proof": proof}, backup_report.proof_line(manifest.id, proof)
 
 
 @verb(which=WHICH)
@@ -64,7 +64,7 @@ def backup_drill(
 
     with opened(env) as work:
         manifest, proof = safekeeping.verify(work, which, "restore")
-    return {"backup": manifest.id, "proof": proof}, report.proof_line(manifest.id, proof)
+    return {"backup": manifest.id, "proof": proof}, backup_report.proof_line(manifest.id, proof)
 
 
 @verb()
@@ -77,7 +77,7 @@ def backup_prune(
     with opened(env) as work:
         choices = safekeeping.prune(work, dry_run=dry_run)
     document = [{"backup": one.backup.manifest.id, "reasons": one.reasons} for one in choices]
-    return document, report.prune_text(choices, dry_run=dry_run)
+    return document, backup_report.prune_text(choices, dry_run=dry_run)
 
 
 @verb("which", which="a backup's id", reason="why; it is recorded", release="take the pin away")
@@ -147,11 +147,11 @@ def restore(
                 return {"swap": swap}, text
             _confirm(work, text, what="the restore")
             old = safekeeping.swap(work, swap, _origin(work), what=swap)
-            return {"swap": swap, "kept": old}, report.swapped_text(env, old)
+            return {"swap": swap, "kept": old}, backup_report.swapped_text(env, old)
         plan = safekeeping.plan_restore(
             work, from_, into=into, tables=tables, at_most_older=at_most_older
         )
-        text = report.restore_text(plan)
+        text = backup_report.restore_text(plan)
         if dry_run:
             return plan, text
         if plan.swap:
@@ -159,7 +159,7 @@ def restore(
         done, old = safekeeping.restore(
             work, plan, _origin(work), into=into, tables=tables, owners=not no_owner
         )
-    return {"restored": done, "kept": old}, report.restored_text(env, done, old)
+    return {"restored": done, "kept": old}, backup_report.restored_text(env, done, old)
 
 
 def _confirm(work: "Work", text: str, *, what: str) -> None:

@@ -10,7 +10,7 @@ from rich.console import RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
-from ci import report
+from ci import report, words
 from ci.model import Outcome, StepName, StepResult
 from ci.secret import redact
 
@@ -69,7 +69,7 @@ class Console:
 
     def item(self, step: StepName, what: str, detail: str, seconds: float) -> None:
         """Print a line for one of several things a step does."""
-        self.say(f"    {step!s:<12} {what:<54} {detail:<4} {report.seconds(seconds):>8}")
+        self.say(f"    {step!s:<12} {what:<54} {detail:<4} {words.seconds(seconds):>8}")
 
     def note(self, text: str) -> None:
         """Print something a person should know now."""

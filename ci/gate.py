@@ -17,7 +17,7 @@ def require_approval(
     now: datetime,
     how: str,
 ) -> tuple[Approval, ...]:
-    """Return the approvals that cover this plan now: so many, each by another approver.
+    """Return the approvals that cover this plan now: so many, each by another approver, in time.
 
     Args:
         plan: what is to run.
@@ -33,7 +33,7 @@ def require_approval(
     """
     counting: dict[str, Approval] = {}
     wrong = []
-    for approval in approvals:
+    for approval in sorted(approvals, key=lambda one: one.granted_at):
         why = _against(plan, approval, used, now)
         if why:
             wrong.append(why)

@@ -221,7 +221,7 @@ def differences(approved: Plan, current: Plan) -> tuple[str, ...]:
 def _schema(approved: Plan, current: Plan) -> list[str]:
     """Say what the schema gained and lost since; the columns of a new table go with it."""
     before, now = set(approved.schema), set(current.schema)
-    if not before or before == now:
+    if before == now:
         return ["the schema of the database was changed by somebody else"]
     gained = [f"the schema gained {line}" for line in sorted(now - before)]
     lost = [f"the schema lost {line}" for line in sorted(before - now)]

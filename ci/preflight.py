@@ -8,6 +8,7 @@ import psycopg
 
 from ci import backup
 from ci.approvals import ApprovalSource
+from ci.backup_report import drill_note
 from ci.clients import find_clients
 from ci.config import BackupsConfig, EncryptConfig, Settings
 from ci.database import Database, is_pooled, read_target
@@ -15,7 +16,6 @@ from ci.engines import Engine
 from ci.errors import WindlassError
 from ci.model import StepName
 from ci.policy import drill_age, steps_for
-from ci.report import drill_note
 from ci.restarters import Restarter
 from ci.stores import Store
 

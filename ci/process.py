@@ -41,7 +41,6 @@ def run(
     env: Environment | None = None,
     check: bool = True,
     user: str | None = None,
-    text: str | None = None,
 ) -> Finished:
     """Run a child to its end and return what it wrote.
 
@@ -51,16 +50,14 @@ def run(
         env: added to our own environment; LC_ALL=C is always set.
         check: False returns another exit status than 0 instead of raising.
         user: who runs it; None: we do. Another one needs root.
-        text: its standard input; None: nothing.
 
     Raises:
         ChildFailed: it could not be started, ended with another status, or took too long.
 
     """
-    stdin = subprocess.DEVNULL if text is None else subprocess.PIPE
-    child = _start(argv, env, stdin=stdin, user=user)
+    child = _start(argv, env, stdin=subprocess.DEVNULL, user=user)
     try:
-        out, err = child.communicate(None if text is None else text.encode(), timeout=within)
+        out, err = child.communicate(timeout=within)
     except subprocess.TimeoutExpired as late:
         _end(child)
         said = redact((late.stderr or b"").decode(errors="replace"))

@@ -19,7 +19,7 @@ def findings(
 ) -> tuple[Finding, ...]:
     """Return what is dangerous in a plan's migrations, graded, the gravest first."""
 
-    def look(connection: psycopg.Connection) -> list[Finding]:
-        return [one for m in plan.migrations for one in work.engine.lint(m, connection)]
+    def look(connection: psycopg.Connection) -> tuple[Finding, ...]:
+        return work.engine.lint(plan.migrations, connection)
 
     return graded(work.database.read("lint", look), tables, rehearsal)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ci import backup as backups
-from ci import journal, lock, policy, proofs, report
+from ci import backup_report, journal, lock, policy, proofs
 from ci.backup import Backup, Choice
 from ci.config import Duration
 from ci.database import Database
@@ -140,7 +140,7 @@ def drill_note(work: Work) -> str:
         last = backups.last_drill(listed(work))
     except StepFailed as error:
         return f"when the last drill was is not known: {error.what}"
-    return report.drill_note(last, at_most=at_most, now=datetime.now(UTC))
+    return backup_report.drill_note(last, at_most=at_most, now=datetime.now(UTC))
 
 
 def prune(work: Work, *, dry_run: bool) -> tuple[Choice, ...]:

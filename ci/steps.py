@@ -13,13 +13,14 @@ from ci import (
     journal,
     leftovers,
     linting,
+    plan_report,
     policy,
     preflight,
     proofs,
     rehearsing,
-    report,
     reviewing,
     safekeeping,
+    words,
 )
 from ci.config import SshApproval
 from ci.errors import Refused, StepFailed
@@ -133,7 +134,7 @@ def backup(plan: Plan, work: Work) -> Done | Skipped:
         work, plan.target, applied=tuple(name for name, _ in plan.history)
     )
     address = store.address(manifest.key)
-    return Done(f"{address} {report.human(manifest.size)}", evidence=(("backup", manifest.id),))
+    return Done(f"{address} {words.human(manifest.size)}", evidence=(("backup", manifest.id),))
 
 
 def prove(plan: Plan, work: Work) -> Done | Skipped:
@@ -173,7 +174,7 @@ def rehearse(plan: Plan, work: Work) -> Done | Skipped:
     found = rehearsing.of_late(plan, work)
     when = f" at {found.at:%Y-%m-%d %H:%M} UTC" if found else ""
     found = found or rehearsing.rehearse_now(plan, work)
-    work.reporter.note(report.rehearsal_text(found))
+    work.reporter.note(plan_report.rehearsal_text(found))
     rehearsing.refuse_long_locks(plan, work, found)
     back = sum(one.rolled_back for one in found.migrations)
     return Done(

@@ -12,7 +12,7 @@ from invoke.context import Context
 from invoke.exceptions import ParseError
 from invoke.program import Program
 
-from ci import __version__, config, report
+from ci import __version__, config, plan_report, report, words
 from ci.backup_tasks import backups, restore
 from ci.errors import ConfigError, Refused
 from ci.model import Plan, StepName
@@ -26,7 +26,7 @@ def _run(work: "Work", plan: Plan, again: Callable[[], Plan], *, break_glass: st
     from ci.deploy import deploy
     from ci.origin import find_origin
 
-    work.reporter.note(report.headline(plan))
+    work.reporter.note(plan_report.headline(plan))
     if break_glass:
         work.reporter.alarm(f"BREAK-GLASS: {break_glass}: no approval, no rehearsal")
     done = deploy(
@@ -73,7 +73,7 @@ def deploy(
         chosen = _plan_file(plan) if plan else again()
         gate.require_environment(chosen, env)
         if dry_run:
-            return chosen, report.plan_text(chosen, _rendered(work, chosen))
+            return chosen, plan_report.plan_text(chosen, _rendered(work, chosen))
         if not yes:
             _go_on(chosen)
         return _run(work, chosen, again, break_glass=break_glass)
@@ -82,7 +82,7 @@ def deploy(
 def _go_on(plan: Plan) -> None:
     """Ask at a terminal; where an approval is asked for, that is the question."""
     asks = plan.tier != "development" and not plan.has(StepName.APPROVAL)
-    if asks and ask(f"{report.plan_text(plan)}\n\n  Deploy this? [y/N] ") not in ("y", None):
+    if asks and ask(f"{plan_report.plan_text(plan)}\n\n  Deploy this? [y/N] ") not in ("y", None):
         raise Refused("you said no", next_step=f"invoke plan --env {plan.environment} shows more")
 
 
@@ -171,7 +171,7 @@ def rollback(
         if dry_run:
             return plan, "\n\n".join(_rendered(work, plan))
         asks = plan.tier != "development" and not plan.has(StepName.APPROVAL)
-        typed = ask(f'{report.plan_text(plan)}\n\n  Type "{env}": ') if asks else None
+        typed = ask(f'{plan_report.plan_text(plan)}\n\n  Type "{env}": ') if asks else None
         gate.require_confirmation(
             plan, typed=typed, variable=os.environ.get("CONFIRM_ROLLBACK", "")
         )
@@ -254,11 +254,11 @@ def plan(
         rehearsal = rehearsing.rehearsal_of(found, work)
     if out:
         Path(out).write_bytes(found.canonical())
-    _to_summary(report.github_summary(found, rendered))
-    text = report.plan_text(found, rendered)
+    _to_summary(plan_report.github_summary(found, rendered))
+    text = plan_report.plan_text(found, rendered)
     if rehearsal is not None:
-        text += f"\n\n{report.rehearsal_text(rehearsal)}"
-        _to_summary(report.rehearsal_summary(rehearsal))
+        text += f"\n\n{plan_report.rehearsal_text(rehearsal)}"
+        _to_summary(plan_report.rehearsal_summary(rehearsal))
     document = {"digest": found.digest, "plan": found, "rehearsal": rehearsal}
     return document, text
 
@@ -296,10 +296,10 @@ def approve(
         raise ConfigError("no plan was named", next_step=f"invoke plan --env {env} --out plan.json")
     chosen = _plan_file(plan)
     gate.require_environment(chosen, env)
-    sys.stderr.write(report.plan_text(chosen) + "\n\n")
+    sys.stderr.write(plan_report.plan_text(chosen) + "\n\n")
     backups_at = settings.shared.backups
     rehearsal = rehearsing.known(chosen, open_store(backups_at)) if backups_at else None
-    shown = report.rehearsal_text(rehearsal) if rehearsal else "this plan was not rehearsed"
+    shown = plan_report.rehearsal_text(rehearsal) if rehearsal else "this plan was not rehearsed"
     sys.stderr.write(shown + "\n")
     if ask(f'\n  Type "{env}" to sign exactly this: ') not in (env, None):
         raise Refused("nothing was signed", next_step="look at the plan again")
@@ -349,8 +349,7 @@ def lint(
     else:
         file = deploy_file()
         engine = open_engine(config.load(file).shared().migrations, file.resolve().parent)
-        alone = [one for migration in engine.on_disk() for one in engine.lint(migration, None)]
-        found = linting.graded(alone, (), None)
+        found = linting.graded(engine.lint(engine.on_disk(), None), (), None)
     text = "\n".join(str(finding) for finding in found) or "no findings"
     return found, text, int(bool(linting.errors(found)))
 
@@ -404,8 +403,8 @@ def rehearse(c: Context, env: str = "", *, json: bool = False, debug: bool = Fal
 
     with opened(env) as work:
         found = operations.rehearse(work)
-    _to_summary(report.rehearsal_summary(found))
-    return found, report.rehearsal_text(found)
+    _to_summary(plan_report.rehearsal_summary(found))
+    return found, plan_report.rehearsal_text(found)
 
 
 @verb()
@@ -442,7 +441,7 @@ def verify(c: Context, env: str = "", *, json: bool = False, debug: bool = False
 def schema(c: Context, *, json: bool = False, debug: bool = False) -> Answer:
     """Print the JSON Schema of deploy.yml, for editors."""
     found = config.schema()
-    return found, report.as_json(found)
+    return found, words.as_json(found)
 
 
 ns = Collection(

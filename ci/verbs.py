@@ -16,7 +16,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from ci import config, report
+from ci import config, report, words
 from ci.errors import ConfigError, Interrupted, Terminated, WindlassError
 from ci.secret import redact
 
@@ -63,7 +63,7 @@ def verb(*positional: str, **help_: str) -> Callable[[Verb], Any]:
             except Exception as error:  # noqa: BLE001  # a bug: said in three lines all the same
                 _end(error, as_json=as_json, debug=bool(arguments.get("debug")))
             document, text, code = answer if len(answer) == 3 else (*answer, 0)
-            _out(report.as_json(document) if as_json else text)
+            _out(words.as_json(document) if as_json else text)
             if code:
                 raise Exit(code=code)
 
@@ -116,7 +116,7 @@ def _end(error: BaseException, *, as_json: bool, debug: bool) -> NoReturn:
     sys.stderr.write(report.error_text(error.what, error.state, error.next_step) + "\n")
     if as_json:
         said = {"what": error.what, "state": error.state, "next_step": error.next_step}
-        _out(report.as_json({"error": {"kind": type(error).__name__, "exit_code": code, **said}}))
+        _out(words.as_json({"error": {"kind": type(error).__name__, "exit_code": code, **said}}))
     raise Exit(code=code) from None
 
 

@@ -2,8 +2,11 @@
 
 import json
 import subprocess
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import msgspec
@@ -65,9 +68,31 @@ class Team:
         return sorted((self.home / ".windlass" / "approvals").glob("*.approval"))
 
 
+class Healthy(BaseHTTPRequestHandler):
+    """A service that answers its smoke test."""
+
+    def log_message(self, *_: object) -> None: ...
+
+    def do_GET(self) -> None:
+        body = b'{"status": "ok"}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture(scope="module")
+def service() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Healthy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
 @pytest.fixture
-def team(tmp_path: Path, database16: Database) -> Team:
-    project = Project(tmp_path / "shop", database16.url.reveal())
+def team(tmp_path: Path, database16: Database, service: str) -> Team:
+    project = Project(tmp_path / "shop", database16.url.reveal(), service)
     project.migration(A, "create table orders (id int);", "drop table orders;")
     project.deploy_yml.write_text(
         project.deploy_yml.read_text().replace(
@@ -100,7 +125,7 @@ def test_an_approved_plan_runs_once(team: Team) -> None:
 
     done = team.deploy()
 
-    assert done.code == 1, done.err  # in the end: there is no service for the smoke test
+    assert done.code == 0, done.err
     assert "✓ approval" in done.err and "by ann@example.com (ssh)" in done.err
     history = team.project.deployments("production")
     shown = team.project.run("history", "--env", "production", "--deployment", history[0]["id"])
@@ -264,6 +289,13 @@ def _signer(file: Path, team: Team) -> str:
 
 
 def test_an_approval_is_used_up_by_the_deployment_it_let_through(team: Team) -> None:
+    text = team.project.deploy_yml.read_text()  # a service that never answers its smoke test
+    team.project.deploy_yml.write_text(
+        text.replace(team.project.base_url, "http://127.0.0.1:9").replace(
+            "deadline: 3s", "deadline: 300ms"
+        )
+    )
+    team.plan()
     """Even where the same plan would come again: the first one failed and rolled back."""
     team.approve("ann")
     first = team.deploy()

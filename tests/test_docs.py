@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 
 from ci import config
+from ci.engines import sqllint
 from ci.model import StepName
 from ci.policy import TABLE
 from ci.tasks import ns
@@ -54,6 +55,20 @@ def test_the_policy_table_of_the_readme_is_the_policy() -> None:
         for level, cell in zip(levels, rows[name], strict=True):
             if str(name) not in ("lint", "proof"):  # these say how, not whether
                 assert cell.startswith("–" if level == "-" else words[level]), (name, cell)
+
+
+def test_every_rule_of_our_own_is_documented_and_every_documented_one_exists() -> None:
+    engines = ROOT / "ci" / "engines"
+    source = "".join(
+        (engines / f"sql{name}.py").read_text() for name in ("lint", "columns", "shape")
+    )
+    written = set(re.findall(r'"(?:error|warning|note)",\s+"([a-z-]+)"', source))
+    rules = written | set(sqllint.COPIES.values()) | {rule for rule, _ in sqllint.ERRORS.values()}
+    rules |= {sqllint.OPAQUE, "stale-allow"} | sqllint.OF_THE_DEPLOYMENT
+    page = (ROOT / "docs" / "lint.md").read_text().split("## Our own")[1]
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+
+    assert {rule for row in rows for rule in re.findall(r"`([a-z-]+)`", row)} == rules
 
 
 def test_the_commands_of_the_readme_exist_in_the_makefile() -> None:

@@ -80,9 +80,9 @@ class Engine(Protocol):
         ...
 
     def lint(
-        self, migration: Migration, connection: psycopg.Connection | None
+        self, migrations: tuple[Migration, ...], connection: psycopg.Connection | None
     ) -> tuple[Finding, ...]:
-        """Return what is dangerous in the migration's text, given what stands in the database.
+        """Return what is dangerous in migrations, given what stands in the database.
 
         Without a connection, what only the catalog knows is left out.
         """

@@ -191,14 +191,16 @@ class SqlEngine:
         return found
 
     def lint(
-        self, migration: Migration, connection: psycopg.Connection | None
+        self, migrations: tuple[Migration, ...], connection: psycopg.Connection | None
     ) -> tuple[Finding, ...]:
-        """Return what is dangerous in the file."""
-        file = self._parse(migration.name, migration.sql)
+        """Return what is dangerous in the files."""
+        files = [self._parse(one.name, one.sql) for one in migrations]
         catalog = None
         if connection is not None:
-            catalog = sqlcatalog.read(connection, file.tables(), file.functions())
-        return sqllint.findings(file, catalog)
+            tables = frozenset[str]().union(*(file.tables() for file in files))
+            functions = frozenset[str]().union(*(file.functions() for file in files))
+            catalog = sqlcatalog.read(connection, tables, functions)
+        return sqllint.findings(files, catalog)
 
 
 TEMPLATES = {

@@ -18,20 +18,20 @@ from ci.model import Effect, Finding, FindingLevel
 Said = tuple[FindingLevel, str, str, Effect]  # level, rule, message, what it does to every row
 OPAQUE = "opaque"
 
-_ERRORS = {
+ERRORS = {
     "truncate_stmt": ("truncate", "TRUNCATE deletes every row, and only the backup has them"),
     "cluster_stmt": ("cluster", "CLUSTER rewrites the table; nobody reads it meanwhile"),
     "alter_system_stmt": ("alter-system", "ALTER SYSTEM changes the server, not this database"),
     "dropdb_stmt": ("drop-database", "DROP DATABASE has no place in a migration"),
     "drop_owned_stmt": ("drop-owned", "DROP OWNED drops what nobody listed"),
 }
-_HIDDEN = {
+HIDDEN = {
     "do_stmt": "what a DO block does is not in its text",
     "call_stmt": "what a procedure does is not in its CALL",
     "execute_stmt": "what a prepared statement does is not in its EXECUTE",
 }
 # Alter-table subtypes (nodes/parsenodes.h) that copy the table under its strongest lock.
-_COPIES = {
+COPIES = {
     "AT_SetLogged": "set-logged",
     "AT_SetUnLogged": "set-unlogged",
     "AT_SetTableSpace": "set-tablespace",
@@ -53,11 +53,17 @@ OF_THE_DEPLOYMENT = frozenset({
 })  # fmt: skip
 
 
-def findings(file: SqlFile, catalog: Catalog | None) -> tuple[Finding, ...]:
-    """Return the findings of a file, in the order of its lines, less those it allows.
+def findings(files: Iterable[SqlFile], catalog: Catalog | None) -> tuple[Finding, ...]:
+    """Return the findings of files, in the order of their lines, less those they allow.
 
     An allowance that nothing here needs is a finding of its own.
     """
+    all_ = tuple(files)
+    said = squawk.findings(all_, catalog)
+    return tuple(one for file in all_ for one in _in_file(file, said[file.path], catalog))
+
+
+def _in_file(file: SqlFile, said: list[Finding], catalog: Catalog | None) -> list[Finding]:
     created = sqlshape.created(file)
     found = [
         Finding(
@@ -67,10 +73,9 @@ def findings(file: SqlFile, catalog: Catalog | None) -> tuple[Finding, ...]:
         for statement in file.statements
         for level, rule, message, does in _of(statement, file, created, catalog)
     ]  # fmt: skip
-    found += squawk.findings(file, catalog)
-    found = [one for one in found if not _harmless(one, file, created, catalog)]
+    found = [one for one in [*found, *said] if not _harmless(one, file, created, catalog)]
     kept = [f for f in found if not any(a.covers(f.rule, f.statement) for a in file.allowed)]
-    return tuple(sorted([*kept, *_stale(file, found, catalog)], key=lambda one: one.line))
+    return sorted([*kept, *_stale(file, found, catalog)], key=lambda one: one.line)
 
 
 def _harmless(
@@ -104,8 +109,8 @@ def _of(
     statement: Statement, file: SqlFile, created: frozenset[str], catalog: Catalog | None
 ) -> Iterator[Said]:
     kind, node = statement.kind, statement.node
-    if kind in _ERRORS:
-        yield ("error", *_ERRORS[kind], "")
+    if kind in ERRORS:
+        yield ("error", *ERRORS[kind], "")
     elif hidden := _hidden(kind, node, catalog):
         yield "unknown", OPAQUE, f"{hidden}: a rehearsal shows it", ""
     elif kind == "alter_table_stmt":
@@ -117,8 +122,8 @@ def _of(
 
 def _hidden(kind: str, node: Node, catalog: Catalog | None) -> str:
     """Say what of a statement's work its text does not show; empty where it shows everything."""
-    if kind in _HIDDEN:
-        return _HIDDEN[kind]
+    if kind in HIDDEN:
+        return HIDDEN[kind]
     if kind != "select_stmt":
         return ""
     for name in sqltree.functions(node):
@@ -190,10 +195,10 @@ def _alterations(node: Node, created: frozenset[str], catalog: Catalog | None) -
     table = catalog.tables.get(name) if catalog else None
     for cmd in sqltree.commands(node):
         subtype = sqltree.subtype(cmd)
-        if subtype in _COPIES:
+        if subtype in COPIES:
             yield (
                 "warning",
-                _COPIES[subtype],
+                COPIES[subtype],
                 "copies the whole table under its strongest lock",
                 "rewrite",
             )

@@ -6,6 +6,8 @@ a file is unknown to it.
 
 import json
 import sysconfig
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from ci import process
@@ -45,35 +47,50 @@ GENERIC, SPECIFIC = "constraint-missing-not-valid", frozenset({
 BREAKS_OLD_CODE = ("ban-drop-", "renaming-", "ban-set-schema", "adding-required-field")
 
 
-def findings(file: SqlFile, catalog: Catalog | None) -> list[Finding]:
-    """Return what squawk says of a file.
+def findings(files: Iterable[SqlFile], catalog: Catalog | None) -> dict[Path, list[Finding]]:
+    """Return what squawk says of each file, by its path. It runs at most twice.
 
     Raises:
         StepFailed: it did not run; its version is locked with ours.
 
     """
-    found = [one for one in _asked(file, catalog) if _counts(one, file)]
+    known = {file.path.name: file for file in files}
+    found: dict[str, list[Finding]] = {name: [] for name in known}
+    for transactional in (True, False):
+        alike = [file for file in known.values() if file.transactional is transactional]
+        for said in _asked(alike, catalog, transactional=transactional) if alike else ():
+            name = Path(said["file"]).name
+            found[name].append(_finding(known[name], said))
+    return {file.path: _counting(file, found[name]) for name, file in known.items()}
+
+
+def _counting(file: SqlFile, found: list[Finding]) -> list[Finding]:
+    if file.phase == "after":
+        found = [one for one in found if not one.rule.startswith(BREAKS_OLD_CODE)]
     specific = {one.statement for one in found if one.rule in SPECIFIC}
     return [one for one in found if one.rule != GENERIC or one.statement not in specific]
 
 
-def _counts(finding: Finding, file: SqlFile) -> bool:
-    return file.phase == "before" or not finding.rule.startswith(BREAKS_OLD_CODE)
-
-
-def _asked(file: SqlFile, catalog: Catalog | None) -> list[Finding]:
+def _asked(
+    files: Iterable[SqlFile], catalog: Catalog | None, *, transactional: bool
+) -> list[dict[str, str]]:
     argv = [
         str(Path(sysconfig.get_path("scripts")) / "squawk"), "--config", NO_CONFIG,
-        "--reporter", "json", "--stdin-filepath", file.path.name, "--exclude", ",".join(NOT_ASKED),
+        "--reporter", "json", "--exclude", ",".join(NOT_ASKED),
     ]  # fmt: skip
-    argv += ["--assume-in-transaction"] if file.transactional else []
+    argv += ["--assume-in-transaction"] if transactional else []
     argv += ["--pg-version", f"{catalog.major}.0"] if catalog else []
-    printed = process.run(argv, within=WITHIN, text=file.text, check=False)
+    with tempfile.TemporaryDirectory(prefix="windlass-lint-") as place:
+        for file in files:
+            path = Path(place) / file.path.name
+            path.write_text(file.text, encoding="utf-8")
+            argv.append(str(path))
+        printed = process.run(argv, within=WITHIN, check=False)
     try:
-        return [_finding(file, one) for one in json.loads(printed.stdout)]
-    except (ValueError, KeyError, TypeError) as error:
+        return list(json.loads(printed.stdout))
+    except ValueError as error:
         raise StepFailed(
-            f"{file.path}: squawk did not say what it found: {printed.stderr.strip() or error}",
+            f"squawk did not say what it found: {printed.stderr.strip() or error}",
             state="nothing was changed",
             next_step="install the locked version again: pip install squawk-cli",
         ) from error

@@ -1,5 +1,7 @@
 """Law 2: what was approved is what runs. Every change between the look and the run refuses."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -45,7 +47,7 @@ def row_in_history(project: Project) -> str:
 def column_by_hand(project: Project) -> str:
     with psycopg.connect(project.url) as connection:
         connection.execute("create table by_hand (i int)")
-    return "the schema of the database was changed by somebody else"
+    return "the schema gained column public.by_hand.i integer"
 
 
 def weaker_policy(project: Project) -> str:
@@ -109,6 +111,71 @@ def test_the_digest_is_the_same_in_every_locale_time_zone_and_directory(project:
     (project.home / "migrations" / f"{A}.sql").write_bytes(text.replace(b"\n", b"\r\n"))
 
     assert project.json("plan", "--env", "uat")["digest"] == here
+
+
+def test_the_digest_is_that_of_a_sorted_document_which_anybody_can_compute(
+    project: Project,
+) -> None:
+    digest = project.json("plan", "--env", "uat", "--out", "plan.json")["digest"]
+    text = (
+        "import hashlib, json, sys; plan = json.load(open(sys.argv[1], encoding='utf-8')); "
+        "plan.update(about=None, schema=[]); "
+        "text = json.dumps(plan, sort_keys=True, separators=(',', ':'), ensure_ascii=False); "
+        "print(hashlib.sha256(text.encode()).hexdigest())"
+    )
+    others = {sys.executable, *map(str, Path("/usr/bin").glob("python3.[0-9]*[0-9]"))}
+
+    for python in others:  # as many as there are
+        argv = [python, "-I", "-c", text, str(project.home / "plan.json")]
+        assert subprocess.check_output(argv, text=True).strip() == digest
+
+
+def test_what_a_plan_tells_beside_does_not_decide(project: Project) -> None:
+    first = project.json("plan", "--env", "uat")
+    again = project.json("plan", "--env", "uat")
+
+    assert first["plan"]["about"]["made_at"] != again["plan"]["about"]["made_at"]
+    assert first["digest"] == again["digest"]
+
+
+def test_a_column_that_somebody_added_is_named(project: Project) -> None:
+    assert project.run("deploy", "--env", "uat").code == 0
+    project.migration("20260802_000000_more", "select 1;", "select 1;")
+    project.run("plan", "--env", "uat", "--out", "plan.json")
+    with psycopg.connect(project.url) as connection:
+        connection.execute("alter table orders add column by_hand text default 'x'")
+        connection.execute("create index orders_id on orders (id)")
+
+    ran = project.run("deploy", "--env", "uat", "--plan", "plan.json")
+
+    assert ran.code == 3
+    assert "the schema gained column public.orders.by_hand text f   'x'::text" in ran.error()[0]
+    assert "the schema gained index CREATE INDEX orders_id ON public.orders" in ran.error()[0]
+
+
+def test_a_plan_says_what_its_reader_should_know(project: Project) -> None:
+    assert project.run("deploy", "--env", "uat").code == 0
+    with psycopg.connect(project.url, autocommit=True) as connection:
+        connection.execute("insert into orders select generate_series(1, 1234)")
+        connection.execute("analyze orders")
+    project.migration("20260802_000000_more", "alter table orders alter id type bigint;",
+                      "alter table orders alter id type int;")  # fmt: skip
+
+    text = project.run("plan", "--env", "uat").out
+    about = project.json("plan", "--env", "uat")["plan"]["about"]
+
+    assert "  table      public.orders: about 1,234 rows, " in text
+    assert "  backup to  " in text
+    assert "[changing-column-type]" in text
+    assert about["tables"][0]["rows"] == 1234
+    assert about["origin"]["deployer"]
+    assert [one["level"] for one in about["findings"]] == ["note"]  # it is small
+
+
+def test_a_plan_for_nothing_says_so(project: Project) -> None:
+    assert project.run("deploy", "--env", "uat").code == 0
+
+    assert "  nothing to migrate" in project.run("plan", "--env", "uat").out
 
 
 def approval(digest: str, now: datetime) -> Approval:
