@@ -14,6 +14,7 @@ from ci import process
 from ci.backup import contents
 from ci.clients import Clients
 from ci.database import Database
+from ci.wording import alike, plain
 
 SHOWN = 3  # lines of a definition that differs
 TITLE = re.compile(
@@ -81,7 +82,7 @@ def different(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str,
             found.append(f"{_words(title)} is missing")
         elif title not in before:
             found.append(f"{_words(title)} was not there before")
-        elif _lines(before[title]) != _lines(after[title]):
+        elif not alike(*("\n".join(_lines(block[title])) for block in (before, after))):
             found.append(f"{_words(title)} differs: {_changed(before[title], after[title])}")
     return tuple(found)
 
@@ -100,8 +101,10 @@ def _lines(block: str) -> list[str]:
 
 
 def _changed(before: str, after: str) -> str:
-    gone = [f"- {line}" for line in _lines(before) if line not in _lines(after)]
-    come = [f"+ {line}" for line in _lines(after) if line not in _lines(before)]
+    was, now = _lines(before), _lines(after)
+    known_before, known_now = {plain(line) for line in was}, {plain(line) for line in now}
+    gone = [f"- {line}" for line in was if plain(line) not in known_now]
+    come = [f"+ {line}" for line in now if plain(line) not in known_before]
     return "; ".join([*gone[:SHOWN], *come[:SHOWN]])
 
 

@@ -15,6 +15,7 @@ from ci.database import Database
 from ci.errors import StepFailed
 from ci.model import Manifest, Proof
 from ci.stores import Store
+from ci.wording import alike
 
 
 def prove(manifest: Manifest, store: Store, config: BackupsConfig, *, progress: Progress) -> Proof:
@@ -56,7 +57,7 @@ def _compare(reading: Reader, copy: Database) -> None:
     wrong = sorted(
         title
         for title in source.keys() | restored.keys()
-        if source.get(title) != restored.get(title)
+        if not alike(source.get(title, ""), restored.get(title, ""))
     )
     if wrong:
         more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""

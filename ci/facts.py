@@ -9,6 +9,7 @@ from ci import leftovers
 from ci.database import Database, read_target
 from ci.engines import Engine
 from ci.model import Facts, TableSize
+from ci.wording import plain
 
 # Everything a person would call the schema, a line each, but for our own tables and what belongs
 # to an extension. Deparsed with an empty search_path, so that it reads the same in every session.
@@ -102,9 +103,12 @@ def take_facts(database: Database, engine: Engine) -> Facts:
     return database.read("facts", read)
 
 
-def read_fingerprint(connection: psycopg.Connection) -> str:
-    """Return the SHA-256 of the schema; in a transaction of the caller's."""
-    return _hash(_lines(connection))
+def read_likeness(connection: psycopg.Connection) -> frozenset[str]:
+    """Return the schema's lines as a dump and a restore leave them, for a database and its copy.
+
+    The server words some expressions anew on the way. In a transaction of the caller's.
+    """
+    return frozenset(plain(line) for line in _lines(connection))
 
 
 def _lines(connection: psycopg.Connection) -> list[str]:

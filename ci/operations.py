@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
-from ci import reviewing
-from ci.errors import ConfigError, Refused
+from ci import reviewing, steps
+from ci.errors import ConfigError
 from ci.facts import take_facts
-from ci.model import Finding, Rehearsal, StepName
+from ci.model import Finding, Plan, Rehearsal, StepName
 from ci.planning import current_plan
 from ci.rehearsing import rehearsal_of, rehearse_now
 from ci.restarters import Running
@@ -17,21 +17,28 @@ if TYPE_CHECKING:
     from ci.smoke import SmokeReport
 
 
-def rehearse(work: Work) -> Rehearsal:
-    """Rehearse what a deployment would do now, on a copy.
-
-    Raises:
-        Refused: nothing is pending.
-
-    """
+def rehearse(work: Work) -> Rehearsal | None:
+    """Rehearse what a deployment would do now, on a copy; None: nothing is pending."""
     plan = current_plan(work)
     if not plan.migrations:
-        raise Refused(
-            "there is nothing to rehearse: no migration is pending",
-            next_step=f"invoke status --env {plan.environment}",
-        )
+        return None
     work.reporter.started(StepName.REHEARSAL)
     return rehearse_now(plan, work)
+
+
+def rehearse_as_planned(work: Work, plan: Plan) -> None:
+    """Do what a deployment's rehearsal would: nothing where policy has none, and say why it skips.
+
+    Raises:
+        Refused: a lock was held for too long, or something unknown cannot be rehearsed.
+
+    """
+    if not plan.has(StepName.REHEARSAL):
+        work.reporter.note(f"{plan.environment} rehearses nothing, by its policy")
+        return
+    work.reporter.started(StepName.REHEARSAL)
+    done = steps.rehearse(plan, work)
+    work.reporter.note(done.reason if isinstance(done, steps.Skipped) else done.detail)
 
 
 def lint(work: Work) -> tuple[Finding, ...]:

@@ -17,7 +17,7 @@ from ci.config import BackupsConfig, LockConfig, RehearsalConfig
 from ci.database import Database, read_target
 from ci.engines import Engine
 from ci.errors import ConfigError, Refused, StepFailed
-from ci.facts import read_fingerprint
+from ci.facts import LONGEST, read_likeness
 from ci.locktimeout import Terms
 from ci.model import Migration, Plan, Rehearsal, Rehearsed
 from ci.secret import redact
@@ -34,12 +34,14 @@ SIZE = "select pg_catalog.pg_database_size(pg_catalog.current_database())"
 class Bench:
     """What a rehearsal needs beside the plan.
 
+    database: the live one, whose schema the copy must have.
     lock: the environment's; the copy gets the same timeouts.
     root: the directory of deploy.yml, where the mask's path begins.
     progress: of the restore, in bytes.
     done: called after each migration with (how many are done, how many there are).
     """
 
+    database: Database
     store: Store
     config: BackupsConfig
     rehearsal: RehearsalConfig
@@ -86,7 +88,7 @@ def rehearse(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
     ):
         backups.restore(manifest, bench.store, copy, config, progress=bench.progress)
         restored = time.monotonic()
-        _require_same_start(plan, copy, manifest.id)
+        _require_same_start(plan, bench.database, copy, manifest.id)
         if mask:
             _run_mask(mask, bench.rehearsal.mask, copy)
         backups.analyze(copy)
@@ -106,15 +108,17 @@ def rehearse(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
     return rehearsal
 
 
-def _require_same_start(plan: Plan, copy: Database, backup: str) -> None:
-    def read(connection: psycopg.Connection) -> str:
+def _require_same_start(plan: Plan, live: Database, copy: Database, backup: str) -> None:
+    def read(connection: psycopg.Connection) -> frozenset[str]:
         with connection.transaction():
-            return read_fingerprint(connection)
+            return read_likeness(connection)
 
-    if copy.read("rehearse", read) != plan.schema_fingerprint:
+    different = live.read("rehearse", read) ^ copy.read("rehearse", read)
+    if different:
         raise Refused(
-            f"backup {backup} has another schema than the one the plan begins from: it was "
-            "changed by hand between the two",
+            f"backup {backup} has another schema than the one the plan begins from, as if it was "
+            f"changed by hand between the two: {min(different)[:LONGEST]}"
+            + (f" (and {len(different) - 1} more)" if len(different) > 1 else ""),
             next_step=f"invoke backup --env {plan.environment}, and rehearse again",
         )
 

@@ -66,6 +66,7 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
         plan,
         backup,
         rehearsals.Bench(
+            database=work.database,
             store=store,
             config=config,
             rehearsal=shared.rehearsal,

@@ -240,16 +240,28 @@ def _to_summary(markdown: str) -> None:
             file.write(markdown)
 
 
-@verb(out="write the plan to this file, for deploy --plan")
+@verb(
+    out="write the plan to this file, for deploy --plan",
+    rehearse="rehearse it on a copy first, as a deployment would (default: show one there is)",
+)
 def plan(
-    c: Context, env: str = "", out: str = "", *, json: bool = False, debug: bool = False
+    c: Context,
+    env: str = "",
+    out: str = "",
+    *,
+    rehearse: bool = False,
+    json: bool = False,
+    debug: bool = False,
 ) -> Answer:
     """Show exactly what a deployment would do, with its digest. Reads only."""
-    from ci import rehearsing
+    from ci import operations, rehearsing
     from ci.planning import current_plan, described
 
     with opened(env) as work:
-        found = described(work, current_plan(work))
+        bare = current_plan(work)
+        if rehearse:
+            operations.rehearse_as_planned(work, bare)
+        found = described(work, bare)
         rendered = _rendered(work, found)
         rehearsal = rehearsing.rehearsal_of(found, work)
     if out:
@@ -403,6 +415,8 @@ def rehearse(c: Context, env: str = "", *, json: bool = False, debug: bool = Fal
 
     with opened(env) as work:
         found = operations.rehearse(work)
+    if found is None:
+        return None, "nothing to rehearse: no migration is pending"
     _to_summary(plan_report.rehearsal_summary(found))
     return found, plan_report.rehearsal_text(found)
 

@@ -104,6 +104,21 @@ def test_a_broken_constraint_is_found_by_the_restore(
     assert [one.level for one in _known(store).proofs] == ["checksum", "rows"]
 
 
+def test_what_the_server_words_anew_after_a_restore_is_the_same(
+    database16: Database, store: DirectoryStore
+) -> None:
+    run(
+        database16,
+        "create table worded (role varchar(20), check (role in ('a', 'b)::text')));"
+        "create view worded_a as select role from worded where role in ('a', 'c');"
+        "create index worded_b on worded (role) where role in ('a', 'b')",
+    )
+
+    prove(take(database16, store), store, "restore")
+
+    assert _known(store).level == "restore"
+
+
 def test_definitions_that_differ_are_found_by_the_restore(
     database16: Database, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
