@@ -5,7 +5,8 @@ BIN := .venv/bin
 # What depends on the server, on every major version that PostgreSQL mends, and the embedded two.
 MATRIX := 13 14 15 16 17 18
 MATRIX_TESTS := tests/test_engine_sql.py tests/test_stands.py tests/test_lock.py \
-  tests/laws/once tests/laws/rerunning_is_the_recovery tests/test_backup_everything.py
+  tests/laws/once tests/laws/rerunning_is_the_recovery tests/test_backup_everything.py \
+  tests/test_trace.py
 
 .PHONY: demo test matrix lock clean
 

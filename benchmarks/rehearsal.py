@@ -73,9 +73,8 @@ def _windlass(home: Path, *arguments: str) -> str:
 
 
 def _floor(home: Path, url: str) -> float:
-    archive = next((home / "backups").rglob("*.pgc"), None) or next(
-        path for path in (home / "backups").rglob("*") if path.stat().st_size > 100_000
-    )
+    files = [path for path in (home / "backups").rglob("*") if path.is_file()]
+    archive = max(files, key=lambda path: path.stat().st_size)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("create database floor")
         clients = find_clients(connection.info.server_version)

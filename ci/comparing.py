@@ -168,16 +168,20 @@ def _lost_values(before: Column, after: Column | None, *, same_rows: bool) -> st
 
 
 def dropped(standing: Tables, after: Tables) -> tuple[str, ...]:
-    """Return what a rollback takes away with values in it: tables and columns."""
+    """Return what a rollback takes away with values in it: tables and columns.
+
+    A column whose values stand under a name that was not there was renamed, not taken away.
+    """
     found = []
     for name, table in standing.items():
         now, shown = after.get(name), ".".join(name)
         if now is None:
             found += [f"{shown} with {table.rows:,} rows"] if table.rows else []
             continue
+        renamed = [now.columns[name] for name in now.columns if name not in table.columns]
         found += [
             f"{shown}.{column} with {values.values:,} values"
             for column, values in table.columns.items()
-            if column not in now.columns and values.values
+            if column not in now.columns and values.values and values not in renamed
         ]
     return tuple(found)

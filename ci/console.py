@@ -2,6 +2,7 @@
 
 import os
 import sys
+import textwrap
 import time
 from typing import TextIO
 
@@ -73,7 +74,7 @@ class Console:
 
     def note(self, text: str) -> None:
         """Print something a person should know now."""
-        self.say(f"    {text}", style="yellow")
+        self.say(textwrap.indent(text, "    "), style="yellow")
 
     def alarm(self, text: str) -> None:
         """Print something nobody may overlook."""

@@ -227,7 +227,7 @@ class Traced(Document, frozen=True, kw_only=True):
     """What one statement did to a copy, beyond its words. Relations are "schema.name"."""
 
     where: str  # file and line
-    sql: str  # on one line
+    sql: str  # on one line, its beginning
     seconds: float
     locks: tuple[tuple[str, str], ...]  # (table that was there before, strongest new mode)
     index_locks: tuple[tuple[str, str], ...]  # likewise of indexes

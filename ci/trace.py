@@ -18,6 +18,7 @@ from psycopg.pq import TransactionStatus
 from ci.database import Database
 from ci.model import Traced
 
+SHOWN = 500  # characters of a statement that are kept: an INSERT may have megabytes
 LOOK_EVERY = 0.005  # seconds between two looks at a statement outside a transaction
 # Ours, and what a TOAST table does, its table does too.
 RELATIONS = """
@@ -141,7 +142,7 @@ def _difference(before: _Books, after: _Books, where: str, sql: str) -> Traced:
     ]
     return Traced(
         where=where,
-        sql=" ".join(sql.split()),
+        sql=" ".join(sql[:SHOWN].split()),
         seconds=round(after.at - before.at, 4),
         locks=tuple((name, mode) for name, kind, mode in locks if kind not in INDEXES),
         index_locks=tuple((name, mode) for name, kind, mode in locks if kind in INDEXES),

@@ -159,6 +159,17 @@ def test_a_rollback_that_drops_a_column_with_data_says_so(project: Project) -> N
     assert f"{NEXT}: its rollback drops public.events.status with 1,000 values" in ran.out
 
 
+def test_a_column_that_is_renamed_back_is_not_dropped(project: Project) -> None:
+    project.migration(
+        NEXT, "alter table events rename column note to words;",
+        "alter table events rename column words to note;",
+    )  # fmt: skip
+
+    found = rehearsed(project)
+
+    assert found["lost"] == found["dropped"] == []
+
+
 def test_a_missing_rollback_is_named(project: Project) -> None:
     project.migration(NEXT, "create table other (id int);", None)
     project.deploy_yml.write_text(
