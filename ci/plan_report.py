@@ -76,7 +76,7 @@ def rehearsal_text(rehearsal: Rehearsal) -> str:
 
 
 REHEARSED = (
-    "migration", "time", "locks that make others wait", "rewrite", "full scan", "WAL", "rollback",
+    "migration", "time", "who waits, and how long", "rewrite", "full scan", "WAL", "rollback",
 )  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def _rehearsed(one: Rehearsed) -> tuple[str, ...]:
     longest = held(one)
     more = f" and {len(longest) - 1} more" if len(longest) > 1 else ""
     locks = (
-        f"{longest[0].mode.removesuffix('Lock')} {longest[0].relation} "
+        f"{longest[0].mode.removesuffix('Lock')} on {longest[0].relation}: {longest[0].blocks}, "
         f"{duration(longest[0].seconds)}{more}"
         if longest
         else ""

@@ -278,7 +278,7 @@ def test_an_approver_sees_the_rehearsal_and_it_runs_once(project: Project) -> No
     for ran in (first, second):
         lines = [line.split("  ") for line in ran.err.splitlines() if NEXT in line]
         cells = [cell.strip() for cell in lines[0] if cell.strip()]
-        assert cells[2].startswith("AccessExclusive public.events")
+        assert cells[2].startswith("AccessExclusive on public.events: reads and writes, ")
         assert cells[-1].startswith("proven, ")
     assert "1 on a copy in" in first.err
     assert " UTC, 1 rolled back" not in first.err
@@ -301,7 +301,7 @@ def test_a_plan_is_rehearsed_where_the_policy_has_it(project: Project, tmp_path:
     assert ran.code == 0, ran.err
     assert "1 on a copy in" in ran.err
     assert f"| {NEXT} | " in summary.read_text()
-    assert "| AccessExclusive public.events " in summary.read_text()
+    assert "| AccessExclusive on public.events: " in summary.read_text()
 
 
 def test_a_lock_held_too_long_is_refused_unless_there_is_a_reason(project: Project) -> None:
