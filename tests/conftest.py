@@ -2,12 +2,29 @@
 
 import os
 
+import pytest
+
 from tests import npm_postgres
 
 # What tests/install-clients has unpacked, after everything else.
 os.environ["PATH"] = os.pathsep.join(
     [os.environ["PATH"], *(str(npm_postgres.clients(major)) for major in range(13, 19))]
 )
+
+# Files that take half a minute and more: begun last, one worker would be at them alone.
+LONG = (
+    "test_two_hundred_kills.py", "test_ten_at_once.py", "test_rehearse.py", "test_store_faults.py",
+    "test_busy_tables.py", "test_backup_everything.py", "test_keeping_backups.py",
+    "test_restart_compose.py", "test_deploy.py", "test_deploy_services.py",
+)  # fmt: skip
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first, the longest before the others; the rest stays shuffled."""
+    order = {name: at for at, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
+
 
 pytest_plugins = [
     "tests.fix_postgres",
