@@ -21,7 +21,11 @@ TITLE = re.compile(
     r"(?P<name>.*); Type: (?P<type>.*); Schema: (?P<schema>.*); Owner: .*", re.DOTALL
 )
 # Ours are no part of what a migration changes.
-NOT_OURS = ("--exclude-schema=windlass", "--exclude-table=public.schema_migrations*")
+NOT_OURS = (
+    "--exclude-schema=windlass",
+    "--exclude-table=public.schema_migrations*",
+    "--exclude-table=*._prisma_migrations",
+)
 # The tables named, and those whose rows a foreign key changes or deletes along with theirs.
 REACHED = """
 with recursive named as (

@@ -72,10 +72,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class MigrationsConfig(Options, frozen=True, kw_only=True):
     """Where the migrations are and what runs them."""
 
-    engine: Literal["sql"] = "sql"
-    directory: str = "migrations"
+    engine: Literal["sql", "prisma"] = "sql"
+    directory: str = ""  # empty: migrations, or prisma/migrations
     out_of_order: Literal["refuse", "allow"] = "refuse"
     search_path: tuple[str, ...] = ("public",)  # of every migration, whoever runs it
+
+    def __post_init__(self) -> None:
+        if not self.directory:
+            usual = {"sql": "migrations", "prisma": "prisma/migrations"}[self.engine]
+            msgspec.structs.force_setattr(self, "directory", usual)
 
 
 class KeepConfig(Options, frozen=True, kw_only=True):

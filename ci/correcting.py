@@ -38,7 +38,7 @@ def stamp(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...
     """Record migrations as applied that were applied in another way."""
     files, states = _known(work, facts, names)
     for name in names:
-        _require(work, states[name], State.PENDING, State.OUT_OF_ORDER, State.PARTIAL)
+        _require(work, states[name], State.PENDING, State.OUT_OF_ORDER, State.PARTIAL, State.FAILED)
     return tuple(Change(n, states[n].detail or PENDING, files[n].checksum) for n in names)
 
 
@@ -57,15 +57,16 @@ def baseline(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, 
 def unstamp(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...]:
     """Take the records of migrations away, which makes them pending again."""
     rows, halves = {r.name: r for r in facts.history}, {p.name: p for p in facts.partials}
+    before = {name: str(half) for name, half in halves.items()}
+    before |= {one.name: str(State.FAILED) for one in facts.failed}
+    before |= {name: _checksum(row) for name, row in rows.items()}
     for name in names:
-        if name not in rows and name not in halves:
+        if name not in before:
             raise Refused(
                 f"{name} is not in the history",
                 next_step=f"invoke status --env {work.settings.name} lists it",
             )
-    return tuple(
-        Change(n, _checksum(rows[n]) if n in rows else str(halves[n]), PENDING) for n in names
-    )
+    return tuple(Change(name, before[name], PENDING) for name in names)
 
 
 def repair(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...]:
@@ -106,7 +107,8 @@ def apply(
 ) -> tuple[Change, ...]:
     """Make the correction under the deployment lock, and record it; return what changed."""
     wait = work.settings.environment.lock.wait.seconds
-    with lock.hold(work.database, wait=wait, on_wait=work.reporter.note):
+    keys = work.engine.lock_keys
+    with lock.hold(work.database, wait=wait, on_wait=work.reporter.note, beside=keys):
         changes = find(work, verb, names)
         files = {migration.name: migration for migration in work.engine.on_disk()}
         with work.database.connect("history") as connection, connection.transaction():
@@ -147,7 +149,8 @@ def _known(
             f"{work.settings.shared.migrations.directory}/{missing[0]}.sql: no such migration",
             next_step=f"invoke status --env {work.settings.name} lists them",
         )
-    return files, {state.name: state for state in compare(on_disk, facts.history, facts.partials)}
+    states = compare(on_disk, facts.history, facts.partials, facts.failed)
+    return files, {state.name: state for state in states}
 
 
 def _require(work: Work, state: MigrationState, *allowed: State) -> None:

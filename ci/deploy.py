@@ -104,6 +104,7 @@ class _Run:
                 work.database,
                 wait=wait,
                 on_wait=lambda holder: work.reporter.note(f"waiting for {holder}"),
+                beside=work.engine.lock_keys,
             )
         )
         self.work = replace(work, guard=self.held.guard)

@@ -13,7 +13,7 @@ from ci.wording import plain
 
 # Everything a person would call the schema, a line each, but for our own tables and what belongs
 # to an extension. Deparsed with an empty search_path, so that it reads the same in every session.
-FINGERPRINT = """
+FINGERPRINT = r"""
     with ours as (
         select oid, nspname from pg_catalog.pg_namespace
         where nspname !~ '^pg_' and nspname not in ('information_schema', 'windlass')
@@ -21,6 +21,7 @@ FINGERPRINT = """
         select c.oid, n.nspname, c.relname, c.relkind
         from pg_catalog.pg_class c join ours n on n.oid = c.relnamespace
         where not (n.nspname = 'public' and c.relname like 'schema_migrations%')
+          and c.relname not like '\_prisma\_migrations%'
           and not exists (select from pg_catalog.pg_depend d
                           where d.objid = c.oid and d.deptype = 'e')
     )
@@ -95,6 +96,7 @@ def take_facts(database: Database, engine: Engine) -> Facts:
                 target=read_target(connection),
                 history=engine.history(connection),
                 partials=engine.partials(connection),
+                failed=engine.failed(connection),
                 leftovers=leftovers.read(connection),
                 schema_fingerprint=_hash(lines),
                 schema=tuple(_short(line) for line in lines),

@@ -17,7 +17,7 @@ LASTS = 30  # seconds; goose's table locker has the same two numbers
 BEAT = 5.0  # seconds
 MARGIN = 5.0  # seconds before the expiry at which we count it as lost
 
-# `if not exists` alone would race; see ci/engines/sqlhistory.py.
+# `if not exists` alone would race; see ci/engines/sqlbooks.py.
 CREATE = """
     select pg_catalog.pg_advisory_xact_lock(7452012384610);
     create schema if not exists windlass;

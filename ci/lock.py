@@ -104,11 +104,13 @@ def hold(
     *,
     wait: float,
     on_wait: Callable[[str], None] = lambda _: None,
+    beside: tuple[int, ...] = (),
 ) -> Iterator[Held]:
     """Hold the lock inside the block; it falls with the connection, also after kill -9.
 
     A lease falls half a minute after its last heartbeat. `wait` is in seconds. `on_wait` is told
-    once who holds it.
+    once who holds it. `beside` are advisory locks of the engine's own tool, so that this waits;
+    behind a pooler, which would leak them, they are not held.
 
     Raises:
         LockHeld: another deployment held it all the time.
@@ -116,7 +118,8 @@ def hold(
     """
     with database.connect("lock") as connection:
         if not is_pooled(connection):
-            _poll(connection, lambda: _take_advisory(connection), wait, on_wait)
+            keys = (KEY, *beside)
+            _poll(connection, lambda: _take_advisory(connection, keys), wait, on_wait, keys)
             yield _Advisory(connection)
             return
         ours = lease.Lease(database)
@@ -134,11 +137,12 @@ def _poll(
     take: Callable[[], bool],
     wait: float,
     on_wait: Callable[[str], None],
+    keys: tuple[int, ...] = (KEY,),
 ) -> None:
     deadline = time.monotonic() + wait
     pause, told = 0.02, False
     while not take():
-        holder = who(connection) or "one that was just about to let go"
+        holder = _holder(connection, keys) or "one that was just about to let go"
         if time.monotonic() >= deadline:
             raise LockHeld(
                 f"another deployment holds the lock: {holder}",
@@ -151,14 +155,28 @@ def _poll(
         pause = min(pause * 2, LONGEST_PAUSE)
 
 
-def _take_advisory(connection: psycopg.Connection) -> bool:
-    row = connection.execute(TRY, (KEY,)).fetchone()
-    if not (row and row[0]):
-        return False
-    if lease.who(connection):
-        connection.execute(LET_GO, (KEY,))
-        return False
-    return True
+def _take_advisory(connection: psycopg.Connection, keys: tuple[int, ...]) -> bool:
+    taken = []
+    for key in keys:
+        row = connection.execute(TRY, (key,)).fetchone()
+        if not (row and row[0]):
+            break
+        taken.append(key)
+    if len(taken) == len(keys) and not lease.who(connection):
+        return True
+    for key in taken:
+        connection.execute(LET_GO, (key,))
+    return False
+
+
+def _holder(connection: psycopg.Connection, keys: tuple[int, ...]) -> str:
+    """Return who holds one of the locks; empty when nobody does."""
+    for key in keys:
+        row = connection.execute(HOLDER, (key,)).fetchone()
+        if row is not None:
+            name, address, seconds, pid = row
+            return f"{name or 'somebody'} from {address}, for {seconds} s, pid {pid}"
+    return lease.who(connection)
 
 
 def _take_lease(connection: psycopg.Connection, ours: lease.Lease) -> bool:
@@ -172,8 +190,4 @@ def _take_lease(connection: psycopg.Connection, ours: lease.Lease) -> bool:
 
 def who(connection: psycopg.Connection) -> str:
     """Return who holds the lock, since when and from where; empty when nobody does."""
-    row = connection.execute(HOLDER, (KEY,)).fetchone()
-    if row is None:
-        return lease.who(connection)
-    name, address, seconds, pid = row
-    return f"{name} from {address}, for {seconds} s, pid {pid}"
+    return _holder(connection, (KEY,))

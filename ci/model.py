@@ -70,6 +70,14 @@ class Partial(Document, frozen=True, kw_only=True):
         return f"statement {self.statements_done} of {self.statements} done"
 
 
+class Failed(Document, frozen=True, kw_only=True):
+    """A migration of a tool that records its beginning: begun, not ended, not resolved."""
+
+    name: str
+    started_at: datetime
+    said: str  # its error, as the tool wrote it; may be empty
+
+
 class Target(Document, frozen=True, kw_only=True):
     """Which database this is. Clones share the identifier; the name tells them apart."""
 
@@ -86,6 +94,7 @@ class Facts(Document, frozen=True, kw_only=True):
     schema_fingerprint: str
     schema: tuple[str, ...] = ()  # the lines whose hash is the fingerprint
     partials: tuple[Partial, ...] = ()
+    failed: tuple[Failed, ...] = ()
     leftovers: tuple[str, ...] = ()  # invalid indexes and the like that stand already
 
 

@@ -6,12 +6,15 @@ from enum import StrEnum
 
 from ci.config import Settings
 from ci.errors import Refused
-from ci.model import Applied, Direction, Facts, Migration, Partial, Plan, StepName
+from ci.model import Applied, Direction, Facts, Failed, Migration, Partial, Plan, StepName
 from ci.policy import ROLLBACK_ASKED_FOR, on_failure, steps_for
 
 # Keys of an environment that say where to reach things or how long to wait for them, and so do
 # not decide what happens to the database.
 _NOT_DECIDING = frozenset({"database"})
+
+
+SHOWN = 120  # characters of what a tool wrote about its failure
 
 
 class State(StrEnum):
@@ -23,6 +26,7 @@ class State(StrEnum):
     MISSING = "missing"  # applied, and the file is gone
     PARTIAL = "partial"  # cut off half way; the next deployment goes on with it
     HALF_UNDONE = "half undone"  # its rollback was cut off half way
+    FAILED = "failed"  # begun by the tool itself, not ended, not resolved
     OUT_OF_ORDER = "out of order"  # pending, and older than the newest applied one
 
 
@@ -40,17 +44,23 @@ def compare(
     on_disk: tuple[Migration, ...],
     history: tuple[Applied, ...],
     partials: tuple[Partial, ...] = (),
+    failed: tuple[Failed, ...] = (),
 ) -> tuple[MigrationState, ...]:
     """Return the state of every migration that is on disk or in the history, by name."""
     files = {migration.name: migration for migration in on_disk}
     rows = {row.name: row for row in history}
     halves = {partial.name: partial for partial in partials}
+    broken = {one.name: one for one in failed}
     newest = max((name for name in rows if name in files), default="")
     found = []
-    for name in sorted(files.keys() | rows.keys() | halves.keys()):
+    for name in sorted(files.keys() | rows.keys() | halves.keys() | broken.keys()):
         migration, row, half = files.get(name), rows.get(name), halves.get(name)
         when = row.applied_at.isoformat(timespec="seconds") if row else ""
-        if half is not None and migration is not None:
+        if name in broken:
+            began = f"{broken[name].started_at:%Y-%m-%d %H:%M:%S} UTC"
+            said = " ".join(broken[name].said.split())[:SHOWN]
+            found.append(MigrationState(name, State.FAILED, when, f"began {began}: {said}"))
+        elif half is not None and migration is not None:
             state = State.PARTIAL if half.direction == "up" else State.HALF_UNDONE
             found.append(MigrationState(name, state, when, str(half)))
         else:
@@ -82,7 +92,8 @@ def pending(
         Refused: the history does not fit the files, or a rollback script is asked for and missing.
 
     """
-    states = compare(on_disk, facts.history, facts.partials)
+    states = compare(on_disk, facts.history, facts.partials, facts.failed)
+    _refuse_failed(settings, facts.failed)
     _refuse_another_case(states)
     _refuse_edited(states)
     _refuse_half_undone(settings, facts.partials)
@@ -108,6 +119,17 @@ def _refuse_another_case(states: tuple[MigrationState, ...]) -> None:
                 f"{state.name} and {other} differ in case alone: one is on disk, the other applied",
                 next_step="name the file as the history has it",
             )
+
+
+def _refuse_failed(settings: Settings, failed: tuple[Failed, ...]) -> None:
+    if failed:
+        name, env = failed[0].name, settings.name
+        raise Refused(
+            f"P3009: {name} failed when the tool itself ran it, and nobody resolved it",
+            next_step=f"undo by hand what it left, then invoke unstamp --env {env} --name {name} "
+            f"makes it pending again; or finish it by hand, then invoke stamp --env {env} "
+            f"--name {name}",
+        )
 
 
 def _refuse_half_undone(settings: Settings, partials: tuple[Partial, ...]) -> None:
@@ -147,8 +169,15 @@ def _refuse_without_rollback(settings: Settings, found: tuple[Migration, ...]) -
     if bare and ROLLBACK_ASKED_FOR[settings.tier]:
         raise Refused(
             f"{bare[0]} has no rollback script, which the {settings.tier} tier asks for",
-            next_step=f"write {settings.shared.migrations.directory}/{bare[0]}_rollback.sql",
+            next_step=f"write {_rollback_of(settings, bare[0])}",
         )
+
+
+def _rollback_of(settings: Settings, name: str) -> str:
+    """Return where the rollback script of a migration is expected."""
+    migrations = settings.shared.migrations
+    file = f"{name}/rollback.sql" if migrations.engine == "prisma" else f"{name}_rollback.sql"
+    return f"{migrations.directory}/{file}"
 
 
 def make_plan(

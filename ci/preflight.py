@@ -120,7 +120,7 @@ def _rights(connection: psycopg.Connection) -> str:
 
 
 def _history(engine: Engine) -> Callable[[psycopg.Connection], str]:
-    return lambda connection: f"{len(engine.history(connection))} applied"
+    return engine.ready
 
 
 def _clients(config: BackupsConfig | None) -> Callable[[psycopg.Connection], str]:

@@ -336,7 +336,8 @@ def status(
     with opened(env) as work:
         history = work.database.read("status", work.engine.history)
         halves = work.database.read("status", work.engine.partials)
-        states = compare(work.engine.on_disk(), history, halves)
+        failed = work.database.read("status", work.engine.failed)
+        states = compare(work.engine.on_disk(), history, halves, failed)
         holder = work.database.read("status", lock.who)
         newest = journal.history(work.database, limit=1)
         drill = safekeeping.drill_note(work)

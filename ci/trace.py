@@ -21,13 +21,14 @@ from ci.model import Traced
 SHOWN = 500  # characters of a statement that are kept: an INSERT may have megabytes
 LOOK_EVERY = 0.005  # seconds between two looks at a statement outside a transaction
 # Ours, and what a TOAST table does, its table does too.
-RELATIONS = """
+RELATIONS = r"""
 select c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind::text,
        pg_catalog.pg_relation_filenode(c.oid)
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p', 'm', 'v', 'i', 'I', 'S', 'f') and n.nspname !~ '^pg_'
   and n.nspname not in ('information_schema', 'windlass')
   and not (n.nspname = 'public' and c.relname like 'schema_migrations%')
+  and c.relname not like '\_prisma\_migrations%'
 """
 LOCKS = """
 select relation, mode from pg_catalog.pg_locks

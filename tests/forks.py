@@ -125,7 +125,7 @@ def _end(pid: int, words: IO[str], kill_after: float | None) -> dict[str, Any]:
 
 def _kill_at_the_first_new_boundary(seen: Path) -> None:
     """Make this process kill itself before or after a statement or a record, once at each."""
-    from ci.engines import sqlbuild, sqlhistory, sqlrun
+    from ci.engines import sqlbooks, sqlbuild, sqlpartial, sqlrun
 
     known = set(seen.read_text().splitlines()) if seen.exists() else set()
 
@@ -148,9 +148,9 @@ def _kill_at_the_first_new_boundary(seen: Path) -> None:
 
     around(sqlrun, "_sent", lambda job, _c, statement, _t: job.where(statement))
     around(sqlbuild, "run", lambda _c, _d, sql, *_: sql)
-    around(sqlhistory, "note_begun", lambda _c, name, _d, _f, number: f"{name} {number}")
-    around(sqlhistory, "note_finished", lambda _c, name, _d, _f, number: f"{name} {number}")
-    around(sqlhistory, "record", lambda _c, migration, _d: migration.name)
+    around(sqlpartial, "note_begun", lambda _c, name, _d, _f, number: f"{name} {number}")
+    around(sqlpartial, "note_finished", lambda _c, name, _d, _f, number: f"{name} {number}")
+    around(sqlbooks, "record", lambda _h, _c, migration, _d: migration.name)
 
 
 if __name__ == "__main__":

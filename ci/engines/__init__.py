@@ -8,7 +8,7 @@ import psycopg
 from ci.config import MigrationsConfig
 from ci.database import Database
 from ci.locktimeout import Terms
-from ci.model import Applied, Direction, Finding, Migration, Partial
+from ci.model import Applied, Direction, Failed, Finding, Migration, Partial
 
 
 class Engine(Protocol):
@@ -26,6 +26,17 @@ class Engine(Protocol):
 
     def create(self, name: str) -> tuple[Path, ...]:
         """Write an empty migration with its rollback and verify scripts; never over a file."""
+        ...
+
+    # Advisory locks of the tool itself, which are held beside the deployment lock.
+    lock_keys: tuple[int, ...]
+
+    def ready(self, connection: psycopg.Connection) -> str:
+        """Return what the history holds, in words; raise where a deployment could not begin."""
+        ...
+
+    def failed(self, connection: psycopg.Connection) -> tuple[Failed, ...]:
+        """Return what the tool began, and neither ended nor resolved."""
         ...
 
     def history(self, connection: psycopg.Connection) -> tuple[Applied, ...]:
@@ -91,6 +102,10 @@ class Engine(Protocol):
 
 def open_engine(config: MigrationsConfig, root: Path) -> Engine:
     """Return the engine `deploy.yml` asks for; its libraries are imported here, not before."""
+    if config.engine == "prisma":
+        from ci.engines.prisma import PrismaEngine
+
+        return PrismaEngine(config, root)
     from ci.engines.sql import SqlEngine
 
     return SqlEngine(config, root)

@@ -9,11 +9,12 @@ import psycopg
 
 from ci.config import MigrationsConfig
 from ci.database import Database
-from ci.engines import sqlcatalog, sqlfile, sqlhistory, sqllint, sqlrun
+from ci.engines import sqlbooks, sqlcatalog, sqlfile, sqllint, sqlpartial, sqlrun
 from ci.engines.sqlfile import SqlFile
+from ci.engines.sqlhistory import SchemaMigrations
 from ci.errors import ConfigError, StepFailed
 from ci.locktimeout import Terms
-from ci.model import Applied, Direction, Finding, Migration, Partial
+from ci.model import Applied, Direction, Failed, Finding, Migration, Partial
 
 NAME = re.compile(r"\d{8}_\d{6}_[a-z0-9_]+")
 EXTRAS = ("_rollback", "_verify")
@@ -24,10 +25,12 @@ class SqlEngine:
     """Runs SQL files; the script and its history row commit together."""
 
     name = "sql"
+    lock_keys: tuple[int, ...] = ()
 
     def __init__(self, config: MigrationsConfig, root: Path) -> None:
         self.directory = root / config.directory
         self.search_path = config.search_path
+        self.history_table: sqlbooks.History = SchemaMigrations()
         self.shown = Path(config.directory)  # in messages and plans: relative, the same everywhere
 
     def version(self) -> str:
@@ -75,26 +78,29 @@ class SqlEngine:
                     next_step="rename one of them, in lower case",
                 )
 
+    def file_of(self, name: str, extra: str = "") -> Path:
+        """Return where a script of a migration stands, below the directory."""
+        return Path(f"{name}{extra}.sql")
+
     def _migration(self, stem: str) -> Migration:
-        parsed = self._parse(stem, self._read(stem) or "")
-        rollback, verify = self._read(stem + "_rollback"), self._read(stem + "_verify")
+        parsed = self._parse(stem, "", self._read(stem, "") or "")
+        rollback, verify = self._read(stem, "_rollback"), self._read(stem, "_verify")
         if rollback is not None:
-            self._parse(stem + "_rollback", rollback)
+            self._parse(stem, "_rollback", rollback)
         if verify is not None:
-            self._refuse_writing(self._parse(stem + "_verify", verify))
+            self._refuse_writing(self._parse(stem, "_verify", verify))
         return Migration(
             name=stem, checksum=parsed.checksum, sql=parsed.text, phase=parsed.phase,
             transactional=parsed.transactional, rollback=rollback, verify=verify,
         )  # fmt: skip
 
-    def _read(self, stem: str) -> str | None:
-        path = self.directory / f"{stem}.sql"
-        return (
-            sqlfile.normalise(path.read_bytes(), self.shown / path.name) if path.exists() else None
-        )
+    def _read(self, name: str, extra: str) -> str | None:
+        file = self.file_of(name, extra)
+        path = self.directory / file
+        return sqlfile.normalise(path.read_bytes(), self.shown / file) if path.exists() else None
 
-    def _parse(self, stem: str, text: str) -> SqlFile:
-        return sqlfile.parse(self.shown / f"{stem}.sql", text)
+    def _parse(self, name: str, extra: str, text: str) -> SqlFile:
+        return sqlfile.parse(self.shown / self.file_of(name, extra), text)
 
     def _refuse_writing(self, file: SqlFile) -> None:
         for statement in file.statements:
@@ -122,25 +128,34 @@ class SqlEngine:
             made.append(path)
         return tuple(made)
 
+    def ready(self, connection: psycopg.Connection) -> str:
+        """Return how many migrations are applied; Refused where the table is another tool's."""
+        return f"{len(self.history(connection))} applied"
+
+    def failed(self, connection: psycopg.Connection) -> tuple[Failed, ...]:
+        """Return what began, and neither ended nor was resolved."""
+        return self.history_table.failed(connection)
+
     def history(self, connection: psycopg.Connection) -> tuple[Applied, ...]:
         """Return the rows of schema_migrations; Refused where the table is another tool's."""
-        return sqlhistory.read(connection)
+        return self.history_table.read(connection)
 
     def stamp(self, connection: psycopg.Connection, migration: Migration) -> None:
         """Record the migration as applied without running it."""
-        sqlhistory.stamp(connection, migration)
+        sqlbooks.stamp(self.history_table, connection, migration)
 
     def unstamp(self, connection: psycopg.Connection, name: str) -> None:
         """Take the record away without undoing anything."""
-        sqlhistory.unstamp(connection, name)
+        sqlbooks.unstamp(self.history_table, connection, name)
 
     def accept(self, connection: psycopg.Connection, migration: Migration) -> None:
         """Record the text as it is now as the one that ran."""
-        sqlhistory.accept(connection, self._parse(migration.name, migration.sql), migration)
+        file = self._parse(migration.name, "", migration.sql)
+        sqlbooks.accept(self.history_table, connection, file, migration)
 
     def partials(self, connection: psycopg.Connection) -> tuple[Partial, ...]:
         """Return what was cut off half way."""
-        return sqlhistory.partials(connection)
+        return sqlpartial.partials(connection)
 
     def apply(self, migration: Migration, database: Database, terms: Terms) -> int:
         """Run one migration and its verify script, and record it."""
@@ -153,20 +168,21 @@ class SqlEngine:
     def _job(self, migration: Migration, direction: Direction) -> sqlrun.Job:
         verify = None
         if direction == "up":
-            file = self._parse(migration.name, migration.sql)
+            file = self._parse(migration.name, "", migration.sql)
             if migration.verify is not None:
-                verify = self._parse(migration.name + "_verify", migration.verify)
+                verify = self._parse(migration.name, "_verify", migration.verify)
         elif migration.rollback is not None:
-            file = self._parse(migration.name + "_rollback", migration.rollback)
+            file = self._parse(migration.name, "_rollback", migration.rollback)
         else:
             raise StepFailed(
                 f"{migration.name} has no rollback script",
                 state="the migration stays applied",
-                next_step=f"write {self.shown / migration.name}_rollback.sql, or restore a backup",
+                next_step=f"write {self.shown / self.file_of(migration.name, '_rollback')}, or "
+                "restore a backup",
             )
         return sqlrun.Job(
             migration=migration, direction=direction, file=file, verify=verify,
-            search_path=self.search_path,
+            search_path=self.search_path, history=self.history_table,
         )  # fmt: skip
 
     def verify(self, migration: Migration, connection: psycopg.Connection) -> int:
@@ -181,20 +197,20 @@ class SqlEngine:
 
     def allowed(self, migration: Migration) -> frozenset[str]:
         """Return the rules that the file sets aside."""
-        return frozenset(a.rule for a in self._parse(migration.name, migration.sql).allowed)
+        return frozenset(a.rule for a in self._parse(migration.name, "", migration.sql).allowed)
 
     def tables(self, migration: Migration) -> frozenset[str]:
         """Return the tables that a migration and its rollback script name."""
-        found = self._parse(migration.name, migration.sql).tables()
+        found = self._parse(migration.name, "", migration.sql).tables()
         if migration.rollback is not None:
-            found |= self._parse(migration.name + "_rollback", migration.rollback).tables()
+            found |= self._parse(migration.name, "_rollback", migration.rollback).tables()
         return found
 
     def lint(
         self, migrations: tuple[Migration, ...], connection: psycopg.Connection | None
     ) -> tuple[Finding, ...]:
         """Return what is dangerous in the files."""
-        files = [self._parse(one.name, one.sql) for one in migrations]
+        files = [self._parse(one.name, "", one.sql) for one in migrations]
         catalog = None
         if connection is not None:
             tables = frozenset[str]().union(*(file.tables() for file in files))

@@ -10,7 +10,7 @@ from psycopg import sql
 
 from ci.config import LockConfig
 from ci.database import Database, is_pooled
-from ci.engines import sqlbuild, sqlhistory, sqlstands, sqltree
+from ci.engines import sqlbooks, sqlbuild, sqlpartial, sqlstands, sqltree
 from ci.engines.sqlfile import SqlFile
 from ci.engines.sqlsplit import Statement
 from ci.errors import ConfigError, StepFailed
@@ -32,6 +32,7 @@ class Job:
     file: SqlFile
     verify: SqlFile | None
     search_path: tuple[str, ...]
+    history: sqlbooks.History
 
     def settings(self) -> str:
         """Return what every transaction of the file begins with, beside the limits."""
@@ -99,8 +100,8 @@ def run(job: Job, database: Database, terms: Terms) -> int:
 def _whole(job: Job, terms: Terms, connection: psycopg.Connection) -> None:
     """Run everything in the caller's transaction; the history row commits with it."""
     _refuse_behind_a_pooler(job, connection)
-    sqlhistory.ensure(connection)
-    if sqlhistory.settled(connection, job.migration.name, job.direction):
+    sqlbooks.ensure(job.history, connection)
+    if sqlbooks.settled(job.history, connection, job.migration.name, job.direction):
         return  # another machine was faster; the lock row of the insert says so
     for statement in job.file.statements:
         _execute(job, terms, connection, statement)
@@ -113,7 +114,7 @@ def _record(job: Job, terms: Terms, connection: psycopg.Connection) -> None:
     terms.guard()
     if any(sqltree.sets_the_role(s.kind, s.node) for s in job.file.statements):
         connection.execute("reset role")  # the history is written by who deploys
-    sqlhistory.record(connection, job.migration, job.direction)
+    sqlbooks.record(job.history, connection, job.migration, job.direction)
 
 
 def _refuse_behind_a_pooler(job: Job, connection: psycopg.Connection) -> None:
@@ -146,10 +147,10 @@ def _one_by_one(job: Job, database: Database, terms: Terms, step: str) -> int:
 
     def begin(connection: psycopg.Connection) -> int | None:
         _refuse_behind_a_pooler(job, connection)
-        sqlhistory.ensure(connection)
-        if sqlhistory.settled(connection, name, job.direction):
+        sqlbooks.ensure(job.history, connection)
+        if sqlbooks.settled(job.history, connection, name, job.direction):
             return None
-        count = sqlhistory.finished_statements(connection, name, job.direction, job.file)
+        count = sqlpartial.finished_statements(connection, name, job.direction, job.file)
         # An index that somebody dropped since, for it was another than it should be: once more.
         last = job.file.statements[count - 1] if count else None
         return count - 1 if last and sqlbuild.is_gone(connection, last) else count
@@ -164,7 +165,7 @@ def _one_by_one(job: Job, database: Database, terms: Terms, step: str) -> int:
                 connection: psycopg.Connection, statement: Statement = statement, n: int = number
             ) -> None:
                 _execute(job, terms, connection, statement)
-                sqlhistory.note_finished(connection, name, job.direction, job.file, n)
+                sqlpartial.note_finished(connection, name, job.direction, job.file, n)
 
             in_transaction(both)
         else:
@@ -182,17 +183,17 @@ def _outside(job: Job, database: Database, terms: Terms, statement: Statement, n
     step = f"migrate/{name}"
     with database.connect(step) as connection:
         connection.execute(job.session().encode())
-        begun = sqlhistory.begun(connection, name, direction) == number
+        begun = sqlpartial.begun(connection, name, direction) == number
         if not (begun and sqlbuild.finished(connection, statement)):
             if sqlstands.settled(connection, statement, where=where):
                 terms.note(f"{where}: stands already")
             else:
                 text = sqlbuild.clear(connection, database, statement, where=where)
                 terms.guard()
-                sqlhistory.note_begun(connection, name, direction, job.file, number)
+                sqlpartial.note_begun(connection, name, direction, job.file, number)
                 retries = _send(job, database, terms, connection, statement, text)
                 sqlbuild.require_valid(connection, statement, where=where)
-        sqlhistory.note_finished(connection, name, direction, job.file, number)
+        sqlpartial.note_finished(connection, name, direction, job.file, number)
     return retries
 
 
@@ -298,7 +299,7 @@ def render(job: Job, terms: Terms) -> str:
     """Return the SQL as it would be sent, bookkeeping included."""
     own = terms_of(job.file, terms).lock
     begin = f"BEGIN;\n{limits(own.timeout[0], own)}\n{job.settings()}"
-    record = sqlhistory.rendered(job.migration, job.direction)
+    record = job.history.rendered(job.migration, job.direction)
     if job.file.transactional:
         body = [_ended(statement.sql) for statement in job.file.statements]
         return "\n\n".join([begin, *body, f"{record}\nCOMMIT;"])
@@ -312,7 +313,7 @@ def render(job: Job, terms: Terms) -> str:
 def _rendered_alone(job: Job, begin: str, number: int, lock: LockConfig) -> str:
     """Return what is sent for one statement of a file that is no transaction."""
     statement = job.file.statements[number - 1]
-    note = partial(sqlhistory.rendered_note, job.migration.name, job.direction, job.file)
+    note = partial(sqlpartial.rendered_note, job.migration.name, job.direction, job.file)
     if statement.transactional:
         return f"{begin}\n\n{_ended(statement.sql)}\n\n{note(number)}\nCOMMIT;"
     rung = int(lock.timeout[0].seconds * 1000)

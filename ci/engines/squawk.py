@@ -7,7 +7,7 @@ a file is unknown to it.
 import json
 import sysconfig
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from ci import process
@@ -54,10 +54,10 @@ def findings(files: Iterable[SqlFile], catalog: Catalog | None) -> dict[Path, li
         StepFailed: it did not run; its version is locked with ours.
 
     """
-    known = {file.path.name: file for file in files}
+    known = {f"{number}.sql": file for number, file in enumerate(files)}
     found: dict[str, list[Finding]] = {name: [] for name in known}
     for transactional in (True, False):
-        alike = [file for file in known.values() if file.transactional is transactional]
+        alike = {name: one for name, one in known.items() if one.transactional is transactional}
         for said in _asked(alike, catalog, transactional=transactional) if alike else ():
             name = Path(said["file"]).name
             found[name].append(_finding(known[name], said))
@@ -72,7 +72,7 @@ def _counting(file: SqlFile, found: list[Finding]) -> list[Finding]:
 
 
 def _asked(
-    files: Iterable[SqlFile], catalog: Catalog | None, *, transactional: bool
+    files: Mapping[str, SqlFile], catalog: Catalog | None, *, transactional: bool
 ) -> list[dict[str, str]]:
     argv = [
         str(Path(sysconfig.get_path("scripts")) / "squawk"), "--config", NO_CONFIG,
@@ -81,8 +81,8 @@ def _asked(
     argv += ["--assume-in-transaction"] if transactional else []
     argv += ["--pg-version", f"{catalog.major}.0"] if catalog else []
     with tempfile.TemporaryDirectory(prefix="windlass-lint-") as place:
-        for file in files:
-            path = Path(place) / file.path.name
+        for name, file in files.items():
+            path = Path(place) / name
             path.write_text(file.text, encoding="utf-8")
             argv.append(str(path))
         printed = process.run(argv, within=WITHIN, check=False)

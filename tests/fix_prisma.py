@@ -1,0 +1,101 @@
+"""A Prisma project, and the real Prisma CLI in it, on PostgreSQL by a driver of its own."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ci.database import Database
+from tests.kit import ROOT, Project
+
+NODE_MODULES = ROOT / ".servers" / "prisma" / "node_modules"
+CONFIG = """\
+import { PrismaPg } from "@prisma/adapter-pg";
+
+export default {
+  schema: "prisma/schema.prisma",
+  engine: "js",
+  experimental: { adapter: true },
+  adapter: async () =>
+    new PrismaPg({ connectionString: process.env.DATABASE_URL }, { schema: "public" }),
+};
+"""
+SCHEMA = """\
+datasource db {
+  provider = "postgresql"
+  url      = env("DATABASE_URL")
+}
+"""
+# With a driver of its own it needs no engine, and asks for one all the same.
+NO_ENGINES = {
+    "PRISMA_QUERY_ENGINE_LIBRARY": "/bin/true",
+    "PRISMA_SCHEMA_ENGINE_BINARY": "/bin/true",
+    "PRISMA_ENGINES_CHECKSUM_IGNORE_MISSING": "1",
+    "CHECKPOINT_DISABLE": "1",
+    "NO_COLOR": "1",
+}
+
+
+@dataclass
+class Said:
+    """How the CLI ended."""
+
+    code: int
+    text: str
+
+
+@dataclass
+class PrismaProject:
+    """A project whose migrations are Prisma's."""
+
+    project: Project
+
+    @property
+    def migrations(self) -> Path:
+        return self.project.home / "prisma" / "migrations"
+
+    def migration(self, name: str, sql: str, rollback: str = "", verify: str = "") -> str:
+        place = self.migrations / name
+        place.mkdir(parents=True, exist_ok=True)
+        (place / "migration.sql").write_bytes(sql.encode())
+        for file, text in (("rollback.sql", rollback), ("verify.sql", verify)):
+            if text:
+                (place / file).write_text(text)
+        return name
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [str(NODE_MODULES / ".bin" / "prisma"), "migrate", *arguments],
+            cwd=self.project.home, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            env={**os.environ, **NO_ENGINES, "DATABASE_URL": self.project.url},
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def cli(self, *arguments: str) -> Said:
+        """Run `prisma migrate …` for real."""
+        child = self.start(*arguments)
+        text, _ = child.communicate(timeout=60)
+        return Said(child.returncode, text)
+
+
+@pytest.fixture
+def prisma(tmp_path: Path, database16: Database) -> Callable[[], PrismaProject]:
+    """Return a function that makes the project, on a database that has nothing."""
+
+    def make() -> PrismaProject:
+        project = Project(tmp_path / "shop", database16.url.reveal())
+        (project.home / "migrations").rmdir()
+        found = PrismaProject(project)
+        found.migrations.mkdir(parents=True)
+        (found.migrations / "migration_lock.toml").write_text('provider = "postgresql"\n')
+        (project.home / "prisma" / "schema.prisma").write_text(SCHEMA)
+        (project.home / "prisma.config.mjs").write_text(CONFIG)
+        (project.home / "node_modules").symlink_to(NODE_MODULES)
+        text = project.deploy_yml.read_text()
+        project.deploy_yml.write_text(text + "migrations: {engine: prisma}\n")
+        return found
+
+    return make
