@@ -15,12 +15,23 @@ NODE_MODULES = ROOT / ".servers" / "prisma" / "node_modules"
 CONFIG = """\
 import { PrismaPg } from "@prisma/adapter-pg";
 
+// Its pool keeps a connection for ten seconds after the last query, and the process with it.
+const pool = { connectionString: process.env.DATABASE_URL, idleTimeoutMillis: 100 };
+
 export default {
   schema: "prisma/schema.prisma",
   engine: "js",
   experimental: { adapter: true },
-  adapter: async () =>
-    new PrismaPg({ connectionString: process.env.DATABASE_URL }, { schema: "public" }),
+  adapter: async () => new PrismaPg(pool, { schema: "public" }),
+};
+"""
+# The timer of its advisory lock goes on when the lock was had long ago, and the process with it.
+NO_WAIT = """\
+const original = globalThis.setTimeout;
+globalThis.setTimeout = (run, delay, ...rest) => {
+  const timer = original(run, delay, ...rest);
+  if (delay >= 5000) timer.unref();
+  return timer;
 };
 """
 SCHEMA = """\
@@ -70,7 +81,8 @@ class PrismaProject:
         return subprocess.Popen(
             [str(NODE_MODULES / ".bin" / "prisma"), "migrate", *arguments],
             cwd=self.project.home, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**os.environ, **NO_ENGINES, "DATABASE_URL": self.project.url},
+            env={**os.environ, **NO_ENGINES, "DATABASE_URL": self.project.url,
+                 "NODE_OPTIONS": f"--require {self.project.home / 'no-wait.cjs'}"},
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
 
@@ -93,6 +105,7 @@ def prisma(tmp_path: Path, database16: Database) -> Callable[[], PrismaProject]:
         (found.migrations / "migration_lock.toml").write_text('provider = "postgresql"\n')
         (project.home / "prisma" / "schema.prisma").write_text(SCHEMA)
         (project.home / "prisma.config.mjs").write_text(CONFIG)
+        (project.home / "no-wait.cjs").write_text(NO_WAIT)
         (project.home / "node_modules").symlink_to(NODE_MODULES)
         text = project.deploy_yml.read_text()
         project.deploy_yml.write_text(text + "migrations: {engine: prisma}\n")
