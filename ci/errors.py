@@ -88,6 +88,10 @@ class ChildFailed(StepFailed):
         self.code, self.stderr = code, stderr
 
 
+class Stopped(StepFailed):
+    """It was ended because what runs beside it failed, whose error is the one to tell."""
+
+
 class StoreFailed(StepFailed):
     """A backup store did not take or give what was asked."""
 

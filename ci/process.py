@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-from ci.errors import ChildFailed, StepFailed
+from ci.errors import ChildFailed, Stopped
 from ci.secret import Secret, redact
 
 CHUNK = 1 << 20  # bytes; a pipe holds 64 KiB, larger reads only save calls
@@ -178,7 +178,7 @@ def _next_chunk(argv: Sequence[str], descriptor: int, stop: threading.Event | No
     while not stop.is_set():
         if ready.poll(ASKED_EVERY * 1000):
             return os.read(descriptor, CHUNK)
-    raise StepFailed(
+    raise Stopped(
         f"{argv[0]} was stopped: what runs beside it failed",
         state="nothing of it was kept",
         next_step="mend what failed, and start again",

@@ -6,6 +6,8 @@ import pytest
 
 from tests import npm_postgres
 
+# Two thousand processes begin in one run: none of them shall compile our modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # What tests/install-clients has unpacked, after everything else.
 os.environ["PATH"] = os.pathsep.join(
     [os.environ["PATH"], *(str(npm_postgres.clients(major)) for major in range(13, 19))]

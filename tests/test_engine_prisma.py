@@ -67,12 +67,11 @@ def test_after_the_real_cli_we_have_nothing_to_do(shop: PrismaProject) -> None:
     assert "0 pending migrations" in ran.err
 
 
-@pytest.mark.parametrize("ends", ["\r\n", "\n"])
 def test_checksums_are_alike_with_either_line_end_and_an_edit_is_seen(
-    shop: PrismaProject, ends: str
+    shop: PrismaProject,
 ) -> None:
-    text = f"-- a comment{ends}{ITEMS}{ends}"
-    other = text.replace("\r\n", "\n") if ends == "\r\n" else text.replace("\n", "\r\n")
+    text = f"-- a comment\r\n{ITEMS}\r\n"
+    other = text.replace("\r\n", "\n")
     shop.migration(INIT, text)
     assert shop.cli("deploy").code == 0
     assert states(shop)[INIT] == "applied"

@@ -20,7 +20,7 @@ from ci.backup.snapshot import LOCK_WAIT
 from ci.clients import Clients, find_clients
 from ci.config import BackupsConfig
 from ci.database import Database, is_pooled, read_target
-from ci.errors import ChildFailed, Refused, StoreFailed
+from ci.errors import ChildFailed, Refused, Stopped, StoreFailed
 from ci.model import Manifest, Part, Target
 from ci.stores import Store
 
@@ -152,9 +152,13 @@ class _Taking:
             raise
 
     def _results(self, futures: list[Future[frozenset[str]]]) -> list[frozenset[str]]:
-        """Return what each returned, in order; the first one that failed is the error."""
-        for future in as_completed(futures):
-            future.result()
+        """Return what each returned, in order; the first one that failed is the error.
+
+        One that was stopped for another's failure may be done before that other.
+        """
+        errors = [error for one in as_completed(futures) if (error := one.exception())]
+        if errors:
+            raise next((one for one in errors if not isinstance(one, Stopped)), errors[0])
         return [future.result() for future in futures]
 
     def _dump(self, share: Share, writers: int, together: Together) -> frozenset[str]:

@@ -84,6 +84,7 @@ def go_on(warm: Forks, project: Project, **more: Any) -> int:
     return int(end["code"])
 
 
+@pytest.mark.timeout(400)  # a hundred and fifty runs, each killed; 90 s on two idle cores
 def test_killed_at_every_boundary_of_every_statement(
     tmp_path: Path,
     warm: Forks,
