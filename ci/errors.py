@@ -9,6 +9,7 @@ WindlassError            1  failed
 │   └── Laxer            2  an environment asks for less than its tier
 ├── StepFailed           1  a step did not do its work
 │   ├── ChildFailed         a child process ended with another status than 0, or too late
+│   ├── Stopped             ended because what runs beside it failed
 │   ├── StoreFailed         a backup store did not take or give what was asked
 │   ├── Unreachable         a server does not answer, or does not let us in
 │   └── LockTimeout         a table stayed locked by others until `lock.wait` was over
