@@ -72,15 +72,31 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class MigrationsConfig(Options, frozen=True, kw_only=True):
     """Where the migrations are and what runs them."""
 
-    engine: Literal["sql", "prisma"] = "sql"
-    directory: str = ""  # empty: migrations, or prisma/migrations
+    engine: Literal["sql", "prisma", "alembic"] = "sql"
+    directory: str = ""  # empty: migrations, or prisma/migrations; alembic.ini says where it is
     out_of_order: Literal["refuse", "allow"] = "refuse"
-    search_path: tuple[str, ...] = ("public",)  # of every migration, whoever runs it
+    search_path: tuple[str, ...] = ("public",)  # of every migration; env.py has its own
+    ini: str = ""  # alembic.ini; where the tool runs
+    python: str = ""  # with Alembic; empty: of .venv or venv there, or at deploy.yml, or our own
+    url_variable: str = ""  # where env.py looks for the database; empty: DATABASE_URL
+    several_heads: Literal["refuse", "allow"] = "refuse"
 
     def __post_init__(self) -> None:
+        alembic = {name: getattr(self, name) for name in ("ini", "python", "url_variable")}
+        if self.engine == "alembic":
+            if self.directory:
+                raise ValueError("directory is said by alembic.ini; ini names that")
+            usual = {"ini": "alembic.ini", "python": "", "url_variable": "DATABASE_URL"}
+            for name, value in alembic.items():
+                msgspec.structs.force_setattr(self, name, value or usual[name])
+            msgspec.structs.force_setattr(self, "directory", str(Path(self.ini).parent))
+            return
+        for name, value in alembic.items():
+            if value:
+                raise ValueError(f"{name} is for engine: alembic; the engine is {self.engine}")
         if not self.directory:
-            usual = {"sql": "migrations", "prisma": "prisma/migrations"}[self.engine]
-            msgspec.structs.force_setattr(self, "directory", usual)
+            usual_directory = {"sql": "migrations", "prisma": "prisma/migrations"}[self.engine]
+            msgspec.structs.force_setattr(self, "directory", usual_directory)
 
 
 class KeepConfig(Options, frozen=True, kw_only=True):

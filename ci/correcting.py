@@ -13,7 +13,7 @@ from ci import journal, lock
 from ci.errors import ConfigError, Refused
 from ci.facts import take_facts
 from ci.model import Applied, Correction, Facts, Migration, Origin
-from ci.plan import MigrationState, State, compare
+from ci.plan import MigrationState, State, built_on, compare, is_graph, up_to
 from ci.work import Work
 
 PENDING = "pending"
@@ -39,19 +39,20 @@ def stamp(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...
     files, states = _known(work, facts, names)
     for name in names:
         _require(work, states[name], State.PENDING, State.OUT_OF_ORDER, State.PARTIAL, State.FAILED)
+    _refuse_gaps(work, facts, names)
     return tuple(Change(n, states[n].detail or PENDING, files[n].checksum) for n in names)
 
 
 def baseline(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...]:
     """Record every migration up to the named one as applied, in a database without a history."""
     files, _ = _known(work, facts, names)
+    within = up_to(work.engine.on_disk(), names)
     if facts.history or facts.partials:
         raise Refused(
             f"{work.database.name} has a history of {len(facts.history)} migrations already",
             next_step="a baseline begins a history; stamp adds to one: invoke stamp --name NAME",
         )
-    chosen = [name for name in sorted(files) if name <= max(names)]
-    return tuple(Change(name, PENDING, files[name].checksum) for name in chosen)
+    return tuple(Change(n, PENDING, one.checksum) for n, one in files.items() if n in within)
 
 
 def unstamp(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...]:
@@ -66,6 +67,7 @@ def unstamp(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, .
                 f"{name} is not in the history",
                 next_step=f"invoke status --env {work.settings.name} lists it",
             )
+    _refuse_below_others(work, rows, names)
     return tuple(Change(name, before[name], PENDING) for name in names)
 
 
@@ -79,6 +81,31 @@ def repair(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ..
         Change(n, _checksum(rows[n]) if n in rows else states[n].detail, files[n].checksum)
         for n in names
     )
+
+
+def _refuse_gaps(work: Work, facts: Facts, names: tuple[str, ...]) -> None:
+    """Refuse to record a revision of a graph without those it builds on: the tool implies them."""
+    on_disk = work.engine.on_disk()
+    if not is_graph(on_disk):
+        return
+    there = {row.name for row in facts.history} | set(names)
+    missing = [m.name for m in on_disk if m.name in up_to(on_disk, names) and m.name not in there]
+    if missing:
+        raise Refused(
+            f"{names[0]} builds on {', '.join(missing)}, which is pending",
+            next_step=f"deploy that first, or name it too: --name {','.join((*missing, *names))}",
+        )
+
+
+def _refuse_below_others(work: Work, rows: dict[str, Applied], names: tuple[str, ...]) -> None:
+    on_disk = work.engine.on_disk()
+    for name in names:
+        above = sorted((built_on(on_disk, name) & rows.keys()) - set(names))
+        if above:
+            raise Refused(
+                f"{name} has applied revisions built on it: {', '.join(above)}",
+                next_step=f"name those too: --name {','.join((*above, *names))}",
+            )
 
 
 VERBS: dict[str, Find] = {
@@ -99,7 +126,14 @@ def find(work: Work, verb: str, names: tuple[str, ...]) -> tuple[Change, ...]:
             f"{verb} needs the name of a migration",
             next_step=f"invoke {verb} --env {work.settings.name} --name NAME --reason WHY",
         )
-    return VERBS[verb](work, take_facts(work.database, work.engine), names)
+    on_disk = work.engine.on_disk()
+    known = tuple(work.engine.named(name) for name in names)
+    if is_graph(on_disk):  # its tool goes from one to the next
+        known = tuple(m.name for m in on_disk if m.name in known) + tuple(
+            name for name in known if name not in {m.name for m in on_disk}
+        )
+        known = known[::-1] if verb == "unstamp" else known
+    return VERBS[verb](work, take_facts(work.database, work.engine), known)
 
 
 def apply(
@@ -146,7 +180,7 @@ def _known(
     missing = [name for name in names if name not in files]
     if missing:
         raise ConfigError(
-            f"{work.settings.shared.migrations.directory}/{missing[0]}.sql: no such migration",
+            f"{work.settings.shared.migrations.directory}: there is no migration {missing[0]}",
             next_step=f"invoke status --env {work.settings.name} lists them",
         )
     states = compare(on_disk, facts.history, facts.partials, facts.failed)

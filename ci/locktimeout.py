@@ -6,10 +6,11 @@ looks who blocks before it waits longer.
 
 import random
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import psycopg
 
@@ -30,6 +31,32 @@ IDLE_IN_TRANSACTION = 60_000  # milliseconds; a suspended machine must not hold 
 DEADLOCK_TIMEOUT = "select setting::float8 / 1000 from pg_catalog.pg_settings where name = %s"
 
 
+class Rows(Protocol):
+    """What a statement returned."""
+
+    def fetchall(self) -> list[Any]:
+        """Return all rows."""
+        ...
+
+
+class Session(Protocol):
+    """A session that a statement runs in: a connection of ours, or one of another process."""
+
+    @property
+    def autocommit(self) -> bool:
+        """Whether a statement is a transaction of its own."""
+        ...
+
+    @property
+    def info(self) -> Any:  # noqa: ANN401  # as psycopg's: transaction_status, backend_pid
+        """What is known of it."""
+        ...
+
+    def execute(self, query: bytes, /) -> Rows:
+        """Run a statement in its transaction."""
+        ...
+
+
 def _ignore(*_: object) -> None: ...
 
 
@@ -47,10 +74,11 @@ class Terms:
     guard: Callable[[], None] = _ignore  # raises where the deployment lock is lost
     show_queries: bool = False
     # Around each statement, with its connection, file and line, and text: a rehearsal looks on.
-    observe: Callable[[psycopg.Connection, str, str], AbstractContextManager[None]] = _unobserved
+    observe: Callable[[Session, str, str], AbstractContextManager[None]] = _unobserved
 
 
 Attempt = Callable[[psycopg.Connection], T]
+Watching = Callable[[int], AbstractContextManager[None]]
 
 
 def with_retry(
@@ -77,19 +105,40 @@ def with_retry(
         LockTimeout: `lock.wait` is over; nothing of ours waits or is held.
 
     """
-    with closing(Lookout(database)) as lookout, database.connect(step) as connection:
+    with database.connect(step) as connection:
+
+        def once(rung: Duration, watching: Watching) -> T:
+            if in_transaction:
+                with connection.transaction():
+                    connection.execute(f"{limits(rung, terms.lock)}{settings}".encode())
+                    with watching(_pid(connection)):
+                        return attempt(connection)
+            connection.execute(f"set lock_timeout = {milliseconds(rung)}".encode())
+            with watching(_pid(connection)):
+                return attempt(connection)
+
+        return with_retry_elsewhere(terms, database, once)
+
+
+def with_retry_elsewhere(
+    terms: Terms, database: Database, attempt: Callable[[Duration, Watching], T]
+) -> tuple[T, int]:
+    """Do the same for a session that is not ours; `attempt` sets the rung it is given there.
+
+    It leaves nothing behind when it raises, and runs in `watching(pid)`, which notes who blocks.
+
+    Raises:
+        LockTimeout: `lock.wait` is over; nothing of ours waits or is held.
+
+    """
+    with closing(Lookout(database)) as lookout:
         climb = _Climb(terms, lookout, database.deployment_id)
         while True:
             terms.guard()
             began = time.monotonic()
-            rung = terms.lock.timeout[climb.rung]
             try:
-                if in_transaction:
-                    with connection.transaction():
-                        connection.execute(f"{limits(rung, terms.lock)}{settings}".encode())
-                        return _watched(connection, lookout, attempt, climb), climb.retries
-                connection.execute(f"set lock_timeout = {_ms(rung)}".encode())
-                return _watched(connection, lookout, attempt, climb), climb.retries
+                rung = terms.lock.timeout[climb.rung]
+                return attempt(rung, partial(_watching, lookout, climb)), climb.retries
             except psycopg.Error as error:
                 if error.sqlstate not in RETRIED:
                     raise
@@ -99,24 +148,28 @@ def with_retry(
 def limits(rung: Duration, lock: LockConfig) -> str:
     """Return the statements that limit how long a transaction waits, runs and stands idle."""
     return (
-        f"set local lock_timeout = {_ms(rung)};\n"
-        f"set local statement_timeout = {_ms(lock.statement_timeout)};\n"
+        f"set local lock_timeout = {milliseconds(rung)};\n"
+        f"set local statement_timeout = {milliseconds(lock.statement_timeout)};\n"
         f"set local idle_in_transaction_session_timeout = {IDLE_IN_TRANSACTION};"
     )
 
 
-def _ms(duration: Duration) -> int:
+def milliseconds(duration: Duration) -> int:
+    """Return a duration as the server's timeouts want it; never 0, which is none."""
     return max(1, int(duration.seconds * 1000))
 
 
-def _watched(
-    connection: psycopg.Connection, lookout: Lookout, attempt: Attempt[T], climb: "_Climb"
-) -> T:
+def _pid(connection: psycopg.Connection) -> int:
     row = connection.execute("select pg_catalog.pg_backend_pid()").fetchone()
-    watch = Watch(lookout, row[0] if row else 0)
+    return row[0] if row else 0
+
+
+@contextmanager
+def _watching(lookout: Lookout, climb: "_Climb", pid: int) -> Iterator[None]:
+    watch = Watch(lookout, pid)
     try:
         with watch:
-            return attempt(connection)
+            yield
     finally:
         climb.sight = watch.sight
 

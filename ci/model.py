@@ -47,14 +47,20 @@ class Migration(Document, frozen=True, kw_only=True):
     transactional: bool = True
     rollback: str | None = None
     verify: str | None = None
+    title: str = ""  # what it does, where its name does not say it
+    after: tuple[str, ...] | None = None  # what it builds on; None: on the one before it
 
 
 class Applied(Document, frozen=True, kw_only=True):
-    """One row of the history table. `checksum` is None where a person wrote the row."""
+    """One row of the history table.
+
+    `checksum` is None where a person or another tool wrote the row, `applied_at` where the tool
+    does not keep it.
+    """
 
     name: str
     checksum: str | None
-    applied_at: datetime
+    applied_at: datetime | None
 
 
 class Partial(Document, frozen=True, kw_only=True):
@@ -66,7 +72,9 @@ class Partial(Document, frozen=True, kw_only=True):
     statements: int
 
     def __str__(self) -> str:
-        """Return how far it came."""
+        """Return how far it came; a tool of its own says no more than that it began."""
+        if not self.statements:
+            return "begun, and cut off; what it committed stays"
         return f"statement {self.statements_done} of {self.statements} done"
 
 
@@ -152,6 +160,7 @@ class About(Document, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     host: str  # of the database
     backup_to: str  # empty: there are no backups
+    models: str = ""  # how the tool's models differ from the database, where it has models
 
 
 class Plan(Document, frozen=True, kw_only=True):

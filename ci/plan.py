@@ -1,6 +1,7 @@
 """From what is on disk and what is in the database to a plan. Pure."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -14,6 +15,7 @@ from ci.policy import ROLLBACK_ASKED_FOR, on_failure, steps_for
 _NOT_DECIDING = frozenset({"database"})
 
 
+EVERYTHING = "heads"  # every migration, where a graph has several ends
 SHOWN = 120  # characters of what a tool wrote about its failure
 
 
@@ -38,6 +40,7 @@ class MigrationState:
     state: State
     applied_at: str = ""  # ISO 8601, UTC
     detail: str = ""  # how far a partial one came
+    title: str = ""  # what it does, where its name does not say it
 
 
 def compare(
@@ -46,26 +49,66 @@ def compare(
     partials: tuple[Partial, ...] = (),
     failed: tuple[Failed, ...] = (),
 ) -> tuple[MigrationState, ...]:
-    """Return the state of every migration that is on disk or in the history, by name."""
+    """Return the state of every migration that is on disk or in the history.
+
+    In the order they run; those without a file by name among them, of a graph before them.
+    """
     files = {migration.name: migration for migration in on_disk}
     rows = {row.name: row for row in history}
     halves = {partial.name: partial for partial in partials}
     broken = {one.name: one for one in failed}
-    newest = max((name for name in rows if name in files), default="")
+    graph = is_graph(on_disk)
+    newest = "" if graph else max((name for name in rows if name in files), default="")
+    names = files.keys() | rows.keys() | halves.keys() | broken.keys()
+    place = {name: at for at, name in enumerate(files, start=1)} if graph else {}
     found = []
-    for name in sorted(files.keys() | rows.keys() | halves.keys() | broken.keys()):
+    for name in sorted(names, key=lambda name: (place.get(name, 0), name)):
         migration, row, half = files.get(name), rows.get(name), halves.get(name)
-        when = row.applied_at.isoformat(timespec="seconds") if row else ""
+        title = migration.title if migration else ""
+        when = row.applied_at.isoformat(timespec="seconds") if row and row.applied_at else ""
         if name in broken:
             began = f"{broken[name].started_at:%Y-%m-%d %H:%M:%S} UTC"
             said = " ".join(broken[name].said.split())[:SHOWN]
             found.append(MigrationState(name, State.FAILED, when, f"began {began}: {said}"))
         elif half is not None and migration is not None:
             state = State.PARTIAL if half.direction == "up" else State.HALF_UNDONE
-            found.append(MigrationState(name, state, when, str(half)))
+            found.append(MigrationState(name, state, when, str(half), title))
         else:
-            found.append(MigrationState(name, _state(migration, row, newest), when))
+            state = _state(migration, row, newest)
+            found.append(MigrationState(name, state, when, title=title))
     return tuple(found)
+
+
+def is_graph(on_disk: tuple[Migration, ...]) -> bool:
+    """Tell whether migrations say what they build on, rather than follow each other by name."""
+    return any(migration.after is not None for migration in on_disk)
+
+
+def heads(on_disk: tuple[Migration, ...]) -> tuple[str, ...]:
+    """Return the migrations of a graph that nothing builds on."""
+    below = {name for migration in on_disk for name in migration.after or ()}
+    return tuple(migration.name for migration in on_disk if migration.name not in below)
+
+
+def up_to(on_disk: tuple[Migration, ...], names: Iterable[str]) -> frozenset[str]:
+    """Return the migrations with these names, and all those that must have run before them."""
+    wanted = set(names)
+    if not is_graph(on_disk):
+        last = max((at for at, one in enumerate(on_disk) if one.name in wanted), default=-1)
+        return frozenset(one.name for one in on_disk[: last + 1])
+    for migration in reversed(on_disk):
+        if migration.name in wanted:
+            wanted.update(migration.after or ())
+    return frozenset(wanted)
+
+
+def built_on(on_disk: tuple[Migration, ...], name: str) -> frozenset[str]:
+    """Return the migrations of a graph that build on this one, whether at once or not."""
+    found = {name}
+    for migration in on_disk:
+        if found.intersection(migration.after or ()):
+            found.add(migration.name)
+    return frozenset(found - {name})
 
 
 def _state(migration: Migration | None, row: Applied | None, newest: str) -> State:
@@ -95,17 +138,20 @@ def pending(
     states = compare(on_disk, facts.history, facts.partials, facts.failed)
     _refuse_failed(settings, facts.failed)
     _refuse_another_case(states)
-    _refuse_edited(states)
+    _refuse_edited(settings, states)
     _refuse_half_undone(settings, facts.partials)
     _refuse_out_of_order(settings, states)
     runs = (State.PENDING, State.OUT_OF_ORDER, State.PARTIAL)
     wanted = {s.name for s in states if s.state in runs}
-    if to is not None and to not in {s.name for s in states}:
+    if to not in (None, EVERYTHING) and to not in {s.name for s in states}:
         raise Refused(
             f'there is no migration "{to}"',
             next_step=f"invoke status --env {settings.name} lists them",
         )
-    found = tuple(m for m in on_disk if m.name in wanted and (to is None or m.name <= to))[:steps]
+    if to is None:
+        _refuse_several_heads(settings, on_disk)
+    within = wanted if to is None or to == EVERYTHING else up_to(on_disk, [to])
+    found = tuple(m for m in on_disk if m.name in wanted and m.name in within)[:steps]
     _refuse_without_rollback(settings, found)
     return found
 
@@ -141,16 +187,33 @@ def _refuse_half_undone(settings: Settings, partials: tuple[Partial, ...]) -> No
         )
 
 
-def _refuse_edited(states: tuple[MigrationState, ...]) -> None:
+def _refuse_several_heads(settings: Settings, on_disk: tuple[Migration, ...]) -> None:
+    found = heads(on_disk) if is_graph(on_disk) else ()
+    if len(found) > 1 and settings.shared.migrations.several_heads == "refuse":
+        raise Refused(
+            f"Multiple head revisions are present: {', '.join(found)}",
+            next_step="merge them: invoke create --merge --name merge_heads; or go to one of "
+            f"them: invoke migrate --env {settings.name} --to {found[0]}, or to all: --to "
+            f"{EVERYTHING}; where they are meant to stay apart: migrations: "
+            "{several_heads: allow}",
+        )
+
+
+def _refuse_edited(settings: Settings, states: tuple[MigrationState, ...]) -> None:
     for state in (State.EDITED, State.MISSING):
         names = [s.name for s in states if s.state is state]
         if names:
             was = "was edited after it was applied" if state is State.EDITED else "has no file"
+            if state is State.MISSING and settings.shared.migrations.engine == "alembic":
+                was += f" (Can't locate revision identified by '{names[0]}')"
+            back = "bring the file back as it was (git log)"
             raise Refused(
                 f"{names[0]} is applied and {was}"
                 + (f" (and {len(names) - 1} more)" if len(names) > 1 else ""),
-                next_step="bring the file back as it was (git log -- migrations), and write a new "
-                "migration for the new change",
+                next_step=f"{back}, and write a new migration for the new change; where the edit "
+                f"changes nothing: invoke repair --env {settings.name} --name {names[0]}"
+                if state is State.EDITED
+                else f"{back}: this database was migrated from a commit that has it",
             )
 
 
@@ -176,6 +239,8 @@ def _refuse_without_rollback(settings: Settings, found: tuple[Migration, ...]) -
 def _rollback_of(settings: Settings, name: str) -> str:
     """Return where the rollback script of a migration is expected."""
     migrations = settings.shared.migrations
+    if migrations.engine == "alembic":
+        return f"the downgrade() of revision {name}"
     file = f"{name}/rollback.sql" if migrations.engine == "prisma" else f"{name}_rollback.sql"
     return f"{migrations.directory}/{file}"
 

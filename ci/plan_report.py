@@ -28,7 +28,7 @@ def plan_text(plan: Plan, rendered: tuple[str, ...] = ()) -> str:
     ]
     lines += [
         f"  {'migrate' if plan.direction == 'up' else 'undo':<10} {m.name}"
-        f"{' (after the restart)' if m.phase == 'after' else ''}"
+        f"{f' {m.title}' if m.title else ''}{' (after the restart)' if m.phase == 'after' else ''}"
         f"{'' if m.transactional else ' (outside a transaction)'}"
         for m in plan.migrations
     ]
@@ -51,6 +51,7 @@ def _about(about: About) -> list[str]:
         f"  host       {about.host}",
     ]
     lines += [f"  backup to  {about.backup_to}"] if about.backup_to else []
+    lines += [f"  {about.models.replace(': ', '     ', 1)}"] if about.models else []
     lines += [f"  table      {one.name}: {_rows(one)}, {human(one.size)}" for one in about.tables]
     return [*lines, *(f"  lint       {finding}" for finding in about.findings)]
 

@@ -1,5 +1,6 @@
 """The plan for the database as it is now: what a deployment would do, and what an undo would."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 
@@ -11,8 +12,10 @@ from ci.errors import LockHeld, Refused
 from ci.facts import take_facts
 from ci.model import About, Direction, Facts, Migration, Plan, StepName
 from ci.origin import find_origin
-from ci.plan import make_plan, pending
+from ci.plan import built_on, is_graph, make_plan, pending, up_to
 from ci.work import Work
+
+NOTHING = "base"  # undo everything; what Alembic calls the state before the first revision
 
 
 def clear_the_way(work: Work) -> None:
@@ -33,11 +36,12 @@ def current_plan(
 ) -> Plan:
     """Return what a deployment would do right now. Reads; changes nothing.
 
-    `to` names the last migration to run, `steps` says how many; `without` leaves steps out
-    (`migrate`, `--break-glass`).
+    `to` names the last migration to run, in the words of its tool; `steps` says how many;
+    `without` leaves steps out (`migrate`, `--break-glass`).
     """
     facts = take_facts(work.database, work.engine)
-    chosen = pending(work.settings, work.engine.on_disk(), facts, to=to, steps=steps)
+    named = work.engine.named(to) if to is not None else None
+    chosen = pending(work.settings, work.engine.on_disk(), facts, to=named, steps=steps)
     return _plan(work, facts, chosen, direction="up", without=without)
 
 
@@ -57,6 +61,7 @@ def described(work: Work, plan: Plan) -> Plan:
         backup_to=work.store.address(backups.folder(plan.environment, plan.target.database))
         if work.store
         else "",
+        models=work.engine.models(work.database),
     )
     return msgspec.structs.replace(plan, about=about)
 
@@ -71,13 +76,35 @@ def newest_applied(
 
     """
     facts = take_facts(work.database, work.engine)
-    applied = sorted({row.name for row in facts.history} | {p.name for p in facts.partials})
-    if to is not None and to not in applied:
-        raise _not_undone(work, f"{to} is not applied")
-    found = [n for n in applied if n > to] if to is not None else applied[-(steps or 0) :]
+    on_disk = work.engine.on_disk()
+    applied = _in_order(on_disk, {r.name for r in facts.history} | {p.name for p in facts.partials})
+    if to is not None:
+        named = work.engine.named(to)
+        if named != NOTHING and named not in applied:
+            raise _not_undone(work, f"{to} is not applied")
+        staying = _staying(on_disk, applied, named)
+        found = [name for name in applied if name not in staying]
+    else:
+        found = applied[-(steps or 0) :]
     if not found or steps == 0:
         raise _not_undone(work, "there is nothing to undo")
     return tuple(found)
+
+
+def _in_order(on_disk: tuple[Migration, ...], names: Iterable[str]) -> list[str]:
+    """Return names in the order they run; those without a file by name."""
+    graph = is_graph(on_disk)
+    place = {one.name: at for at, one in enumerate(on_disk, start=1)} if graph else {}
+    return sorted(names, key=lambda name: (place.get(name, 0), name))
+
+
+def _staying(on_disk: tuple[Migration, ...], applied: list[str], last: str) -> frozenset[str]:
+    """Return what stays applied when everything after `last` is undone."""
+    if last == NOTHING:
+        return frozenset()
+    if is_graph(on_disk):
+        return up_to(on_disk, [last])
+    return frozenset(applied[: applied.index(last) + 1])
 
 
 def _not_undone(work: Work, what: str) -> Refused:
@@ -103,9 +130,10 @@ def undo_plan(
     """
     facts = take_facts(work.database, work.engine)
     applied = {row.name for row in facts.history} | {p.name for p in facts.partials}
-    files = {migration.name: migration for migration in work.engine.on_disk()}
+    on_disk = work.engine.on_disk()
+    files = {migration.name: migration for migration in on_disk}
     chosen = []
-    for name in sorted(names):
+    for name in _in_order(on_disk, {work.engine.named(name) for name in names}):
         migration = files.get(name)
         if name not in applied or migration is None or migration.rollback is None:
             why = (
@@ -115,10 +143,24 @@ def undo_plan(
             )  # fmt: skip
             raise _not_undone(work, f"{name} {why}")
         chosen.append(migration)
-    if not force:
-        staying = [files[n] for n in sorted(applied - set(names)) if n in files]
+    staying = [one for one in on_disk if one.name in applied and one not in chosen]
+    _refuse_below_others(work, on_disk, chosen, staying)
+    if not force and not is_graph(on_disk):
         _refuse_what_others_build_on(work, chosen, staying)
     return _plan(work, facts, tuple(chosen), direction="down", without=without)
+
+
+def _refuse_below_others(
+    work: Work, on_disk: tuple[Migration, ...], chosen: list[Migration], staying: list[Migration]
+) -> None:
+    """Refuse to take one out of the middle of a graph: its tool cannot say that it is not there."""
+    stay = {migration.name for migration in staying}
+    for migration in chosen:
+        above = [n for n in _in_order(on_disk, built_on(on_disk, migration.name)) if n in stay]
+        if above:
+            raise _not_undone(
+                work, f"{migration.name} has applied revisions built on it: {', '.join(above)}"
+            )
 
 
 def _refuse_what_others_build_on(

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from ci.errors import ChildFailed, Stopped
@@ -169,6 +170,68 @@ def _drain(
         raise _failure(argv, code, _status(code), text)
 
 
+class Talk:
+    """A child that is spoken with, line by line, while it runs; its end is awaited, or made."""
+
+    def __init__(
+        self,
+        argv: Sequence[str],
+        *,
+        env: Environment | None = None,
+        cwd: Path | None = None,
+    ) -> None:
+        self._argv = argv
+        self._child = _start(argv, env, stdin=subprocess.PIPE, cwd=cwd)
+        self._tail: deque[bytes] = deque(maxlen=TAIL)
+        err = self._child.stderr
+        assert err is not None  # noqa: S101  # always opened with PIPE
+        self._reader = threading.Thread(target=self._tail.extend, args=(err,), daemon=True)
+        self._reader.start()
+
+    def say(self, line: bytes) -> None:
+        """Write a line to it; where it reads no more, `lines` ends and `end` says why."""
+        pipe_in = self._child.stdin
+        assert pipe_in is not None  # noqa: S101  # opened with PIPE
+        with contextlib.suppress(BrokenPipeError):
+            pipe_in.write(line + b"\n")
+            pipe_in.flush()
+
+    def lines(self) -> Iterator[bytes]:
+        """Yield what it writes, line by line, until it closes its standard output."""
+        out = self._child.stdout
+        assert out is not None  # noqa: S101  # always opened with PIPE
+        yield from out
+
+    def kill(self) -> None:
+        """End it now; `lines` ends with it."""
+        _end(self._child)
+
+    def end(self, *, within: float = GRACE) -> None:
+        """Close its standard input and wait for its end; make it after `within` seconds.
+
+        Raises:
+            ChildFailed: it ended with another status than 0, by itself.
+
+        """
+        pipe_in, out = self._child.stdin, self._child.stdout
+        assert pipe_in is not None and out is not None  # noqa: S101  # opened with PIPE
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                pipe_in.close()
+            code = self._child.wait(within)
+        except subprocess.TimeoutExpired:
+            code = 0
+        finally:
+            _end(self._child)
+            out.close()
+            self._reader.join(GRACE)
+            if not self._reader.is_alive() and self._child.stderr is not None:
+                self._child.stderr.close()
+        if code != 0:
+            text = redact(b"".join(self._tail).decode(errors="replace"))
+            raise _failure(self._argv, code, _status(code), text)
+
+
 def _next_chunk(argv: Sequence[str], descriptor: int, stop: threading.Event | None) -> bytes:
     """Return what the pipe holds, waiting for it; empty at its end."""
     if stop is None:
@@ -186,7 +249,12 @@ def _next_chunk(argv: Sequence[str], descriptor: int, stop: threading.Event | No
 
 
 def _start(
-    argv: Sequence[str], env: Environment | None, *, stdin: int, user: str | None = None
+    argv: Sequence[str],
+    env: Environment | None,
+    *,
+    stdin: int,
+    user: str | None = None,
+    cwd: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     added = {k: v.reveal() if isinstance(v, Secret) else v for k, v in (env or {}).items()}
     try:
@@ -197,6 +265,7 @@ def _start(
             stderr=subprocess.PIPE,
             env={**os.environ, **added, "LC_ALL": "C"},
             user=user,
+            cwd=cwd,
             start_new_session=True,  # its own group: a Ctrl-C reaches us, and we end it
         )
     except OSError as error:

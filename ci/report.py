@@ -30,7 +30,9 @@ def step_line(result: StepResult) -> str:
 def status_text(environment: str, states: tuple[MigrationState, ...], *notes: str) -> str:
     """Return what `status` shows; the notes say what a killed deployment left, and the like."""
     lines = [
-        "  ".join(part for part in (f"{s.state:<12}", s.name, s.applied_at, s.detail) if part)
+        "  ".join(
+            part for part in (f"{s.state:<12}", s.name, s.title, s.applied_at, s.detail) if part
+        )
         for s in states
     ]
     counts = {state: sum(s.state is state for s in states) for state in State}

@@ -341,11 +341,14 @@ def status(
         holder = work.database.read("status", lock.who)
         newest = journal.history(work.database, limit=1)
         drill = safekeeping.drill_note(work)
+        models = work.engine.models(work.database)
     note = report.last_note(newest, holder)
     document = {
         "environment": env, "migrations": states, "lock": holder, "note": note, "drill": drill,
+        "models": models,
     }  # fmt: skip
-    return document, report.status_text(env, states, note, drill), report.status_exit(states)
+    text = report.status_text(env, states, models, note, drill)
+    return document, text, report.status_exit(states)
 
 
 @verb(env="an environment whose pending migrations are read, with what stands there (default: all)")
@@ -367,14 +370,34 @@ def lint(
     return found, text, int(bool(linting.errors(found)))
 
 
-@verb(name="what it does, in lower case: add_user_preferences")
-def create(c: Context, name: str = "", *, json: bool = False, debug: bool = False) -> Answer:
+@verb(
+    name="what it does, in lower case: add_user_preferences; of Alembic the message",
+    autogenerate="from the models, as they differ from the database of --env (Alembic)",
+    merge="of all heads (Alembic)",
+    env="whose database the models are compared with",
+)
+def create(
+    c: Context,
+    name: str = "",
+    env: str = "",
+    *,
+    autogenerate: bool = False,
+    merge: bool = False,
+    json: bool = False,
+    debug: bool = False,
+) -> Answer:
     """Write a new migration, its rollback and its verify script."""
     from ci.engines import open_engine
 
-    file = deploy_file()
-    shared = config.load(file).shared()
-    made = [str(p) for p in open_engine(shared.migrations, file.resolve().parent).create(name)]
+    at_most_one(autogenerate=autogenerate, merge=merge)
+    if autogenerate:
+        with opened(env) as work:
+            paths = work.engine.create(name, compared=work.database)
+    else:
+        file = deploy_file()
+        engine = open_engine(config.load(file).shared().migrations, file.resolve().parent)
+        paths = engine.create(name, merge=merge)
+    made = [str(path) for path in paths]
     return {"created": made}, "\n".join(made)
 
 

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg
 from psycopg.pq import TransactionStatus
 
 from ci.database import Database
+from ci.locktimeout import Session
 from ci.model import Traced
 
 SHOWN = 500  # characters of a statement that are kept: an INSERT may have megabytes
@@ -67,7 +67,7 @@ class Trace:
     statements: list[Traced] = field(default_factory=list)
 
     @contextmanager
-    def observe(self, connection: psycopg.Connection, where: str, sql: str) -> Iterator[None]:
+    def observe(self, connection: Session, where: str, sql: str) -> Iterator[None]:
         """Note what the statement inside the block does; nothing where it fails."""
         idle = connection.info.transaction_status == TransactionStatus.IDLE
         if connection.autocommit and idle:
@@ -85,7 +85,7 @@ class Trace:
         self.statements.append(_difference(before, after, where, sql))
 
 
-def _read(connection: psycopg.Connection, pid: int | None = None) -> _Books:
+def _read(connection: Session, pid: int | None = None) -> _Books:
     def rows(query: str) -> list[Any]:
         return connection.execute(query.encode()).fetchall()
 

@@ -24,8 +24,21 @@ class Engine(Protocol):
         """Return every migration, in the order they must run."""
         ...
 
-    def create(self, name: str) -> tuple[Path, ...]:
-        """Write an empty migration with its rollback and verify scripts; never over a file."""
+    def create(
+        self, name: str, *, compared: Database | None = None, merge: bool = False
+    ) -> tuple[Path, ...]:
+        """Write a new migration, with its rollback and verify scripts; never over a file.
+
+        It is empty, or holds what the tool's models have and `compared` has not, or merges heads.
+        """
+        ...
+
+    def named(self, text: str) -> str:
+        """Return the migration that a person means by these words; unknown ones as they are."""
+        ...
+
+    def models(self, database: Database) -> str:
+        """Say how the tool's models differ from the database; empty where it has no models."""
         ...
 
     # Advisory locks of the tool itself, which are held beside the deployment lock.
@@ -79,7 +92,7 @@ class Engine(Protocol):
         ...
 
     def render(self, migration: Migration, direction: Direction, terms: Terms) -> str:
-        """Return the SQL as it would be sent, bookkeeping included."""
+        """Return the SQL as it would be sent, bookkeeping included; or why nobody can know it."""
         ...
 
     def allowed(self, migration: Migration) -> frozenset[str]:
@@ -106,6 +119,10 @@ def open_engine(config: MigrationsConfig, root: Path) -> Engine:
         from ci.engines.prisma import PrismaEngine
 
         return PrismaEngine(config, root)
+    if config.engine == "alembic":
+        from ci.engines.alembic import AlembicEngine
+
+        return AlembicEngine(config, root)
     from ci.engines.sql import SqlEngine
 
     return SqlEngine(config, root)

@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 
 from ci.config import MigrationsConfig
+from ci.database import Database
 from ci.engines.prismahistory import PREFIX, PrismaMigrations
 from ci.engines.sql import SqlEngine
 from ci.errors import ConfigError, Refused
@@ -91,8 +92,11 @@ class PrismaEngine(SqlEngine):
                 next_step="name the migrations of the PostgreSQL project",
             )
 
-    def create(self, name: str) -> tuple[Path, ...]:
+    def create(
+        self, name: str, *, compared: Database | None = None, merge: bool = False
+    ) -> tuple[Path, ...]:
         """Write an empty migration with its rollback script; never over a file."""
+        self.refuse_what_alembic_does(compared=compared, merge=merge)
         if not NAME.fullmatch(name):
             raise ConfigError(
                 f'"{name}" is no name for a migration; expected lower-case letters, digits and _',

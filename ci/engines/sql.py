@@ -88,7 +88,7 @@ class SqlEngine:
         if rollback is not None:
             self._parse(stem, "_rollback", rollback)
         if verify is not None:
-            self._refuse_writing(self._parse(stem, "_verify", verify))
+            sqlrun.require_reading(self._parse(stem, "_verify", verify))
         return Migration(
             name=stem, checksum=parsed.checksum, sql=parsed.text, phase=parsed.phase,
             transactional=parsed.transactional, rollback=rollback, verify=verify,
@@ -102,17 +102,19 @@ class SqlEngine:
     def _parse(self, name: str, extra: str, text: str) -> SqlFile:
         return sqlfile.parse(self.shown / self.file_of(name, extra), text)
 
-    def _refuse_writing(self, file: SqlFile) -> None:
-        for statement in file.statements:
-            if statement.kind != "select_stmt":
-                raise ConfigError(
-                    f"{file.path}:{statement.line}: a verify script only reads; this is no SELECT",
-                    next_step="write a SELECT that returns true, or rows, or none after "
-                    "-- expect: none",
-                )
+    def named(self, text: str) -> str:
+        """Return the name itself."""
+        return text
 
-    def create(self, name: str) -> tuple[Path, ...]:
+    def models(self, _database: Database) -> str:
+        """Return nothing: SQL files have no models."""
+        return ""
+
+    def create(
+        self, name: str, *, compared: Database | None = None, merge: bool = False
+    ) -> tuple[Path, ...]:
         """Write an empty trio with this moment's timestamp and return the paths."""
+        self.refuse_what_alembic_does(compared=compared, merge=merge)
         if not CREATED_NAME.fullmatch(name) or name.endswith(EXTRAS):
             raise ConfigError(
                 f'"{name}" is no name for a migration; expected lower-case letters, digits and _',
@@ -127,6 +129,15 @@ class SqlEngine:
                 file.write(text.format(name=name, date=f"{now:%Y-%m-%d}"))
             made.append(path)
         return tuple(made)
+
+    def refuse_what_alembic_does(self, *, compared: Database | None, merge: bool) -> None:
+        """Raise ConfigError where a migration is asked for that only Alembic can write."""
+        if compared is not None or merge:
+            flag = "--merge" if merge else "--autogenerate"
+            raise ConfigError(
+                f"create {flag} is for engine: alembic; the engine is {self.name}",
+                next_step=f"leave out {flag}, and write the migration by hand",
+            )
 
     def ready(self, connection: psycopg.Connection) -> str:
         """Return how many migrations are applied; Refused where the table is another tool's."""

@@ -14,7 +14,7 @@ from ci.engines import sqlbooks, sqlbuild, sqlpartial, sqlstands, sqltree
 from ci.engines.sqlfile import SqlFile
 from ci.engines.sqlsplit import Statement
 from ci.errors import ConfigError, StepFailed
-from ci.locktimeout import RETRIED, Terms, limits, with_retry
+from ci.locktimeout import RETRIED, Session, Terms, limits, with_retry
 from ci.model import Direction, Migration
 from ci.secret import redact
 
@@ -263,7 +263,18 @@ def _sent(
         raise _failed(job.file, statement, error) from error
 
 
-def check(file: SqlFile, connection: psycopg.Connection) -> int:
+def require_reading(file: SqlFile) -> None:
+    """Raise ConfigError where a verify script does more than read."""
+    for statement in file.statements:
+        if statement.kind != "select_stmt":
+            raise ConfigError(
+                f"{file.path}:{statement.line}: a verify script only reads; this is no SELECT",
+                next_step="write a SELECT that returns true, or rows, or none after "
+                "-- expect: none",
+            )
+
+
+def check(file: SqlFile, connection: Session) -> int:
     """Run a verify script; StepFailed with file and line where it does not hold."""
     for statement in file.statements:
         try:

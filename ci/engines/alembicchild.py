@@ -1,0 +1,509 @@
+"""The end of the pipe that stands in the project: its own Python, its own Alembic, its env.py.
+
+Started as a file, so that nothing of Windlass is installed there. Reads requests, each a line of
+JSON, from standard input, and answers with lines of JSON on standard output; what the project
+prints becomes one of them. Before and after each statement of a revision it asks, and waits to be
+told to go on: meanwhile whoever asked may run statements in the same transaction.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+sys.path.pop(0)  # the directory of this file: a project's own modules may have the same names
+
+import alembic
+import sqlalchemy
+from alembic import autogenerate, command
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationStep
+from alembic.script import ScriptDirectory
+from sqlalchemy import event
+from sqlalchemy.engine import Engine, make_url
+from sqlalchemy.pool import Pool
+
+NOBODY_THERE = 70  # exit status
+READ = 1 << 16  # bytes
+IDENTITY = (
+    "select (select system_identifier from pg_catalog.pg_control_system()),"
+    " pg_catalog.current_database(), pg_catalog.pg_backend_pid()"
+)
+DRIVERS = ("psycopg", "psycopg2", "asyncpg")  # in the order in which one is chosen
+# What a URL or its connect_args say about where to go and as whom; the rest is the project's.
+WHERE = frozenset({
+    "host", "hostaddr", "port", "user", "password", "passfile", "dbname", "database", "service",
+    "sslmode", "sslrootcert", "sslcert", "sslkey", "ssl", "application_name", "dsn",
+})  # fmt: skip
+
+
+class Stopped(BaseException):
+    """Whoever asked wants no more of it; not to be caught by a revision."""
+
+
+class ReadsDataError(Exception):
+    """A revision looks at the database, and there is none in offline mode."""
+
+
+class Wrong(Exception):  # becomes a message, never seen as an exception
+    """Something is not as it was asked for; the words are for people."""
+
+
+class Pipe:
+    """Lines of JSON in both directions. Standard output is taken out of the project's hands."""
+
+    def __init__(self) -> None:
+        self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+        os.dup2(2, 1)
+        self._lock = threading.Lock()
+        self._answers: queue.Queue[dict[str, Any]] = queue.Queue()
+        sys.stdout = Printed(self)
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def _listen(self) -> None:
+        rest = b""
+        while chunk := os.read(0, READ):
+            *lines, rest = (rest + chunk).split(b"\n")
+            for line in lines:
+                self._answers.put(json.loads(line))
+        os._exit(NOBODY_THERE)  # what is open is rolled back by the server
+
+    def read(self) -> dict[str, Any]:
+        """Wait for the next line."""
+        return self._answers.get()
+
+    def tell(self, **message: Any) -> None:
+        """Write a line."""
+        with self._lock:
+            self._out.write(json.dumps(message, default=str) + "\n")
+            self._out.flush()
+
+    def ask(self, run: Callable[[str], list[Any]], **message: Any) -> str:
+        """Write a line and wait to be told to go on; run what is asked for meanwhile.
+
+        Return what to run instead; mostly nothing.
+        """
+        self.tell(**message)
+        while True:
+            answer = self.read()
+            if "sql" in answer:
+                try:
+                    self.tell(rows=run(answer["sql"]))
+                except Exception as error:  # noqa: BLE001  # told, and judged at the other end
+                    self.tell(failed=described(error))
+            elif answer.get("go"):
+                return str(answer.get("instead", ""))
+            else:
+                raise Stopped
+
+
+class Printed(io.TextIOBase):
+    """What the project prints, line by line."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self._pipe, self._rest = pipe, ""
+
+    def write(self, text: str) -> int:
+        """Send every whole line."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in filter(str.strip, lines):
+            self._pipe.tell(printed=line.rstrip())
+        return len(text)
+
+    def writable(self) -> bool:
+        """Say that it can be written to."""
+        return True
+
+
+def described(error: BaseException) -> dict[str, Any]:
+    """Return what is known of an error: kind, words, SQLSTATE, the project's last line in it."""
+    cause = getattr(error, "orig", None) or error
+    state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if f.filename != __file__ and not _installed(f.filename)]
+    at = f"{os.path.relpath(ours[-1].filename)}:{ours[-1].lineno}" if ours else ""
+    if isinstance(error, SyntaxError) and error.filename:
+        at = f"{os.path.relpath(error.filename)}:{error.lineno}"
+    primary = getattr(getattr(cause, "diag", None), "message_primary", None)
+    words = primary or " ".join(str(cause).split()) or type(cause).__name__
+    return {"kind": type(error).__name__, "words": words, "sqlstate": state, "at": at}
+
+
+def _installed(filename: str) -> bool:
+    return "site-packages" in filename or filename.startswith((sys.base_prefix, "<"))
+
+
+class Project:
+    """An Alembic project, for one request."""
+
+    def __init__(self, request: dict[str, Any], pipe: Pipe) -> None:
+        self.request, self.pipe = request, pipe
+        os.environ.update(request.get("env", {}))
+        self.rendered = io.StringIO()
+        self.config = Config(request["ini"], output_buffer=self.rendered, stdout=sys.stdout)
+        self._say_where()
+        self.script = ScriptDirectory.from_config(self.config)
+        self.file = ""  # of the revision that runs now
+
+    def _say_where(self) -> None:
+        """Put an address without a password where env.py may look for one.
+
+        Wherever it looks, `_connect` has the last word.
+        """
+        written = self.config.get_main_option("sqlalchemy.url") or ""
+        driver = self.request.get("driver") or _driver(written)
+        parameters = self.request.get("connect", {})
+        user, host = parameters.get("user", ""), parameters.get("host", "localhost")
+        place = f"{user}@" if user else ""
+        place += "" if host.startswith("/") else f"{host}:{parameters.get('port', 5432)}"
+        url = f"{driver}://{place}/{parameters.get('dbname', 'postgres')}"
+        self.config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+        name = self.request["url_variable"]
+        there, _, _ = os.environ.get(name, "").partition("://")
+        os.environ[name] = f"{there}://{url.partition('://')[2]}" if there else url
+
+    def connect(self, dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any]) -> Any:
+        """Connect to where the deployment goes, whatever env.py says."""
+        wanted = dict(self.request["connect"])
+        if dialect.driver.startswith("asyncpg"):
+            asked = {k: wanted[k] for k in ("host", "port", "user", "password") if k in wanted}
+            asked["database"] = wanted.get("dbname")
+            if wanted.get("sslmode"):
+                asked["ssl"] = wanted["sslmode"]
+            wanted = asked
+        elif not dialect.driver.startswith("psycopg"):
+            raise Wrong(f"env.py connects with {dialect.driver}; known are {', '.join(DRIVERS)}")
+        kept = {key: value for key, value in parameters.items() if key not in WHERE}
+        return dialect.connect(**(kept | wanted))
+
+    def connected(self, connection: Any, record: Any) -> None:
+        """See where we are, and set what holds for this session."""
+        identifier, name, pid = _rows(connection, IDENTITY)[0]
+        if [str(identifier), name] != self.request["identity"]:
+            raise Wrong(f"env.py connects to another database: {name}, of system {identifier}")
+        for statement in self.request["settings"]:
+            _rows(connection, statement)
+        connection.commit()
+        record.info["windlass"] = pid
+
+    def before(
+        self,
+        conn: Any,
+        _cursor: Any,
+        statement: str,
+        parameters: Any,
+        *_: Any,
+    ) -> tuple[str, Any]:
+        """Ask before a statement of a revision runs."""
+        if not self.file:
+            return statement, parameters
+        dbapi = conn.connection.dbapi_connection
+        instead = self.pipe.ask(
+            lambda sql: _rows(dbapi, sql), at="statement", sql=statement, where=self._line(),
+            pid=conn.info["windlass"], alone=bool(getattr(dbapi, "autocommit", False)),
+        )  # fmt: skip
+        return instead or statement, parameters
+
+    def after(self, conn: Any, *_: Any) -> None:
+        """Say that it has run."""
+        if self.file:
+            dbapi = conn.connection.dbapi_connection
+            self.pipe.ask(lambda sql: _rows(dbapi, sql), at="done")
+
+    def _line(self) -> str:
+        """Return file and line of the revision that the running statement comes from."""
+        frame: FrameType | None = sys._getframe()  # no other way up the stack
+        while frame is not None:
+            if frame.f_code.co_filename == self.file:
+                return f"{os.path.relpath(self.file)}:{frame.f_lineno}"
+            frame = frame.f_back
+        return os.path.relpath(self.file)
+
+    def graph(self) -> dict[str, Any]:
+        """Return every revision, and what reads them. Needs no database."""
+        found = [
+            {
+                "revision": one.revision,
+                "down": list(_many(one.down_revision)),
+                "depends": [
+                    found.revision
+                    for name in _many(one.dependencies)
+                    for found in self.script.get_revisions(name)
+                ],
+                "labels": sorted(one.branch_labels),
+                "message": (one.doc or "").split("\n")[0],
+                "path": os.path.relpath(one.path),
+            }
+            for one in self.script.walk_revisions()
+        ]
+        return {
+            "revisions": found,
+            "env": os.path.relpath(Path(self.script.dir) / "env.py"),
+            "directory": os.path.relpath(self.script.versions),
+            "versions": {"alembic": alembic.__version__, "SQLAlchemy": sqlalchemy.__version__},
+        }
+
+    def books(self) -> dict[str, Any]:
+        """Return which table holds the heads, and how env.py runs the revisions."""
+        found: dict[str, Any] = {}
+
+        def look(_heads: Any, context: Any) -> list[Any]:
+            found.update(
+                table=context.version_table,
+                schema=context.version_table_schema,
+                transaction_per_migration=bool(context.opts.get("transaction_per_migration")),
+                models=context.opts.get("target_metadata") is not None,
+            )
+            return []
+
+        self._run_env(look, dont_mutate=True)
+        if not found:
+            raise Wrong("env.py runs no migrations: context.run_migrations() was not called")
+        return found
+
+    def run(self) -> dict[str, Any]:
+        """Run, or only record, one revision up or down."""
+        asked = self.request["run"]
+        revision = self.script.get_revision(asked["revision"])
+        up = asked["direction"] == "up"
+        calls: list[tuple[str, ...]] = []
+
+        def steps(heads: tuple[str, ...], context: Any) -> Iterator[Any]:
+            if calls:
+                raise Wrong(
+                    "env.py runs the migrations more than once, as for several databases; an "
+                    "environment has one"
+                )
+            calls.append(heads)
+            make = MigrationStep.upgrade_from_script if up else MigrationStep.downgrade_from_script
+            step = make(self.script.revision_map, revision)
+            function = step.migration_fn if asked["really"] else _nothing
+            step.migration_fn = self._watched(function, revision.path)
+            context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, applied)
+            yield step
+
+        def applied(*, ctx: Any, **_: Any) -> None:
+            dbapi = ctx.connection.connection.dbapi_connection
+            self.pipe.ask(lambda sql: _rows(dbapi, sql), at="applied")
+
+        self._run_env(steps)
+        if not calls:
+            raise Wrong("env.py runs no migrations: context.run_migrations() was not called")
+        return {}
+
+    def _watched(self, function: Callable[..., None], path: str) -> Callable[..., None]:
+        def migrate(**arguments: Any) -> None:
+            self.file = path
+            try:
+                function(**arguments)
+            finally:
+                self.file = ""
+
+        return migrate
+
+    def check(self) -> dict[str, Any]:
+        """Return how the models differ from the database, which must be at head."""
+        arguments = {
+            "message": None, "autogenerate": True, "sql": False, "head": "head", "splice": False,
+            "branch_label": None, "version_path": None, "rev_id": None, "depends_on": None,
+        }  # fmt: skip
+        revision = autogenerate.RevisionContext(self.config, self.script, arguments)
+
+        def compare(heads: Any, context: Any) -> list[Any]:
+            revision.run_autogenerate(heads, context)
+            return []
+
+        self._run_env(compare, template_args=revision.template_args, revision_context=revision)
+        operations = revision.generated_revisions[-1].upgrade_ops_list
+        found = [said for one in operations for said in _flat(one.as_diffs())]
+        return {"differences": [text for text in map(_difference, found) if text]}
+
+    def create(self) -> dict[str, Any]:
+        """Write a new revision, an autogenerated one, or a merge of all heads."""
+        asked = self.request["create"]
+        if asked["merge"]:
+            made = command.merge(self.config, revisions="heads", message=asked["message"])
+        else:
+            made = command.revision(
+                self.config, message=asked["message"], autogenerate=asked["autogenerate"]
+            )
+        return {"paths": [os.path.relpath(one.path) for one in _many(made)]}
+
+    def render(self) -> dict[str, Any]:
+        """Return the SQL of revisions as offline mode writes it, or why it cannot."""
+        wanted = self.request["render"]
+        return {"rendered": [self._rendered(one["revision"], one["direction"]) for one in wanted]}
+
+    def _rendered(self, name: str, direction: str) -> dict[str, Any]:
+        revision, up = self.script.get_revision(name), direction == "up"
+        statements: list[dict[str, str]] = []
+
+        def steps(_heads: Any, context: Any) -> Iterator[Any]:
+            make = MigrationStep.upgrade_from_script if up else MigrationStep.downgrade_from_script
+            step = make(self.script.revision_map, revision)
+            step.migration_fn = self._watched(step.migration_fn, revision.path)
+            write = context.impl.static_output
+
+            def note(text: str) -> None:
+                if self.file and not text.startswith("--"):
+                    statements.append({"sql": text, "where": self._line()})
+                write(text)
+
+            context.impl.static_output = note
+            context.impl.literal_binds = True
+            context.impl.connection = context.connection = Unread(context.connection)
+            yield step
+
+        start = _many(revision.down_revision) if up else (revision.revision,)
+        try:
+            self._run_env(steps, as_sql=True, starting_rev=list(start) or None)
+        except Exception as error:  # noqa: BLE001  # any of them means that it has no text
+            said = described(error)
+            return {"unread": said["words"], "at": said["at"]}
+        return {"statements": statements}
+
+    def _run_env(self, steps: Callable[..., Any], **options: Any) -> None:
+        with EnvironmentContext(self.config, self.script, fn=steps, **options):
+            self.script.run_env()
+
+
+class Unread:
+    """Stands for the connection in offline mode: takes statements, and has nothing to read."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection, self.dialect = connection, connection.dialect
+
+    def execute(self, statement: Any, parameters: Any = None, **_: Any) -> Any:
+        """Render a statement."""
+        if parameters:
+            statement = statement.bindparams(**parameters)
+        self._connection.execute(statement)
+        return Nothing()
+
+    def __getattr__(self, name: str) -> Any:
+        raise ReadsDataError(f"it reads data ({name})")
+
+
+class Nothing:
+    """The result of a statement that was not run."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ReadsDataError("it reads data")
+
+    def __iter__(self) -> Iterator[Any]:
+        raise ReadsDataError("it reads data")
+
+    def __bool__(self) -> bool:
+        raise ReadsDataError("it reads data")
+
+
+def _driver(written: str) -> str:
+    """Return the scheme of the URL in the ini file, or of a driver that is installed here."""
+    with contextlib.suppress(sqlalchemy.exc.ArgumentError):
+        url = make_url(written)
+        if url.get_backend_name() == "postgresql" and "+" in url.drivername:
+            return str(url.drivername)
+    there = [name for name in DRIVERS if importlib.util.find_spec(name)]
+    if not there:
+        raise Wrong(f"none of {', '.join(DRIVERS)} is installed beside Alembic")
+    default = make_url("postgresql://").get_dialect().driver
+    return "postgresql" if default in there else f"postgresql+{there[0]}"
+
+
+def _rows(connection: Any, sql: str) -> list[Any]:
+    """Run a statement on the driver's own connection, in whatever transaction it has."""
+    cursor = connection.cursor()
+    try:
+        cursor.execute(sql)
+        return [list(row) for row in cursor.fetchall()] if cursor.description else []
+    finally:
+        cursor.close()
+
+
+def _nothing(**_: Any) -> None:
+    """Stand for the function of a revision that is only recorded."""
+
+
+def _many(value: Any) -> tuple[Any, ...]:
+    """Return one, several or none as a tuple."""
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, (tuple, list, set, frozenset)) else (value,)
+
+
+def _flat(differences: Any) -> Iterator[tuple[Any, ...]]:
+    for one in differences:
+        if isinstance(one, list):
+            yield from _flat(one)
+        else:
+            yield one
+
+
+def _difference(one: tuple[Any, ...]) -> str:
+    """Return a difference in words: what would have to be done to the database."""
+    kind, rest = str(one[0]), one[1:]
+    if kind.startswith("modify_") or kind in ("add_column", "remove_column"):
+        schema, table = rest[0], rest[1]
+        column = getattr(rest[2], "name", rest[2])
+        more = f" from {rest[4]} to {rest[5]}" if kind.startswith("modify_") else ""
+        name = f"{table}.{column}{more}"
+    else:
+        thing = rest[0]
+        of = getattr(thing, "table", None)
+        schema = getattr(of if of is not None else thing, "schema", None)
+        name = str(getattr(thing, "name", None) or thing)
+        name += f" of {of.name}" if of is not None else ""
+    return "" if schema == "windlass" else f"{kind.replace('_', ' ')} {name}"
+
+
+DOES: dict[str, Callable[[Project], dict[str, Any]]] = {
+    "graph": Project.graph,
+    "books": Project.books,
+    "run": Project.run,
+    "check": Project.check,
+    "create": Project.create,
+    "render": Project.render,
+}
+
+
+def hook(asked: dict[str, Project]) -> None:
+    """Listen to every engine and connection there will be, for the request that is answered."""
+    event.listen(Engine, "do_connect", lambda *told: asked["now"].connect(*told))
+    event.listen(Pool, "connect", lambda *told: asked["now"].connected(*told))
+    event.listen(
+        Engine, "before_cursor_execute", lambda *told: asked["now"].before(*told), retval=True
+    )
+    event.listen(Engine, "after_cursor_execute", lambda *told: asked["now"].after(*told))
+
+
+def main() -> int:
+    """Answer requests until one fails or nobody asks any more."""
+    pipe = Pipe()
+    asked: dict[str, Project] = {}
+    hook(asked)
+    while True:
+        request = pipe.read()
+        try:
+            asked["now"] = Project(request, pipe)
+            pipe.tell(result=DOES[request["do"]](asked["now"]))
+        except Stopped:
+            return 0
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # judged at the other end
+            pipe.tell(error=described(error))
+            return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

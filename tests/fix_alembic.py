@@ -1,0 +1,110 @@
+"""Real Alembic projects, each in a directory of its own, with the real CLI in its own Python."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from ci.database import Database
+from tests.kit import ROOT, Project
+
+PYTHON = ROOT / ".servers" / "alembic" / "bin" / "python"
+PROJECTS = Path(__file__).with_name("projects")
+MIGRATIONS = """\
+migrations:
+  engine: alembic
+  ini: backend/alembic.ini
+  python: {python}
+  url_variable: {variable}
+"""
+
+
+@dataclass
+class AlembicProject:
+    """A project whose migrations are Alembic's."""
+
+    project: Project
+
+    @property
+    def backend(self) -> Path:
+        return self.project.home / "backend"
+
+    @property
+    def versions(self) -> Path:
+        return self.backend / "alembic" / "versions"
+
+    def revision(self, name: str, after: str | None, upgrade: str, downgrade: str = "pass") -> str:
+        """Write a revision whose functions have these lines."""
+        up, down = ("\n    ".join(text.splitlines()) for text in (upgrade, downgrade))
+        (self.versions / f"{name}_test.py").write_text(
+            f'"""{name} of a test"""\n'
+            "import sqlalchemy as sa\nfrom alembic import op\n\n"
+            f"revision = {name!r}\ndown_revision = {after!r}\n"
+            "branch_labels = None\ndepends_on = None\n\n\n"
+            f"def upgrade() -> None:\n    {up}\n\n\n"
+            f"def downgrade() -> None:\n    {down}\n"
+        )
+        return name
+
+    def set(self, text: str, instead: str) -> None:
+        """Change deploy.yml."""
+        written = self.project.deploy_yml.read_text()
+        assert text in written
+        self.project.deploy_yml.write_text(written.replace(text, instead))
+
+    def cli(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        """Run `alembic …` for real."""
+        url = self.project.url
+        written = (self.backend / "alembic.ini").read_text()
+        there = url.replace("postgresql://", "postgresql+psycopg://").replace("%", "%%")
+        (self.backend / "by-hand.ini").write_text(
+            written.replace("driver://user:pass@localhost/dbname", there)
+        )
+        return subprocess.run(
+            [str(PYTHON), "-m", "alembic", "-c", "by-hand.ini", *arguments],
+            cwd=self.backend, text=True, capture_output=True, timeout=60, check=False,
+            env={**os.environ, "DATABASE_URL": url, "TODO_DATABASE": url},
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def sql(self, text: str) -> list[tuple[object, ...]]:
+        """Run SQL in the database and return the rows."""
+        with psycopg.connect(self.project.url) as connection:
+            cursor = connection.execute(text.encode())
+            return cursor.fetchall() if cursor.description else []
+
+    def heads(self) -> list[str]:
+        """Return what stands in Alembic's own table."""
+        rows = self.sql("select version_num from alembic_version order by 1")
+        return [str(row[0]) for row in rows]
+
+    def columns(self, table: str) -> dict[str, str]:
+        """Return the columns of a table with their types."""
+        rows = self.sql(
+            "select attname, format_type(atttypid, atttypmod) from pg_attribute where attnum > 0 "
+            f"and not attisdropped and attrelid = '{table}'::regclass"
+        )
+        return {str(name): str(kind) for name, kind in rows}
+
+
+@pytest.fixture
+def alembic(tmp_path: Path, database16: Database) -> Callable[..., AlembicProject]:
+    """Return a function that copies one of the projects, on a database that has nothing."""
+
+    def make(name: str, *, variable: str = "DATABASE_URL") -> AlembicProject:
+        project = Project(tmp_path / name, database16.url.reveal())
+        (project.home / "migrations").rmdir()
+        shutil.copytree(PROJECTS / name / "backend", project.home / "backend")
+        text = project.deploy_yml.read_text()
+        project.deploy_yml.write_text(
+            text
+            + MIGRATIONS.format(python=os.path.relpath(PYTHON, project.home), variable=variable)
+        )
+        return AlembicProject(project)
+
+    return make
