@@ -1,10 +1,22 @@
 """The engine `alembic` beside the real Alembic: each reads what the other wrote as its own."""
 
+import os
+import subprocess
+import threading
+import time
 from collections.abc import Callable
+from pathlib import Path
 
+import psycopg
+import pytest
+
+from ci.database import Database
 from tests.fix_alembic import AlembicProject
+from tests.kit import WINDLASS, Ran
 
-COLUMNS = {"id": "integer", "source": "character varying(50)", "payload": "jsonb"}
+Make = Callable[..., AlembicProject]
+FIRST = "1a2b3c4d5e6f"
+SEVERAL = "Multiple head revisions are present: b200, c300"
 
 
 def states(made: AlembicProject) -> dict[str, str]:
@@ -12,15 +24,447 @@ def states(made: AlembicProject) -> dict[str, str]:
     return {one["name"]: one["state"] for one in found}
 
 
-def test_after_our_deployment_the_real_cli_is_at_head(
-    alembic: Callable[..., AlembicProject],
-) -> None:
+def done(made: AlembicProject, *arguments: str, **more: str) -> Ran:
+    """Run a task that must succeed."""
+    ran = made.project.run(*arguments, **more)
+    assert ran.code == 0, ran.err
+    return ran
+
+
+def deploy(made: AlembicProject) -> Ran:
+    return done(made, "deploy", "--env", "uat", "--yes")
+
+
+@pytest.fixture
+def events(alembic: Make) -> AlembicProject:
+    """The project of guide 000, deployed, with a second revision that is pending."""
     made = alembic("error_events")
+    deploy(made)
+    made.revision(
+        "second", FIRST,
+        'op.add_column("error_events", sa.Column("note", sa.Text()))',
+        'op.drop_column("error_events", "note")',
+    )  # fmt: skip
+    return made
+
+
+def test_after_our_deployment_the_real_cli_is_at_head_and_the_other_way_round(
+    events: AlembicProject,
+) -> None:
+    assert events.cli("current").stdout.strip() == FIRST
+    assert states(events) == {FIRST: "applied", "second": "pending"}
+
+    assert events.cli("upgrade", "head").returncode == 0
+
+    assert states(events) == {FIRST: "applied", "second": "applied"}
+    assert "0 pending" in deploy(events).err
+    done(events, "rollback", "--env", "uat", "--steps", "1", CONFIRM_ROLLBACK="yes")
+    assert events.cli("current").stdout.strip() == FIRST
+    assert "note" not in events.columns("error_events")
+
+
+def test_history_knows_messages_times_and_checksums_of_what_ran_here(
+    events: AlembicProject,
+) -> None:
+    found = events.project.json("status", "--env", "uat")["migrations"]
+
+    assert [one["title"] for one in found] == ["create error_events", "second of a test"]
+    assert found[0]["applied_at"].startswith("20")
+    file = events.versions / f"{FIRST}_create_error_events.py"
+    file.write_text(file.read_text() + "# a comment\n")
+    assert states(events)[FIRST] == "edited"
+    ran = events.project.run("deploy", "--env", "uat", "--yes")
+    assert ran.code == 3
+    assert f"{FIRST} is applied and was edited after it was applied" in ran.error()[0]
+
+    done(events, "repair", "--env", "uat", "--name", FIRST, "--reason", "a comment",
+         CONFIRM_HISTORY="yes")  # fmt: skip
+
+    assert states(events)[FIRST] == "applied"
+
+
+def test_the_plan_shows_the_sql_with_its_lines_and_what_cannot_be_known(
+    events: AlembicProject,
+) -> None:
+    events.revision(
+        "third", "second",
+        'if sa.inspect(op.get_bind()).has_table("error_events"):\n'
+        '    op.execute("update error_events set note = source")',
+        "raise NotImplementedError",
+    )  # fmt: skip
+
+    shown = events.project.json("plan", "--env", "dev")["plan"]
+    text = done(events, "plan", "--env", "dev").out
+
+    place = "backend/alembic/versions"
+    assert f"-- {place}/second_test.py:12\nALTER TABLE error_events ADD COLUMN note TEXT;" in text
+    assert f"-- not renderable: revision third: it reads data ({place}/third_test.py:12)" in text
+    opaque = [one for one in shown["about"]["findings"] if one["rule"] == "opaque"]
+    assert [(one["level"], one["file"]) for one in opaque] == [
+        ("unknown", "backend/alembic/versions/third_test.py")
+    ]
+    ran = events.project.run("deploy", "--env", "uat", "--yes")
+    assert ran.error()[0].startswith("✗ third has no rollback script")
+
+
+def test_lint_reads_the_sql_and_names_the_line_of_the_revision(events: AlembicProject) -> None:
+    events.revision(
+        "third", "second",
+        'op.add_column("error_events", sa.Column("a", sa.Text()))\n'
+        'op.create_index("ix_note", "error_events", ["note"])\n'
+        "# windlass: allow changing-column-type it is small\n"
+        'op.alter_column("error_events", "source", type_=sa.Integer(), '
+        'postgresql_using="source::int")',
+        'op.drop_index("ix_note")',
+    )  # fmt: skip
+
+    found = events.project.json("lint")
+
+    third = [one for one in found if one["file"].endswith("third_test.py")]
+    assert ("require-concurrent-index-creation", 13) in [(f["rule"], f["line"]) for f in third]
+    assert "changing-column-type" not in [one["rule"] for one in third]
+    assert "stale-allow" not in [one["rule"] for one in third]
+
+
+def test_a_failing_revision_names_its_line_and_leaves_nothing(events: AlembicProject) -> None:
+    events.revision(
+        "third", "second",
+        'op.execute("create table made (id int)")\nop.execute("select 1 / 0")',
+        'op.execute("drop table made")',
+    )  # fmt: skip
+
+    ran = events.project.run("deploy", "--env", "uat", "--yes")
+
+    assert ran.code == 1
+    assert ran.error()[0] == (
+        "✗ migrate: backend/alembic/versions/third_test.py:13: division by zero (SQLSTATE 22012)"
+    )
+    assert "nothing of this revision is left" in ran.error()[1]
+    assert events.heads() == ["second"]
+    assert events.sql("select to_regclass('made')") == [(None,)]
+    assert states(events)["third"] == "pending"
+
+
+def test_an_error_of_python_names_its_line_too(events: AlembicProject) -> None:
+    events.revision("third", "second", "raise KeyError('setting')", "op.execute('select 1')")
+
+    ran = events.project.run("deploy", "--env", "uat", "--yes")
+
+    assert ran.error()[0] == (
+        "✗ migrate: backend/alembic/versions/third_test.py:12: KeyError: 'setting'"
+    )
+
+
+def test_the_verify_script_runs_in_the_transaction_of_the_revision(events: AlembicProject) -> None:
+    (events.versions / "second_test_verify.sql").write_text("select false;\n")
+
+    ran = events.project.run("deploy", "--env", "uat", "--yes")
+
+    assert "second_test_verify.sql:1: row 1 is (False,); expected true" in ran.error()[0]
+    assert events.heads() == [FIRST]
+    assert "note" not in events.columns("error_events")
+
+
+def test_several_heads_are_named_with_the_command_that_merges_them(alembic: Make) -> None:
+    made = alembic("agent_logger")
 
     ran = made.project.run("deploy", "--env", "uat", "--yes")
+    assert (ran.code, ran.error()[0]) == (3, f"✗ {SEVERAL}")
+    assert "invoke create --merge --name merge_heads" in ran.error()[2]
+    ran = made.project.run("migrate", "--env", "dev", "--to", "head")
+    assert ran.error()[0] == f"✗ {SEVERAL}"
+    done(made, "migrate", "--env", "dev", "--to", "keys@head")
+    assert made.heads() == ["c300"]
+    done(made, "migrate", "--env", "dev", "--to", "heads")
+    assert made.heads() == ["b200", "c300"]
 
-    assert ran.code == 0, ran.err
-    assert made.columns("error_events") == COLUMNS
-    assert made.cli("current").stdout.strip() == "1a2b3c4d5e6f (head)"
+    written = done(made, "create", "--merge", "--name", "merge branches").out
+    deploy(made)
+
+    assert "backend/alembic/versions/" in written
+    (head,) = made.heads()
+    assert head in written
     assert made.cli("check").returncode == 0
-    assert states(made) == {"1a2b3c4d5e6f": "applied"}
+    done(made, "rollback", "--env", "uat", "--steps", "1", CONFIRM_ROLLBACK="yes")
+    assert made.heads() == ["b200", "c300"]
+    ran = made.project.run("rollback", "--env", "uat", "--name", "a100", CONFIRM_ROLLBACK="yes")
+    assert ran.error()[0] == "✗ a100 has applied revisions built on it: b200, c300"
+    done(made, "rollback", "--env", "uat", "--to", "base", CONFIRM_ROLLBACK="yes")
+    assert made.heads() == []
+    assert made.sql("select to_regclass('users')") == [(None,)]
+
+
+def test_what_the_guide_calls_common_issues_has_the_next_command(events: AlembicProject) -> None:
+    ran = events.project.run("create", "--autogenerate", "--env", "dev", "--name", "x")
+    assert ran.error()[0].startswith("✗ Target database is not up to date")
+    assert "invoke migrate --env" in ran.error()[2]
+
+    ran = events.project.run("migrate", "--env", "dev", "--to", "xyz1")
+    assert ran.error() == [
+        '✗ there is no migration "xyz1"',
+        "  state: nothing was changed",
+        "  next:  invoke status --env dev lists them",
+    ]
+    events.sql("update alembic_version set version_num = 'xyz'")
+    assert states(events)["xyz"] == "missing"
+    ran = events.project.run("deploy", "--env", "uat", "--yes")
+    assert "Can't locate revision identified by 'xyz'" in ran.error()[0]
+    assert "this database was migrated from a commit that has it" in ran.error()[2]
+
+
+def test_a_database_without_a_history_is_stamped_as_alembic_stamps(events: AlembicProject) -> None:
+    events.sql("delete from alembic_version")
+
+    ran = events.project.run("stamp", "--env", "uat", "--name", "second", "--reason", "by hand",
+                             CONFIRM_HISTORY="yes")  # fmt: skip
+    assert ran.error()[0] == f"✗ second builds on {FIRST}, which is pending"
+    done(events, "baseline", "--env", "uat", "--name", FIRST, "--reason", "by hand",
+         CONFIRM_HISTORY="yes")  # fmt: skip
+    assert events.heads() == [FIRST]
+    events.sql("alter table error_events add note text")
+    done(events, "stamp", "--env", "uat", "--name", "second", "--reason", "by hand",
+         CONFIRM_HISTORY="yes")  # fmt: skip
+    assert events.cli("current").stdout.strip() == "second (head)"
+    ran = events.project.run("unstamp", "--env", "uat", "--name", FIRST, "--reason", "x",
+                             CONFIRM_HISTORY="yes")  # fmt: skip
+    assert ran.error()[0] == f"✗ {FIRST} has applied revisions built on it: second"
+    done(events, "unstamp", "--env", "uat", "--name", "second", "--reason", "x",
+         CONFIRM_HISTORY="yes")  # fmt: skip
+    assert events.cli("current").stdout.strip() == FIRST
+    assert "note" in events.columns("error_events")
+
+
+def test_a_table_that_is_held_is_waited_for_in_rungs(events: AlembicProject) -> None:
+    waited: list[float] = []
+
+    def read() -> None:
+        began = time.monotonic()
+        events.sql("select count(*) from error_events")
+        waited.append(time.monotonic() - began)
+
+    with psycopg.connect(events.project.url) as holder:
+        holder.execute("lock table error_events in access share mode")
+        child = subprocess.Popen(
+            [str(WINDLASS), "migrate", "--env", "uat"], cwd=events.project.home,
+            env=events.project.variables(), stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert child.stderr is not None
+        for line in child.stderr:
+            if "waiting for a lock held by" in line:
+                break
+        readers = [threading.Thread(target=read) for _ in range(3)]
+        for reader in readers:
+            reader.start()
+            reader.join()
+        holder.rollback()
+    _, said = child.communicate(timeout=60)
+
+    assert child.returncode == 0, said
+    assert "retried" in said
+    assert max(waited) < 1  # a rung of 200 ms, and a busy machine
+    assert events.heads() == ["second"]
+
+
+def test_one_that_is_held_for_ever_ends_the_deployment_with_nothing_held(
+    events: AlembicProject,
+) -> None:
+    events.set("wait: 3s", "wait: 1s")
+
+    with psycopg.connect(events.project.url) as holder:
+        holder.execute("lock table error_events in access share mode")
+        ran = events.project.run("migrate", "--env", "uat")
+        pid = holder.info.backend_pid
+
+    assert ran.code == 1
+    assert f"pid {pid}" in ran.error()[0]
+    assert states(events)["second"] == "pending"
+
+
+@pytest.mark.parametrize("at", ["before", "inside", "behind"])
+def test_kill_nine_leaves_what_status_says_and_the_same_command_finishes(
+    events: AlembicProject, at: str
+) -> None:
+    """Where it is killed: before its statement, in it, or when it is about to be recorded."""
+    (events.versions / "second_test_verify.sql").write_text(
+        "select pg_sleep(5) is not null;\n" if at == "behind" else "select true;\n"
+    )
+    holder = psycopg.connect(events.project.url)
+    if at != "behind":
+        holder.execute("lock table error_events in access share mode")
+    child = subprocess.Popen(
+        [str(WINDLASS), "migrate", "--env", "uat"], cwd=events.project.home,
+        env=events.project.variables(), stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    looked = "pg_sleep" if at == "behind" else "ADD COLUMN"
+    _until(events, "select count(*) from pg_stat_activity where application_name like "
+                   f"'windlass/%/migrate/second' and query like '%{looked}%'")  # fmt: skip
+    if at == "before":
+        time.sleep(0.15)  # its rung is over
+    child.kill()
+    child.communicate()
+    holder.close()
+    (events.versions / "second_test_verify.sql").write_text("select true;\n")
+
+    assert states(events)["second"] == "pending"
+    done(events, "migrate", "--env", "uat")
+
+    assert events.heads() == ["second"]
+    assert "note" in events.columns("error_events")
+
+
+def _until(made: AlembicProject, query: str) -> None:
+    deadline = time.monotonic() + 30
+    while made.sql(query) == [(0,)]:
+        assert time.monotonic() < deadline, query
+        time.sleep(0.02)
+
+
+def test_four_at_once_run_each_revision_once(events: AlembicProject) -> None:
+    children = [
+        subprocess.Popen(
+            [str(WINDLASS), "migrate", "--env", "dev"], cwd=events.project.home,
+            env=events.project.variables(), stderr=subprocess.PIPE, text=True,
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    said = [(child.communicate(timeout=90)[1], child.returncode) for child in children]
+
+    # Who planned before another was done is told so: the plan is not what it was.
+    assert {code for _, code in said} <= {0, 3}, said
+    assert [code for _, code in said].count(0) >= 1
+    assert events.heads() == ["second"]
+
+
+CONCURRENT = """\
+op.execute("update error_events set note = 'x'")
+with op.get_context().autocommit_block():
+    op.create_index("ix_note", "error_events", ["note"], postgresql_concurrently=True)"""
+
+
+def test_an_autocommit_block_that_was_cut_off_is_told_and_gone_on_with(
+    events: AlembicProject,
+) -> None:
+    events.revision("third", "second", CONCURRENT, 'op.drop_index("ix_note")')
+    deploy_to_second = done(events, "migrate", "--env", "uat", "--to", "second")
+    assert "second" in deploy_to_second.err
+    holder = psycopg.connect(events.project.url)
+    holder.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+    holder.execute("select count(*) from error_events")  # its snapshot is waited for
+    child = subprocess.Popen(
+        [str(WINDLASS), "migrate", "--env", "uat"], cwd=events.project.home,
+        env=events.project.variables(), stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    _until(events, "select count(*) from pg_index where not indisvalid")
+    child.kill()
+    child.communicate()
+    holder.close()
+
+    found = events.project.json("status", "--env", "uat")["migrations"][-1]
+    assert (found["state"], found["detail"]) == (
+        "partial", "begun, and cut off; what it committed stays"
+    )  # fmt: skip
+    done(events, "migrate", "--env", "uat")
+
+    assert events.sql("select indisvalid from pg_index where indexrelid = 'ix_note'::regclass") == [
+        (True,)
+    ]
+    assert states(events)["third"] == "applied"
+
+
+def test_env_py_that_goes_elsewhere_is_stopped_before_its_first_statement(
+    events: AlembicProject, new_database: Callable[[object], Database], server16: object
+) -> None:
+    other = new_database(server16)
+    env = events.backend / "alembic" / "env.py"
+    env.write_text(
+        env.read_text().replace(
+            "    connectable = engine_from_config(",
+            "    import psycopg\n"
+            f"    theirs = lambda: psycopg.connect({other.url.reveal()!r})\n"
+            "    connectable = engine_from_config(",
+        ).replace("poolclass=pool.NullPool,", "poolclass=pool.NullPool, creator=theirs,")
+    )  # fmt: skip
+
+    ran = events.project.run("deploy", "--env", "uat", "--yes")
+
+    assert ran.code == 1
+    assert f"env.py connects to another database: {other.name}" in ran.err
+    with psycopg.connect(other.url.reveal()) as connection:
+        row = connection.execute("select to_regclass('alembic_version')").fetchone()
+    assert row == (None,)
+
+
+def test_a_rehearsal_shows_what_a_revision_really_did(events: AlembicProject) -> None:
+    events.revision(
+        "third", "second",
+        'columns = sa.inspect(op.get_bind()).get_columns("error_events")\n'
+        "assert len(columns) == 4\n"
+        'op.alter_column("error_events", "source", type_=sa.String(500))\n'
+        'op.alter_column("error_events", "note", nullable=False)',
+        'op.alter_column("error_events", "note", nullable=True)\n'
+        'op.alter_column("error_events", "source", type_=sa.String(50))',
+    )  # fmt: skip
+
+    found = events.project.json("rehearse", "--env", "uat")["migrations"]
+
+    assert [(one["name"], one["rolled_back"]) for one in found] == [
+        ("second", True), ("third", True)
+    ]  # fmt: skip
+    (added,) = found[0]["statements"]
+    assert added["where"] == "backend/alembic/versions/second_test.py:12"
+    assert added["locks"] == [["public.error_events", "AccessExclusiveLock"]]
+    assert added["sql"] == "ALTER TABLE error_events ADD COLUMN note TEXT"
+    assert [one["where"].rpartition(":")[2] for one in found[1]["statements"]] == ["14", "15"]
+    assert events.heads() == [FIRST]
+
+
+def test_what_a_revision_prints_is_shown_without_passwords(events: AlembicProject) -> None:
+    events.revision("third", "second", "print('password is s3cr3t-word')", "print('undone')")
+    url = events.project.url
+    events.project.url = url + ("&" if "?" in url else "?") + "password=s3cr3t-word"
+
+    ran = deploy(events)
+
+    assert "password is" in ran.err
+    assert "s3cr3t-word" not in ran.err + ran.out
+
+
+@pytest.mark.parametrize(
+    ("text", "instead", "said"),
+    [
+        ("ini: backend/alembic.ini", "ini: alembic.ini", "migrations.ini: alembic.ini: no such"),
+        ("url_variable:", "directory: x\n  url_variable:", "directory is said by alembic.ini"),
+        ("engine: alembic", "engine: sql", "ini is for engine: alembic"),
+    ],
+)
+def test_a_wrong_deploy_yml_is_told_with_its_key(
+    alembic: Make, text: str, instead: str, said: str
+) -> None:
+    made = alembic("error_events")
+    made.set(text, instead)
+
+    ran = made.project.run("status", "--env", "dev")
+
+    assert ran.code == 2
+    assert said in ran.error()[0]
+
+
+def test_a_python_without_alembic_is_told(alembic: Make, tmp_path: Path) -> None:
+    made = alembic("error_events")
+    text = made.project.deploy_yml.read_text()
+    line = next(one for one in text.splitlines() if "python:" in one)
+    made.set(line, "  python: /usr/bin/python3")
+
+    ran = made.project.run("status", "--env", "dev")
+
+    assert (ran.code, ran.error()[0]) == (2, "✗ /usr/bin/python3 has no alembic")
+
+
+def test_a_revision_that_is_no_python_is_told_with_its_line(events: AlembicProject) -> None:
+    (events.versions / "broken.py").write_text("revision = 'x'\ndown_revision = (\n")
+
+    ran = events.project.run("status", "--env", "dev")
+
+    assert ran.code == 2
+    assert "alembic/versions/broken.py:2" in ran.error()[0]
+    assert os.environ.get("TODO_DATABASE") is None

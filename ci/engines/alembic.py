@@ -54,7 +54,12 @@ class AlembicEngine:
         self.home = ini.absolute().parent
         python = find_python(config.python, ini=ini.absolute(), root=root.absolute())
         self.child = Child(
-            Place(ini=ini.absolute(), python=python, url_variable=config.url_variable)
+            Place(
+                ini=ini.absolute(),
+                shown=self.shown.parent,
+                python=python,
+                url_variable=config.url_variable,
+            )
         )
         self._listed: Listing | None = None
         self._books: _Books | None = None
@@ -198,11 +203,8 @@ class AlembicEngine:
             found = self.child.ask({"do": "books", **self._where(connection)})
         except Said as error:
             raise error.failed(next_step="mend env.py; alembic current shows the same") from error
-        schema = found["schema"]
         self._books = _Books(
-            heads=alembicbooks.Heads(
-                table=str(found["table"]), schema=str(schema) if schema else None
-            ),
+            heads=alembicbooks.Heads(table=str(found["table"]), schema=str(found["schema"])),
             transaction_per_migration=bool(found["transaction_per_migration"]),
             models=bool(found["models"]),
         )

@@ -35,12 +35,11 @@ class Heads:
     """Where env.py lets Alembic keep the heads."""
 
     table: str
-    schema: str | None
+    schema: str
 
     def read(self, connection: psycopg.Connection) -> tuple[str, ...]:
         """Return the heads of the database; an absent table has none."""
-        parts = (self.schema, self.table) if self.schema else (self.table,)
-        name = sql.Identifier(*parts)
+        name = sql.Identifier(self.schema, self.table)
         there = connection.execute(
             "select pg_catalog.to_regclass(%s) is not null", (name.as_string(),)
         ).fetchone()

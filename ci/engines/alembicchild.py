@@ -35,11 +35,15 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.pool import Pool
 
-NOBODY_THERE = 70  # exit status
 READ = 1 << 16  # bytes
 IDENTITY = (
     "select (select system_identifier from pg_catalog.pg_control_system()),"
     " pg_catalog.current_database(), pg_catalog.pg_backend_pid()"
+)
+SCHEMA_OF = (
+    "select coalesce((select relnamespace::pg_catalog.regnamespace::text from pg_catalog.pg_class"
+    " where oid = pg_catalog.to_regclass(pg_catalog.quote_ident('{}'))),"
+    " pg_catalog.current_schema()::text, 'public')"
 )
 DRIVERS = ("psycopg", "psycopg2", "asyncpg")  # in the order in which one is chosen
 # What a URL or its connect_args say about where to go and as whom; the rest is the project's.
@@ -47,6 +51,9 @@ WHERE = frozenset({
     "host", "hostaddr", "port", "user", "password", "passfile", "dbname", "database", "service",
     "sslmode", "sslrootcert", "sslcert", "sslkey", "ssl", "application_name", "dsn",
 })  # fmt: skip
+
+
+PREFIX = ["."]  # from there to here, as the requests say
 
 
 class Stopped(BaseException):
@@ -78,7 +85,7 @@ class Pipe:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 self._answers.put(json.loads(line))
-        os._exit(NOBODY_THERE)  # what is open is rolled back by the server
+        os._exit(0)  # nobody asks any more; what is open is rolled back by the server
 
     def read(self) -> dict[str, Any]:
         """Wait for the next line."""
@@ -127,15 +134,20 @@ class Printed(io.TextIOBase):
         return True
 
 
+def shown(path: str) -> str:
+    """Return a path as people see it from the directory of deploy.yml."""
+    return os.path.normpath(Path(PREFIX[0]) / os.path.relpath(path))
+
+
 def described(error: BaseException) -> dict[str, Any]:
     """Return what is known of an error: kind, words, SQLSTATE, the project's last line in it."""
     cause = getattr(error, "orig", None) or error
     state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
     frames = traceback.extract_tb(error.__traceback__)
     ours = [f for f in frames if f.filename != __file__ and not _installed(f.filename)]
-    at = f"{os.path.relpath(ours[-1].filename)}:{ours[-1].lineno}" if ours else ""
+    at = f"{shown(ours[-1].filename)}:{ours[-1].lineno}" if ours else ""
     if isinstance(error, SyntaxError) and error.filename:
-        at = f"{os.path.relpath(error.filename)}:{error.lineno}"
+        at = f"{shown(error.filename)}:{error.lineno}"
     primary = getattr(getattr(cause, "diag", None), "message_primary", None)
     words = primary or " ".join(str(cause).split()) or type(cause).__name__
     return {"kind": type(error).__name__, "words": words, "sqlstate": state, "at": at}
@@ -150,6 +162,7 @@ class Project:
 
     def __init__(self, request: dict[str, Any], pipe: Pipe) -> None:
         self.request, self.pipe = request, pipe
+        PREFIX[0] = request["shown"]
         os.environ.update(request.get("env", {}))
         self.rendered = io.StringIO()
         self.config = Config(request["ini"], output_buffer=self.rendered, stdout=sys.stdout)
@@ -227,9 +240,9 @@ class Project:
         frame: FrameType | None = sys._getframe()  # no other way up the stack
         while frame is not None:
             if frame.f_code.co_filename == self.file:
-                return f"{os.path.relpath(self.file)}:{frame.f_lineno}"
+                return f"{shown(self.file)}:{frame.f_lineno}"
             frame = frame.f_back
-        return os.path.relpath(self.file)
+        return shown(self.file)
 
     def graph(self) -> dict[str, Any]:
         """Return every revision, and what reads them. Needs no database."""
@@ -262,7 +275,7 @@ class Project:
         def look(_heads: Any, context: Any) -> list[Any]:
             found.update(
                 table=context.version_table,
-                schema=context.version_table_schema,
+                schema=context.version_table_schema or _schema_of(context),
                 transaction_per_migration=bool(context.opts.get("transaction_per_migration")),
                 models=context.opts.get("target_metadata") is not None,
             )
@@ -363,7 +376,7 @@ class Project:
 
             context.impl.static_output = note
             context.impl.literal_binds = True
-            context.impl.connection = context.connection = Unread(context.connection)
+            context.impl.connection = Unread(context.connection)
             yield step
 
         start = _many(revision.down_revision) if up else (revision.revision,)
@@ -393,7 +406,9 @@ class Unread:
         return Nothing()
 
     def __getattr__(self, name: str) -> Any:
-        raise ReadsDataError(f"it reads data ({name})")
+        if name == "_run_ddl_visitor":  # of types and tables that SQLAlchemy creates
+            return self._connection._run_ddl_visitor
+        raise ReadsDataError("it reads data")
 
 
 class Nothing:
@@ -430,6 +445,14 @@ def _rows(connection: Any, sql: str) -> list[Any]:
         return [list(row) for row in cursor.fetchall()] if cursor.description else []
     finally:
         cursor.close()
+
+
+def _schema_of(context: Any) -> str:
+    """Return the schema in which this session finds the table of the heads, or would make it."""
+    name = context.version_table.replace("'", "''")
+    dbapi = context.connection.connection.dbapi_connection
+    found = _rows(dbapi, SCHEMA_OF.format(name))
+    return str(found[0][0])
 
 
 def _nothing(**_: Any) -> None:

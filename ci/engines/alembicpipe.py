@@ -32,6 +32,7 @@ class Place:
     """Where a project's Alembic is. It runs in the directory of its alembic.ini."""
 
     ini: Path
+    shown: Path  # the directory of it, in messages
     python: Path
     url_variable: str
 
@@ -128,7 +129,11 @@ class Child:
         deadline = threading.Timer(within or 0, talk.kill)
         if within is not None:
             deadline.start()
-        head = {"ini": self.place.ini.name, "url_variable": self.place.url_variable}
+        head = {
+            "ini": self.place.ini.name,
+            "shown": str(self.place.shown),
+            "url_variable": self.place.url_variable,
+        }
         try:
             answer = _Conversation(talk, self._messages, listen).all({**head, **request})
         except BaseException as error:
@@ -214,7 +219,7 @@ class _Conversation:
         if "failed" in message:
             said = message["failed"]
             raise psycopg.errors.lookup(said["sqlstate"] or "XX000")(redact(said["words"]))
-        return list(message["rows"])
+        return [tuple(row) for row in message["rows"]]
 
     def _session(self) -> Session:
         return Remote(self, pid=self._pid, alone=self._alone)

@@ -1,94 +1,30 @@
 """`windlass deploy` as a child, on real parts: exit codes, words, and what is left."""
 
-import json
-import os
-import pty
 import re
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from ci.database import Database
+from tests.fix_service import api_of, at_a_terminal
 from tests.kit import WINDLASS, Project, Ran, tables
 
 A = "20260801_000000_create_orders"
 B = "20260802_000000_add_total"
 
 
-class _Api(BaseHTTPRequestHandler):
-    """Healthy while `orders` has no column `broken`, as a real service would be."""
-
-    url = ""
-
-    def log_message(self, *_: object) -> None: ...
-
-    def do_GET(self) -> None:
-        with psycopg.connect(self.url) as connection:
-            broken = connection.execute(
-                "select exists (select from pg_attribute where attname = 'broken')"
-            ).fetchone()
-        body = json.dumps({"status": "broken" if broken and broken[0] else "ok"}).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-
 @pytest.fixture
 def project(tmp_path: Path, database16: Database) -> Iterator[Project]:
-    handler = type("Api", (_Api,), {"url": database16.url.reveal()})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    found = Project(
-        tmp_path / "shop", database16.url.reveal(), f"http://127.0.0.1:{server.server_port}"
-    )
-    found.migration(
-        A, "create table orders (id int primary key);", "drop table orders;",
-        "select count(*) >= 0 from orders;",
-    )  # fmt: skip
-    yield found
-    server.shutdown()
-    server.server_close()
-
-
-def at_a_terminal(project: Project, *arguments: str, typed: str) -> Ran:
-    """Run it at a pseudo terminal and type an answer to its question."""
-    primary, secondary = pty.openpty()
-    child = subprocess.Popen(
-        [str(WINDLASS), *arguments],
-        cwd=project.home,
-        env={**project.variables(), "TERM": "dumb"},
-        stdin=secondary,
-        stderr=secondary,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    seen: list[str] = []
-    os.close(secondary)
-    reader = threading.Thread(target=_watch, args=(primary, seen, typed), daemon=True)
-    reader.start()
-    out, _ = child.communicate(timeout=60)
-    reader.join()
-    os.close(primary)
-    return Ran(child.returncode, out, "".join(seen).replace("\r\n", "\n"))
-
-
-def _watch(primary: int, seen: list[str], typed: str) -> None:
-    answered = False
-    while True:
-        try:
-            chunk = os.read(primary, 4096)
-        except OSError:  # Linux says EIO when the child has closed its end
-            return
-        seen.append(chunk.decode(errors="replace"))
-        if "approve exactly this: " in "".join(seen) and not answered:
-            answered = True
-            os.write(primary, f"{typed}\n".encode())
+    with api_of(database16) as base_url:
+        found = Project(tmp_path / "shop", database16.url.reveal(), base_url)
+        found.migration(
+            A, "create table orders (id int primary key);", "drop table orders;",
+            "select count(*) >= 0 from orders;",
+        )  # fmt: skip
+        yield found
 
 
 def statuses(project: Project, environment: str) -> list[str]:
