@@ -183,7 +183,7 @@ class _Copy:
         found = Rehearsed(
             name=migration.name,
             transactional=migration.transactional,
-            seconds=round(time.monotonic() - began, 3),
+            seconds=round(time.monotonic() - began - trace.overhead, 3),
             statements=tuple(trace.statements),
             growth=self.size() - size,
             rolled_back=False,
