@@ -327,6 +327,25 @@ def test_a_lock_held_too_long_is_refused_unless_there_is_a_reason(project: Proje
     assert "has no approval" in ran.err  # it came past the rehearsal
 
 
+def test_a_lock_is_held_through_the_verify_script(project: Project) -> None:
+    production(project)
+    project.deploy_yml.write_text(
+        project.deploy_yml.read_text() + "rehearsal: {blocks_at_most: 500ms}\n"
+    )
+    slow = "select pg_sleep(1) is not null;"
+    project.migration(NEXT, "alter table events add column a int;",
+                      "alter table events drop column a;", slow)  # fmt: skip
+
+    ran = project.run("deploy", "--env", "production")
+
+    assert ran.code == 3
+    assert "held reads and writes up for 1." in ran.err
+    # Outside a transaction nothing is held meanwhile.
+    project.migration(NEXT, "-- windlass: transaction=off\nalter table events add column a int;",
+                      "alter table events drop column a;", slow)  # fmt: skip
+    assert "has no approval" in project.run("deploy", "--env", "production").err
+
+
 def test_a_rehearsal_goes_with_its_backup(project: Project) -> None:
     project.migration(NEXT, "alter table events add column a int;",
                       "alter table events drop column a;")  # fmt: skip
