@@ -152,6 +152,7 @@ class About(Document, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]
     host: str  # of the database
     backup_to: str  # empty: there are no backups
+    rehearsal: "Rehearsal | None" = None  # None: this plan was not rehearsed when it was made
 
 
 class Plan(Document, frozen=True, kw_only=True):
@@ -187,6 +188,12 @@ class Plan(Document, frozen=True, kw_only=True):
     def deciding(self) -> "Plan":
         """Return the part that decides what will happen."""
         return msgspec.structs.replace(self, schema=(), about=None)
+
+    @property
+    def rehearsal(self) -> "Rehearsal | None":
+        """The rehearsal that stands beside it; one of another plan counts as none."""
+        found = self.about.rehearsal if self.about is not None else None
+        return found if found is not None and found.plan_digest == self.digest else None
 
     def has(self, step: StepName) -> bool:
         """Tell whether the step is part of this plan."""

@@ -57,6 +57,7 @@ def described(work: Work, plan: Plan) -> Plan:
         backup_to=work.store.address(backups.folder(plan.environment, plan.target.database))
         if work.store
         else "",
+        rehearsal=rehearsal,
     )
     return msgspec.structs.replace(plan, about=about)
 

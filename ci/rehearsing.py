@@ -9,7 +9,6 @@ from ci import forecast, linting, policy, proofs, reviewing, safekeeping, throwa
 from ci import rehearse as rehearsals
 from ci.errors import Refused
 from ci.model import Plan, Rehearsal
-from ci.stores import Store
 from ci.work import Work, bytes_of, store_of
 
 LONG_LOCK = "long-lock"  # the rule that a lock held for too long on the copy breaks
@@ -33,13 +32,10 @@ def of_late(plan: Plan, work: Work) -> Rehearsal | None:
 
 def rehearsal_of(plan: Plan, work: Work) -> Rehearsal | None:
     """Return the newest rehearsal of exactly this plan; None too where there are no backups."""
-    return known(plan, work.store) if work.store is not None else None
-
-
-def known(plan: Plan, store: Store) -> Rehearsal | None:
-    """Return the newest rehearsal of exactly this plan."""
+    if work.store is None:
+        return None
     return backups.find_rehearsal(
-        store,
+        work.store,
         environment=plan.environment,
         database=plan.target.database,
         plan_digest=plan.digest,
