@@ -1,5 +1,8 @@
 """What is dangerous in a migration: on the text alone, with the catalog, and graded by size."""
 
+import subprocess
+import sysconfig
+import venv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +14,11 @@ import pytest
 from ci.database import Database
 from ci.engines import sqlcatalog, sqllint, squawk
 from ci.engines.sqlfile import parse
+from ci.errors import StepFailed
 from ci.linting import LARGE, SMALL, graded
 from ci.model import Finding, TableSize
 from tests.fix_postgres import Server
-from tests.kit import Project
+from tests.kit import ROOT, Project
 
 PATH = Path("migrations/20260801_000000_x.sql")
 
@@ -163,6 +167,33 @@ def test_what_squawk_cannot_read_is_unknown() -> None:
     found = squawk.findings([replace(file, text=text)], None)[PATH]
 
     assert {(one.level, one.rule) for one in found} == {("unknown", "opaque")}
+
+
+def test_squawk_is_found_where_it_was_installed_not_where_this_python_has_its_scripts(
+    tmp_path: Path,
+) -> None:
+    """A virtual environment of its own that sees our packages, and has no squawk in its bin."""
+    made = venv.EnvBuilder(symlinks=True)
+    made.create(tmp_path / "venv")
+    (packages,) = (tmp_path / "venv").glob("lib/*/site-packages")
+    (packages / "ours.pth").write_text(f"{ROOT}\n{sysconfig.get_path('purelib')}\n")
+    lint = "from tests.test_lint import rules\nprint(rules('drop table t'))"
+
+    printed = subprocess.run(
+        [tmp_path / "venv" / "bin" / "python", "-c", lint],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert printed.stdout == "['ban-drop-table']\n", printed.stderr
+
+
+def test_without_squawk_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(squawk, "PACKAGE", "squawk-of-nobody")
+
+    with pytest.raises(StepFailed, match="the package squawk-of-nobody is not installed") as caught:
+        rules("select 1")
+
+    assert caught.value.next_step.endswith("pip install squawk-of-nobody")
 
 
 # -- with the catalog ------------------------------------------------------------------------------
