@@ -58,11 +58,9 @@ class Step:
     before: Callable[[Work], Evidence] | None = None
 
 
-def check(_plan: Plan, work: Work) -> Done | Skipped:
+def check(plan: Plan, work: Work) -> Done | Skipped:
     """Check everything the deployment will need."""
-    found = preflight.look(
-        work.settings, work.database, work.engine, work.store, work.restarter, work.approvals
-    )
+    found = preflight.look(plan.steps, work)
     wrong = [one for one in found if one.problem]
     if wrong:
         first = wrong[0]
@@ -167,7 +165,7 @@ def rehearse(plan: Plan, work: Work) -> Done | Skipped:
     """Run the migrations on a restored copy, unless this very plan was rehearsed of late."""
     if not plan.migrations:
         return Skipped("no migration to rehearse")
-    reason = rehearsing.lacking(plan, work)
+    reason = rehearsing.lacking(work)
     if reason:
         rehearsing.refuse_unknown(plan, work, reason)
         return Skipped(reason)

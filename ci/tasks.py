@@ -383,12 +383,10 @@ def doctor(
     c: Context, env: str = "", *, json: bool = False, debug: bool = False
 ) -> tuple[object, str, int]:
     """Check everything a deployment will need, and say how to mend what is missing."""
-    from ci import preflight
+    from ci import policy, preflight
 
     with opened(env) as work:
-        found = preflight.look(
-            work.settings, work.database, work.engine, work.store, work.restarter, work.approvals
-        )
+        found = preflight.look(policy.steps_for(work.settings), work)
     return found, report.checks_text(found), int(any(check.problem for check in found))
 
 
