@@ -27,7 +27,7 @@ NOT_ASKED = (
     "prefer-robust-stmts", "prefer-bigint-over-int", "prefer-bigint-over-smallint",
     "prefer-identity", "prefer-text-field", "prefer-timestamp-tz",
     "ban-char-field", "require-enum-value-ordering", "ban-truncate-cascade",
-    "adding-field-with-default", "ban-drop-database",
+    "adding-field-with-default", "ban-drop-database", "ban-alter-domain-with-add-constraint",
 )  # fmt: skip
 DOES: dict[str, Effect] = {
     "changing-column-type": "rewrite",
@@ -38,7 +38,6 @@ DOES: dict[str, Effect] = {
     "adding-serial-primary-key-field": "scan",
     "require-concurrent-index-creation": "scan",
     "require-concurrent-reindex": "scan",
-    "ban-alter-domain-with-add-constraint": "scan",
 }
 GENERIC, SPECIFIC = "constraint-missing-not-valid", frozenset({
     "adding-foreign-key-constraint", "disallowed-unique-constraint",
