@@ -63,7 +63,7 @@ def _decrypt(age: Any, source: object, sink: object, key: object) -> None:  # no
         raise StepFailed(
             f"the backup cannot be decrypted: {error}",
             state="nothing was changed",
-            next_step="check backups.encrypt.identity, then invoke backup.verify --depth checksum",
+            next_step="check backups.encrypt.identity, then invoke backup.verify --level checksum",
         ) from error
 
 
