@@ -21,6 +21,9 @@ from tests.fix_postgres import Server
 from tests.kit import ROOT, Project
 
 PATH = Path("migrations/20260801_000000_x.sql")
+TRIGGER = "create trigger tr before insert"
+CALLS = "for each row execute function f()"
+AFTER = "-- windlass: phase=after\n"
 
 
 def rules(text: str) -> list[str]:
@@ -61,6 +64,11 @@ def rules(text: str) -> list[str]:
         # the shape of a transaction
         ("alter table t add column x int;\nupdate u set a = 1 where b = 2", "work-under-lock"),
         ("alter table t add column x int;\nalter table u add column x int", "several-tables"),
+        (f"{TRIGGER} on t {CALLS};\nupdate u set a = 1 where b = 2", "work-under-lock"),
+        (f"{TRIGGER} on t {CALLS};\n{TRIGGER} on u {CALLS}", "several-tables"),
+        (f"{AFTER}drop table t;\nupdate u set a = 1 where b = 2", "work-under-lock"),
+        (f"{AFTER}drop table t;\ndrop table s.u", "several-tables"),
+        (f"{AFTER}alter table t add column x int;\ndrop table u, t", "several-tables"),
         ("alter type m add value 'x';\nupdate t set a = 'x' where b = 1", "enum-used-at-once"),
         # partitions, and tables that are referred to
         ("create table q partition of p for values in (1)", "partition-of"),
@@ -120,6 +128,10 @@ def test_a_finding_has_the_line_of_its_place_and_of_its_statement() -> None:
         "alter table t add column a int default 7",
         "alter table t add column a int generated always as (b * 2) virtual",
         "alter table t add column a int; alter table t add column b int",
+        f"alter table t add column a int; {TRIGGER} on t {CALLS}",
+        f"create table t (a int); {TRIGGER} on t {CALLS}; alter table u add column a int",
+        f"{AFTER}create table n (a int); drop table n; drop table t",
+        f"{AFTER}drop view v; create view v as select 1; alter table t add column a int",
         "select setval('s', 10)",
         "select count(*) from t",
         "refresh materialized view concurrently m",
