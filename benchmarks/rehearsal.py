@@ -78,13 +78,12 @@ def _floor(home: Path, url: str) -> float:
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("create database floor")
         clients = find_clients(connection.info.server_version)
-    env = {**os.environ, "PGDATABASE": "floor"}
     floor_url = psycopg.conninfo.make_conninfo(url, dbname="floor")
     began = time.monotonic()
     subprocess.run(
         [*clients.command("pg_restore", "--single-transaction", f"--dbname={floor_url}"),
          str(archive)],
-        env=env, check=True,
+        check=True,
     )  # fmt: skip
     with psycopg.connect(floor_url, autocommit=True) as connection:
         for file in sorted((ROOT / "migrations").glob("*.sql")):

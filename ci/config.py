@@ -470,7 +470,7 @@ def _section(file: YamlFile, key: str) -> dict[str, Data]:
     if not isinstance(section, dict) or not section:
         raise ConfigError(
             f"{file.where((key,))}: {key}: missing or empty; expected a mapping of environments",
-            next_step="write at least one environment; windlass init shows a complete file",
+            next_step="write at least one environment; docs/configuration.md shows every key",
         )
     return section
 

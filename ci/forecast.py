@@ -31,13 +31,17 @@ class Held:
 def held(migration: Rehearsed) -> tuple[Held, ...]:
     """Return the locks of a migration that somebody would wait for, the longest first.
 
-    In a transaction a lock is held from the statement that takes it until the end, else as long
+    In a transaction a lock is held from the statement that takes it until the end: the verify
+    script, the history's row and the commit come after the last statement. Else it is held as long
     as its statement runs. Of a relation locked twice, each mode is one.
     """
     found = []
+    # What begins the transaction is in it too: a few milliseconds more, never less.
+    tail = max(0.0, migration.seconds - sum(one.seconds for one in migration.statements))
     for at, statement in enumerate(migration.statements):
-        rest = migration.statements[at:] if migration.transactional else (statement,)
-        seconds = sum(one.seconds for one in rest)
+        seconds = statement.seconds
+        if migration.transactional:
+            seconds = tail + sum(one.seconds for one in migration.statements[at:])
         found += [
             Held(relation, mode, seconds, statement)
             for relation, mode in (*statement.locks, *_indexes_alone(statement))

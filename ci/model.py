@@ -161,6 +161,7 @@ class About(Document, frozen=True, kw_only=True):
     host: str  # of the database
     backup_to: str  # empty: there are no backups
     models: str = ""  # how the tool's models differ from the database, where it has models
+    rehearsal: "Rehearsal | None" = None  # None: this plan was not rehearsed when it was made
 
 
 class Plan(Document, frozen=True, kw_only=True):
@@ -196,6 +197,12 @@ class Plan(Document, frozen=True, kw_only=True):
     def deciding(self) -> "Plan":
         """Return the part that decides what will happen."""
         return msgspec.structs.replace(self, schema=(), about=None)
+
+    @property
+    def rehearsal(self) -> "Rehearsal | None":
+        """The rehearsal that stands beside it; one of another plan counts as none."""
+        found = self.about.rehearsal if self.about is not None else None
+        return found if found is not None and found.plan_digest == self.digest else None
 
     def has(self, step: StepName) -> bool:
         """Tell whether the step is part of this plan."""

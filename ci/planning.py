@@ -62,6 +62,7 @@ def described(work: Work, plan: Plan) -> Plan:
         if work.store
         else "",
         models=work.engine.models(work.database),
+        rehearsal=rehearsal,
     )
     return msgspec.structs.replace(plan, about=about)
 

@@ -6,18 +6,18 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from ci import backup
-from ci.approvals import ApprovalSource
+from ci import backup, rehearsing
+from ci import rehearse as rehearsals
 from ci.backup_report import drill_note
 from ci.clients import find_clients
 from ci.config import BackupsConfig, EncryptConfig, Settings
 from ci.database import Database, is_pooled, read_target
 from ci.engines import Engine
 from ci.errors import WindlassError
-from ci.model import StepName
-from ci.policy import drill_age, steps_for
-from ci.restarters import Restarter
+from ci.model import PlannedStep, StepName
+from ci.policy import drill_age
 from ci.stores import Store
+from ci.work import Work, store_of
 
 OLDEST = 13  # the oldest major version the PostgreSQL project still mends in 2025
 
@@ -37,33 +37,29 @@ class Check:
     problem: str = ""
 
 
-def look(  # the parts of a Work, which lives above this module
-    settings: Settings,
-    database: Database,
-    engine: Engine,
-    store: Store | None,
-    restarter: Restarter | None,
-    approvals: ApprovalSource | None,
-) -> tuple[Check, ...]:
-    """Return every check of an environment; the first failing one does not hide the others."""
-    names = {planned.name for planned in steps_for(settings)}
-    found = [_guard("migrations", lambda: f"{len(engine.on_disk())} on disk")]
+def look(steps: tuple[PlannedStep, ...], work: Work) -> tuple[Check, ...]:
+    """Return every check of what these steps need; a failing one does not hide the others."""
+    planned = {step.name: step for step in steps}
+    database, store = work.database, work.store
+    found = [_guard("migrations", lambda: f"{len(work.engine.on_disk())} on disk")]
     reached = _guard("database", lambda: database.read("doctor", _server))
     found.append(reached)
     if not reached.problem:
         found.append(_guard("rights", lambda: database.read("doctor", _rights)))
-        found.append(_guard("history", lambda: database.read("doctor", _history(engine))))
-    if StepName.BACKUP in names and store is not None:
+        found.append(_guard("history", lambda: database.read("doctor", _history(work.engine))))
+    if StepName.BACKUP in planned and store is not None:
         if not reached.problem:
             found.append(_guard("connection", lambda: database.read("doctor", _direct)))
-            tools = _clients(settings.shared.backups)
+            tools = _clients(work.settings.shared.backups)
             found.append(_guard("client tools", lambda: database.read("doctor", tools)))
         found.append(_guard("backups", store.check))
-        found += _kept(settings, store)
-    if StepName.RESTART in names and restarter is not None:
-        found.append(_guard("service", restarter.check))
-    if StepName.APPROVAL in names and approvals is not None:
-        found.append(_guard("approval", approvals.check))
+        found += _kept(work.settings, store)
+    if StepName.REHEARSAL in planned and not reached.problem:
+        found += _rehearsal(work, required=planned[StepName.REHEARSAL].required)
+    if StepName.RESTART in planned and work.restarter is not None:
+        found.append(_guard("service", work.restarter.check))
+    if StepName.APPROVAL in planned and work.approvals is not None:
+        found.append(_guard("approval", work.approvals.check))
     return tuple(found)
 
 
@@ -133,6 +129,37 @@ def _clients(config: BackupsConfig | None) -> Callable[[psycopg.Connection], str
         return f"pg_dump {clients.version}{where}, {clients.compression}"
 
     return look_for
+
+
+def _rehearsal(work: Work, *, required: bool) -> list[Check]:
+    """Look for a server for the copy, and at the mask; where it may be skipped, that is told."""
+
+    found = [_guard("rehearsal", lambda: _copy(work, required=required))]
+    if work.settings.shared.rehearsal.mask:
+        found.append(_guard("mask", lambda: _mask(work.settings)))
+    return found
+
+
+def _copy(work: Work, *, required: bool) -> str:
+    """Say what a copy would run on."""
+    _, config = store_of(work)
+    if config.throwaway is not None:
+        server = Database(url=config.throwaway).read("doctor", read_target)
+        return f"on the throwaway server, PostgreSQL {server.server_version // 10000}"
+    reason = rehearsing.lacking(work)
+    if reason and required:
+        raise WindlassError(
+            f"required, and there can be none: {reason}",
+            state="nothing was changed",
+            next_step="write throwaway: URL under backups, of a server of the same major version "
+            "with the same extensions; or install one here",
+        )
+    return f"would be skipped: {reason}" if reason else "on a server that is installed here"
+
+
+def _mask(settings: Settings) -> str:
+    rehearsals.read_mask(settings.shared.rehearsal, settings.root)
+    return settings.shared.rehearsal.mask
 
 
 def _kept(settings: Settings, store: Store) -> list[Check]:

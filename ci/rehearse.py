@@ -80,7 +80,7 @@ def rehearse(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
 
     """
     manifest, config = backup.manifest, bench.config
-    mask = _mask(bench)
+    mask = read_mask(bench.rehearsal, bench.root)
     began = time.monotonic()
     with (
         throwaway.running(manifest, config.throwaway) as server,
@@ -123,15 +123,20 @@ def _require_same_start(plan: Plan, live: Database, copy: Database, backup: str)
         )
 
 
-def _mask(bench: Bench) -> str:
-    """Return the text of the mask; empty where there is none."""
-    if not bench.rehearsal.mask:
+def read_mask(config: RehearsalConfig, root: Path) -> str:
+    """Return the text of the mask, beside deploy.yml in `root`; empty where none is named.
+
+    Raises:
+        ConfigError: it cannot be read.
+
+    """
+    if not config.mask:
         return ""
     try:
-        return (bench.root / bench.rehearsal.mask).read_text(encoding="utf-8")
+        return (root / config.mask).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            f"rehearsal.mask: {bench.rehearsal.mask} cannot be read: {error}",
+            f"rehearsal.mask: {config.mask} cannot be read: {error}",
             next_step="name an SQL file beside deploy.yml, or remove the key",
         ) from None
 
@@ -183,7 +188,7 @@ class _Copy:
         found = Rehearsed(
             name=migration.name,
             transactional=migration.transactional,
-            seconds=round(time.monotonic() - began, 3),
+            seconds=round(time.monotonic() - began - trace.overhead, 3),
             statements=tuple(trace.statements),
             growth=self.size() - size,
             rolled_back=False,

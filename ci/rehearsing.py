@@ -7,19 +7,19 @@ import psycopg
 from ci import backup as backups
 from ci import forecast, linting, policy, proofs, reviewing, safekeeping, throwaway
 from ci import rehearse as rehearsals
+from ci.database import read_target
 from ci.errors import Refused
 from ci.model import Plan, Rehearsal
-from ci.stores import Store
 from ci.work import Work, bytes_of, store_of
 
 LONG_LOCK = "long-lock"  # the rule that a lock held for too long on the copy breaks
 
 
-def lacking(plan: Plan, work: Work) -> str:
-    """Return why there is no server for a copy; empty where there is one."""
+def lacking(work: Work) -> str:
+    """Return why there is no server for a copy; empty where there is, or one is named."""
     _, config = store_of(work)
-    extensions = work.database.read("rehearse", _extensions)
-    return throwaway.lacking(plan.target.server_version, extensions, config.throwaway)
+    version, extensions = work.database.read("rehearse", _needed)
+    return throwaway.lacking(version, extensions, config.throwaway)
 
 
 def of_late(plan: Plan, work: Work) -> Rehearsal | None:
@@ -33,13 +33,10 @@ def of_late(plan: Plan, work: Work) -> Rehearsal | None:
 
 def rehearsal_of(plan: Plan, work: Work) -> Rehearsal | None:
     """Return the newest rehearsal of exactly this plan; None too where there are no backups."""
-    return known(plan, work.store) if work.store is not None else None
-
-
-def known(plan: Plan, store: Store) -> Rehearsal | None:
-    """Return the newest rehearsal of exactly this plan."""
+    if work.store is None:
+        return None
     return backups.find_rehearsal(
-        store,
+        work.store,
         environment=plan.environment,
         database=plan.target.database,
         plan_digest=plan.digest,
@@ -79,9 +76,10 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
     )
 
 
-def _extensions(connection: psycopg.Connection) -> tuple[str, ...]:
+def _needed(connection: psycopg.Connection) -> tuple[int, tuple[str, ...]]:
+    """Return the version and the extensions that a server for a copy must have."""
     rows = connection.execute("select extname from pg_catalog.pg_extension").fetchall()
-    return tuple(row[0] for row in rows)
+    return read_target(connection).server_version, tuple(row[0] for row in rows)
 
 
 def refuse_unknown(plan: Plan, work: Work, reason: str) -> None:

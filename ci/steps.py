@@ -58,11 +58,9 @@ class Step:
     before: Callable[[Work], Evidence] | None = None
 
 
-def check(_plan: Plan, work: Work) -> Done | Skipped:
+def check(plan: Plan, work: Work) -> Done | Skipped:
     """Check everything the deployment will need."""
-    found = preflight.look(
-        work.settings, work.database, work.engine, work.store, work.restarter, work.approvals
-    )
+    found = preflight.look(plan.steps, work)
     wrong = [one for one in found if one.problem]
     if wrong:
         first = wrong[0]
@@ -90,8 +88,7 @@ def lint(plan: Plan, work: Work) -> Done | Skipped:
             next_step="change the migration, or write above the statement: "
             f"-- windlass: allow {errors[0].rule} REASON",
         )
-    evidence = (("unknown", str(unknown[0])),) if unknown else ()
-    return Done(f"{len(plan.migrations)} migrations, {len(found)} findings", evidence=evidence)
+    return Done(f"{len(plan.migrations)} migrations, {len(found)} findings")
 
 
 def approve(plan: Plan, work: Work) -> Done | Skipped:
@@ -167,7 +164,7 @@ def rehearse(plan: Plan, work: Work) -> Done | Skipped:
     """Run the migrations on a restored copy, unless this very plan was rehearsed of late."""
     if not plan.migrations:
         return Skipped("no migration to rehearse")
-    reason = rehearsing.lacking(plan, work)
+    reason = rehearsing.lacking(work)
     if reason:
         rehearsing.refuse_unknown(plan, work, reason)
         return Skipped(reason)

@@ -254,7 +254,7 @@ def plan(
     debug: bool = False,
 ) -> Answer:
     """Show exactly what a deployment would do, with its digest. Reads only."""
-    from ci import operations, rehearsing
+    from ci import operations
     from ci.planning import current_plan, described
 
     with opened(env) as work:
@@ -263,15 +263,14 @@ def plan(
             operations.rehearse_as_planned(work, bare)
         found = described(work, bare)
         rendered = _rendered(work, found)
-        rehearsal = rehearsing.rehearsal_of(found, work)
     if out:
         Path(out).write_bytes(found.canonical())
     _to_summary(plan_report.github_summary(found, rendered))
     text = plan_report.plan_text(found, rendered)
-    if rehearsal is not None:
-        text += f"\n\n{plan_report.rehearsal_text(rehearsal)}"
-        _to_summary(plan_report.rehearsal_summary(rehearsal))
-    document = {"digest": found.digest, "plan": found, "rehearsal": rehearsal}
+    if found.rehearsal is not None:
+        text += f"\n\n{plan_report.rehearsal_text(found.rehearsal)}"
+        _to_summary(plan_report.rehearsal_summary(found.rehearsal))
+    document = {"digest": found.digest, "plan": found, "rehearsal": found.rehearsal}
     return document, text
 
 
@@ -290,12 +289,11 @@ def approve(
     json: bool = False,
     debug: bool = False,
 ) -> Answer:
-    """Sign a plan with your own SSH key."""
+    """Sign a plan with your own SSH key. Reads its file; asks no database and no store."""
     from datetime import UTC, datetime
 
-    from ci import gate, rehearsing
+    from ci import gate
     from ci.approvals.ssh import sign
-    from ci.stores import open_store
 
     settings = settings_of(env)
     approval = settings.environment.approval
@@ -309,9 +307,11 @@ def approve(
     chosen = _plan_file(plan)
     gate.require_environment(chosen, env)
     sys.stderr.write(plan_report.plan_text(chosen) + "\n\n")
-    backups_at = settings.shared.backups
-    rehearsal = rehearsing.known(chosen, open_store(backups_at)) if backups_at else None
-    shown = plan_report.rehearsal_text(rehearsal) if rehearsal else "this plan was not rehearsed"
+    shown = (
+        plan_report.rehearsal_text(chosen.rehearsal)
+        if chosen.rehearsal
+        else "no rehearsal of this plan is in its file"
+    )
     sys.stderr.write(shown + "\n")
     if ask(f'\n  Type "{env}" to sign exactly this: ') not in (env, None):
         raise Refused("nothing was signed", next_step="look at the plan again")
@@ -406,12 +406,10 @@ def doctor(
     c: Context, env: str = "", *, json: bool = False, debug: bool = False
 ) -> tuple[object, str, int]:
     """Check everything a deployment will need, and say how to mend what is missing."""
-    from ci import preflight
+    from ci import policy, preflight
 
     with opened(env) as work:
-        found = preflight.look(
-            work.settings, work.database, work.engine, work.store, work.restarter, work.approvals
-        )
+        found = preflight.look(policy.steps_for(work.settings), work)
     return found, report.checks_text(found), int(any(check.problem for check in found))
 
 

@@ -9,14 +9,16 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from psycopg.pq import TransactionStatus
 
 from ci.database import Database
+from ci.errors import StepFailed
 from ci.locktimeout import Session
 from ci.model import Traced
+from ci.secret import redact
 
 SHOWN = 500  # characters of a statement that are kept: an INSERT may have megabytes
 LOOK_EVERY = 0.005  # seconds between two looks at a statement outside a transaction
@@ -56,7 +58,6 @@ class _Books:
     locks: frozenset[tuple[int, str]]
     counts: dict[int, tuple[int, int]]  # table -> rows read by full scans, rows changed
     lsn: int
-    at: float
 
 
 @dataclass
@@ -65,24 +66,35 @@ class Trace:
 
     database: Database
     statements: list[Traced] = field(default_factory=list)
+    overhead: float = 0.0  # seconds that the watching took beside the statements
 
     @contextmanager
     def observe(self, connection: Session, where: str, sql: str) -> Iterator[None]:
-        """Note what the statement inside the block does; nothing where it fails."""
+        """Note what the statement inside the block does; nothing where it fails.
+
+        Raises:
+            StepFailed: the second connection, which looks on, was lost.
+
+        """
+        entered = time.monotonic()
         idle = connection.info.transaction_status == TransactionStatus.IDLE
         if connection.autocommit and idle:
             with self.database.connect("trace") as other:
                 pid = connection.info.backend_pid
-                with _looking(self.database, pid) as seen:
-                    before = _read(other, pid)
+                before = _read(other, pid)
+                with _looking(self.database, pid, where) as seen:
+                    began = time.monotonic()
                     yield
-                after = _read(other, pid)
-            after = _Books(after.relations, frozenset(seen), after.counts, after.lsn, after.at)
+                    seconds = time.monotonic() - began
+                after = replace(_read(other, pid), locks=frozenset(seen))
         else:
             before = _read(connection)
+            began = time.monotonic()
             yield
+            seconds = time.monotonic() - began
             after = _read(connection)
-        self.statements.append(_difference(before, after, where, sql))
+        self.statements.append(_difference(before, after, where, sql, seconds))
+        self.overhead += time.monotonic() - entered - seconds
 
 
 def _read(connection: Session, pid: int | None = None) -> _Books:
@@ -96,22 +108,30 @@ def _read(connection: Session, pid: int | None = None) -> _Books:
         locks=frozenset((row[0], row[1]) for row in rows(LOCKS.format(pid=whose))),
         counts=counts,
         lsn=rows(LSN)[0][0],
-        at=time.monotonic(),
     )
 
 
 @contextmanager
-def _looking(database: Database, pid: int) -> Iterator[set[tuple[int, str]]]:
-    """Look at another session's locks again and again while the block lasts."""
+def _looking(database: Database, pid: int, where: str) -> Iterator[set[tuple[int, str]]]:
+    """Look at another session's locks again and again while the block lasts.
+
+    Raises:
+        StepFailed: a look failed, so that locks may be missing; an error of the block goes first.
+
+    """
     seen: set[tuple[int, str]] = set()
+    failed: list[Exception] = []
     done = threading.Event()
     query = LOCKS.format(pid=pid).encode()
 
     with database.connect("trace") as connection:
 
         def look() -> None:
-            while not done.wait(LOOK_EVERY):
-                seen.update((row[0], row[1]) for row in connection.execute(query).fetchall())
+            try:
+                while not done.wait(LOOK_EVERY):
+                    seen.update((row[0], row[1]) for row in connection.execute(query).fetchall())
+            except Exception as error:  # noqa: BLE001  # raised on the thread that waits
+                failed.append(error)
 
         thread = threading.Thread(target=look, daemon=True)
         thread.start()
@@ -120,9 +140,15 @@ def _looking(database: Database, pid: int) -> Iterator[set[tuple[int, str]]]:
         finally:
             done.set()
             thread.join()
+    if failed:
+        raise StepFailed(
+            redact(f"{where}: its locks were not seen to the end: {failed[0]}".splitlines()[0]),
+            state="the statement has run; what it held is not known",
+            next_step="look at the server's log, and rehearse again",
+        ) from failed[0]
 
 
-def _difference(before: _Books, after: _Books, where: str, sql: str) -> Traced:
+def _difference(before: _Books, after: _Books, where: str, sql: str, seconds: float) -> Traced:
     known = before.relations
     new = {(oid, mode) for oid, mode in after.locks - before.locks if oid in known}
     strongest: dict[int, str] = {}
@@ -144,7 +170,7 @@ def _difference(before: _Books, after: _Books, where: str, sql: str) -> Traced:
     return Traced(
         where=where,
         sql=" ".join(sql[:SHOWN].split()),
-        seconds=round(after.at - before.at, 4),
+        seconds=round(seconds, 4),
         locks=tuple((name, mode) for name, kind, mode in locks if kind not in INDEXES),
         index_locks=tuple((name, mode) for name, kind, mode in locks if kind in INDEXES),
         rewrites=tuple(sorted(n for n, kind in changed.items() if kind in REWRITTEN)),

@@ -61,7 +61,8 @@ def read(path: Path) -> YamlFile:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{path} cannot be read: {error}",
-            next_step="run in the directory of deploy.yml, or write one: windlass init",
+            next_step="run in the directory of deploy.yml, or write one; docs/configuration.md "
+            "shows every key",
         ) from error
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1

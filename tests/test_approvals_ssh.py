@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from ci.database import Database
-from ci.model import Signed, Statement
+from ci.model import Plan, Signed, Statement
 from tests.kit import Project, Ran, tables
 
 A = "20260801_000000_create_orders"
@@ -45,6 +45,10 @@ class Team:
         """Write plan.json and return its digest."""
         found = self.project.json("plan", "--env", "production", "--out", "plan.json")
         return str(found["digest"])
+
+    def digest(self, plan: str = "plan.json") -> str:
+        """Return the digest of a plan that was written."""
+        return msgspec.json.decode((self.home / plan).read_bytes(), type=Plan).digest
 
     def set(self, keys: str) -> None:
         """Write other keys into the approval section."""
@@ -312,6 +316,40 @@ def test_an_approval_is_used_up_by_the_deployment_it_let_through(team: Team) -> 
     assert again.code == 3
     deployment = team.project.deployments("production")[0]["id"]
     assert f"the approval of ann@example.com was used by deployment {deployment}" in again.err
+
+
+def test_an_approver_reads_the_rehearsal_where_no_store_can_be_reached(team: Team) -> None:
+    text = team.project.deploy_yml.read_text().replace("steps: {rehearsal: off}", "steps: {}")
+    team.project.deploy_yml.write_text(text)
+    ran = team.project.run("plan", "--env", "production", "--rehearse", "--out", "plan.json")
+    assert ran.code == 0, ran.err
+    team.project.run("plan", "--env", "production", "--out", "again.json")  # carries the known one
+    to = f'{{to: "file://{team.home}/backups"}}'
+    assert to in text
+    nowhere = "{to: s3://nobody/shop, endpoint: 'http://127.0.0.1:9'}"
+    team.project.deploy_yml.write_text(text.replace(to, nowhere))
+
+    for plan in ("plan.json", "again.json"):
+        ran = team.approve("ann", plan)
+
+        assert ran.code == 0, ran.err
+        assert f"rehearsal of plan {team.digest(plan)[:12]} on a copy of backup " in ran.err
+        assert f"{A}  " in ran.err and "proven, " in ran.err
+
+
+def test_a_rehearsal_of_another_plan_is_none_of_this_one(team: Team) -> None:
+    rehearsed = team.project.run("rehearse", "--env", "production")
+    assert rehearsed.code == 0, rehearsed.err
+    team.plan()
+    file = team.home / "plan.json"
+    text = file.read_text()
+    file.write_text(text.replace(f'"plan_digest":"{team.digest()}"', f'"plan_digest":"{"0" * 64}"'))
+    assert file.read_text() != text
+
+    ran = team.approve("ann")
+
+    assert ran.code == 0, ran.err
+    assert "no rehearsal of this plan is in its file" in ran.err
 
 
 def test_a_file_that_is_none_is_named(team: Team) -> None:

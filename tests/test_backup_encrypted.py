@@ -1,5 +1,6 @@
 """Backups encrypted before they leave: in the age format, which the tool of that name reads."""
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -89,6 +90,56 @@ def test_the_recipe_works_with_the_tool_age(
     assert content(target) == content(origin)
 
 
+def ssh_key(directory: Path, *options: str) -> tuple[str, Secret]:
+    """Make a key with ssh-keygen; return the public and the private half as their files have it."""
+    file = directory / "id_ssh"
+    subprocess.run(["ssh-keygen", "-q", "-C", "ops", "-f", file, *options], check=True)
+    return file.with_suffix(".pub").read_text().strip(), Secret(file.read_text())
+
+
+def test_an_ssh_key_seals_and_opens(
+    server16: Server,
+    origin: Database,
+    store: DirectoryStore,
+    new_database: NewDatabase,
+    tmp_path: Path,
+) -> None:
+    public, private = ssh_key(tmp_path, "-t", "ed25519", "-N", "")
+    config = configured(encrypt=EncryptConfig(recipients=(public,), identity=private))
+    sealing.require_usable((public,), private)
+
+    manifest = take(origin, store, config)
+
+    assert verify(manifest, store, config, level="rows").rows == 20_000
+    target = new_database(server16)
+    restore(manifest, store, target, config)
+    assert content(target) == content(origin)
+    # The recipe wants the key's file, as the tool age does.
+    (tmp_path / "id_ssh").rename(tmp_path / "KEY_FILE")
+    by_hand = new_database(server16)
+    follow(manifest.restore_command, server16, by_hand, tmp_path)
+    assert content(by_hand) == content(origin)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("-t", "ed25519", "-N", "long enough"), "ssh key must be decrypted first"),
+        (("-t", "ecdsa", "-N", ""), "unsupported key: .*ecdsa"),
+    ],
+)
+def test_an_ssh_key_that_age_cannot_use_is_refused_with_the_reason(
+    tmp_path: Path, identity: pyrage.x25519.Identity, options: tuple[str, ...], said: str
+) -> None:
+    _, private = ssh_key(tmp_path, *options)
+
+    with pytest.raises(ConfigError, match=said) as caught:
+        sealing.require_usable((str(identity.to_public()),), private)
+
+    assert "ssh-keygen -p on a copy" in caught.value.next_step
+    assert private.reveal().splitlines()[2] not in str(caught.value)
+
+
 def test_the_checksum_needs_no_key_and_the_rows_say_which_is_missing(
     origin: Database, store: DirectoryStore, identity: pyrage.x25519.Identity
 ) -> None:
@@ -132,7 +183,7 @@ def test_a_flipped_byte_is_told_as_damage_not_as_a_wrong_key(
     ("keys", "said"),
     [
         ({"recipients": ("age1nobody",)}, '"age1nobody" is no public key of age'),
-        ({"identity": Secret("AGE-SECRET-KEY-1WRONG")}, "is no private key of age"),
+        ({"identity": Secret("AGE-SECRET-KEY-1WRONG")}, "is no private key that age can use"),
     ],
 )
 def test_a_key_that_is_none_is_refused_before_anything_is_dumped(

@@ -1,5 +1,6 @@
 """Docs are tested: tasks, keys, policy and workflow are what the pages say."""
 
+import ast
 import re
 import subprocess
 import sys
@@ -69,6 +70,46 @@ def test_every_rule_of_our_own_is_documented_and_every_documented_one_exists() -
     rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
 
     assert {rule for row in rows for rule in re.findall(r"`([a-z-]+)`", row)} == rules
+
+
+class Texts(ast.NodeVisitor):
+    """Every text of a module; what an f-string fills in is a pair of braces."""
+
+    def __init__(self, tree: ast.AST) -> None:
+        self.found: list[str] = []
+        self.visit(tree)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        if isinstance(node.value, str):
+            self.found.append(node.value)
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
+        fixed = [
+            str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values
+        ]
+        self.found.append("".join(fixed))
+        for part in node.values:
+            if isinstance(part, ast.FormattedValue):
+                self.visit(part.value)
+
+
+def test_every_command_that_a_message_tells_exists_with_its_flags() -> None:
+    flags = {
+        name: set(task.flags) for task in ns.to_contexts() for name in (task.name, *task.aliases)
+    }
+    command = re.compile(
+        r"\b(?:invoke|windlass) ([a-z][a-z.-]*[a-z])(.*?)(?=\b(?:invoke|windlass) |[;:()\n]|$)"
+    )
+    told = [
+        (path.name, task, re.findall(r"--[a-z][a-z-]*", rest))
+        for path in (ROOT / "ci").rglob("*.py")
+        for text in Texts(ast.parse(path.read_text())).found
+        for task, rest in command.findall(text)
+    ]
+
+    assert len(told) > 50
+    assert [one for one in told if one[1] not in flags] == []
+    assert [one for one in told if not set(one[2]) <= flags[one[1]]] == []
 
 
 def test_the_commands_of_the_readme_exist_in_the_makefile() -> None:

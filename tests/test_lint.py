@@ -1,5 +1,8 @@
 """What is dangerous in a migration: on the text alone, with the catalog, and graded by size."""
 
+import subprocess
+import sysconfig
+import venv
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +14,16 @@ import pytest
 from ci.database import Database
 from ci.engines import sqlcatalog, sqllint, squawk
 from ci.engines.sqlfile import parse
+from ci.errors import StepFailed
 from ci.linting import LARGE, SMALL, graded
 from ci.model import Finding, TableSize
 from tests.fix_postgres import Server
-from tests.kit import Project
+from tests.kit import ROOT, Project
 
 PATH = Path("migrations/20260801_000000_x.sql")
+TRIGGER = "create trigger tr before insert"
+CALLS = "for each row execute function f()"
+AFTER = "-- windlass: phase=after\n"
 
 
 def rules(text: str) -> list[str]:
@@ -57,6 +64,11 @@ def rules(text: str) -> list[str]:
         # the shape of a transaction
         ("alter table t add column x int;\nupdate u set a = 1 where b = 2", "work-under-lock"),
         ("alter table t add column x int;\nalter table u add column x int", "several-tables"),
+        (f"{TRIGGER} on t {CALLS};\nupdate u set a = 1 where b = 2", "work-under-lock"),
+        (f"{TRIGGER} on t {CALLS};\n{TRIGGER} on u {CALLS}", "several-tables"),
+        (f"{AFTER}drop table t;\nupdate u set a = 1 where b = 2", "work-under-lock"),
+        (f"{AFTER}drop table t;\ndrop table s.u", "several-tables"),
+        (f"{AFTER}alter table t add column x int;\ndrop table u, t", "several-tables"),
         ("alter type m add value 'x';\nupdate t set a = 'x' where b = 1", "enum-used-at-once"),
         # partitions, and tables that are referred to
         ("create table q partition of p for values in (1)", "partition-of"),
@@ -66,6 +78,7 @@ def rules(text: str) -> list[str]:
         ("update t set a = 1", "every-row"),
         ("delete from t", "every-row"),
         ("alter domain d set not null", "domain-scan"),
+        ("alter domain d add constraint c check (value > 0)", "domain-scan"),
         # squawk's
         ("create index i on t (a)", "require-concurrent-index-creation"),
         ("drop index i", "require-concurrent-index-deletion"),
@@ -115,6 +128,10 @@ def test_a_finding_has_the_line_of_its_place_and_of_its_statement() -> None:
         "alter table t add column a int default 7",
         "alter table t add column a int generated always as (b * 2) virtual",
         "alter table t add column a int; alter table t add column b int",
+        f"alter table t add column a int; {TRIGGER} on t {CALLS}",
+        f"create table t (a int); {TRIGGER} on t {CALLS}; alter table u add column a int",
+        f"{AFTER}create table n (a int); drop table n; drop table t",
+        f"{AFTER}drop view v; create view v as select 1; alter table t add column a int",
         "select setval('s', 10)",
         "select count(*) from t",
         "refresh materialized view concurrently m",
@@ -124,8 +141,7 @@ def test_a_finding_has_the_line_of_its_place_and_of_its_statement() -> None:
     ],
 )
 def test_the_safe_form_is_silent(text: str) -> None:
-    found = [rule for rule in rules(text) if rule != "ban-alter-domain-with-add-constraint"]
-    assert found == []
+    assert rules(text) == []
 
 
 def test_an_allowance_is_for_the_statement_below_it_and_in_the_head_for_the_file() -> None:
@@ -163,6 +179,33 @@ def test_what_squawk_cannot_read_is_unknown() -> None:
     found = squawk.findings([replace(file, text=text)], None)[PATH]
 
     assert {(one.level, one.rule) for one in found} == {("unknown", "opaque")}
+
+
+def test_squawk_is_found_where_it_was_installed_not_where_this_python_has_its_scripts(
+    tmp_path: Path,
+) -> None:
+    """A virtual environment of its own that sees our packages, and has no squawk in its bin."""
+    made = venv.EnvBuilder(symlinks=True)
+    made.create(tmp_path / "venv")
+    (packages,) = (tmp_path / "venv").glob("lib/*/site-packages")
+    (packages / "ours.pth").write_text(f"{ROOT}\n{sysconfig.get_path('purelib')}\n")
+    lint = "from tests.test_lint import rules\nprint(rules('drop table t'))"
+
+    printed = subprocess.run(
+        [tmp_path / "venv" / "bin" / "python", "-c", lint],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    assert printed.stdout == "['ban-drop-table']\n", printed.stderr
+
+
+def test_without_squawk_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(squawk, "PACKAGE", "squawk-of-nobody")
+
+    with pytest.raises(StepFailed, match="the package squawk-of-nobody is not installed") as caught:
+        rules("select 1")
+
+    assert caught.value.next_step.endswith("pip install squawk-of-nobody")
 
 
 # -- with the catalog ------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 
 from ci.database import Database
 from ci.throwaway import PREFIX
-from tests.kit import WINDLASS, Project, Ran, tables
+from tests.kit import WINDLASS, Project, tables
 
 BASE = "20260801_000000_base"
 NEXT = "20260802_000000_next"
@@ -257,13 +257,9 @@ def test_nothing_pending_is_nothing_to_rehearse(project: Project) -> None:
 
 
 def production(project: Project) -> None:
-    """Let production rehearse, with the approval left out: a stand-in for tests of other steps."""
+    """Have production rehearse; the rest of its policy stands."""
     text = project.deploy_yml.read_text()
     project.deploy_yml.write_text(text.replace("steps: {rehearsal: off}", "steps: {}"))
-
-
-def deploy(project: Project) -> Ran:
-    return project.run("deploy", "--env", "production", "--dry-run")
 
 
 def test_an_approver_sees_the_rehearsal_and_it_runs_once(project: Project) -> None:
@@ -285,6 +281,57 @@ def test_an_approver_sees_the_rehearsal_and_it_runs_once(project: Project) -> No
     assert " UTC, 1 rolled back" in second.err  # the same plan: the same rehearsal
     plan = project.run("plan", "--env", "production")
     assert "rehearsal of plan" in plan.out
+
+
+def looked(project: Project) -> dict[str, tuple[str, str]]:
+    """What doctor found of production, and what it calls a problem."""
+    checks = project.json("doctor", "--env", "production")
+    return {one["name"]: (one["found"], one["problem"]) for one in checks}
+
+
+def test_doctor_says_on_what_a_rehearsal_would_run(project: Project) -> None:
+    assert "rehearsal" not in looked(project)  # switched off
+    production(project)
+    assert looked(project)["rehearsal"] == ("on a server that is installed here", "")
+    assert "mask" not in looked(project)
+
+    text = project.deploy_yml.read_text()
+    named = text.replace('backups"}', f'backups", throwaway: "{project.url}"}}')
+    project.deploy_yml.write_text(named + "rehearsal: {mask: mask.sql}\n")
+    found = looked(project)
+    assert found["rehearsal"] == ("on the throwaway server, PostgreSQL 16", "")
+    assert found["mask"][0].startswith("rehearsal.mask: mask.sql cannot be read")
+    assert found["mask"][1] == "name an SQL file beside deploy.yml, or remove the key"
+    (project.home / "mask.sql").write_text("select 1;")
+    assert looked(project)["mask"] == ("mask.sql", "")
+
+    project.deploy_yml.write_text(
+        text.replace('backups"}', 'backups", throwaway: "postgresql://127.0.0.1:9/none"}')
+    )
+    what, problem = looked(project)["rehearsal"]
+    assert what.startswith("the database cannot be reached") and problem
+
+
+def test_without_a_server_a_rehearsal_is_a_problem_where_it_is_required(project: Project) -> None:
+    production(project)
+    project.migration(NEXT, "alter table events add column a int;",
+                      "alter table events drop column a;")  # fmt: skip
+    lacks = "the server here lacks postgis"
+    with psycopg.connect(project.url, autocommit=True) as connection:  # an extension nobody has
+        connection.execute("update pg_extension set extname = 'postgis' where extname = 'plpgsql'")
+
+    assert looked(project)["rehearsal"] == (f"would be skipped: {lacks}", "")
+
+    text = project.deploy_yml.read_text()
+    project.deploy_yml.write_text(text.replace("steps: {}", "steps: {rehearsal: required}"))
+    what, problem = looked(project)["rehearsal"]
+    assert what == f"required, and there can be none: {lacks}"
+    assert problem.startswith("write throwaway: URL under backups")
+    refused = project.run("deploy", "--env", "production")
+    assert refused.code == 3
+    assert refused.error()[0] == f"✗ preflight: rehearsal: {what}"
+    broken = project.run("deploy", "--env", "production", "--break-glass", "the site is down")
+    assert "✓ preflight" in broken.err  # what is left out is not asked for
 
 
 def test_a_plan_is_rehearsed_where_the_policy_has_it(project: Project, tmp_path: Path) -> None:
@@ -325,6 +372,25 @@ def test_a_lock_held_too_long_is_refused_unless_there_is_a_reason(project: Proje
     project.migration(NEXT, allowed, "alter table events drop column a;")
     ran = project.run("deploy", "--env", "production")
     assert "has no approval" in ran.err  # it came past the rehearsal
+
+
+def test_a_lock_is_held_through_the_verify_script(project: Project) -> None:
+    production(project)
+    project.deploy_yml.write_text(
+        project.deploy_yml.read_text() + "rehearsal: {blocks_at_most: 500ms}\n"
+    )
+    slow = "select pg_sleep(1) is not null;"
+    project.migration(NEXT, "alter table events add column a int;",
+                      "alter table events drop column a;", slow)  # fmt: skip
+
+    ran = project.run("deploy", "--env", "production")
+
+    assert ran.code == 3
+    assert "held reads and writes up for 1." in ran.err
+    # Outside a transaction nothing is held meanwhile.
+    project.migration(NEXT, "-- windlass: transaction=off\nalter table events add column a int;",
+                      "alter table events drop column a;", slow)  # fmt: skip
+    assert "has no approval" in project.run("deploy", "--env", "production").err
 
 
 def test_a_rehearsal_goes_with_its_backup(project: Project) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from ci import forecast
 from ci.database import Database
+from ci.errors import StepFailed
 from ci.model import Traced
 from ci.secret import Secret
 from ci.trace import STRENGTH, Trace
@@ -241,6 +242,60 @@ def test_a_concurrent_build_is_looked_at_from_outside(database16: Database) -> N
     assert found.indexes == ("public.x",)
     assert found.rewrites == ()
     assert found.seconds > 0.3
+
+
+def test_a_look_that_fails_fails_the_statement(database16: Database) -> None:
+    """Locks that nobody saw would read like locks that nobody took."""
+    seen = Trace(database16)
+    newest = (
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where datname = current_database() and application_name like '%/trace' "
+        "order by backend_start desc limit 1"
+    )
+    with (
+        database16.connect("test") as connection,
+        pytest.raises(StepFailed, match=r"a\.sql:1: its locks were not seen to the end: "),
+        seen.observe(connection, "a.sql:1", "select 1"),
+    ):
+        connection.execute(newest.encode())
+        connection.execute("select pg_sleep(0.2)")
+    assert seen.statements == []
+
+
+def test_the_error_of_a_statement_goes_before_that_of_a_look(database16: Database) -> None:
+    seen = Trace(database16)
+    with (
+        database16.connect("test") as connection,
+        pytest.raises(psycopg.errors.DivisionByZero),
+        seen.observe(connection, "a.sql:1", "select 1/0"),
+    ):
+        connection.execute(
+            "select pg_terminate_backend(pid), pg_sleep(0.2) from pg_stat_activity "
+            "where datname = current_database() and application_name like '%/trace'"
+        )
+        connection.execute("select 1/0")
+
+
+@pytest.mark.parametrize("autocommit", [True, False])
+def test_the_reading_of_the_books_is_not_the_statements_time(
+    database16: Database, autocommit: bool
+) -> None:
+    """Whoever reads the catalog waits here for half a second; the statement does not."""
+    seen = Trace(database16)
+    with (
+        database16.connect("other", autocommit=False) as other,
+        database16.connect("test", autocommit=autocommit) as connection,
+    ):
+        connection.execute("select 1")
+        other.execute("lock table pg_catalog.pg_namespace in access exclusive mode")
+        release = threading.Timer(0.5, other.rollback)
+        release.start()
+        with seen.observe(connection, "a.sql:1", "select 1"):
+            connection.execute("select 1")
+        release.join()
+
+    assert seen.statements[0].seconds < 0.2
+    assert seen.overhead > 0.3
 
 
 def test_a_full_scan_reads_every_row(server: Server, copies: Callable[[Server], Database]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from ci.errors import ConfigError, StepFailed
 from ci.secret import Secret
 
+PEM = "-----BEGIN "  # a private key's file of ssh begins with it
 PIECES = 64  # of 64 KiB that may wait for whoever reads
 ANSWER_WITHIN = 0.5  # seconds between two looks whether anybody still reads
 
@@ -63,7 +64,7 @@ def _decrypt(age: Any, source: object, sink: object, key: object) -> None:  # no
         raise StepFailed(
             f"the backup cannot be decrypted: {error}",
             state="nothing was changed",
-            next_step="check backups.encrypt.identity, then invoke backup.verify --depth checksum",
+            next_step="check backups.encrypt.identity, then invoke backup.verify --level checksum",
         ) from error
 
 
@@ -86,17 +87,22 @@ def _recipient(age: Any, text: str) -> Any:  # noqa: ANN401
             continue
     raise ConfigError(
         f'backups.encrypt.recipients: "{text}" is no public key of age',
-        next_step="write one as age-keygen prints it (age1…), or an ssh-ed25519 key",
+        next_step="write one as age-keygen prints it (age1…), or an ssh-ed25519 or ssh-rsa key",
     )
 
 
 def _identity(age: Any, identity: Secret) -> Any:  # noqa: ANN401
+    text = identity.reveal().strip()
     try:
-        return age.x25519.Identity.from_str(identity.reveal().strip())
-    except age.IdentityError:
+        if text.startswith(PEM):
+            return age.ssh.Identity.from_buffer(f"{text}\n".encode())
+        return age.x25519.Identity.from_str(text)
+    except age.IdentityError as error:
         raise ConfigError(
-            "backups.encrypt.identity is no private key of age",
-            next_step="write it as age-keygen prints it: AGE-SECRET-KEY-1…",
+            "backups.encrypt.identity is no private key that age can use"
+            + (f": {error}" if text.startswith(PEM) else ""),
+            next_step="write it as age-keygen prints it (AGE-SECRET-KEY-1…), or the whole file of "
+            "an ssh-ed25519 or ssh-rsa key without a passphrase (ssh-keygen -p on a copy)",
         ) from None
 
 

@@ -14,8 +14,9 @@ Said = tuple[FindingLevel, str, str, Effect]
 
 # Statements that may work for long on what stands.
 SLOW = frozenset({"update_stmt", "delete_stmt", "insert_stmt", "index_stmt", "merge_stmt"})
-# What holds its table's strongest lock, or one that keeps writers out, until the end.
-LOCKS = frozenset({"alter_table_stmt", "rename_stmt"})
+# What holds its table's strongest lock, or one that keeps writers out, until the end; DROP TABLE
+# too. Source: "Explicit Locking" in the documentation, ACCESS EXCLUSIVE and SHARE ROW EXCLUSIVE.
+LOCKS = frozenset({"alter_table_stmt", "rename_stmt", "create_trig_stmt"})
 # Alterations that take a weaker lock than everybody's (AlterTableGetLockLevel in tablecmds.c).
 WEAK = frozenset({"AT_ValidateConstraint", "AT_SetStatistics", "AT_SetRelOptions",
                   "AT_ResetRelOptions", "AT_AttachPartition", "AT_ClusterOn", "AT_DropCluster",
@@ -69,8 +70,10 @@ def findings(statement: Statement, file: SqlFile, created: frozenset[str]) -> It
 
 
 def _locked(statement: Statement, created: frozenset[str]) -> frozenset[str]:
-    """Return the table that a statement locks against the application, if it stood before."""
+    """Return the tables that a statement locks against the application, if they stood before."""
     node = statement.node
+    if statement.kind == "drop_stmt":
+        return sqltree.dropped_tables(node) - created
     if statement.kind not in LOCKS:
         return frozenset()
     if statement.kind == "alter_table_stmt" and all(

@@ -4,7 +4,6 @@ Pure questions to the tree of postgast, PostgreSQL's own parser, which `sqlsplit
 """
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from postgast import deparse, find_nodes, pg_query_pb2
@@ -113,18 +112,24 @@ def sets_the_role(kind: str, node: Node) -> bool:
 def tables(kind: str, node: Node) -> frozenset[str]:
     """Return the tables and views a statement names, without their schemas."""
     found = {str(var.relname) for var in find_nodes(node, RangeVar) if var.relname}
-    if kind == "drop_stmt":
-        found |= set(_dropped(node))
+    if kind == "drop_stmt" and _object(node) in TABLE_KINDS:
+        found |= _dropped(node)
     if kind == "index_stmt":
         found.add(str(node.relation.relname))
     return frozenset(found)
 
 
-def _dropped(node: Node) -> Iterator[str]:
-    if str(pg_query_pb2.ObjectType.Name(node.remove_type)) not in TABLE_KINDS:
-        return
-    for item in node.objects:
-        yield str(item.list.items[-1].string.sval)
+def dropped_tables(node: Node) -> frozenset[str]:
+    """Return the tables that a DROP drops, without their schemas; none where it drops others."""
+    return _dropped(node) if _object(node) == "OBJECT_TABLE" else frozenset()
+
+
+def _object(node: Node) -> str:
+    return str(pg_query_pb2.ObjectType.Name(node.remove_type))
+
+
+def _dropped(node: Node) -> frozenset[str]:
+    return frozenset(str(item.list.items[-1].string.sval) for item in node.objects)
 
 
 def functions(node: Node) -> tuple[str, ...]:

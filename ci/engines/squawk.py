@@ -5,9 +5,9 @@ a file is unknown to it.
 """
 
 import json
-import sysconfig
 import tempfile
 from collections.abc import Iterable, Mapping
+from importlib import metadata
 from pathlib import Path
 
 from ci import process
@@ -17,6 +17,7 @@ from ci.engines.sqlsplit import Statement
 from ci.errors import StepFailed
 from ci.model import Effect, Finding
 
+PACKAGE = "squawk-cli"
 WITHIN = 60.0  # seconds; 8,000 statements take 0.1
 NO_CONFIG = "/dev/null"  # else it looks for a .squawk.toml above, which may say anything
 # The runner owns timeouts and transactions; taste is not danger; the others we know more of.
@@ -26,7 +27,7 @@ NOT_ASKED = (
     "prefer-robust-stmts", "prefer-bigint-over-int", "prefer-bigint-over-smallint",
     "prefer-identity", "prefer-text-field", "prefer-timestamp-tz",
     "ban-char-field", "require-enum-value-ordering", "ban-truncate-cascade",
-    "adding-field-with-default", "ban-drop-database",
+    "adding-field-with-default", "ban-drop-database", "ban-alter-domain-with-add-constraint",
 )  # fmt: skip
 DOES: dict[str, Effect] = {
     "changing-column-type": "rewrite",
@@ -37,7 +38,6 @@ DOES: dict[str, Effect] = {
     "adding-serial-primary-key-field": "scan",
     "require-concurrent-index-creation": "scan",
     "require-concurrent-reindex": "scan",
-    "ban-alter-domain-with-add-constraint": "scan",
 }
 GENERIC, SPECIFIC = "constraint-missing-not-valid", frozenset({
     "adding-foreign-key-constraint", "disallowed-unique-constraint",
@@ -75,7 +75,7 @@ def _asked(
     files: Mapping[str, SqlFile], catalog: Catalog | None, *, transactional: bool
 ) -> list[dict[str, str]]:
     argv = [
-        str(Path(sysconfig.get_path("scripts")) / "squawk"), "--config", NO_CONFIG,
+        str(_program()), "--config", NO_CONFIG,
         "--reporter", "json", "--exclude", ",".join(NOT_ASKED),
     ]  # fmt: skip
     argv += ["--assume-in-transaction"] if transactional else []
@@ -89,11 +89,30 @@ def _asked(
     try:
         return list(json.loads(printed.stdout))
     except ValueError as error:
-        raise StepFailed(
-            f"squawk did not say what it found: {printed.stderr.strip() or error}",
-            state="nothing was changed",
-            next_step="install the locked version again: pip install squawk-cli",
+        raise _broken(
+            f"squawk did not say what it found: {printed.stderr.strip() or error}"
         ) from error
+
+
+def _program() -> Path:
+    """Return where the package was installed; this Python's own scripts may lie elsewhere."""
+    try:
+        files = metadata.files(PACKAGE) or ()
+    except metadata.PackageNotFoundError:
+        files = ()
+    places = [Path(str(file.locate())) for file in files if file.name == "squawk"]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise _broken(f"the package {PACKAGE} is not installed, or its program is gone")
+    return found
+
+
+def _broken(what: str) -> StepFailed:
+    return StepFailed(
+        what,
+        state="nothing was changed",
+        next_step=f"install the locked version again: pip install {PACKAGE}",
+    )
 
 
 def _finding(file: SqlFile, said: dict[str, str]) -> Finding:
