@@ -9,7 +9,6 @@ from ci import fingerprint, leftovers
 from ci.database import Database, read_target
 from ci.engines import Engine
 from ci.model import Facts, TableSize
-from ci.wording import plain
 
 # A partitioned table has no rows of its own: those of its partitions count.
 SIZES = """
@@ -46,14 +45,6 @@ def take_facts(database: Database, engine: Engine) -> Facts:
             )
 
     return database.read("facts", read)
-
-
-def read_likeness(connection: psycopg.Connection) -> frozenset[str]:
-    """Return the schema's lines as a dump and a restore leave them, for a database and its copy.
-
-    The server words some expressions anew on the way. In a transaction of the caller's.
-    """
-    return frozenset(plain(line) for line in fingerprint.read_lines(connection))
 
 
 def _short(line: str) -> str:
