@@ -6,7 +6,7 @@ BIN := .venv/bin
 MATRIX := 13 14 15 16 17 18
 MATRIX_TESTS := tests/test_engine_sql.py tests/test_stands.py tests/test_lock.py \
   tests/laws/once tests/laws/rerunning_is_the_recovery tests/test_backup_everything.py \
-  tests/test_trace.py
+  tests/test_trace.py tests/test_wording.py
 
 .PHONY: demo test matrix lock clean
 

@@ -1,10 +1,11 @@
 """What a copy is before and after a migration and its rollback: definitions, rows and values.
 
-Definitions are what pg_dump says, but for the order of columns, which no rollback can give back.
+Definitions are what pg_dump says, but for the order of a table's columns, which no rollback can
+give back.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 import psycopg
@@ -14,9 +15,10 @@ from ci import process
 from ci.backup import contents
 from ci.clients import Clients
 from ci.database import Database
-from ci.wording import alike, plain
+from ci.wording import alike, meaning
 
 SHOWN = 3  # lines of a definition that differs
+OTHER_LINES = "the same lines, in another order or number, or indented otherwise"
 TITLE = re.compile(
     r"(?P<name>.*); Type: (?P<type>.*); Schema: (?P<schema>.*); Owner: .*", re.DOTALL
 )
@@ -86,7 +88,7 @@ def different(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str,
             found.append(f"{_words(title)} is missing")
         elif title not in before:
             found.append(f"{_words(title)} was not there before")
-        elif not alike(*("\n".join(_lines(block[title])) for block in (before, after))):
+        elif not alike(before[title], after[title], any_order=True):
             found.append(f"{_words(title)} differs: {_changed(before[title], after[title])}")
     return tuple(found)
 
@@ -99,17 +101,17 @@ def _words(title: str) -> str:
     return f"{match['type'].lower()} {schema}{match['name'].replace(' ', '.')}"
 
 
-def _lines(block: str) -> list[str]:
-    """Return the lines of a definition without their order, as columns stand in it."""
-    return sorted(line.strip().rstrip(",") for line in block.splitlines() if line.strip())
-
-
 def _changed(before: str, after: str) -> str:
     was, now = _lines(before), _lines(after)
-    known_before, known_now = {plain(line) for line in was}, {plain(line) for line in now}
-    gone = [f"- {line}" for line in was if plain(line) not in known_now]
-    come = [f"+ {line}" for line in now if plain(line) not in known_before]
-    return "; ".join([*gone[:SHOWN], *come[:SHOWN]])
+    gone = [f"- {line}" for known, line in was.items() if known not in now]
+    come = [f"+ {line}" for known, line in now.items() if known not in was]
+    return "; ".join([*gone[:SHOWN], *come[:SHOWN]]) or OTHER_LINES
+
+
+def _lines(block: str) -> dict[Hashable, str]:
+    """Return the lines of a definition by what they mean as columns or constraints of a table."""
+    lines = (line.strip().rstrip(",") for line in block.splitlines())
+    return {meaning(f"CREATE TABLE t ({line})"): line for line in sorted(lines) if line}
 
 
 def read_tables(copy: Database, names: Iterable[str]) -> dict[TableName, Table]:

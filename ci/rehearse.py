@@ -16,8 +16,7 @@ from ci.clients import Clients, find_clients
 from ci.config import BackupsConfig, LockConfig, RehearsalConfig
 from ci.database import Database, read_target
 from ci.engines import Engine
-from ci.errors import ConfigError, Refused, StepFailed
-from ci.facts import LONGEST, read_likeness
+from ci.errors import ConfigError, StepFailed
 from ci.locktimeout import Terms
 from ci.model import Migration, Plan, Rehearsal, Rehearsed
 from ci.secret import redact
@@ -34,14 +33,12 @@ SIZE = "select pg_catalog.pg_database_size(pg_catalog.current_database())"
 class Bench:
     """What a rehearsal needs beside the plan.
 
-    database: the live one, whose schema the copy must have.
     lock: the environment's; the copy gets the same timeouts.
     root: the directory of deploy.yml, where the mask's path begins.
     progress: of the restore, in bytes.
     done: called after each migration with (how many are done, how many there are).
     """
 
-    database: Database
     store: Store
     config: BackupsConfig
     rehearsal: RehearsalConfig
@@ -55,14 +52,17 @@ class Bench:
 def youngest(plan: Plan, store: Store, config: RehearsalConfig, *, now: datetime) -> Backup | None:
     """Return the newest proven backup that the plan can begin from, and that is young enough.
 
-    It holds the same migrations as the plan's history, of the same database on the same server.
+    It holds the plan's history and exactly its schema, of the same database on the same server.
     """
     known = backups.backups(store, environment=plan.environment, database=plan.target.database)
     applied = {name for name, _ in plan.history}
     for one in known:
         manifest = one.manifest
         age = (now - manifest.taken_at).total_seconds()
-        same = manifest.system_identifier == plan.target.system_identifier
+        same = (
+            manifest.system_identifier == plan.target.system_identifier
+            and manifest.schema_fingerprint == plan.schema_fingerprint
+        )
         if one.level and same and set(manifest.applied) == applied:
             return one if age <= config.backup_age.seconds else None
     return None
@@ -74,7 +74,6 @@ def rehearse(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
     In the order and the transactions of a deployment; the copy and its server are gone afterwards.
 
     Raises:
-        Refused: the backup is not what the plan begins from.
         StepFailed: a migration or its rollback fails, or the rollback does not give the schema
             back; says what differs.
 
@@ -88,7 +87,6 @@ def rehearse(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
     ):
         backups.restore(manifest, bench.store, copy, config, progress=bench.progress)
         restored = time.monotonic()
-        _require_same_start(plan, bench.database, copy, manifest.id)
         if mask:
             _run_mask(mask, bench.rehearsal.mask, copy)
         backups.analyze(copy)
@@ -106,21 +104,6 @@ def rehearse(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
         )
     backups.note_rehearsal(bench.store, manifest, rehearsal)
     return rehearsal
-
-
-def _require_same_start(plan: Plan, live: Database, copy: Database, backup: str) -> None:
-    def read(connection: psycopg.Connection) -> frozenset[str]:
-        with connection.transaction():
-            return read_likeness(connection)
-
-    different = live.read("rehearse", read) ^ copy.read("rehearse", read)
-    if different:
-        raise Refused(
-            f"backup {backup} has another schema than the one the plan begins from, as if it was "
-            f"changed by hand between the two: {min(different)[:LONGEST]}"
-            + (f" (and {len(different) - 1} more)" if len(different) > 1 else ""),
-            next_step=f"invoke backup --env {plan.environment}, and rehearse again",
-        )
 
 
 def read_mask(config: RehearsalConfig, root: Path) -> str:

@@ -9,7 +9,7 @@ from ci import forecast, linting, policy, proofs, reviewing, safekeeping, throwa
 from ci import rehearse as rehearsals
 from ci.database import read_target
 from ci.errors import Refused
-from ci.model import Plan, Rehearsal
+from ci.model import Manifest, Plan, Rehearsal
 from ci.work import Work, bytes_of, store_of
 
 LONG_LOCK = "long-lock"  # the rule that a lock held for too long on the copy breaks
@@ -50,12 +50,13 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
     backup = rehearsals.youngest(plan, store, shared.rehearsal, now=datetime.now(UTC))
     if backup is None:
         work.reporter.note(
-            f"no proven backup of this history is younger than {shared.rehearsal.backup_age}: "
-            "taking one"
+            "no proven backup of this history and schema is younger than "
+            f"{shared.rehearsal.backup_age}: taking one"
         )
         applied = tuple(name for name, _ in plan.history)
         with safekeeping.locked(work):
             manifest = safekeeping.take_backup(work, plan.target, applied=applied)
+            _require_same_schema(plan, manifest)
             level = policy.proof(work.settings)
             proof = proofs.prove(manifest, store, config, level=level, progress=bytes_of(work))
         backup = backups.Backup(manifest=manifest, proofs=(proof,))
@@ -63,7 +64,6 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
         plan,
         backup,
         rehearsals.Bench(
-            database=work.database,
             store=store,
             config=config,
             rehearsal=shared.rehearsal,
@@ -74,6 +74,16 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
             done=lambda done, total: work.reporter.progress(done, total, "migrations"),
         ),
     )
+
+
+def _require_same_schema(plan: Plan, manifest: Manifest) -> None:
+    if manifest.schema_fingerprint != plan.schema_fingerprint:
+        raise Refused(
+            "the schema was changed by somebody else between the plan and its backup "
+            f"{manifest.id}",
+            state="nothing was changed; the backup stays, and is not proven",
+            next_step="find out who changes it, and start the same command again",
+        )
 
 
 def _needed(connection: psycopg.Connection) -> tuple[int, tuple[str, ...]]:

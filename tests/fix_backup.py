@@ -6,10 +6,13 @@ from typing import Any
 import msgspec
 
 from ci import backup
-from ci.config import BackupsConfig
+from ci.config import BackupsConfig, MigrationsConfig
 from ci.database import Database
+from ci.engines import open_engine
+from ci.facts import take_facts
 from ci.model import Manifest, Proof, ProofLevel
 from ci.stores import Store
+from tests.kit import ROOT
 
 MOMENT = datetime(2026, 8, 3, 10, 15, tzinfo=UTC)
 CONFIG = BackupsConfig(to="file:///unused")
@@ -22,6 +25,11 @@ def configured(**keys: Any) -> BackupsConfig:
 
 def silent(done: int, total: int | None) -> None:
     """Nobody watches."""
+
+
+def planned_fingerprint(database: Database) -> str:
+    """Return the fingerprint that a plan for this database has now."""
+    return take_facts(database, open_engine(MigrationsConfig(), ROOT)).schema_fingerprint
 
 
 def take(

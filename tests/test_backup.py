@@ -19,7 +19,7 @@ from ci.model import Manifest, ProofLevel
 from ci.stores import Store
 from ci.stores.directory import DirectoryStore
 from ci.stores.s3 import S3Store
-from tests.fix_backup import MOMENT, configured, restore, take, verify
+from tests.fix_backup import MOMENT, configured, planned_fingerprint, restore, take, verify
 from tests.fix_postgres import Server
 from tests.kit import ROOT
 
@@ -168,6 +168,7 @@ def test_the_manifest_says_what_was_dumped(full: Database, store: DirectoryStore
     assert manifest.roles == ("postgres",)
     assert dict(manifest.row_counts) == ROWS
     assert manifest.applied == ("m1", "m2")
+    assert manifest.schema_fingerprint == planned_fingerprint(full)
     assert manifest.client_version.split(".")[0] == str(manifest.server_version // 10_000)
     assert manifest.restore_command.startswith("cat ")
     assert list(store.keys("")) == [part.key, roles.key, f"{manifest.key}manifest.json"]

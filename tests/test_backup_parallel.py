@@ -1,6 +1,7 @@
 """Several pg_dumps of one snapshot: together they are the database, and restore as one."""
 
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,10 +14,10 @@ from ci.backup import contents
 from ci.backup.taking import _Taking
 from ci.database import Database
 from ci.errors import ChildFailed, StepFailed
-from ci.model import Part
+from ci.model import Manifest, Part
 from ci.stores.directory import DirectoryStore
 from ci.stores.s3 import S3Store
-from tests.fix_backup import configured, restore, take, verify
+from tests.fix_backup import configured, planned_fingerprint, restore, take, verify
 from tests.fix_postgres import Server
 from tests.test_backup import ROWS, SCHEMA, content, dumped_schema, run
 
@@ -60,6 +61,7 @@ def test_the_parts_are_the_whole_database_and_restore_as_one(
     holds = sorted(part.holds for part in manifest.parts)
     assert holds == ["data", "data", "data", "globals", "schema"]
     assert manifest.toc_entries > len(ROWS)
+    assert manifest.schema_fingerprint == planned_fingerprint(full)
     proof = verify(manifest, store)
     assert (proof.tables, proof.rows) == (len(ROWS) + 2, sum(ROWS.values()) + 40_000)
     target = new_database(server)
@@ -103,6 +105,65 @@ def test_rows_written_while_it_runs_are_in_no_part(
 
     assert dict(manifest.row_counts) == {"public.accounts": 20_000, "public.events": 20_000}
     assert verify(manifest, store).rows == 40_000
+
+
+def test_a_schema_changed_while_it_runs_is_not_the_fingerprints(
+    large: Database, store: DirectoryStore
+) -> None:
+    run(large, "create function one() returns int language sql as 'select 1'")
+    before = planned_fingerprint(large)
+    changes = [
+        "create or replace function one() returns int language sql as 'select 2';"
+        "create index on accounts (note); create view v as select 1 as one"
+    ]
+
+    def change(done: int, total: int | None) -> None:
+        if changes:
+            run(large, changes.pop())
+
+    manifest = take(large, store, TWO, progress=change)
+
+    assert manifest.schema_fingerprint == before != planned_fingerprint(large)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "create or replace function one() returns int language sql as 'select 2'",
+        "drop view v",
+    ],
+)
+def test_a_schema_changed_while_it_begins_is_not_known(
+    large: Database, store: DirectoryStore, change: str
+) -> None:
+    run(
+        large,
+        "create function one() returns int language sql as 'select 1';"
+        "create view v as select 1 as one; create table last (id int)",
+    )
+    with large.connect("holder", autocommit=False) as holder:
+        holder.execute("lock table last in access exclusive mode")
+        done = threading.Thread(target=lambda: taken.append(take(large, store, TWO)))
+        taken: list[Manifest] = []
+        done.start()
+        _wait_until_it_waits(large)
+        run(large, change)
+        holder.commit()
+        done.join()
+
+    assert [manifest.schema_fingerprint for manifest in taken] == [""]
+
+
+def _wait_until_it_waits(database: Database) -> None:
+    waiting = (
+        "select from pg_locks where not granted and relation = 'last'::regclass "
+        "and mode = 'AccessShareLock'"
+    )
+    deadline = time.monotonic() + 20
+    with database.connect("test") as connection:
+        while connection.execute(waiting.encode()).fetchone() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 def test_truncate_is_kept_out_until_the_last_part_is_done(

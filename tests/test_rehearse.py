@@ -12,8 +12,12 @@ import psycopg
 import pytest
 
 from ci.database import Database
+from ci.errors import Refused
+from ci.planning import current_plan
+from ci.rehearsing import rehearse_now
 from ci.throwaway import PREFIX
-from tests.kit import WINDLASS, Project, tables
+from ci.work import open_work
+from tests.kit import WINDLASS, Project, Quiet, tables
 
 BASE = "20260801_000000_base"
 NEXT = "20260802_000000_next"
@@ -231,22 +235,54 @@ def test_without_a_young_proven_backup_of_this_history_one_is_taken(project: Pro
 
     ran = project.run("rehearse", "--env", "uat", "--json")
 
-    assert "no proven backup of this history is younger than 1ms: taking one" in ran.err
+    assert "no proven backup of this history and schema is younger than 1ms: taking one" in ran.err
     assert json.loads(ran.out)["backup"] != first
     assert len(project.json("backup.list", "--env", "uat")) == 3  # the deployment's own, and two
 
 
-def test_a_backup_of_another_schema_is_refused(project: Project) -> None:
+def test_where_a_backup_is_of_another_schema_another_one_is_taken(project: Project) -> None:
     project.migration(NEXT, "alter table events add column a int;",
                       "alter table events drop column a;")  # fmt: skip
     with psycopg.connect(project.url, autocommit=True) as connection:
         connection.execute("alter table events add column by_hand int")
+    known = {one["manifest"]["key"] for one in project.json("backup.list", "--env", "uat")}
 
-    ran = project.run("rehearse", "--env", "uat")
+    ran = project.run("rehearse", "--env", "uat", "--json")
 
-    assert ran.code == 3
-    assert "has another schema than the one the plan begins from" in ran.err
-    assert "invoke backup --env uat" in ran.err
+    assert "no proven backup of this history and schema is younger than 1d: taking one" in ran.err
+    chosen = json.loads(ran.out)["backup"]
+    assert chosen not in {key.split("/")[-2] for key in known}
+    assert project.json("rehearse", "--env", "uat")["backup"] == chosen
+
+
+def test_a_backup_whose_schema_is_not_known_is_not_chosen(project: Project) -> None:
+    project.migration(NEXT, "select 1;", "select 1;")
+    manifests = list((project.home / "backups").rglob("manifest.json"))
+    for file in manifests:  # as they were written before the fingerprint stood in them
+        written = json.loads(file.read_text())
+        assert len(written.pop("schema_fingerprint")) == 64
+        file.write_text(json.dumps(written))
+
+    chosen = project.json("rehearse", "--env", "uat")["backup"]
+
+    assert chosen not in {file.parent.name for file in manifests}
+
+
+def test_a_schema_changed_between_plan_and_backup_is_refused(project: Project) -> None:
+    project.migration(NEXT, "alter table events add column a int;",
+                      "alter table events drop column a;")  # fmt: skip
+    with (
+        psycopg.connect(project.url, autocommit=True) as other,
+        open_work(project.settings("uat"), deployment_id="01TEST", reporter=Quiet()) as work,
+    ):
+        other.execute("create table by_hand (id int)")
+        plan = current_plan(work)
+        other.execute("alter table by_hand add a int")
+
+        with pytest.raises(Refused, match="the schema was changed by somebody else") as caught:
+            rehearse_now(plan, work)
+
+    assert caught.value.state == "nothing was changed; the backup stays, and is not proven"
 
 
 def test_nothing_pending_is_nothing_to_rehearse(project: Project) -> None:

@@ -7,6 +7,7 @@ import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
+from ci import fingerprint
 from ci.backup.shared import NOT_KEPT, REMEDIES, Table, one_value, read_tables
 from ci.errors import LockTimeout, StepFailed
 from ci.secret import redact
@@ -61,6 +62,7 @@ class Snapshot:
     encoding: str
     extensions: tuple[tuple[str, str], ...]
     roles: tuple[str, ...]
+    schema_fingerprint: str  # "": the schema was changed while the snapshot was taken
 
 
 def hold(connection: psycopg.Connection) -> Snapshot:
@@ -81,13 +83,16 @@ def hold(connection: psycopg.Connection) -> Snapshot:
         connection.execute("set transaction_timeout = 0")
     for _ in range(ATTEMPTS):
         # Listed outside of the transaction: its snapshot must be taken after its locks.
-        tables = read_tables(connection)
+        tables, before = read_tables(connection), _fingerprint(connection)
         connection.execute("begin isolation level repeatable read, read only")
         try:
             _lock_tables(connection, tables)
             name = one_value(connection, "select pg_catalog.pg_export_snapshot()")
             if read_tables(connection) == tables:
-                return _described(connection, str(name), tables)
+                # The server words a function as it is now, whatever the snapshot: what is the same
+                # before and after it was taken is the same in it.
+                known = before if before and before == _fingerprint(connection) else ""
+                return _described(connection, str(name), tables, known)
         except (pg.UndefinedTable, pg.InvalidSchemaName):
             pass  # dropped since it was listed
         connection.rollback()
@@ -98,7 +103,18 @@ def hold(connection: psycopg.Connection) -> Snapshot:
     )
 
 
-def _described(connection: psycopg.Connection, name: str, tables: tuple[Table, ...]) -> Snapshot:
+def _fingerprint(connection: psycopg.Connection) -> str:
+    """Return the schema's fingerprint; empty where others drop or hold a view at this moment."""
+    try:
+        with connection.transaction():
+            return fingerprint.of(fingerprint.read_lines(connection))
+    except (pg.InternalError_, pg.LockNotAvailable):
+        return ""
+
+
+def _described(
+    connection: psycopg.Connection, name: str, tables: tuple[Table, ...], schema_fingerprint: str
+) -> Snapshot:
     size, lsn, encoding = _rows(connection, FACTS)[0]
     return Snapshot(
         name=name,
@@ -109,6 +125,7 @@ def _described(connection: psycopg.Connection, name: str, tables: tuple[Table, .
         encoding=encoding,
         extensions=tuple((name, version) for name, version in _rows(connection, EXTENSIONS)),
         roles=tuple(row[0] for row in _rows(connection, ROLES)),
+        schema_fingerprint=schema_fingerprint,
     )
 
 

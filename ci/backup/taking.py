@@ -278,6 +278,7 @@ def _manifest(
         encrypted_for=taking.recipients,
         extensions=held.extensions,
         roles=held.roles,
+        schema_fingerprint=held.schema_fingerprint,
         toc_entries=len(taking.entries),
         parts=parts,
         row_counts=tuple(sorted(rows.items())),
