@@ -9,12 +9,12 @@ import psycopg
 
 from ci.config import MigrationsConfig
 from ci.database import Database
-from ci.engines import sqlbooks, sqlcatalog, sqlfile, sqllint, sqlpartial, sqlrun
+from ci.engines import sqlbooks, sqlcatalog, sqlfile, sqllint, sqlmade, sqlpartial, sqlrun
 from ci.engines.sqlfile import SqlFile
 from ci.engines.sqlhistory import SchemaMigrations
 from ci.errors import ConfigError, StepFailed
 from ci.locktimeout import Terms
-from ci.model import Applied, Direction, Failed, Finding, Migration, Partial
+from ci.model import Applied, Direction, Failed, Finding, Migration, Partial, Unrecorded
 
 NAME = re.compile(r"\d{8}_\d{6}_[a-z0-9_]+")
 EXTRAS = ("_rollback", "_verify")
@@ -205,6 +205,25 @@ class SqlEngine:
         if migration.rollback is not None:
             found |= self._parse(migration.name, "_rollback", migration.rollback).tables()
         return found
+
+    def unrecorded(
+        self, migrations: tuple[Migration, ...], connection: psycopg.Connection
+    ) -> tuple[Unrecorded, ...]:
+        """Return those of whose objects some stand by name already."""
+        gone = sqlmade.Gone((self.search_path or ("",))[0])
+        made = {
+            one.name: sqlmade.made(self._parse(one.name, "", one.sql), gone) for one in migrations
+        }
+        connection.execute(sqlrun.searching(self.search_path).encode())
+        there = sqlmade.standing(connection, (one for each in made.values() for one in each))
+        found = []
+        for name, each in made.items():
+            standing = [one for one in each if one in there]
+            failing = [one for one in standing if not one.optional]
+            if failing or (standing and len(standing) == len(each)):
+                objects = tuple(dict.fromkeys(str(one) for one in failing or standing))
+                found.append(Unrecorded(migration=name, objects=objects, fails=bool(failing)))
+        return tuple(found)
 
     def lint(
         self, migrations: tuple[Migration, ...], connection: psycopg.Connection | None

@@ -23,6 +23,12 @@ from ci.secret import redact
 LOST = frozenset({None, "57P01", "57P02", "57P03", "25P03"})
 
 
+def searching(search_path: tuple[str, ...]) -> str:
+    """Return the statement that sets the search_path of one transaction."""
+    names = sql.SQL(", ").join(map(sql.Identifier, search_path)).as_string()
+    return f"set local search_path = {names or chr(39) * 2};"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One file to run, and what belongs to it."""
@@ -36,9 +42,8 @@ class Job:
 
     def settings(self) -> str:
         """Return what every transaction of the file begins with, beside the limits."""
-        names = sql.SQL(", ").join(map(sql.Identifier, self.search_path)).as_string()
         modes = f"set transaction {self.file.begin};\n" if self.file.begin else ""
-        return f"{modes}set local search_path = {names or chr(39) * 2};"
+        return modes + searching(self.search_path)
 
     def session(self) -> str:
         """Return the same for a statement outside a transaction."""
