@@ -3,18 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import psycopg
 
-from ci import backup
+from ci import backup, report, unrecorded
 from ci.approvals import ApprovalSource
 from ci.backup_report import drill_note
 from ci.clients import find_clients
 from ci.config import BackupsConfig, EncryptConfig, Settings
 from ci.database import Database, is_pooled, read_target
 from ci.engines import Engine
-from ci.errors import WindlassError
-from ci.model import StepName
+from ci.errors import Refused, WindlassError
+from ci.model import Migration, StepName
 from ci.policy import drill_age, steps_for
 from ci.restarters import Restarter
 from ci.stores import Store
@@ -37,22 +38,31 @@ class Check:
     problem: str = ""
 
 
-def look(  # the parts of a Work, which lives above this module
+def look(  # noqa: PLR0913  # the parts of a Work, which lives above this module
     settings: Settings,
     database: Database,
     engine: Engine,
     store: Store | None,
     restarter: Restarter | None,
     approvals: ApprovalSource | None,
+    *,
+    migrations: tuple[Migration, ...] | None = None,
 ) -> tuple[Check, ...]:
-    """Return every check of an environment; the first failing one does not hide the others."""
+    """Return every check of an environment; the first failing one does not hide the others.
+
+    `migrations` are those that shall run, in running order; None: all that are not recorded.
+    """
     names = {planned.name for planned in steps_for(settings)}
     found = [_guard("migrations", lambda: f"{len(engine.on_disk())} on disk")]
     reached = _guard("database", lambda: database.read("doctor", _server))
     found.append(reached)
     if not reached.problem:
         found.append(_guard("rights", lambda: database.read("doctor", _rights)))
-        found.append(_guard("history", lambda: database.read("doctor", _history(engine))))
+        history = _guard("history", lambda: database.read("doctor", _history(engine)))
+        found.append(history)
+        if not (history.problem or found[0].problem):
+            look_on = partial(_pending, settings, database, engine, migrations)
+            found.append(_guard("pending", look_on))
     if StepName.BACKUP in names and store is not None:
         if not reached.problem:
             found.append(_guard("connection", lambda: database.read("doctor", _direct)))
@@ -121,6 +131,25 @@ def _rights(connection: psycopg.Connection) -> str:
 
 def _history(engine: Engine) -> Callable[[psycopg.Connection], str]:
     return engine.ready
+
+
+def _pending(
+    settings: Settings,
+    database: Database,
+    engine: Engine,
+    migrations: tuple[Migration, ...] | None,
+) -> str:
+    """Look whether what would be created stands already, which would end it half way."""
+    chosen = unrecorded.waiting(database, engine) if migrations is None else migrations
+    there = tuple(one for one in unrecorded.find(database, engine, chosen) if one.fails)
+    if there:
+        first, *rest = unrecorded.compare(there, database, engine, settings.shared.backups)
+        more = f" (and {len(rest)} more migrations)" if rest else ""
+        raise Refused(
+            report.unrecorded_text(first) + more,
+            next_step=report.unrecorded_next(settings.name, first),
+        )
+    return f"{len(chosen)}, nothing stands in their way"
 
 
 def _clients(config: BackupsConfig | None) -> Callable[[psycopg.Connection], str]:

@@ -20,6 +20,7 @@ from ci import (
     rehearsing,
     reviewing,
     safekeeping,
+    unrecorded,
     words,
 )
 from ci.config import SshApproval
@@ -58,11 +59,13 @@ class Step:
     before: Callable[[Work], Evidence] | None = None
 
 
-def check(_plan: Plan, work: Work) -> Done | Skipped:
+def check(plan: Plan, work: Work) -> Done | Skipped:
     """Check everything the deployment will need."""
+    up = unrecorded.in_running_order(plan.migrations) if plan.direction == "up" else ()
     found = preflight.look(
-        work.settings, work.database, work.engine, work.store, work.restarter, work.approvals
-    )
+        work.settings, work.database, work.engine, work.store, work.restarter, work.approvals,
+        migrations=up,
+    )  # fmt: skip
     wrong = [one for one in found if one.problem]
     if wrong:
         first = wrong[0]
