@@ -63,7 +63,7 @@ def unstamp(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, .
     for name in names:
         if name not in before:
             raise Refused(
-                f"{name} is not in the history",
+                work.engine.never_ran(name),
                 next_step=f"invoke status --env {work.settings.name} lists it",
             )
     return tuple(Change(name, before[name], PENDING) for name in names)
@@ -146,7 +146,7 @@ def _known(
     missing = [name for name in names if name not in files]
     if missing:
         raise ConfigError(
-            f"{work.settings.shared.migrations.directory}/{missing[0]}.sql: no such migration",
+            work.engine.missing(missing[0]),
             next_step=f"invoke status --env {work.settings.name} lists them",
         )
     states = compare(on_disk, facts.history, facts.partials, facts.failed)

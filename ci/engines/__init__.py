@@ -35,6 +35,14 @@ class Engine(Protocol):
         """Return what the history holds, in words; raise where a deployment could not begin."""
         ...
 
+    def missing(self, name: str) -> str:
+        """Return what to say of a name that no migration on disk has."""
+        ...
+
+    def never_ran(self, name: str) -> str:
+        """Return what to say of a name that is not in the history."""
+        ...
+
     def failed(self, connection: psycopg.Connection) -> tuple[Failed, ...]:
         """Return what the tool began, and neither ended nor resolved."""
         ...

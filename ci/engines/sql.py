@@ -26,6 +26,7 @@ class SqlEngine:
 
     name = "sql"
     lock_keys: tuple[int, ...] = ()
+    failure = ""  # the tool's code for a migration that failed
 
     def __init__(self, config: MigrationsConfig, root: Path) -> None:
         self.directory = root / config.directory
@@ -132,6 +133,14 @@ class SqlEngine:
         """Return how many migrations are applied; Refused where the table is another tool's."""
         return f"{len(self.history(connection))} applied"
 
+    def missing(self, name: str) -> str:
+        """Say which file there is not."""
+        return f"{self.shown / self.file_of(name)}: no such migration"
+
+    def never_ran(self, name: str) -> str:
+        """Say that it is not in the history."""
+        return f"{name} is not in the history"
+
     def failed(self, connection: psycopg.Connection) -> tuple[Failed, ...]:
         """Return what began, and neither ended nor was resolved."""
         return self.history_table.failed(connection)
@@ -183,6 +192,7 @@ class SqlEngine:
         return sqlrun.Job(
             migration=migration, direction=direction, file=file, verify=verify,
             search_path=self.search_path, history=self.history_table,
+            failure=self.failure if direction == "up" else "",
         )  # fmt: skip
 
     def verify(self, migration: Migration, connection: psycopg.Connection) -> int:
