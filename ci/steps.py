@@ -191,6 +191,8 @@ def migrate(plan: Plan, work: Work) -> Done | Skipped:
     """Apply what must run before the restart; in a rollback, undo everything planned."""
     if plan.direction == "down":
         return _undo(tuple(plan.migrations), work)
+    if not plan.migrations:
+        return Done("already applied: nothing to do")
     return _apply(plan, work, StepName.MIGRATE, "before")
 
 
