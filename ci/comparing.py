@@ -5,7 +5,7 @@ give back.
 """
 
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg
@@ -22,6 +22,7 @@ OTHER_LINES = "the same lines, in another order or number, or indented otherwise
 TITLE = re.compile(
     r"(?P<name>.*); Type: (?P<type>.*); Schema: (?P<schema>.*); Owner: .*", re.DOTALL
 )
+COLUMN = re.compile(r'(?:CONSTRAINT )?(?:"(?:[^"]|"")+"|\S+)')
 # Ours are no part of what a migration changes.
 NOT_OURS = (
     "--exclude-schema=windlass",
@@ -71,10 +72,13 @@ class Table:
 Tables = Mapping[TableName, Table]
 
 
-def definitions(copy: Database, clients: Clients) -> dict[str, str]:
-    """Return the definitions of a database by pg_dump's title of each, ours left out."""
+def definitions(copy: Database, clients: Clients, *more: str) -> dict[str, str]:
+    """Return the definitions of a database by pg_dump's title of each, ours left out.
+
+    `more` are further options of pg_dump's.
+    """
     env = copy.environment()
-    options = ("--schema-only", "--no-password", *NOT_OURS)
+    options = ("--schema-only", "--no-password", *NOT_OURS, *more)
     command = clients.command("pg_dump", *options, env=env)
     printed = b"".join(process.stream(command, env=env))
     return contents.blocks(printed.decode(errors="surrogateescape"))
@@ -91,6 +95,66 @@ def different(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str,
         elif not alike(before[title], after[title], any_order=True):
             found.append(f"{_words(title)} differs: {_changed(before[title], after[title])}")
     return tuple(found)
+
+
+def stands(
+    before: Mapping[str, str], states: Sequence[Mapping[str, str]], live: Mapping[str, str]
+) -> tuple[str, ...]:
+    """Return, in words, how what a migration would make differs from what stands; empty: nowhere.
+
+    Only what it changes is looked at. What later migrations make of it may stand as well.
+
+    Args:
+        before: the definitions without the migration.
+        states: those with it, and those after each later one.
+        live: those that stand.
+
+    """
+    after, found = states[0], []
+    for title in sorted(before.keys() | after.keys()):
+        was, would, stand = before.get(title), after.get(title), live.get(title)
+        if was == would or any(_same(stand, state.get(title)) for state in states):
+            continue
+        if would is None:
+            found.append(f"{_words(title)} is still there")
+        elif stand is None:
+            found.append(f"{_words(title)} is missing")
+        elif "; Type: TABLE; " in title:
+            later = [state.get(title, "") for state in states]
+            found += [f"{_words(title)}: {one}" for one in _of_table(was, later, stand)]
+        else:
+            found.append(f"{_words(title)} differs: {_changed(would, stand)}")
+    return tuple(found)
+
+
+def _same(one: str | None, other: str | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return alike(one, other, any_order=True)
+
+
+def _of_table(was: str | None, states: Sequence[str], stand: str) -> Iterator[str]:
+    """Say line by line what of a migration's change to a table stands otherwise."""
+    before, after, lines = _lines(was or ""), _lines(states[0]), _lines(stand)
+    wanted = {key: line for key, line in after.items() if key not in before | lines}
+    extra = {key: line for key, line in lines.items() if key in before and key not in after}
+    if was is None:
+        known = {key for state in states for key in _lines(state)}
+        extra = {key: line for key, line in lines.items() if key not in known}
+    others = {_name(line): line for line in lines.values()}
+    for line in wanted.values():
+        other = others.get(_name(line))
+        yield f"{other} stands, it would make {line}" if other else f"{line} is missing"
+    told = {_name(line) for line in wanted.values()}
+    for line in extra.values():
+        if _name(line) not in told:
+            yield f"{line} stands, which it would not make"
+
+
+def _name(line: str) -> str:
+    """Return what a line of a table defines: its column, or its constraint."""
+    match = COLUMN.match(line)
+    return match[0] if match else line
 
 
 def _words(title: str) -> str:

@@ -64,7 +64,7 @@ def unstamp(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, .
     for name in names:
         if name not in before:
             raise Refused(
-                f"{name} is not in the history",
+                work.engine.never_ran(name),
                 next_step=f"invoke status --env {work.settings.name} lists it",
             )
     _refuse_below_others(work, rows, names)
@@ -180,7 +180,7 @@ def _known(
     missing = [name for name in names if name not in files]
     if missing:
         raise ConfigError(
-            f"{work.settings.shared.migrations.directory}: there is no migration {missing[0]}",
+            work.engine.missing(missing[0]),
             next_step=f"invoke status --env {work.settings.name} lists them",
         )
     states = compare(on_disk, facts.history, facts.partials, facts.failed)

@@ -31,7 +31,7 @@ def prove(manifest: Manifest, store: Store, config: BackupsConfig, *, progress: 
     """
     began = time.monotonic()
     with (
-        throwaway.running(manifest, config.throwaway) as server,
+        throwaway.running(throwaway.needs_of(manifest), config.throwaway) as server,
         throwaway.copy(server) as copy,
     ):
         restored = restore(manifest, store, copy, config, progress=progress)

@@ -86,6 +86,16 @@ class Failed(Document, frozen=True, kw_only=True):
     said: str  # its error, as the tool wrote it; may be empty
 
 
+class Unrecorded(Document, frozen=True, kw_only=True):
+    """A migration that is not recorded as applied, and whose objects stand already."""
+
+    migration: str
+    objects: tuple[str, ...]  # that stand, for people: "column Item.last_error"
+    fails: bool  # without IF NOT EXISTS: its file cannot run
+    verdict: Literal["alike", "different", "unknown"] = "unknown"
+    says: tuple[str, ...] = ()  # how they differ from what it would make, or why nobody knows
+
+
 class Target(Document, frozen=True, kw_only=True):
     """Which database this is. Clones share the identifier; the name tells them apart."""
 

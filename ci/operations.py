@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 import psycopg
 
 from ci import reviewing, steps
+from ci import unrecorded as unrecords
 from ci.errors import ConfigError
 from ci.facts import take_facts
-from ci.model import Finding, Plan, Rehearsal, StepName
+from ci.model import Finding, Migration, Plan, Rehearsal, StepName, Unrecorded
 from ci.planning import current_plan
 from ci.rehearsing import rehearsal_of, rehearse_now
 from ci.restarters import Running
@@ -46,6 +47,13 @@ def lint(work: Work) -> tuple[Finding, ...]:
     plan = current_plan(work)
     tables = reviewing.sizes(plan.migrations, work)
     return reviewing.findings(plan, work, tables, rehearsal_of(plan, work))
+
+
+def unrecorded(work: Work, migrations: tuple[Migration, ...]) -> tuple[Unrecorded, ...]:
+    """Return those of the migrations that are not recorded and stand; compared, with verdicts."""
+    ordered = unrecords.in_running_order(migrations)
+    found = unrecords.find(work.database, work.engine, ordered)
+    return unrecords.compare(found, work.database, work.engine, work.settings.shared.backups)
 
 
 def restart(work: Work) -> Running:

@@ -121,6 +121,15 @@ def _state(migration: Migration | None, row: Applied | None, newest: str) -> Sta
     return State.APPLIED
 
 
+def waiting(
+    on_disk: tuple[Migration, ...], states: tuple[MigrationState, ...]
+) -> tuple[Migration, ...]:
+    """Return the migrations of which nothing is recorded, but maybe that they failed."""
+    unrecorded = (State.PENDING, State.OUT_OF_ORDER, State.FAILED)
+    names = {state.name for state in states if state.state in unrecorded}
+    return tuple(migration for migration in on_disk if migration.name in names)
+
+
 def pending(
     settings: Settings,
     on_disk: tuple[Migration, ...],

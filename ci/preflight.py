@@ -3,18 +3,19 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import psycopg
 
-from ci import backup, rehearsing
+from ci import backup, rehearsing, report, unrecorded
 from ci import rehearse as rehearsals
 from ci.backup_report import drill_note
 from ci.clients import find_clients
 from ci.config import BackupsConfig, EncryptConfig, Settings
 from ci.database import Database, is_pooled, read_target
 from ci.engines import Engine
-from ci.errors import WindlassError
-from ci.model import PlannedStep, StepName
+from ci.errors import Refused, WindlassError
+from ci.model import Migration, PlannedStep, StepName
 from ci.policy import drill_age
 from ci.stores import Store
 from ci.work import Work, store_of
@@ -37,8 +38,13 @@ class Check:
     problem: str = ""
 
 
-def look(steps: tuple[PlannedStep, ...], work: Work) -> tuple[Check, ...]:
-    """Return every check of what these steps need; a failing one does not hide the others."""
+def look(
+    steps: tuple[PlannedStep, ...], work: Work, *, migrations: tuple[Migration, ...] | None = None
+) -> tuple[Check, ...]:
+    """Return every check of what these steps need; a failing one does not hide the others.
+
+    `migrations` are those that shall run, in running order; None: all that are not recorded.
+    """
     planned = {step.name: step for step in steps}
     database, store = work.database, work.store
     found = [_guard("migrations", lambda: f"{len(work.engine.on_disk())} on disk")]
@@ -46,7 +52,10 @@ def look(steps: tuple[PlannedStep, ...], work: Work) -> tuple[Check, ...]:
     found.append(reached)
     if not reached.problem:
         found.append(_guard("rights", lambda: database.read("doctor", _rights)))
-        found.append(_guard("history", lambda: database.read("doctor", _history(work.engine))))
+        history = _guard("history", lambda: database.read("doctor", _history(work.engine)))
+        found.append(history)
+        if not (history.problem or found[0].problem):
+            found.append(_guard("pending", partial(_pending, work, migrations)))
     if StepName.BACKUP in planned and store is not None:
         if not reached.problem:
             found.append(_guard("connection", lambda: database.read("doctor", _direct)))
@@ -117,6 +126,21 @@ def _rights(connection: psycopg.Connection) -> str:
 
 def _history(engine: Engine) -> Callable[[psycopg.Connection], str]:
     return engine.ready
+
+
+def _pending(work: Work, migrations: tuple[Migration, ...] | None) -> str:
+    """Look whether what would be created stands already, which would end it half way."""
+    settings, database, engine = work.settings, work.database, work.engine
+    chosen = unrecorded.waiting(database, engine) if migrations is None else migrations
+    there = tuple(one for one in unrecorded.find(database, engine, chosen) if one.fails)
+    if there:
+        first, *rest = unrecorded.compare(there, database, engine, settings.shared.backups)
+        more = f" (and {len(rest)} more migrations)" if rest else ""
+        raise Refused(
+            report.unrecorded_text(first) + more,
+            next_step=report.unrecorded_next(settings.name, first),
+        )
+    return f"{len(chosen)}, nothing stands in their way"
 
 
 def _clients(config: BackupsConfig | None) -> Callable[[psycopg.Connection], str]:

@@ -82,7 +82,7 @@ def rehearse(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
     mask = read_mask(bench.rehearsal, bench.root)
     began = time.monotonic()
     with (
-        throwaway.running(manifest, config.throwaway) as server,
+        throwaway.running(throwaway.needs_of(manifest), config.throwaway) as server,
         throwaway.copy(server) as copy,
     ):
         backups.restore(manifest, bench.store, copy, config, progress=bench.progress)

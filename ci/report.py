@@ -9,11 +9,13 @@ from ci.model import (
     Outcome,
     Status,
     StepResult,
+    Unrecorded,
 )
 from ci.plan import MigrationState, State
 from ci.secret import redact
 from ci.words import seconds
 
+SHOWN = 3  # objects, and differences, of a migration that is not recorded
 MARKS = {Outcome.OK: "✓", Outcome.SKIPPED: "–", Outcome.FAILED: "✗", Outcome.UNDONE: "↶"}
 
 # What `status` exits with: 0 nothing to do, 1 pending, 3 what a deployment would refuse.
@@ -40,9 +42,48 @@ def status_text(environment: str, states: tuple[MigrationState, ...], *notes: st
     return "\n".join([*lines, f"{environment}: {total}", *(note for note in notes if note)])
 
 
-def status_exit(states: tuple[MigrationState, ...]) -> int:
+def status_exit(states: tuple[MigrationState, ...], unrecorded: tuple[Unrecorded, ...] = ()) -> int:
     """Return 0 when nothing is to do, 1 when something is pending, 3 when something is wrong."""
+    if any(one.fails for one in unrecorded):
+        return 3
     return max((STATUS_EXIT.get(s.state, 3) for s in states), default=0)
+
+
+def unrecorded_text(one: Unrecorded) -> str:
+    """Say of a migration that what it creates stands, and whether as it would make it."""
+    what = ", ".join(one.objects[:SHOWN])
+    if len(one.objects) > SHOWN:
+        what += f" and {len(one.objects) - SHOWN} more"
+    verb = "stands" if len(one.objects) == 1 else "stand"
+    began = f"{one.migration} is not recorded, and {what} {verb} already"
+    if one.verdict == "alike":
+        nothing = "" if one.fails else "; it says IF NOT EXISTS: a deployment creates nothing"
+        return f"{began}, exactly as it would make it{nothing}"
+    says = "; ".join(one.says[:SHOWN])
+    if len(one.says) > SHOWN:
+        says += f"; and {len(one.says) - SHOWN} more"
+    if one.verdict == "different":
+        return f"{began}, not as it would make it: {says}"
+    return f"{began}; whether as it would make it is not known: {says}"
+
+
+def unrecorded_note(environment: str, one: Unrecorded) -> str:
+    """Return both in two lines."""
+    return f"{unrecorded_text(one)}\n  next: {unrecorded_next(environment, one)}"
+
+
+def unrecorded_next(environment: str, one: Unrecorded) -> str:
+    """Return what to do about it."""
+    stamp = f"invoke stamp --env {environment} --name {one.migration} --reason WHY"
+    if one.verdict == "alike":
+        deploy = "" if one.fails else f"; or invoke deploy --env {environment}, which records it"
+        return f"{stamp}{deploy}"
+    if one.verdict == "different":
+        return (
+            f"change what stands into what the file makes, then {stamp}; or correct the file, or "
+            "take away what stands, and deploy"
+        )
+    return f"compare it with the file (pg_dump --schema-only); where both are the same: {stamp}"
 
 
 def last_note(newest: tuple[Deployment, ...], holder: str) -> str:

@@ -20,6 +20,7 @@ from ci import (
     rehearsing,
     reviewing,
     safekeeping,
+    unrecorded,
     words,
 )
 from ci.config import SshApproval
@@ -60,7 +61,8 @@ class Step:
 
 def check(plan: Plan, work: Work) -> Done | Skipped:
     """Check everything the deployment will need."""
-    found = preflight.look(plan.steps, work)
+    up = unrecorded.in_running_order(plan.migrations) if plan.direction == "up" else ()
+    found = preflight.look(plan.steps, work, migrations=up)
     wrong = [one for one in found if one.problem]
     if wrong:
         first = wrong[0]
@@ -185,6 +187,8 @@ def migrate(plan: Plan, work: Work) -> Done | Skipped:
     """Apply what must run before the restart; in a rollback, undo everything planned."""
     if plan.direction == "down":
         return _undo(tuple(plan.migrations), work)
+    if not plan.migrations:
+        return Done("already applied: nothing to do")
     return _apply(plan, work, StepName.MIGRATE, "before")
 
 

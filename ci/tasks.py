@@ -15,7 +15,7 @@ from invoke.program import Program
 from ci import __version__, config, plan_report, report, words
 from ci.backup_tasks import backups, restore
 from ci.errors import ConfigError, Refused
-from ci.model import Plan, StepName
+from ci.model import Migration, Plan, StepName, Unrecorded
 from ci.verbs import Answer, ask, at_most_one, deploy_file, opened, settings_of, verb
 
 if TYPE_CHECKING:
@@ -233,6 +233,15 @@ baseline = _CORRECTS(
 repair = _CORRECTS(_correction("repair", "Accept an edited file as what ran; old and new shown."))
 
 
+def _unrecorded(work: "Work", migrations: tuple[Migration, ...]) -> tuple[Unrecorded, ...]:
+    """Return those that stand already; `status` stays quick where nothing is pending."""
+    if not migrations:
+        return ()
+    from ci import operations
+
+    return operations.unrecorded(work, migrations)
+
+
 def _to_summary(markdown: str) -> None:
     """Add to the job's summary, where this is a job of GitHub's."""
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
@@ -263,6 +272,7 @@ def plan(
             operations.rehearse_as_planned(work, bare)
         found = described(work, bare)
         rendered = _rendered(work, found)
+        there = _unrecorded(work, found.migrations)
     if out:
         Path(out).write_bytes(found.canonical())
     _to_summary(plan_report.github_summary(found, rendered))
@@ -270,7 +280,10 @@ def plan(
     if found.rehearsal is not None:
         text += f"\n\n{plan_report.rehearsal_text(found.rehearsal)}"
         _to_summary(plan_report.rehearsal_summary(found.rehearsal))
-    document = {"digest": found.digest, "plan": found, "rehearsal": found.rehearsal}
+    text = "\n\n".join([text, *(report.unrecorded_note(env, one) for one in there)])
+    document = {
+        "digest": found.digest, "plan": found, "rehearsal": found.rehearsal, "unrecorded": there
+    }  # fmt: skip
     return document, text
 
 
@@ -331,13 +344,15 @@ def status(
 ) -> tuple[object, str, int]:
     """Show applied, pending, edited, missing and out of order migrations; exits 0, 1 or 3."""
     from ci import journal, lock, safekeeping
-    from ci.plan import compare
+    from ci.plan import compare, waiting
 
     with opened(env) as work:
         history = work.database.read("status", work.engine.history)
         halves = work.database.read("status", work.engine.partials)
         failed = work.database.read("status", work.engine.failed)
-        states = compare(work.engine.on_disk(), history, halves, failed)
+        on_disk = work.engine.on_disk()
+        states = compare(on_disk, history, halves, failed)
+        there = _unrecorded(work, waiting(on_disk, states))
         holder = work.database.read("status", lock.who)
         newest = journal.history(work.database, limit=1)
         drill = safekeeping.drill_note(work)
@@ -345,10 +360,10 @@ def status(
     note = report.last_note(newest, holder)
     document = {
         "environment": env, "migrations": states, "lock": holder, "note": note, "drill": drill,
-        "models": models,
+        "unrecorded": there, "models": models,
     }  # fmt: skip
-    text = report.status_text(env, states, models, note, drill)
-    return document, text, report.status_exit(states)
+    notes = (*(report.unrecorded_note(env, one) for one in there), models, note, drill)
+    return document, report.status_text(env, states, *notes), report.status_exit(states, there)
 
 
 @verb(env="an environment whose pending migrations are read, with what stands there (default: all)")

@@ -18,10 +18,11 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import psycopg
 from psycopg import sql
 
 from ci import embedded, process
-from ci.backup import databases
+from ci.backup import databases, snapshot
 from ci.clients import PLACES
 from ci.database import Database, read_target
 from ci.errors import StepFailed
@@ -37,6 +38,40 @@ CARELESS = (
     "max_wal_size=8GB", "maintenance_work_mem=256MB",
 )  # fmt: skip
 USERS = ("postgres", "nobody")  # the server refuses to run as root
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a server must have to hold a copy of a database."""
+
+    server_version: int  # as server_version_num; the major version decides
+    extensions: tuple[str, ...]
+    roles: tuple[str, ...]  # that own something in it, or were granted something
+
+    @property
+    def major(self) -> int:
+        """The major version."""
+        return self.server_version // 10_000
+
+
+def needs_of(manifest: Manifest) -> Needs:
+    """Return what a copy of a backup needs."""
+    return Needs(
+        server_version=manifest.server_version,
+        extensions=tuple(name for name, _ in manifest.extensions),
+        roles=manifest.roles,
+    )
+
+
+def read_needs(connection: psycopg.Connection) -> Needs:
+    """Return what a copy of a live database needs."""
+    extensions = connection.execute(snapshot.EXTENSIONS).fetchall()
+    roles = connection.execute(snapshot.ROLES).fetchall()
+    return Needs(
+        server_version=read_target(connection).server_version,
+        extensions=tuple(name for name, _ in extensions),
+        roles=tuple(name for (name,) in roles),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,28 +106,27 @@ def lacking(server_version: int, extensions: Iterable[str], configured: Secret |
 
 
 @contextmanager
-def running(manifest: Manifest, configured: Secret | None) -> Iterator[Throwaway]:
-    """Run a server that can hold a copy of a backup, with the roles it names.
+def running(needs: Needs, configured: Secret | None) -> Iterator[Throwaway]:
+    """Run a server that can hold a copy of a database, with the roles it names.
 
     Args:
-        manifest: of the backup; its major version, extensions and roles decide.
+        needs: of the copy: its major version, extensions and roles decide.
         configured: the URL of a server to use instead; what is made there is removed again.
 
     Raises:
         StepFailed: there is none that can; says what is missing.
 
     """
-    extensions = [name for name, _ in manifest.extensions]
-    if why := lacking(manifest.server_version, extensions, configured):
+    if why := lacking(needs.server_version, needs.extensions, configured):
         raise StepFailed(
             f"no server to restore into: {why}",
             state="nothing was restored",
             next_step="write throwaway: URL under backups in deploy.yml, of a server of the same "
-            f"major version with these extensions; or install postgresql-{_major(manifest)}",
+            f"major version with these extensions; or install postgresql-{needs.major}",
         )
-    with _server(manifest, configured) as (url, name):
+    with _server(needs, configured) as (url, name):
         admin = Database(url=url, deployment_id="throwaway")
-        made = _make_roles(admin, manifest.roles)
+        made = _make_roles(admin, needs.roles)
         try:
             yield Throwaway(admin=admin, name=name)
         finally:
@@ -111,18 +145,14 @@ def copy(server: Throwaway) -> Iterator[Database]:
         databases.drop(server.admin, name)
 
 
-def _major(manifest: Manifest) -> int:
-    return manifest.server_version // 10_000
-
-
 @contextmanager
-def _server(manifest: Manifest, configured: Secret | None) -> Iterator[tuple[Secret, str]]:
+def _server(needs: Needs, configured: Secret | None) -> Iterator[tuple[Secret, str]]:
     if configured is not None:
         with Database(url=configured, deployment_id="throwaway").connect("drill") as connection:
             major = read_target(connection).server_version // 10_000
         yield configured, f"the throwaway server, PostgreSQL {major}"
         return
-    major, wanted = _major(manifest), {name for name, _ in manifest.extensions}
+    major, wanted = needs.major, set(needs.extensions)
     place = next(one for one in _installations(major) if wanted <= _extensions(one))
     with _directory() as base:
         if place == _embedded(major):

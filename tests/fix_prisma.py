@@ -66,7 +66,7 @@ class PrismaProject:
 
     @property
     def migrations(self) -> Path:
-        return self.project.home / "prisma" / "migrations"
+        return self.project.migrations
 
     def migration(self, name: str, sql: str, rollback: str = "", verify: str = "") -> str:
         place = self.migrations / name
@@ -98,17 +98,13 @@ def prisma(tmp_path: Path, database16: Database) -> Callable[[], PrismaProject]:
     """Return a function that makes the project, on a database that has nothing."""
 
     def make() -> PrismaProject:
-        project = Project(tmp_path / "shop", database16.url.reveal())
-        (project.home / "migrations").rmdir()
+        project = Project(tmp_path / "shop", database16.url.reveal(), engine="prisma")
         found = PrismaProject(project)
-        found.migrations.mkdir(parents=True)
         (found.migrations / "migration_lock.toml").write_text('provider = "postgresql"\n')
         (project.home / "prisma" / "schema.prisma").write_text(SCHEMA)
         (project.home / "prisma.config.mjs").write_text(CONFIG)
         (project.home / "no-wait.cjs").write_text(NO_WAIT)
         (project.home / "node_modules").symlink_to(NODE_MODULES)
-        text = project.deploy_yml.read_text()
-        project.deploy_yml.write_text(text + "migrations: {engine: prisma}\n")
         return found
 
     return make

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import psycopg
 
 from ci.config import Settings, load
 from ci.console import Console
@@ -64,14 +66,21 @@ class Project:
     url: str
     base_url: str = "http://127.0.0.1:9"
     env: dict[str, str] = field(default_factory=dict)
+    engine: Literal["sql", "prisma"] = "sql"
 
     def __post_init__(self) -> None:
-        (self.home / "migrations").mkdir(parents=True)
+        self.migrations.mkdir(parents=True)
         (self.home / "identity").write_text("first")
         (self.home / "restart.py").write_text(RESTART.format(home=str(self.home)))
         self.deploy_yml.write_text(
             DEPLOY_YML.format(home=self.home, python=sys.executable, base_url=self.base_url)
+            + ("migrations: {engine: prisma}\n" if self.engine == "prisma" else "")
         )
+
+    @property
+    def migrations(self) -> Path:
+        prisma = self.engine == "prisma"
+        return self.home / ("prisma/migrations" if prisma else "migrations")
 
     @property
     def deploy_yml(self) -> Path:
@@ -84,13 +93,32 @@ class Project:
 
     def migration(self, name: str, sql: str, rollback: str | None = "", verify: str = "") -> str:
         """Write a migration; `rollback` None leaves the script out."""
-        base = self.home / "migrations" / name
-        base.with_name(f"{name}.sql").write_text(sql)
-        if rollback is not None:
-            base.with_name(f"{name}_rollback.sql").write_text(rollback)
-        if verify:
-            base.with_name(f"{name}_verify.sql").write_text(verify)
+        for extra, text in (("", sql), ("_rollback", rollback), ("_verify", verify or None)):
+            if text is not None:
+                self.script(name, extra).write_text(text)
         return name
+
+    def script(self, name: str, extra: str = "") -> Path:
+        """Return the file of a script, in a directory that is there."""
+        if self.engine == "sql":
+            return self.migrations / f"{name}{extra}.sql"
+        (self.migrations / name).mkdir(exist_ok=True)
+        return self.migrations / name / f"{extra.removeprefix('_') or 'migration'}.sql"
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the migrations on disk."""
+        if self.engine == "prisma":
+            return sorted(path.name for path in self.migrations.iterdir() if path.is_dir())
+        stems = [path.stem for path in self.migrations.glob("*.sql")]
+        return sorted(one for one in stems if not one.endswith(("_rollback", "_verify")))
+
+    def applied(self, url: str = "") -> list[str]:
+        """Return the names in the history, from the server itself where `url` is a pooler's."""
+        table = "schema_migrations" if self.engine == "sql" else "_prisma_migrations"
+        with psycopg.connect(url or self.url) as connection:
+            query = f"select migration_name from {table} order by 1"
+            return [row[0] for row in connection.execute(query.encode()).fetchall()]
 
     def settings(self, environment: str) -> Settings:
         return load(self.deploy_yml).environment(environment, {"DATABASE_URL": self.url})
@@ -162,8 +190,6 @@ class Quiet(Console):
 
 def tables(url: str) -> set[str]:
     """Return the user tables of a database."""
-    import psycopg
-
     with psycopg.connect(url) as connection:
         rows = connection.execute("select tablename from pg_tables where schemaname = 'public'")
         return {row[0] for row in rows.fetchall()}

@@ -157,6 +157,38 @@ def test_what_cannot_be_resolved_is_refused_with_prismas_codes(shop: PrismaProje
     assert "P3012" in shop.cli("resolve", "--rolled-back", INIT).text
 
 
+def test_a_name_that_nobody_knows_has_prismas_codes(shop: PrismaProject) -> None:
+    assert shop.project.run("deploy", "--env", "uat").code == 0
+    nobody = ("--env", "uat", "--name", "20260809000000_nobody", "--reason", "why")
+
+    ran = shop.project.run("stamp", *nobody)
+    said = shop.cli("resolve", "--applied", "20260809000000_nobody").text
+    assert (ran.code, "P3017" in said, "20260809000000_nobody" in said) == (2, True, True)
+    assert ran.error()[0].startswith(
+        "✗ P3017: prisma/migrations/20260809000000_nobody/migration.sql: no such migration"
+    )
+    ran = shop.project.run("unstamp", *nobody)
+    assert (ran.code, ran.error()[0]) == (
+        3, "✗ P3011: 20260809000000_nobody was never applied, so it cannot be marked as rolled back"
+    )  # fmt: skip
+    assert "P3011" in shop.cli("resolve", "--rolled-back", "20260809000000_nobody").text
+
+
+def test_a_failing_migration_says_what_prisma_says_of_it(shop: PrismaProject) -> None:
+    """With a driver of its own the real one leaves out code and SQLSTATE, which P3018 has."""
+    shop.migration(LAST_ERROR, f"{COLUMN}\nselect 1 / 0;", NO_COLUMN)
+
+    ran = shop.project.run("deploy", "--env", "uat")
+    said = shop.cli("deploy").text
+
+    assert ran.error()[0] == (
+        f"✗ migrate: P3018: prisma/migrations/{LAST_ERROR}/migration.sql:2: division by zero "
+        "[22012]"
+    )
+    for one in (LAST_ERROR, "division by zero"):
+        assert one in said, said
+
+
 def test_a_rollback_makes_it_pending_for_both(shop: PrismaProject) -> None:
     assert shop.project.run("deploy", "--env", "uat").code == 0
 

@@ -217,7 +217,8 @@ import msgspec
 from ci import throwaway
 from ci.model import Manifest
 manifest = msgspec.json.decode(sys.argv[1].encode(), type=Manifest)
-with throwaway.running(manifest, None) as server, throwaway.copy(server) as copy:
+needs = throwaway.needs_of(manifest)
+with throwaway.running(needs, None) as server, throwaway.copy(server) as copy:
     print(server.admin.url.reveal(), flush=True)
     time.sleep(60)
 """
@@ -244,7 +245,7 @@ def test_what_a_killed_run_left_is_ended_and_removed_by_the_next(
     directory = Path(str(psycopg.conninfo.conninfo_to_dict(url)["host"]))
     assert pid and directory.exists()
 
-    with throwaway.running(manifest, None) as server:
+    with throwaway.running(throwaway.needs_of(manifest), None) as server:
         assert server.name
 
     assert not directory.exists()
@@ -260,7 +261,10 @@ def test_no_other_user_and_no_other_machine_reaches_the_copy(
         pytest.skip("no PostgreSQL of Debian here")
     manifest = msgspec.structs.replace(take(database16, store), server_version=major * 10_000)
 
-    with throwaway.running(manifest, None) as server, server.admin.connect("test") as connection:
+    with (
+        throwaway.running(throwaway.needs_of(manifest), None) as server,
+        server.admin.connect("test") as connection,
+    ):
         assert connection.execute("show listen_addresses").fetchone() == ("",)
         code = "import psycopg, sys; psycopg.connect(sys.argv[1])"
         other = subprocess.run(

@@ -8,7 +8,7 @@ import psycopg
 from ci.config import MigrationsConfig
 from ci.database import Database
 from ci.locktimeout import Terms
-from ci.model import Applied, Direction, Failed, Finding, Migration, Partial
+from ci.model import Applied, Direction, Failed, Finding, Migration, Partial, Unrecorded
 
 
 class Engine(Protocol):
@@ -46,6 +46,14 @@ class Engine(Protocol):
 
     def ready(self, connection: psycopg.Connection) -> str:
         """Return what the history holds, in words; raise where a deployment could not begin."""
+        ...
+
+    def missing(self, name: str) -> str:
+        """Return what to say of a name that no migration on disk has."""
+        ...
+
+    def never_ran(self, name: str) -> str:
+        """Return what to say of a name that is not in the history."""
         ...
 
     def failed(self, connection: psycopg.Connection) -> tuple[Failed, ...]:
@@ -101,6 +109,16 @@ class Engine(Protocol):
 
     def tables(self, migration: Migration) -> frozenset[str]:
         """Return the tables that the migration and its rollback script name, without schemas."""
+        ...
+
+    def unrecorded(
+        self, migrations: tuple[Migration, ...], connection: psycopg.Connection
+    ) -> tuple[Unrecorded, ...]:
+        """Return those, in running order, of whose objects some stand by name already.
+
+        Those that say IF NOT EXISTS of them, only where all stand. In a transaction of the
+        caller's, whose search_path it sets; reads the catalog alone.
+        """
         ...
 
     def lint(

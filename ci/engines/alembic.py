@@ -6,6 +6,7 @@ several: a lock is held no longer than its revision, and what failed is tried ag
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ import psycopg
 
 from ci.config import MigrationsConfig
 from ci.database import Database, is_pooled, read_target
-from ci.engines import alembicbooks, alembicfile, alembicrun, sqlfile, sqlpartial, sqlrun
+from ci.engines import alembicbooks, alembicfile, alembicrun, sqlfile, sqlmade, sqlpartial, sqlrun
 from ci.engines.alembicgraph import Graph, Listing, Revision
 from ci.engines.alembiclint import Rendered, findings
 from ci.engines.alembicpipe import Child, Place, Said, find_python
 from ci.engines.sqlfile import SqlFile
 from ci.errors import ConfigError, Refused, StepFailed
 from ci.locktimeout import Terms, limits
-from ci.model import Applied, Direction, Failed, Finding, Migration, Partial
+from ci.model import Applied, Direction, Failed, Finding, Migration, Partial, Unrecorded
 
 NOT_AT_HEAD = "Target database is not up to date"
 NO_MODELS = "does not provide a MetaData object"
@@ -50,6 +51,7 @@ class AlembicEngine:
                 f"migrations.ini: {config.ini}: no such file",
                 next_step="name the project's alembic.ini: migrations: {ini: backend/alembic.ini}",
             )
+        self.search_path = config.search_path  # of lookups by name; env.py has its own
         self.shown = Path(config.ini)  # in messages: relative, the same everywhere
         self.home = ini.absolute().parent
         python = find_python(config.python, ini=ini.absolute(), root=root.absolute())
@@ -101,7 +103,7 @@ class AlembicEngine:
     def _migration(self, revision: Revision) -> Migration:
         source = self._source(revision)
         head = self._head(revision)
-        verify = self._verify_file(revision)
+        verify = self._verify_text(revision)
         return Migration(
             name=revision.revision,
             checksum=sqlfile.checksum_of(source),
@@ -109,7 +111,7 @@ class AlembicEngine:
             phase=head.phase,
             transactional=head.transactional,
             rollback=alembicfile.downgrade(self._shown(revision), source),
-            verify=verify.text if verify else None,
+            verify=verify,
             title=revision.message,
             after=revision.after,
         )
@@ -124,16 +126,24 @@ class AlembicEngine:
     def _head(self, revision: Revision) -> SqlFile:
         return alembicfile.head(self._shown(revision), self._source(revision))
 
-    def _verify_file(self, revision: Revision) -> SqlFile | None:
-        """Return the verify script beside a revision: its file's name, and _verify.sql."""
-        file = Path(revision.path).with_suffix("")
-        path = self.home / f"{file}_verify.sql"
+    def _verify_path(self, revision: Revision) -> Path:
+        """Return where its verify script stands: its file's name, and _verify.sql."""
+        return Path(f"{Path(revision.path).with_suffix('')}_verify.sql")
+
+    def _verify_text(self, revision: Revision) -> str | None:
+        file = self._verify_path(revision)
+        path, shown = self.home / file, self.shown.parent / file
         if not path.exists():
             return None
-        shown = self.shown.parent / f"{file}_verify.sql"
-        parsed = sqlfile.parse(shown, sqlfile.normalise(path.read_bytes(), shown))
-        sqlrun.require_reading(parsed)
-        return parsed
+        text = sqlfile.normalise(path.read_bytes(), shown)
+        sqlrun.require_reading(sqlfile.parse(shown, text))
+        return text
+
+    def _verify(self, migration: Migration) -> SqlFile | None:
+        if migration.verify is None:
+            return None
+        shown = self.shown.parent / self._verify_path(self._revision(migration))
+        return sqlfile.parse(shown, migration.verify)
 
     def _revision(self, migration: Migration) -> Revision:
         return self._graph().revisions[migration.name]
@@ -232,6 +242,14 @@ class AlembicEngine:
             "transaction_per_migration=True in env.py (here each has its own transaction)"
         )
         return f"{applied} applied{several}, {self.version()}{alone}"
+
+    def missing(self, name: str) -> str:
+        """Say it in Alembic's words."""
+        return f"{self.shown.parent}: Can't locate revision identified by '{name}'"
+
+    def never_ran(self, name: str) -> str:
+        """Say that it is not in the history."""
+        return f"{name} is not in the history"
 
     def failed(self, _connection: psycopg.Connection) -> tuple[Failed, ...]:
         """Return nothing: Alembic records no beginnings."""
@@ -352,12 +370,12 @@ class AlembicEngine:
         revision = self._revision(migration)
         return alembicrun.Job(
             child=self.child, migration=migration, direction=direction, really=really,
-            head=self._head(revision), verify=self._verify_file(revision),
+            head=self._head(revision), verify=self._verify(migration),
         )  # fmt: skip
 
     def verify(self, migration: Migration, connection: psycopg.Connection) -> int:
         """Run the verify script; StepFailed with file and line where it does not hold."""
-        file = self._verify_file(self._revision(migration))
+        file = self._verify(migration)
         return sqlrun.check(file, connection) if file else 0
 
     def render(self, migration: Migration, direction: Direction, terms: Terms) -> str:
@@ -401,6 +419,19 @@ class AlembicEngine:
         if len(known) < len(found):
             known.append(alembicfile.words(migration.sql))
         return frozenset[str]().union(*known)
+
+    def unrecorded(
+        self, migrations: tuple[Migration, ...], connection: psycopg.Connection
+    ) -> tuple[Unrecorded, ...]:
+        """Return those of whose objects some stand by name already, of what can be rendered."""
+        rendered = self._render([one.name for one in migrations], "up")
+        files: dict[str, SqlFile] = {}
+        for one in migrations:
+            with suppress(ConfigError):
+                if not rendered[one.name].why:
+                    files[one.name], _ = rendered[one.name].parsed(self._head(self._revision(one)))
+        connection.execute(sqlrun.searching(self.search_path).encode())
+        return sqlmade.unrecorded(files, (self.search_path or ("",))[0], connection)
 
     def lint(
         self, migrations: tuple[Migration, ...], connection: psycopg.Connection | None

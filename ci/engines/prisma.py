@@ -13,7 +13,7 @@ import psycopg
 
 from ci.config import MigrationsConfig
 from ci.database import Database
-from ci.engines.prismahistory import PREFIX, PrismaMigrations
+from ci.engines.prismahistory import PREFIX, PrismaMigrations, never_applied
 from ci.engines.sql import SqlEngine
 from ci.errors import ConfigError, Refused
 from ci.model import Applied, Migration
@@ -39,6 +39,7 @@ class PrismaEngine(SqlEngine):
 
     name = "prisma"
     lock_keys: tuple[int, ...] = (ADVISORY_LOCK,)
+    failure = "P3018"
 
     def __init__(self, config: MigrationsConfig, root: Path) -> None:
         super().__init__(config, root)
@@ -125,6 +126,17 @@ class PrismaEngine(SqlEngine):
                 next_step="record what stands already: invoke baseline --name MIGRATION",
             )
         return super().ready(connection)
+
+    def missing(self, name: str) -> str:
+        """Say with Prisma's code which file there is not."""
+        return (
+            f"P3017: {super().missing(name)} (a name is that of the whole directory, such as "
+            "20250804020810_add_last_error)"
+        )
+
+    def never_ran(self, name: str) -> str:
+        """Say with Prisma's code that it was never applied."""
+        return never_applied(name)
 
     def history(self, connection: psycopg.Connection) -> tuple[Applied, ...]:
         """Return what is applied.

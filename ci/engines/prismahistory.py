@@ -53,6 +53,11 @@ ACCEPTED = """
 PREFIX = "sha256:"  # ours; Prisma's column has the hash alone
 
 
+def never_applied(name: str) -> str:
+    """Say so with Prisma's code."""
+    return f"P3011: {name} was never applied, so it cannot be marked as rolled back"
+
+
 class PrismaMigrations:
     """_prisma_migrations in the first schema of the search path."""
 
@@ -119,7 +124,7 @@ class PrismaMigrations:
         rows = connection.execute(self._query(ROWS), (name,)).fetchall()
         if not rows:
             raise Refused(
-                f"P3011: {name} was never applied, so it cannot be marked as rolled back",
+                never_applied(name),
                 next_step="invoke status lists what is in the history",
             )
         if all(finished for finished, _ in rows):

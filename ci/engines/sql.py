@@ -9,12 +9,12 @@ import psycopg
 
 from ci.config import MigrationsConfig
 from ci.database import Database
-from ci.engines import sqlbooks, sqlcatalog, sqlfile, sqllint, sqlpartial, sqlrun
+from ci.engines import sqlbooks, sqlcatalog, sqlfile, sqllint, sqlmade, sqlpartial, sqlrun
 from ci.engines.sqlfile import SqlFile
 from ci.engines.sqlhistory import SchemaMigrations
 from ci.errors import ConfigError, StepFailed
 from ci.locktimeout import Terms
-from ci.model import Applied, Direction, Failed, Finding, Migration, Partial
+from ci.model import Applied, Direction, Failed, Finding, Migration, Partial, Unrecorded
 
 NAME = re.compile(r"\d{8}_\d{6}_[a-z0-9_]+")
 EXTRAS = ("_rollback", "_verify")
@@ -26,6 +26,7 @@ class SqlEngine:
 
     name = "sql"
     lock_keys: tuple[int, ...] = ()
+    failure = ""  # the tool's code for a migration that failed
 
     def __init__(self, config: MigrationsConfig, root: Path) -> None:
         self.directory = root / config.directory
@@ -143,6 +144,14 @@ class SqlEngine:
         """Return how many migrations are applied; Refused where the table is another tool's."""
         return f"{len(self.history(connection))} applied"
 
+    def missing(self, name: str) -> str:
+        """Say which file there is not."""
+        return f"{self.shown / self.file_of(name)}: no such migration"
+
+    def never_ran(self, name: str) -> str:
+        """Say that it is not in the history."""
+        return f"{name} is not in the history"
+
     def failed(self, connection: psycopg.Connection) -> tuple[Failed, ...]:
         """Return what began, and neither ended nor was resolved."""
         return self.history_table.failed(connection)
@@ -194,6 +203,7 @@ class SqlEngine:
         return sqlrun.Job(
             migration=migration, direction=direction, file=file, verify=verify,
             search_path=self.search_path, history=self.history_table,
+            failure=self.failure if direction == "up" else "",
         )  # fmt: skip
 
     def verify(self, migration: Migration, connection: psycopg.Connection) -> int:
@@ -216,6 +226,14 @@ class SqlEngine:
         if migration.rollback is not None:
             found |= self._parse(migration.name, "_rollback", migration.rollback).tables()
         return found
+
+    def unrecorded(
+        self, migrations: tuple[Migration, ...], connection: psycopg.Connection
+    ) -> tuple[Unrecorded, ...]:
+        """Return those of whose objects some stand by name already."""
+        files = {one.name: self._parse(one.name, "", one.sql) for one in migrations}
+        connection.execute(sqlrun.searching(self.search_path).encode())
+        return sqlmade.unrecorded(files, (self.search_path or ("",))[0], connection)
 
     def lint(
         self, migrations: tuple[Migration, ...], connection: psycopg.Connection | None

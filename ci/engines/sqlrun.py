@@ -23,6 +23,12 @@ from ci.secret import redact
 LOST = frozenset({None, "57P01", "57P02", "57P03", "25P03"})
 
 
+def searching(search_path: tuple[str, ...]) -> str:
+    """Return the statement that sets the search_path of one transaction."""
+    names = sql.SQL(", ").join(map(sql.Identifier, search_path)).as_string()
+    return f"set local search_path = {names or chr(39) * 2};"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One file to run, and what belongs to it."""
@@ -33,12 +39,12 @@ class Job:
     verify: SqlFile | None
     search_path: tuple[str, ...]
     history: sqlbooks.History
+    failure: str = ""  # the tool's code for a migration that failed, before its message
 
     def settings(self) -> str:
         """Return what every transaction of the file begins with, beside the limits."""
-        names = sql.SQL(", ").join(map(sql.Identifier, self.search_path)).as_string()
         modes = f"set transaction {self.file.begin};\n" if self.file.begin else ""
-        return f"{modes}set local search_path = {names or chr(39) * 2};"
+        return modes + searching(self.search_path)
 
     def session(self) -> str:
         """Return the same for a statement outside a transaction."""
@@ -215,7 +221,7 @@ def _send(
             gave_up = sqlbuild.run(connection, database, text, terms, seconds=seconds)
     except psycopg.Error as error:
         left = _cleared(job, database, connection, statement)
-        raise _failed(job.file, statement, error, left=left) from error
+        raise _failed(job.file, statement, error, left=left, code=job.failure) from error
     if gave_up is not None:
         raise StepFailed(
             f"{job.where(statement)}: {gave_up.reason}",
@@ -260,7 +266,7 @@ def _sent(
     except psycopg.Error as error:
         if error.sqlstate in RETRIED:
             raise
-        raise _failed(job.file, statement, error) from error
+        raise _failed(job.file, statement, error, code=job.failure) from error
 
 
 def require_reading(file: SqlFile) -> None:
@@ -339,12 +345,13 @@ def _ended(text: str) -> str:
 
 
 def _failed(
-    file: SqlFile, statement: Statement, error: psycopg.Error, *, left: str = ""
+    file: SqlFile, statement: Statement, error: psycopg.Error, *, left: str = "", code: str = ""
 ) -> StepFailed:
     position = error.diag.statement_position  # 1-based, in characters of the statement
     line = statement.line + statement.sql[: int(position or 1) - 1].count("\n")
     hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
     said = error.diag.message_primary or str(error)
+    before = f"{code}: " if code else ""
     if file.transactional:
         state = "its transaction was rolled back: nothing of this migration is left"
     else:
@@ -353,7 +360,7 @@ def _failed(
     if error.sqlstate == psycopg.errors.QueryCanceled.sqlstate:
         next_step = "-- windlass: statement_timeout=2h in the head of the file gives it longer"
     return StepFailed(
-        redact(f"{file.path}:{line}: {said}{hint} [{error.sqlstate or 'no SQLSTATE'}]"),
+        redact(f"{before}{file.path}:{line}: {said}{hint} [{error.sqlstate or 'no SQLSTATE'}]"),
         state=f"{left}; {state}" if left else state,
         next_step=next_step,
     )

@@ -4,8 +4,10 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+from typing import Literal
 
 import psycopg
+import pytest
 
 from ci.database import Database
 from tests.fix_postgres import Server
@@ -16,15 +18,16 @@ HELD = 2.0  # seconds
 SLACK = 0.25  # what a busy machine of two cores adds
 
 
+@pytest.mark.parametrize("engine", ["sql", "prisma"])
 def test_no_reader_waits_longer_than_the_ladders_rungs_and_the_column_arrives(
-    tmp_path: Path, database16: Database, server16: Server
+    tmp_path: Path, database16: Database, server16: Server, engine: Literal["sql", "prisma"]
 ) -> None:
-    project = Project(tmp_path / "shop", database16.url.reveal())
+    project = Project(tmp_path / "shop", database16.url.reveal(), engine=engine)
     text = project.deploy_yml.read_text()
     project.deploy_yml.write_text(text.replace("[100ms, 200ms], wait: 3s", "[100ms], wait: 30s"))
-    project.migration("20260801_000000_b", "alter table t add column b int;", "select 1;")
-    with psycopg.connect(project.url, autocommit=True) as connection:
-        connection.execute("create table t (a int); insert into t values (1)")
+    project.migration("20260801_000000_a", "create table t (a int); insert into t values (1);", "")
+    assert project.run("migrate", "--env", "dev").code == 0
+    project.migration("20260802_000000_b", "alter table t add column b int;", "select 1;")
     (tmp_path / "read.sql").write_text("select count(*) from t;\n")
 
     holder = psycopg.connect(project.url)

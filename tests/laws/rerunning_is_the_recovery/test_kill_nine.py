@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from typing import Literal
 
 import psycopg
 import pytest
@@ -15,9 +16,7 @@ from tests.kit import WINDLASS, Project
 MIGRATIONS = 6
 
 
-@pytest.fixture
-def project(tmp_path: Path, database16: Database) -> Project:
-    found = Project(tmp_path / "shop", database16.url.reveal())
+def write(found: Project) -> Project:
     found.migration("20260801_000000_t0", "create table t0 (n int);")
     for n in range(1, MIGRATIONS):
         found.migration(
@@ -29,8 +28,18 @@ def project(tmp_path: Path, database16: Database) -> Project:
     return found
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_a_killed_deployment_is_finished_by_the_next(project: Project, seed: int) -> None:
+@pytest.fixture
+def project(tmp_path: Path, database16: Database) -> Project:
+    return write(Project(tmp_path / "shop", database16.url.reveal()))
+
+
+@pytest.mark.parametrize(
+    ("engine", "seed"), [*(("sql", seed) for seed in range(6)), ("prisma", 0), ("prisma", 4)]
+)
+def test_a_killed_deployment_is_finished_by_the_next(
+    tmp_path: Path, database16: Database, engine: Literal["sql", "prisma"], seed: int
+) -> None:
+    project = write(Project(tmp_path / "shop", database16.url.reveal(), engine=engine))
     pause = random.Random(seed).uniform(0.35, 1.1)
     child = subprocess.Popen(
         [str(WINDLASS), "deploy", "--env", "dev"], cwd=project.home, env=project.variables(),
@@ -52,6 +61,7 @@ def test_a_killed_deployment_is_finished_by_the_next(project: Project, seed: int
         invalid = connection.execute("select count(*) from pg_index where not indisvalid")
         assert invalid.fetchone() == (0,)
     assert [row[0] for row in rows] == [n for n in range(1, MIGRATIONS) if n % 3]
+    assert project.applied() == project.names
     assert project.run("status", "--env", "dev").code == 0
 
 

@@ -4,7 +4,7 @@ import random
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 import pytest
@@ -17,8 +17,8 @@ from tests.kit import Project
 MIGRATE = ("migrate", "--env", "dev")
 
 
-def write_sixty(project: Project) -> None:
-    """Write sixty migrations: three in four in a transaction, the others of every other kind."""
+def write(project: Project, count: int) -> None:
+    """Write migrations: three in four in a transaction, the others of every other kind."""
     alone = (
         "create index concurrently i{n} on t{table} (v);",
         "create unique index concurrently if not exists u{n} on t{table} (n, v);",
@@ -30,7 +30,7 @@ def write_sixty(project: Project) -> None:
         "create index concurrently w{n} on t{table} (w{n});",
         "create index concurrently d{n} on t{table} (n);\ndrop index concurrently d{n};",
     )
-    for n in range(60):
+    for n in range(count):
         table = n // 4 * 4
         if n % 4 == 0:
             text = (
@@ -60,20 +60,27 @@ def logged(database: Database) -> list[int]:
         return [row[0] for row in connection.execute("select n from log order by n").fetchall()]
 
 
+Undisturbed = Callable[..., tuple[str, list[int]]]
+
+
 @pytest.fixture
 def undisturbed(
     tmp_path: Path,
     warm: Forks,
     newest_server: Server,
     new_database: Callable[[Server], Database],
-) -> tuple[str, list[int]]:
-    """Return the schema and the log of a run that nobody disturbs."""
-    database = new_database(newest_server)
-    project = Project(tmp_path / "undisturbed", database.url.reveal())
-    write_sixty(project)
-    (end,) = warm.run(*MIGRATE, cwd=project.home, env=project.variables())
-    assert end["code"] == 0, end["words"]
-    return schema(database), logged(database)
+) -> Undisturbed:
+    """Return a function that gives the schema and the log of a run that nobody disturbs."""
+
+    def run(count: int, engine: Literal["sql", "prisma"] = "sql") -> tuple[str, list[int]]:
+        database = new_database(newest_server)
+        project = Project(tmp_path / "undisturbed", database.url.reveal(), engine=engine)
+        write(project, count)
+        (end,) = warm.run(*MIGRATE, cwd=project.home, env=project.variables())
+        assert end["code"] == 0, end["words"]
+        return schema(database), logged(database)
+
+    return run
 
 
 def go_on(warm: Forks, project: Project, **more: Any) -> int:
@@ -85,24 +92,29 @@ def go_on(warm: Forks, project: Project, **more: Any) -> int:
 
 
 @pytest.mark.timeout(400)  # a hundred and fifty runs, each killed; 90 s on two idle cores
+@pytest.mark.parametrize(("engine", "count", "at_least"), [("sql", 60, 200), ("prisma", 8, 25)])
 def test_killed_at_every_boundary_of_every_statement(
     tmp_path: Path,
     warm: Forks,
     newest_server: Server,
     new_database: Callable[[Server], Database],
-    undisturbed: tuple[str, list[int]],
+    undisturbed: Undisturbed,
+    engine: Literal["sql", "prisma"],
+    count: int,
+    at_least: int,
 ) -> None:
     database = new_database(newest_server)
-    project = Project(tmp_path / "killed", database.url.reveal())
-    write_sixty(project)
+    project = Project(tmp_path / "killed", database.url.reveal(), engine=engine)
+    write(project, count)
     seen, kills = tmp_path / "seen", 0
 
     while (code := go_on(warm, project, seen=str(seen))) != 0:
         kills += code == -9
 
-    assert kills >= 200
+    assert kills >= at_least
     assert kills == len(seen.read_text().splitlines())
-    assert (schema(database), logged(database)) == undisturbed
+    assert (schema(database), logged(database)) == undisturbed(count, engine)
+    assert project.applied() == project.names
 
 
 def test_killed_at_random_moments(
@@ -110,11 +122,11 @@ def test_killed_at_random_moments(
     warm: Forks,
     newest_server: Server,
     new_database: Callable[[Server], Database],
-    undisturbed: tuple[str, list[int]],
+    undisturbed: Undisturbed,
 ) -> None:
     database = new_database(newest_server)
     project = Project(tmp_path / "killed", database.url.reveal())
-    write_sixty(project)
+    write(project, 60)
     moments = random.Random(7)
 
     kills = 0
@@ -124,4 +136,4 @@ def test_killed_at_random_moments(
         pass
 
     assert kills >= 10
-    assert (schema(database), logged(database)) == undisturbed
+    assert (schema(database), logged(database)) == undisturbed(60)
