@@ -151,6 +151,7 @@ class _Copy:
         with self.copy.connect("rehearse") as connection:
             version = read_target(connection).server_version
         self.clients = find_clients(version, image=self.bench.config.image)
+        self.bench.engine.prepare(self.copy)
         before = comparing.definitions(self.copy, self.clients)
         ordered = sorted(self.plan.migrations, key=lambda one: one.phase == "after")  # stable
         found = []

@@ -39,7 +39,7 @@ def deploy(made: AlembicProject) -> Ran:
 def events(alembic: Make) -> AlembicProject:
     """The project of guide 000, deployed, with a second revision that is pending."""
     made = alembic("error_events")
-    deploy(made)
+    done(made, "migrate", "--env", "dev")
     made.revision(
         "second", FIRST,
         'op.add_column("error_events", sa.Column("note", sa.Text()))',
@@ -416,6 +416,42 @@ def test_a_rehearsal_shows_what_a_revision_really_did(events: AlembicProject) ->
     assert added["sql"] == "ALTER TABLE error_events ADD COLUMN note TEXT"
     assert [one["where"].rpartition(":")[2] for one in found[1]["statements"]] == ["14", "15"]
     assert events.heads() == [FIRST]
+
+
+def test_a_version_table_of_another_name_and_schema_is_found_wherever_it_is(
+    alembic: Make,
+) -> None:
+    made = alembic("error_events")
+    env = made.backend / "alembic" / "env.py"
+    table = 'version_table="revisions of events", version_table_schema="books"'
+    env.write_text(
+        env.read_text().replace(
+            "connection=connection, target_metadata=target_metadata)",
+            f"connection=connection, target_metadata=target_metadata, {table})",
+        )
+    )
+    made.sql("create schema books")
+
+    (found,) = made.project.json("rehearse", "--env", "uat")["migrations"]
+    deploy(made)
+
+    assert found["rolled_back"] is True
+    assert made.sql('select version_num from books."revisions of events"') == [(FIRST,)]
+    assert states(made) == {FIRST: "applied"}
+
+
+def test_what_stands_already_is_offered_to_stamp(events: AlembicProject) -> None:
+    events.sql("alter table error_events add note text")
+
+    (found,) = events.project.json("status", "--env", "uat")["unrecorded"]
+    ran = events.project.run("deploy", "--env", "uat", "--yes")
+
+    assert (found["migration"], found["verdict"]) == ("second", "alike")
+    assert ran.code == 3
+    assert "invoke stamp --env uat --name second" in ran.error()[2]
+    done(events, "stamp", "--env", "uat", "--name", "second", "--reason", "by hand",
+         CONFIRM_HISTORY="yes")  # fmt: skip
+    assert states(events)["second"] == "applied"
 
 
 def test_what_a_revision_prints_is_shown_without_passwords(events: AlembicProject) -> None:

@@ -44,6 +44,10 @@ class Engine(Protocol):
     # Advisory locks of the tool itself, which are held beside the deployment lock.
     lock_keys: tuple[int, ...]
 
+    def prepare(self, database: Database) -> None:
+        """Create the tool's own tables where they are missing."""
+        ...
+
     def ready(self, connection: psycopg.Connection) -> str:
         """Return what the history holds, in words; raise where a deployment could not begin."""
         ...

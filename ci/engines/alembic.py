@@ -220,6 +220,15 @@ class AlembicEngine:
         )
         return self._books
 
+    def prepare(self, database: Database) -> None:
+        """Let Alembic create its version table, wherever env.py wants it; and create ours."""
+        try:
+            self._ask_of(database, "prepare", {})
+        except Said as error:
+            raise error.failed(next_step="mend env.py, and do it again") from error
+        with database.connect("migrate") as connection:
+            alembicbooks.ensure(connection)
+
     def ready(self, connection: psycopg.Connection) -> str:
         """Return how many revisions are applied, and by what.
 

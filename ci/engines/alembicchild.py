@@ -286,6 +286,11 @@ class Project:
             raise Wrong("env.py runs no migrations: context.run_migrations() was not called")
         return found
 
+    def prepare(self) -> dict[str, Any]:
+        """Let Alembic create its table, as it does before the first revision."""
+        self._run_env(lambda _heads, _context: [])
+        return {}
+
     def run(self) -> dict[str, Any]:
         """Run, or only record, one revision up or down."""
         asked = self.request["run"]
@@ -494,6 +499,7 @@ def _difference(one: tuple[Any, ...]) -> str:
 DOES: dict[str, Callable[[Project], dict[str, Any]]] = {
     "graph": Project.graph,
     "books": Project.books,
+    "prepare": Project.prepare,
     "run": Project.run,
     "check": Project.check,
     "create": Project.create,

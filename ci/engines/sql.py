@@ -140,6 +140,11 @@ class SqlEngine:
                 next_step=f"leave out {flag}, and write the migration by hand",
             )
 
+    def prepare(self, database: Database) -> None:
+        """Create the history's tables where they are missing."""
+        with database.connect("migrate") as connection:
+            sqlbooks.ensure(self.history_table, connection)
+
     def ready(self, connection: psycopg.Connection) -> str:
         """Return how many migrations are applied; Refused where the table is another tool's."""
         return f"{len(self.history(connection))} applied"
