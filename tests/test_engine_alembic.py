@@ -371,6 +371,20 @@ def test_an_autocommit_block_that_was_cut_off_is_told_and_gone_on_with(
     assert states(events)["third"] == "applied"
 
 
+def test_an_index_that_a_killed_run_had_built_is_not_built_again(events: AlembicProject) -> None:
+    events.revision("third", "second", CONCURRENT, 'op.drop_index("ix_note")')
+    done(events, "migrate", "--env", "uat", "--to", "second")
+    events.sql("create index ix_note on error_events (note)")
+    events.sql("insert into windlass.partial_migration values ('third', 'up', 0, '', 0, 1)")
+    (before,) = events.sql("select 'ix_note'::regclass::oid")
+
+    ran = done(events, "migrate", "--env", "uat")
+
+    assert "third_test.py:14: stands already" in ran.err
+    assert events.sql("select 'ix_note'::regclass::oid") == [before]
+    assert events.heads() == ["third"]
+
+
 def test_env_py_that_goes_elsewhere_is_stopped_before_its_first_statement(
     events: AlembicProject, new_database: Callable[[object], Database], server16: object
 ) -> None:
