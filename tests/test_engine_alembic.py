@@ -11,6 +11,10 @@ import psycopg
 import pytest
 
 from ci.database import Database
+from ci.engines import open_engine
+from ci.errors import StepFailed
+from ci.locktimeout import Terms
+from ci.secret import Secret
 from tests.fix_alembic import AlembicProject
 from tests.kit import WINDLASS, Ran
 
@@ -163,6 +167,18 @@ def test_the_verify_script_runs_in_the_transaction_of_the_revision(events: Alemb
     assert "second_test_verify.sql:1: row 1 is (False,); expected true" in ran.error()[0]
     assert events.heads() == [FIRST]
     assert "note" not in events.columns("error_events")
+
+
+def test_a_file_that_changes_behind_the_plan_does_not_run(events: AlembicProject) -> None:
+    engine = open_engine(events.project.settings("uat").shared.migrations, events.project.home)
+    second = next(one for one in engine.on_disk() if one.name == "second")
+    file = events.versions / "second_test.py"
+    file.write_text(file.read_text().replace("note", "another"))
+
+    with pytest.raises(StepFailed, match=r"second_test\.py: changed since it was planned"):
+        engine.apply(second, Database(url=Secret(events.project.url)), Terms())
+
+    assert events.heads() == [FIRST]
 
 
 def test_several_heads_are_named_with_the_command_that_merges_them(alembic: Make) -> None:
