@@ -288,7 +288,13 @@ class Project:
 
     def prepare(self) -> dict[str, Any]:
         """Let Alembic create its table, as it does before the first revision."""
-        self._run_env(lambda _heads, _context: [])
+
+        def steps(_heads: Any, context: Any) -> list[Any]:
+            if context.opts.get("transaction_per_migration"):  # and there is none to commit it
+                context.connection.commit()
+            return []
+
+        self._run_env(steps)
         return {}
 
     def run(self) -> dict[str, Any]:
