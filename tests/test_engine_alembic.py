@@ -12,10 +12,11 @@ import pytest
 
 from ci.database import Database
 from ci.engines import open_engine
-from ci.errors import StepFailed
+from ci.errors import Refused, StepFailed
 from ci.locktimeout import Terms
 from ci.secret import Secret
 from tests.fix_alembic import AlembicProject
+from tests.fix_pgbouncer import Pooler
 from tests.kit import WINDLASS, Ran
 
 Make = Callable[..., AlembicProject]
@@ -244,9 +245,12 @@ def test_a_database_without_a_history_is_stamped_as_alembic_stamps(events: Alemb
     ran = events.project.run("unstamp", "--env", "uat", "--name", FIRST, "--reason", "x",
                              CONFIRM_HISTORY="yes")  # fmt: skip
     assert ran.error()[0] == f"✗ {FIRST} has applied revisions built on it: second"
-    done(events, "unstamp", "--env", "uat", "--name", "second", "--reason", "x",
+    done(events, "unstamp", "--env", "uat", "--name", f"{FIRST},second", "--reason", "x",
          CONFIRM_HISTORY="yes")  # fmt: skip
-    assert events.cli("current").stdout.strip() == FIRST
+    assert events.heads() == []
+    done(events, "baseline", "--env", "uat", "--name", "second", "--reason", "by hand",
+         CONFIRM_HISTORY="yes")  # fmt: skip
+    assert events.cli("current").stdout.strip() == "second (head)"
     assert "note" in events.columns("error_events")
 
 
@@ -399,6 +403,18 @@ def test_an_index_that_a_killed_run_had_built_is_not_built_again(events: Alembic
     assert "third_test.py:14: stands already" in ran.err
     assert events.sql("select 'ix_note'::regclass::oid") == [before]
     assert events.heads() == ["third"]
+
+
+def test_behind_a_pooler_nothing_runs(
+    events: AlembicProject, pooler: Pooler, database16: Database
+) -> None:
+    engine = open_engine(events.project.settings("uat").shared.migrations, events.project.home)
+
+    with (
+        pooler(database16).connect("doctor") as connection,
+        pytest.raises(Refused, match="the address is a pooler's"),
+    ):
+        engine.ready(connection)
 
 
 def test_env_py_that_goes_elsewhere_is_stopped_before_its_first_statement(

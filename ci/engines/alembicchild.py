@@ -54,6 +54,7 @@ WHERE = frozenset({
 
 
 PREFIX = ["."]  # from there to here, as the requests say
+BEFORE: dict[str, str | None] = {}  # variables that a request has set, as they were
 
 
 class Stopped(BaseException):
@@ -134,6 +135,18 @@ class Printed(io.TextIOBase):
         return True
 
 
+def set_variables(wanted: dict[str, str]) -> None:
+    """Set environment variables for one request, those of the one before put back."""
+    for name, value in BEFORE.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    BEFORE.clear()
+    BEFORE.update({name: os.environ.get(name) for name in wanted})
+    os.environ.update(wanted)
+
+
 def shown(path: str) -> str:
     """Return a path as people see it from the directory of deploy.yml."""
     return os.path.normpath(Path(PREFIX[0]) / os.path.relpath(path))
@@ -163,7 +176,7 @@ class Project:
     def __init__(self, request: dict[str, Any], pipe: Pipe) -> None:
         self.request, self.pipe = request, pipe
         PREFIX[0] = request["shown"]
-        os.environ.update(request.get("env", {}))
+        set_variables(request.get("env", {}))
         self.rendered = io.StringIO()
         self.config = Config(request["ini"], output_buffer=self.rendered, stdout=sys.stdout)
         self._say_where()
