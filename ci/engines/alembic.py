@@ -251,8 +251,9 @@ class AlembicEngine:
         self, migration: Migration, direction: Direction, database: Database, terms: Terms
     ) -> int:
         """Run a revision unless the heads say already what it would make them say."""
-        there = {row.name for row in database.read("migrate", self.history)}
-        half = {p.name for p in database.read("migrate", sqlpartial.partials)}
+        with database.connect("migrate") as connection:
+            there = {row.name for row in self.history(connection)}
+            half = {partial.name for partial in self.partials(connection)}
         if (migration.name in there) == (direction == "up"):
             return 0
         if direction == "down" and migration.name in half:

@@ -54,6 +54,7 @@ WHERE = frozenset({
 
 
 PREFIX = ["."]  # from there to here, as the requests say
+LISTED: list[ScriptDirectory] = []  # as it was read last
 BEFORE: dict[str, str | None] = {}  # variables that a request has set, as they were
 
 
@@ -180,8 +181,14 @@ class Project:
         self.rendered = io.StringIO()
         self.config = Config(request["ini"], output_buffer=self.rendered, stdout=sys.stdout)
         self._say_where()
-        self.script = ScriptDirectory.from_config(self.config)
+        self.script = self._read()
         self.file = ""  # of the revision that runs now
+
+    def _read(self) -> ScriptDirectory:
+        """Return the revisions; those of the last listing, for reading hundreds takes its time."""
+        if self.request["do"] in ("graph", "create") or not LISTED:
+            LISTED[:] = [ScriptDirectory.from_config(self.config)]
+        return LISTED[0]
 
     def _say_where(self) -> None:
         """Put an address without a password where env.py may look for one.
