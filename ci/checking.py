@@ -16,7 +16,7 @@ import psycopg
 
 from ci import comparing, embedded, process, throwaway
 from ci.clients import Clients, find_clients
-from ci.config import Shared
+from ci.config import MigrationsConfig
 from ci.database import Database, read_target
 from ci.engines import Engine, open_checkout, open_engine
 from ci.errors import ChildFailed, ConfigError, StepFailed, WindlassError
@@ -24,43 +24,46 @@ from ci.linting import graded
 from ci.locktimeout import Terms
 from ci.model import Check, Checked, Finding, Migration
 from ci.plan import order_problems
-from ci.secret import redact
+from ci.secret import Secret, redact
 from ci.unrecorded import COPIED, in_running_order
 
 GIT_WITHIN = 120.0  # seconds; a checkout of a large repository
 
 
-def check(root: Path, shared: Shared, base: str) -> Check:
+def check(
+    root: Path, config: MigrationsConfig, base: str, *, server: Secret | None = None
+) -> Check:
     """Return what is to say of the migrations at `root` that the commit `base` has not.
 
-    Reads git, and runs a PostgreSQL of its own, or `backups.throwaway`. Verify scripts are not
-    run: they are for a database with rows in it.
+    Reads git, and runs a PostgreSQL. Verify scripts are not run: they are for a database with
+    rows in it.
 
     Args:
         root: the directory of deploy.yml, in a git repository.
-        shared: what deploy.yml says for all environments.
+        config: what deploy.yml says of the migrations.
         base: the commit that this is merged into, in git's words: origin/main, HEAD^1.
+        server: the URL of a throwaway server; None: the newest embedded one.
 
     Raises:
         ConfigError: git does not know `base`, or a migration here cannot be read.
         StepFailed: there is no server, or the base's own migrations do not run.
 
     """
-    engine = open_engine(shared.migrations, root)
+    engine = open_engine(config, root)
     here = engine.on_disk()
-    commit, there = _at(root, shared, base)
+    commit, there = _at(root, config, base)
     known = {migration.name for migration in there}
     new = in_running_order(migration for migration in here if migration.name not in known)
-    problems = order_problems(there, here, shared.migrations)
+    problems = order_problems(there, here, config)
     lasting = tuple(migration for migration in here if migration.name in known)
-    server, findings, migrations = _on_a_server(engine, shared, lasting, new)
+    where, findings, migrations = _on_a_server(engine, server, lasting, new)
     return Check(
-        base=base, commit=commit, applied=len(lasting), server=server, problems=problems,
+        base=base, commit=commit, applied=len(lasting), server=where, problems=problems,
         findings=findings, migrations=migrations,
     )  # fmt: skip
 
 
-def _at(root: Path, shared: Shared, base: str) -> tuple[str, tuple[Migration, ...]]:
+def _at(root: Path, config: MigrationsConfig, base: str) -> tuple[str, tuple[Migration, ...]]:
     """Return the commit that `base` names, and its migrations."""
     try:
         commit = _git(root, "rev-parse", "--verify", "--end-of-options", f"{base}^{{commit}}")
@@ -73,7 +76,7 @@ def _at(root: Path, shared: Shared, base: str) -> tuple[str, tuple[Migration, ..
             "another one: invoke check --base REF",
         ) from error
     with _checked_out(top, commit) as copy:
-        engine = open_checkout(shared.migrations, copy / below, tools=root)
+        engine = open_checkout(config, copy / below, tools=root)
         return commit, engine.on_disk() if engine else ()
 
 
@@ -95,10 +98,12 @@ def _git(where: Path, *arguments: str, env: dict[str, str] | None = None) -> str
 
 
 def _on_a_server(
-    engine: Engine, shared: Shared, lasting: tuple[Migration, ...], new: tuple[Migration, ...]
+    engine: Engine,
+    configured: Secret | None,
+    lasting: tuple[Migration, ...],
+    new: tuple[Migration, ...],
 ) -> tuple[str, tuple[Finding, ...], tuple[Checked, ...]]:
     """Build the base's schema on a throwaway server, and try the new migrations there."""
-    configured = shared.backups.throwaway if shared.backups else None
     needs = throwaway.Needs(server_version=embedded.NEWEST * 10_000, extensions=(), roles=())
     with throwaway.running(needs, configured) as server, throwaway.copy(server) as copy:
         with copy.connect("check") as connection:

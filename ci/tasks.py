@@ -16,7 +16,7 @@ from ci import __version__, config, plan_report, report, words
 from ci.backup_tasks import backups, restore
 from ci.errors import ConfigError, Refused
 from ci.model import Migration, Plan, StepName, Unrecorded
-from ci.verbs import Answer, ask, at_most_one, deploy_file, opened, settings_of, verb
+from ci.verbs import Answer, ask, at_most_one, deploy_file, opened, settings_of, to_summary, verb
 
 if TYPE_CHECKING:
     from ci.work import Work
@@ -252,13 +252,6 @@ def _to_output(name: str, value: str) -> None:
             file.write(f"{name}={value}\n")
 
 
-def _to_summary(markdown: str) -> None:
-    """Add to the job's summary, where this is a job of GitHub's."""
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(markdown)
-
-
 @verb(
     out="write the plan to this file, for deploy --plan",
     rehearse="rehearse it on a copy first, as a deployment would (default: show one there is)",
@@ -286,11 +279,11 @@ def plan(
     if out:
         Path(out).write_bytes(found.canonical())
     _to_output("digest", found.digest)
-    _to_summary(plan_report.github_summary(found, rendered))
+    to_summary(plan_report.github_summary(found, rendered))
     text = plan_report.plan_text(found, rendered)
     if found.rehearsal is not None:
         text += f"\n\n{plan_report.rehearsal_text(found.rehearsal)}"
-        _to_summary(plan_report.rehearsal_summary(found.rehearsal))
+        to_summary(plan_report.rehearsal_summary(found.rehearsal))
     text = "\n\n".join([text, *(report.unrecorded_note(env, one) for one in there)])
     document = {
         "digest": found.digest, "plan": found, "rehearsal": found.rehearsal, "unrecorded": there
@@ -390,7 +383,7 @@ def lint(
             found = operations.lint(work)
     else:
         file = deploy_file()
-        engine = open_engine(config.load(file).shared().migrations, file.resolve().parent)
+        engine = open_engine(config.load(file).migrations(), file.resolve().parent)
         found = linting.graded(engine.lint(engine.on_disk(), None), (), None)
     text = "\n".join(str(finding) for finding in found) or "no findings"
     return found, text, int(bool(linting.errors(found)))
@@ -412,10 +405,11 @@ def check(
     from ci import check_report, checking
 
     file = deploy_file()
-    found = checking.check(file.resolve().parent, config.load(file).shared(), base)
+    loaded, root = config.load(file), file.resolve().parent
+    found = checking.check(root, loaded.migrations(), base, server=loaded.throwaway())
     if out:
         Path(out).write_text(check_report.check_markdown(found), encoding="utf-8")
-    _to_summary(check_report.check_markdown(found))
+    to_summary(check_report.check_markdown(found))
     return found, check_report.check_text(found), int(not found.passed)
 
 
@@ -468,7 +462,7 @@ def create(
             paths = work.engine.create(name, compared=work.database)
     else:
         file = deploy_file()
-        engine = open_engine(config.load(file).shared().migrations, file.resolve().parent)
+        engine = open_engine(config.load(file).migrations(), file.resolve().parent)
         paths = engine.create(name, merge=merge)
     made = [str(path) for path in paths]
     return {"created": made}, "\n".join(made)
@@ -512,7 +506,7 @@ def rehearse(c: Context, env: str = "", *, json: bool = False, debug: bool = Fal
         found = operations.rehearse(work)
     if found is None:
         return None, "nothing to rehearse: no migration is pending"
-    _to_summary(plan_report.rehearsal_summary(found))
+    to_summary(plan_report.rehearsal_summary(found))
     return found, plan_report.rehearsal_text(found)
 
 
