@@ -2,6 +2,7 @@
 
 import json
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -241,9 +242,19 @@ def take(names: tuple[str, ...], into: Path) -> None:
 
 
 @pytest.fixture
+def reader(server16: Server) -> Iterator[str]:
+    """A role that may read everything and write nothing."""
+    name = f"reader_{secrets.token_hex(6)}"
+    with psycopg.connect(server16.url(), autocommit=True) as connection:
+        connection.execute(f"create role {name} login in role pg_read_all_data".encode())
+        yield name
+        connection.execute(f"drop role {name}".encode())
+
+
+@pytest.fixture
 def github(
     tmp_path: Path, server16: Server, new_database: Callable[[Server], Database],
-    api: tuple[Api, str],
+    reader: str, api: tuple[Api, str],
 ) -> Iterator[GitHub]:  # fmt: skip
     """The sample project on GitHub: main, and the merge of a pull request onto it."""
     home, origin = tmp_path, tmp_path / "origin"
@@ -269,8 +280,9 @@ def github(
         secret = {
             name: {f"{name.upper()}_DATABASE_URL": databases[name].url.reveal()} for name in names
         }
+        live = secret["production"]["PRODUCTION_DATABASE_URL"]
         for name in ("production-plan", "production-backup"):
-            secret[name] = secret["production"]
+            secret[name] = {"PRODUCTION_DATABASE_URL": live.replace("postgres@", f"{reader}@")}
         yield GitHub(
             home=home, origin=origin, api=api[1], token=TOKEN, secrets=secret,
             variables=dict.fromkeys(secret, variables),
