@@ -66,6 +66,18 @@ def test_every_rule_of_our_own_is_documented_and_every_documented_one_exists() -
     assert {rule for row in rows for rule in re.findall(r"`([a-z-]+)`", row)} == rules
 
 
+def test_everything_that_a_workflow_takes_is_documented() -> None:
+    page = (ROOT / "docs" / "github.md").read_text()
+    texts = {path.name: path.read_text() for path in (ROOT / ".github/workflows").glob("*.yml")}
+    named = set(re.findall(r"(?:secrets|vars|inputs)\.(\w+)", "".join(texts.values())))
+
+    assert {name for name in named | set(texts) if f"`{name}`" not in page} == set()
+    for name in re.findall(r"^\| `(\w+\.yml)`", page, re.MULTILINE):
+        assert name in texts
+    for environment in ("dev", "uat", "production-plan", "production", "production-backup"):
+        assert f"`{environment}`" in page
+
+
 class Texts(ast.NodeVisitor):
     """Every text of a module; what an f-string fills in is a pair of braces."""
 
