@@ -7,10 +7,8 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,10 @@ from ci.tasks import ns
 from tests.fix_postgres import Server
 from tests.fix_service import api_of
 from tests.kit import RESTART, ROOT, Project
-from tests.workflows import SETUP, TEMPLATES, WORKFLOWS, Done, GitHub, read
+from tests.workflows import SETUP, TEMPLATES, TOKEN, WORKFLOWS, Api, Done, GitHub, read, serving
 
-TOKEN = "ghs_stand_in_token"
 FILES = sorted(WORKFLOWS.glob("*.yml"))
+# What other repositories call; the line of test.yml runs these tests, and cannot be one of them.
 CALLED = [path for path in FILES if path.name != "test.yml"]
 PIN = re.compile(r"^\s+-? ?uses: (\$/\S+|[\w.-]+/[\w./-]+@[0-9a-f]{40} # v[\d.]+)$")
 # What takes a sample project from its first table to a pull request.
@@ -162,71 +160,11 @@ def test_a_template_gives_what_its_workflow_takes(path: Path) -> None:
     assert job["uses"].endswith(f"/.github/workflows/{path.name}@v1")
 
 
-class Api:
-    """GitHub's API of one repository: reviews of a run, environments, comments of a pull request.
-
-    Paths, fields and status codes as https://docs.github.com/rest publishes them.
-    """
-
-    def __init__(self) -> None:
-        self.reviews: list[dict[str, Any]] = []
-        self.comments: list[dict[str, Any]] = []
-
-    def review(self, login: str) -> None:
-        """Let somebody approve the environment production of every run."""
-        self.reviews = [
-            {"state": "approved", "comment": "ship it", "user": {"login": login, "id": 7},
-             "environments": [{"id": 1, "name": "production"}]},
-        ]  # fmt: skip
-
-    def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
-        if method == "GET" and re.fullmatch(r"actions/runs/\d+/approvals", path):
-            return 200, self.reviews
-        if (method, path) == ("GET", "environments/production"):
-            rule = {"type": "required_reviewers", "reviewers": [{"type": "User"}]}
-            return 200, {"name": "production", "protection_rules": [rule]}
-        if (method, path) == ("GET", "issues/17/comments"):
-            return 200, self.comments
-        if (method, path) == ("POST", "issues/17/comments"):
-            made = {"id": len(self.comments) + 1, "html_url": "https://github.com/…#1", **body,
-                    "user": {"login": "github-actions[bot]", "type": "Bot"}}  # fmt: skip
-            self.comments.append(made)
-            return 201, made
-        if method == "PATCH" and (match := re.fullmatch(r"issues/comments/(\d+)", path)):
-            found = next(one for one in self.comments if one["id"] == int(match[1]))
-            found |= body
-            return 200, found
-        return 404, {"message": "Not Found"}
-
-
 @pytest.fixture
 def api() -> Iterator[tuple[Api, str]]:
-    """The API and its address."""
-    found = Api()
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *_: object) -> None: ...
-
-        def do_GET(self) -> None:
-            size = int(self.headers.get("Content-Length") or 0)
-            body = json.loads(self.rfile.read(size) or b"null")
-            path = self.path.partition("?")[0].removeprefix("/repos/acme/shop/")
-            code, answer = found.answer(self.command, path, body)
-            if self.headers.get("Authorization") != f"Bearer {TOKEN}":
-                code, answer = 401, {"message": "Bad credentials"}
-            raw = json.dumps(answer).encode()
-            self.send_response(code)
-            self.send_header("Content-Length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
-
-        do_POST = do_PATCH = do_GET
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield found, f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    """GitHub's API and its address."""
+    with serving() as found:
+        yield found
 
 
 def git(where: Path, *arguments: str) -> None:
@@ -400,8 +338,10 @@ def test_a_pull_request_has_one_comment_written_anew(github: GitHub, api: tuple[
         {"id": 1, "body": "<!-- windlass check -->\nmine", "user": {"login": "eve", "type": "User"}}
     )
 
-    checked = github.job("check.yml", "migrations", ref="merge", event=event)
+    prepare = "echo prepared | cat"
+    checked = github.job("check.yml", "migrations", ref="merge", event=event, prepare=prepare)
     assert checked.code == 0, checked.log
+    assert checked.log.startswith("prepared\n")
     first = github.job("check.yml", "comment", event=event)
     assert first.code == 0, first.log
     git(github.origin, "checkout", "--quiet", "feature")
@@ -419,7 +359,7 @@ def test_a_pull_request_has_one_comment_written_anew(github: GitHub, api: tuple[
     assert foreign["body"].endswith("mine")
     assert "its rollback does not give the schema back" in ours["body"]
     lines = run_lines("check.yml") - {("check.yml", "Lint")}
-    assert lines == github.ran
+    assert lines | {("check.yml", "Prepare the project")} == github.ran
 
 
 @pytest.mark.skipif(

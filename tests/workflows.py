@@ -11,8 +11,11 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,7 @@ import yaml
 
 from tests.kit import ROOT
 
+TOKEN = "ghs_stand_in_token"
 WORKFLOWS = ROOT / ".github" / "workflows"
 TEMPLATES = ROOT / "ci" / "templates" / "github"
 SETUP = ROOT / ".github" / "actions" / "setup" / "action.yml"
@@ -59,6 +63,78 @@ def _value(expression: str, contexts: Mapping[str, Any]) -> Any:
     return eval(python.strip(), {"__builtins__": {}}, names)
 
 
+class Api:
+    """GitHub's API of one repository: reviews of a run, environments, comments of a pull request.
+
+    Paths, fields and status codes as https://docs.github.com/rest publishes them.
+    """
+
+    def __init__(self) -> None:
+        self.reviews: list[dict[str, Any]] = []
+        self.comments: list[dict[str, Any]] = []
+
+    def review(self, login: str) -> None:
+        """Let somebody approve the environment production of every run."""
+        self.reviews = [
+            {"state": "approved", "comment": "ship it", "user": {"login": login, "id": 7},
+             "environments": [{"id": 1, "name": "production"}]},
+        ]  # fmt: skip
+
+    def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
+        path, _, query = path.partition("?")
+        if method == "GET" and re.fullmatch(r"actions/runs/\d+/approvals", path):
+            return 200, self.reviews
+        if (method, path) == ("GET", "environments/production"):
+            rule = {"type": "required_reviewers", "reviewers": [{"type": "User"}]}
+            return 200, {"name": "production", "protection_rules": [rule]}
+        if (method, path) == ("GET", "issues/17/comments"):
+            asked = dict(one.split("=") for one in query.split("&"))
+            first = (int(asked["page"]) - 1) * int(asked["per_page"])
+            return 200, self.comments[first : first + int(asked["per_page"])]
+        if (method, path) == ("POST", "issues/17/comments"):
+            made = {"id": len(self.comments) + 1, "html_url": "https://github.com/…#1", **body,
+                    "user": {"login": "github-actions[bot]", "type": "Bot"}}  # fmt: skip
+            self.comments.append(made)
+            return 201, made
+        if method == "PATCH" and (match := re.fullmatch(r"issues/comments/(\d+)", path)):
+            found = next(one for one in self.comments if one["id"] == int(match[1]))
+            found |= body
+            return 200, found
+        return 404, {"message": "Not Found"}
+
+
+@contextmanager
+def serving() -> Iterator[tuple[Api, str]]:
+    """Serve the API, and yield it and its address."""
+    found = Api()
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+        def do_GET(self) -> None:
+            size = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(size) or b"null")
+            path = self.path.removeprefix("/repos/acme/shop/")
+            code, answer = found.answer(self.command, path, body)
+            if self.headers.get("Authorization") != f"Bearer {TOKEN}":
+                code, answer = 401, {"message": "Bad credentials"}
+            raw = json.dumps(answer).encode()
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        do_POST = do_PATCH = do_GET
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield found, f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 @dataclass(frozen=True)
 class Done:
     """How a job ended: 0, or the code of the step that failed."""
@@ -91,8 +167,12 @@ class GitHub:
     def job(
         self, name: str, job: str, *, event: Mapping[str, Any] | None = None, run: int = 42,
         inputs: Mapping[str, Any] | None = None, ref: str = "main", needs: Any = None,
+        prepare: str = "",
     ) -> Done:  # fmt: skip
-        """Run one job of a workflow, called by the template that `init --github` writes."""
+        """Run one job of a workflow, called by the template that `init --github` writes.
+
+        `prepare` is what a user may add to it.
+        """
         caller = read(TEMPLATES / name)["jobs"][name.removesuffix(".yml")]
         github = {
             "token": self.token, "run_id": run, "run_attempt": 1, "repository": "acme/shop",
@@ -103,6 +183,7 @@ class GitHub:
         declared = called["on"]["workflow_call"].get("inputs", {})
         values = {key: one.get("default", "") for key, one in declared.items()}
         values |= {key: evaluate(one, given) for key, one in caller.get("with", {}).items()}
+        values["prepare"] = prepare
         passed = {key: evaluate(one, given) for key, one in caller.get("secrets", {}).items()}
         contexts = {"inputs": values, "github": github, "needs": needs or {}, "steps": {}}
         return _Job(self, name, called["jobs"][job], contexts, passed, ref).run()
