@@ -1,12 +1,13 @@
 """What a check found, as text and as a comment on a pull request. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ci.model import Check, Checked
 from ci.words import duration
 
 LIMIT = 60_000  # characters; GitHub refuses a comment of more than 65,536
-SHOWN = 30  # findings, and migrations; the log has all
+SHOWN = 30  # problems, findings and migrations; the log has all
+LONGEST = 500  # characters of each
 UP_DOWN_UP = "up, down, up"
 
 
@@ -28,16 +29,13 @@ def verdict(check: Check) -> str:
 def check_markdown(check: Check) -> str:
     """Return the comment: the verdict, the problems, a table, findings, and the SQL that fits."""
     mark = "✅" if check.passed else "❌"
-    parts = [
-        f"### {mark} Migrations",
-        verdict(check),
-        *(f"- ❌ {_cell(p)}" for p in check.problems),
-    ]
+    parts = [f"### {mark} Migrations", verdict(check)]
+    if check.problems:
+        parts.append("\n".join(_list(f"❌ {problem}" for problem in check.problems)))
     if check.migrations:
         parts.append("\n".join(_table(check)))
     if check.findings:
-        shown = [f"- {_cell(str(finding))}" for finding in check.findings[:SHOWN]]
-        parts.append("\n".join([*shown, *_more(len(check.findings))]))
+        parts.append("\n".join(_list(str(finding) for finding in check.findings)))
     text = "\n\n".join(parts) + "\n"
     return text + _sql(check, LIMIT - len(text))
 
@@ -45,6 +43,12 @@ def check_markdown(check: Check) -> str:
 def _order(check: Check) -> Iterator[str]:
     for problem in check.problems:
         yield f"order: {problem}"
+
+
+def _list(texts: Iterable[str]) -> Iterator[str]:
+    all_ = tuple(texts)
+    yield from (f"- {_cell(text)}" for text in all_[:SHOWN])
+    yield from _more(len(all_))
 
 
 def _table(check: Check) -> Iterator[str]:
@@ -95,4 +99,4 @@ def _outcome(one: Checked) -> str:
 def _cell(text: str) -> str:
     """Return text that stays within its cell, its line and its words."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-    return " ".join(escaped.split())[:1000]
+    return " ".join(escaped.split())[:LONGEST]

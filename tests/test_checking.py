@@ -9,7 +9,7 @@ import pytest
 
 from ci.check_report import LIMIT, check_markdown
 from ci.config import MigrationsConfig
-from ci.model import Check, Checked, Migration
+from ci.model import Check, Checked, Finding, Migration
 from ci.plan import order_problems
 from tests.fix_alembic import AlembicProject
 from tests.kit import Project, tables
@@ -201,12 +201,14 @@ def test_a_comment_stays_within_what_github_takes_and_says_what_it_left_out() ->
         )
         for at in range(200)
     )  # fmt: skip
-    found = Check(base="main", commit="c" * 40, applied=3, server="x", problems=(), findings=(),
-                  migrations=many)  # fmt: skip
+    long = "no | <way>\n" * 400
+    findings = [Finding(level="note", rule="r", file="f", line=1, message=long)] * 200
+    found = Check(base="main", commit="c" * 40, applied=3, server="x", problems=(long,) * 200,
+                  findings=tuple(findings), migrations=many)  # fmt: skip
 
     written = check_markdown(found)
 
     assert len(written) < LIMIT + 200
-    assert "… and 170 more; the job's log has all" in written
+    assert written.count("… and 170 more; the job's log has all") == 3
     assert "is too long for a comment" in written
     assert "<b>" not in written
