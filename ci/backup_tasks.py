@@ -8,7 +8,7 @@ from invoke.context import Context
 
 from ci import backup_report
 from ci.errors import ConfigError
-from ci.verbs import Answer, ask, at_most_one, opened, verb
+from ci.verbs import Answer, ask, at_most_one, opened, to_summary, verb
 
 if TYPE_CHECKING:
     from ci.model import Origin
@@ -64,7 +64,9 @@ def backup_drill(
 
     with opened(env) as work:
         manifest, proof = safekeeping.verify(work, which, "restore")
-    return {"backup": manifest.id, "proof": proof}, backup_report.proof_line(manifest.id, proof)
+    line = backup_report.proof_line(manifest.id, proof)
+    to_summary(f"### Drill of {env}\n\n{line}\n")
+    return {"backup": manifest.id, "proof": proof}, line
 
 
 @verb()

@@ -426,6 +426,21 @@ class Config:
         """Return what all environments have in common, with variables expanded."""
         return _convert(self.file, (), self._top(), Shared, variables)
 
+    def migrations(self, variables: Mapping[str, str] = os.environ) -> MigrationsConfig:
+        """Return what is said of the migrations; no variable of another section is asked for."""
+        top = {key: one for key, one in self._top().items() if key in ("project", "migrations")}
+        return _convert(self.file, (), top, Shared, variables).migrations
+
+    def throwaway(self, variables: Mapping[str, str] = os.environ) -> Secret | None:
+        """Return `backups.throwaway` alone; None: it is not named, or its variable is not set."""
+        backups = self._top().get("backups")
+        written = backups.get("throwaway") if isinstance(backups, dict) else None
+        try:
+            url = _expand(self.file, ("backups", "throwaway"), written, variables)
+        except ConfigError:
+            return None
+        return Secret(url) if isinstance(url, str) and url else None
+
     def environment(self, name: str, variables: Mapping[str, str] = os.environ) -> Settings:
         """Return one environment with its variables expanded.
 

@@ -89,6 +89,20 @@ def require_environment(plan: Plan, environment: str) -> None:
         )
 
 
+def require_digest(plan: Plan, digest: str | None) -> None:
+    """Raise `PlanChanged` where a plan file has not the digest it was handed on with; None: any.
+
+    An empty one is a digest that got lost on the way.
+    """
+    if digest is None or digest == plan.digest:
+        return
+    raise PlanChanged(
+        f"the plan's file has the digest {plan.digest[:12]}, and "
+        + (f"{digest[:12]} was handed on with it" if digest else "none was handed on with it"),
+        next_step=f"plan again, and deploy that: invoke plan --env {plan.environment} --out FILE",
+    )
+
+
 def require_typed(
     environment: str,
     tier: Tier,

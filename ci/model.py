@@ -144,6 +144,37 @@ class Finding(Document, frozen=True, kw_only=True):
         return f"{self.file}:{self.line}: {self.level}: {self.message} [{self.rule}]"
 
 
+class Checked(Document, frozen=True, kw_only=True):
+    """What came of a new migration on the base's schema: run, undone, run again."""
+
+    name: str
+    title: str  # what it does, where its name does not say it
+    phase: Phase
+    transactional: bool
+    rollback: bool  # whether it has a script; without one it was run once
+    seconds: float  # of all three
+    problem: str  # empty: none
+    sql: str  # as it would be sent
+
+
+class Check(Document, frozen=True, kw_only=True):
+    """What is to say of a change's migrations before it is merged."""
+
+    base: str  # as it was named
+    commit: str  # that it names
+    applied: int  # migrations of the base that were run first
+    server: str  # where, for people
+    problems: tuple[str, ...]  # of their order
+    findings: tuple[Finding, ...]  # of lint, in the new ones
+    migrations: tuple[Checked, ...]  # the new ones, in running order
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing speaks against a merge; lint's warnings do not."""
+        errors = any(one.level == "error" for one in self.findings)
+        return not (self.problems or errors or any(one.problem for one in self.migrations))
+
+
 class TableSize(Document, frozen=True, kw_only=True):
     """How large a table is, by the server's statistics."""
 

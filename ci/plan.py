@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ci.config import Settings
+from ci.config import MigrationsConfig, Settings
 from ci.errors import Refused
 from ci.model import Applied, Direction, Facts, Failed, Migration, Partial, Plan, StepName
 from ci.policy import ROLLBACK_ASKED_FOR, on_failure, steps_for
@@ -128,6 +128,44 @@ def waiting(
     unrecorded = (State.PENDING, State.OUT_OF_ORDER, State.FAILED)
     names = {state.name for state in states if state.state in unrecorded}
     return tuple(migration for migration in on_disk if migration.name in names)
+
+
+def order_problems(
+    base: tuple[Migration, ...], here: tuple[Migration, ...], config: MigrationsConfig
+) -> tuple[str, ...]:
+    """Return, in words, why migrations do not follow those of the commit they are merged into.
+
+    Args:
+        base: the migrations there.
+        here: those that would stand after the merge.
+        config: what deploy.yml allows.
+
+    """
+    now = {migration.name: migration for migration in here}
+    known = {migration.name for migration in base}
+    found = [
+        f"{one.name} is in the base and missing here: bring it back, or merge the base first"
+        for one in base
+        if one.name not in now
+    ]
+    found += [
+        f"{one.name} was edited: it may have run already; write a new migration instead"
+        for one in base
+        if one.name in now and now[one.name].checksum != one.checksum
+    ]
+    if is_graph(here):
+        several = heads(here) if config.several_heads == "refuse" else ()
+        if len(several) > 1:
+            names = ", ".join(several)
+            found.append(f"several heads: {names}: merge them (invoke create --merge --name NAME)")
+    elif known and config.out_of_order == "refuse":
+        newest = max(known)
+        found += [
+            f"{one.name} is older than {newest}, the base's newest: give it a later timestamp"
+            for one in here
+            if one.name not in known and one.name < newest
+        ]
+    return tuple(found)
 
 
 def pending(

@@ -16,7 +16,7 @@ from ci import __version__, config, plan_report, report, words
 from ci.backup_tasks import backups, restore
 from ci.errors import ConfigError, Refused
 from ci.model import Migration, Plan, StepName, Unrecorded
-from ci.verbs import Answer, ask, at_most_one, deploy_file, opened, settings_of, verb
+from ci.verbs import Answer, ask, at_most_one, deploy_file, opened, settings_of, to_summary, verb
 
 if TYPE_CHECKING:
     from ci.work import Work
@@ -46,6 +46,7 @@ def _rendered(work: "Work", plan: Plan) -> tuple[str, ...]:
 
 @verb(
     plan="a plan file that was looked at before (default: made now)",
+    digest="refuse a plan file with another digest than this one (default: any)",
     break_glass="reason to leave out approval and rehearsal; recorded",
     yes="do not ask at a terminal (default: ask above development)",
 )
@@ -53,6 +54,7 @@ def deploy(
     c: Context,
     env: str = "",
     plan: str = "",
+    digest: str | None = None,
     break_glass: str = "",
     *,
     yes: bool = False,
@@ -72,6 +74,7 @@ def deploy(
         again = functools.partial(current_plan, work, without=without)
         chosen = _plan_file(plan) if plan else again()
         gate.require_environment(chosen, env)
+        gate.require_digest(chosen, digest)
         if dry_run:
             return chosen, plan_report.plan_text(chosen, _rendered(work, chosen))
         if not yes:
@@ -242,11 +245,11 @@ def _unrecorded(work: "Work", migrations: tuple[Migration, ...]) -> tuple[Unreco
     return operations.unrecorded(work, migrations)
 
 
-def _to_summary(markdown: str) -> None:
-    """Add to the job's summary, where this is a job of GitHub's."""
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(markdown)
+def _to_output(name: str, value: str) -> None:
+    """Set an output of the step, where this is a job of GitHub's; `value` is one line."""
+    if output := os.environ.get("GITHUB_OUTPUT"):
+        with Path(output).open("a", encoding="utf-8") as file:
+            file.write(f"{name}={value}\n")
 
 
 @verb(
@@ -275,11 +278,12 @@ def plan(
         there = _unrecorded(work, found.migrations)
     if out:
         Path(out).write_bytes(found.canonical())
-    _to_summary(plan_report.github_summary(found, rendered))
+    _to_output("digest", found.digest)
+    to_summary(plan_report.github_summary(found, rendered))
     text = plan_report.plan_text(found, rendered)
     if found.rehearsal is not None:
         text += f"\n\n{plan_report.rehearsal_text(found.rehearsal)}"
-        _to_summary(plan_report.rehearsal_summary(found.rehearsal))
+        to_summary(plan_report.rehearsal_summary(found.rehearsal))
     text = "\n\n".join([text, *(report.unrecorded_note(env, one) for one in there)])
     document = {
         "digest": found.digest, "plan": found, "rehearsal": found.rehearsal, "unrecorded": there
@@ -379,10 +383,58 @@ def lint(
             found = operations.lint(work)
     else:
         file = deploy_file()
-        engine = open_engine(config.load(file).shared().migrations, file.resolve().parent)
+        engine = open_engine(config.load(file).migrations(), file.resolve().parent)
         found = linting.graded(engine.lint(engine.on_disk(), None), (), None)
     text = "\n".join(str(finding) for finding in found) or "no findings"
     return found, text, int(bool(linting.errors(found)))
+
+
+@verb(
+    base="the commit this is merged into, in git's words (default: origin/main)",
+    out="write the result to this file, in Markdown, for a comment",
+)
+def check(
+    c: Context,
+    base: str = "origin/main",
+    out: str = "",
+    *,
+    json: bool = False,
+    debug: bool = False,
+) -> tuple[object, str, int]:
+    """Try the migrations that the base has not, on its schema: up, down and up again."""
+    from ci import check_report, checking
+
+    file = deploy_file()
+    loaded, root = config.load(file), file.resolve().parent
+    found = checking.check(root, loaded.migrations(), base, server=loaded.throwaway())
+    if out:
+        Path(out).write_text(check_report.check_markdown(found), encoding="utf-8")
+    to_summary(check_report.check_markdown(found))
+    return found, check_report.check_text(found), int(not found.passed)
+
+
+@verb(
+    file="the text, in Markdown; invoke check --out writes one (required)",
+    pull="the number of the pull request (required)",
+)
+def comment(
+    c: Context, file: str = "", pull: int = 0, *, json: bool = False, debug: bool = False
+) -> Answer:
+    """Write the one comment of a pull request, in the place of the one before."""
+    from ci import pullrequest
+
+    if not file or pull < 1:
+        raise ConfigError(
+            "comment needs a file and a pull request", next_step="--file check.md --pull 17"
+        )
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            f"{file} cannot be read: {error}", next_step="write it: invoke check --out check.md"
+        ) from None
+    url = pullrequest.comment(pull, text)
+    return {"url": url}, url
 
 
 @verb(
@@ -410,7 +462,7 @@ def create(
             paths = work.engine.create(name, compared=work.database)
     else:
         file = deploy_file()
-        engine = open_engine(config.load(file).shared().migrations, file.resolve().parent)
+        engine = open_engine(config.load(file).migrations(), file.resolve().parent)
         paths = engine.create(name, merge=merge)
     made = [str(path) for path in paths]
     return {"created": made}, "\n".join(made)
@@ -454,7 +506,7 @@ def rehearse(c: Context, env: str = "", *, json: bool = False, debug: bool = Fal
         found = operations.rehearse(work)
     if found is None:
         return None, "nothing to rehearse: no migration is pending"
-    _to_summary(plan_report.rehearsal_summary(found))
+    to_summary(plan_report.rehearsal_summary(found))
     return found, plan_report.rehearsal_text(found)
 
 
@@ -496,8 +548,8 @@ def schema(c: Context, *, json: bool = False, debug: bool = False) -> Answer:
 
 
 ns = Collection(
-    approve, baseline, create, deploy, doctor, history, lint, migrate, plan, rehearse, repair,
-    restart, restore, rollback, schema, smoke, stamp, status, unstamp, verify,
+    approve, baseline, check, comment, create, deploy, doctor, history, lint, migrate, plan,
+    rehearse, repair, restart, restore, rollback, schema, smoke, stamp, status, unstamp, verify,
 )  # fmt: skip
 ns.add_collection(backups)
 

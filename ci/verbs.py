@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 import signal
 import sys
 import traceback
@@ -159,6 +160,13 @@ def opened(env: str, *, show_queries: bool = False) -> "Iterator[Work]":
             yield work
     finally:
         console.close()
+
+
+def to_summary(markdown: str) -> None:
+    """Add to the job's summary, where this is a job of GitHub's."""
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(markdown)
 
 
 def ask(question: str) -> str | None:

@@ -19,6 +19,7 @@ LONG = (
     "test_store_faults.py",
     "test_busy_tables.py", "test_backup_everything.py", "test_keeping_backups.py",
     "test_restart_compose.py", "test_deploy.py", "test_deploy_services.py",
+    "test_workflows.py",
 )  # fmt: skip
 
 

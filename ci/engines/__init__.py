@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 import psycopg
 
 from ci.config import MigrationsConfig
@@ -148,3 +149,23 @@ def open_engine(config: MigrationsConfig, root: Path) -> Engine:
     from ci.engines.sql import SqlEngine
 
     return SqlEngine(config, root)
+
+
+def open_checkout(config: MigrationsConfig, root: Path, *, tools: Path) -> Engine | None:
+    """Return the engine of another checkout of the repository; None: it has no migrations yet.
+
+    Args:
+        config: as deploy.yml says at `tools`.
+        root: where deploy.yml stands, or would stand, in the other checkout.
+        tools: the same of this one; what runs the files is installed here alone.
+
+    """
+    if not (root / (config.ini or config.directory)).exists():
+        return None
+    if config.engine == "alembic":
+        from ci.engines.alembicpipe import find_python
+
+        ini = (tools / config.ini).absolute()
+        python = find_python(config.python, ini=ini, root=tools.absolute())
+        config = msgspec.structs.replace(config, python=str(python), directory="")
+    return open_engine(config, root)
