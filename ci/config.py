@@ -210,6 +210,7 @@ class GithubApproval(Options, frozen=True, kw_only=True, tag="github", tag_field
 
     expires: Duration = _span("24h")
     self_approval: bool = False
+    comment: Literal["any", "digest"] = "any"  # digest: its first 12 digits must stand there
 
 
 class SshApproval(Options, frozen=True, kw_only=True, tag="ssh", tag_field="from"):

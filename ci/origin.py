@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ci import process
 from ci.errors import ChildFailed
+from ci.githubapi import this_run
 from ci.model import Origin
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -17,16 +18,11 @@ CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 def find_origin(root: Path) -> Origin:
     """Return the origin of a deployment of the repository at `root`."""
     env = os.environ
-    run = None
-    if env.get("GITHUB_ACTIONS") == "true":
-        run = f"{env['GITHUB_SERVER_URL']}/{env['GITHUB_REPOSITORY']}/actions/runs/" + str(
-            env["GITHUB_RUN_ID"]
-        )
     return Origin(
         deployer=env.get("GITHUB_ACTOR") or getpass.getuser(),
         host=socket.gethostname(),
         commit=env.get("GITHUB_SHA") or _head(root),
-        ci_run=run,
+        ci_run=this_run(),
     )
 
 
