@@ -531,8 +531,8 @@ def _needed(data: Data) -> list[str]:
         data = list(data.values())
     if isinstance(data, list):
         return [name for one in data for name in _needed(one)]
-    found = VARIABLE.findall(data) if isinstance(data, str) else []
-    return [name for name, default in found if not default]
+    found = VARIABLE.finditer(data) if isinstance(data, str) else ()
+    return [match[1] for match in found if match[2] is None]
 
 
 def _decode(kind: type, value: object) -> object:

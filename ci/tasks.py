@@ -447,6 +447,38 @@ def doctor(
     return found, report.checks_text(found), int(any(check.problem for check in found))
 
 
+@verb(
+    windlass="what the workflows install, OWNER/NAME@REF (default: what this is installed from)",
+    github="with the workflows of GitHub Actions, and what is to be set there by hand",
+    force="write over the files that are there (default: refuse)",
+)
+def init(
+    c: Context,
+    windlass: str = "",
+    *,
+    github: bool = False,
+    force: bool = False,
+    json: bool = False,
+    debug: bool = False,
+) -> Answer:
+    """Write tasks.py, deploy.yml and the workflows into this repository; asks nothing."""
+    from ci import scaffold
+
+    root = Path.cwd()
+    found = scaffold.look(root, note=_tell)
+    source = (windlass or scaffold.installed()) if github else ""
+    made = scaffold.write(root, scaffold.files(found, github=github, source=source), force=force)
+    needed = scaffold.environments(root)
+    lines = [f"wrote {path}" for path in made]
+    lines.append(f"{found.project}: engine {found.migrations.engine}, {found.migrations.place}")
+    lines.append("next: invoke create --name NAME, then invoke deploy --env dev")
+    if github:
+        lines.append(scaffold.by_hand(found, needed))
+    policies = {one.name: scaffold.trust_policy(found, one.name) for one in needed}
+    document = {"written": made, "found": found, "environments": needed, "trust": policies}
+    return document, "\n".join(lines)
+
+
 def _tell(text: str) -> None:
     sys.stderr.write(f"    {text}\n")
 
@@ -531,7 +563,7 @@ def schema(c: Context, *, json: bool = False, debug: bool = False) -> Answer:
 
 
 ns = Collection(
-    approve, baseline, create, deploy, doctor, history, lint, migrate, plan, rehearse, repair,
+    approve, baseline, create, deploy, doctor, history, init, lint, migrate, plan, rehearse, repair,
     restart, restore, rollback, schema, smoke, stamp, status, unstamp, verify,
 )  # fmt: skip
 ns.add_collection(backups)

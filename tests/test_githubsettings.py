@@ -18,7 +18,7 @@ from tests.kit import ROOT, Project
 SITE = "https://github.com/acme/shop"
 DEPLOY_YML = """\
 project: shop
-backups: {to: "${BACKUPS_TO}"}
+backups: {to: "${BACKUPS_TO}", endpoint: "${S3_ENDPOINT:-}"}
 environments:
   dev: {tier: development, database: "${DEV_URL:-embedded}"}
   production:
