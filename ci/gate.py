@@ -1,11 +1,14 @@
 """May this plan run now? Pure: every input is an argument, the clock included."""
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
 
 from ci.errors import ConfigError, NotApproved, PlanChanged, Refused
 from ci.model import Approval, Plan, StepName, Tier
 from ci.plan import differences
+
+DIGEST = "WINDLASS_PLAN_DIGEST"  # the variable that a workflow fills from its plan job's output
 
 
 def require_approval(
@@ -78,6 +81,29 @@ def require_unchanged(approved: Plan, current: Plan) -> None:
         + (f"; and {len(found) - 5} more" if len(found) > 5 else ""),
         next_step=f"look at it again: invoke plan --env {current.environment}",
     )
+
+
+def require_digest(plan: Plan, said: str) -> None:
+    """Raise where the plan is not the one whose digest the plan job gave out.
+
+    `said` is the job's output, the whole digest; empty: there is none. An artifact can be
+    exchanged by whoever may write one, the output of a job cannot.
+
+    Raises:
+        PlanChanged: it is another plan's. ConfigError: it is no digest.
+
+    """
+    if said and not re.fullmatch(r"[0-9a-f]{64}", said):
+        raise ConfigError(
+            f'{DIGEST} is "{said[:80]}"; expected the 64 digits of a plan\'s digest',
+            next_step="set it from the plan job's output; invoke plan --json prints it as digest",
+        )
+    if said and said != plan.digest:
+        raise PlanChanged(
+            f"plan {plan.digest[:12]} is not the one that the plan job showed "
+            f"({said[:12]}, from {DIGEST})",
+            next_step="start a new run: look who wrote the artifact where nothing else changed",
+        )
 
 
 def require_environment(plan: Plan, environment: str) -> None:

@@ -25,7 +25,13 @@ from ci.tasks import ns
 
 __all__ = ["ns"]
 """
-IGNORED = "# The embedded databases; signatures may be committed.\n*\n!.gitignore\n!approvals/**\n"
+IGNORED = """\
+# The embedded databases stay here; signatures may be committed.
+*
+!.gitignore
+!approvals/
+!approvals/**
+"""
 NOT_OURS = {"node_modules", "venv", "site-packages", "build", "dist"}
 DEEPEST = 3  # directories below the root in which a project's files are looked for
 USUAL = ("migrations", "db/migrations", "database/migrations", "sql/migrations")

@@ -77,6 +77,7 @@ def deploy(
         again = functools.partial(current_plan, work, without=without)
         chosen = _plan_file(plan) if plan else again()
         gate.require_environment(chosen, env)
+        gate.require_digest(chosen, os.environ.get(gate.DIGEST, ""))
         if dry_run:
             return chosen, plan_report.plan_text(chosen, _rendered(work, chosen))
         if not yes:

@@ -1,14 +1,16 @@
 """GitHub's reviewers, from a stand-in of its API: paths, headers and refusals as published."""
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 import pytest
 
 from ci.approvals.github import NEEDED, GithubSource, names_digest
 from ci.config import Duration, GithubApproval
 from ci.errors import ConfigError, NotApproved, PlanChanged, Unreachable
+from ci.gate import require_approval
 from ci.githubapi import limited
 from ci.model import About, Origin, Plan, Target
 from tests.fix_github import TOKEN, Answer, Github, review
@@ -206,6 +208,18 @@ def test_a_later_attempt_needs_a_plan_of_its_own(
     with pytest.raises(NotApproved, match=said) as caught:
         source().find(a_plan(made_in))
     assert "re-run all jobs" in caught.value.next_step
+
+
+def test_an_approval_lasts_from_when_its_plan_was_made(github: Github) -> None:
+    github([review("grace")])
+    plan = a_plan(None)
+    assert plan.about is not None
+    old = msgspec.structs.replace(plan.about, made_at=datetime.now(UTC) - timedelta(hours=25))
+
+    (found,) = source().find(msgspec.structs.replace(plan, about=old))
+
+    with pytest.raises(NotApproved, match="the approval of grace expired at"):
+        require_approval(plan, (found,), now=datetime.now(UTC), how="")
 
 
 @pytest.mark.parametrize("code", [403, 404])

@@ -599,3 +599,10 @@ def test_a_wait_that_makes_no_sense_is_refused(team: Team) -> None:
     ):
         ran = team.project.run("deploy", "--env", *arguments.split())
         assert (ran.code, said in ran.error()[0]) == (2, True), ran.err
+
+
+def test_a_plan_that_the_plan_job_did_not_show_is_refused_before_anything(team: Team) -> None:
+    ran = team.deploy(WINDLASS_PLAN_DIGEST="0" * 64)
+
+    require_refused(ran, team, "is not the one that the plan job showed (000000000000")
+    assert "preflight" not in ran.err

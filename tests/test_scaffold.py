@@ -95,6 +95,8 @@ def test_a_fresh_repository_deploys_to_its_own_dev_database(root: Path) -> None:
         check=True,
     ).stdout  # fmt: skip
     assert "embedded" not in shown
+    signature = ["git", "-C", str(root), "check-ignore", ".windlass/approvals/a.approval"]
+    assert subprocess.run(signature, check=False).returncode == 1
     shutil.rmtree(root / ".windlass" / "embedded")
 
 
@@ -203,6 +205,41 @@ def test_without_a_source_no_workflow_is_written(root: Path, templates: Path, so
     with pytest.raises(ConfigError, match="where the workflows shall install") as caught:
         scaffold.files(look(root), github=True, source=source, templates=templates)
     assert "--windlass OWNER/NAME@REF" in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("told", "source"),
+    [
+        ({"url": "https://github.com/acme/windlass.git",
+          "vcs_info": {"vcs": "git", "commit_id": "abc123"}}, "acme/windlass@abc123"),
+        ({"url": "https://example.com/windlass.zip", "archive_info": {}}, ""),
+        ({"url": "file://{home}", "dir_info": {"editable": True}}, "acme/windlass@{head}"),
+        (None, ""),
+    ],
+    ids=["git", "archive", "checkout", "an index"],
+)  # fmt: skip
+def test_where_windlass_is_from_is_read_from_its_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: dict[str, object] | None, source: str
+) -> None:
+    home = tmp_path / "checkout"
+    subprocess.run(["git", "init", "--quiet", home], check=True)
+    remote("https://github.com/acme/windlass.git", home)
+    own = ["-c", "user.name=a", "-c", "user.email=a@example.com"]
+    subprocess.run(
+        ["git", "-C", home, *own, "commit", "-q", "--allow-empty", "-m", "first"], check=True
+    )
+    head = subprocess.run(
+        ["git", "-C", home, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    packages = tmp_path / "packages"
+    information = packages / "windlass-9.9.dist-info"
+    information.mkdir(parents=True)
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: windlass\nVersion: 9.9\n")
+    if told is not None:
+        (information / "direct_url.json").write_text(json.dumps(told).replace("{home}", str(home)))
+    monkeypatch.syspath_prepend(packages)
+
+    assert scaffold.installed() == source.replace("{head}", head)
 
 
 def test_an_installation_without_workflows_says_so(root: Path, tmp_path: Path) -> None:

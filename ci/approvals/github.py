@@ -1,7 +1,8 @@
 """A required reviewer of the GitHub environment, as GitHub's API tells it.
 
 GET /repos/{owner}/{repo}/actions/runs/{run_id}/approvals gives who approved which environment,
-and no time, commit or attempt: the approval counts from now, and the digest binds the content.
+and no time, commit or attempt: an approval lasts from when its plan was made, and the digest
+binds the content.
 https://docs.github.com/rest/actions/workflow-runs#get-the-review-history-for-a-workflow-run
 """
 
@@ -13,13 +14,13 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from ci.config import GithubApproval
-from ci.errors import ConfigError, NotApproved, PlanChanged, Unreachable
+from ci.errors import NotApproved, Unreachable
+from ci.gate import DIGEST, require_digest
 from ci.githubapi import GithubApi, NotFound, this_run
 from ci.model import Approval, Plan
 from ci.secret import Secret
 
 NEEDED = ("GITHUB_API_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID", "GITHUB_TOKEN")
-DIGEST = "WINDLASS_PLAN_DIGEST"  # the plan job's output, which no artifact can change
 SHORT = 12  # digits of a digest that stand for it, in a comment too
 GHOST = "ghost"  # whom GitHub shows for an account that was deleted
 PERMISSION = "actions: read"
@@ -176,25 +177,6 @@ def names_digest(comment: str, digest: str) -> bool:
     return any(digest.startswith(word) for word in words)
 
 
-def require_digest(plan: Plan, said: str) -> None:
-    """Raise where the plan is not the one whose digest the plan job gave out.
-
-    `said` is the job's output, the whole digest; empty: there is none. An artifact can be
-    exchanged by whoever may write one, the output of a job cannot.
-    """
-    if said and not re.fullmatch(r"[0-9a-f]{64}", said):
-        raise ConfigError(
-            f'{DIGEST} is "{said[:80]}"; expected the 64 digits of a plan\'s digest',
-            next_step="set it from the plan job's output; invoke plan --json prints it as digest",
-        )
-    if said and said != plan.digest:
-        raise PlanChanged(
-            f"plan {plan.digest[:SHORT]} is not the one that the plan job showed "
-            f"({said[:SHORT]}, from {DIGEST})",
-            next_step="start a new run: look who wrote the artifact where nothing else changed",
-        )
-
-
 def _require_own_attempt(plan: Plan) -> None:
     """Raise where the plan is of another run or attempt than this one.
 
@@ -225,7 +207,9 @@ def _approval(plan: Plan, review: _Review, config: GithubApproval) -> Approval:
         approver=review.by,
         source="github",
         granted_at=now,
-        expires_at=now + timedelta(seconds=config.expires.seconds),
+        # From when the plan was made: the list does not say when it was approved.
+        expires_at=(plan.about.made_at if plan.about else now)
+        + timedelta(seconds=config.expires.seconds),
         comment=review.comment or "",
         nonce=f"github run {run} attempt {attempt}",  # one deployment for one review
     )
