@@ -79,7 +79,7 @@ class GithubApi:
             found = answer.json()
             yield from found[key] if key else found
             url = answer.links.get("next", {}).get("url", "")
-            if url and not url.startswith(self.url):
+            if url and not url.startswith(f"{self.url.rstrip('/')}/"):
                 raise self._no_answer(path, f"the next page is elsewhere: {url}", _WHERE)
 
     def _address(self, path: str) -> str:

@@ -220,7 +220,7 @@ class _Environment:
                 unseen.append(permission)
             else:
                 there |= {one["name"] for one in found}
-        missing = [name for name in self.wanted.names if name not in there]
+        missing = [name for name in self.wanted.names if name.upper() not in there]
         if missing and unseen:
             needs = ", ".join(dict.fromkeys(unseen))
             return f"{', '.join(missing)}: not to be seen with this token, which needs {needs}"

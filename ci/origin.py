@@ -51,8 +51,14 @@ class Remote:
     @property
     def api(self) -> str:
         """The address of its server's API."""
-        public = self.host == "github.com"
-        return "https://api.github.com" if public else f"https://{self.host}/api/v3"
+        if self.hosted:
+            return f"https://api.{self.host}"
+        return f"https://{self.host}/api/v3"
+
+    @property
+    def hosted(self) -> bool:
+        """Whether GitHub itself runs the server: github.com, or an enterprise's at ghe.com."""
+        return self.host == "github.com" or self.host.endswith(".ghe.com")
 
 
 def find_remote(root: Path) -> Remote | None:
@@ -69,7 +75,9 @@ def parse_remote(url: str) -> Remote | None:
 def open_github(root: Path, *, note: Callable[[str], None]) -> tuple[GithubApi, str]:
     """Return the API of this repository, and its address for people.
 
-    From what a workflow sets; elsewhere from git's remote, with GITHUB_TOKEN or GH_TOKEN.
+    From what a workflow sets; elsewhere from git's remote, with GITHUB_TOKEN or GH_TOKEN. An
+    enterprise's own server is given GH_ENTERPRISE_TOKEN alone, as `gh` does: a remote could name
+    any host.
 
     Raises:
         ConfigError: there is no token, or nothing says which repository it is.
@@ -82,16 +90,18 @@ def open_github(root: Path, *, note: Callable[[str], None]) -> tuple[GithubApi, 
             "nothing says which repository on GitHub this is",
             next_step="git remote add origin URL, or export GITHUB_REPOSITORY=OWNER/NAME",
         )
-    token = env.get("GITHUB_TOKEN") or env.get("GH_TOKEN")
+    server = urlsplit(env.get("GITHUB_SERVER_URL", "")).hostname
+    there = Remote(server or (remote.host if remote else "github.com"), name)
+    known = there.hosted or server is not None
+    names = ("GITHUB_TOKEN", "GH_TOKEN") if known else ("GH_ENTERPRISE_TOKEN",)
+    token = next((env[one] for one in names if env.get(one)), None)
     if not token:
         raise ConfigError(
             f"there is no token to ask GitHub about {name} with",
-            next_step="export GH_TOKEN=$(gh auth token), or a token with actions: read, "
-            "administration: read, environments: read, secrets: read and variables: read",
+            next_step=f"export {names[-1]}=$(gh auth token --hostname {there.host}), or a token "
+            "with actions: read, administration: read, environments: read, secrets: read and "
+            "variables: read",
         )
-    there = Remote(urlsplit(env.get("GITHUB_SERVER_URL", "")).hostname or "", name)
-    if not there.host:
-        there = Remote(remote.host if remote else "github.com", name)
     return GithubApi(env.get("GITHUB_API_URL") or there.api, name, Secret(token), note), there.site
 
 

@@ -1,7 +1,6 @@
 """What `init` writes into another repository, and what is left to do by hand on GitHub."""
 
 import json
-import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -103,10 +102,11 @@ def look(root: Path, *, note: Callable[[str], None]) -> Found:
         site=remote.site if remote else "",
         subjects=(f"repo:{remote.name}",) if remote else (),
     )
-    if remote is None or not (os.environ.get("GITHUB_TOKEN") or os.environ.get("GH_TOKEN")):
-        return plain
     try:
         api, site = open_github(root, note=note)
+    except ConfigError:  # no token, or no repository there yet
+        return plain
+    try:
         told = api.get(permission="metadata: read")
         environments = api.all("environments", "environments", permission=ENVIRONMENT)
     except WindlassError as error:

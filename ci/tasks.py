@@ -476,7 +476,12 @@ def init(
     if github:
         lines.append(scaffold.by_hand(found, needed))
     policies = {one.name: scaffold.trust_policy(found, one.name) for one in needed}
-    document = {"written": made, "found": found, "environments": needed, "trust": policies}
+    document = {
+        "written": [str(path) for path in made],
+        "found": found,
+        "environments": needed,
+        "trust": policies,
+    }
     return document, "\n".join(lines)
 
 

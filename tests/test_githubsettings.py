@@ -1,5 +1,6 @@
 """`doctor --github`: every setting that is wrong is said, with what to do at which page."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -255,8 +256,6 @@ def test_the_task_prints_every_check_and_exits_by_them(github: Github, tmp_path:
 
     ran = project.run("doctor", "--github", "--env", "prodution", **job)
     assert (ran.code, 'did you mean "production"?' in ran.err) == (2, True)
-    ran = project.run("doctor", "--github", **{**job, "GITHUB_TOKEN": ""})
-    assert (ran.code, "there is no token to ask GitHub about acme/shop" in ran.err) == (2, True)
 
 
 @pytest.mark.parametrize(
@@ -268,6 +267,8 @@ def test_the_task_prints_every_check_and_exits_by_them(github: Github, tmp_path:
         ("ssh://git@github.com:22/acme/shop.git/", SITE, "https://api.github.com"),
         ("git@ghe.example.com:acme/shop.git", "https://ghe.example.com/acme/shop",
          "https://ghe.example.com/api/v3"),
+        ("https://acme.ghe.com/acme/shop", "https://acme.ghe.com/acme/shop",
+         "https://api.acme.ghe.com"),
     ],
 )  # fmt: skip
 def test_the_repository_of_a_remote(url: str, site: str, api: str) -> None:
@@ -280,6 +281,28 @@ def test_the_repository_of_a_remote(url: str, site: str, api: str) -> None:
 @pytest.mark.parametrize("url", ["", "/srv/git/shop.git", "file:///srv/git/shop.git", "../shop"])
 def test_a_remote_that_is_no_server_s(url: str) -> None:
     assert parse_remote(url) is None
+
+
+def test_a_token_of_github_s_goes_to_no_other_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The remote of a repository can name any host."""
+    for name in ("GITHUB_REPOSITORY", "GITHUB_API_URL", "GITHUB_SERVER_URL", "GITHUB_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GH_TOKEN", "ghp_of_github_com")
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    url = "https://git.example.com/acme/shop.git"
+    subprocess.run(["git", "-C", tmp_path, "remote", "add", "origin", url], check=True)
+
+    with pytest.raises(ConfigError, match="no token") as caught:
+        open_github(tmp_path, note=print)
+    assert "GH_ENTERPRISE_TOKEN=$(gh auth token --hostname git.example.com)" in (
+        caught.value.next_step
+    )
+    monkeypatch.setenv("GH_ENTERPRISE_TOKEN", "ghp_of_the_enterprise")
+    api, _ = open_github(tmp_path, note=print)
+    assert api.url == "https://git.example.com/api/v3"
+    assert api.token.reveal() == "ghp_of_the_enterprise"
 
 
 def test_nothing_says_which_repository_it_is(

@@ -76,10 +76,10 @@ def look(root: Path) -> scaffold.Found:
 
 
 def test_a_fresh_repository_deploys_to_its_own_dev_database(root: Path) -> None:
-    first = ran(root, "init")
+    first = ran(root, "init", "--json")
     assert (first.code, first.err) == (0, "")
-    assert tree(root) == WRITTEN
-    assert "shop: engine sql, migrations" in first.out
+    assert tree(root) == sorted(json.loads(first.out)["written"]) == WRITTEN
+    assert json.loads(first.out)["found"]["migrations"]["engine"] == "sql"
 
     assert ran(root, "create", "--name", "create_orders").code == 0
     (script,) = (root / "migrations").glob("*_create_orders.sql")

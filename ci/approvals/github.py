@@ -72,7 +72,11 @@ class GithubSource:
             return ()
         require_digest(plan, os.environ.get(DIGEST, ""))
         _require_own_attempt(plan)
-        ours = [r for r in self._reviews() if self.environment in {e.name for e in r.environments}]
+        ours = [
+            r
+            for r in self._reviews()
+            if self.environment in {e.name.lower() for e in r.environments}
+        ]
         rejected = [review.by for review in ours if review.state == "rejected"]
         if rejected:
             raise NotApproved(
