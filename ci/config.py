@@ -210,6 +210,7 @@ class GithubApproval(Options, frozen=True, kw_only=True, tag="github", tag_field
 
     expires: Duration = _span("24h")
     self_approval: bool = False
+    comment: Literal["any", "digest"] = "any"  # digest: its first 12 digits must stand there
 
 
 class SshApproval(Options, frozen=True, kw_only=True, tag="ssh", tag_field="from"):
@@ -221,6 +222,7 @@ class SshApproval(Options, frozen=True, kw_only=True, tag="ssh", tag_field="from
     expires: Duration = _span("24h")
     not_by_author: bool = False  # the commit's author does not count; the deployer never does
     directory: str = ".windlass/approvals"  # where the signatures lie
+    branch: str = "windlass-approvals"  # of git's remote origin, where they are pushed
 
     def __post_init__(self) -> None:
         if self.required < 1:
@@ -441,6 +443,24 @@ class Config:
             return None
         return Secret(url) if isinstance(url, str) and url else None
 
+    def require(self, name: str) -> None:
+        """Raise ConfigError where there is no environment of that name."""
+        environments = _section(self.file, "environments")
+        if name not in environments:
+            raise ConfigError(
+                f'"{name}" is no environment of {self.file.path}{_nearest(name, environments)}',
+                next_step=f"use one of: {', '.join(environments)}",
+            )
+
+    def written(self, name: str) -> dict[str, Data]:
+        """Return an environment as the file has it, variables unexpanded."""
+        found = _section(self.file, "environments").get(name)
+        return found if isinstance(found, dict) else {}
+
+    def variables(self, name: str = "") -> tuple[str, ...]:
+        """Return the variables without a default that an environment needs; empty: all share."""
+        return tuple(dict.fromkeys(_needed(self.written(name) if name else self._top())))
+
     def environment(self, name: str, variables: Mapping[str, str] = os.environ) -> Settings:
         """Return one environment with its variables expanded.
 
@@ -449,11 +469,7 @@ class Config:
 
         """
         environments = _section(self.file, "environments")
-        if name not in environments:
-            raise ConfigError(
-                f'"{name}" is no environment of {self.file.path}{_nearest(name, environments)}',
-                next_step=f"use one of: {', '.join(environments)}",
-            )
+        self.require(name)
         if not ENVIRONMENT_NAME.fullmatch(name):
             raise ConfigError(
                 f"{self.file.where(('environments', name))}: environments.{name}: an environment "
@@ -522,6 +538,16 @@ def _expand(file: YamlFile, at: Path_, data: Data, variables: Mapping[str, str])
         return str(default)
 
     return VARIABLE.sub(value, data)
+
+
+def _needed(data: Data) -> list[str]:
+    """Return the names of every ${NAME} without a default."""
+    if isinstance(data, dict):
+        data = list(data.values())
+    if isinstance(data, list):
+        return [name for one in data for name in _needed(one)]
+    found = VARIABLE.finditer(data) if isinstance(data, str) else ()
+    return [match[1] for match in found if match[2] is None]
 
 
 def _decode(kind: type, value: object) -> object:

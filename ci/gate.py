@@ -90,9 +90,10 @@ def require_environment(plan: Plan, environment: str) -> None:
 
 
 def require_digest(plan: Plan, digest: str | None) -> None:
-    """Raise `PlanChanged` where a plan file has not the digest it was handed on with; None: any.
+    """Raise `PlanChanged` where a plan has not the digest that the plan job gave out; None: any.
 
-    An empty one is a digest that got lost on the way.
+    An artifact can be exchanged by whoever may write one, the output of a job cannot. An empty one
+    got lost on the way.
     """
     if digest is None or digest == plan.digest:
         return

@@ -19,6 +19,7 @@ from ci.model import Migration, Plan, StepName, Unrecorded
 from ci.verbs import Answer, ask, at_most_one, deploy_file, opened, settings_of, to_summary, verb
 
 if TYPE_CHECKING:
+    from ci.preflight import Check
     from ci.work import Work
 
 
@@ -49,6 +50,7 @@ def _rendered(work: "Work", plan: Plan) -> tuple[str, ...]:
     digest="refuse a plan file with another digest than this one (default: any)",
     break_glass="reason to leave out approval and rehearsal; recorded",
     yes="do not ask at a terminal (default: ask above development)",
+    wait_for_approval="how long to wait for signatures on the branch: 2h (default: not at all)",
 )
 def deploy(
     c: Context,
@@ -56,6 +58,7 @@ def deploy(
     plan: str = "",
     digest: str | None = None,
     break_glass: str = "",
+    wait_for_approval: str = "",
     *,
     yes: bool = False,
     dry_run: bool = False,
@@ -64,10 +67,12 @@ def deploy(
     debug: bool = False,
 ) -> Answer:
     """Deploy: backup, migrate, restart, smoke test, by the environment's policy."""
-    from ci import gate
+    from ci import awaiting, gate
     from ci.planning import clear_the_way, current_plan
     from ci.policy import BREAK_GLASS
 
+    at_most_one(**{"break-glass": break_glass, "wait-for-approval": wait_for_approval})
+    within = awaiting.span(wait_for_approval) if wait_for_approval else None
     without = BREAK_GLASS if break_glass else frozenset()
     with opened(env, show_queries=show_queries) as work:
         clear_the_way(work)
@@ -79,6 +84,8 @@ def deploy(
             return chosen, plan_report.plan_text(chosen, _rendered(work, chosen))
         if not yes:
             _go_on(chosen)
+        if within is not None:
+            awaiting.wait(chosen, work, within=within)
         return _run(work, chosen, again, break_glass=break_glass)
 
 
@@ -295,6 +302,7 @@ def plan(
     plan="the plan's file, as invoke plan --out wrote it (required)",
     key="an SSH key, or the public half of one in an agent (default: the usual ones)",
     comment="your words; signed with the rest",
+    push="push the signature to the branch of approval.branch (default: it stays here)",
 )
 def approve(
     c: Context,
@@ -303,6 +311,7 @@ def approve(
     key: str = "",
     comment: str = "",
     *,
+    push: bool = False,
     json: bool = False,
     debug: bool = False,
 ) -> Answer:
@@ -310,6 +319,7 @@ def approve(
     from datetime import UTC, datetime
 
     from ci import gate
+    from ci.approvals import sshbranch
     from ci.approvals.ssh import sign
 
     settings = settings_of(env)
@@ -336,6 +346,9 @@ def approve(
         chosen, approval, directory=settings.root / approval.directory, key=key, comment=comment,
         now=datetime.now(UTC),
     )  # fmt: skip
+    if push:
+        message = f"Approve plan {chosen.digest[:12]} for {env}"
+        sshbranch.push(settings.root, approval.branch, file, message=message)
     text = (
         f"signed plan {chosen.digest[:12]} until {statement.expires_at:%Y-%m-%d %H:%M} UTC: {file}"
     )
@@ -468,16 +481,75 @@ def create(
     return {"created": made}, "\n".join(made)
 
 
-@verb()
+@verb(
+    env="an environment of deploy.yml; with --github one of them alone (default there: all)",
+    github="check the settings on GitHub instead: environments, reviewers, branches, secrets",
+)
 def doctor(
-    c: Context, env: str = "", *, json: bool = False, debug: bool = False
+    c: Context, env: str = "", *, github: bool = False, json: bool = False, debug: bool = False
 ) -> tuple[object, str, int]:
     """Check everything a deployment will need, and say how to mend what is missing."""
     from ci import policy, preflight
 
-    with opened(env) as work:
-        found = preflight.look(policy.steps_for(work.settings), work)
+    if github:
+        found = _on_github(env)
+    else:
+        with opened(env) as work:
+            found = preflight.look(policy.steps_for(work.settings), work)
     return found, report.checks_text(found), int(any(check.problem for check in found))
+
+
+@verb(
+    windlass="what the workflows install, OWNER/NAME@REF (default: what this is installed from)",
+    github="with the workflows of GitHub Actions, and what is to be set there by hand",
+    force="write over the files that are there (default: refuse)",
+)
+def init(
+    c: Context,
+    windlass: str = "",
+    *,
+    github: bool = False,
+    force: bool = False,
+    json: bool = False,
+    debug: bool = False,
+) -> Answer:
+    """Write tasks.py, deploy.yml and the workflows into this repository; asks nothing."""
+    from ci import scaffold
+
+    root = Path.cwd()
+    found = scaffold.look(root, note=_tell)
+    source = (windlass or scaffold.installed()) if github else ""
+    made = scaffold.write(root, scaffold.files(found, github=github, source=source), force=force)
+    needed = scaffold.environments(root)
+    lines = [f"wrote {path}" for path in made]
+    lines.append(f"{found.project}: engine {found.migrations.engine}, {found.migrations.place}")
+    lines.append("next: invoke create --name NAME, then invoke deploy --env dev")
+    if github:
+        lines.append(scaffold.by_hand(found, needed))
+    policies = {one.name: scaffold.trust_policy(found, one.name) for one in needed}
+    document = {
+        "written": [str(path) for path in made],
+        "found": found,
+        "environments": needed,
+        "trust": policies,
+    }
+    return document, "\n".join(lines)
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"    {text}\n")
+
+
+def _on_github(env: str) -> "tuple[Check, ...]":
+    from ci import githubsettings
+    from ci.origin import open_github
+
+    file = deploy_file()
+    loaded = config.load(file)
+    if env:
+        loaded.require(env)
+    api, site = open_github(file.resolve().parent, note=_tell)
+    return githubsettings.look(api, site, githubsettings.wanted(loaded, env))
 
 
 @verb()
@@ -548,7 +620,7 @@ def schema(c: Context, *, json: bool = False, debug: bool = False) -> Answer:
 
 
 ns = Collection(
-    approve, baseline, check, comment, create, deploy, doctor, history, lint, migrate, plan,
+    approve, baseline, check, comment, create, deploy, doctor, history, init, lint, migrate, plan,
     rehearse, repair, restart, restore, rollback, schema, smoke, stamp, status, unstamp, verify,
 )  # fmt: skip
 ns.add_collection(backups)

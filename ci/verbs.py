@@ -36,7 +36,7 @@ COMMON = {
     "dry-run": "show what would be done, change nothing (default: no)",
     "show-queries": "show the queries of who blocks us; they may hold personal data (default: no)",
 }
-CHANGES = ("create", "backup", "restart")  # no dry run of their own: refused under one
+CHANGES = ("create", "backup", "restart", "init")  # no dry run of their own: refused under one
 
 
 def verb(*positional: str, **help_: str) -> Callable[[Verb], Any]:

@@ -91,7 +91,9 @@ def open_work(
             engine=open_engine(shared.migrations, settings.root),
             store=open_store(shared.backups) if shared.backups else None,
             restarter=open_restarter(restart) if restart else None,
-            approvals=open_approvals(approval, environment=settings.name, root=settings.root)
+            approvals=open_approvals(
+                approval, environment=settings.name, root=settings.root, note=reporter.note
+            )
             if approval
             else None,
             reporter=reporter,

@@ -42,5 +42,6 @@ pytest_plugins = [
     "tests.fix_systemd",
     "tests.fix_docker",
     "tests.fix_kubernetes",
+    "tests.fix_github",
     "tests.forks",
 ]

@@ -1,20 +1,29 @@
 """Plans signed with real SSH keys, and judged by the real ssh-keygen."""
 
+import base64
 import json
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import msgspec
+import psycopg
 import pytest
 
+from ci import awaiting
+from ci.approvals import sshbranch
+from ci.approvals.ssh import sign
+from ci.config import SshApproval
 from ci.database import Database
+from ci.errors import ChildFailed
 from ci.model import Plan, Signed, Statement
-from tests.kit import Project, Ran, tables
+from ci.work import open_work
+from tests.kit import Project, Quiet, Ran, tables
 
 A = "20260801_000000_create_orders"
 NAMES = ("ann", "bob", "eve")
@@ -401,3 +410,199 @@ def test_doctor_counts_the_signers(team: Team) -> None:
     assert "3 approvals are required" in look()["found"]
     (team.home / "approvers").unlink()
     assert "there is no file" in look()["found"]
+
+
+def git(*arguments: str | Path, at: Path) -> str:
+    argv = ["git", "-C", str(at), *map(str, arguments)]
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout.strip()
+
+
+@pytest.fixture
+def shared(team: Team, tmp_path: Path) -> Team:
+    """Return the team whose project is a clone of a repository that approvers push to."""
+    bare = tmp_path / "shop.git"
+    subprocess.run(["git", "init", "--quiet", "--bare", bare], check=True)
+    git("init", "--quiet", at=team.home)
+    git("config", "user.email", "deployer@example.com", at=team.home)
+    git("config", "user.name", "Deployer", at=team.home)
+    git("remote", "add", "origin", bare, at=team.home)
+    return team
+
+
+def pushed(team: Team, *names: str) -> None:
+    """Let approvers sign and push, and take their files away: they sit at another machine."""
+    plan = msgspec.json.decode((team.home / "plan.json").read_bytes(), type=Plan)
+    config = team.project.settings("production").environment.approval
+    assert isinstance(config, SshApproval)
+    for name in names:
+        file, _ = sign(
+            plan, config, directory=team.home / "elsewhere", key=str(team.key(name)), comment="",
+            now=datetime.now(UTC),
+        )  # fmt: skip
+        sshbranch.push(team.home, config.branch, file, message="signed")
+
+
+def waiting(team: Team, within: str) -> Ran:
+    return team.project.run(
+        "deploy", "--env", "production", "--plan", "plan.json", "--wait-for-approval", within
+    )
+
+
+def test_signatures_that_were_pushed_are_fetched(shared: Team) -> None:
+    shared.set("required: 2")
+    shared.plan()
+    pushed(shared, "ann")
+    ran = shared.project.run(
+        "approve", "--env", "production", "--plan", "plan.json", "--key", str(shared.key("bob")),
+        "--push",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    shared.approvals[0].unlink()
+    bare = shared.home.parent / "shop.git"
+    listed = git("ls-tree", "-r", "--name-only", "windlass-approvals", at=bare)
+    assert len(listed.splitlines()) == 2
+    assert git("status", "--porcelain", "--untracked-files=no", at=shared.home) == ""
+
+    done = waiting(shared, "1m")
+
+    assert done.code == 0, done.err
+    assert "2 new on branch windlass-approvals" in done.err
+    assert "by ann@example.com, bob@example.com (ssh)" in done.err
+    assert "orders" in tables(shared.project.url)
+
+
+def test_it_waits_with_nothing_held_until_the_last_signature_stands(shared: Team) -> None:
+    shared.set("required: 2")
+    shared.plan()
+    pushed(shared, "ann")
+    plan = msgspec.json.decode((shared.home / "plan.json").read_bytes(), type=Plan)
+    settings = shared.project.settings("production")
+    held: list[object] = []
+
+    def bob_is_late() -> None:
+        with psycopg.connect(shared.project.url, autocommit=True) as connection:
+            query = "select count(*) from pg_locks where locktype = 'advisory'"
+            held.append(connection.execute(query).fetchone())
+        pushed(shared, "bob")
+
+    reporter = Quiet()
+    with open_work(settings, deployment_id="01K3", reporter=reporter) as work:
+        late = threading.Timer(0.5, bob_is_late)
+        late.start()
+        awaiting.wait(plan, work, within=30, every=0.2)
+        late.join()
+
+    assert held == [(0,)]
+    assert reporter.notes[1:] == ["1 new on branch windlass-approvals"] * 2
+    assert f"plan {plan.digest} until" in reporter.notes[0]
+
+
+def test_when_the_time_is_over_nothing_was_done(shared: Team) -> None:
+    require_refused(waiting(shared, "1s"), shared, "has no approval, after 1s of waiting")
+
+
+def test_a_forged_signature_on_the_branch_ends_the_waiting(shared: Team) -> None:
+    shared.approve("ann")
+    (file,) = shared.approvals
+    signed = msgspec.json.decode(file.read_bytes(), type=Signed)
+    forged = signed.statement.replace('"comment":""', '"comment":"x"')
+    assert forged != signed.statement
+    file.write_bytes(msgspec.structs.replace(signed, statement=forged).canonical())
+    sshbranch.push(shared.home, "windlass-approvals", file, message="forged")
+    file.unlink()
+
+    ran = waiting(shared, "1m")
+    assert ran.code == 3
+    assert "does not count: it is forged" in ran.err
+
+
+def test_another_plan_s_signatures_are_left_on_the_branch(shared: Team) -> None:
+    pushed(shared, "ann")
+    to, branch = shared.home / "to", "windlass-approvals"
+
+    assert sshbranch.fetch(shared.home, branch, to, digest="0" * 64) == 0
+    assert not to.exists()
+    assert sshbranch.fetch(shared.home, branch, to, digest=shared.digest()) == 1
+    assert sshbranch.fetch(shared.home, branch, to, digest=shared.digest()) == 0
+
+
+def test_a_remote_that_is_away_is_told_and_asked_again(shared: Team) -> None:
+    git("remote", "set-url", "origin", "/nowhere/shop.git", at=shared.home)
+
+    ran = waiting(shared, "1s")
+
+    require_refused(ran, shared, "after 1s of waiting; and git:", "/nowhere/shop.git")
+    assert ran.err.count("git did not fetch windlass-approvals, and is asked again") == 1
+
+    ran = shared.project.run(
+        "approve", "--env", "production", "--plan", "plan.json", "--key", str(shared.key("ann")),
+        "--push",
+    )  # fmt: skip
+    assert ran.code == 1
+    assert "the signature was not pushed to windlass-approvals of origin" in ran.error()[0]
+    assert len(shared.approvals) == 1
+
+
+def test_pushes_at_the_same_time_all_arrive(shared: Team) -> None:
+    files = [shared.home / f"{number:012}-0.approval" for number in range(4)]
+    for file in files:
+        file.write_text("{}")
+    branch = "windlass-approvals"
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(lambda f: sshbranch.push(shared.home, branch, f, message="m"), files))
+
+    listed = git("ls-tree", "--name-only", branch, at=shared.home.parent / "shop.git")
+    assert listed.splitlines() == [file.name for file in files]
+
+
+def test_a_job_gives_git_its_token_and_shows_it_nowhere(
+    shared: Team, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checkout leaves no credentials behind; the server asks for those of GITHUB_TOKEN."""
+    asked: list[str | None] = []
+
+    class Private(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None: ...
+
+        def do_GET(self) -> None:
+            asked.append(self.headers.get("Authorization"))
+            self.send_response(401)
+            self.end_headers()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Private)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}"
+    git("remote", "set-url", "origin", f"{address}/acme/shop.git", at=shared.home)
+    for name, value in {
+        "GITHUB_ACTIONS": "true", "GITHUB_TOKEN": "ghs_of_the_job", "GITHUB_SERVER_URL": address
+    }.items():  # fmt: skip
+        monkeypatch.setenv(name, value)
+    encoded = base64.b64encode(b"x-access-token:ghs_of_the_job").decode()
+
+    with pytest.raises(ChildFailed) as failed:
+        sshbranch.fetch(shared.home, "windlass-approvals", shared.home / "to", digest="0" * 64)
+    server.shutdown()
+    server.server_close()
+
+    assert asked[0] == f"basic {encoded}"
+    assert encoded not in str(failed.value) + failed.value.stderr
+
+
+def test_a_wait_that_makes_no_sense_is_refused(team: Team) -> None:
+    for arguments, said in (
+        ("production --wait-for-approval soon", '"soon" is no duration'),
+        ("uat --wait-for-approval 1s", "uat takes no signatures"),
+        (
+            "production --wait-for-approval 1s --break-glass now",
+            "--break-glass and --wait-for-approval exclude each other",
+        ),
+    ):
+        ran = team.project.run("deploy", "--env", *arguments.split())
+        assert (ran.code, said in ran.error()[0]) == (2, True), ran.err
+
+
+def test_a_plan_that_the_plan_job_did_not_show_is_refused_before_anything(team: Team) -> None:
+    argv = ("deploy", "--env", "production", "--plan", "plan.json", "--digest")
+
+    require_refused(team.project.run(*argv, "0" * 64), team, "000000000000 was handed on with it")
+    require_refused(team.project.run(*argv, ""), team, "none was handed on with it")

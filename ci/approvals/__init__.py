@@ -1,5 +1,6 @@
 """Where approvals come from, and which sources there are."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, assert_never
 
@@ -23,8 +24,17 @@ class ApprovalSource(Protocol):
         ...
 
 
-def open_approvals(config: ApprovalConfig, *, environment: str, root: Path) -> ApprovalSource:
-    """Return the source `deploy.yml` asks for; its relative paths start at `root`."""
+def open_approvals(
+    config: ApprovalConfig,
+    *,
+    environment: str,
+    root: Path,
+    note: Callable[[str], None] = lambda _text: None,
+) -> ApprovalSource:
+    """Return the source `deploy.yml` asks for.
+
+    Relative paths start at `root`; `note` is told what a source waits for.
+    """
     match config:
         case TerminalApproval():
             from ci.approvals.terminal import TerminalSource
@@ -33,7 +43,7 @@ def open_approvals(config: ApprovalConfig, *, environment: str, root: Path) -> A
         case GithubApproval():
             from ci.approvals.github import GithubSource
 
-            return GithubSource(config, environment=environment)
+            return GithubSource(config, environment=environment, note=note)
         case SshApproval():
             from ci.approvals.ssh import SshSource
 

@@ -1,28 +1,33 @@
 """A required reviewer of the GitHub environment, as GitHub's API tells it.
 
 GET /repos/{owner}/{repo}/actions/runs/{run_id}/approvals gives who approved which environment,
-and no time, commit or attempt: the approval counts from now, and the digest binds the content.
+and no time, commit or attempt: an approval lasts from when its plan was made, and the digest
+binds the content.
 https://docs.github.com/rest/actions/workflow-runs#get-the-review-history-for-a-workflow-run
 """
 
 import os
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import msgspec
-import requests
 
 from ci.config import GithubApproval
 from ci.errors import NotApproved, Unreachable
+from ci.githubapi import GithubApi, NotFound, this_run
 from ci.model import Approval, Plan
-from ci.secret import Secret, redact
+from ci.secret import Secret
 
-WITHIN = 20  # seconds, per request
 NEEDED = ("GITHUB_API_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID", "GITHUB_TOKEN")
+SHORT = 12  # digits of a digest that stand for it, in a comment too
+GHOST = "ghost"  # whom GitHub shows for an account that was deleted
+PERMISSION = "actions: read"
 
 
 class _User(msgspec.Struct, frozen=True):
     login: str
+    type: str = "User"
 
 
 class _Environment(msgspec.Struct, frozen=True):
@@ -31,52 +36,93 @@ class _Environment(msgspec.Struct, frozen=True):
 
 class _Review(msgspec.Struct, frozen=True):
     state: str
-    comment: str
-    user: _User
+    comment: str | None
+    user: _User | None
     environments: tuple[_Environment, ...]
+
+    @property
+    def by(self) -> str:
+        return self.user.login if self.user else GHOST
 
 
 class GithubSource:
     """Reads the reviews of the workflow run we are in."""
 
-    def __init__(self, config: GithubApproval, *, environment: str) -> None:
-        self.config, self.environment = config, environment
+    def __init__(
+        self,
+        config: GithubApproval,
+        *,
+        environment: str,
+        note: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        self.config, self.environment, self.note = config, environment, note
 
     def find(self, plan: Plan) -> tuple[Approval, ...]:
-        """Return the newest approval of this run for this environment that counts."""
+        """Return an approval of this run for this environment that counts; one is enough.
+
+        Raises:
+            PlanChanged: the plan is not the one whose digest the plan job gave out.
+            NotApproved: somebody rejected it, nobody who approved counts, or the plan is of
+                another attempt.
+            Unreachable: GitHub's API did not answer.
+
+        """
         if any(not os.environ.get(name) for name in NEEDED):
             return ()
-        path = f"actions/runs/{os.environ['GITHUB_RUN_ID']}/approvals"
-        reviews = msgspec.convert(self._get(path), tuple[_Review, ...])
-        ours = [r for r in reviews if self.environment in {e.name for e in r.environments}]
-        if any(review.state == "rejected" for review in ours):
-            return ()
-        approved = [r for r in ours if r.state == "approved"]
-        starters = {os.environ.get("GITHUB_ACTOR"), os.environ.get("GITHUB_TRIGGERING_ACTOR")}
-        counting = [
-            r for r in approved if self.config.self_approval or r.user.login not in starters
+        _require_own_attempt(plan)
+        ours = [
+            r
+            for r in self._reviews()
+            if self.environment in {e.name.lower() for e in r.environments}
         ]
-        if approved and not counting:
+        rejected = [review.by for review in ours if review.state == "rejected"]
+        if rejected:
             raise NotApproved(
-                f"{approved[0].user.login} started this run and approved it alone",
-                next_step="have another reviewer approve, or set approval.self_approval: true",
+                f"{rejected[0]} rejected {self.environment} in this run",
+                next_step="start a new run of the workflow: GitHub's list has no times, so an "
+                "approval cannot be told to be later",
             )
-        if not counting:
-            return ()
-        now = datetime.now(UTC)
-        run, attempt = os.environ["GITHUB_RUN_ID"], os.environ.get("GITHUB_RUN_ATTEMPT", "1")
-        approval = Approval(
-            plan_digest=plan.digest,
-            approver=counting[-1].user.login,
-            source="github",
-            granted_at=now,
-            expires_at=now + timedelta(seconds=self.config.expires.seconds),
-            comment=counting[-1].comment,
-            nonce=f"github run {run} attempt {attempt}",  # one deployment for one review
-        )
-        return (approval,)
+        approved = [r for r in ours if r.state == "approved"]
+        wrong = [why for r in approved if (why := self._against(r, plan))]
+        counting = [r for r in approved if not self._against(r, plan)]
+        if approved and not counting:
+            raise NotApproved("; ".join(dict.fromkeys(wrong)), next_step=self._instead(plan))
+        return tuple(_approval(plan, review, self.config) for review in counting[-1:])
 
-    def how(self, plan: Plan) -> str:  # noqa: ARG002  # the protocol's form
+    def _reviews(self) -> tuple[_Review, ...]:
+        path = f"actions/runs/{os.environ['GITHUB_RUN_ID']}/approvals"
+        found = self._api().get(path, permission=PERMISSION)
+        try:
+            return msgspec.convert(found, tuple[_Review, ...])
+        except msgspec.ValidationError as error:
+            raise Unreachable(
+                f"GitHub's API answered what nobody expects to {path}: {error}",
+                state="nothing was changed; without an answer nothing counts as approved",
+                next_step="look whether GITHUB_API_URL is GitHub's",
+            ) from None
+
+    def _against(self, review: _Review, plan: Plan) -> str:
+        """Return why a review does not count; empty where it does."""
+        starters = {os.environ.get(f"GITHUB_{n}ACTOR", "").lower() for n in ("", "TRIGGERING_")}
+        if review.by == GHOST:
+            return "the account that approved was deleted: whether it started the run is unknown"
+        if review.user is not None and review.user.type != "User":
+            return f"{review.by} is no person"
+        if review.by.lower() in starters and not self.config.self_approval:
+            return f"{review.by} started this run and approved it alone"
+        if self.config.comment == "digest" and not names_digest(review.comment or "", plan.digest):
+            return f"the comment of {review.by} does not name plan {plan.digest[:SHORT]}"
+        return ""
+
+    def _instead(self, plan: Plan) -> str:
+        if self.config.comment == "digest":
+            return (
+                "start a new run, and have another reviewer approve it with the comment: "
+                f"approve {plan.digest[:SHORT]}"
+            )
+        return "have another reviewer approve, or set approval.self_approval: true"
+
+    def how(self, plan: Plan) -> str:
         """Say what to do."""
         missing = [name for name in NEEDED if not os.environ.get(name)]
         if missing:
@@ -84,8 +130,13 @@ class GithubSource:
                 f"run it in a GitHub workflow job of the environment {self.environment} "
                 f"(not set here: {', '.join(missing)})"
             )
+        comment = (
+            f", with the comment: approve {plan.digest[:SHORT]}"
+            if self.config.comment == "digest"
+            else ""
+        )
         return (
-            f"approve the run under the environment {self.environment}: "
+            f"approve the run under the environment {self.environment}{comment}: "
             f"{os.environ.get('GITHUB_SERVER_URL', '')}/{os.environ['GITHUB_REPOSITORY']}"
             f"/actions/runs/{os.environ['GITHUB_RUN_ID']}"
         )
@@ -100,7 +151,14 @@ class GithubSource:
         missing = [name for name in NEEDED if not os.environ.get(name)]
         if missing:
             return f"not in a GitHub job ({', '.join(missing)} not set): would refuse"
-        found = self._get(f"environments/{self.environment}")
+        try:
+            found = self._api().get(f"environments/{self.environment}", permission=PERMISSION)
+        except NotFound as error:
+            raise NotApproved(
+                f"the GitHub environment {self.environment} does not exist, or the token may not "
+                "see it; a workflow that names it creates it, without any protection",
+                next_step="make it, with required reviewers: invoke doctor --github says where",
+            ) from error
         rules = found.get("protection_rules", []) if isinstance(found, dict) else []
         reviewers = [r for rule in rules for r in rule.get("reviewers", [])]
         if not reviewers:
@@ -110,26 +168,50 @@ class GithubSource:
             )
         return f"{len(reviewers)} required reviewers"
 
-    def _get(self, path: str) -> Any:  # noqa: ANN401  # JSON of GitHub's; its shape is checked after
-        token = Secret(os.environ["GITHUB_TOKEN"])
-        base = f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}"
-        headers = {
-            "Authorization": f"Bearer {token.reveal()}",
-            "Accept": "application/vnd.github+json",
-            "X-GitHub-Api-Version": "2022-11-28",
-        }
-        try:
-            answer = requests.get(f"{base}/{path}", headers=headers, timeout=WITHIN)
-        except requests.RequestException as error:
-            raise self._unreachable(path, redact(str(error))) from error
-        if answer.status_code != requests.codes.ok:
-            raise self._unreachable(path, f"status {answer.status_code}: {answer.text[:200]}")
-        return answer.json()
+    def _api(self) -> GithubApi:
+        url, repository, _, token = (os.environ[name] for name in NEEDED)
+        return GithubApi(url, repository, Secret(token), note=self.note)
 
-    @staticmethod
-    def _unreachable(path: str, said: str) -> Unreachable:
-        return Unreachable(
-            f"GitHub's API gave no answer to {path}: {said}",
-            state="nothing was changed; without an answer nothing counts as approved",
-            next_step="give the job permissions: actions: read, and GITHUB_TOKEN in its env",
-        )
+
+def names_digest(comment: str, digest: str) -> bool:
+    """Tell whether a comment names a digest by its first 12 digits or more."""
+    words = re.findall(r"\b[0-9a-f]{12,64}\b", comment.lower())
+    return any(digest.startswith(word) for word in words)
+
+
+def _require_own_attempt(plan: Plan) -> None:
+    """Raise where the plan is of another run or attempt than this one.
+
+    GitHub keeps the approvals of earlier attempts in its list, and the outputs of jobs that were
+    not run again: so a later attempt has to show a plan that was made in it.
+    """
+    attempt = os.environ.get("GITHUB_RUN_ATTEMPT", "1")
+    made_in = plan.about.origin.ci_run if plan.about else None
+    if made_in is None and attempt == "1":
+        return
+    if made_in is None:
+        what = f"attempt {attempt} of this run has no plan that was made in it"
+    elif made_in == this_run():
+        return
+    else:
+        what = f"the plan was made in {made_in}, and this is attempt {attempt} of run "
+        what += os.environ["GITHUB_RUN_ID"]
+    raise NotApproved(
+        what, next_step="start a new run, or re-run all jobs, so that its plan is made and approved"
+    )
+
+
+def _approval(plan: Plan, review: _Review, config: GithubApproval) -> Approval:
+    now = datetime.now(UTC)
+    run, attempt = os.environ["GITHUB_RUN_ID"], os.environ.get("GITHUB_RUN_ATTEMPT", "1")
+    return Approval(
+        plan_digest=plan.digest,
+        approver=review.by,
+        source="github",
+        granted_at=now,
+        # From when the plan was made: the list does not say when it was approved.
+        expires_at=(plan.about.made_at if plan.about else now)
+        + timedelta(seconds=config.expires.seconds),
+        comment=review.comment or "",
+        nonce=f"github run {run} attempt {attempt}",  # one deployment for one review
+    )

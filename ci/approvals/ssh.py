@@ -145,7 +145,8 @@ class SshSource:
         return (
             f"invoke plan --env {self.environment} --out plan.json, then an approver: "
             f"invoke approve --env {self.environment} --plan plan.json "
-            f"(plan {plan.digest[:12]}), and bring the file it writes to {self.directory}"
+            f"(plan {plan.digest[:12]}), and bring the file it writes to {self.directory}; "
+            "or approve with --push and deploy with --wait-for-approval 2h"
         )
 
     def check(self) -> str:

@@ -1,0 +1,359 @@
+"""What `init` writes into another repository, and what is left to do by hand on GitHub."""
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from ci import process
+from ci.config import load
+from ci.errors import ChildFailed, ConfigError, WindlassError
+from ci.githubsettings import ENVIRONMENT, Wanted, wanted
+from ci.origin import find_remote, open_github, parse_remote
+
+TEMPLATES = Path(__file__).parent / "templates"
+WORKFLOWS = Path(".github") / "workflows"
+TASKS = """\
+\"\"\"The tasks of Windlass, for this repository.\"\"\"
+
+from ci.tasks import ns
+
+__all__ = ["ns"]
+"""
+IGNORED = """\
+# The embedded databases stay here; signatures may be committed.
+*
+!.gitignore
+!approvals/
+!approvals/**
+"""
+NOT_OURS = {"node_modules", "venv", "site-packages", "build", "dist"}
+DEEPEST = 3  # directories below the root in which a project's files are looked for
+USUAL = ("migrations", "db/migrations", "database/migrations", "sql/migrations")
+SOURCE = re.compile(r"(?P<name>[^/@\s]+/[^/@\s]+)@(?P<ref>\S+)")
+
+# The subject of a workflow's identity since then, for repositories made, renamed or moved:
+# https://docs.github.com/actions/reference/security/oidc
+IMMUTABLE_SINCE = "2026-07-15"
+PROVIDER = "token.actions.githubusercontent.com"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Migrations:
+    """The migrations that were found: their engine, where they are, and the file that says so."""
+
+    engine: str
+    directory: str
+    ini: str = ""
+    found: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where they are, or what says so."""
+        return self.ini or self.directory
+
+    @property
+    def lines(self) -> str:
+        """The keys of deploy.yml's section."""
+        where = f"ini: {self.ini}" if self.ini else f"directory: {self.directory}"
+        return f"  engine: {self.engine}\n  {where}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What could be found out about a repository without asking anybody.
+
+    `repository` is OWNER/NAME, empty where git has no remote on a server; `subjects` begin the
+    `sub` of a workflow's identity; `there` are the environments that exist on GitHub, None where
+    that could not be asked.
+    """
+
+    project: str
+    branch: str
+    migrations: Migrations
+    repository: str = ""
+    site: str = ""
+    private: bool | None = None
+    there: frozenset[str] | None = None
+    subjects: tuple[str, ...] = ()
+
+
+def look(root: Path, *, note: Callable[[str], None]) -> Found:
+    """Return what the files, git and, with a token, GitHub's API say about the repository.
+
+    `note` is told what GitHub did not answer: nothing depends on it.
+
+    Raises:
+        ConfigError: there are migrations of several tools, or several projects of one.
+
+    """
+    remote = find_remote(root)
+    name = remote.name.split("/")[1] if remote else root.resolve().name
+    project = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "project"
+    plain = Found(
+        project=project,
+        branch=_branch(root),
+        migrations=find_migrations(root),
+        repository=remote.name if remote else "",
+        site=remote.site if remote else "",
+        subjects=(f"repo:{remote.name}",) if remote else (),
+    )
+    try:
+        api, site = open_github(root, note=note)
+    except ConfigError:  # no token, or no repository there yet
+        return plain
+    try:
+        told = api.get(permission="metadata: read")
+        environments = api.all("environments", "environments", permission=ENVIRONMENT)
+    except WindlassError as error:
+        note(f"GitHub was not asked: {error.what}")
+        return plain
+    return Found(
+        project=project,
+        branch=told["default_branch"],
+        migrations=plain.migrations,
+        repository=told["full_name"],
+        site=site,
+        private=told["private"],
+        there=frozenset(one["name"] for one in environments),
+        subjects=_subjects(told),
+    )
+
+
+def _subjects(told: dict[str, Any]) -> tuple[str, ...]:
+    """Return how the subject of the repository's identity may begin; see IMMUTABLE_SINCE.
+
+    The API does not tell when a repository was renamed, so an old one has both forms.
+    """
+    owner, name = str(told["full_name"]).split("/")
+    new = f"repo:{owner}@{told['owner']['id']}/{name}@{told['id']}"
+    old = f"repo:{owner}/{name}"
+    return (new,) if str(told["created_at"])[:10] > IMMUTABLE_SINCE else (old, new)
+
+
+def _branch(root: Path) -> str:
+    """Return the default branch: the remote's, as git knows it, else the one checked out."""
+    for arguments in (
+        ("symbolic-ref", "--short", "refs/remotes/origin/HEAD"),
+        ("symbolic-ref", "--short", "HEAD"),
+    ):
+        try:
+            found = process.run(["git", "-C", str(root), *arguments], within=10).stdout.strip()
+        except ChildFailed:  # no repository, or no such ref
+            continue
+        return found.removeprefix("origin/")
+    return "main"
+
+
+def find_migrations(root: Path) -> Migrations:
+    """Return the migrations of the project at `root`, by its files; plain SQL where it has none.
+
+    Raises:
+        ConfigError: there are several, and which of them is deployed cannot be seen.
+
+    """
+    files = list(_files(root, root))
+    found = [
+        Migrations(engine="alembic", directory="", ini=str(file), found=str(file))
+        for file in files
+        if file.name == "alembic.ini"
+    ]
+    found += [
+        Migrations(engine="prisma", directory=str(file.parent / "migrations"), found=str(file))
+        for file in files
+        if file.name == "schema.prisma"
+    ]
+    if len(found) > 1:
+        raise ConfigError(
+            f"{' and '.join(one.found for one in found)}: which of them is deployed?",
+            next_step="run init in the directory of one; several are several deploy.yml",
+        )
+    if found:
+        return found[0]
+    directory = next((d for d in USUAL if any((root / d).glob("*.sql"))), USUAL[0])
+    return Migrations(engine="sql", directory=directory)
+
+
+def _files(root: Path, directory: Path) -> Iterable[Path]:
+    """Yield files below a directory, relative to `root`, without what was installed there."""
+    depth = len(directory.relative_to(root).parts)
+    for path in sorted(directory.iterdir()):
+        if path.name.startswith(".") or path.name in NOT_OURS or path.is_symlink():
+            continue
+        if path.is_file():
+            yield path.relative_to(root)
+        elif path.is_dir() and depth < DEEPEST and not (path / "pyvenv.cfg").exists():
+            yield from _files(root, path)
+
+
+def installed() -> str:
+    """Return where this Windlass is from, as OWNER/NAME@REF; empty where that cannot be told.
+
+    https://packaging.python.org/specifications/direct-url
+    """
+    try:
+        text = distribution("windlass").read_text("direct_url.json")
+    except PackageNotFoundError:
+        return ""
+    source = json.loads(text or "{}")
+    url = str(source.get("url", ""))
+    if "vcs_info" in source:
+        remote = parse_remote(url)
+        return f"{remote.name}@{source['vcs_info']['commit_id']}" if remote else ""
+    directory = Path(unquote(urlsplit(url).path))
+    remote = find_remote(directory) if url.startswith("file:") else None
+    if remote is None:
+        return ""
+    try:
+        head = process.run(["git", "-C", str(directory), "rev-parse", "HEAD"], within=10).stdout
+    except ChildFailed:
+        return ""
+    return f"{remote.name}@{head.strip()}"
+
+
+def files(
+    found: Found, *, github: bool, source: str = "", templates: Path = TEMPLATES
+) -> dict[Path, str]:
+    """Return what `init` writes: the text of each file by its path.
+
+    Args:
+        found: the repository.
+        github: with the workflows too.
+        source: OWNER/NAME@REF of Windlass, which the workflows install.
+        templates: where deploy.yml and github/*.yml are.
+
+    Raises:
+        ConfigError: workflows are asked for, and where Windlass is from cannot be told.
+
+    """
+    deploy = (TEMPLATES / "deploy.yml").read_text(encoding="utf-8")
+    deploy = deploy.replace("{project}", found.project)
+    made = {
+        Path("tasks.py"): TASKS,
+        Path("deploy.yml"): deploy.replace("{migrations}", found.migrations.lines),
+        Path(".windlass") / ".gitignore": IGNORED,
+    }
+    if found.migrations.engine == "sql":
+        made[Path(found.migrations.directory) / ".gitkeep"] = ""
+    if github:
+        made |= _workflows(found, source, templates / "github")
+    return made
+
+
+def _workflows(found: Found, source: str, templates: Path) -> dict[Path, str]:
+    match = SOURCE.fullmatch(source)
+    if match is None:
+        said = f'"{source}" is no OWNER/NAME@REF' if source else "cannot be told from here"
+        raise ConfigError(
+            f"where the workflows shall install Windlass from: {said}",
+            next_step="--windlass OWNER/NAME@REF, such as a tag or, better, a commit",
+        )
+    texts = sorted(templates.glob("*.yml"))
+    if not texts:
+        raise ConfigError(
+            f"this installation has no workflows in {templates}",
+            next_step="install Windlass again, from a whole checkout",
+        )
+    filled = {"{windlass}": match["name"], "{ref}": match["ref"]}
+    made = {}
+    for file in texts:
+        text = file.read_text(encoding="utf-8")
+        for placeholder, value in filled.items():
+            text = text.replace(placeholder, value)
+        branches = f"branches: [{found.branch}]"
+        made[WORKFLOWS / file.name] = text.replace("branches: [main]", branches)
+    return made
+
+
+def write(root: Path, made: dict[Path, str], *, force: bool) -> tuple[Path, ...]:
+    """Write the files and return their paths; with `force` over what is there.
+
+    A `.gitkeep` or `.gitignore` that is there stays in any case.
+
+    Raises:
+        ConfigError: one is there already; nothing was written.
+
+    """
+    there = [path for path in made if (root / path).exists()]
+    kept = [path for path in there if path.name in (".gitkeep", ".gitignore")]
+    others = [path for path in there if path not in kept]
+    if others and not force:
+        raise ConfigError(
+            f"there already: {', '.join(map(str, others))}",
+            state="nothing was written",
+            next_step="move them away, or write over them: invoke init --force",
+        )
+    written = tuple(path for path in made if path not in kept)
+    for path in written:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(made[path], encoding="utf-8")
+    return written
+
+
+def trust_policy(found: Found, environment: str) -> dict[str, Any]:
+    """Return the trust policy of an AWS role that jobs of one environment alone may take.
+
+    https://docs.github.com/actions/how-tos/secure-your-work/security-harden-deployments/oidc-in-aws
+    """
+    subjects = found.subjects or ("repo:OWNER/NAME",)
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"Federated": f"arn:aws:iam::ACCOUNT_ID:oidc-provider/{PROVIDER}"},
+                "Action": "sts:AssumeRoleWithWebIdentity",
+                "Condition": {
+                    "StringEquals": {
+                        f"{PROVIDER}:aud": "sts.amazonaws.com",
+                        f"{PROVIDER}:sub": [f"{s}:environment:{environment}" for s in subjects],
+                    }
+                },
+            }
+        ],
+    }
+
+
+def environments(root: Path) -> tuple[Wanted, ...]:
+    """Return the environments on GitHub that the deploy.yml at `root` needs."""
+    return wanted(load(root / "deploy.yml"))
+
+
+def by_hand(found: Found, needed: tuple[Wanted, ...]) -> str:
+    """Return what is left to set on GitHub and at AWS, each part with its page."""
+    site = found.site or "https://github.com/OWNER/NAME"
+    names = [one.name for one in needed]
+    there = sorted(found.there & set(names)) if found.there is not None else []
+    guarded = [one.name for one in needed if one.guarded]
+    reviewed = [one for one in needed if one.reviewed]
+    lines = [
+        "by hand; invoke doctor --github checks all but the last:",
+        f"  environments {', '.join(names)}: {site}/settings/environments",
+        *([f"    there already: {', '.join(there)}"] if there else []),
+    ]
+    lines += [
+        f"  {one.name}: required reviewers, prevent self-review, no bypass by administrators"
+        for one in reviewed
+    ]
+    if reviewed and found.private is not False:
+        lines.append(
+            "    a private repository has reviewers with GitHub Enterprise alone; else signatures:"
+            "\n    approval: {from: ssh, signers: .github/approvers}"
+        )
+    lines.append(f"  {', '.join(guarded)}: deployment branches: {found.branch} alone")
+    lines += [
+        f"  {one.name}: secrets or variables {', '.join(one.names)}" for one in needed if one.names
+    ]
+    lines.append(f"  workflow permissions: read: {site}/settings/actions")
+    role = (reviewed or needed)[-1].name
+    policy = json.dumps(trust_policy(found, role), indent=2)
+    lines += [
+        "  with S3, an AWS role for each environment, which its jobs alone may take; of "
+        f"{role} with this trust policy:",
+        *(f"    {line}" for line in policy.splitlines()),
+    ]
+    return "\n".join(lines)
