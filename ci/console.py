@@ -38,6 +38,7 @@ class Console:
         self.rich = RichConsole(
             file=stream or sys.stderr, highlight=False, soft_wrap=True, emoji=False, markup=False
         )
+        self.results: list[StepResult] = []  # the steps that ended
         self._moving: Progress | None = None
         self._label, self._told = "", 0.0
 
@@ -83,6 +84,7 @@ class Console:
     def finished(self, result: StepResult) -> None:
         """Print the line of a finished step."""
         self._stop()
+        self.results.append(result)
         self.say(report.step_line(result), style=COLOURS[result.outcome])
 
     def _stop(self) -> None:
