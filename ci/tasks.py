@@ -553,9 +553,9 @@ class _Windlass(Program):
 
 
 def _usage(error: ParseError) -> NoReturn:
-    sys.stderr.write(
-        report.error_text(str(error), "nothing was contacted or changed", "windlass --list") + "\n"
-    )
+    text = report.error_text(str(error), "nothing was contacted or changed", "windlass --list")
+    with runner.attached():
+        sys.stderr.write(text + "\n")
     raise SystemExit(2)
 
 

@@ -17,7 +17,7 @@ from ci.github_summary import Run, Section
 from ci.model import Finding, Migration, Outcome, Plan, PlannedStep, StepName, StepResult, Target
 from tests.fix_github import Job, heard
 from tests.fix_service import api_of
-from tests.kit import Project
+from tests.kit import ROOT, Project
 
 A = "20260801_000000_create_orders"
 B = "20260802_000000_add_total"
@@ -307,7 +307,7 @@ def test_sarif_has_what_code_scanning_reads() -> None:
     assert document["version"] == "2.1.0"
     assert rules["truncate"]["helpUri"] == "https://x/l.md"
     assert rules["ban-drop-column"]["helpUri"] == "https://squawkhq.com/docs/ban-drop-column"
-    first, second, third = run["results"]
+    first, _, third = run["results"]
     assert [rules[one["ruleId"]] for one in run["results"]] == [
         run["tool"]["driver"]["rules"][one["ruleIndex"]] for one in run["results"]
     ]
@@ -335,3 +335,15 @@ def test_sarif_says_what_it_leaves_out() -> None:
     assert len(run["results"]) == sarif.RESULTS
     told = run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"]
     assert told.startswith("2 more findings are left out")
+
+
+def test_the_rules_of_sarif_are_those_of_the_page_in_its_words() -> None:
+    page = (ROOT / "docs" / "lint.md").read_text().split("## Our own")[1]
+    rows = [line.strip("|").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    documented = {
+        rule: re.sub(r"\[(.*?)\]\(.*?\)", r"\1", row[-1].strip(" |")).replace("`", "")
+        for row in rows
+        for rule in re.findall(r"`([a-z-]+)`", row[0])
+    }
+
+    assert documented == sarif.RULES

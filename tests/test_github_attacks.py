@@ -1,10 +1,12 @@
 """What comes from outside cannot speak to GitHub's runner, on either stream, token or no token."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ci.database import Database
+from tests.fix_alembic import AlembicProject
 from tests.fix_github import Heard, Job, heard
 from tests.kit import Project, Ran
 
@@ -58,8 +60,11 @@ def test_notices_and_errors_of_the_server_cannot_speak(job: Job) -> None:
 
 def test_texts_and_names_of_files_cannot_speak(job: Job) -> None:
     body = "\n".join(f"-- {text.strip()}\n/*\n{text}\n*/" for text in SPOKEN)
-    job.project.migration(A, f"-- Description: ##[error]spoken\n{body}\n"
-                             'alter table "::error::spoken" add a int;\ntruncate only t;', f"{body}\nselect 1;")  # fmt: skip
+    job.project.migration(
+        A, f"-- Description: ##[error]spoken\n{body}\n"
+           'alter table "::error::spoken" add a int;\ntruncate only t;',
+        f"{body}\nselect 1;",
+    )  # fmt: skip
 
     for arguments in (("plan",), ("lint",), ("deploy", "--json")):
         ran = job.run(*arguments, "--env", "dev")
@@ -120,3 +125,19 @@ def test_a_traceback_and_a_warning_of_a_library_cannot_speak(job: Job) -> None:
     assert ran.code == 1
     assert ran.err.count("spoken") >= 3
     silent(ran)
+
+
+def test_what_a_revision_prints_cannot_speak_and_shows_no_secret(
+    alembic: Callable[..., AlembicProject],
+) -> None:
+    found = alembic("error_events")
+    prints = f"import os, sys\nfor text in {SPOKEN!r}:\n    print(text + os.environ['API_TOKEN'])\n"
+    prints += "    print(text, file=sys.stderr)\n"
+    found.revision("second", "1a2b3c4d5e6f", prints + "raise ValueError('x\\n::error::spoken')")
+
+    ran = Job(found.project).run("deploy", "--env", "dev", API_TOKEN="t0ken-of-the-service")
+
+    assert ran.code == 1
+    assert "spoken" in ran.err
+    silent(ran)
+    assert "t0ken-of-the-service" not in ran.err.replace("::add-mask::t0ken-of-the-service", "")
