@@ -18,6 +18,7 @@ KINDS: dict[FindingLevel, Kind] = {
     "error": "error", "unknown": "warning", "warning": "warning", "note": "notice",
 }  # fmt: skip
 AT_MOST = 10  # of each kind and step; the runner drops the rest without a word
+LONGEST = 4000  # characters of a message; GitHub takes 64 KiB, and shows the beginning
 WHERE = re.compile(r"(?P<file>[^\s:]+\.(?:sql|py|ya?ml)):(?P<line>\d+)")
 
 
@@ -82,8 +83,12 @@ def annotations(found: Iterable[Annotation]) -> tuple[str, ...]:
     lines: list[str] = []
     for kind, all_ in by_kind.items():
         shown = all_ if len(all_) <= AT_MOST else all_[: AT_MOST - 1]
-        lines += [command(kind, one.message, file=one.file, line=one.line, title=one.title)
-                  for one in shown]  # fmt: skip
+        lines += [
+            command(
+                kind, redact(one.message)[:LONGEST], file=one.file, line=one.line, title=one.title
+            )
+            for one in shown
+        ]
         if left := len(all_) - len(shown):
             lines.append(
                 command(

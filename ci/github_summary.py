@@ -20,7 +20,11 @@ from ci.words import human, seconds
 LIMIT = 200 * 1024  # bytes of one summary; GitHub drops a step's above 1 MiB, and nobody reads more
 ROWS = 100  # of one table
 CELL = 300  # characters of one cell
+TEXT = 10_000  # characters of a verdict or a next step
 SPARE = 4 * 1024  # bytes that a section leaves to those behind it
+DROPPED = "{} parts of this summary are left out; the log has them.\n"
+# Characters that do not show, or turn the order of what does: they are shown by their numbers.
+HIDDEN = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 PLAIN = re.compile(r"[^`|\\\x00-\x1f\x7f]+")
 TAGS = {
     Outcome.OK: "done, ", Outcome.FAILED: "crit, ", Outcome.UNDONE: "active, ", Outcome.SKIPPED: ""
@@ -50,7 +54,7 @@ class Page:
 
 def code(text: object) -> str:
     """Return a text from outside as a code span, on one line and no longer than a cell may be."""
-    line = " ".join(redact(str(text)).split())
+    line = " ".join(_shown(str(text)).split())
     line = line if len(line) <= CELL else f"{line[: CELL - 1]}…"
     if not line:
         return "–"
@@ -61,9 +65,18 @@ def code(text: object) -> str:
     return f"<code>{signs}</code>"
 
 
+def _shown(text: str) -> str:
+    return HIDDEN.sub(lambda found: f"<U+{ord(found[0]):04X}>", redact(text))
+
+
+def _cut(text: str) -> str:
+    left = len(text) - TEXT
+    return text if left <= 0 else f"{text[:TEXT]}\n… {left} more characters are in the log"
+
+
 def fence(text: str, language: str = "") -> str:
     """Return a text from outside as a block of code that nothing in it can end."""
-    shown = "".join(c for c in redact(text).replace("\r", "\n") if c in "\n\t" or c >= " ")
+    shown = "".join(c for c in _shown(text).replace("\r", "\n") if c in "\n\t" or c >= " ")
     longest = max((len(run) for run in re.findall(r"`+", shown)), default=0)
     ticks = "`" * max(3, longest + 1)
     return f"{ticks}{language}\n{shown}\n{ticks}"
@@ -79,11 +92,13 @@ def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]], **more: str)
 
 def rendered(sections: Iterable[Section], room: int = LIMIT) -> str:
     """Return the sections within so many bytes, saying what is left out."""
-    text = ""
+    text, dropped = "", 0
+    room -= len(DROPPED) + 4  # a number for its braces
     for section in sections:
         head, foot = section.head, section.foot
         left_out = f"\n{len(section.rows)} {section.noun} left out here; {section.elsewhere}.\n"
         if _size(text + head + foot + left_out) > room:
+            dropped += 1
             continue
         text += head
         shown = 0
@@ -95,7 +110,8 @@ def rendered(sections: Iterable[Section], room: int = LIMIT) -> str:
         text += foot
         if left := len(section.rows) - shown:
             text += f"{left} more {section.noun} left out here; {section.elsewhere}.\n\n"
-    return text
+    fits = dropped and room >= 0
+    return text + DROPPED.format(dropped) if fits else text
 
 
 def _size(text: str) -> int:
@@ -110,8 +126,8 @@ def facts(*pairs: tuple[str, object], title: str = "") -> Section:
 
 def head(title: str, verdict: str, next_step: str = "") -> Section:
     """Return the first part: what it was, how it went, what to do next."""
-    then = f"Next:\n\n{fence(next_step)}\n\n" if next_step else ""
-    return Section(f"### {title}\n\n{fence(verdict)}\n\n{then}")
+    then = f"Next:\n\n{fence(_cut(next_step))}\n\n" if next_step else ""
+    return Section(f"### {title}\n\n{fence(_cut(verdict))}\n\n{then}")
 
 
 def migrations(plan: Plan) -> tuple[Section, ...]:
@@ -177,7 +193,7 @@ def sql(plan: Plan, texts: tuple[str, ...]) -> tuple[Section, ...]:
 
 def _html(text: str) -> str:
     """Return a text for HTML that Markdown reads too: entities for every sign, in <code>."""
-    signs = "".join(c if c.isalnum() else f"&#{ord(c)};" for c in redact(text)[:CELL] if c >= " ")
+    signs = "".join(c if c.isalnum() else f"&#{ord(c)};" for c in _shown(text)[:CELL] if c >= " ")
     return f"<code>{signs}</code>"
 
 

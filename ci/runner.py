@@ -33,7 +33,7 @@ class Stream(io.TextIOBase):
     def __init__(self, real: TextIO, before: Callable[[], None], mark: str) -> None:
         self.real, self._before, self._mark = real, before, mark
         self._rest = ""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a warning may be told while a line is
 
     @property
     def encoding(self) -> str:  # type: ignore[override]  # TextIOBase has an attribute

@@ -237,8 +237,26 @@ def test_a_step_that_has_said_much_already_stays_within_the_limit(
     assert len(job.summary.encode()) <= 1024**2
 
 
-def test_a_section_without_room_is_left_out_whole() -> None:
-    assert summaries.rendered([Section("x" * 200, noun="rows")], 100) == ""
+def test_a_section_without_room_is_left_out_whole_and_counted() -> None:
+    small = summaries.rendered([Section("fits\n"), Section("x" * 2000, noun="rows")], 1000)
+
+    assert small == "fits\n1 parts of this summary are left out; the log has them.\n"
+    assert summaries.rendered([Section("x" * 2000)], 0) == ""
+
+
+def test_an_error_of_a_megabyte_leaves_the_next_step_in_sight() -> None:
+    page = summaries.run_page(Run(), "Failed", "x" * 1024**2, "invoke status", "failed")
+
+    text = summaries.rendered(page.sections)
+
+    assert "more characters are in the log" in text
+    assert "invoke status" in text
+    assert len(annotations([Annotation("error", "t", "x" * 1024**2)])[0]) < 5000
+
+
+def test_what_does_not_show_is_shown() -> None:
+    assert summaries.code("a\u202eb") == "`a<U+202E>b`"
+    assert "<U+200B>" in summaries.fence("\u200b")
 
 
 def test_annotations_stay_within_the_limit_and_say_how_many_are_left_out() -> None:

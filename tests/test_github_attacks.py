@@ -35,7 +35,10 @@ def silent(ran: Ran) -> Heard:
                 assert name in ("error", "warning", "notice", "add-mask", "stop-commands",
                                 "group", "endgroup") or not data, name  # fmt: skip
                 assert not data.startswith("spoken")
-                assert properties.startswith(("title=", "file=shop/")) or not properties
+                assert (
+                    properties.startswith(("title=", "file=shop/", "file=error_events/"))
+                    or not properties
+                )
                 assert "%0D::" not in properties
     return heard(ran.err, ran.out)
 
