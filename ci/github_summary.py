@@ -271,6 +271,7 @@ class Run:
     prefix: str = ""  # from the repository's root to deploy.yml
     plan: Plan | None = None
     results: list[StepResult] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
     root: Path | None = None  # of deploy.yml; None: none was read
 
     @property
@@ -296,10 +297,11 @@ def run_page(run: Run, title: str, verdict: str, next_step: str, status: str) ->
                 ("plan", plan.digest[:12] if plan else ""), ("backup", run.backup),
                 ("url", run.url),
             ),
-            *timeline(run.results),
+            *timeline(run.results), *findings(tuple(run.findings)),
             *((*migrations(plan), *rehearsal(plan.rehearsal)) if plan else ()),
         ),
         run.outputs(status),
+        tuple(of_finding(one, run.prefix) for one in run.findings),
     )  # fmt: skip
 
 
@@ -324,7 +326,7 @@ def failure_page(run: Run, error: WindlassError, exists: Callable[[str], bool]) 
     title = f"{status.capitalize()}: {run.environment or 'no environment'}"
     page = run_page(run, title, verdict, error.next_step, status)
     place = of_failure(error.what, error.next_step, run.prefix, exists)
-    return replace(page, annotations=(place,))
+    return replace(page, annotations=(place, *page.annotations))
 
 
 def rehearsal_page(found: Rehearsal) -> Page:

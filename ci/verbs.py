@@ -171,7 +171,7 @@ def opened(env: str, *, show_queries: bool = False) -> "Iterator[Work]":
     console = Console()
     identifier = new_deployment_id(datetime.now(UTC))
     if on_github := runner.current():
-        on_github.run.results = console.results
+        on_github.run.results, on_github.run.findings = console.results, console.findings
     try:
         with open_work(
             settings, deployment_id=identifier, reporter=console, show_queries=show_queries

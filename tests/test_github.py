@@ -146,6 +146,19 @@ def test_a_failure_stands_on_the_file_and_line_that_broke(project: Project) -> N
     assert job.outputs["deployment"]
 
 
+def test_a_deployment_that_lint_stops_annotates_what_it_found(project: Project) -> None:
+    project.migration(B, "create table t (i int);\ntruncate orders;", "drop table t;")
+    job = Job(project)
+
+    ran = job.run("deploy", "--env", "uat")
+
+    assert ran.code == 3
+    titles = [properties.split(",title=") for properties, _ in heard(ran.err).of("error")]
+    assert titles == [[f"file=shop/migrations/{B}.sql,line=2", t] for t in ("Windlass", "truncate")]
+    assert job.outputs["status"] == "refused"
+    assert "#### Lint: " in job.summary
+
+
 def test_a_refusal_before_anything_has_a_summary_too(project: Project) -> None:
     job = Job(project)
 
