@@ -30,8 +30,10 @@ _current: ContextVar["Runner | None"] = ContextVar("runner", default=None)
 class Stream(io.TextIOBase):
     """A standard stream: whole lines, secrets taken out, none of them a command but ours."""
 
-    def __init__(self, real: TextIO, before: Callable[[], None], mark: str) -> None:
-        self.real, self._before, self._mark = real, before, mark
+    def __init__(
+        self, real: TextIO, before: Callable[[], None], heard: Callable[[], None], mark: str
+    ) -> None:
+        self.real, self._before, self._heard, self._mark = real, before, heard, mark
         self._rest = ""
         self._lock = threading.RLock()  # a warning may be told while a line is
 
@@ -61,10 +63,12 @@ class Stream(io.TextIOBase):
         return len(text)
 
     def _line(self, line: str) -> None:
+        if line.startswith(self._mark):
+            self._heard()
+            self.real.write(line[len(self._mark) :] + "\n")
+            return
         self._before()
-        ours = line.startswith(self._mark)
-        said = line[len(self._mark) :] if ours else commands.harmless(redact(line))
-        self.real.write(said + "\n")
+        self.real.write(commands.harmless(redact(line)) + "\n")
 
     def flush(self) -> None:
         """Hand over what is whole."""
@@ -89,8 +93,8 @@ class Runner:
         self._masks = not _is_file(err)
         self._annotations: list[Annotation] = []
         self._lock = threading.RLock()
-        self.out = Stream(out, self.mask, self._mark)
-        self.err = Stream(err, self.stop, self._mark)
+        self.out = Stream(out, self.mask, self.resume, self._mark)
+        self.err = Stream(err, self.stop, self.resume, self._mark)
 
     def mask(self) -> None:
         """Have the runner mask what became known since; before each line, so before any other.

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,7 @@ from ci.github_summary import Run, Section
 from ci.model import Finding, Migration, Outcome, Plan, PlannedStep, StepName, StepResult, Target
 from tests.fix_github import Job, heard
 from tests.fix_service import api_of
-from tests.kit import ROOT, Project
+from tests.kit import ROOT, WINDLASS, Project
 
 A = "20260801_000000_create_orders"
 B = "20260802_000000_add_total"
@@ -109,6 +110,21 @@ def test_a_plan_gives_its_digest_and_folds_its_sql(project: Project) -> None:
     job.run("migrate", "--env", "dev")
     job.run("plan", "--env", "dev")
     assert (job.outputs["migrations"], job.outputs["pending"]) == ("0", "false")
+
+
+def test_the_fold_is_obeyed_where_both_streams_are_one_log(project: Project) -> None:
+    job = {"GITHUB_ACTIONS": "true", "GITHUB_SERVER_URL": "https://github.com",
+           "GITHUB_REPOSITORY": "acme/shop", "GITHUB_RUN_ID": "1"}  # fmt: skip
+
+    log = subprocess.run(
+        [str(WINDLASS), "plan", "--env", "production", "--rehearse"], cwd=project.home, text=True,
+        env={**project.variables(), **job}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        check=True,
+    ).stdout  # fmt: skip
+
+    obeyed = [name for name, _, _ in heard(log).obeyed]
+    assert "rehearses nothing" in log
+    assert obeyed[obeyed.index("stop-commands") :] == ["stop-commands", "group", "endgroup"]
 
 
 def test_backups_drills_and_restores_have_a_summary(project: Project) -> None:
