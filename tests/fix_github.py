@@ -5,10 +5,11 @@ src/Runner.Worker/ActionCommandManager.cs), both streams in one.
 """
 
 import re
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.kit import Project, Ran
+from tests.kit import WINDLASS, Project, Ran
 
 COMMANDS = {
     "add-mask", "add-matcher", "add-path", "debug", "echo", "endgroup", "error", "group",
@@ -83,17 +84,18 @@ class Job:
         return self.project.home.parent / f"{what}-{self.steps}"
 
     def run(self, *arguments: str, **more: str) -> Ran:
-        """Run a task as a step of the job."""
+        """Run a task as a step of the job: a process of its own, whose streams are pipes."""
         self.steps += 1
-        return self.project.run(
-            *arguments,
-            **{
-                "GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(self.project.home.parent),
-                "GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "acme/shop",
-                "GITHUB_RUN_ID": "1", "GITHUB_RUN_ATTEMPT": "1", "GITHUB_ACTOR": "ann",
-                "GITHUB_SHA": "c" * 40,
-                "GITHUB_STEP_SUMMARY": str(self._file("summary")),
-                "GITHUB_OUTPUT": str(self._file("output")),
-                **more,
-            },
+        job = {
+            "GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(self.project.home.parent),
+            "GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "acme/shop",
+            "GITHUB_RUN_ID": "1", "GITHUB_RUN_ATTEMPT": "1", "GITHUB_ACTOR": "ann",
+            "GITHUB_SHA": "c" * 40,
+            "GITHUB_STEP_SUMMARY": str(self._file("summary")),
+            "GITHUB_OUTPUT": str(self._file("output")),
+        }  # fmt: skip
+        child = subprocess.run(
+            [str(WINDLASS), *arguments], cwd=self.project.home, capture_output=True, timeout=90,
+            env={**self.project.variables(), **job, **more}, stdin=subprocess.DEVNULL, check=False,
         )  # fmt: skip
+        return Ran(child.returncode, child.stdout.decode(), child.stderr.decode())

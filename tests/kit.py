@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import psycopg
 from ci.config import Settings, load
 from ci.console import Console
 from ci.model import Finding, StepName, StepResult
+from tests import warm
 
 ROOT = Path(__file__).resolve().parent.parent
 WINDLASS = Path(sys.executable).with_name("windlass")
@@ -127,18 +127,10 @@ class Project:
         return {**os.environ, "DATABASE_URL": self.url, "LC_ALL": "C.UTF-8", **self.env}
 
     def run(self, *arguments: str, **more: str) -> "Ran":
-        """Run the real program as a child without a terminal."""
-        child = subprocess.run(
-            [str(WINDLASS), *arguments],
-            cwd=self.home,
-            env={**self.variables(), **more},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
-        )
-        return Ran(child.returncode, child.stdout, child.stderr)
+        """Run the real program in a process of its own, without a terminal."""
+        env = {**self.variables(), **more}
+        answer = warm.run(arguments, cwd=self.home, env=env, within=90)
+        return Ran(answer["code"], answer["out"], answer["err"])
 
     def json(self, *arguments: str) -> Any:  # whatever the task prints
         """Run a task with --json and return its document."""

@@ -101,7 +101,7 @@ def test_a_missing_variable_is_named_with_its_line() -> None:
         load(SHIPPED).environment("uat", {})
 
     assert caught.value.what == (
-        f"{SHIPPED}:37: environments.uat.database: the variable UAT_DATABASE_URL is not set"
+        f"{SHIPPED}:39: environments.uat.database: the variable UAT_DATABASE_URL is not set"
     )
     assert caught.value.next_step == (
         "export UAT_DATABASE_URL=…, or write ${UAT_DATABASE_URL:-default}"
@@ -157,7 +157,7 @@ def test_production_cannot_switch_off_what_its_tier_requires(tmp_path: Path, ste
         steps_for(load(path).environment("production", VARIABLES))
 
     assert caught.value.what == (
-        f"{path}:75: environments.production.steps.{step}: "
+        f"{path}:77: environments.production.steps.{step}: "
         '"off" is laxer than the production tier, which requires it'
     )
     assert caught.value.exit_code == 2

@@ -11,7 +11,12 @@ import psycopg
 import pytest
 
 from ci.database import Database
+from ci.engines import open_engine
+from ci.errors import Refused, StepFailed
+from ci.locktimeout import Terms
+from ci.secret import Secret
 from tests.fix_alembic import AlembicProject
+from tests.fix_pgbouncer import Pooler
 from tests.kit import WINDLASS, Ran
 
 Make = Callable[..., AlembicProject]
@@ -165,6 +170,18 @@ def test_the_verify_script_runs_in_the_transaction_of_the_revision(events: Alemb
     assert "note" not in events.columns("error_events")
 
 
+def test_a_file_that_changes_behind_the_plan_does_not_run(events: AlembicProject) -> None:
+    engine = open_engine(events.project.settings("uat").shared.migrations, events.project.home)
+    second = next(one for one in engine.on_disk() if one.name == "second")
+    file = events.versions / "second_test.py"
+    file.write_text(file.read_text().replace("note", "another"))
+
+    with pytest.raises(StepFailed, match=r"second_test\.py: changed since it was planned"):
+        engine.apply(second, Database(url=Secret(events.project.url)), Terms())
+
+    assert events.heads() == [FIRST]
+
+
 def test_several_heads_are_named_with_the_command_that_merges_them(alembic: Make) -> None:
     made = alembic("agent_logger")
 
@@ -228,9 +245,12 @@ def test_a_database_without_a_history_is_stamped_as_alembic_stamps(events: Alemb
     ran = events.project.run("unstamp", "--env", "uat", "--name", FIRST, "--reason", "x",
                              CONFIRM_HISTORY="yes")  # fmt: skip
     assert ran.error()[0] == f"✗ {FIRST} has applied revisions built on it: second"
-    done(events, "unstamp", "--env", "uat", "--name", "second", "--reason", "x",
+    done(events, "unstamp", "--env", "uat", "--name", f"{FIRST},second", "--reason", "x",
          CONFIRM_HISTORY="yes")  # fmt: skip
-    assert events.cli("current").stdout.strip() == FIRST
+    assert events.heads() == []
+    done(events, "baseline", "--env", "uat", "--name", "second", "--reason", "by hand",
+         CONFIRM_HISTORY="yes")  # fmt: skip
+    assert events.cli("current").stdout.strip() == "second (head)"
     assert "note" in events.columns("error_events")
 
 
@@ -383,6 +403,18 @@ def test_an_index_that_a_killed_run_had_built_is_not_built_again(events: Alembic
     assert "third_test.py:14: stands already" in ran.err
     assert events.sql("select 'ix_note'::regclass::oid") == [before]
     assert events.heads() == ["third"]
+
+
+def test_behind_a_pooler_nothing_runs(
+    events: AlembicProject, pooler: Pooler, database16: Database
+) -> None:
+    engine = open_engine(events.project.settings("uat").shared.migrations, events.project.home)
+
+    with (
+        pooler(database16).connect("doctor") as connection,
+        pytest.raises(Refused, match="the address is a pooler's"),
+    ):
+        engine.ready(connection)
 
 
 def test_env_py_that_goes_elsewhere_is_stopped_before_its_first_statement(

@@ -120,22 +120,27 @@ def test_guide_003_idempotent_revisions_from_every_starting_state(
     assert made.columns("messages") == AFTER
 
 
-def test_guide_003_in_production_rehearsed_approved_restarted_and_tested(
-    alembic: Make, database16: Database
+@pytest.mark.parametrize(
+    ("name", "variable", "shown"),
+    [
+        ("error_events", "DATABASE_URL", "1 on a copy in"),
+        ("agent_logger", "DATABASE_URL", "4 on a copy in"),
+        ("todo_backend", "TODO_DATABASE", "AccessExclusive on public.messages: reads and writes"),
+    ],
+)
+def test_every_guide_in_production_rehearsed_approved_restarted_and_tested(
+    alembic: Make, database16: Database, name: str, variable: str, shown: str
 ) -> None:
     with api_of(database16) as base_url:
-        made = alembic("todo_backend", variable="TODO_DATABASE")
+        made = alembic(name, variable=variable)
         made.set("http://127.0.0.1:9", base_url)
         made.set("    steps: {rehearsal: off}\n", "")
-        ok(made, "migrate", "--env", "dev", "--to", "001_fix_priority_schema")
-        made.sql("insert into messages (id, conversation_id, role) values (1, 1, 'user')")
+        if name == "agent_logger":
+            ok(made, "create", "--merge", "--name", "merge branches")
 
         ran = at_a_terminal(made.project, "deploy", "--env", "production", typed="production")
 
         assert ran.code == 0, ran.err
-        assert "2 on a copy in" in ran.err
-        assert "AccessExclusive on public.messages: reads and writes" in ran.err
+        assert shown in ran.err
         assert made.project.restarts == 1
-        assert made.columns("messages") == AFTER
-        deployment, _ = made.project.deployments("production")
-        assert deployment["migrations"] == ["5e990c3ddfe4", "004"]
+        assert made.cli("check").returncode == 0

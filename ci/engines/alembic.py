@@ -4,29 +4,26 @@ Each revision is a run of its own, in one transaction with its record, whatever 
 several: a lock is held no longer than its revision, and what failed is tried again alone.
 """
 
-import hashlib
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import psycopg
 
 from ci.config import MigrationsConfig
 from ci.database import Database, is_pooled, read_target
-from ci.engines import alembicbooks, alembicfile, alembicrun, sqlfile, sqlmade, sqlpartial, sqlrun
-from ci.engines.alembicgraph import Graph, Listing, Revision
+from ci.engines import alembicbooks, alembicfile, alembicrun, sqlmade, sqlpartial, sqlrun
 from ci.engines.alembiclint import Rendered, findings
-from ci.engines.alembicpipe import Child, Place, Said, find_python
+from ci.engines.alembicpipe import Said
+from ci.engines.alembicproject import BOTH, AlembicProject
 from ci.engines.sqlfile import SqlFile
 from ci.errors import ConfigError, Refused, StepFailed
 from ci.locktimeout import Terms, limits
 from ci.model import Applied, Direction, Failed, Finding, Migration, Partial, Unrecorded
 
 NOT_AT_HEAD = "Target database is not up to date"
-NO_MODELS = "does not provide a MetaData object"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,112 +42,22 @@ class AlembicEngine:
     lock_keys: tuple[int, ...] = ()
 
     def __init__(self, config: MigrationsConfig, root: Path) -> None:
-        ini = root / config.ini
-        if not ini.is_file():
-            raise ConfigError(
-                f"migrations.ini: {config.ini}: no such file",
-                next_step="name the project's alembic.ini: migrations: {ini: backend/alembic.ini}",
-            )
+        self.project = AlembicProject(config, root)
         self.search_path = config.search_path  # of lookups by name; env.py has its own
-        self.shown = Path(config.ini)  # in messages: relative, the same everywhere
-        self.home = ini.absolute().parent
-        python = find_python(config.python, ini=ini.absolute(), root=root.absolute())
-        self.child = Child(
-            Place(
-                ini=ini.absolute(),
-                shown=self.shown.parent,
-                python=python,
-                url_variable=config.url_variable,
-            )
-        )
-        self._listed: Listing | None = None
         self._books: _Books | None = None
         self._applied: frozenset[str] = frozenset()
-        self._rendered: dict[tuple[str, Direction], Rendered] = {}
 
     def version(self) -> str:
         """Return the versions of what runs revisions, and a hash of env.py and alembic.ini."""
-        listed = self._list()
-        files = (self.home / listed.env, self.child.place.ini)
-        digest = hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
-        words = ", ".join(f"{name} {version}" for name, version in listed.versions.items())
-        return f"{words}, env.py {digest[:12]}"
-
-    def _list(self) -> Listing:
-        if self._listed is None:
-            try:
-                found = self.child.ask({"do": "graph"})
-            except Said as error:
-                raise ConfigError(
-                    f"{self.shown}: {error}",
-                    next_step="mend the revision or alembic.ini; alembic history shows the same",
-                ) from error
-            self._listed = msgspec.convert(found, Listing)
-        return self._listed
-
-    def _graph(self) -> Graph:
-        return Graph.of(self._list().revisions)
+        return self.project.version()
 
     def on_disk(self) -> tuple[Migration, ...]:
-        """Return every revision, each behind all that it builds on.
-
-        Raises:
-            ConfigError: Alembic cannot read them, or a file is wrong.
-
-        """
-        return tuple(self._migration(one) for one in self._graph().revisions.values())
-
-    def _migration(self, revision: Revision) -> Migration:
-        source = self._source(revision)
-        head = self._head(revision)
-        verify = self._verify_text(revision)
-        return Migration(
-            name=revision.revision,
-            checksum=sqlfile.checksum_of(source),
-            sql=source,
-            phase=head.phase,
-            transactional=head.transactional,
-            rollback=alembicfile.downgrade(self._shown(revision), source),
-            verify=verify,
-            title=revision.message,
-            after=revision.after,
-        )
-
-    def _shown(self, revision: Revision) -> Path:
-        return self.shown.parent / revision.path
-
-    def _source(self, revision: Revision) -> str:
-        path = self.home / revision.path
-        return sqlfile.normalise(path.read_bytes(), self._shown(revision))
-
-    def _head(self, revision: Revision) -> SqlFile:
-        return alembicfile.head(self._shown(revision), self._source(revision))
-
-    def _verify_path(self, revision: Revision) -> Path:
-        """Return where its verify script stands: its file's name, and _verify.sql."""
-        return Path(f"{Path(revision.path).with_suffix('')}_verify.sql")
-
-    def _verify_text(self, revision: Revision) -> str | None:
-        file = self._verify_path(revision)
-        path, shown = self.home / file, self.shown.parent / file
-        if not path.exists():
-            return None
-        text = sqlfile.normalise(path.read_bytes(), shown)
-        sqlrun.require_reading(sqlfile.parse(shown, text))
-        return text
-
-    def _verify(self, migration: Migration) -> SqlFile | None:
-        if migration.verify is None:
-            return None
-        shown = self.shown.parent / self._verify_path(self._revision(migration))
-        return sqlfile.parse(shown, migration.verify)
-
-    def _revision(self, migration: Migration) -> Revision:
-        return self._graph().revisions[migration.name]
+        """Return every revision, each behind all that it builds on; ConfigError where not so."""
+        return self.project.migrations()
 
     def named(self, text: str) -> str:
         """Return the revision that a person means: its beginning, head, branch@head."""
-        return self._graph().named(text)
+        return self.project.graph.named(text)
 
     def create(
         self, name: str, *, compared: Database | None = None, merge: bool = False
@@ -166,7 +73,7 @@ class AlembicEngine:
             raise ConfigError(
                 "a revision needs a message", next_step='invoke create --name "add user full name"'
             )
-        heads = self._graph().heads()
+        heads = self.project.graph.heads()
         if merge and len(heads) < 2:
             raise ConfigError("there is one head: nothing to merge", next_step="leave out --merge")
         asked = {"message": name, "autogenerate": compared is not None, "merge": merge}
@@ -174,8 +81,8 @@ class AlembicEngine:
             found = self._ask_of(compared, "create", {"create": asked})
         except Said as error:
             raise self._not_created(error, heads) from error
-        self._listed = None
-        return tuple(self.shown.parent / path for path in found["paths"])
+        self.project.forget()
+        return tuple(self.project.shown / path for path in found["paths"])
 
     def _not_created(self, error: Said, heads: tuple[str, ...]) -> Refused | StepFailed:
         if NOT_AT_HEAD in error.words:
@@ -195,9 +102,9 @@ class AlembicEngine:
     ) -> dict[str, Any]:
         """Ask something of the child, with a connection to a database where there is one."""
         if database is None:
-            return self.child.ask({"do": do, **request})
+            return self.project.child.ask({"do": do, **request})
         with database.connect(do) as connection:
-            return self.child.ask({"do": do, **self._where(connection), **request})
+            return self.project.child.ask({"do": do, **self._where(connection), **request})
 
     def _where(self, connection: psycopg.Connection) -> dict[str, object]:
         """Return where a connection goes, for a request that only reads."""
@@ -210,7 +117,7 @@ class AlembicEngine:
         if self._books is not None:
             return self._books
         try:
-            found = self.child.ask({"do": "books", **self._where(connection)})
+            found = self.project.child.ask({"do": "books", **self._where(connection)})
         except Said as error:
             raise error.failed(next_step="mend env.py; alembic current shows the same") from error
         self._books = _Books(
@@ -242,7 +149,7 @@ class AlembicEngine:
                 next_step="write the address of the server itself into database:",
             )
         applied, books = len(self.history(connection)), self._read_books(connection)
-        heads = self._graph().heads()
+        heads = self.project.graph.heads()
         several = f", {len(heads)} heads: {', '.join(heads)}" if len(heads) > 1 else ""
         alone = (
             ""
@@ -254,7 +161,7 @@ class AlembicEngine:
 
     def missing(self, name: str) -> str:
         """Say it in Alembic's words."""
-        return f"{self.shown.parent}: Can't locate revision identified by '{name}'"
+        return f"{self.project.shown}: Can't locate revision identified by '{name}'"
 
     def never_ran(self, name: str) -> str:
         """Say that it is not in the history."""
@@ -270,7 +177,7 @@ class AlembicEngine:
         Of what was run by Alembic alone neither checksum nor time is known.
         """
         heads = self._read_books(connection).heads.read(connection)
-        graph, known = self._graph(), alembicbooks.recorded(connection)
+        graph, known = self.project.graph, alembicbooks.recorded(connection)
         reached = graph.reached(heads)
         self._applied = reached
         ordered = [name for name in graph.revisions if name in reached]
@@ -286,8 +193,8 @@ class AlembicEngine:
         books = database.read("models", self._read_books)
         if not books.models:
             return "models: env.py names none (target_metadata)"
-        pending = len(self._graph().revisions.keys() - {row.name for row in history})
-        if pending or len(self._graph().heads()) > 1:
+        pending = len(self.project.graph.revisions.keys() - {row.name for row in history})
+        if pending or len(self.project.graph.heads()) > 1:
             return "models: compared when the database is at its one head"
         try:
             differences = self._ask_of(database, "check", {})["differences"]
@@ -305,18 +212,10 @@ class AlembicEngine:
         """Take the record of a revision away, which makes what it builds on the head."""
         applied = {row.name for row in self.history(connection)}
         if name in applied:
-            self._record(connection, self._one(name), "down")
+            revision = self.project.revision(name)
+            self._record(connection, self.project.migration(revision), "down")
         if sqlpartial.exists(connection):
             sqlpartial.forget(connection, name)
-
-    def _one(self, name: str) -> Migration:
-        revision = self._graph().revisions.get(name)
-        if revision is None:
-            raise Refused(
-                f"Can't locate revision identified by '{name}': it has no file",
-                next_step="bring the file back (git log), and do it again",
-            )
-        return self._migration(revision)
 
     def _record(
         self, connection: psycopg.Connection, migration: Migration, direction: Direction
@@ -352,8 +251,9 @@ class AlembicEngine:
         self, migration: Migration, direction: Direction, database: Database, terms: Terms
     ) -> int:
         """Run a revision unless the heads say already what it would make them say."""
-        there = {row.name for row in database.read("migrate", self.history)}
-        half = {p.name for p in database.read("migrate", sqlpartial.partials)}
+        with database.connect("migrate") as connection:
+            there = {row.name for row in self.history(connection)}
+            half = {partial.name for partial in self.partials(connection)}
         if (migration.name in there) == (direction == "up"):
             return 0
         if direction == "down" and migration.name in half:
@@ -363,6 +263,7 @@ class AlembicEngine:
                 next_step=f"finish it: invoke deploy; or take back by hand what stands, then "
                 f"invoke unstamp --name {migration.name}",
             )
+        self._refuse_changed(migration)
         retries = alembicrun.run(self._job(migration, direction), database, terms)
         now = {row.name for row in database.read("migrate", self.history)}
         if (migration.name in now) != (direction == "up"):
@@ -373,18 +274,27 @@ class AlembicEngine:
             )
         return retries
 
+    def _refuse_changed(self, migration: Migration) -> None:
+        """Refuse to run a file that is not what was planned: Alembic reads it anew."""
+        revision = self.project.revision(migration.name)
+        if self.project.source(revision) != migration.sql:
+            raise StepFailed(
+                f"{self.project.path(revision)}: changed since it was planned",
+                state="this revision did not run",
+                next_step="see who writes into this directory, and plan again",
+            )
+
     def _job(
         self, migration: Migration, direction: Direction, *, really: bool = True
     ) -> alembicrun.Job:
-        revision = self._revision(migration)
         return alembicrun.Job(
-            child=self.child, migration=migration, direction=direction, really=really,
-            head=self._head(revision), verify=self._verify(migration),
+            child=self.project.child, migration=migration, direction=direction, really=really,
+            head=self.project.head(migration), verify=self.project.verify(migration),
         )  # fmt: skip
 
     def verify(self, migration: Migration, connection: psycopg.Connection) -> int:
         """Run the verify script; StepFailed with file and line where it does not hold."""
-        file = self._verify(migration)
+        file = self.project.verify(migration)
         return sqlrun.check(file, connection) if file else 0
 
     def render(self, migration: Migration, direction: Direction, terms: Terms) -> str:
@@ -392,38 +302,24 @@ class AlembicEngine:
         found = self._render([migration.name], direction)[migration.name]
         if found.unread:
             return f"-- not renderable: revision {migration.name}: {found.unread}"
-        lock = sqlrun.terms_of(self._head(self._revision(migration)), terms).lock
+        lock = sqlrun.terms_of(self.project.head(migration), terms).lock
         lines = [f"-- {where}\n{text}" for text, where in found.statements]
         record = f"-- and Alembic's record of {migration.name} in its version table"
         begin = f"BEGIN;\n{limits(lock.timeout[0], lock).replace('set local', 'set')}"
         return "\n\n".join([begin, *lines, f"{record}\nCOMMIT;"])
 
     def _render(self, names: Iterable[str], direction: Direction) -> dict[str, Rendered]:
-        """Return revisions as SQL; those that are pending too are asked for at once, and kept."""
-        wanted = [name for name in names if (name, direction) not in self._rendered]
-        if wanted:
-            ahead = [n for n in self._graph().revisions if n not in self._applied]
-            both: tuple[Direction, ...] = ("up", "down")
-            asked = [(name, way) for name in ahead for way in both]
-            asked += [(name, direction) for name in wanted if (name, direction) not in asked]
-            request = [{"revision": name, "direction": way} for name, way in asked]
-            try:
-                found = self.child.ask({"do": "render", "render": request})
-            except Said as error:
-                raise error.failed(next_step="mend env.py, and plan again") from error
-            texts = msgspec.convert(found["rendered"], list[Rendered])
-            self._rendered |= dict(zip(asked, texts, strict=True))
-        return {name: self._rendered[name, direction] for name in names}
+        return self.project.render(names, direction, applied=self._applied)
 
     def allowed(self, migration: Migration) -> frozenset[str]:
         """Return the rules that the file sets aside."""
-        return frozenset(one.rule for one in self._head(self._revision(migration)).allowed)
+        return frozenset(one.rule for one in self.project.head(migration).allowed)
 
     def tables(self, migration: Migration) -> frozenset[str]:
         """Return the tables that a revision names; of one that cannot be rendered, every word."""
-        both: tuple[Direction, ...] = ("up", "down")
-        rendered = [self._render([migration.name], way)[migration.name] for way in both]
-        found = [one.tables(self._shown(self._revision(migration))) for one in rendered]
+        head = self.project.head(migration)
+        rendered = [self._render([migration.name], way)[migration.name] for way in BOTH]
+        found = [one.tables(head) for one in rendered]
         known = [names for names in found if names is not None]
         if len(known) < len(found):
             known.append(alembicfile.words(migration.sql))
@@ -438,7 +334,7 @@ class AlembicEngine:
         for one in migrations:
             with suppress(ConfigError):
                 if not rendered[one.name].why:
-                    files[one.name], _ = rendered[one.name].parsed(self._head(self._revision(one)))
+                    files[one.name], _ = rendered[one.name].parsed(self.project.head(one))
         connection.execute(sqlrun.searching(self.search_path).encode())
         return sqlmade.unrecorded(files, (self.search_path or ("",))[0], connection)
 
@@ -447,7 +343,5 @@ class AlembicEngine:
     ) -> tuple[Finding, ...]:
         """Return what is dangerous in the SQL that revisions make."""
         rendered = self._render([one.name for one in migrations], "up")
-        heads = [
-            (self._head(self._revision(one)), one.sql, rendered[one.name]) for one in migrations
-        ]
+        heads = [(self.project.head(one), one.sql, rendered[one.name]) for one in migrations]
         return findings(heads, connection)

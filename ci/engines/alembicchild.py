@@ -54,6 +54,8 @@ WHERE = frozenset({
 
 
 PREFIX = ["."]  # from there to here, as the requests say
+LISTED: list[ScriptDirectory] = []  # as it was read last
+BEFORE: dict[str, str | None] = {}  # variables that a request has set, as they were
 
 
 class Stopped(BaseException):
@@ -134,6 +136,18 @@ class Printed(io.TextIOBase):
         return True
 
 
+def set_variables(wanted: dict[str, str]) -> None:
+    """Set environment variables for one request, those of the one before put back."""
+    for name, value in BEFORE.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+    BEFORE.clear()
+    BEFORE.update({name: os.environ.get(name) for name in wanted})
+    os.environ.update(wanted)
+
+
 def shown(path: str) -> str:
     """Return a path as people see it from the directory of deploy.yml."""
     return os.path.normpath(Path(PREFIX[0]) / os.path.relpath(path))
@@ -163,12 +177,18 @@ class Project:
     def __init__(self, request: dict[str, Any], pipe: Pipe) -> None:
         self.request, self.pipe = request, pipe
         PREFIX[0] = request["shown"]
-        os.environ.update(request.get("env", {}))
+        set_variables(request.get("env", {}))
         self.rendered = io.StringIO()
         self.config = Config(request["ini"], output_buffer=self.rendered, stdout=sys.stdout)
         self._say_where()
-        self.script = ScriptDirectory.from_config(self.config)
+        self.script = self._read()
         self.file = ""  # of the revision that runs now
+
+    def _read(self) -> ScriptDirectory:
+        """Return the revisions; those of the last listing, for reading hundreds takes its time."""
+        if self.request["do"] in ("graph", "create") or not LISTED:
+            LISTED[:] = [ScriptDirectory.from_config(self.config)]
+        return LISTED[0]
 
     def _say_where(self) -> None:
         """Put an address without a password where env.py may look for one.
@@ -288,7 +308,13 @@ class Project:
 
     def prepare(self) -> dict[str, Any]:
         """Let Alembic create its table, as it does before the first revision."""
-        self._run_env(lambda _heads, _context: [])
+
+        def steps(_heads: Any, context: Any) -> list[Any]:
+            if context.opts.get("transaction_per_migration"):  # and there is none to commit it
+                context.connection.commit()
+            return []
+
+        self._run_env(steps)
         return {}
 
     def run(self) -> dict[str, Any]:

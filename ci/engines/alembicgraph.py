@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from heapq import heappop, heappush
 
 import msgspec
 
@@ -44,17 +46,23 @@ class Graph:
     @staticmethod
     def of(revisions: Iterable[Revision]) -> "Graph":
         """Return the graph; where two could be first, the smaller name is."""
-        left = {one.revision: one for one in revisions}
+        known = {one.revision: one for one in revisions}
+        sorter = TopologicalSorter({name: one.after for name, one in known.items()})
+        try:
+            sorter.prepare()
+        except CycleError as error:
+            raise ConfigError(
+                f"the revisions {', '.join(error.args[1])} build on each other",
+                next_step="mend down_revision or depends_on of one of them",
+            ) from None
+        free: list[str] = []
         ordered: dict[str, Revision] = {}
-        while left:
-            free = [n for n, one in left.items() if all(name in ordered for name in one.after)]
-            if not free:
-                raise ConfigError(
-                    f"the revisions {', '.join(sorted(left))} build on each other",
-                    next_step="mend down_revision or depends_on of one of them",
-                )
-            first = min(free)
-            ordered[first] = left.pop(first)
+        while sorter.is_active():
+            for name in sorter.get_ready():
+                heappush(free, name)
+            first = heappop(free)
+            ordered[first] = known[first]
+            sorter.done(first)
         return Graph(ordered)
 
     def heads(self) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
-from pathlib import Path
 
 import msgspec
 import psycopg
@@ -51,12 +50,12 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
             text += f"{one.sql}\n"
         return sqlfile.parse(head.path, text), lines
 
-    def tables(self, path: Path) -> frozenset[str] | None:
+    def tables(self, head: SqlFile) -> frozenset[str] | None:
         """Return the tables it names; None where that cannot be known."""
         if self.why:
             return None
         try:
-            return self.parsed(alembicfile.head(path, ""))[0].tables()
+            return self.parsed(head)[0].tables()
         except ConfigError:
             return None
 

@@ -1,5 +1,6 @@
 """Runs one revision in the project's own Alembic, with our timeouts, our record and our eyes."""
 
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -250,6 +251,7 @@ class _Listener:
     def done(self, session: Session) -> None:
         """Look at what a statement did."""
         self.observed.close()
+        self.observed = ExitStack()
         if self.build is not None:
             self.build = None
             session.execute(f"set lock_timeout = {milliseconds(self.rung)}".encode())
@@ -269,7 +271,11 @@ class _Listener:
             session.execute(statement)
 
     def end_session(self) -> None:
-        """See that the session of a child that failed is gone, and with it what it held."""
+        """See that the session of a child that failed is gone, and with it what it held.
+
+        While the error is handled, which ends the watching too.
+        """
+        self.observed.__exit__(*sys.exc_info())
         if not self.pid:
             return
         with (
