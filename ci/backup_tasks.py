@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 from invoke.collection import Collection
 from invoke.context import Context
 
-from ci import backup_report
+from ci import backup_report, github_summary, runner
 from ci.errors import ConfigError
-from ci.verbs import Answer, ask, at_most_one, opened, to_summary, verb
+from ci.verbs import Answer, ask, at_most_one, opened, verb
 
 if TYPE_CHECKING:
-    from ci.model import Origin
+    from ci.model import Origin, Proof
     from ci.work import Work
 
 WHICH = "a backup's id (default: latest)"
@@ -24,7 +24,9 @@ def backup(c: Context, env: str = "", *, json: bool = False, debug: bool = False
 
     with opened(env) as work:
         taken = safekeeping.take(work)
-    return taken.backup, backup_report.backup_line(taken.backup) + taken.pruned
+    line = backup_report.backup_line(taken.backup)
+    runner.tell(lambda run: github_summary.backup_page(taken.backup, line, run.environment))
+    return taken.backup, line + taken.pruned
 
 
 @verb()
@@ -52,7 +54,7 @@ def backup_verify(
 
     with opened(env) as work:
         manifest, proof = safekeeping.verify(work, which, level)
-    return {"backup": manifest.id, "proof": proof}, backup_report.proof_line(manifest.id, proof)
+    return _proven(manifest.id, proof)
 
 
 @verb(which=WHICH)
@@ -64,9 +66,13 @@ def backup_drill(
 
     with opened(env) as work:
         manifest, proof = safekeeping.verify(work, which, "restore")
-    line = backup_report.proof_line(manifest.id, proof)
-    to_summary(f"### Drill of {env}\n\n{line}\n")
-    return {"backup": manifest.id, "proof": proof}, line
+    return _proven(manifest.id, proof)
+
+
+def _proven(backup: str, proof: "Proof") -> Answer:
+    line = backup_report.proof_line(backup, proof)
+    runner.tell(lambda run: github_summary.proof_page(backup, proof, line, run.environment))
+    return {"backup": backup, "proof": proof}, line
 
 
 @verb()
@@ -149,7 +155,9 @@ def restore(
                 return {"swap": swap}, text
             _confirm(work, text, what="the restore")
             old = safekeeping.swap(work, swap, _origin(work), what=swap)
-            return {"swap": swap, "kept": old}, backup_report.swapped_text(env, old)
+            text = backup_report.swapped_text(env, old)
+            runner.tell(lambda _: github_summary.text_page(f"Restored: {env}", text, {"kept": old}))
+            return {"swap": swap, "kept": old}, text
         plan = safekeeping.plan_restore(
             work, from_, into=into, tables=tables, at_most_older=at_most_older
         )
@@ -161,7 +169,10 @@ def restore(
         done, old = safekeeping.restore(
             work, plan, _origin(work), into=into, tables=tables, owners=not no_owner
         )
-    return {"restored": done, "kept": old}, backup_report.restored_text(env, done, old)
+    text = backup_report.restored_text(env, done, old)
+    outputs = {"backup": plan.backup, "database": done.database, "kept": old}
+    runner.tell(lambda _: github_summary.text_page(f"Restored: {env}", text, outputs))
+    return {"restored": done, "kept": old}, text
 
 
 def _confirm(work: "Work", text: str, *, what: str) -> None:

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
 from ci import report, words
-from ci.model import Outcome, StepName, StepResult
+from ci.model import Finding, Outcome, StepName, StepResult
 from ci.secret import redact
 
 PLAIN_EVERY = 5.0  # seconds between two progress lines where there is no terminal
@@ -38,6 +38,8 @@ class Console:
         self.rich = RichConsole(
             file=stream or sys.stderr, highlight=False, soft_wrap=True, emoji=False, markup=False
         )
+        self.results: list[StepResult] = []  # the steps that ended
+        self.findings: list[Finding] = []
         self._moving: Progress | None = None
         self._label, self._told = "", 0.0
 
@@ -76,6 +78,11 @@ class Console:
         """Print something a person should know now."""
         self.say(textwrap.indent(text, "    "), style="yellow")
 
+    def found(self, finding: Finding) -> None:
+        """Print what lint found, as a compiler would."""
+        self.findings.append(finding)
+        self.note(str(finding))
+
     def alarm(self, text: str) -> None:
         """Print something nobody may overlook."""
         self.say(f"    {text}", style="bold red")
@@ -83,6 +90,7 @@ class Console:
     def finished(self, result: StepResult) -> None:
         """Print the line of a finished step."""
         self._stop()
+        self.results.append(result)
         self.say(report.step_line(result), style=COLOURS[result.outcome])
 
     def _stop(self) -> None:

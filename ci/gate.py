@@ -6,6 +6,7 @@ from datetime import datetime
 from ci.errors import ConfigError, NotApproved, PlanChanged, Refused
 from ci.model import Approval, Plan, StepName, Tier
 from ci.plan import differences
+from ci.secret import is_in
 
 
 def require_approval(
@@ -78,6 +79,23 @@ def require_unchanged(approved: Plan, current: Plan) -> None:
         + (f"; and {len(found) - 5} more" if len(found) > 5 else ""),
         next_step=f"look at it again: invoke plan --env {current.environment}",
     )
+
+
+def require_no_secret(plan: Plan) -> None:
+    """Raise `Refused` where a plan that is to be written down holds a secret of the environment.
+
+    Its digest is of the exact texts, so nothing can be taken out of it. A secret that is a word of
+    letters alone is not looked for: it may stand in any text for what it is, a word.
+    """
+    for migration in plan.migrations:
+        texts = (migration.sql, migration.rollback or "", migration.verify or "")
+        if any(is_in(text) for text in texts):
+            raise Refused(
+                f"a secret of this environment stands in the text of {migration.name}, "
+                "and would stand in the plan's file",
+                next_step="take it out of the migration, set it outside of migrations, and change "
+                "it, for it is in the repository's history",
+            )
 
 
 def require_environment(plan: Plan, environment: str) -> None:

@@ -97,6 +97,19 @@ STEPS = """
 """
 
 
+def _recorded(plan: Plan) -> str:
+    """Return what is kept of a plan: what decides, secrets taken out of the migrations' texts."""
+    shown = tuple(
+        msgspec.structs.replace(
+            one, sql=redact(one.sql),
+            rollback=None if one.rollback is None else redact(one.rollback),
+            verify=None if one.verify is None else redact(one.verify),
+        )
+        for one in plan.migrations
+    )  # fmt: skip
+    return msgspec.structs.replace(plan.deciding(), migrations=shown).canonical().decode()
+
+
 class Journal:
     """Appends the record of one deployment; opened when the deployment lock is held."""
 
@@ -111,7 +124,7 @@ class Journal:
             self.connection.execute(
                 OPEN,
                 (self.id, deployment.started_at, deployment.status.value, _json(deployment),
-                 plan.deciding().canonical().decode()),
+                 _recorded(plan)),
             )  # fmt: skip
         # Whoever is still "running" cannot be: we hold the lock.
         found = self.connection.execute(ABANDONED, (self.id,)).fetchall()

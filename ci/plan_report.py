@@ -1,4 +1,4 @@
-"""Plans and rehearsals as text, and as Markdown for a job's summary. Pure."""
+"""Plans and rehearsals as text. Pure."""
 
 from ci.forecast import forecast, held
 from ci.model import About, Plan, Rehearsal, Rehearsed, TableSize
@@ -62,23 +62,35 @@ def _rows(table: TableSize) -> str:
 
 def rehearsal_text(rehearsal: Rehearsal) -> str:
     """Return what an approver reads of a rehearsal: a line for each migration, and its alarms."""
-    rows = [REHEARSED, *(_rehearsed(one) for one in rehearsal.migrations)]
+    rows = [REHEARSED, *rehearsed_rows(rehearsal)]
     widths = [max(len(row[at]) for row in rows) for at in range(len(REHEARSED))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
              for row in rows]  # fmt: skip
-    later = forecast(rehearsal)
     return "\n".join([
         f"rehearsal of plan {rehearsal.plan_digest[:12]} on a copy of backup {rehearsal.backup}",
         *lines,
-        *_rehearsal_notes(rehearsal),
-        f"forecast: a deployment takes {seconds(later.deployment)} and the restart, "
-        f"a restore {seconds(later.restore)}",
+        *rehearsal_notes(rehearsal),
+        forecast_text(rehearsal),
     ])  # fmt: skip
+
+
+def forecast_text(rehearsal: Rehearsal) -> str:
+    """Return how long a deployment, and a restore, would take."""
+    later = forecast(rehearsal)
+    return (
+        f"forecast: a deployment takes {seconds(later.deployment)} and the restart, "
+        f"a restore {seconds(later.restore)}"
+    )
 
 
 REHEARSED = (
     "migration", "time", "who waits, and how long", "rewrite", "full scan", "WAL", "rollback",
 )  # fmt: skip
+
+
+def rehearsed_rows(rehearsal: Rehearsal) -> list[tuple[str, ...]]:
+    """Return the cells of each migration, under `REHEARSED`."""
+    return [_rehearsed(one) for one in rehearsal.migrations]
 
 
 def _rehearsed(one: Rehearsed) -> tuple[str, ...]:
@@ -101,32 +113,10 @@ def _rehearsed(one: Rehearsed) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _rehearsal_notes(rehearsal: Rehearsal) -> list[str]:
+def rehearsal_notes(rehearsal: Rehearsal) -> list[str]:
     """Return what a rollback would lose, by migration."""
     lines = []
     for one in rehearsal.migrations:
         lines += [f"{one.name}: its rollback does not bring back: {what}" for what in one.lost]
         lines += [f"{one.name}: its rollback drops {what}" for what in one.dropped]
     return lines
-
-
-def rehearsal_summary(rehearsal: Rehearsal) -> str:
-    """Return a rehearsal as Markdown for a job's summary."""
-    rows = [REHEARSED, ("---",) * len(REHEARSED), *map(_rehearsed, rehearsal.migrations)]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    notes = "".join(f"- {line}\n" for line in _rehearsal_notes(rehearsal))
-    later = forecast(rehearsal)
-    return (
-        f"### Rehearsal of plan `{rehearsal.plan_digest[:12]}`\n\nOn {rehearsal.server}, from "
-        f"backup `{rehearsal.backup}` of {rehearsal.backup_taken_at:%Y-%m-%d %H:%M} UTC.\n\n"
-        f"{table}\n\n{notes}\nForecast: a deployment takes {seconds(later.deployment)} and the "
-        f"restart, a restore {seconds(later.restore)}.\n"
-    )
-
-
-def github_summary(plan: Plan, rendered: tuple[str, ...]) -> str:
-    """Return a plan as Markdown for a job's summary: what a reviewer reads before approving."""
-    text = plan_text(plan)
-    sql = "\n\n".join(rendered)[:100_000]  # GitHub drops a whole summary above 1 MiB
-    more = f"\n<details><summary>SQL</summary>\n\n```sql\n{sql}\n```\n</details>\n" if sql else ""
-    return f"### Plan `{plan.digest[:12]}`\n\n```\n{text}\n```\n{more}"

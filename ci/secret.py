@@ -1,9 +1,20 @@
 """Values that must not be printed, and the one function that takes them out of a text."""
 
+import base64
 import json
+import re
+from collections.abc import Mapping
 from urllib.parse import quote, unquote, urlsplit
 
-_SHORTEST = 4  # shorter values would blank half the log, and give themselves away by position
+SHORTEST = 4  # shorter values would blank half the log, and give themselves away by position
+# What holds a secret by its name, and what only says where one is.
+_NAMED = re.compile(
+    r"(^|_)(PG)?(PASSWORD|PASSWD|PASSPHRASE|SECRET|TOKEN|CREDENTIALS|DSN)(_|$)|(^|_)KEY$"
+    r"|DATABASE_URL$",
+    re.IGNORECASE,
+)
+_POINTER = re.compile(r"(?<!DATABASE)_(FILE|PATH|DIR|URL|NAME|ID)$", re.IGNORECASE)
+_GUESSED = 8  # characters: a name is no proof, and shorter values are words of other texts too
 _known: set[str] = set()
 
 
@@ -41,14 +52,36 @@ def remember(value: str) -> None:
     if "://" in value:
         password = _password(value)
         found |= {password, unquote(password), quote(unquote(password), safe="")}
+    if "\n" in value or "\r" in value:  # GitHub masks line by line, and we tell line by line
+        found |= {line.strip() for line in value.splitlines()}
+    # As it stands in a header, and in what the Kubernetes and GitHub APIs answer.
+    found |= {
+        base64.b64encode(v.encode()).decode().rstrip("=") for v in found if len(v) >= _GUESSED
+    }
     # As they stand in JSON, which escapes quotes, backslashes and, asked to, all but ASCII.
     found |= {json.dumps(v, ensure_ascii=plain)[1:-1] for v in found for plain in (True, False)}
-    _known.update(v for v in found if len(v) >= _SHORTEST and v != "embedded")
+    _known.update(v for v in found if len(v) >= SHORTEST and v != "embedded")
+
+
+def remember_environment(variables: Mapping[str, str]) -> None:
+    """Remember the variables whose names say that they hold a secret."""
+    for name, value in variables.items():
+        if not _NAMED.search(name) or _POINTER.search(name):
+            continue
+        if len(value) >= _GUESSED and not value.startswith("/"):
+            remember(value)
 
 
 def known() -> frozenset[str]:
     """Return every value that `redact` replaces; the test suite plants and looks for them."""
     return frozenset(_known)
+
+
+def is_in(text: str) -> bool:
+    """Tell whether a known secret stands in a text, but for those that are words of letters."""
+    return any(
+        len(v) >= _GUESSED and not v.isalpha() and not v.isdigit() and v in text for v in _known
+    )
 
 
 def redact(text: str) -> str:

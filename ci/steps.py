@@ -80,7 +80,7 @@ def lint(plan: Plan, work: Work) -> Done | Skipped:
     tables = reviewing.sizes(plan.migrations, work)
     found = reviewing.findings(plan, work, tables, rehearsal)
     for finding in found:
-        work.reporter.note(str(finding))
+        work.reporter.found(finding)
     errors, unknown = linting.errors(found), linting.unknown(found)
     if policy.UNKNOWN_STOPS[plan.tier] and not policy.rehearses(work.settings):
         errors += unknown

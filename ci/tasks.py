@@ -12,21 +12,26 @@ from invoke.context import Context
 from invoke.exceptions import ParseError
 from invoke.program import Program
 
-from ci import __version__, config, plan_report, report, words
+from ci import __version__, config, github_summary, plan_report, report, runner, words
 from ci.backup_tasks import backups, restore
 from ci.errors import ConfigError, Refused
-from ci.model import Migration, Plan, StepName, Unrecorded
-from ci.verbs import Answer, ask, at_most_one, deploy_file, opened, settings_of, to_summary, verb
+from ci.model import Finding, Migration, Plan, StepName, Unrecorded
+from ci.secret import redact
+from ci.verbs import Answer, ask, at_most_one, deploy_file, opened, settings_of, verb
 
 if TYPE_CHECKING:
     from ci.preflight import Check
     from ci.work import Work
+
+LINT_PAGE = Path(__file__).parent.parent / "docs" / "lint.md"  # in a checkout of Windlass
 
 
 def _run(work: "Work", plan: Plan, again: Callable[[], Plan], *, break_glass: str = "") -> Answer:
     from ci.deploy import deploy
     from ci.origin import find_origin
 
+    if on_github := runner.current():
+        _begin(on_github.run, work, plan)
     work.reporter.note(plan_report.headline(plan))
     if break_glass:
         work.reporter.alarm(f"BREAK-GLASS: {break_glass}: no approval, no rehearsal")
@@ -37,7 +42,15 @@ def _run(work: "Work", plan: Plan, again: Callable[[], Plan], *, break_glass: st
         again=again,
         break_glass=break_glass or None,
     )
+    runner.tell(lambda run: github_summary.done_page(run, done))
     return done, report.verdict(done)
+
+
+def _begin(run: github_summary.Run, work: "Work", plan: Plan) -> None:
+    """Note what a summary will say, however the run ends."""
+    smoke_tests = work.settings.environment.smoke
+    run.deployment, run.plan = work.deployment_id, plan
+    run.url = smoke_tests.base_url if smoke_tests else ""
 
 
 def _rendered(work: "Work", plan: Plan) -> tuple[str, ...]:
@@ -252,13 +265,6 @@ def _unrecorded(work: "Work", migrations: tuple[Migration, ...]) -> tuple[Unreco
     return operations.unrecorded(work, migrations)
 
 
-def _to_output(name: str, value: str) -> None:
-    """Set an output of the step, where this is a job of GitHub's; `value` is one line."""
-    if output := os.environ.get("GITHUB_OUTPUT"):
-        with Path(output).open("a", encoding="utf-8") as file:
-            file.write(f"{name}={value}\n")
-
-
 @verb(
     out="write the plan to this file, for deploy --plan",
     rehearse="rehearse it on a copy first, as a deployment would (default: show one there is)",
@@ -273,7 +279,7 @@ def plan(
     debug: bool = False,
 ) -> Answer:
     """Show exactly what a deployment would do, with its digest. Reads only."""
-    from ci import operations
+    from ci import gate, operations
     from ci.planning import current_plan, described
 
     with opened(env) as work:
@@ -284,13 +290,14 @@ def plan(
         rendered = _rendered(work, found)
         there = _unrecorded(work, found.migrations)
     if out:
+        gate.require_no_secret(found)
         Path(out).write_bytes(found.canonical())
-    _to_output("digest", found.digest)
-    to_summary(plan_report.github_summary(found, rendered))
-    text = plan_report.plan_text(found, rendered)
+    runner.tell(lambda run: github_summary.plan_page(found, rendered, run.prefix))
+    text = plan_report.plan_text(found)
+    if rendered:
+        text += "\n\n" + runner.folded("SQL", "\n\n".join(rendered))
     if found.rehearsal is not None:
         text += f"\n\n{plan_report.rehearsal_text(found.rehearsal)}"
-        to_summary(plan_report.rehearsal_summary(found.rehearsal))
     text = "\n\n".join([text, *(report.unrecorded_note(env, one) for one in there)])
     document = {
         "digest": found.digest, "plan": found, "rehearsal": found.rehearsal, "unrecorded": there
@@ -333,7 +340,7 @@ def approve(
         raise ConfigError("no plan was named", next_step=f"invoke plan --env {env} --out plan.json")
     chosen = _plan_file(plan)
     gate.require_environment(chosen, env)
-    sys.stderr.write(plan_report.plan_text(chosen) + "\n\n")
+    sys.stderr.write(redact(plan_report.plan_text(chosen)) + "\n\n")
     shown = (
         plan_report.rehearsal_text(chosen.rehearsal)
         if chosen.rehearsal
@@ -383,9 +390,12 @@ def status(
     return document, report.status_text(env, states, *notes), report.status_exit(states, there)
 
 
-@verb(env="an environment whose pending migrations are read, with what stands there (default: all)")
+@verb(
+    env="an environment whose pending migrations are read, with what stands there (default: all)",
+    sarif="write the findings to this file as SARIF 2.1.0, for code scanning",
+)
 def lint(
-    c: Context, env: str = "", *, json: bool = False, debug: bool = False
+    c: Context, env: str = "", sarif: str = "", *, json: bool = False, debug: bool = False
 ) -> tuple[object, str, int]:
     """Show what is dangerous in the migrations, by file and line; exits 1 on errors."""
     from ci import linting, operations
@@ -398,8 +408,29 @@ def lint(
         file = deploy_file()
         engine = open_engine(config.load(file).migrations(), file.resolve().parent)
         found = linting.graded(engine.lint(engine.on_disk(), None), (), None)
+    root = deploy_file().resolve().parent
+    if sarif:
+        _write_sarif(Path(sarif), found, root)
+    runner.tell(lambda _: github_summary.lint_page(found, runner.prefix(root)))
     text = "\n".join(str(finding) for finding in found) or "no findings"
     return found, text, int(bool(linting.errors(found)))
+
+
+def _write_sarif(file: Path, found: tuple[Finding, ...], root: Path) -> None:
+    from ci import sarif
+
+    sources = {
+        name: (root / name).read_text(encoding="utf-8", errors="replace")
+        for name in {finding.file for finding in found}
+        if (root / name).is_file()
+    }
+    text = sarif.document(found, sources, prefix=runner.prefix(root), page=runner.blob(LINT_PAGE))
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(
+            f"{file} cannot be written: {error.strerror}", next_step="name another file: --sarif"
+        ) from None
 
 
 @verb(
@@ -422,7 +453,7 @@ def check(
     found = checking.check(root, loaded.migrations(), base, server=loaded.throwaway())
     if out:
         Path(out).write_text(check_report.check_markdown(found), encoding="utf-8")
-    to_summary(check_report.check_markdown(found))
+    runner.tell(lambda _: github_summary.check_page(found, runner.prefix(root)))
     return found, check_report.check_text(found), int(not found.passed)
 
 
@@ -578,7 +609,7 @@ def rehearse(c: Context, env: str = "", *, json: bool = False, debug: bool = Fal
         found = operations.rehearse(work)
     if found is None:
         return None, "nothing to rehearse: no migration is pending"
-    to_summary(plan_report.rehearsal_summary(found))
+    runner.tell(lambda _: github_summary.rehearsal_page(found))
     return found, plan_report.rehearsal_text(found)
 
 
@@ -645,9 +676,9 @@ class _Windlass(Program):
 
 
 def _usage(error: ParseError) -> NoReturn:
-    sys.stderr.write(
-        report.error_text(str(error), "nothing was contacted or changed", "windlass --list") + "\n"
-    )
+    text = report.error_text(str(error), "nothing was contacted or changed", "windlass --list")
+    with runner.attached():
+        sys.stderr.write(text + "\n")
     raise SystemExit(2)
 
 

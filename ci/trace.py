@@ -169,7 +169,7 @@ def _difference(before: _Books, after: _Books, where: str, sql: str, seconds: fl
     ]
     return Traced(
         where=where,
-        sql=" ".join(sql[:SHOWN].split()),
+        sql=" ".join(redact(sql)[:SHOWN].split()),
         seconds=round(seconds, 4),
         locks=tuple((name, mode) for name, kind, mode in locks if kind not in INDEXES),
         index_locks=tuple((name, mode) for name, kind, mode in locks if kind in INDEXES),

@@ -17,9 +17,9 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task
 
-from ci import config, report, words
+from ci import config, github_commands, github_summary, report, runner, words
 from ci.errors import ConfigError, Interrupted, Terminated, WindlassError
-from ci.secret import redact
+from ci.secret import redact, remember_environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,17 +54,19 @@ def verb(*positional: str, **help_: str) -> Callable[[Verb], Any]:
         @functools.wraps(body)
         def run(c: Context, **arguments: Any) -> None:  # noqa: ANN401  # whatever the body takes
             as_json = bool(arguments.get("json"))
-            try:
-                _signals()
-                if c.config.run.dry:
-                    _dry(body.__name__, arguments, parameters)
-                answer = body(c, **arguments)
-            except (WindlassError, KeyboardInterrupt) as error:
-                _end(error, as_json=as_json, debug=bool(arguments.get("debug")))
-            except Exception as error:  # noqa: BLE001  # a bug: said in three lines all the same
-                _end(error, as_json=as_json, debug=bool(arguments.get("debug")))
-            document, text, code = answer if len(answer) == 3 else (*answer, 0)
-            _out(words.as_json(document) if as_json else text)
+            remember_environment(os.environ)
+            with runner.attached():
+                try:
+                    _signals()
+                    if c.config.run.dry:
+                        _dry(body.__name__, arguments, parameters)
+                    answer = body(c, **arguments)
+                except (WindlassError, KeyboardInterrupt) as error:
+                    _end(error, as_json=as_json, debug=bool(arguments.get("debug")))
+                except Exception as error:  # noqa: BLE001  # a bug: three lines all the same
+                    _end(error, as_json=as_json, debug=bool(arguments.get("debug")))
+                document, text, code = answer if len(answer) == 3 else (*answer, 0)
+                _out(words.as_json(document) if as_json else redact(text), as_json=as_json)
             if code:
                 raise Exit(code=code)
 
@@ -115,13 +117,22 @@ def _end(error: BaseException, *, as_json: bool, debug: bool) -> NoReturn:
         )
     code = 143 if isinstance(error, Interrupted) and error.by_sigterm else error.exit_code
     sys.stderr.write(report.error_text(error.what, error.state, error.next_step) + "\n")
+    runner.tell(functools.partial(_failure_page, error=error))
     if as_json:
         said = {"what": error.what, "state": error.state, "next_step": error.next_step}
-        _out(words.as_json({"error": {"kind": type(error).__name__, "exit_code": code, **said}}))
+        document = {"error": {"kind": type(error).__name__, "exit_code": code, **said}}
+        _out(words.as_json(document), as_json=True)
     raise Exit(code=code) from None
 
 
-def _out(text: str) -> None:
+def _failure_page(run: github_summary.Run, error: WindlassError) -> github_summary.Page:
+    root = run.root or Path.cwd()
+    return github_summary.failure_page(run, error, lambda path: (root / path).is_file())
+
+
+def _out(text: str, *, as_json: bool) -> None:
+    if runner.current() and as_json:
+        text = github_commands.harmless_json(text)
     if text:
         sys.stdout.write(text + "\n")
         sys.stdout.flush()
@@ -129,7 +140,12 @@ def _out(text: str) -> None:
 
 def settings_of(env: str) -> config.Settings:
     """Return one environment of the nearest deploy.yml."""
-    loaded = config.load(deploy_file())
+    file = deploy_file()
+    if on_github := runner.current():
+        run = on_github.run
+        run.environment = env
+        run.root, run.prefix = file.resolve().parent, runner.prefix(file.resolve().parent)
+    loaded = config.load(file)
     if not env:
         raise ConfigError(
             "no environment was named", next_step=f"--env with one of: {', '.join(loaded.names)}"
@@ -151,22 +167,18 @@ def opened(env: str, *, show_queries: bool = False) -> "Iterator[Work]":
     from ci.origin import new_deployment_id
     from ci.work import open_work
 
+    settings = settings_of(env)
     console = Console()
     identifier = new_deployment_id(datetime.now(UTC))
+    if on_github := runner.current():
+        on_github.run.results, on_github.run.findings = console.results, console.findings
     try:
         with open_work(
-            settings_of(env), deployment_id=identifier, reporter=console, show_queries=show_queries
+            settings, deployment_id=identifier, reporter=console, show_queries=show_queries
         ) as work:
             yield work
     finally:
         console.close()
-
-
-def to_summary(markdown: str) -> None:
-    """Add to the job's summary, where this is a job of GitHub's."""
-    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(markdown)
 
 
 def ask(question: str) -> str | None:

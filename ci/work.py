@@ -13,7 +13,7 @@ from ci.database import Database
 from ci.engines import Engine, open_engine
 from ci.errors import StepFailed
 from ci.locktimeout import Terms
-from ci.model import StepName, StepResult
+from ci.model import Finding, StepName, StepResult
 from ci.restarters import Restarter, open_restarter
 from ci.stores import Store, open_store
 
@@ -35,6 +35,10 @@ class Reporter(Protocol):
 
     def note(self, text: str) -> None:
         """Something a person should know now."""
+        ...
+
+    def found(self, finding: Finding) -> None:
+        """Lint found something in a migration."""
         ...
 
     def alarm(self, text: str) -> None:

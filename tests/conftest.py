@@ -8,6 +8,9 @@ from tests import npm_postgres
 
 # Two thousand processes begin in one run: none of them shall compile our modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# The suite may run in a job of GitHub's; what is tested runs in none, but where a test says so.
+for _name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_OUTPUT", "GITHUB_WORKSPACE"):
+    os.environ.pop(_name, None)
 # What tests/install-clients has unpacked, after everything else.
 os.environ["PATH"] = os.pathsep.join(
     [os.environ["PATH"], *(str(npm_postgres.clients(major)) for major in range(13, 19))]

@@ -11,7 +11,7 @@ import psycopg
 
 from ci.config import Settings, load
 from ci.console import Console
-from ci.model import StepName, StepResult
+from ci.model import Finding, StepName, StepResult
 from tests import warm
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -162,6 +162,7 @@ class Quiet(Console):
 
     def __init__(self) -> None:
         self.results: list[StepResult] = []
+        self.findings: list[Finding] = []
         self.notes: list[str] = []
 
     def started(self, step: StepName, *, undo: bool = False) -> None: ...

@@ -17,6 +17,7 @@ from ci.planning import current_plan
 from ci.rehearsing import rehearse_now
 from ci.throwaway import PREFIX
 from ci.work import open_work
+from tests.fix_runner import Job
 from tests.kit import WINDLASS, Project, Quiet, tables
 
 BASE = "20260801_000000_base"
@@ -370,21 +371,20 @@ def test_without_a_server_a_rehearsal_is_a_problem_where_it_is_required(project:
     assert "✓ preflight" in broken.err  # what is left out is not asked for
 
 
-def test_a_plan_is_rehearsed_where_the_policy_has_it(project: Project, tmp_path: Path) -> None:
-    summary = tmp_path / "summary.md"
-    project.env = {"GITHUB_STEP_SUMMARY": str(summary)}
+def test_a_plan_is_rehearsed_where_the_policy_has_it(project: Project) -> None:
+    job = Job(project)
     project.migration(NEXT, "alter table events add column a int;",
                       "alter table events drop column a;")  # fmt: skip
     off = project.run("plan", "--env", "production", "--rehearse")
     assert "production rehearses nothing, by its policy" in off.err
 
     production(project)
-    ran = project.run("plan", "--env", "production", "--rehearse")
+    ran = job.run("plan", "--env", "production", "--rehearse")
 
     assert ran.code == 0, ran.err
     assert "1 on a copy in" in ran.err
-    assert f"| {NEXT} | " in summary.read_text()
-    assert "| AccessExclusive on public.events: " in summary.read_text()
+    assert f"| `{NEXT}` | " in job.summary
+    assert "| `AccessExclusive on public.events: " in job.summary
 
 
 def test_a_lock_held_too_long_is_refused_unless_there_is_a_reason(project: Project) -> None:
