@@ -60,6 +60,13 @@ def _command(line: str, token: str) -> tuple[str, str, str]:
     return "", "", ""
 
 
+def outputs_of(file: Path) -> dict[str, str]:
+    """Return the outputs of a step, as the runner reads them with a delimiter."""
+    text = file.read_text() if file.exists() else ""
+    found = re.findall(r"^([\w-]+)<<(\S+)\n(.*?)\n\2$", text, re.MULTILINE | re.DOTALL)
+    return {name: value for name, _, value in found}
+
+
 @dataclass
 class Job:
     """A job of GitHub's over a project; each run of a task is a step of its own."""
@@ -73,12 +80,7 @@ class Job:
 
     @property
     def outputs(self) -> dict[str, str]:
-        path = self._file("output")
-        found = re.findall(
-            r"^([\w-]+)<<(\S+)\n(.*?)\n\2$", path.read_text() if path.exists() else "",
-            re.MULTILINE | re.DOTALL,
-        )  # fmt: skip
-        return {name: value for name, _, value in found}
+        return outputs_of(self._file("output"))
 
     def _file(self, what: str) -> Path:
         return self.project.home.parent / f"{what}-{self.steps}"

@@ -21,6 +21,8 @@ from typing import Any
 
 import yaml
 
+from tests.fix_github import filled, operation, review
+from tests.fix_runner import outputs_of
 from tests.kit import ROOT
 
 TOKEN = "ghs_stand_in_token"
@@ -72,13 +74,11 @@ class Api:
     def __init__(self) -> None:
         self.reviews: list[dict[str, Any]] = []
         self.comments: list[dict[str, Any]] = []
+        self.faults: list[str] = []
 
     def review(self, login: str) -> None:
         """Let somebody approve the environment production of every run."""
-        self.reviews = [
-            {"state": "approved", "comment": "ship it", "user": {"login": login, "id": 7},
-             "environments": [{"id": 1, "name": "production"}]},
-        ]  # fmt: skip
+        self.reviews = [review(login)]
 
     def answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         path, _, query = path.partition("?")
@@ -118,8 +118,14 @@ def serving() -> Iterator[tuple[Api, str]]:
             code, answer = found.answer(self.command, path, body)
             if self.headers.get("Authorization") != f"Bearer {TOKEN}":
                 code, answer = 401, {"message": "Bad credentials"}
+            # What the published description knows of is held against it.
+            known = operation(self.path) if self.command == "GET" else None
+            if known is not None:
+                found.faults += known.faults(self.path, self.headers)
+                answer = filled(known.schema(code), answer)
             raw = json.dumps(answer).encode()
             self.send_response(code)
+            self.send_header("Content-Type", "application/json; charset=utf-8")
             self.send_header("Content-Length", str(len(raw)))
             self.end_headers()
             self.wfile.write(raw)
@@ -133,6 +139,7 @@ def serving() -> Iterator[tuple[Api, str]]:
     finally:
         server.shutdown()
         server.server_close()
+    assert found.faults == []
 
 
 @dataclass(frozen=True)
@@ -291,8 +298,7 @@ class _Job:
         self.log += done.stdout
         self.code = self.code or done.returncode
         if "id" in step:
-            lines = [line.partition("=") for line in output.read_text().splitlines()]
-            outputs = {key: value for key, _, value in lines}
+            outputs = outputs_of(output)
             self.contexts["steps"][step["id"]] = {"outputs": outputs}
 
     def variables(self, output: Path) -> dict[str, str]:
