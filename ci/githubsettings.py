@@ -48,7 +48,9 @@ def wanted(config: Config, only: str = "") -> tuple[Wanted, ...]:
     """Return the environments that deploy.yml needs on GitHub; `only` chooses one of them.
 
     Where people have to approve, there is a second one, NAME-plan: its plan job has to run before
-    anybody has approved. From what is written: nobody has every environment's secrets at hand.
+    anybody has approved; and where backups are asked for a NAME-backup, for nobody gets up at night
+    to let one begin (.github/workflows/backup.yml). From what is written: nobody has every
+    environment's secrets at hand.
     """
     shared = set(config.variables())
     found = []
@@ -65,9 +67,13 @@ def wanted(config: Config, only: str = "") -> tuple[Wanted, ...]:
             guarded=policy.TABLE[StepName.BACKUP][row] is policy.REQUIRED,
             names=tuple(sorted(shared | set(config.variables(name)))),
         )
-        plan = Wanted(name=f"{name}-plan", guarded=one.guarded, names=one.names)
-        found += [one, plan] if asks else [one]
-    return tuple(one for one in found if not only or one.name in (only, f"{only}-plan"))
+        beside = (["plan"] if asks else []) + (["backup"] if one.guarded else [])
+        found.append(one)
+        found += [
+            Wanted(name=f"{name}-{job}", guarded=one.guarded, names=one.names) for job in beside
+        ]
+    chosen = (only, f"{only}-plan", f"{only}-backup")
+    return tuple(one for one in found if not only or one.name in chosen)
 
 
 def look(api: GithubApi, site: str, environments: Iterable[Wanted]) -> tuple[Check, ...]:

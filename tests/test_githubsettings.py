@@ -51,9 +51,9 @@ def well_set(github: Github, *, private: bool = False) -> None:
         "/actions/permissions/workflow",
         {"default_workflow_permissions": "read", "can_approve_pull_request_reviews": False},
     )
-    for name in ("dev", "production", "production-plan"):
+    for name in ("dev", "production", "production-plan", "production-backup"):
         environment = dict(PROTECTED) if name == "production" else dict(BARE)
-        if name == "production-plan":
+        if name in ("production-plan", "production-backup"):
             environment["deployment_branch_policy"] = PROTECTED["deployment_branch_policy"]
         github.say(f"/environments/{name}", {"name": name, **environment})
         github.say(
@@ -97,6 +97,9 @@ def test_a_repository_as_it_should_be_has_nothing_to_mend(github: Github, deploy
         "production-plan: reviewers": "none, and none needed",
         "production-plan: branches": "main alone",
         "production-plan: variables": "BACKUPS_TO, PRODUCTION_URL: there",
+        "production-backup: reviewers": "none, and none needed",
+        "production-backup: branches": "main alone",
+        "production-backup: variables": "BACKUPS_TO, PRODUCTION_URL: there",
     }
     assert set(look(github, deploy_yml, "dev")) == {
         "repository", "workflow token", "dev: reviewers", "dev: variables"
@@ -246,7 +249,7 @@ def test_the_task_prints_every_check_and_exits_by_them(github: Github, tmp_path:
 
     ran = project.run("doctor", "--github", **job)
     assert (ran.code, ran.err) == (0, "")
-    assert ran.out.count("  ✓ ") == 11
+    assert ran.out.count("  ✓ ") == 14
 
     github.say("/environments/production", {"name": "production", **PROTECTED, **BARE})
     ran = project.run("doctor", "--github", "--env", "production", **job)
@@ -318,5 +321,6 @@ def test_the_project_s_own_environments_are_the_ones_its_workflow_names() -> Non
     wanted = githubsettings.wanted(load(ROOT / "deploy.yml"))
 
     assert [(one.name, one.reviewed) for one in wanted] == [
-        ("dev", False), ("uat", False), ("production", True), ("production-plan", False)
+        ("dev", False), ("uat", False), ("uat-backup", False), ("production", True),
+        ("production-plan", False), ("production-backup", False),
     ]  # fmt: skip

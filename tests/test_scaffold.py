@@ -270,14 +270,17 @@ def test_what_is_left_to_do_by_hand_is_listed_with_its_pages(root: Path) -> None
     text = scaffold.by_hand(found, scaffold.environments(root))
 
     lines = text.splitlines()
-    assert lines[:8] == [
+    assert lines[:9] == [
         "by hand; invoke doctor --github checks all but the last:",
-        f"  environments dev, uat, production, production-plan: {SITE}/settings/environments",
+        "  environments dev, uat, uat-backup, production, production-plan, production-backup: "
+        f"{SITE}/settings/environments",
         "  production: required reviewers, prevent self-review, no bypass by administrators",
         "    a private repository has reviewers with GitHub Enterprise alone; else signatures:",
         "    approval: {from: ssh, signers: .github/approvers}",
-        "  uat, production, production-plan: deployment branches: trunk alone",
+        "  uat, uat-backup, production, production-plan, production-backup: deployment branches: "
+        "trunk alone",
         "  uat: secrets or variables UAT_DATABASE_URL",
+        "  uat-backup: secrets or variables UAT_DATABASE_URL",
         "  production: secrets or variables PRODUCTION_DATABASE_URL, PRODUCTION_URL",
     ]
     assert f"  workflow permissions: read: {SITE}/settings/actions" in lines
