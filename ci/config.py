@@ -461,6 +461,22 @@ class Config:
         """Return the variables without a default that an environment needs; empty: all share."""
         return tuple(dict.fromkeys(_needed(self.written(name) if name else self._top())))
 
+    def approval(
+        self, name: str, variables: Mapping[str, str] = os.environ
+    ) -> ApprovalConfig | None:
+        """Return the approval of an environment alone: an approver has none of its secrets.
+
+        Raises:
+            ConfigError: there is no such environment, or a key or type of its approval is wrong.
+
+        """
+        self.require(name)
+        own = self.written(name)
+        bare: dict[str, Data] = {key: own[key] for key in ("tier", "approval") if key in own}
+        at = ("environments", name)
+        found = _convert(self.file, at, bare | {"database": "-"}, Environment, variables)
+        return found.approval
+
     def environment(self, name: str, variables: Mapping[str, str] = os.environ) -> Settings:
         """Return one environment with its variables expanded.
 

@@ -73,6 +73,8 @@ class Terms:
     progress: Callable[[int, int | None, str], None] = _ignore
     guard: Callable[[], None] = _ignore  # raises where the deployment lock is lost
     show_queries: bool = False
+    # Before each try, with how often it was tried before: what was observed of those did not last.
+    attempt: Callable[[int], None] = _ignore
     # Around each statement, with its connection, file and line, and text: a rehearsal looks on.
     observe: Callable[[Session, str, str], AbstractContextManager[None]] = _unobserved
 
@@ -135,6 +137,7 @@ def with_retry_elsewhere(
         climb = _Climb(terms, lookout, database.deployment_id)
         while True:
             terms.guard()
+            terms.attempt(climb.retries)
             began = time.monotonic()
             try:
                 rung = terms.lock.timeout[climb.rung]

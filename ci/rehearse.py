@@ -218,7 +218,7 @@ class _Copy:
         """Return the terms of production; on a copy nobody needs to be told of waits."""
         if trace is None:
             return Terms(lock=self.bench.lock)
-        return Terms(lock=self.bench.lock, observe=trace.observe)
+        return Terms(lock=self.bench.lock, observe=trace.observe, attempt=trace.attempt)
 
     def apply(self, migration: Migration, terms: Terms) -> None:
         """Apply one."""

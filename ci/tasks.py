@@ -17,7 +17,7 @@ from ci.backup_tasks import backups, restore
 from ci.errors import ConfigError, Refused
 from ci.model import Finding, Migration, Plan, StepName, Unrecorded
 from ci.secret import redact
-from ci.verbs import Answer, ask, at_most_one, deploy_file, opened, settings_of, verb
+from ci.verbs import Answer, ask, at_most_one, deploy_file, loaded_for, opened, verb
 
 if TYPE_CHECKING:
     from ci.preflight import Check
@@ -329,11 +329,12 @@ def approve(
     from ci.approvals import sshbranch
     from ci.approvals.ssh import sign
 
-    settings = settings_of(env)
-    approval = settings.environment.approval
+    loaded = loaded_for(env)
+    approval, root = loaded.approval(env), loaded.file.path.resolve().parent
     if not isinstance(approval, config.SshApproval):
+        where = loaded.file.where(("environments", env, "approval"))
         raise ConfigError(
-            f"{settings.where('approval')}: {env} takes no signatures",
+            f"{where}: {env} takes no signatures",
             next_step="write approval: {from: ssh, signers: .github/approvers}",
         )
     if not plan:
@@ -350,12 +351,12 @@ def approve(
     if ask(f'\n  Type "{env}" to sign exactly this: ') not in (env, None):
         raise Refused("nothing was signed", next_step="look at the plan again")
     file, statement = sign(
-        chosen, approval, directory=settings.root / approval.directory, key=key, comment=comment,
+        chosen, approval, directory=root / approval.directory, key=key, comment=comment,
         now=datetime.now(UTC),
     )  # fmt: skip
     if push:
         message = f"Approve plan {chosen.digest[:12]} for {env}"
-        sshbranch.push(settings.root, approval.branch, file, message=message)
+        sshbranch.push(root, approval.branch, file, message=message)
     text = (
         f"signed plan {chosen.digest[:12]} until {statement.expires_at:%Y-%m-%d %H:%M} UTC: {file}"
     )

@@ -177,17 +177,42 @@ def _directory() -> Iterator[Path]:
         try:
             yield base
         finally:
-            shutil.rmtree(base, ignore_errors=True)
+            _remove(base)
 
 
 def _sweep() -> None:
     """End the servers of killed runs, which hold copies of somebody's data, and remove these."""
     for base in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        if not (base / LOCK).exists():  # what an older version did not get away
+            with suppress(OSError):
+                _remove(base)
+            continue
         with suppress(OSError), (base / LOCK).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused: its owner lives
-            for file in base.glob("*/postmaster.pid"):
-                _end_server(int(file.read_text().split()[0]), base)
-            shutil.rmtree(base, ignore_errors=True)
+            servers = [file.read_text().split()[:1] for file in base.glob("*/postmaster.pid")]
+            if [] in servers:  # one that starts right now, and writes its number: the next time
+                continue
+            for (pid,) in servers:
+                _end_server(int(pid), base)
+            _remove(base)
+
+
+def _remove(base: Path) -> None:
+    """Remove a directory in which a server may be writing its last words.
+
+    The lock goes last: without it the next run's sweep would take what is left for nobody's.
+    """
+    deadline = time.monotonic() + ENDED_WITHIN
+    while left := [one for one in base.iterdir() if one.name != LOCK]:
+        for one in left:
+            if one.is_dir():
+                shutil.rmtree(one, ignore_errors=True)
+            else:
+                one.unlink(missing_ok=True)
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.02)
+    shutil.rmtree(base, ignore_errors=True)
 
 
 def _end_server(pid: int, base: Path) -> None:

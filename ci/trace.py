@@ -67,6 +67,13 @@ class Trace:
     database: Database
     statements: list[Traced] = field(default_factory=list)
     overhead: float = 0.0  # seconds that the watching took beside the statements
+    kept: int = 0  # statements of tries that lasted
+
+    def attempt(self, retries: int) -> None:
+        """Begin a try; give it to the engine. Statements of one that failed are forgotten."""
+        if retries:
+            del self.statements[self.kept :]
+        self.kept = len(self.statements)
 
     @contextmanager
     def observe(self, connection: Session, where: str, sql: str) -> Iterator[None]:

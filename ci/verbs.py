@@ -140,6 +140,11 @@ def _out(text: str, *, as_json: bool) -> None:
 
 def settings_of(env: str) -> config.Settings:
     """Return one environment of the nearest deploy.yml."""
+    return loaded_for(env).environment(env)
+
+
+def loaded_for(env: str) -> config.Config:
+    """Return the nearest deploy.yml, for a task that is about one environment."""
     file = deploy_file()
     if on_github := runner.current():
         run = on_github.run
@@ -150,7 +155,7 @@ def settings_of(env: str) -> config.Settings:
         raise ConfigError(
             "no environment was named", next_step=f"--env with one of: {', '.join(loaded.names)}"
         )
-    return loaded.environment(env)
+    return loaded
 
 
 def deploy_file() -> Path:

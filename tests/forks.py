@@ -19,6 +19,8 @@ from typing import IO, Any, NoReturn
 
 import pytest
 
+from tests.warm import become
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -88,29 +90,11 @@ def _fork(order: dict[str, Any]) -> tuple[int, IO[str]]:
 
 
 def _child(order: dict[str, Any], words: IO[str]) -> NoReturn:
-    os.setsid()
-    with Path(os.devnull).open() as nothing:
-        os.dup2(nothing.fileno(), 0)
-    os.dup2(words.fileno(), 1)
-    os.dup2(words.fileno(), 2)
-    os.chdir(order["cwd"])
-    os.environ.clear()
-    os.environ.update(order["env"])
-    sys.argv = ["windlass", *order["argv"]]
-    if order.get("seen"):
-        _kill_at_the_first_new_boundary(Path(order["seen"]))
-    from ci.tasks import main
+    def first() -> None:
+        if order.get("seen"):
+            _kill_at_the_first_new_boundary(Path(order["seen"]))
 
-    code = 1
-    try:
-        main()
-        code = 0
-    except SystemExit as end:
-        code = int(end.code or 0)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+    become(order, words, words, first)
 
 
 def _end(pid: int, words: IO[str], kill_after: float | None) -> dict[str, Any]:

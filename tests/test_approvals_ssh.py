@@ -327,6 +327,17 @@ def test_an_approval_is_used_up_by_the_deployment_it_let_through(team: Team) -> 
     assert f"the approval of ann@example.com was used by deployment {deployment}" in again.err
 
 
+def test_an_approver_needs_none_of_the_environment_s_secrets(team: Team) -> None:
+    team.plan()
+    text = team.project.deploy_yml.read_text()
+    team.project.deploy_yml.write_text(text.replace("${DATABASE_URL}", "${NOBODY_HAS_THIS}"))
+
+    ran = team.approve("ann")
+
+    assert ran.code == 0, ran.err
+    assert team.project.run("plan", "--env", "production").code == 2
+
+
 def test_an_approver_reads_the_rehearsal_where_no_store_can_be_reached(team: Team) -> None:
     text = team.project.deploy_yml.read_text().replace("steps: {rehearsal: off}", "steps: {}")
     team.project.deploy_yml.write_text(text)

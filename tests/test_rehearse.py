@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -452,18 +453,17 @@ def test_a_killed_rehearsal_leaves_nothing_once_the_next_has_run(project: Projec
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     mine: list[Path] = []
-    deadline = time.monotonic() + 30
-    while not mine and time.monotonic() < deadline:
-        time.sleep(0.05)
+    pids: list[str] = []
+    deadline = time.monotonic() + 60
+    seen = 0  # how often in a row: while the migration runs, which sleeps, and its server stays
+    while seen < 5 and time.monotonic() < deadline:
+        time.sleep(0.1)
         mine = [place for place in leftover_copies() if _of(place, child.pid)]
-    time.sleep(1)
+        pids = [_server_of(place) for place in mine]
+        seen = seen + 1 if any(map(_serves_a_select, pids)) else 0
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
-    assert mine
-    pids = [
-        file.read_text().split()[0] for place in mine for file in place.glob("*/postmaster.pid")
-    ]
-    assert pids
+    assert seen == 5
     project.migration(NEXT, "select 1;", "select 1;")
 
     assert rehearsed(project)["rolled_back"] is True
@@ -481,6 +481,19 @@ def _runs(pid: str) -> bool:
     """Tell whether a process is there, and not dead and waiting for its parent to look."""
     stat = Path(f"/proc/{pid}/stat")
     return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def _server_of(place: Path) -> str:
+    """Return the process of the server in a throw-away directory; empty where none runs."""
+    for file in place.glob("*/postmaster.pid"):
+        with suppress(FileNotFoundError):
+            return next(iter(file.read_text().split()), "")
+    return ""
+
+
+def _serves_a_select(pid: str) -> bool:
+    asked = ["ps", "-o", "args=", "--ppid", pid or "0"]
+    return " SELECT" in subprocess.run(asked, capture_output=True, text=True, check=False).stdout
 
 
 def _of(place: Path, pid: int) -> bool:

@@ -155,3 +155,8 @@ def test_what_only_looks_like_a_directive_is_none() -> None:
     file = parse(PATH, text)
 
     assert (file.transactional, file.phase) == (True, "before")
+
+
+def test_what_is_nested_too_deeply_for_the_parser_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nested more deeply"):
+        parse(tmp_path / "a.sql", "select " + " || ".join(["'a'"] * 200) + ";")

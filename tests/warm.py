@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -93,7 +94,7 @@ def _answer(line: socket.socket) -> NoReturn:
             pid = os.fork()
             if pid == 0:
                 line.close()
-                _become(order, out, err)
+                become(order, out, err)
             code, late = _end_of(pid, order["within"])
             said = [_text(file) for file in (out, err)]
         words.write(json.dumps({"code": code, "late": late, "out": said[0], "err": said[1]}) + "\n")
@@ -117,7 +118,10 @@ def _text(file: IO[bytes]) -> str:
     return file.read().decode().replace("\r\n", "\n")
 
 
-def _become(order: dict[str, Any], out: IO[bytes], err: IO[bytes]) -> NoReturn:
+def become(
+    order: dict[str, Any], out: IO[Any], err: IO[Any], first: Callable[[], None] = lambda: None
+) -> NoReturn:
+    """Make this fork a run of the program, with `first` done before it; it ends with that."""
     os.setsid()
     with Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)
@@ -127,6 +131,7 @@ def _become(order: dict[str, Any], out: IO[bytes], err: IO[bytes]) -> NoReturn:
     os.environ.clear()
     os.environ.update(order["env"])
     sys.argv = ["windlass", *order["argv"]]
+    first()
     from ci.tasks import main
 
     code = 1

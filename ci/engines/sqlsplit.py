@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import postgast
+from google.protobuf.message import DecodeError
 from postgast import pg_query_pb2
 
 from ci.engines import sqltree
@@ -45,6 +46,11 @@ def split(path: Path, text: str) -> tuple[Statement, ...]:
         tree = postgast.parse(text)
     except postgast.PgQueryError as error:
         tree = _without_comments(path, text, error)
+    except DecodeError:
+        raise ConfigError(
+            f"{path}: an expression is nested more deeply than the parser's messages can be",
+            next_step="break it up: some fifty operators or brackets in one another are too many",
+        ) from None
     raw, end, line, found = text.encode(), 0, 1, []
     for item in tree.stmts:
         start = item.stmt_location
