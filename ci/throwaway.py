@@ -217,7 +217,8 @@ def _remove(base: Path) -> None:
 
 def _end_server(pid: int, base: Path) -> None:
     """End a server at once, if the process is still the one that runs in this directory."""
-    asked = process.run(["ps", "-o", "args=", "-p", str(pid)], within=ENDED_WITHIN, check=False)
+    whole = ["ps", "-ww", "-o", "args=", "-p", str(pid)]  # else cut off at 80 characters
+    asked = process.run(whole, within=ENDED_WITHIN, check=False)
     if str(base) not in asked.stdout:
         return
     os.kill(pid, signal.SIGQUIT)
