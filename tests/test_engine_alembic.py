@@ -1,6 +1,5 @@
 """The engine `alembic` beside the real Alembic: each reads what the other wrote as its own."""
 
-import os
 import subprocess
 import threading
 import time
@@ -405,6 +404,54 @@ def test_an_index_that_a_killed_run_had_built_is_not_built_again(events: Alembic
     assert events.heads() == ["third"]
 
 
+HALF = """\
+with op.get_context().autocommit_block():
+    op.execute("create table half (i int)")
+op.execute("select 1 / 0")"""
+
+
+def test_a_revision_that_committed_half_of_itself_is_never_said_to_be_rolled_back(
+    events: AlembicProject,
+) -> None:
+    events.set("    lock: {timeout: [100ms, 200ms], wait: 3s}\n", "    on_failure: rollback\n")
+    events.revision("third", "second", HALF, 'op.execute("drop table half")')
+
+    ran = events.project.run("deploy", "--env", "uat", "--yes")
+
+    assert ran.code == 1
+    assert "division by zero" in ran.error()[0]
+    assert "rolling back failed: third was cut off in the middle" in ran.error()[0]
+    assert states(events)["third"] == "partial"
+    assert events.sql("select to_regclass('half')::text") == [("half",)]
+    events.sql("drop table half")
+    done(events, "unstamp", "--env", "uat", "--name", "third", "--reason", "by hand",
+         CONFIRM_HISTORY="yes")  # fmt: skip
+    assert states(events)["third"] == "pending"
+
+
+def test_a_downgrade_that_was_cut_off_goes_on_with_rollback(events: AlembicProject) -> None:
+    events.revision(
+        "third", "second", 'op.execute("create table half (i int)")',
+        "with op.get_context().autocommit_block():\n"
+        '    op.execute("drop table if exists half")\n'
+        "if op.get_bind().execute(sa.text(\"select to_regclass('stop')\")).scalar():\n"
+        '    raise RuntimeError("stop")',
+    )  # fmt: skip
+    done(events, "migrate", "--env", "dev")
+    events.sql("create table stop (i int)")
+
+    ran = events.project.run("rollback", "--env", "dev", "--name", "third")
+    assert "RuntimeError: stop" in ran.error()[0]
+    assert states(events)["third"] == "half undone"
+    events.sql("drop table stop")
+    refused = events.project.run("deploy", "--env", "dev")
+    assert "invoke rollback --env dev --name third goes on with it" in refused.error()[2]
+    done(events, "rollback", "--env", "dev", "--name", "third")
+
+    assert events.heads() == ["second"]
+    assert states(events)["third"] == "pending"
+
+
 def test_behind_a_pooler_nothing_runs(
     events: AlembicProject, pooler: Pooler, database16: Database
 ) -> None:
@@ -549,4 +596,3 @@ def test_a_revision_that_is_no_python_is_told_with_its_line(events: AlembicProje
 
     assert ran.code == 2
     assert "alembic/versions/broken.py:2" in ran.error()[0]
-    assert os.environ.get("TODO_DATABASE") is None

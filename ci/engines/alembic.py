@@ -253,16 +253,17 @@ class AlembicEngine:
         """Run a revision unless the heads say already what it would make them say."""
         with database.connect("migrate") as connection:
             there = {row.name for row in self.history(connection)}
-            half = {partial.name for partial in self.partials(connection)}
-        if (migration.name in there) == (direction == "up"):
-            return 0
-        if direction == "down" and migration.name in half:
+            begun = {partial.name: partial.direction for partial in self.partials(connection)}
+        # Asked first: a revision that was cut off on its way up is in no history.
+        if direction == "down" and begun.get(migration.name) == "up":
             raise StepFailed(
                 f"{migration.name} was cut off in the middle, outside a transaction",
                 state="what it had committed stands; downgrade() takes back a whole revision",
                 next_step=f"finish it: invoke deploy; or take back by hand what stands, then "
                 f"invoke unstamp --name {migration.name}",
             )
+        if (migration.name in there) == (direction == "up"):
+            return 0
         self._refuse_changed(migration)
         retries = alembicrun.run(self._job(migration, direction), database, terms)
         now = {row.name for row in database.read("migrate", self.history)}
