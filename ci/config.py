@@ -4,26 +4,22 @@ Defaults live in the types below and nowhere else. A variable in `${…}` is rea
 environment that uses it is used. What a tier insists on is `ci.policy`'s business.
 """
 
-import difflib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import msgspec
 
 from ci.errors import ConfigError
 from ci.model import ProofLevel, StepName, Tier
 from ci.secret import Secret
-from ci.yamlfile import Data, Path_, YamlFile, read
+from ci.typed import VARIABLE, convert, expand, nearest, needed
+from ci.yamlfile import Data, YamlFile, read
 
-T = TypeVar("T")
-
-VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-ANY_KEY = "*"  # msgspec does not say which key of a mapping it means
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 ENVIRONMENT_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
@@ -426,19 +422,19 @@ class Config:
 
     def shared(self, variables: Mapping[str, str] = os.environ) -> Shared:
         """Return what all environments have in common, with variables expanded."""
-        return _convert(self.file, (), self._top(), Shared, variables)
+        return convert(self.file, (), self._top(), Shared, variables, decode=_decode)
 
     def migrations(self, variables: Mapping[str, str] = os.environ) -> MigrationsConfig:
         """Return what is said of the migrations; no variable of another section is asked for."""
         top = {key: one for key, one in self._top().items() if key in ("project", "migrations")}
-        return _convert(self.file, (), top, Shared, variables).migrations
+        return convert(self.file, (), top, Shared, variables, decode=_decode).migrations
 
     def throwaway(self, variables: Mapping[str, str] = os.environ) -> Secret | None:
         """Return `backups.throwaway` alone; None: it is not named, or its variable is not set."""
         backups = self._top().get("backups")
         written = backups.get("throwaway") if isinstance(backups, dict) else None
         try:
-            url = _expand(self.file, ("backups", "throwaway"), written, variables)
+            url = expand(self.file, ("backups", "throwaway"), written, variables)
         except ConfigError:
             return None
         return Secret(url) if isinstance(url, str) and url else None
@@ -448,7 +444,7 @@ class Config:
         environments = _section(self.file, "environments")
         if name not in environments:
             raise ConfigError(
-                f'"{name}" is no environment of {self.file.path}{_nearest(name, environments)}',
+                f'"{name}" is no environment of {self.file.path}{nearest(name, environments)}',
                 next_step=f"use one of: {', '.join(environments)}",
             )
 
@@ -459,7 +455,7 @@ class Config:
 
     def variables(self, name: str = "") -> tuple[str, ...]:
         """Return the variables without a default that an environment needs; empty: all share."""
-        return tuple(dict.fromkeys(_needed(self.written(name) if name else self._top())))
+        return tuple(dict.fromkeys(needed(self.written(name) if name else self._top())))
 
     def approval(
         self, name: str, variables: Mapping[str, str] = os.environ
@@ -474,7 +470,9 @@ class Config:
         own = self.written(name)
         bare: dict[str, Data] = {key: own[key] for key in ("tier", "approval") if key in own}
         at = ("environments", name)
-        found = _convert(self.file, at, bare | {"database": "-"}, Environment, variables)
+        found = convert(
+            self.file, at, bare | {"database": "-"}, Environment, variables, decode=_decode
+        )
         return found.approval
 
     def environment(self, name: str, variables: Mapping[str, str] = os.environ) -> Settings:
@@ -494,7 +492,9 @@ class Config:
             )
         written = {"shared": self._top(), "environment": environments[name]}
         at = ("environments", name)
-        environment = _convert(self.file, at, environments[name], Environment, variables)
+        environment = convert(
+            self.file, at, environments[name], Environment, variables, decode=_decode
+        )
         root = self.file.path.resolve().parent
         return Settings(
             name=name,
@@ -522,132 +522,12 @@ def _section(file: YamlFile, key: str) -> dict[str, Data]:
     return section
 
 
-def _convert(
-    file: YamlFile, at: Path_, data: Data, kind: type[T], variables: Mapping[str, str]
-) -> T:
-    expanded = _expand(file, at, data, variables)
-    try:
-        return msgspec.convert(expanded, kind, dec_hook=_decode)
-    except msgspec.ValidationError as error:
-        raise _explain(file, at, expanded, kind, str(error)) from None
-
-
-def _expand(file: YamlFile, at: Path_, data: Data, variables: Mapping[str, str]) -> Data:
-    """Return the data with every ${VARIABLE} replaced; a missing one is an error with its line."""
-    if isinstance(data, dict):
-        return {k: _expand(file, (*at, k), v, variables) for k, v in data.items()}
-    if isinstance(data, list):
-        return [_expand(file, (*at, i), v, variables) for i, v in enumerate(data)]
-    if not isinstance(data, str):
-        return data
-
-    def value(match: re.Match[str]) -> str:
-        name, default = match.groups()
-        found = variables.get(name)
-        if found:
-            return found
-        if default is None:
-            raise ConfigError(
-                f"{file.where(at)}: {_dotted(at)}: the variable {name} is not set",
-                next_step=f"export {name}=…, or write ${{{name}:-default}}",
-            )
-        return str(default)
-
-    return VARIABLE.sub(value, data)
-
-
-def _needed(data: Data) -> list[str]:
-    """Return the names of every ${NAME} without a default."""
-    if isinstance(data, dict):
-        data = list(data.values())
-    if isinstance(data, list):
-        return [name for one in data for name in _needed(one)]
-    found = VARIABLE.finditer(data) if isinstance(data, str) else ()
-    return [match[1] for match in found if match[2] is None]
-
-
 def _decode(kind: type, value: object) -> object:
     if kind is Duration:
         return Duration.parse(value)
     if kind is Secret and isinstance(value, str) and value:
         return Secret(value)
     raise ValueError(f"expected text, got {type(value).__name__}")
-
-
-def _explain(file: YamlFile, at: Path_, data: Data, kind: type, said: str) -> ConfigError:
-    """Turn msgspec's one sentence, which is all it gives, into file, line, path and repair."""
-    said, _, tail = said.partition(" - at `")
-    path = tuple(
-        int(number) if number else name
-        for name, number in re.findall(
-            r"\.([^.\[\]`]+)|\[(\d+)\]", tail.replace("[...]", f".{ANY_KEY}")
-        )
-    )
-    known = _known_at(msgspec.inspect.type_info(kind), data, path)
-    next_step = f"known here: {', '.join(known)}" if known else "mend the line"
-    if unknown := re.search(r"unknown field `(.+)`", said):
-        path = (*path, unknown[1])
-        said = f"unknown key{_nearest(unknown[1], known)}"
-    elif missing := re.search(r"missing required field `(.+)`", said):
-        said = f'the key "{missing[1]}" is missing'
-    elif known:
-        said = f"{said.replace('`', '')}{_nearest(_value_in(said), known)}"
-        next_step = f"expected one of: {', '.join(known)}"
-    else:
-        said = said.replace("`", "")
-    full = tuple(part for part in (*at, *path) if part != ANY_KEY)
-    return ConfigError(
-        f"{file.where(full)}: {_dotted(full) or 'top level'}: {said}", next_step=next_step
-    )
-
-
-def _value_in(said: str) -> str:
-    match = re.search(r"'([^']*)'", said)
-    return match[1] if match else ""
-
-
-def _known_at(info: msgspec.inspect.Type, data: Data, path: Path_) -> tuple[str, ...]:
-    """Return the keys, or the values, that may stand at a path of the data."""
-    if isinstance(info, msgspec.inspect.UnionType):
-        return _known_in_union(info, data, path)
-    if isinstance(info, msgspec.inspect.StructType):
-        fields = {field.encode_name: field.type for field in info.fields}
-        if not path:
-            return tuple(fields)
-        inner = data.get(str(path[0])) if isinstance(data, dict) else None
-        known = fields.get(str(path[0]))
-        return _known_at(known, inner, path[1:]) if known else ()
-    if isinstance(info, msgspec.inspect.VarTupleType) and path:
-        inner = data[int(path[0])] if isinstance(data, list) else None
-        return _known_at(info.item_type, inner, path[1:])
-    if isinstance(info, msgspec.inspect.DictType):
-        return _known_at(info.value_type if path else info.key_type, None, path[1:])
-    if isinstance(info, msgspec.inspect.LiteralType):
-        return tuple(str(value) for value in info.values)
-    if isinstance(info, msgspec.inspect.EnumType):
-        return tuple(member.value for member in info.cls)
-    return ()
-
-
-def _known_in_union(info: msgspec.inspect.UnionType, data: Data, path: Path_) -> tuple[str, ...]:
-    structs = [t for t in info.types if isinstance(t, msgspec.inspect.StructType)]
-    tagged = [t for t in structs if t.tag_field]
-    if tagged and path == (tagged[0].tag_field,):
-        return tuple(str(t.tag) for t in tagged)
-    if tagged and isinstance(data, dict):
-        structs = [t for t in tagged if t.tag == data.get(str(t.tag_field))] or tagged[:0]
-    for struct in structs:
-        return _known_at(struct, data, path)
-    return tuple(k for t in info.types if t not in structs for k in _known_at(t, data, path))
-
-
-def _nearest(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f'; did you mean "{close[0]}"?' if close else ""
-
-
-def _dotted(path: Path_) -> str:
-    return ".".join(str(part) for part in path)
 
 
 def schema() -> dict[str, Any]:
