@@ -25,6 +25,7 @@ test: .venv/ready-dev
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	mkdir -p .venv/types && ln -sfn ../../ci .venv/types/pgwindlass
 	touch $@
 
 .venv/ready-dev: .venv/ready requirements-dev.lock

@@ -1,5 +1,5 @@
 """The tasks of Windlass; another repository's tasks.py has the same line."""
 
-from ci.tasks import ns
+from pgwindlass.tasks import ns
 
 __all__ = ["ns"]

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import psycopg
 
-from ci.clients import find_clients
-from ci.embedded import running
+from pgwindlass.postgres.clients import find_clients
+from pgwindlass.postgres.embedded import running
 
 RCLONE = str(Path(sysconfig.get_path("scripts")) / "rclone")
 KEY = "windlass-benchmark"
@@ -39,10 +39,10 @@ BYTES_PER_ROW = 8500
 OURS = """
 import datetime, pathlib, sys
 from ci import backup
-from ci.config import BackupsConfig
-from ci.database import Database
-from ci.secret import Secret
-from ci.stores.s3 import S3Store
+from pgwindlass.config import BackupsConfig
+from pgwindlass.database.connection import Database
+from pgwindlass.secret import Secret
+from pgwindlass.stores.s3 import S3Store
 store = S3Store(bucket="bench", endpoint=sys.argv[2])
 database = Database(url=Secret(sys.argv[1]), deployment_id="bench")
 config = BackupsConfig(to="s3://bench", jobs={jobs})

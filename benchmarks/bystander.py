@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from ci.embedded import running
+from pgwindlass.postgres.embedded import running
 
 DEPLOY_YML = "project: b\nenvironments:\n  dev: {tier: development, database: '${URL}'}\n"
 PLAIN = "import sys, psycopg; psycopg.connect(sys.argv[1], autocommit=True).execute(sys.argv[2])"

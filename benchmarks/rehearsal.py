@@ -14,9 +14,9 @@ from pathlib import Path
 
 import psycopg
 
-from ci.clients import find_clients
-from ci.embedded import running
-from ci.engines.sqlfile import parse
+from pgwindlass.parser.file import parse
+from pgwindlass.postgres.clients import find_clients
+from pgwindlass.postgres.embedded import running
 
 ROOT = Path(__file__).resolve().parent.parent
 WINDLASS = Path(sys.executable).with_name("windlass")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psycopg
 
-from ci.embedded import running
+from pgwindlass.postgres.embedded import running
 
 ROOT = Path(__file__).resolve().parent.parent
 WINDLASS = Path(sys.executable).with_name("windlass")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import psycopg
 
-from ci.embedded import running
-from ci.engines.sqlfile import checksum_of
+from pgwindlass.parser.file import checksum_of
+from pgwindlass.postgres.embedded import running
 
 MIGRATIONS = 1000
 DEPLOY_YML = "project: b\nenvironments:\n  dev: {tier: development, database: '${URL}'}\n"

@@ -11,11 +11,11 @@ from datetime import datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ci import process
-from ci.errors import ChildFailed, ConfigError
-from ci.githubapi import GithubApi, this_run
-from ci.model import Origin
-from ci.secret import Secret
+from . import process
+from .errors import ChildFailed, ConfigError
+from .github.api import GithubApi, this_run
+from .model import Origin
+from .secret import Secret
 
 # https://HOST/OWNER/NAME.git, ssh://git@HOST:22/OWNER/NAME.git, git@HOST:OWNER/NAME.git
 REMOTE = re.compile(

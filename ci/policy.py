@@ -3,9 +3,9 @@
 from datetime import timedelta
 from enum import StrEnum
 
-from ci.config import Settings, StepSetting
-from ci.errors import ConfigError, Laxer
-from ci.model import LEVELS, Direction, PlannedStep, ProofLevel, StepName, Tier
+from .config import Settings, StepSetting
+from .errors import ConfigError, Laxer
+from .model import LEVELS, Direction, PlannedStep, ProofLevel, StepName, Tier
 
 
 class Level(StrEnum):

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ci.errors import ChildFailed, Stopped
-from ci.secret import Secret, redact
+from .errors import ChildFailed, Stopped
+from .secret import Secret, redact
 
 CHUNK = 1 << 20  # bytes; a pipe holds 64 KiB, larger reads only save calls
 TAIL = 10  # lines of stderr kept for the error message

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from ci import process
-from ci.config import load
-from ci.errors import ChildFailed, ConfigError, WindlassError
-from ci.githubsettings import ENVIRONMENT, Wanted, wanted
-from ci.origin import find_remote, open_github, parse_remote
+from . import process
+from .config import load
+from .errors import ChildFailed, ConfigError, WindlassError
+from .github.settings import ENVIRONMENT, Wanted, wanted
+from .origin import find_remote, open_github, parse_remote
 
 TEMPLATES = Path(__file__).parent / "templates"
 WORKFLOWS = Path(".github") / "workflows"
 TASKS = """\
 \"\"\"The tasks of Windlass, for this repository.\"\"\"
 
-from ci.tasks import ns
+from pgwindlass.tasks.deploy import ns
 
 __all__ = ["ns"]
 """

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import requests
 
-from ci.config import Check, Json, SmokeConfig
-from ci.errors import StepFailed
-from ci.secret import redact
+from .config import Check, Json, SmokeConfig
+from .errors import StepFailed
+from .secret import redact
 
 SHOWN = 300  # characters of a body, or of one value in it, in an error
 SHORTEST = 0.05  # seconds a request is given even where the deadline is nearly over

@@ -20,7 +20,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from ci.embedded import running
+from pgwindlass.postgres.embedded import running
 from sample.data import fill
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci.database import Database
+from pgwindlass.database.connection import Database
 from tests.kit import ROOT, Project
 
 PYTHON = ROOT / ".servers" / "alembic" / "bin" / "python"

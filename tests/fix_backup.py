@@ -5,13 +5,13 @@ from typing import Any
 
 import msgspec
 
-from ci import backup
-from ci.config import BackupsConfig, MigrationsConfig
-from ci.database import Database
-from ci.engines import open_engine
-from ci.facts import take_facts
-from ci.model import Manifest, Proof, ProofLevel
-from ci.stores import Store
+from pgwindlass import backup
+from pgwindlass.config import BackupsConfig, MigrationsConfig
+from pgwindlass.database.connection import Database
+from pgwindlass.deployment.facts import take_facts
+from pgwindlass.engines import open_engine
+from pgwindlass.model import Manifest, Proof, ProofLevel
+from pgwindlass.stores import Store
 from tests.kit import ROOT
 
 MOMENT = datetime(2026, 8, 3, 10, 15, tzinfo=UTC)

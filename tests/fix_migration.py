@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ci.config import MigrationsConfig
-from ci.engines.sql import SqlEngine
-from ci.model import Migration
+from pgwindlass.config import MigrationsConfig
+from pgwindlass.engines.sql.engine import SqlEngine
+from pgwindlass.model import Migration
 
 NAME = "20260801_000000_a"
 

@@ -11,8 +11,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from ci.database import Database
-from ci.secret import Secret
+from pgwindlass.database.connection import Database
+from pgwindlass.secret import Secret
 from tests.npm_postgres import as_user, hand_over
 
 CONFIG = """\

@@ -17,8 +17,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ci.database import Database
-from ci.secret import Secret
+from pgwindlass.database.connection import Database
+from pgwindlass.secret import Secret
 from tests import npm_postgres
 
 EMBEDDED = (16, 18)

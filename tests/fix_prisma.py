@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.database import Database
+from pgwindlass.database.connection import Database
 from tests.kit import ROOT, Project
 
 NODE_MODULES = ROOT / ".servers" / "prisma" / "node_modules"

@@ -16,7 +16,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from ci.stores.s3 import S3Store
+from pgwindlass.stores.s3 import S3Store
 
 ACCESS, SECRET = "windlass-tests", secrets.token_hex(20)
 READY_WITHIN = 20.0  # seconds

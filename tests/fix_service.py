@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import psycopg
 
-from ci.database import Database
+from pgwindlass.database.connection import Database
 from tests.kit import WINDLASS, Project, Ran
 
 

@@ -68,11 +68,11 @@ def warm() -> Iterator[Forks]:
 
 
 def _serve() -> None:
-    import ci.correcting
-    import ci.deploy
-    import ci.engines.sql
-    import ci.operations
-    import ci.tasks  # noqa: F401  # imported before the forks, so that none of them has to
+    import pgwindlass.deployment.corrections
+    import pgwindlass.deployment.loop
+    import pgwindlass.deployment.one_step
+    import pgwindlass.engines.sql.engine
+    import pgwindlass.tasks.deploy  # noqa: F401  # imported before the forks, so that none of them has to
 
     for line in sys.stdin:
         order = json.loads(line)
@@ -109,7 +109,8 @@ def _end(pid: int, words: IO[str], kill_after: float | None) -> dict[str, Any]:
 
 def _kill_at_the_first_new_boundary(seen: Path) -> None:
     """Make this process kill itself before or after a statement or a record, once at each."""
-    from ci.engines import sqlbooks, sqlbuild, sqlpartial, sqlrun
+    from pgwindlass.engines.sql import bookkeeping, concurrently, partial
+    from pgwindlass.engines.sql import run as sqlrun
 
     known = set(seen.read_text().splitlines()) if seen.exists() else set()
 
@@ -131,10 +132,10 @@ def _kill_at_the_first_new_boundary(seen: Path) -> None:
         setattr(module, name, run)
 
     around(sqlrun, "_sent", lambda job, _c, statement, _t: job.where(statement))
-    around(sqlbuild, "run", lambda _c, _d, sql, *_: sql)
-    around(sqlpartial, "note_begun", lambda _c, name, _d, _f, number: f"{name} {number}")
-    around(sqlpartial, "note_finished", lambda _c, name, _d, _f, number: f"{name} {number}")
-    around(sqlbooks, "record", lambda _h, _c, migration, _d: migration.name)
+    around(concurrently, "run", lambda _c, _d, sql, *_: sql)
+    around(partial, "note_begun", lambda _c, name, _d, _f, number: f"{name} {number}")
+    around(partial, "note_finished", lambda _c, name, _d, _f, number: f"{name} {number}")
+    around(bookkeeping, "record", lambda _h, _c, migration, _d: migration.name)
 
 
 if __name__ == "__main__":

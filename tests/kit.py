@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import psycopg
 
-from ci.config import Settings, load
-from ci.console import Console
-from ci.model import Finding, StepName, StepResult
+from pgwindlass.config import Settings, load
+from pgwindlass.model import Finding, StepName, StepResult
+from pgwindlass.report.console import Console
 from tests import warm
 
 ROOT = Path(__file__).resolve().parent.parent

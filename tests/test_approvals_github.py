@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from ci.approvals.github import NEEDED, GithubSource, names_digest
-from ci.config import Duration, GithubApproval
-from ci.errors import ConfigError, NotApproved, Unreachable
-from ci.gate import require_approval
-from ci.githubapi import limited
-from ci.model import About, Origin, Plan, Target
+from pgwindlass.approvals.github import NEEDED, GithubSource, names_digest
+from pgwindlass.config import Duration, GithubApproval
+from pgwindlass.errors import ConfigError, NotApproved, Unreachable
+from pgwindlass.github.api import limited
+from pgwindlass.model import About, Origin, Plan, Target
+from pgwindlass.plan.gate import require_approval
 from tests.fix_github import TOKEN, Answer, Github, review
 
 __all__ = ["TOKEN", "review"]

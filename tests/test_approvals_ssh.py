@@ -15,14 +15,14 @@ import msgspec
 import psycopg
 import pytest
 
-from ci import awaiting
-from ci.approvals import sshbranch
-from ci.approvals.ssh import sign
-from ci.config import SshApproval
-from ci.database import Database
-from ci.errors import ChildFailed
-from ci.model import Plan, Signed, Statement
-from ci.work import open_work
+from pgwindlass.approvals import ssh_branch
+from pgwindlass.approvals.ssh import sign
+from pgwindlass.config import SshApproval
+from pgwindlass.database.connection import Database
+from pgwindlass.deployment import await_approval
+from pgwindlass.deployment.work import open_work
+from pgwindlass.errors import ChildFailed
+from pgwindlass.model import Plan, Signed, Statement
 from tests.kit import Project, Quiet, Ran, tables
 
 A = "20260801_000000_create_orders"
@@ -450,7 +450,7 @@ def pushed(team: Team, *names: str) -> None:
             plan, config, directory=team.home / "elsewhere", key=str(team.key(name)), comment="",
             now=datetime.now(UTC),
         )  # fmt: skip
-        sshbranch.push(team.home, config.branch, file, message="signed")
+        ssh_branch.push(team.home, config.branch, file, message="signed")
 
 
 def waiting(team: Team, within: str) -> Ran:
@@ -500,7 +500,7 @@ def test_it_waits_with_nothing_held_until_the_last_signature_stands(shared: Team
     with open_work(settings, deployment_id="01K3", reporter=reporter) as work:
         late = threading.Timer(0.5, bob_is_late)
         late.start()
-        awaiting.wait(plan, work, within=30, every=0.2)
+        await_approval.wait(plan, work, within=30, every=0.2)
         late.join()
 
     assert held == [(0,)]
@@ -519,7 +519,7 @@ def test_a_forged_signature_on_the_branch_ends_the_waiting(shared: Team) -> None
     forged = signed.statement.replace('"comment":""', '"comment":"x"')
     assert forged != signed.statement
     file.write_bytes(msgspec.structs.replace(signed, statement=forged).canonical())
-    sshbranch.push(shared.home, "windlass-approvals", file, message="forged")
+    ssh_branch.push(shared.home, "windlass-approvals", file, message="forged")
     file.unlink()
 
     ran = waiting(shared, "1m")
@@ -531,10 +531,10 @@ def test_another_plan_s_signatures_are_left_on_the_branch(shared: Team) -> None:
     pushed(shared, "ann")
     to, branch = shared.home / "to", "windlass-approvals"
 
-    assert sshbranch.fetch(shared.home, branch, to, digest="0" * 64) == 0
+    assert ssh_branch.fetch(shared.home, branch, to, digest="0" * 64) == 0
     assert not to.exists()
-    assert sshbranch.fetch(shared.home, branch, to, digest=shared.digest()) == 1
-    assert sshbranch.fetch(shared.home, branch, to, digest=shared.digest()) == 0
+    assert ssh_branch.fetch(shared.home, branch, to, digest=shared.digest()) == 1
+    assert ssh_branch.fetch(shared.home, branch, to, digest=shared.digest()) == 0
 
 
 def test_a_remote_that_is_away_is_told_and_asked_again(shared: Team) -> None:
@@ -560,7 +560,7 @@ def test_pushes_at_the_same_time_all_arrive(shared: Team) -> None:
         file.write_text("{}")
     branch = "windlass-approvals"
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda f: sshbranch.push(shared.home, branch, f, message="m"), files))
+        list(pool.map(lambda f: ssh_branch.push(shared.home, branch, f, message="m"), files))
 
     listed = git("ls-tree", "--name-only", branch, at=shared.home.parent / "shop.git")
     assert listed.splitlines() == [file.name for file in files]
@@ -591,7 +591,7 @@ def test_a_job_gives_git_its_token_and_shows_it_nowhere(
     encoded = base64.b64encode(b"x-access-token:ghs_of_the_job").decode()
 
     with pytest.raises(ChildFailed) as failed:
-        sshbranch.fetch(shared.home, "windlass-approvals", shared.home / "to", digest="0" * 64)
+        ssh_branch.fetch(shared.home, "windlass-approvals", shared.home / "to", digest="0" * 64)
     server.shutdown()
     server.server_close()
 

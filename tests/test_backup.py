@@ -10,15 +10,15 @@ import msgspec
 import psycopg
 import pytest
 
-from ci import backup
-from ci.backup.rowcounting import RowCounter
-from ci.clients import find_clients
-from ci.database import Database
-from ci.errors import Refused, StepFailed, StoreFailed
-from ci.model import Manifest, ProofLevel
-from ci.stores import Store
-from ci.stores.directory import DirectoryStore
-from ci.stores.s3 import S3Store
+from pgwindlass import backup
+from pgwindlass.backup.rowcount import RowCounter
+from pgwindlass.database.connection import Database
+from pgwindlass.errors import Refused, StepFailed, StoreFailed
+from pgwindlass.model import Manifest, ProofLevel
+from pgwindlass.postgres.clients import find_clients
+from pgwindlass.stores import Store
+from pgwindlass.stores.directory import DirectoryStore
+from pgwindlass.stores.s3 import S3Store
 from tests.fix_backup import MOMENT, configured, planned_fingerprint, restore, take, verify
 from tests.fix_postgres import Server
 from tests.kit import ROOT

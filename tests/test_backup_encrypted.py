@@ -7,12 +7,12 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from ci.backup import sealing
-from ci.config import BackupsConfig, EncryptConfig
-from ci.database import Database
-from ci.errors import ConfigError, StepFailed
-from ci.secret import Secret
-from ci.stores.directory import DirectoryStore
+from pgwindlass.backup import encryption
+from pgwindlass.config import BackupsConfig, EncryptConfig
+from pgwindlass.database.connection import Database
+from pgwindlass.errors import ConfigError, StepFailed
+from pgwindlass.secret import Secret
+from pgwindlass.stores.directory import DirectoryStore
 from tests.fix_backup import configured, restore, take, verify
 from tests.fix_postgres import Server
 from tests.test_backup import content, follow, run
@@ -106,7 +106,7 @@ def test_an_ssh_key_seals_and_opens(
 ) -> None:
     public, private = ssh_key(tmp_path, "-t", "ed25519", "-N", "")
     config = configured(encrypt=EncryptConfig(recipients=(public,), identity=private))
-    sealing.require_usable((public,), private)
+    encryption.require_usable((public,), private)
 
     manifest = take(origin, store, config)
 
@@ -134,7 +134,7 @@ def test_an_ssh_key_that_age_cannot_use_is_refused_with_the_reason(
     _, private = ssh_key(tmp_path, *options)
 
     with pytest.raises(ConfigError, match=said) as caught:
-        sealing.require_usable((str(identity.to_public()),), private)
+        encryption.require_usable((str(identity.to_public()),), private)
 
     assert "ssh-keygen -p on a copy" in caught.value.next_step
     assert private.reveal().splitlines()[2] not in str(caught.value)
@@ -193,7 +193,7 @@ def test_a_key_that_is_none_is_refused_before_anything_is_dumped(
     recipients, private = (right | keys).values()
 
     with pytest.raises(ConfigError, match=said) as caught:
-        sealing.require_usable(recipients, private)  # type: ignore[arg-type]
+        encryption.require_usable(recipients, private)  # type: ignore[arg-type]
 
     assert "SECRET-KEY-1WRONG" not in str(caught.value)
 
@@ -204,7 +204,7 @@ def test_a_source_that_breaks_is_raised_as_it_is(identity: pyrage.x25519.Identit
         raise LookupError("the dump broke")
 
     with pytest.raises(LookupError, match="the dump broke"):
-        list(sealing.sealed(chunks(), (str(identity.to_public()),)))  # type: ignore[arg-type]
+        list(encryption.sealed(chunks(), (str(identity.to_public()),)))  # type: ignore[arg-type]
 
 
 def test_whoever_stops_reading_ends_the_sealing_too(identity: pyrage.x25519.Identity) -> None:
@@ -217,7 +217,7 @@ def test_whoever_stops_reading_ends_the_sealing_too(identity: pyrage.x25519.Iden
         finally:
             ended.append(True)
 
-    stream = sealing.sealed(chunks(), (str(identity.to_public()),))  # type: ignore[arg-type]
+    stream = encryption.sealed(chunks(), (str(identity.to_public()),))  # type: ignore[arg-type]
     next(stream)
     stream.close()  # type: ignore[attr-defined]
 
@@ -225,7 +225,7 @@ def test_whoever_stops_reading_ends_the_sealing_too(identity: pyrage.x25519.Iden
 
 
 def test_a_stream_cut_at_a_piece_is_no_whole_one(identity: pyrage.x25519.Identity) -> None:
-    pieces = list(sealing.sealed([b"x" * MIB], (str(identity.to_public()),)))
+    pieces = list(encryption.sealed([b"x" * MIB], (str(identity.to_public()),)))
 
     with pytest.raises(StepFailed, match="cannot be decrypted"):
-        list(sealing.opened(pieces[:-1], ("age1…",), Secret(str(identity))))
+        list(encryption.opened(pieces[:-1], ("age1…",), Secret(str(identity))))

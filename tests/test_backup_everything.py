@@ -12,10 +12,10 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ci.database import Database
-from ci.errors import StepFailed
-from ci.secret import Secret
-from ci.stores.directory import DirectoryStore
+from pgwindlass.database.connection import Database
+from pgwindlass.errors import StepFailed
+from pgwindlass.secret import Secret
+from pgwindlass.stores.directory import DirectoryStore
 from tests.fix_backup import configured, restore, take, verify
 from tests.fix_postgres import Server, dumpable_majors
 from tests.test_backup import SCHEMA
@@ -205,9 +205,9 @@ ONE_BACKUP = """
 import sys
 sys.path.insert(0, sys.argv[3])
 from pathlib import Path
-from ci.database import Database
-from ci.secret import Secret
-from ci.stores.directory import DirectoryStore
+from pgwindlass.database.connection import Database
+from pgwindlass.secret import Secret
+from pgwindlass.stores.directory import DirectoryStore
 from tests.fix_backup import configured, take, verify
 database = Database(url=Secret(sys.argv[1]), deployment_id="test")
 store = DirectoryStore(Path(sys.argv[2]))

@@ -9,14 +9,14 @@ import msgspec
 import pytest
 from psycopg import errors as pg
 
-from ci import backup
-from ci.backup import contents
-from ci.backup.taking import _Taking
-from ci.database import Database
-from ci.errors import ChildFailed, StepFailed
-from ci.model import Manifest, Part
-from ci.stores.directory import DirectoryStore
-from ci.stores.s3 import S3Store
+from pgwindlass import backup
+from pgwindlass.backup import toc
+from pgwindlass.backup.dump import _Taking
+from pgwindlass.database.connection import Database
+from pgwindlass.errors import ChildFailed, StepFailed
+from pgwindlass.model import Manifest, Part
+from pgwindlass.stores.directory import DirectoryStore
+from pgwindlass.stores.s3 import S3Store
 from tests.fix_backup import configured, planned_fingerprint, restore, take, verify
 from tests.fix_postgres import Server
 from tests.test_backup import ROWS, SCHEMA, content, dumped_schema, run
@@ -256,8 +256,8 @@ def test_a_damaged_part_is_named_and_its_rows_are_not_committed(
 
 
 def test_entries_are_compared_without_the_numbers_of_one_dump() -> None:
-    one = contents.entries(["215; 1259 16400 TABLE public a postgres", "9; 0 0 COMMENT - x y"])
-    two = contents.entries(["4711; 1259 16400 TABLE public a postgres", "1; 0 0 COMMENT - x y"])
+    one = toc.entries(["215; 1259 16400 TABLE public a postgres", "9; 0 0 COMMENT - x y"])
+    two = toc.entries(["4711; 1259 16400 TABLE public a postgres", "1; 0 0 COMMENT - x y"])
 
     assert one == two
-    contents.require_whole(one, two)
+    toc.require_whole(one, two)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ci.check_report import LIMIT, check_markdown
-from ci.config import MigrationsConfig
-from ci.model import Check, Checked, Finding, Migration
-from ci.plan import order_problems
+from pgwindlass.config import MigrationsConfig
+from pgwindlass.model import Check, Checked, Finding, Migration
+from pgwindlass.plan.make import order_problems
+from pgwindlass.report.check import LIMIT, check_markdown
 from tests.fix_alembic import AlembicProject
 from tests.kit import Project, tables
 

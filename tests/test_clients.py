@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ci.clients import PROGRAMS, Clients, find_clients
-from ci.errors import StepFailed
+from pgwindlass.errors import StepFailed
+from pgwindlass.postgres.clients import PROGRAMS, Clients, find_clients
 
 SAYS = """#!/bin/sh
 test "$1" = --version && echo "{name} (PostgreSQL) {version}" && exit 0

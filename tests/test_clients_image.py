@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from ci.clients import find_clients
-from ci.database import Database
-from ci.errors import ChildFailed, StepFailed
-from ci.stores.directory import DirectoryStore
+from pgwindlass.database.connection import Database
+from pgwindlass.errors import ChildFailed, StepFailed
+from pgwindlass.postgres.clients import find_clients
+from pgwindlass.stores.directory import DirectoryStore
 from tests.fix_backup import configured, restore, take, verify
 from tests.fix_docker import BUSYBOX, docker
 from tests.fix_postgres import Server
@@ -72,7 +72,7 @@ def test_a_backup_is_taken_proven_and_restored_by_containers(
     jobs: int,
 ) -> None:
     config = configured(image="windlass-pg:{major}", jobs=jobs)
-    monkeypatch.setattr("ci.clients.PLACES", ())
+    monkeypatch.setattr("pgwindlass.postgres.clients.PLACES", ())
     target = new_database(server16)
 
     manifest = take(full, store, config)

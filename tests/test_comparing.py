@@ -1,8 +1,8 @@
 """What a rollback did not give back, and how it is said."""
 
-from ci.clients import find_clients
-from ci.comparing import OTHER_LINES, definitions, different
-from ci.database import Database, read_target
+from pgwindlass.database.connection import Database, read_target
+from pgwindlass.postgres.clients import find_clients
+from pgwindlass.postgres.definitions import OTHER_LINES, definitions, different
 from tests.test_backup import run
 
 SCHEMA = """

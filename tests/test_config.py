@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ci.config import Duration, SystemdRestart, load, schema
-from ci.errors import ConfigError, Laxer
-from ci.model import StepName
-from ci.policy import on_failure, steps_for
+from pgwindlass.config import Duration, SystemdRestart, load, schema
+from pgwindlass.errors import ConfigError, Laxer
+from pgwindlass.model import StepName
+from pgwindlass.policy import on_failure, steps_for
 
 SHIPPED = Path(__file__).parent.parent / "deploy.yml"
 VARIABLES = {

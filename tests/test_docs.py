@@ -4,11 +4,11 @@ import ast
 import re
 from typing import Any
 
-from ci import config
-from ci.engines import sqllint
-from ci.model import StepName
-from ci.policy import TABLE
-from ci.tasks import ns
+from pgwindlass import config
+from pgwindlass.lint import statements
+from pgwindlass.model import StepName
+from pgwindlass.policy import TABLE
+from pgwindlass.tasks.deploy import ns
 from tests.kit import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -58,8 +58,10 @@ def test_every_rule_of_our_own_is_documented_and_every_documented_one_exists() -
         (engines / f"sql{name}.py").read_text() for name in ("lint", "columns", "shape")
     )
     written = set(re.findall(r'"(?:error|warning|note)",\s+"([a-z-]+)"', source))
-    rules = written | set(sqllint.COPIES.values()) | {rule for rule, _ in sqllint.ERRORS.values()}
-    rules |= {sqllint.OPAQUE, "stale-allow"} | sqllint.OF_THE_DEPLOYMENT
+    rules = (
+        written | set(statements.COPIES.values()) | {rule for rule, _ in statements.ERRORS.values()}
+    )
+    rules |= {statements.OPAQUE, "stale-allow"} | statements.OF_THE_DEPLOYMENT
     page = (ROOT / "docs" / "lint.md").read_text().split("## Our own")[1]
     rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
 

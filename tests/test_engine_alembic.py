@@ -9,11 +9,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci.database import Database
-from ci.engines import open_engine
-from ci.errors import Refused, StepFailed
-from ci.locktimeout import Terms
-from ci.secret import Secret
+from pgwindlass.database.connection import Database
+from pgwindlass.database.retry import Terms
+from pgwindlass.engines import open_engine
+from pgwindlass.errors import Refused, StepFailed
+from pgwindlass.secret import Secret
 from tests.fix_alembic import AlembicProject
 from tests.fix_pgbouncer import Pooler
 from tests.kit import WINDLASS, Ran

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci.engines.prisma import ADVISORY_LOCK
+from pgwindlass.engines.prisma.engine import ADVISORY_LOCK
 from tests.fix_prisma import PrismaProject
 from tests.kit import tables
 

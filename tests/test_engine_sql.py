@@ -7,12 +7,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci import database as database_
-from ci.config import Duration, LockConfig, MigrationsConfig
-from ci.database import Database
-from ci.engines.sql import SqlEngine
-from ci.errors import ConfigError, LockTimeout, Refused, StepFailed
-from ci.locktimeout import Terms
+from pgwindlass.config import Duration, LockConfig, MigrationsConfig
+from pgwindlass.database import connection as database_
+from pgwindlass.database.connection import Database
+from pgwindlass.database.retry import Terms
+from pgwindlass.engines.sql.engine import SqlEngine
+from pgwindlass.errors import ConfigError, LockTimeout, Refused, StepFailed
 from tests.fix_migration import NAME, Write
 from tests.kit import tables
 

@@ -10,12 +10,21 @@ from pathlib import Path
 import pytest
 from markdown_it import MarkdownIt
 
-from ci import github_summary as summaries
-from ci import sarif
-from ci.database import Database
-from ci.github_commands import AT_MOST, Annotation, annotations, command, harmless
-from ci.github_summary import Run, Section
-from ci.model import Finding, Migration, Outcome, Plan, PlannedStep, StepName, StepResult, Target
+from pgwindlass.database.connection import Database
+from pgwindlass.model import (
+    Finding,
+    Migration,
+    Outcome,
+    Plan,
+    PlannedStep,
+    StepName,
+    StepResult,
+    Target,
+)
+from pgwindlass.report import sarif
+from pgwindlass.report import summary as summaries
+from pgwindlass.report.runner_commands import AT_MOST, Annotation, annotations, command, harmless
+from pgwindlass.report.summary import Run, Section
 from tests.fix_runner import Job, heard
 from tests.fix_service import api_of
 from tests.kit import ROOT, WINDLASS, Project

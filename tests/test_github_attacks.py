@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.database import Database
+from pgwindlass.database.connection import Database
 from tests.fix_alembic import AlembicProject
 from tests.fix_runner import Heard, Job, heard
 from tests.kit import Project, Ran
@@ -117,12 +117,12 @@ def test_a_traceback_and_a_warning_of_a_library_cannot_speak(job: Job) -> None:
     job.project.migration(A, "select 1;", "select 1;")
     (job.project.home / "sitecustomize.py").write_text(
         "import atexit, logging, warnings\n"
-        "import ci.config\n"
+        "import pgwindlass.config\n"
         "def load(path):\n"
         "    warnings.warn('x\\n::error::spoken', stacklevel=1)\n"
         "    logging.getLogger('y').error('##[error]spoken')\n"
         "    raise RuntimeError('x\\n::error::spoken')\n"
-        "ci.config.load = load\n"
+        "pgwindlass.config.load = load\n"
     )
 
     ran = job.run("status", "--env", "dev", "--debug", PYTHONPATH=str(job.project.home))

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from ci import githubsettings
-from ci.config import load
-from ci.errors import ConfigError
-from ci.githubapi import GithubApi
-from ci.origin import open_github, parse_remote
-from ci.preflight import Check
-from ci.secret import Secret
+from pgwindlass.config import load
+from pgwindlass.deployment.preflight import Check
+from pgwindlass.errors import ConfigError
+from pgwindlass.github import settings
+from pgwindlass.github.api import GithubApi
+from pgwindlass.origin import open_github, parse_remote
+from pgwindlass.secret import Secret
 from tests.fix_github import REPOSITORY, TOKEN, Answer, Github, variables
 from tests.kit import ROOT, Project
 
@@ -75,8 +75,8 @@ def deploy_yml(tmp_path: Path) -> Path:
 
 def look(github: Github, deploy_yml: Path, only: str = "") -> dict[str, Check]:
     api = GithubApi(github.url, REPOSITORY, Secret(TOKEN))
-    wanted = githubsettings.wanted(load(deploy_yml), only)
-    return {check.name: check for check in githubsettings.look(api, SITE, wanted)}
+    wanted = settings.wanted(load(deploy_yml), only)
+    return {check.name: check for check in settings.look(api, SITE, wanted)}
 
 
 def test_a_repository_as_it_should_be_has_nothing_to_mend(github: Github, deploy_yml: Path) -> None:
@@ -318,7 +318,7 @@ def test_nothing_says_which_repository_it_is(
 
 
 def test_the_project_s_own_environments_are_the_ones_its_workflow_names() -> None:
-    wanted = githubsettings.wanted(load(ROOT / "deploy.yml"))
+    wanted = settings.wanted(load(ROOT / "deploy.yml"))
 
     assert [(one.name, one.reviewed) for one in wanted] == [
         ("dev", False), ("uat", False), ("uat-backup", False), ("production", True),

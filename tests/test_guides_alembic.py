@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from ci.database import Database
+from pgwindlass.database.connection import Database
 from tests.fix_alembic import AlembicProject
 from tests.fix_service import api_of, at_a_terminal
 

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ci.config import KeepConfig
-from ci.keeping import Backup, choose
-from ci.model import Manifest, Pin, Proof, ProofLevel
+from pgwindlass.backup.retention import Backup, choose
+from pgwindlass.config import KeepConfig
+from pgwindlass.model import Manifest, Pin, Proof, ProofLevel
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from ci.blockers import CONFLICTING, Blocker
-from ci.config import Duration, LockConfig
-from ci.ladder import can_give_way, next_rung, to_evict
+from pgwindlass.config import Duration, LockConfig
+from pgwindlass.database.blockers import CONFLICTING, Blocker
+from pgwindlass.database.ladder import can_give_way, next_rung, to_evict
 
 LOCK = LockConfig()  # 0.2, 0.5, 1, 2 s
 

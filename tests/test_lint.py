@@ -11,12 +11,13 @@ import msgspec
 import psycopg
 import pytest
 
-from ci.database import Database
-from ci.engines import sqlcatalog, sqllint, squawk
-from ci.engines.sqlfile import parse
-from ci.errors import StepFailed
-from ci.linting import LARGE, SMALL, graded
-from ci.model import Finding, TableSize
+from pgwindlass.database.connection import Database
+from pgwindlass.errors import StepFailed
+from pgwindlass.lint import catalog as sqlcatalog
+from pgwindlass.lint import squawk, statements
+from pgwindlass.lint.severity import LARGE, SMALL, graded
+from pgwindlass.model import Finding, TableSize
+from pgwindlass.parser.file import parse
 from tests.fix_postgres import Server
 from tests.kit import ROOT, Project
 
@@ -28,7 +29,7 @@ AFTER = "-- windlass: phase=after\n"
 
 def rules(text: str) -> list[str]:
     """What is found in a text where no database is asked; several by their lines."""
-    return [one.rule for one in sqllint.findings([parse(PATH, text)], None)]
+    return [one.rule for one in statements.findings([parse(PATH, text)], None)]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_a_dangerous_statement_is_found(text: str, rule: str) -> None:
 
 def test_a_finding_has_the_line_of_its_place_and_of_its_statement() -> None:
     text = "select 1;\n\nalter table t\n  add column a int,\n  drop column b;"
-    (found,) = sqllint.findings([parse(PATH, text)], None)
+    (found,) = statements.findings([parse(PATH, text)], None)
 
     assert (found.line, found.statement, found.table) == (5, 3, "t")
     assert str(found) == (
@@ -148,7 +149,7 @@ def test_an_allowance_is_for_the_statement_below_it_and_in_the_head_for_the_file
     two = "truncate t;\n{}truncate u;"
     above = two.format("-- windlass: allow truncate it is a cache\n")
 
-    found = sqllint.findings([parse(PATH, above)], None)
+    found = statements.findings([parse(PATH, above)], None)
     assert [(one.rule, one.line) for one in found] == [("truncate", 1)]
     assert rules(f"-- windlass: allow truncate both are caches\n{two.format('')}") == []
 
@@ -156,7 +157,7 @@ def test_an_allowance_is_for_the_statement_below_it_and_in_the_head_for_the_file
 def test_an_allowance_that_nothing_needs_is_reported() -> None:
     text = "-- windlass: allow ban-drop-column gone since May\nselect 1;"
 
-    (found,) = sqllint.findings([parse(PATH, text)], None)
+    (found,) = statements.findings([parse(PATH, text)], None)
 
     assert str(found) == (
         f"{PATH}:1: warning: allows ban-drop-column, which nothing here breaks: take it out "
@@ -234,7 +235,7 @@ def rules_in(database: Database, text: str) -> list[str]:
     with database.connect("test") as connection:
         connection.execute(STANDS.encode())
         catalog = sqlcatalog.read(connection, file.tables(), file.functions())
-    return [one.rule for one in sqllint.findings([file], catalog)]
+    return [one.rule for one in statements.findings([file], catalog)]
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from contextlib import closing
 import psycopg
 import pytest
 
-from ci import lease, lock, orphans
-from ci.database import Database, is_pooled
-from ci.errors import LockHeld, StepFailed
+from pgwindlass.database import lease, lock, orphans
+from pgwindlass.database.connection import Database, is_pooled
+from pgwindlass.errors import LockHeld, StepFailed
 from tests.fix_pgbouncer import Pooler
 
 

@@ -16,9 +16,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from ci.database import Database
-from ci.engines.sqlfile import SqlFile, normalise, parse
-from ci.errors import ConfigError
+from pgwindlass.database.connection import Database
+from pgwindlass.errors import ConfigError
+from pgwindlass.parser.file import SqlFile, normalise, parse
 from tests.fix_postgres import Server
 from tests.kit import Project, tables
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from ci import process
-from ci.errors import ChildFailed
-from ci.secret import Secret
+from pgwindlass import process
+from pgwindlass.errors import ChildFailed
+from pgwindlass.secret import Secret
 
 PYTHON = sys.executable
 MEBIBYTE = 1 << 20

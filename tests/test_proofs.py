@@ -10,12 +10,14 @@ import msgspec
 import psycopg
 import pytest
 
-from ci import backup, proofs, throwaway
-from ci.database import Database
-from ci.errors import ChildFailed, StepFailed
-from ci.model import LEVELS, Manifest, ProofLevel
-from ci.secret import Secret
-from ci.stores.directory import DirectoryStore
+from pgwindlass import backup
+from pgwindlass.backup import proof as proofs
+from pgwindlass.database.connection import Database
+from pgwindlass.errors import ChildFailed, StepFailed
+from pgwindlass.model import LEVELS, Manifest, ProofLevel
+from pgwindlass.postgres import throwaway
+from pgwindlass.secret import Secret
+from pgwindlass.stores.directory import DirectoryStore
 from tests import fix_postgres, npm_postgres
 from tests.fix_backup import CONFIG, configured, silent, take
 from tests.fix_postgres import Server
@@ -131,7 +133,7 @@ def test_definitions_that_differ_are_found_by_the_restore(
         run(arguments[2], "drop index i; alter table u add x int")  # type: ignore[arg-type]
         return done
 
-    monkeypatch.setattr("ci.drill.restore", forgetful)
+    monkeypatch.setattr("pgwindlass.backup.drill.restore", forgetful)
 
     with pytest.raises(StepFailed, match="has other definitions than its source") as caught:
         prove(manifest, store, "restore")
@@ -214,8 +216,8 @@ def test_a_server_of_the_users_own_is_used_and_left_as_it_was(
 KILLED = """
 import sys, time
 import msgspec
-from ci import throwaway
-from ci.model import Manifest
+from pgwindlass.postgres import throwaway
+from pgwindlass.model import Manifest
 manifest = msgspec.json.decode(sys.argv[1].encode(), type=Manifest)
 needs = throwaway.needs_of(manifest)
 with throwaway.running(needs, None) as server, throwaway.copy(server) as copy:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ci.errors import ConfigError, Unreachable
-from ci.pullrequest import MARKER, NEEDED, comment
+from pgwindlass.errors import ConfigError, Unreachable
+from pgwindlass.github.pullrequest import MARKER, NEEDED, comment
 from tests.workflows import TOKEN, Api, serving
 
 BOT, PERSON = {"login": "github-actions[bot]", "type": "Bot"}, {"login": "eve", "type": "User"}

@@ -12,12 +12,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci.database import Database
-from ci.errors import Refused
-from ci.planning import current_plan
-from ci.rehearsing import rehearse_now
-from ci.throwaway import PREFIX
-from ci.work import open_work
+from pgwindlass.database.connection import Database
+from pgwindlass.deployment.planner import current_plan
+from pgwindlass.deployment.rehearsals import rehearse_now
+from pgwindlass.deployment.work import open_work
+from pgwindlass.errors import Refused
+from pgwindlass.postgres.throwaway import PREFIX
 from tests.fix_runner import Job
 from tests.kit import WINDLASS, Project, Quiet, tables
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ci.config import CommandRestart, Duration
-from ci.errors import ChildFailed, ConfigError, StepFailed
-from ci.restarters.command import Command
+from pgwindlass.config import CommandRestart, Duration
+from pgwindlass.errors import ChildFailed, ConfigError, StepFailed
+from pgwindlass.restarters.command import Command
 
 
 def driver(tmp_path: Path, restart: str, identity: str = "cat id") -> Command:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ci.config import ComposeRestart, Duration
-from ci.errors import StepFailed, Unreachable
-from ci.restarters import Running
-from ci.restarters.compose import Compose, base_command, list_command, restart_command
+from pgwindlass.config import ComposeRestart, Duration
+from pgwindlass.errors import StepFailed, Unreachable
+from pgwindlass.restarters import Running
+from pgwindlass.restarters.compose import Compose, base_command, list_command, restart_command
 from tests.fix_docker import IMAGE, SERVE
 
 Up = Callable[..., None]

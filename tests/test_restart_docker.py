@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from ci.config import DockerRestart, Duration
-from ci.errors import StepFailed, Unreachable
-from ci.restarters import Running, open_restarter
-from ci.restarters._container import grace_seconds, inspect_command, read_state
-from ci.restarters.docker import Docker, restart_command
+from pgwindlass.config import DockerRestart, Duration
+from pgwindlass.errors import StepFailed, Unreachable
+from pgwindlass.restarters import Running, open_restarter
+from pgwindlass.restarters._container import grace_seconds, inspect_command, read_state
+from pgwindlass.restarters.docker import Docker, restart_command
 from tests.fix_docker import SERVE, docker
 
 Run = Callable[..., str]

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ci.config import Duration, KubectlRestart
-from ci.errors import StepFailed, Unreachable
-from ci.restarters import Running
-from ci.restarters.kubectl import (
+from pgwindlass.config import Duration, KubectlRestart
+from pgwindlass.errors import StepFailed, Unreachable
+from pgwindlass.restarters import Running
+from pgwindlass.restarters.kubectl import (
     Kubectl,
     _Expression,
     _Selector,

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from ci.config import Duration, SystemdRestart
-from ci.errors import StepFailed, Unreachable
-from ci.restarters.systemd import Systemd, command
+from pgwindlass.config import Duration, SystemdRestart
+from pgwindlass.errors import StepFailed, Unreachable
+from pgwindlass.restarters.systemd import Systemd, command
 
 Unit = Callable[..., str]
 SLEEP = "/bin/sleep 600"

@@ -17,7 +17,7 @@ import psycopg
 import pytest
 import yaml
 
-from ci.database import Database
+from pgwindlass.database.connection import Database
 from sample.data import fill
 from tests.test_sample_migrations import (
     BASE,

@@ -12,13 +12,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci.config import MigrationsConfig
-from ci.database import Database
-from ci.engines.sql import SqlEngine
-from ci.errors import StepFailed
-from ci.facts import take_facts
-from ci.locktimeout import Terms
-from ci.model import Migration
+from pgwindlass.config import MigrationsConfig
+from pgwindlass.database.connection import Database
+from pgwindlass.database.retry import Terms
+from pgwindlass.deployment.facts import take_facts
+from pgwindlass.engines.sql.engine import SqlEngine
+from pgwindlass.errors import StepFailed
+from pgwindlass.model import Migration
 from sample.data import fill
 from tests.fix_postgres import Server
 

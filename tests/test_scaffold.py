@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ci import scaffold
-from ci.config import load
-from ci.errors import ConfigError
-from ci.policy import steps_for
+from pgwindlass import scaffold
+from pgwindlass.config import load
+from pgwindlass.errors import ConfigError
+from pgwindlass.policy import steps_for
 from tests.fix_github import Github, variables
 from tests.kit import WINDLASS, Ran
 from tests.test_githubsettings import SITE, well_set

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ci.backup.shared import Table
-from ci.backup.shares import Share, jobs_for, shares
+from pgwindlass.backup.shares import Share, jobs_for, shares
+from pgwindlass.backup.stream import Table
 
 GB = 1 << 30
 

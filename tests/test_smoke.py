@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from ci.config import Check, Duration, Expect, SmokeConfig
-from ci.errors import StepFailed
-from ci.secret import Secret
-from ci.smoke import run_checks, subset_difference
+from pgwindlass.config import Check, Duration, Expect, SmokeConfig
+from pgwindlass.errors import StepFailed
+from pgwindlass.secret import Secret
+from pgwindlass.smoke import run_checks, subset_difference
 
 Answer = tuple[int, dict[str, str], bytes]
 Serve = Callable[[Callable[[Any], Answer]], str]

@@ -9,12 +9,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci.config import Duration, LockConfig, MigrationsConfig
-from ci.database import Database
-from ci.engines import sqlbuild
-from ci.engines.sql import SqlEngine
-from ci.errors import ConfigError, LockTimeout, StepFailed
-from ci.locktimeout import Terms
+from pgwindlass.config import Duration, LockConfig, MigrationsConfig
+from pgwindlass.database.connection import Database
+from pgwindlass.database.retry import Terms
+from pgwindlass.engines.sql import concurrently
+from pgwindlass.engines.sql.engine import SqlEngine
+from pgwindlass.errors import ConfigError, LockTimeout, StepFailed
 from tests.fix_migration import NAME, Write
 
 HASTY = Terms(lock=LockConfig(timeout=(Duration(0.1),), wait=Duration(2)))
@@ -57,7 +57,7 @@ def test_a_concurrent_build_gives_up_at_its_deadline_names_who_it_waits_for_and_
 def test_a_concurrent_build_tells_its_progress(
     database: Database, write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlbuild, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(concurrently, "LOOK_EVERY", 0.05)
     run(database, "create table t as select g a from generate_series(1, 1500000) g")
     engine, migration = write("create index concurrently i on t (a);")
     told: list[tuple[int, int | None, str]] = []
@@ -359,7 +359,7 @@ def test_the_search_path_is_the_one_of_deploy_yml(
 
 
 def test_a_prepared_transaction_is_named_too(tmp_path: Path) -> None:
-    from ci.blockers import Blocker
+    from pgwindlass.database.blockers import Blocker
 
     words = Blocker(0, "-1/7", "", "prepared transaction", None, "AccessShareLock", False, "", "t",
                     "AccessExclusiveLock").text(show_queries=False)  # fmt: skip
@@ -423,7 +423,7 @@ def test_a_history_that_cannot_be_written_is_told_in_three_lines(
     run(database16, "delete from schema_migrations", "drop role if exists reader",
         "create role reader login", "grant select on schema_migrations to reader",
         "grant usage on schema windlass to reader")  # fmt: skip
-    from ci.secret import Secret
+    from pgwindlass.secret import Secret
 
     url = database16.url.reveal().replace("postgres@", "reader@")
     with pytest.raises(StepFailed) as caught:

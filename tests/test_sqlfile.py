@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ci.engines.sqlfile import normalise, parse
-from ci.errors import ConfigError
+from pgwindlass.errors import ConfigError
+from pgwindlass.parser.file import normalise, parse
 
 PATH = Path("migrations/20260801_000000_a.sql")
 

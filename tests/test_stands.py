@@ -7,11 +7,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci.config import Duration, LockConfig, MigrationsConfig
-from ci.database import Database
-from ci.engines.sql import SqlEngine
-from ci.errors import LockTimeout, StepFailed
-from ci.locktimeout import Terms
+from pgwindlass.config import Duration, LockConfig, MigrationsConfig
+from pgwindlass.database.connection import Database
+from pgwindlass.database.retry import Terms
+from pgwindlass.engines.sql.engine import SqlEngine
+from pgwindlass.errors import LockTimeout, StepFailed
 
 NAME = "20260801_000000_a"
 HASTY = LockConfig(timeout=(Duration(0.05),), wait=Duration(0.3))

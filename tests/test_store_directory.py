@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ci.errors import StoreFailed
-from ci.stores.directory import SUFFIX, DirectoryStore
+from pgwindlass.errors import StoreFailed
+from pgwindlass.stores.directory import SUFFIX, DirectoryStore
 
 MIB = 1 << 20
 
@@ -123,7 +123,7 @@ def test_deleting_the_last_file_removes_its_directory(tmp_path: Path) -> None:
 
 WRITER = """
 import sys, time
-from ci.stores.directory import DirectoryStore
+from pgwindlass.stores.directory import DirectoryStore
 
 def chunks():
     yield b"x" * 1000

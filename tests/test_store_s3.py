@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from ci.errors import StepFailed, StoreFailed, Unreachable
-from ci.stores import s3
-from ci.stores.s3 import S3Store
+from pgwindlass.errors import StepFailed, StoreFailed, Unreachable
+from pgwindlass.stores import s3
+from pgwindlass.stores.s3 import S3Store
 from tests.fix_proxy import Proxy, Upstream
 from tests.fix_s3 import SECRET, Bucket, free_port
 

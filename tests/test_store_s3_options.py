@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from ci.config import Duration, ObjectLockConfig, S3Config
-from ci.errors import StoreFailed
-from ci.stores import s3
-from ci.stores.s3 import S3Store
+from pgwindlass.config import Duration, ObjectLockConfig, S3Config
+from pgwindlass.errors import StoreFailed
+from pgwindlass.stores import s3
+from pgwindlass.stores.s3 import S3Store
 from tests.fix_faults import Faults
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 
-from ci import forecast
-from ci.database import Database
-from ci.errors import StepFailed
-from ci.model import Traced
-from ci.secret import Secret
-from ci.trace import STRENGTH, Trace
+from pgwindlass.database.connection import Database
+from pgwindlass.errors import StepFailed
+from pgwindlass.model import Traced
+from pgwindlass.rehearsal import forecast
+from pgwindlass.rehearsal.trace import STRENGTH, Trace
+from pgwindlass.secret import Secret
 from tests.fix_postgres import Server
 
 SHORT = dict(zip(STRENGTH, ("AS", "RS", "RX", "SUX", "S", "SRX", "X", "AX"), strict=True))

@@ -6,10 +6,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci.config import MigrationsConfig
-from ci.database import Database
-from ci.engines.sql import SqlEngine
-from ci.unrecorded import find, in_running_order
+from pgwindlass.config import MigrationsConfig
+from pgwindlass.database.connection import Database
+from pgwindlass.engines.sql.engine import SqlEngine
+from pgwindlass.rehearsal.existing import find, in_running_order
 from tests.fix_postgres import Server
 from tests.kit import Project
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from ci.clients import find_clients
-from ci.comparing import definitions
-from ci.database import Database, read_target
-from ci.stores.directory import DirectoryStore
-from ci.wording import alike, meaning
+from pgwindlass.database.connection import Database, read_target
+from pgwindlass.parser.equivalence import alike, meaning
+from pgwindlass.postgres.clients import find_clients
+from pgwindlass.postgres.definitions import definitions
+from pgwindlass.stores.directory import DirectoryStore
 from tests.fix_backup import restore, take
 from tests.fix_postgres import Server
 from tests.test_backup import run

@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from ci.database import Database
+from pgwindlass.database.connection import Database
 from tests.fix_postgres import Server
 from tests.fix_service import api_of
 from tests.kit import RESTART, ROOT, Project

@@ -70,7 +70,7 @@ def _serve(path: str) -> None:
 
     for file in sorted((ROOT / "ci").rglob("*.py")):
         name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-        if name != "ci.engines.alembicchild":  # at home in another Python
+        if name != "pgwindlass.engines.alembic.child":  # at home in another Python
             __import__(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(socket.AF_UNIX) as door:
@@ -132,7 +132,7 @@ def become(
     os.environ.update(order["env"])
     sys.argv = ["windlass", *order["argv"]]
     first()
-    from ci.tasks import main
+    from pgwindlass.tasks.deploy import main
 
     code = 1
     try:

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, assert_never
 
-from ci.config import ApprovalConfig, GithubApproval, SshApproval, TerminalApproval
-from ci.model import Approval, Plan
+from ..config import ApprovalConfig, GithubApproval, SshApproval, TerminalApproval
+from ..model import Approval, Plan
 
 
 class ApprovalSource(Protocol):
-    """Finds somebody's yes. Does not judge it: that is `ci.gate`."""
+    """Finds somebody's yes. Does not judge it: that is `plan.gate`."""
 
     def find(self, plan: Plan) -> tuple[Approval, ...]:
         """Return the approvals there are, asking a person where the source is one."""
@@ -37,15 +37,15 @@ def open_approvals(
     """
     match config:
         case TerminalApproval():
-            from ci.approvals.terminal import TerminalSource
+            from .terminal import TerminalSource
 
             return TerminalSource(config)
         case GithubApproval():
-            from ci.approvals.github import GithubSource
+            from .github import GithubSource
 
             return GithubSource(config, environment=environment, note=note)
         case SshApproval():
-            from ci.approvals.ssh import SshSource
+            from .ssh import SshSource
 
             return SshSource(config, environment=environment, root=root)
         case _:

@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from ci.config import GithubApproval
-from ci.errors import NotApproved, Unreachable
-from ci.githubapi import GithubApi, NotFound, this_run
-from ci.model import Approval, Plan
-from ci.secret import Secret
+from ..config import GithubApproval
+from ..errors import NotApproved, Unreachable
+from ..github.api import GithubApi, NotFound, this_run
+from ..model import Approval, Plan
+from ..secret import Secret
 
 NEEDED = ("GITHUB_API_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID", "GITHUB_TOKEN")
 SHORT = 12  # digits of a digest that stand for it, in a comment too

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import msgspec
 
-from ci import process
-from ci.config import SshApproval
-from ci.errors import ChildFailed, ConfigError, NotApproved, StepFailed
-from ci.model import Approval, Plan, Signed, Statement
+from .. import process
+from ..config import SshApproval
+from ..errors import ChildFailed, ConfigError, NotApproved, StepFailed
+from ..model import Approval, Plan, Signed, Statement
 
 NAMESPACE = "windlass"  # so that no signature made for git or a file counts as a yes
 WITHIN = 60.0  # seconds; a hardware key waits for a finger

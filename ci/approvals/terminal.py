@@ -4,8 +4,8 @@ import getpass
 import sys
 from datetime import UTC, datetime, timedelta
 
-from ci.config import TerminalApproval
-from ci.model import Approval, Plan
+from ..config import TerminalApproval
+from ..model import Approval, Plan
 
 
 class TerminalSource:

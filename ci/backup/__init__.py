@@ -4,8 +4,7 @@ A backup is one pg_dump archive, or several of one snapshot, and a manifest, wri
 it there is no backup. What is proven of it lies beside the manifest.
 """
 
-from ci.backup.databases import create_database, drop, named
-from ci.backup.listing import (
+from .catalog import (
     backups,
     find,
     find_rehearsal,
@@ -17,14 +16,15 @@ from ci.backup.listing import (
     require_young,
     unpin,
 )
-from ci.backup.proving import verify
-from ci.backup.pruning import finish, prune
-from ci.backup.restoring import Restored, Wanted, analyze, restore
-from ci.backup.sealing import require_usable
-from ci.backup.shared import Progress
-from ci.backup.swapping import kept, rows_now, swap
-from ci.backup.taking import Order, dump_command, folder, take
-from ci.keeping import Backup, Choice, choose
+from .databases import create_database, drop, named
+from .dump import Order, dump_command, folder, take
+from .encryption import require_usable
+from .prune import finish, prune
+from .restore import Restored, Wanted, analyze, restore
+from .retention import Backup, Choice, choose
+from .stream import Progress
+from .swap import kept, rows_now, swap
+from .verify import verify
 
 __all__ = [
     "Backup",

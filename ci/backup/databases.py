@@ -7,11 +7,11 @@ from psycopg import errors as pg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from ci.backup.shared import asking, one_value
-from ci.database import Database
-from ci.errors import Refused, StepFailed
-from ci.model import Manifest, Target
-from ci.secret import Secret
+from ..database.connection import Database
+from ..errors import Refused, StepFailed
+from ..model import Manifest, Target
+from ..secret import Secret
+from .stream import asking, one_value
 
 ANYTHING_IN_IT = """
 select pg_catalog.format('%I.%I', n.nspname, c.relname)

@@ -8,8 +8,8 @@ as sequences, large objects and what an extension registered, falls to the last 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ci.backup.shared import Table
-from ci.model import Holds
+from ..model import Holds
+from .stream import Table
 
 PARALLEL_ABOVE = 1 << 30  # bytes; below, starting several processes gains nothing worth having
 MOST_JOBS = 4  # by default: each takes a CPU of the server's, which also serves

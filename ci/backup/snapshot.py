@@ -7,10 +7,10 @@ import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
-from ci import fingerprint
-from ci.backup.shared import NOT_KEPT, REMEDIES, Table, one_value, read_tables
-from ci.errors import LockTimeout, StepFailed
-from ci.secret import redact
+from ..database import fingerprint
+from ..errors import LockTimeout, StepFailed
+from ..secret import redact
+from .stream import NOT_KEPT, REMEDIES, Table, one_value, read_tables
 
 LOCK_WAIT = "30s"  # of our session per LOCK statement, and of pg_dump
 LOCKED_AT_ONCE = 100  # tables per LOCK statement: few round trips, and a short statement

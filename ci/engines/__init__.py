@@ -6,10 +6,10 @@ from typing import Protocol
 import msgspec
 import psycopg
 
-from ci.config import MigrationsConfig
-from ci.database import Database
-from ci.locktimeout import Terms
-from ci.model import Applied, Direction, Failed, Finding, Migration, Partial, Unrecorded
+from ..config import MigrationsConfig
+from ..database.connection import Database
+from ..database.retry import Terms
+from ..model import Applied, Direction, Failed, Finding, Migration, Partial, Unrecorded
 
 
 class Engine(Protocol):
@@ -139,14 +139,14 @@ class Engine(Protocol):
 def open_engine(config: MigrationsConfig, root: Path) -> Engine:
     """Return the engine `deploy.yml` asks for; its libraries are imported here, not before."""
     if config.engine == "prisma":
-        from ci.engines.prisma import PrismaEngine
+        from .prisma.engine import PrismaEngine
 
         return PrismaEngine(config, root)
     if config.engine == "alembic":
-        from ci.engines.alembic import AlembicEngine
+        from .alembic.engine import AlembicEngine
 
         return AlembicEngine(config, root)
-    from ci.engines.sql import SqlEngine
+    from .sql.engine import SqlEngine
 
     return SqlEngine(config, root)
 
@@ -163,7 +163,7 @@ def open_checkout(config: MigrationsConfig, root: Path, *, tools: Path) -> Engin
     if not (root / (config.ini or config.directory)).exists():
         return None
     if config.engine == "alembic":
-        from ci.engines.alembicpipe import find_python
+        from .alembic.pipe import find_python
 
         ini = (tools / config.ini).absolute()
         python = find_python(config.python, ini=ini, root=tools.absolute())

@@ -4,7 +4,7 @@ from typing import Protocol, assert_never
 
 import msgspec
 
-from ci.config import (
+from ..config import (
     CommandRestart,
     ComposeRestart,
     DockerRestart,
@@ -57,23 +57,23 @@ def open_restarter(config: RestartConfig) -> Restarter:
     """Return the restarter `deploy.yml` asks for."""
     match config:
         case SystemdRestart():
-            from ci.restarters.systemd import Systemd
+            from .systemd import Systemd
 
             return Systemd(config)
         case DockerRestart():
-            from ci.restarters.docker import Docker
+            from .docker import Docker
 
             return Docker(config)
         case ComposeRestart():
-            from ci.restarters.compose import Compose
+            from .compose import Compose
 
             return Compose(config)
         case KubectlRestart():
-            from ci.restarters.kubectl import Kubectl
+            from .kubectl import Kubectl
 
             return Kubectl(config)
         case CommandRestart():
-            from ci.restarters.command import Command
+            from .command import Command
 
             return Command(config)
         case _:

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from ci import process
-from ci.config import ComposeRestart, DockerRestart
-from ci.errors import ChildFailed, StepFailed, Unreachable
-from ci.restarters import Running
+from .. import process
+from ..config import ComposeRestart, DockerRestart
+from ..errors import ChildFailed, StepFailed, Unreachable
+from . import Running
 
 POLL = 0.2  # seconds
 ASKED_WITHIN = 30.0  # seconds for docker inspect and the like

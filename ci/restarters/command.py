@@ -4,11 +4,11 @@ import shlex
 import time
 from pathlib import Path
 
-from ci import process
-from ci.config import CommandRestart
-from ci.errors import ConfigError, StepFailed
-from ci.restarters import Running
-from ci.secret import redact
+from .. import process
+from ..config import CommandRestart
+from ..errors import ConfigError, StepFailed
+from ..secret import redact
+from . import Running
 
 POLL = 0.1  # seconds
 ASKED_WITHIN = 30.0  # seconds for the identity, which only reads

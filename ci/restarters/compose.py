@@ -4,11 +4,11 @@ import shutil
 import time
 from functools import cached_property
 
-from ci import process
-from ci.config import ComposeRestart
-from ci.errors import ChildFailed, StepFailed
-from ci.restarters import Running
-from ci.restarters._container import Client, State, as_running, grace_seconds
+from .. import process
+from ..config import ComposeRestart
+from ..errors import ChildFailed, StepFailed
+from . import Running
+from ._container import Client, State, as_running, grace_seconds
 
 PROBE = ("docker", "compose", "version")
 PROBE_WITHIN = 30.0  # seconds; it asks the client only, never the daemon

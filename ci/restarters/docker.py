@@ -2,10 +2,10 @@
 
 import time
 
-from ci.config import DockerRestart
-from ci.errors import StepFailed
-from ci.restarters import Running
-from ci.restarters._container import Client, State, as_running, grace_seconds
+from ..config import DockerRestart
+from ..errors import StepFailed
+from . import Running
+from ._container import Client, State, as_running, grace_seconds
 
 
 def restart_command(container: str, *, grace: int) -> tuple[str, ...]:

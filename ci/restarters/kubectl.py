@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from ci import process
-from ci.config import KubectlRestart
-from ci.errors import ChildFailed, StepFailed, Unreachable
-from ci.restarters import Running
-from ci.secret import redact
+from .. import process
+from ..config import KubectlRestart
+from ..errors import ChildFailed, StepFailed, Unreachable
+from ..secret import redact
+from . import Running
 
 ASKED_WITHIN = 30.0  # seconds for one question
 POLL = 0.3  # seconds

@@ -8,11 +8,11 @@ import shlex
 import time
 from collections.abc import Mapping
 
-from ci import process
-from ci.config import SystemdRestart
-from ci.errors import ChildFailed, StepFailed, Unreachable
-from ci.restarters import Running
-from ci.secret import redact
+from .. import process
+from ..config import SystemdRestart
+from ..errors import ChildFailed, StepFailed, Unreachable
+from ..secret import redact
+from . import Running
 
 POLL = 0.1  # seconds
 ASKED_WITHIN = 30.0  # seconds for systemctl show and the like, ssh included

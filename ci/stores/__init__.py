@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from ci.config import BackupsConfig
-from ci.errors import ConfigError
+from ..config import BackupsConfig
+from ..errors import ConfigError
 
 
 class Store(Protocol):
@@ -74,7 +74,7 @@ def open_store(config: BackupsConfig) -> Store:
     parts = urlsplit(config.to)
     match parts.scheme:
         case "s3":
-            from ci.stores.s3 import S3Store
+            from .s3 import S3Store
 
             return S3Store(
                 bucket=parts.netloc,
@@ -83,7 +83,7 @@ def open_store(config: BackupsConfig) -> Store:
                 options=config.s3,
             )
         case "file":
-            from ci.stores.directory import DirectoryStore
+            from .directory import DirectoryStore
 
             return DirectoryStore(parts.path)
         case _:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ci.errors import StoreFailed
+from ..errors import StoreFailed
 
 READ = 1 << 20  # bytes per chunk read back
 SUFFIX = ".windlass-partial"  # of files being written; no key may end so

@@ -35,9 +35,9 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import HTTPError
 
-from ci.config import S3Config
-from ci.errors import StepFailed, StoreFailed, Unreachable
-from ci.secret import redact, remember
+from ..config import S3Config
+from ..errors import StepFailed, StoreFailed, Unreachable
+from ..secret import redact, remember
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client

@@ -9,10 +9,10 @@ from pathlib import Path
 import boto3
 import pytest
 
-from ci.errors import StoreFailed
-from ci.stores import Store
-from ci.stores.directory import DirectoryStore
-from ci.stores.s3 import S3Store
+from pgwindlass.errors import StoreFailed
+from pgwindlass.stores import Store
+from pgwindlass.stores.directory import DirectoryStore
+from pgwindlass.stores.s3 import S3Store
 
 MIB = 1 << 20
 

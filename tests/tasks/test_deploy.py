@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci.database import Database
+from pgwindlass.database.connection import Database
 from tests.fix_service import api_of, at_a_terminal
 from tests.kit import WINDLASS, Project, Ran, tables
 
@@ -317,7 +317,7 @@ def invoke() -> Callable[..., Ran]:
     """Run Invoke itself in a directory with the two-line tasks.py."""
 
     def run(project: Project, *arguments: str) -> Ran:
-        (project.home / "tasks.py").write_text('"""Ours."""\nfrom ci.tasks import ns\n')
+        (project.home / "tasks.py").write_text('"""Ours."""\nfrom pgwindlass.tasks import ns\n')
         child = subprocess.run(
             [str(WINDLASS.with_name("invoke")), *arguments], cwd=project.home,
             env=project.variables(), capture_output=True, text=True, check=False,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.database import Database
+from pgwindlass.database.connection import Database
 from tests.fix_kubernetes import Cluster
 from tests.kit import Project, tables
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci.database import Database
+from pgwindlass.database.connection import Database
 from tests.kit import Project
 
 A, B, C = "20260801_000000_a", "20260802_000000_b", "20260803_000000_c"

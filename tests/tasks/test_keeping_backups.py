@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from ci import backup
-from ci.backup import pruning
-from ci.database import Database
-from ci.errors import StoreFailed
-from ci.model import Manifest, Proof
-from ci.stores.directory import DirectoryStore
+from pgwindlass import backup
+from pgwindlass.backup import prune
+from pgwindlass.database.connection import Database
+from pgwindlass.errors import StoreFailed
+from pgwindlass.model import Manifest, Proof
+from pgwindlass.stores.directory import DirectoryStore
 from tests.kit import Project
 
 A = "20260801_000000_a"
@@ -170,7 +170,7 @@ def test_a_pruning_that_was_cut_off_is_finished_by_the_next(
 
     monkeypatch.setattr(kept, "delete", dies)
     with pytest.raises(StoreFailed):
-        pruning.prune(kept, (gone,), done=lambda _manifest: None)
+        prune.prune(kept, (gone,), done=lambda _manifest: None)
     assert ids(project) == [new, day]  # the half-removed one is no backup any more
 
     write_keep(project, "keep: {last: 2}")

@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci.database import Database
+from pgwindlass.database.connection import Database
 from tests.kit import Project
 
 NAME = "20260801_000000_a"

@@ -10,10 +10,10 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from ci.backup import swapping
-from ci.database import Database
-from ci.errors import StepFailed
-from ci.secret import Secret
+from pgwindlass.backup import swap
+from pgwindlass.database.connection import Database
+from pgwindlass.errors import StepFailed
+from pgwindlass.secret import Secret
 from tests import fix_postgres
 from tests.fix_postgres import Server
 from tests.kit import Project, tables
@@ -249,7 +249,7 @@ def test_where_sessions_keep_coming_nothing_is_renamed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     restored = new_database(server16)
-    monkeypatch.setattr(swapping, "WITHIN", 1.0)
+    monkeypatch.setattr(swap, "WITHIN", 1.0)
     done = threading.Event()
 
     def superuser() -> None:  # whom no connection limit keeps out
@@ -260,10 +260,10 @@ def test_where_sessions_keep_coming_nothing_is_renamed(
     threads = [threading.Thread(target=superuser) for _ in range(4)]
     for thread in threads:
         thread.start()
-    monkeypatch.setattr(swapping, "END_SESSIONS", "select %s::text[]")  # as if ended, and back
+    monkeypatch.setattr(swap, "END_SESSIONS", "select %s::text[]")  # as if ended, and back
     try:
         with pytest.raises(StepFailed, match="sessions kept coming to") as caught:
-            swapping.swap(database16, restored.name)
+            swap.swap(database16, restored.name)
     finally:
         done.set()
         for thread in threads:
@@ -282,7 +282,7 @@ def test_the_database_that_everybody_connects_to_can_be_swapped_too(tmp_path: Pa
         execute(server.url(), "create table old (i int)", "create database restored")
         execute(server.url("restored"), "create table new (i int)")
 
-        swapping.swap(live, "restored")
+        swap.swap(live, "restored")
 
         assert tables(server.url("postgres")) == {"new"}
     finally:

@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci.database import Database
+from pgwindlass.database.connection import Database
 from tests.kit import Project, tables
 
 A, B, C, D = (f"2026080{n}_000000_{name}" for n, name in enumerate("abcd", start=1))

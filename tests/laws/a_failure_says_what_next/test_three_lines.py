@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-import ci.errors
-from ci.errors import WindlassError
+import pgwindlass.errors
+from pgwindlass.errors import WindlassError
 from tests.kit import ROOT, Project
 
 CASES = {
@@ -52,15 +52,15 @@ def test_an_error_is_one_json_document_where_json_is_asked_for(tmp_path: Path) -
 
 
 def test_every_error_class_has_its_place_in_the_tree_and_an_exit_code() -> None:
-    tree = ci.errors.__doc__ or ""
-    for name, kind in vars(ci.errors).items():
+    tree = pgwindlass.errors.__doc__ or ""
+    for name, kind in vars(pgwindlass.errors).items():
         if isinstance(kind, type) and issubclass(kind, WindlassError):
             assert name in tree
             assert kind.exit_code in (1, 2, 3, 4, 130)
 
 
 def test_no_error_is_raised_without_a_next_step() -> None:
-    kinds = {n for n, k in vars(ci.errors).items() if isinstance(k, type)} - {"Terminated"}
+    kinds = {n for n, k in vars(pgwindlass.errors).items() if isinstance(k, type)} - {"Terminated"}
     for path in (ROOT / "ci").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in kinds:

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci.database import Database
+from pgwindlass.database.connection import Database
 from tests.fix_postgres import CLIENTS, Server, start
 from tests.kit import Project, Ran
 

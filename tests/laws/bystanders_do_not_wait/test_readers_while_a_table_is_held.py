@@ -9,7 +9,7 @@ from typing import Literal
 import psycopg
 import pytest
 
-from ci.database import Database
+from pgwindlass.database.connection import Database
 from tests.fix_postgres import Server
 from tests.kit import Project
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci.database import Database
-from ci.secret import Secret, redact
+from pgwindlass.database.connection import Database
+from pgwindlass.secret import Secret, redact
 from tests.fix_postgres import Server
 from tests.fix_runner import Job
 from tests.kit import WINDLASS, Project

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from ci.database import Database
-from ci.errors import StepFailed
-from ci.model import LEVELS, Manifest
-from ci.stores import Store
-from ci.stores.directory import DirectoryStore
+from pgwindlass.database.connection import Database
+from pgwindlass.errors import StepFailed
+from pgwindlass.model import LEVELS, Manifest
+from pgwindlass.stores import Store
+from pgwindlass.stores.directory import DirectoryStore
 from tests.fix_backup import restore, take, verify
 from tests.fix_postgres import Server
 from tests.fix_s3 import Bucket

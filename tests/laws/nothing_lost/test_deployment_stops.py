@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci.database import Database
+from pgwindlass.database.connection import Database
 from tests.fix_s3 import Bucket
 from tests.kit import WINDLASS, Project, tables
 

@@ -11,14 +11,14 @@ import psycopg
 import pytest
 from psycopg import errors as pg
 
-from ci import backup
-from ci.backup.shared import MANIFEST, NOT_KEPT
-from ci.database import Database
-from ci.errors import ChildFailed, LockTimeout, StepFailed, StoreFailed
-from ci.model import Manifest
-from ci.secret import Secret
-from ci.stores import Store
-from ci.stores.directory import DirectoryStore
+from pgwindlass import backup
+from pgwindlass.backup.stream import MANIFEST, NOT_KEPT
+from pgwindlass.database.connection import Database
+from pgwindlass.errors import ChildFailed, LockTimeout, StepFailed, StoreFailed
+from pgwindlass.model import Manifest
+from pgwindlass.secret import Secret
+from pgwindlass.stores import Store
+from pgwindlass.stores.directory import DirectoryStore
 from tests import fix_backup
 from tests.fix_backup import configured, silent, verify
 from tests.fix_postgres import Server
@@ -191,7 +191,7 @@ def test_truncate_while_we_wait_for_the_lock_cannot_be_older_than_the_snapshot(
 def test_a_table_that_stays_locked_is_named_with_its_holder(
     large: Database, local: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ci.backup.snapshot.LOCK_WAIT", "200ms")
+    monkeypatch.setattr("pgwindlass.backup.snapshot.LOCK_WAIT", "200ms")
 
     with large.connect("holder", autocommit=False) as other:
         other.execute("lock table last in access exclusive mode")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ci.database import Database
-from ci.errors import WindlassError
-from ci.secret import Secret
-from ci.stores.directory import DirectoryStore
+from pgwindlass.database.connection import Database
+from pgwindlass.errors import WindlassError
+from pgwindlass.secret import Secret
+from pgwindlass.stores.directory import DirectoryStore
 from tests.fix_backup import configured, take
 from tests.fix_postgres import Server
 from tests.fix_s3 import free_port
@@ -55,7 +55,7 @@ def test_the_password_is_in_no_command_line_and_in_no_stored_byte(
 def test_the_password_is_not_in_an_error_that_quotes_it(
     with_password: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ci.backup.snapshot.LOCK_WAIT", "100ms")
+    monkeypatch.setattr("pgwindlass.backup.snapshot.LOCK_WAIT", "100ms")
     with with_password.connect("test") as connection:
         connection.execute(f'alter table large rename to "{PASSWORD}"'.encode())
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from ci import backup
-from ci.database import Database
-from ci.errors import StepFailed, StoreFailed
-from ci.stores import s3
+from pgwindlass import backup
+from pgwindlass.database.connection import Database
+from pgwindlass.errors import StepFailed, StoreFailed
+from pgwindlass.stores import s3
 from tests.fix_backup import configured, take
 from tests.fix_proxy import Proxy, Upstream
 from tests.fix_s3 import Bucket

@@ -10,13 +10,13 @@ import msgspec
 import psycopg
 import pytest
 
-from ci import backup
-from ci.database import Database
-from ci.errors import LockTimeout, StepFailed, StoreFailed, Unreachable
-from ci.secret import Secret
-from ci.stores import s3
-from ci.stores.directory import DirectoryStore
-from ci.stores.s3 import S3Store
+from pgwindlass import backup
+from pgwindlass.database.connection import Database
+from pgwindlass.errors import LockTimeout, StepFailed, StoreFailed, Unreachable
+from pgwindlass.secret import Secret
+from pgwindlass.stores import s3
+from pgwindlass.stores.directory import DirectoryStore
+from pgwindlass.stores.s3 import S3Store
 from tests import fix_postgres
 from tests.fix_backup import configured, take, verify
 from tests.fix_faults import Faults
@@ -256,7 +256,7 @@ def test_a_table_that_is_dropped_meanwhile_is_kept_until_the_dump_is_done(
 def test_a_table_locked_by_a_drop_that_does_not_end_is_named(
     large: Database, bucket: Bucket, line: Faults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ci.backup.snapshot.LOCK_WAIT", "200ms")
+    monkeypatch.setattr("pgwindlass.backup.snapshot.LOCK_WAIT", "200ms")
     with large.connect("dropper", autocommit=False) as other:
         other.execute("drop table other")
 

@@ -7,7 +7,7 @@ from typing import Literal
 import psycopg
 import pytest
 
-from ci.database import Database
+from pgwindlass.database.connection import Database
 from tests.kit import WINDLASS, Project
 
 
@@ -46,7 +46,7 @@ def test_a_deployment_waits_for_the_lock_and_says_who_holds_it(
     tmp_path: Path, database16: Database
 ) -> None:
     found = project(tmp_path, database16, "sql")
-    from ci import lock
+    from pgwindlass.database import lock
 
     with lock.hold(database16, wait=1):
         ran = found.run("deploy", "--env", "uat")

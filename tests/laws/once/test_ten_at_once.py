@@ -7,7 +7,7 @@ from typing import Literal
 import psycopg
 import pytest
 
-from ci.database import Database
+from pgwindlass.database.connection import Database
 from tests.fix_pgbouncer import Pooler
 from tests.fix_postgres import Server
 from tests.forks import Forks

@@ -10,7 +10,7 @@ from typing import Literal
 import psycopg
 import pytest
 
-from ci.database import Database
+from pgwindlass.database.connection import Database
 from tests.kit import WINDLASS, Project
 
 MIGRATIONS = 6

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import psycopg
 import pytest
 
-from ci.database import Database
+from pgwindlass.database.connection import Database
 from tests.fix_postgres import CLIENTS, Server
 from tests.forks import Forks
 from tests.kit import Project

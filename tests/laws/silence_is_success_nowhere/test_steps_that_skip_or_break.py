@@ -7,14 +7,22 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci import deploy as loop
-from ci import journal
-from ci.database import Database
-from ci.errors import Interrupted, RolledBack, StepFailed, Terminated
-from ci.model import Deployment, Origin, Outcome, Plan, PlannedStep, Status, StepName, StepResult
-from ci.planning import current_plan
-from ci.steps import STEPS, Done, Skipped, Step
-from ci.work import Work, open_work
+from pgwindlass.database.connection import Database
+from pgwindlass.deployment import journal, loop
+from pgwindlass.deployment.planner import current_plan
+from pgwindlass.deployment.steps import STEPS, Done, Skipped, Step
+from pgwindlass.deployment.work import Work, open_work
+from pgwindlass.errors import Interrupted, RolledBack, StepFailed, Terminated
+from pgwindlass.model import (
+    Deployment,
+    Origin,
+    Outcome,
+    Plan,
+    PlannedStep,
+    Status,
+    StepName,
+    StepResult,
+)
 from tests.kit import Project, Quiet
 
 ORIGIN = Origin(deployer="ada", host="laptop", commit=None, ci_run=None)
@@ -57,7 +65,7 @@ def done(*_: object) -> Done:
 
 
 def journalled(project: Project) -> tuple[Status, list[tuple[str, str, bool]]]:
-    from ci.secret import Secret
+    from pgwindlass.secret import Secret
 
     found, _ = journal.find(Database(url=Secret(project.url)), "01TEST")
     return found.status, [(r.step, r.outcome, r.undo) for r in found.results]

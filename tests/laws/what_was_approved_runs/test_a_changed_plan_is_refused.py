@@ -9,10 +9,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from ci.database import Database
-from ci.errors import NotApproved
-from ci.gate import require_approval
-from ci.model import Approval
+from pgwindlass.database.connection import Database
+from pgwindlass.errors import NotApproved
+from pgwindlass.model import Approval
+from pgwindlass.plan.gate import require_approval
 from tests.kit import Project, tables
 
 A = "20260801_000000_create_orders"
@@ -188,7 +188,7 @@ def approval(digest: str, now: datetime) -> Approval:
 def test_an_approval_of_another_digest_or_out_of_date_does_not_count(project: Project) -> None:
     import msgspec
 
-    from ci.model import Plan
+    from pgwindlass.model import Plan
 
     project.run("plan", "--env", "uat", "--out", "plan.json")
     plan = msgspec.json.decode((project.home / "plan.json").read_bytes(), type=Plan)

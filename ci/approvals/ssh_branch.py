@@ -1,0 +1,118 @@
+"""Signatures on a branch of the repository: how they come from an approver to where it deploys.
+
+The branch holds signature files and nothing else; what counts is the signature, so that whoever
+may push there may not yet approve.
+"""
+
+import base64
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from .. import process
+from ..errors import ChildFailed, StepFailed
+from ..secret import Secret
+from .ssh import SUFFIX
+
+REMOTE = "origin"
+WITHIN = 60.0  # seconds, for each call of git
+TRIES = 5  # where others push at the same time
+
+
+def fetch(root: Path, branch: str, directory: Path, *, digest: str) -> int:
+    """Bring a plan's signatures from the remote's branch into `directory`; return how many are new.
+
+    Raises:
+        ChildFailed: git did not reach the remote.
+
+    """
+    commit = _fetched(root, branch)
+    if commit is None:
+        return 0
+    listed = _git(root, "ls-tree", "-r", "--name-only", commit).splitlines()
+    prefix, new = digest[:12], 0
+    for name in listed:
+        file = directory / Path(name).name
+        if file.name.startswith(prefix) and file.suffix == SUFFIX and not file.exists():
+            directory.mkdir(parents=True, exist_ok=True)
+            argv = ["git", "-C", str(root), "cat-file", "blob", f"{commit}:{name}"]
+            file.write_bytes(b"".join(process.stream(argv)))
+            new += 1
+    return new
+
+
+def push(root: Path, branch: str, file: Path, *, message: str) -> None:
+    """Add a signature to the remote's branch, which is made where there is none.
+
+    The work tree, the index and the branches here stay as they are.
+
+    Raises:
+        StepFailed: git made no commit, or the remote did not take it.
+
+    """
+    try:
+        blob = _git(root, "hash-object", "-w", str(file))
+        for left in reversed(range(TRIES)):
+            parent = _fetched(root, branch)
+            commit = _commit(root, parent, file.name, blob, message)
+            try:
+                _git(root, "push", "--quiet", REMOTE, f"{commit}:refs/heads/{branch}")
+            except ChildFailed:
+                if left == 0 or _fetched(root, branch) == parent:  # nobody else was in the way
+                    raise
+            else:
+                return
+    except ChildFailed as error:
+        raise StepFailed(
+            f"the signature was not pushed to {branch} of {REMOTE}: {error.stderr or error.what}",
+            state=f"the plan is signed, in {file}; nobody else has it",
+            next_step=f"mend that and push the file to {branch} by hand, or bring it to where "
+            "the deployment runs",
+        ) from error
+
+
+def _fetched(root: Path, branch: str) -> str | None:
+    """Fetch the branch and return its commit; None where the remote has no such branch.
+
+    Brings objects alone: a ref of ours would be in the way of whoever fetches at the same time.
+    """
+    ref = f"refs/heads/{branch}"
+    found = _git(root, "ls-remote", REMOTE, ref).split()
+    if not found:
+        return None
+    _git(root, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--refmap=", REMOTE, ref)
+    return found[0]
+
+
+def _commit(root: Path, parent: str | None, name: str, blob: str, message: str) -> str:
+    """Return a new commit: the parent's files and one more."""
+    with tempfile.TemporaryDirectory() as place:
+        index = {"GIT_INDEX_FILE": str(Path(place) / "index")}
+        if parent:
+            _git(root, "read-tree", parent, env=index)
+        _git(root, "update-index", "--add", "--cacheinfo", f"100644,{blob},{name}", env=index)
+        tree = _git(root, "write-tree", env=index)
+    return _git(root, "commit-tree", tree, *(["-p", parent] if parent else []), "-m", message)
+
+
+def _git(root: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+    argv = ["git", "-C", str(root), *arguments]
+    added = {"GIT_TERMINAL_PROMPT": "0", **_token(), **(env or {})}
+    return process.run(argv, within=WITHIN, env=added).stdout.strip()
+
+
+def _token() -> dict[str, str | Secret]:
+    """Return the job's token in git's own words, in a job: a checkout leaves git without one.
+
+    https://git-scm.com/docs/git-config, GIT_CONFIG_COUNT and http.<url>.extraHeader
+    """
+    token, server = os.environ.get("GITHUB_TOKEN"), os.environ.get("GITHUB_SERVER_URL")
+    if os.environ.get("GITHUB_ACTIONS") != "true" or not (token and server):
+        return {}
+    encoded = Secret(base64.b64encode(f"x-access-token:{token}".encode()).decode())
+    return {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"http.{server}/.extraheader",
+        "GIT_CONFIG_VALUE_0": Secret(f"AUTHORIZATION: basic {encoded.reveal()}"),
+    }

@@ -1,0 +1,176 @@
+"""Which backups there are, what was proven of each, and which one is meant."""
+
+import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import msgspec
+
+from ..errors import Refused, StepFailed, StoreFailed
+from ..model import LEVELS, Document, Manifest, Pin, Proof, Rehearsal
+from ..stores import Store
+from .dump import folder
+from .retention import Backup
+from .stream import MANIFEST
+
+T = TypeVar("T", bound=Document)
+
+PIN = "pin.json"
+REHEARSAL = re.compile(r"rehearsal-[0-9a-f]{12}\.json")
+PROOFS = {f"proof-{level}.json": level for level in LEVELS}
+AT_ONCE = 8  # small objects read at the same time: each is a round trip
+
+
+def backups(store: Store, *, environment: str, database: str | None = None) -> tuple[Backup, ...]:
+    """Return the environment's backups, newest first; what has no manifest is none.
+
+    Raises:
+        StoreFailed: a manifest, a proof or a pin is none that can be read; it names the key.
+
+    """
+    prefix = f"{environment}/" if database is None else folder(environment, database)
+    keys = set(store.keys(prefix))
+    folders = [key.removesuffix(MANIFEST) for key in keys if key.endswith(f"/{MANIFEST}")]
+
+    def one(place: str) -> Backup:
+        proofs = (_read(store, place + name, Proof) for name in PROOFS if place + name in keys)
+        return Backup(
+            manifest=_manifest(store, place),
+            proofs=tuple(proofs),
+            pin=_read(store, place + PIN, Pin) if place + PIN in keys else None,
+        )
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = list(pool.map(one, folders))
+    return tuple(sorted(found, key=_age, reverse=True))
+
+
+def newest(store: Store, *, environment: str, database: str) -> Manifest | None:
+    """Return the newest backup of a database by its key, which begins with its time."""
+    keys = [k for k in store.keys(folder(environment, database)) if k.endswith(f"/{MANIFEST}")]
+    return _manifest(store, max(keys).removesuffix(MANIFEST)) if keys else None
+
+
+def _age(backup: Backup) -> tuple[datetime, str]:
+    return backup.manifest.taken_at, backup.manifest.key
+
+
+def _manifest(store: Store, place: str) -> Manifest:
+    manifest = _read(store, place + MANIFEST, Manifest)
+    if manifest.key != place:
+        raise _unreadable(store, place + MANIFEST, f"it describes {manifest.key}")
+    return manifest
+
+
+def _read(store: Store, key: str, kind: type[T]) -> T:
+    content = b"".join(store.read(key))
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _unreadable(store, key, str(error)) from error
+
+
+def _unreadable(store: Store, key: str, why: str) -> StoreFailed:
+    name = key.rpartition("/")[2].removesuffix(".json")
+    return StoreFailed(
+        f"{store.address(key)} is no {name} that can be read: {why}",
+        state="nothing was changed; this backup cannot be trusted, the others can",
+        next_step="look at the file; move the backup's folder away if it is beyond repair",
+    )
+
+
+def find(
+    store: Store,
+    *,
+    environment: str,
+    which: str,
+    among: Callable[[Backup], bool] = lambda _: True,
+) -> Backup:
+    """Return the backup with this id or key, or the newest one for "latest".
+
+    `among` says which ones "latest" may mean.
+
+    Raises:
+        StepFailed: there is none, or there are several; it lists the ids there are.
+
+    """
+    known = backups(store, environment=environment)
+    latest = next((one for one in known if among(one)), None)
+    if which == "latest" and latest is not None:
+        return latest
+    wanted = which.rstrip("/")
+    fitting = [b for b in known if wanted in (b.manifest.id, b.manifest.key.rstrip("/"))]
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        what = f'{len(fitting)} backups of {environment} have the id "{which}"'
+        listed = ", ".join(one.manifest.key for one in fitting)
+    else:
+        what = f'{environment} has no backup "{which}"' if known else f"{environment} has no backup"
+        listed = ", ".join(one.manifest.id for one in known)
+    next_step = f"name one of: {listed}" if listed else f"invoke backup --env {environment}"
+    raise StepFailed(what, state="nothing was changed", next_step=next_step)
+
+
+def require_young(manifest: Manifest, *, at_most: timedelta, now: datetime) -> None:
+    """Raise `Refused` where a backup is older than somebody accepts."""
+    age = now - manifest.taken_at
+    if age > at_most:
+        raise Refused(
+            f"backup {manifest.id} is {_hours(age)} old; at most {_hours(at_most)} was asked for",
+            next_step=f"invoke backup --env {manifest.environment}, or accept an older one",
+        )
+
+
+def _hours(span: timedelta) -> str:
+    return f"{span.total_seconds() / 3600:.1f} h"
+
+
+def note_proof(store: Store, manifest: Manifest, proof: Proof) -> None:
+    """Write a proof beside the manifest; a later one of the same level takes its place."""
+    store.write(f"{manifest.key}proof-{proof.level}.json", [proof.canonical()])
+
+
+def note_rehearsal(store: Store, manifest: Manifest, rehearsal: Rehearsal) -> None:
+    """Write a rehearsal beside the backup whose copy it ran on."""
+    name = f"rehearsal-{rehearsal.plan_digest[:12]}.json"
+    store.write(manifest.key + name, [rehearsal.canonical()])
+
+
+def find_rehearsal(
+    store: Store, *, environment: str, database: str, plan_digest: str
+) -> Rehearsal | None:
+    """Return the newest rehearsal of exactly this plan; None: it was not rehearsed.
+
+    Raises:
+        StoreFailed: one is none that can be read; it names the key.
+
+    """
+    name = f"/rehearsal-{plan_digest[:12]}.json"
+    keys = [key for key in store.keys(folder(environment, database)) if key.endswith(name)]
+    found = [_read(store, key, Rehearsal) for key in keys]
+    ours = [one for one in found if one.plan_digest == plan_digest]
+    return max(ours, key=lambda one: one.at, default=None)
+
+
+def pin(store: Store, backup: Backup, pin_: Pin) -> None:
+    """Keep a backup whatever the retention says."""
+    store.write(backup.manifest.key + PIN, [pin_.canonical()])
+
+
+def unpin(store: Store, backup: Backup) -> None:
+    """Leave a backup to the retention again; Refused where it is not pinned."""
+    if backup.pin is None:
+        raise Refused(
+            f"backup {backup.manifest.id} is not pinned",
+            next_step=f"invoke backup.list --env {backup.manifest.environment} shows which are",
+        )
+    store.delete(backup.manifest.key + PIN)
+
+
+def last_drill(known: Iterable[Backup]) -> Proof | None:
+    """Return the newest proof by a restore; None: no backup was ever restored."""
+    proofs = [proof for one in known for proof in one.proofs if proof.level == "restore"]
+    return max(proofs, key=lambda proof: proof.at, default=None)

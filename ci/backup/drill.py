@@ -1,0 +1,78 @@
+"""Prove a backup by restoring it: into a throwaway server, constraints and indexes built."""
+
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+
+from .. import process
+from ..config import BackupsConfig
+from ..database.connection import Database
+from ..errors import StepFailed
+from ..model import Manifest, Proof
+from ..parser.equivalence import alike
+from ..postgres import throwaway
+from ..stores import Store
+from . import toc
+from .restore import restore
+from .stream import SHOWN, Meter, Progress
+from .verify import Reader, reader
+
+
+def prove(manifest: Manifest, store: Store, config: BackupsConfig, *, progress: Progress) -> Proof:
+    """Restore a backup into a throwaway server and compare rows and definitions.
+
+    Every index and constraint is built, every materialised view filled; then the rows of each
+    table are counted, and what pg_dump says of the copy's definitions is compared with what the
+    backup holds of the source's.
+
+    Raises:
+        StepFailed: it cannot be restored, or the copy differs; it says where.
+
+    """
+    began = time.monotonic()
+    with (
+        throwaway.running(throwaway.needs_of(manifest), config.throwaway) as server,
+        throwaway.copy(server) as copy,
+    ):
+        restored = restore(manifest, store, copy, config, progress=progress)
+        _compare(reader(manifest, store, config, manifest.server_version), copy)
+        return Proof(
+            level="restore",
+            at=datetime.now(UTC),
+            seconds=round(time.monotonic() - began, 3),
+            tables=restored.tables,
+            rows=restored.rows,
+            server=server.name,
+        )
+
+
+def _compare(reading: Reader, copy: Database) -> None:
+    """Raise unless the copy's definitions are the ones in the backup."""
+    source = toc.schema(reading.clients, _definitions(reading))
+    env = copy.environment()
+    command = reading.clients.command(
+        "pg_dump", "--format=custom", "--schema-only", "--no-password", env=env
+    )
+    restored = toc.schema(reading.clients, process.stream(command, env=env))
+    wrong = sorted(
+        title
+        for title in source.keys() | restored.keys()
+        if not alike(source.get(title, ""), restored.get(title, ""))
+    )
+    if wrong:
+        more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise StepFailed(
+            f"restored, {reading.manifest.id} has other definitions than its source: "
+            f"{'; '.join(wrong[:SHOWN])}{more}",
+            state="seen on a copy; the live database is unchanged",
+            next_step="restore it beside the live one (invoke restore --into NAME), and compare "
+            "pg_dump --schema-only of both",
+        )
+
+
+def _definitions(reading: Reader) -> Iterator[bytes]:
+    """Yield the archive that holds the definitions; whoever reads stops before the rows."""
+    part = next(one for one in reading.manifest.archives if one.holds in ("all", "schema"))
+    with closing(reading.archive(part, Meter(lambda _done, _total: None))) as archive:
+        yield from archive

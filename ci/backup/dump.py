@@ -1,0 +1,350 @@
+"""Take a backup: one pg_dump archive or several of one snapshot, and a manifest written last."""
+
+import os
+import threading
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from urllib.parse import quote
+
+import psycopg
+
+from .. import process
+from ..config import BackupsConfig
+from ..database.connection import Database, is_pooled, read_target
+from ..errors import ChildFailed, Refused, Stopped, StoreFailed
+from ..model import Manifest, Part, Target
+from ..postgres.clients import Clients, find_clients
+from ..stores import Store
+from . import encryption, snapshot, toc
+from .shares import LEASE, Share, jobs_for, shares
+from .snapshot import LOCK_WAIT
+from .stream import MANIFEST, NOT_KEPT, Meter, Progress, Together, asking, count_rows
+
+COMPRESSES_TO = 0.25  # of the database's bytes, where no former backup tells; half of it, measured
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What the caller knows of a backup to be taken.
+
+    environment: first element of the key.
+    deployment: id, part of the key's last element.
+    applied: names of the migrations the database has, newest last.
+    former: the newest backup of the same database, for the estimate; None: there is none.
+    """
+
+    environment: str
+    deployment: str
+    applied: tuple[str, ...] = ()
+    commit: str | None = None
+    former: Manifest | None = None
+
+
+def take(
+    database: Database,
+    store: Store,
+    order: Order,
+    config: BackupsConfig,
+    *,
+    now: Callable[[], datetime],
+    progress: Progress,
+) -> Manifest:
+    """Dump the database into the store and return the manifest, written last.
+
+    Bounded memory, no temporary file. Every table is locked in ACCESS SHARE MODE from before the
+    snapshot until the last pg_dump ends, and the rows are counted in that snapshot meanwhile.
+
+    Args:
+        database: what to dump; its user must be allowed to read all of it.
+        store: where to.
+        order: for whom and what for.
+        config: how many at once, encrypted for whom, with which tools.
+        now: the clock.
+        progress: called with (bytes stored, about how many there will be) after each chunk.
+
+    Raises:
+        Refused: the address is a pooler's.
+        StepFailed: no backup was kept. Also LockTimeout, StoreFailed, Unreachable, ChildFailed.
+
+    """
+    began = now()
+    recipients = config.encrypt.recipients if config.encrypt else ()
+    if recipients:
+        encryption.require_usable(recipients, None)
+    with asking(NOT_KEPT), database.connect("backup") as connection:
+        if is_pooled(connection):
+            raise _pooler()
+        target = read_target(connection)
+        tls = connection.pgconn.ssl_in_use
+        clients = find_clients(target.server_version, tls=tls, image=config.image)
+        key = _key(order, target.database, began)
+        # Ours alone: whoever backs this database up, or deploys to it, holds the lock.
+        store.sweep(folder(order.environment, target.database))
+        held = snapshot.hold(connection)
+        store.require_time(_seconds(held, order.former))
+        taking = _Taking(database, store, clients, held, key, recipients, progress)
+        taking.estimate = _estimate(held, order.former)
+        try:
+            rows = taking.all(connection, config)
+            # The transaction that holds the locks must have lasted as long as the dumps.
+            connection.execute("select 1")
+            manifest = _manifest(taking, order, target, rows, began, now())
+            store.write(key + MANIFEST, [manifest.canonical()], once=True)
+        except BaseException as error:
+            for part in taking.stored:
+                _discard(store, part.key, error)
+            raise
+    return manifest
+
+
+@dataclass
+class _Taking:
+    """The dumps of one backup, while they run."""
+
+    database: Database
+    store: Store
+    clients: Clients
+    held: snapshot.Snapshot
+    key: str
+    recipients: tuple[str, ...]
+    progress: Progress
+    estimate: int = 0
+    stored: list[Part] = field(default_factory=list)
+    entries: frozenset[str] = frozenset()
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def all(self, connection: psycopg.Connection, config: BackupsConfig) -> dict[str, int]:
+        """Run every pg_dump at once, count the rows meanwhile, and return the counts."""
+        jobs = jobs_for(self.held.database_size, config.jobs, os.cpu_count() or 1)
+        chosen = shares(self.held.tables, self.held.sizes, jobs)
+        together = Together(self.progress, self.estimate)
+        work: list[Callable[[], frozenset[str]]] = [
+            partial(self._dump, share, len(chosen), together) for share in chosen
+        ]
+        if config.globals:
+            work.append(partial(self._globals, together))
+        if len(chosen) > 1:
+            work.append(self._whole)
+        # All at once: every pg_dump has its locks in the first second, before a waiting ALTER
+        # could stand between one of them and a table that the coordinator has locked.
+        with ThreadPoolExecutor(len(work), thread_name_prefix="dump") as pool:
+            futures = [pool.submit(self._guarded, one) for one in work]
+            try:
+                rows = count_rows(connection, self.held.tables, self.stop)
+                found = self._results(futures)
+            except BaseException:
+                self.stop.set()
+                raise
+        if len(chosen) > 1:
+            self.entries = frozenset[str]().union(*found[:-1])
+            toc.require_whole(self.entries, found[-1])
+        return {name: count for name, count in rows.items() if name != ".".join(LEASE)}
+
+    def _guarded(self, work: Callable[[], frozenset[str]]) -> frozenset[str]:
+        try:
+            return work()
+        except BaseException:
+            self.stop.set()
+            raise
+
+    def _results(self, futures: list[Future[frozenset[str]]]) -> list[frozenset[str]]:
+        """Return what each returned, in order; the first one that failed is the error.
+
+        One that was stopped for another's failure may be done before that other.
+        """
+        errors = [error for one in as_completed(futures) if (error := one.exception())]
+        if errors:
+            raise next((one for one in errors if not isinstance(one, Stopped)), errors[0])
+        return [future.result() for future in futures]
+
+    def _dump(self, share: Share, writers: int, together: Together) -> frozenset[str]:
+        """Store what one pg_dump writes, and return its table of contents if it is one of many."""
+        limit = toc.HEAD + toc.HEAD_PER_TABLE * len(self.held.tables)
+        head = toc.Head(limit if writers > 1 else 0)
+        key = f"{self.key}{share.name}.pgc" + (".age" if self.recipients else "")
+        # Closed here, not by the garbage collector: a store that fails leaves pg_dump running.
+        with closing(self._stream(share.options)) as archive:
+            part = self._store(key, head.passing(archive), share, writers, together)
+        self.stored.append(part)
+        if writers == 1:
+            return frozenset()
+        address = self.store.address(key)
+        return toc.entries(toc.listed_or_damaged(self.clients, bytes(head.content), address))
+
+    def _store(
+        self, key: str, chunks: Iterator[bytes], share: Share, writers: int, together: Together
+    ) -> Part:
+        meter = Meter(together.of(key))
+        with closing(meter.passing(encryption.sealed(chunks, self.recipients))) as stored:
+            try:
+                self.store.write(key, stored, expected_bytes=share.size, writers=writers, once=True)
+            except BaseException:
+                self.stop.set()  # before the closing, which waits for the child
+                raise
+        return Part(key=key, size=meter.size, sha256=meter.sha256.hexdigest(), holds=share.holds)
+
+    def _globals(self, together: Together) -> frozenset[str]:
+        """Store roles and tablespaces, without passwords."""
+        key = f"{self.key}globals.sql" + (".age" if self.recipients else "")
+        share = Share(name="globals", holds="globals", options=(), size=0)
+        env = self._environment()
+        command = self.clients.command(
+            "pg_dumpall", "--globals-only", "--no-role-passwords", "--no-password",
+            f"--database={self.database.name}", env=env,
+        )  # fmt: skip
+        try:
+            with closing(self._child(command, env)) as script:
+                self.stored.append(self._store(key, script, share, 1, together))
+        except ChildFailed as error:
+            raise ChildFailed(
+                error.what, state=NOT_KEPT, code=error.code, stderr=error.stderr,
+                next_step="let this user read the roles, or write globals: false under backups",
+            ) from error  # fmt: skip
+        return frozenset()
+
+    def _whole(self) -> frozenset[str]:
+        """Return the table of contents of one dump of everything, ended before its first row."""
+        without = shares(self.held.tables, self.held.sizes, 1)[0].options
+        with closing(self._stream(without)) as archive:
+            return toc.entries(toc.listing(self.clients, archive))
+
+    def _stream(self, options: tuple[str, ...]) -> Generator[bytes, None, None]:
+        env = self._environment()
+        command = dump_command(self.clients, *options, snapshot=self.held.name, env=env)
+        return self._child(command, env)
+
+    def _child(
+        self, command: tuple[str, ...], env: process.Environment
+    ) -> Generator[bytes, None, None]:
+        try:
+            yield from process.stream(command, env=env, stop=self.stop)
+        except ChildFailed as error:
+            raise ChildFailed(
+                error.what, state=NOT_KEPT, next_step=error.next_step,
+                code=error.code, stderr=error.stderr,
+            ) from error  # fmt: skip
+
+    def _environment(self) -> process.Environment:
+        name = f"windlass/{self.database.deployment_id}/backup"
+        return self.database.environment() | {"PGAPPNAME": name}
+
+
+def dump_command(
+    clients: Clients, *options: str, snapshot: str, env: process.Environment | None = None
+) -> tuple[str, ...]:
+    """Return the command that dumps to standard output; PG* variables say which database."""
+    return clients.command(
+        "pg_dump",
+        "--format=custom",
+        f"--compress={clients.compression}",
+        f"--snapshot={snapshot}",
+        f"--lock-wait-timeout={LOCK_WAIT}",
+        "--no-password",  # fails instead of asking a terminal nobody watches
+        *options,
+        env=env,
+    )
+
+
+def _manifest(
+    taking: _Taking,
+    order: Order,
+    target: Target,
+    rows: dict[str, int],
+    began: datetime,
+    ended: datetime,
+) -> Manifest:
+    held, parts = taking.held, tuple(sorted(taking.stored, key=lambda part: part.key))
+    return Manifest(
+        key=taking.key,
+        environment=order.environment,
+        database=target.database,
+        system_identifier=target.system_identifier,
+        deployment=order.deployment,
+        taken_at=began.astimezone(UTC),
+        seconds=(ended - began).total_seconds(),
+        server_version=target.server_version,
+        client_version=taking.clients.version,
+        commit=order.commit,
+        snapshot_lsn=held.lsn,
+        database_size=held.database_size,
+        encoding=held.encoding,
+        compression=taking.clients.compression,
+        encrypted_for=taking.recipients,
+        extensions=held.extensions,
+        roles=held.roles,
+        schema_fingerprint=held.schema_fingerprint,
+        toc_entries=len(taking.entries),
+        parts=parts,
+        row_counts=tuple(sorted(rows.items())),
+        applied=order.applied,
+        restore_command=recipe(taking.store, parts, encrypted=bool(taking.recipients)),
+    )
+
+
+def folder(environment: str, database: str) -> str:
+    """Return the beginning of the keys of one database's backups."""
+    # A database or deployment may be called anything, also "a/b".
+    return f"{environment}/{_quoted(database)}/"
+
+
+def _key(order: Order, database: str, taken_at: datetime) -> str:
+    moment = taken_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return f"{folder(order.environment, database)}{moment}-{_quoted(order.deployment)}/"
+
+
+def _quoted(element: str) -> str:
+    return quote(element, safe="")
+
+
+def _estimate(held: snapshot.Snapshot, former: Manifest | None) -> int:
+    """Return about how many bytes the backup will have."""
+    if former is None or not former.database_size:
+        return int(held.database_size * COMPRESSES_TO)
+    return int(former.size * held.database_size / former.database_size)
+
+
+def _seconds(held: snapshot.Snapshot, former: Manifest | None) -> float:
+    """Return about how long the backup will take; 0 where no former one tells."""
+    if former is None or not former.database_size:
+        return 0.0
+    return former.seconds * held.database_size / former.database_size
+
+
+def recipe(store: Store, parts: tuple[Part, ...], *, encrypted: bool) -> str:
+    """Return the commands that restore these parts into NEW_DATABASE without this package."""
+    restore = "pg_restore --exit-on-error --no-owner"
+    into = "--dbname=NEW_DATABASE"
+    archives = [part for part in parts if part.holds != "globals"]
+    if len(archives) == 1:
+        return _piped(store, archives[0], f"{restore} --single-transaction {into}", encrypted)
+    definitions = next(part for part in archives if part.holds == "schema")
+    data = [part for part in archives if part.holds == "data"]
+    lines = [_piped(store, definitions, "cat > schema.pgc", encrypted)]
+    lines.append(f"{restore} --section=pre-data {into} schema.pgc")
+    lines += [_piped(store, part, f"{restore} --section=data {into}", encrypted) for part in data]
+    lines.append(f"{restore} --section=post-data --jobs=4 {into} schema.pgc")
+    return "\n".join(lines)
+
+
+def _piped(store: Store, part: Part, command: str, encrypted: bool) -> str:
+    opened = "age --decrypt --identity=KEY_FILE | " if encrypted else ""
+    return f"{store.fetch_command(part.key)} | {opened}{command}"
+
+
+def _pooler() -> Refused:
+    return Refused(
+        "the address is a pooler's: pg_dump needs one session for all of a backup",
+        next_step="write the address of the server itself into database:",
+    )
+
+
+def _discard(store: Store, key: str, error: BaseException) -> None:
+    """Remove an archive that will have no manifest. Best effort: it is no backup either way."""
+    try:
+        store.delete(key)
+    except StoreFailed as second:
+        error.add_note(f"{store.address(key)} remains, and counts for nothing: {second.what}")

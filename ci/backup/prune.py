@@ -1,0 +1,72 @@
+"""Remove the backups that may go: by the keys in their manifests, never by prefix.
+
+A copy of the manifest stands as `pruned.json` while it lasts, so that one that was cut off is no
+backup any more, and is finished by the next.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from ..errors import StoreFailed
+from ..model import Manifest
+from ..stores import Store
+from .catalog import PIN, PROOFS, REHEARSAL
+from .dump import folder
+from .retention import Backup
+from .stream import MANIFEST
+
+PRUNED = "pruned.json"
+
+
+def prune(store: Store, chosen: tuple[Backup, ...], *, done: Callable[[Manifest], None]) -> None:
+    """Remove these backups, the oldest first; `done` is called after each.
+
+    Raises:
+        StoreFailed: the store did not remove something; what was removed before stays removed.
+
+    """
+    for backup in reversed(chosen):
+        manifest = backup.manifest
+        store.write(manifest.key + PRUNED, [manifest.canonical()])
+        # First: without it there is no backup, and nobody takes what is left for one.
+        store.delete(manifest.key + MANIFEST)
+        _remove_rest(store, manifest)
+        done(manifest)
+
+
+def finish(store: Store, *, environment: str, database: str) -> tuple[Manifest, ...]:
+    """Remove what a pruning that was cut off left of its backups, and return these."""
+    finished = []
+    keys = list(store.keys(folder(environment, database)))
+    for key in keys:
+        if not key.endswith(f"/{PRUNED}"):
+            continue
+        manifest = _read(store, key)
+        if manifest.key + MANIFEST in keys:
+            store.delete(key)  # cut off before it began: the backup stands
+            continue
+        _remove_rest(store, manifest)
+        finished.append(manifest)
+    return tuple(finished)
+
+
+def _read(store: Store, key: str) -> Manifest:
+    try:
+        return msgspec.json.decode(b"".join(store.read(key)), type=Manifest)
+    except msgspec.DecodeError as error:
+        raise StoreFailed(
+            f"{store.address(key)} is no manifest that can be read: {error}",
+            state="nothing was removed",
+            next_step="look at the folder: what its pruning left is no backup any more",
+        ) from error
+
+
+def _remove_rest(store: Store, manifest: Manifest) -> None:
+    there = set(store.keys(manifest.key))
+    rehearsals = (key for key in there if REHEARSAL.fullmatch(key.removeprefix(manifest.key)))
+    beside = (*(manifest.key + name for name in (*PROOFS, PIN)), *rehearsals)
+    for key in (*(part.key for part in manifest.parts), *beside):
+        if key in there:
+            store.delete(key)
+    store.delete(manifest.key + PRUNED)

@@ -1,0 +1,255 @@
+"""Restore a backup into an empty database, straight from the store."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from psycopg.conninfo import make_conninfo
+
+from .. import process
+from ..config import BackupsConfig
+from ..database.connection import Database, read_target
+from ..errors import ChildFailed, ConfigError, StepFailed
+from ..model import Manifest, Part
+from ..stores import Store
+from . import databases, toc
+from .rowcount import by_plain_name, check_rows
+from .stream import Meter, Progress, TableName, Together, asking, count_rows, read_tables
+from .verify import AT_ONCE, Reader, reader
+
+POST_DATA_WITHIN = 24 * 3600.0  # seconds for indexes and constraints of all tables
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """A restore whose row counts equal the manifest's."""
+
+    database: str
+    seconds: float
+    tables: int
+    rows: int
+    left_out: tuple[str, ...] = ()  # where only some tables' rows were asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What of a backup is restored, and whose it will be.
+
+    owners: give every object to its owner, and the grants to their roles, who must exist; else
+        all of it is the user's, and nobody else's.
+    tables: restore the rows of these alone; empty: of all.
+    """
+
+    owners: bool = True
+    tables: frozenset[TableName] = frozenset()
+
+
+EVERYTHING = Wanted()
+
+
+def restore(
+    manifest: Manifest,
+    store: Store,
+    target: Database,
+    config: BackupsConfig,
+    *,
+    progress: Progress,
+    wanted: Wanted = EVERYTHING,
+) -> Restored:
+    """Restore a backup into an empty database.
+
+    One archive in one transaction: all of it or nothing. Several at the same time, each in one
+    of its own: definitions, then rows, then indexes and constraints. An archive's last bytes are
+    held back until its SHA-256 is known to be right, so that a damaged one is never committed.
+
+    Args:
+        manifest: which one.
+        store: where it is.
+        target: an empty database; never the live one.
+        config: which tools, and the key of one that is encrypted.
+        progress: called with (bytes read, bytes in all).
+        wanted: everything, or some tables' rows.
+
+    Raises:
+        Refused: the target has a table, a view or a sequence.
+        ConfigError: one of the tables is not in the backup.
+        StepFailed: it is not restored, or its row counts differ from the snapshot's.
+
+    """
+    began = time.monotonic()
+    expected = _expected(manifest, wanted.tables)
+    with asking("nothing was restored"), target.connect("restore") as connection:
+        found = read_target(connection)
+        databases.require_empty(connection, found)
+        databases.require_parts(connection, manifest, owners=wanted.owners)
+    loading = _Loading(
+        reader(manifest, store, config, found.server_version), target, found.database,
+        Together(progress, manifest.size),
+        wanted,
+    )  # fmt: skip
+    loading.all()
+    counted = _count_restored(target)
+    check_rows(
+        expected, counted, f"the database {found.database}",
+        state=f"{found.database} holds what was restored; the live database is unchanged",
+    )  # fmt: skip
+    return Restored(
+        database=found.database,
+        seconds=round(time.monotonic() - began, 3),
+        tables=len(expected),
+        rows=sum(expected.values()),
+        left_out=tuple(loading.left_out),
+    )
+
+
+def _expected(manifest: Manifest, tables: frozenset[TableName]) -> dict[TableName, int]:
+    everything = by_plain_name(manifest.row_counts)
+    unknown = sorted(".".join(name) for name in tables - set(everything))
+    if unknown:
+        known = ", ".join(".".join(name) for name in sorted(everything))
+        raise ConfigError(
+            f"backup {manifest.id} has no table {', '.join(unknown)}",
+            next_step=f"name one of: {known}",
+        )
+    return {name: rows for name, rows in everything.items() if not tables or name in tables}
+
+
+@dataclass
+class _Loading:
+    """One restore, while it runs."""
+
+    reading: Reader
+    target: Database
+    dbname: str
+    together: Together
+    wanted: Wanted
+    left_out: list[str] = field(default_factory=list)
+
+    def all(self) -> None:
+        """Restore every archive, in the order that definitions and rows need."""
+        archives = self.reading.manifest.archives
+        whole = [part for part in archives if part.holds == "all"]
+        if len(archives) == len(whole) == 1:
+            empty = f"nothing was restored: the transaction was rolled back, {self.dbname} is empty"
+            self._pipe(whole[0], "--single-transaction", state=empty)
+            return
+        definitions = [part for part in archives if part.holds == "schema"]
+        if len(definitions) != 1 or whole:
+            raise StepFailed(
+                f"the manifest of {self.reading.manifest.key} names parts that do not fit together",
+                state="nothing was restored",
+                next_step="use the version of this package that wrote it",
+            )
+        self._in_parts(definitions[0], [part for part in archives if part.holds == "data"])
+
+    def _in_parts(self, definitions: Part, data: list[Part]) -> None:
+        state = f"{self.dbname} holds a part of it: drop it; the live database is unchanged"
+        with tempfile.TemporaryDirectory(prefix="windlass-") as directory:
+            # Kept for its second half: pg_restore builds indexes in parallel from a file alone.
+            file = Path(directory) / "schema.pgc"
+            with file.open("wb") as out:
+                for chunk in self.reading.archive(definitions, self._meter(definitions)):
+                    out.write(chunk)
+            self._run(("--section=pre-data", "--single-transaction", str(file)), state, directory)
+            jobs = min(AT_ONCE, os.cpu_count() or 1)
+            rows = ("--section=data", "--single-transaction")
+            with ThreadPoolExecutor(jobs) as pool:
+                for _ in pool.map(partial(self._pipe_with, rows, state), data):
+                    pass
+            chosen = self._chosen(definitions, lambda: iter([file.read_bytes()]), directory)
+            post = ("--section=post-data", f"--jobs={jobs}", *chosen, str(file))
+            self._run(post, state, directory)
+
+    def _pipe_with(self, options: tuple[str, ...], state: str, part: Part) -> None:
+        self._pipe(part, *options, state=state)
+
+    def _pipe(self, part: Part, *options: str, state: str) -> None:
+        """Restore one archive as it comes from the store."""
+        with tempfile.TemporaryDirectory(prefix="windlass-") as directory:
+            silent = Meter(lambda _done, _total: None)
+            chosen = self._chosen(part, lambda: self.reading.archive(part, silent), directory)
+            source = self.reading.archive(part, self._meter(part))
+            command, env = self._command(*options, *chosen, directory=directory)
+            with _explained(state):
+                for _ in process.pipe(command, source, env=env):
+                    pass
+
+    def _run(self, options: tuple[str, ...], state: str, directory: str) -> None:
+        command, env = self._command(*options, directory=directory)
+        with _explained(state):
+            process.run(command, within=POST_DATA_WITHIN, env=env)
+
+    def _chosen(
+        self, part: Part, archive: Callable[[], Iterator[bytes]], directory: str
+    ) -> tuple[str, ...]:
+        """Return the option that leaves out other tables' rows; none where all are wanted."""
+        if not self.wanted.tables:
+            return ()
+        clients = self.reading.clients
+        known = by_plain_name(self.reading.manifest.row_counts)
+        lines = toc.listing(clients, archive())
+        kept, left_out = toc.only_rows_of(lines, self.wanted.tables, known)
+        self.left_out += left_out
+        file = Path(directory) / f"{part.holds}.list"
+        file.write_text("\n".join(kept) + "\n", encoding="utf-8", errors="surrogateescape")
+        return (f"--use-list={file}",)
+
+    def _command(
+        self, *options: str, directory: str
+    ) -> tuple[tuple[str, ...], process.Environment]:
+        env = self.target.environment()
+        env = env | {"PGAPPNAME": f"windlass/{self.target.deployment_id}/restore"}
+        command = self.reading.clients.command(
+            "pg_restore",
+            "--exit-on-error",
+            *(() if self.wanted.owners else ("--no-owner", "--no-privileges")),
+            "--no-password",
+            # As a parameter: a bare name with "=" in it would be read as a connection string.
+            f"--dbname={make_conninfo(dbname=self.dbname)}",
+            *options,
+            env=env,
+            directory=directory,
+        )
+        return command, env
+
+    def _meter(self, part: Part) -> Meter:
+        return Meter(self.together.of(part.key))
+
+
+@contextmanager
+def _explained(state: str) -> Iterator[None]:
+    """Say what is true where pg_restore, or what it was fed with, failed."""
+    try:
+        yield
+    except ChildFailed as error:
+        raise ChildFailed(
+            error.what, state=state,
+            next_step="create the role or extension it misses, or try invoke backup.verify",
+            code=error.code, stderr=error.stderr,
+        ) from error  # fmt: skip
+    except StepFailed as error:
+        raise type(error)(error.what, state=state, next_step=error.next_step) from error
+
+
+def _count_restored(target: Database) -> dict[TableName, int]:
+    with (
+        asking("restored, but not compared with the snapshot"),
+        target.connect("restore") as connection,
+    ):
+        connection.execute("set row_security = off")
+        connection.execute("begin isolation level repeatable read, read only")
+        counted = count_rows(connection, read_tables(connection))
+    return by_plain_name(counted.items())
+
+
+def analyze(target: Database) -> None:
+    """Collect the planner's statistics: without them the first hours' queries would crawl."""
+    state = f"{target.name} is whole; its statistics are missing"
+    with asking(state), target.connect("restore") as connection:
+        connection.execute("analyze")

@@ -1,0 +1,127 @@
+"""An archive's table of contents, as pg_restore prints it: compared, and filtered."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from .. import process
+from ..errors import ChildFailed, StepFailed
+from ..postgres.clients import Clients
+from .stream import NOT_KEPT, SHOWN, TableName
+
+HEAD = 4 << 20  # bytes of an archive's beginning that are kept for its table of contents
+SCRIPT_END = "\n--\n-- PostgreSQL database dump complete"
+REFRESH = "; Type: MATERIALIZED VIEW DATA; "  # of rows, though pg_restore prints it among the rest
+HEAD_PER_TABLE = 4 << 10  # and this for each table: names, columns, owner
+
+
+@dataclass(slots=True)
+class Head:
+    """Keeps the first bytes of a stream while it passes."""
+
+    limit: int
+    content: bytearray = field(default_factory=bytearray)
+
+    def passing(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the chunks as they are."""
+        for chunk in chunks:
+            if len(self.content) < self.limit:
+                self.content += chunk[: self.limit - len(self.content)]
+            yield chunk
+
+
+def listing(clients: Clients, source: Iterable[bytes]) -> tuple[str, ...]:
+    """Return the lines of `pg_restore --list` that name entries; reads no more than it needs."""
+    printed = b"".join(process.pipe(clients.command("pg_restore", "--list"), source))
+    lines = printed.decode(errors="surrogateescape").splitlines()
+    return tuple(line for line in lines if line and not line.startswith(";"))
+
+
+def entries(lines: Iterable[str]) -> frozenset[str]:
+    """Return what the lines name, without the numbers that differ from dump to dump."""
+    return frozenset(line.split(";", 1)[1] for line in lines)
+
+
+def require_whole(parts: frozenset[str], whole: frozenset[str]) -> None:
+    """Raise unless the archives together hold what one archive of everything would."""
+    missing, extra = sorted(whole - parts), sorted(parts - whole)
+    if not missing and not extra:
+        return
+    said = [f"{len(found)} {word}: {'; '.join(one.strip() for one in found[:SHOWN])}"
+            for word, found in (("missing", missing), ("not in one dump of everything", extra))
+            if found]  # fmt: skip
+    raise StepFailed(
+        f"the parts of the backup are not the whole database: {'; '.join(said)}",
+        state=NOT_KEPT,
+        next_step="report this as a bug; until then write jobs: 1 under backups in deploy.yml",
+    )
+
+
+def only_rows_of(
+    lines: Iterable[str], wanted: frozenset[TableName], known: Iterable[TableName]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the lines that restore every definition but only the rows of the wanted tables.
+
+    The second tuple is what was left out because it needs the other tables' rows: foreign keys
+    of the wanted tables, the contents of materialised views, large objects.
+
+    Args:
+        lines: of `listing`.
+        wanted: the tables whose rows are restored.
+        known: every table of the backup; a name with spaces can be told by these alone.
+
+    """
+    named = sorted(known, key=lambda name: -len(" ".join(name)))
+    kept, left_out = [], []
+    for line in lines:
+        # ID; catalog OID KIND SCHEMA NAME …, where the kind is one to three words in capitals
+        rest = line.split(" ", 3)[3] if line.count(" ") > 2 else line
+        if rest.startswith("TABLE DATA "):
+            if _table(rest.removeprefix("TABLE DATA "), named) in wanted:
+                kept.append(line)
+        elif rest.startswith("FK CONSTRAINT "):
+            of = rest.removeprefix("FK CONSTRAINT ")
+            if _table(of, named) in wanted:
+                left_out.append(f"foreign key {of}")
+            else:
+                kept.append(line)
+        elif rest.startswith(("MATERIALIZED VIEW DATA ", "BLOB")):
+            left_out.append(rest)
+        else:
+            kept.append(line)
+    return tuple(kept), tuple(left_out)
+
+
+def _table(text: str, named: list[TableName]) -> TableName | None:
+    return next((name for name in named if text.startswith(" ".join(name) + " ")), None)
+
+
+def schema(clients: Clients, source: Iterable[bytes]) -> dict[str, str]:
+    """Return an archive's definitions by title, as pg_restore words them; rows are not read."""
+    command = clients.command("pg_restore", "--schema-only", "--file=-")
+    printed = b"".join(process.pipe(command, source)).decode(errors="surrogateescape")
+    return blocks(printed)
+
+
+def blocks(script: str) -> dict[str, str]:
+    """Return the definitions in a script of pg_restore's by the title it gives each."""
+    found: dict[str, str] = {}
+    for block in script.partition(SCRIPT_END)[0].split("\n--\n-- Name: ")[1:]:
+        title, _, body = block.partition("\n")
+        if REFRESH not in title:
+            # The settings stand before the definition they are for, and after another.
+            lines = [line for line in body.splitlines() if not line.startswith("SET default_")]
+            # Two of one title, such as the grants to two roles: both count.
+            found[title] = found.get(title, "") + "\n".join(lines).strip("\n-")
+    return found
+
+
+def listed_or_damaged(clients: Clients, head: bytes, address: str) -> tuple[str, ...]:
+    """Return the entries of an archive whose beginning is given; names it where there are none."""
+    try:
+        return listing(clients, [head])
+    except ChildFailed as error:
+        raise StepFailed(
+            f"{address} has no table of contents that pg_restore reads: {error.what}",
+            state=NOT_KEPT,
+            next_step="start again; where it stays so, write jobs: 1 under backups in deploy.yml",
+        ) from error

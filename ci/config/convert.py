@@ -1,0 +1,160 @@
+"""Data of a YAML file as typed structs: variables expanded, every mistake with its line and path.
+
+msgspec validates and says one sentence of a mistake; file, line and the nearest key come from here.
+"""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
+
+import msgspec
+
+from ..errors import ConfigError
+from .yamlfile import Data, Path_, YamlFile
+
+T = TypeVar("T")
+
+VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+ANY_KEY = "*"  # msgspec does not say which key of a mapping it means
+
+
+def convert(
+    file: YamlFile,
+    at: Path_,
+    data: Data,
+    kind: type[T],
+    variables: Mapping[str, str],
+    *,
+    decode: Callable[[type, object], object],
+) -> T:
+    """Return data of a file as a type, with its variables expanded.
+
+    Args:
+        file: where the data is from.
+        at: its path there.
+        data: as it was read.
+        kind: a struct.
+        variables: what stands for ${NAME}.
+        decode: makes the values of types that msgspec does not know.
+
+    Raises:
+        ConfigError: a key, type or variable is wrong; says file, line, path and what is known.
+
+    """
+    expanded = expand(file, at, data, variables)
+    try:
+        return msgspec.convert(expanded, kind, dec_hook=decode)
+    except msgspec.ValidationError as error:
+        raise _explain(file, at, expanded, kind, str(error)) from None
+
+
+def expand(file: YamlFile, at: Path_, data: Data, variables: Mapping[str, str]) -> Data:
+    """Return the data with every ${VARIABLE} replaced; a missing one is an error with its line."""
+    if isinstance(data, dict):
+        return {k: expand(file, (*at, k), v, variables) for k, v in data.items()}
+    if isinstance(data, list):
+        return [expand(file, (*at, i), v, variables) for i, v in enumerate(data)]
+    if not isinstance(data, str):
+        return data
+
+    def value(match: re.Match[str]) -> str:
+        name, default = match.groups()
+        found = variables.get(name)
+        if found:
+            return found
+        if default is None:
+            raise ConfigError(
+                f"{file.where(at)}: {_dotted(at)}: the variable {name} is not set",
+                next_step=f"export {name}=…, or write ${{{name}:-default}}",
+            )
+        return str(default)
+
+    return VARIABLE.sub(value, data)
+
+
+def needed(data: Data) -> list[str]:
+    """Return the names of every ${NAME} without a default."""
+    if isinstance(data, dict):
+        data = list(data.values())
+    if isinstance(data, list):
+        return [name for one in data for name in needed(one)]
+    found = VARIABLE.finditer(data) if isinstance(data, str) else ()
+    return [match[1] for match in found if match[2] is None]
+
+
+def _explain(file: YamlFile, at: Path_, data: Data, kind: type, said: str) -> ConfigError:
+    """Turn msgspec's one sentence, which is all it gives, into file, line, path and repair."""
+    said, _, tail = said.partition(" - at `")
+    path = tuple(
+        int(number) if number else name
+        for name, number in re.findall(
+            r"\.([^.\[\]`]+)|\[(\d+)\]", tail.replace("[...]", f".{ANY_KEY}")
+        )
+    )
+    known = _known_at(msgspec.inspect.type_info(kind), data, path)
+    next_step = f"known here: {', '.join(known)}" if known else "mend the line"
+    if unknown := re.search(r"unknown field `(.+)`", said):
+        path = (*path, unknown[1])
+        said = f"unknown key{nearest(unknown[1], known)}"
+    elif missing := re.search(r"missing required field `(.+)`", said):
+        said = f'the key "{missing[1]}" is missing'
+    elif known:
+        said = f"{said.replace('`', '')}{nearest(_value_in(said), known)}"
+        next_step = f"expected one of: {', '.join(known)}"
+    else:
+        said = said.replace("`", "")
+    full = tuple(part for part in (*at, *path) if part != ANY_KEY)
+    return ConfigError(
+        f"{file.where(full)}: {_dotted(full) or 'top level'}: {said}", next_step=next_step
+    )
+
+
+def _value_in(said: str) -> str:
+    match = re.search(r"'([^']*)'", said)
+    return match[1] if match else ""
+
+
+def _known_at(info: msgspec.inspect.Type, data: Data, path: Path_) -> tuple[str, ...]:
+    """Return the keys, or the values, that may stand at a path of the data."""
+    if isinstance(info, msgspec.inspect.UnionType):
+        return _known_in_union(info, data, path)
+    if isinstance(info, msgspec.inspect.StructType):
+        fields = {field.encode_name: field.type for field in info.fields}
+        if not path:
+            return tuple(fields)
+        inner = data.get(str(path[0])) if isinstance(data, dict) else None
+        known = fields.get(str(path[0]))
+        return _known_at(known, inner, path[1:]) if known else ()
+    if isinstance(info, msgspec.inspect.VarTupleType) and path:
+        inner = data[int(path[0])] if isinstance(data, list) else None
+        return _known_at(info.item_type, inner, path[1:])
+    if isinstance(info, msgspec.inspect.DictType):
+        return _known_at(info.value_type if path else info.key_type, None, path[1:])
+    if isinstance(info, msgspec.inspect.LiteralType):
+        return tuple(str(value) for value in info.values)
+    if isinstance(info, msgspec.inspect.EnumType):
+        return tuple(member.value for member in info.cls)
+    return ()
+
+
+def _known_in_union(info: msgspec.inspect.UnionType, data: Data, path: Path_) -> tuple[str, ...]:
+    structs = [t for t in info.types if isinstance(t, msgspec.inspect.StructType)]
+    tagged = [t for t in structs if t.tag_field]
+    if tagged and path == (tagged[0].tag_field,):
+        return tuple(str(t.tag) for t in tagged)
+    if tagged and isinstance(data, dict):
+        structs = [t for t in tagged if t.tag == data.get(str(t.tag_field))] or tagged[:0]
+    for struct in structs:
+        return _known_at(struct, data, path)
+    return tuple(k for t in info.types if t not in structs for k in _known_at(t, data, path))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return a question after the known name that is most like this one; empty: none is."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f'; did you mean "{close[0]}"?' if close else ""
+
+
+def _dotted(path: Path_) -> str:
+    return ".".join(str(part) for part in path)

@@ -1,0 +1,224 @@
+"""Who stands in our way at a table, seen from a second connection.
+
+By transaction, not by session: the virtual transaction id is visible to every role, and tells
+whether the transaction that blocked us has ended, although its session lives on.
+"""
+
+import re
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import psycopg
+
+from ..errors import WindlassError
+from ..secret import redact
+from .connection import Database
+
+WATCH_EVERY = 0.04  # seconds; well under the lowest rung
+QUERY_SHOWN = 200  # characters
+ORPHAN = re.compile(r"windlass/(?P<deployment>[^/]+)/migrate/")
+
+# A holder has what we wait for, or stands before us in the queue for it; number 0 is a prepared
+# transaction. A role without rights sees neither state nor age, and knows an autovacuum by that
+# nobody's name is on it.
+SIGHT = """
+    select b.pid,
+           coalesce(held.vxid, (select min(virtualtransaction) from pg_catalog.pg_locks
+                     where coalesce(pid, 0) = b.pid), ''),
+           coalesce(a.application_name, ''),
+           case when b.pid = 0 then 'prepared transaction' else coalesce(a.state, '') end,
+           extract(epoch from pg_catalog.clock_timestamp() - a.xact_start)::float8,
+           coalesce(held.modes, 'waits before us'),
+           coalesce(a.backend_type = 'autovacuum worker', a.pid is not null and a.usesysid is null),
+           coalesce(a.query, ''),
+           coalesce(held.relation::pg_catalog.regclass::text, ''), coalesce(held.wanted, '')
+    from (select distinct u.pid
+          from pg_catalog.unnest(pg_catalog.pg_blocking_pids(%(pid)s)) u (pid)) b
+    left join pg_catalog.pg_stat_activity a on a.pid = b.pid
+    left join lateral (
+        select pg_catalog.string_agg(distinct h.mode, ', ') as modes,
+               min(w.relation) as relation, min(w.mode) as wanted,
+               min(h.virtualtransaction) as vxid
+        from pg_catalog.pg_locks w join pg_catalog.pg_locks h
+          on h.locktype = w.locktype and h.granted
+         and (h.database, h.relation, h.page, h.tuple, h.virtualxid, h.transactionid::text,
+              h.classid, h.objid, h.objsubid)
+             is not distinct from
+             (w.database, w.relation, w.page, w.tuple, w.virtualxid, w.transactionid::text,
+              w.classid, w.objid, w.objsubid)
+        where w.pid = %(pid)s and not w.granted and coalesce(h.pid, 0) = b.pid
+    ) held on true
+    order by a.xact_start
+"""
+QUEUE = """
+    select count(*) from pg_catalog.pg_stat_activity
+    where wait_event_type = 'Lock' and %(pid)s = any (pg_catalog.pg_blocking_pids(pid))
+"""
+STAYED = """
+    select coalesce(pid, 0), virtualtransaction from pg_catalog.pg_locks
+    where virtualtransaction = any (%s)
+"""
+# On the relation that we waited for, older than the rung, with a lock that conflicts with ours.
+OLD = """
+    select coalesce(l.pid, 0), l.virtualtransaction, coalesce(a.application_name, ''),
+           case when l.pid is null then 'prepared transaction' else coalesce(a.state, '') end,
+           extract(epoch from pg_catalog.clock_timestamp() - a.xact_start)::float8,
+           l.mode, coalesce(a.backend_type = 'autovacuum worker', false), coalesce(a.query, ''),
+           %(relation)s, %(wanted)s
+    from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a using (pid)
+    where l.granted and l.relation = pg_catalog.to_regclass(%(relation)s)
+      and l.mode = any (%(conflicting)s) and l.pid is distinct from pg_catalog.pg_backend_pid()
+      and pg_catalog.clock_timestamp() - a.xact_start > pg_catalog.make_interval(secs => %(age)s)
+"""
+# Source: PostgreSQL's manual, "Explicit Locking", table of conflicting lock modes.
+_SHARED = ("AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock")
+_STRONG = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
+CONFLICTING = {
+    "AccessShareLock": _STRONG[3:],
+    "RowShareLock": _STRONG[2:],
+    "RowExclusiveLock": _STRONG,
+    "ShareUpdateExclusiveLock": _SHARED[3:] + _STRONG,
+    "ShareLock": _SHARED[2:] + _STRONG[1:],
+    "ShareRowExclusiveLock": _SHARED[2:] + _STRONG,
+    "ExclusiveLock": _SHARED[1:] + _STRONG,
+    "AccessExclusiveLock": _SHARED + _STRONG,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """A transaction that has, or will have before us, what we wait for."""
+
+    pid: int  # 0: a prepared transaction
+    transaction: str  # its virtual transaction id
+    application: str
+    state: str  # as pg_stat_activity says; empty where our role may not see it
+    seconds: float | None  # since it began; None where our role may not see it
+    mode: str
+    autovacuum: bool
+    query: str
+    relation: str  # what we waited for; empty where it is no relation
+    wanted: str  # the mode in which we waited for it
+
+    @property
+    def wraparound(self) -> bool:
+        """Whether it is the autovacuum that never gives way."""
+        return self.autovacuum and "(to prevent wraparound)" in self.query
+
+    def orphan_of(self, ours: str) -> str:
+        """Return the deployment whose killed run left this session behind; empty for others."""
+        match = ORPHAN.match(self.application)
+        return match["deployment"] if match and match["deployment"] != ours else ""
+
+    def text(self, *, show_queries: bool) -> str:
+        """Describe it, in one line; the query only on demand, for it may hold personal data."""
+        if self.autovacuum:
+            name = "autovacuum to prevent wraparound" if self.wraparound else "autovacuum"
+        else:
+            name = self.application or "no application_name"
+        said = [name, self.state]
+        if self.seconds is not None:
+            said.append(f"transaction {self.seconds:.0f} s old")
+        held = f"{self.mode} on {self.relation}" if self.relation else self.mode
+        said.append(held)
+        if show_queries and self.query:
+            said.append(f"query: {redact(' '.join(self.query.split()))[:QUERY_SHOWN]}")
+        return f"pid {self.pid} ({', '.join(part for part in said if part)})"
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was seen of one wait: who blocked it last, and how many sessions queued behind us."""
+
+    blockers: tuple[Blocker, ...] = ()
+    queue: int = 0
+    blind: str = ""  # why nothing could be seen
+
+
+class Lookout:
+    """A second connection that looks while the first one waits; opened when it is first needed.
+
+    It never has a transaction open: CREATE INDEX CONCURRENTLY would wait for it.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self._opened = ExitStack()
+        self._connection: psycopg.Connection | None = None
+
+    def connection(self) -> psycopg.Connection:
+        """Return the connection; WindlassError or psycopg.Error where there is none to be had."""
+        if self._connection is None or self._connection.closed:
+            self._opened.close()
+            self._connection = self._opened.enter_context(self.database.connect("watch"))
+        return self._connection
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._opened.close()
+
+    def stayed(self, blockers: tuple[Blocker, ...]) -> tuple[Blocker, ...]:
+        """Return those whose transaction has not ended."""
+        ids = [blocker.transaction for blocker in blockers]
+        rows = self.connection().execute(STAYED, (ids,)).fetchall()
+        found = {(pid, transaction) for pid, transaction in rows}
+        return tuple(b for b in blockers if (b.pid, b.transaction) in found)
+
+    def old(self, blocker: Blocker, seconds: float) -> tuple[Blocker, ...]:
+        """Return the transactions older than this that block what this one blocked."""
+        if not blocker.relation:
+            return ()
+        values = {
+            "relation": blocker.relation, "wanted": blocker.wanted, "age": seconds,
+            "conflicting": list(CONFLICTING.get(blocker.wanted, ())),
+        }  # fmt: skip
+        rows = self.connection().execute(OLD, values).fetchall()
+        return tuple(Blocker(*row) for row in rows)
+
+    def cancel(self, blocker: Blocker) -> bool:
+        """Cancel its statement; False where our role may not."""
+        return self._signal("select pg_catalog.pg_cancel_backend(%s)", blocker)
+
+    def terminate(self, blocker: Blocker) -> bool:
+        """End its session; False where our role may not."""
+        return self._signal("select pg_catalog.pg_terminate_backend(%s)", blocker)
+
+    def _signal(self, statement: str, blocker: Blocker) -> bool:
+        try:
+            row = self.connection().execute(statement.encode(), (blocker.pid,)).fetchone()
+        except psycopg.errors.InsufficientPrivilege:
+            return False
+        return bool(row and row[0])
+
+
+class Watch:
+    """Notes who blocks a session, and who queues behind it, while a block runs."""
+
+    def __init__(self, lookout: Lookout, pid: int) -> None:
+        self.lookout, self.pid = lookout, pid
+        self.sight = Sight()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        # Most statements are over before the first look, and need no second connection.
+        while not self._over.wait(WATCH_EVERY):
+            try:
+                connection = self.lookout.connection()
+                rows = connection.execute(SIGHT, {"pid": self.pid}).fetchall()
+                row = connection.execute(QUEUE, {"pid": self.pid}).fetchone() if rows else None
+            except (psycopg.Error, WindlassError) as error:
+                self.sight = Sight(blind=f"who blocks could not be seen: {error}".splitlines()[0])
+                return
+            if rows:
+                queue = max(self.sight.queue, row[0] if row else 0)
+                self.sight = Sight(tuple(Blocker(*found) for found in rows), queue)

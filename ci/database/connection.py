@@ -1,0 +1,187 @@
+"""Connections to the target, as every step wants them, and what can be read from it."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from ..errors import ConfigError, LockTimeout, Unreachable
+from ..model import Target
+from ..secret import Secret, redact, remember
+
+T = TypeVar("T")
+
+# Found dead after 30 + 3 × 10 s, not after the kernel's two hours.
+KEEPALIVES = {
+    "keepalives": "1",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+}
+CONNECT_WITHIN = 10  # seconds, per address
+READ_WITHIN = 5  # seconds for a table that somebody has locked against readers
+
+TARGET = """
+    select (select system_identifier from pg_catalog.pg_control_system()),
+           pg_catalog.current_database(), pg_catalog.current_setting('server_version_num')::int
+"""
+
+EXCLUSIVE = """
+    select l.pid, a.application_name, l.relation::pg_catalog.regclass::text
+    from pg_catalog.pg_locks l join pg_catalog.pg_stat_activity a using (pid)
+    join pg_catalog.pg_class c on c.oid = l.relation
+    where l.mode = 'AccessExclusiveLock' and l.granted and c.relkind in ('r', 'p', 'm', 'v')
+      and a.datname = pg_catalog.current_database()
+"""
+
+# Settings that decide what a statement means or how long it may take are pinned, never inherited.
+# The first two a pooler keeps per client; the others would leak from there into other sessions.
+PINNED = "set timezone = 'UTC'; set standard_conforming_strings = on"
+PINNED_DIRECT = """
+    set statement_timeout = 0; set lock_timeout = 0; set idle_in_transaction_session_timeout = 0
+"""
+# So that the statement of a client that was killed ends too. Servers on macOS and Windows refuse
+# it, and 13 does not know it.
+CHECK_CLIENT = "set client_connection_check_interval = '5s'"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Database:
+    """Where the target is. Holds no connection."""
+
+    url: Secret
+    deployment_id: str = "-"
+    name: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.parameters().get("dbname", ""))
+        remember(self.parameters().get("password", ""))
+
+    def parameters(self) -> dict[str, str]:
+        """Return the libpq parameters of the URL, password included: never print them.
+
+        Raises:
+            ConfigError: the URL is none that libpq reads.
+
+        """
+        try:
+            found = conninfo_to_dict(self.url.reveal())
+        except psycopg.ProgrammingError as error:
+            raise ConfigError(
+                redact(f"the database URL is none that libpq reads: {str(error).strip()}"),
+                next_step="write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…",
+            ) from None
+        return {key: str(value) for key, value in found.items() if value is not None}
+
+    def environment(self) -> dict[str, str | Secret]:
+        """Return the PG* variables that make a child process connect here; no argv needed."""
+        names = {
+            "host": "PGHOST", "hostaddr": "PGHOSTADDR", "port": "PGPORT", "dbname": "PGDATABASE",
+            "user": "PGUSER", "password": "PGPASSWORD", "sslmode": "PGSSLMODE",
+            "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY",
+            "passfile": "PGPASSFILE", "service": "PGSERVICE", "options": "PGOPTIONS",
+            "channel_binding": "PGCHANNELBINDING",
+            "sslcrl": "PGSSLCRL",
+            "sslnegotiation": "PGSSLNEGOTIATION",
+            "gssencmode": "PGGSSENCMODE",
+            "target_session_attrs": "PGTARGETSESSIONATTRS",
+        }  # fmt: skip
+        found: dict[str, str | Secret] = {
+            names[key]: Secret(value) if key == "password" else value
+            for key, value in self.parameters().items()
+            if key in names
+        }
+        return found | {"PGCONNECT_TIMEOUT": str(CONNECT_WITHIN)}
+
+    @contextmanager
+    def connect(
+        self, step: str, *, autocommit: bool = True, dbname: str | None = None
+    ) -> Iterator[psycopg.Connection]:
+        """Open a connection named after the deployment and the step; closed at the end.
+
+        Raises:
+            Unreachable: nothing answers, or it does not let us in.
+
+        """
+        other = {} if dbname is None else {"dbname": dbname}
+        parameters = {"connect_timeout": str(CONNECT_WITHIN), **KEEPALIVES, **self.parameters()}
+        parameters |= {
+            "client_encoding": "UTF8",
+            "application_name": f"windlass/{self.deployment_id}/{step}",
+            **other,
+        }
+        try:
+            connection = psycopg.connect(
+                make_conninfo(**parameters), autocommit=True, prepare_threshold=None
+            )
+        except psycopg.OperationalError as error:
+            raise Unreachable(
+                redact(f"the database cannot be reached: {' '.join(str(error).split())}"),
+                state="nothing was changed",
+                next_step="check the URL's host, port, user and password, and that it is up",
+            ) from error
+        with connection:
+            _pin(connection)
+            connection.autocommit = autocommit
+            yield connection
+
+    def read(self, step: str, work: Callable[[psycopg.Connection], T]) -> T:
+        """Run a function in one read-only transaction and return its result.
+
+        Raises:
+            LockTimeout: a table whose definition is read stayed locked; says by whom.
+
+        """
+        with self.connect(step) as connection:
+            connection.read_only = True
+            try:
+                with connection.transaction():
+                    connection.execute(f"set local lock_timeout = '{READ_WITHIN}s'".encode())
+                    return work(connection)
+            except psycopg.errors.LockNotAvailable as error:
+                raise _locked(connection) from error
+
+
+def _locked(connection: psycopg.Connection) -> LockTimeout:
+    rows = connection.execute(EXCLUSIVE).fetchall()
+    holders = "; ".join(f"{relation} by pid {pid} ({name or 'no application_name'})"
+                        for pid, name, relation in rows)  # fmt: skip
+    return LockTimeout(
+        f"a table stayed locked for {READ_WITHIN} s while its definition was read: "
+        f"{holders or 'by a session that has gone since'}",
+        state="nothing was changed",
+        next_step="wait for that session, or end it (select pg_terminate_backend(PID))",
+    )
+
+
+def is_pooled(connection: psycopg.Connection) -> bool:
+    """Tell whether a pooler stands between us and the server.
+
+    A pooler gives its clients keys of its own for cancelling, so that the process number which the
+    connection began with is not the one that serves it. Source: BackendKeyData in the protocol's
+    message flow; seen with PgBouncer in every pool mode.
+    """
+    row = connection.execute("select pg_catalog.pg_backend_pid()").fetchone()
+    return row is None or row[0] != connection.info.backend_pid
+
+
+def _pin(connection: psycopg.Connection) -> None:
+    connection.execute(PINNED.encode())
+    if is_pooled(connection):
+        return
+    connection.execute(PINNED_DIRECT.encode())
+    if connection.info.server_version >= 140000:
+        with contextlib.suppress(psycopg.errors.InvalidParameterValue):
+            connection.execute(CHECK_CLIENT.encode())
+
+
+def read_target(connection: psycopg.Connection) -> Target:
+    """Return which database this is."""
+    row = connection.execute(TARGET).fetchone()
+    if row is None:
+        raise AssertionError("a select without FROM returned no row")
+    return Target(system_identifier=str(row[0]), database=row[1], server_version=row[2])

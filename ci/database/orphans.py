@@ -1,0 +1,57 @@
+"""Sessions that a killed run of ours left behind, found by their application_name and ended."""
+
+import time
+from collections.abc import Callable
+
+import psycopg
+
+from ..errors import StepFailed
+from .connection import Database
+
+WITHIN = 10.0  # seconds for an ended session to go
+
+# An idle one holds nothing; behind a pooler its name may be left from an earlier client.
+FIND = """
+    select pid, application_name from pg_catalog.pg_stat_activity
+    where datname = pg_catalog.current_database() and pid <> pg_catalog.pg_backend_pid()
+      and application_name ~ '^windlass/[^/]+/migrate/'
+      and application_name not like 'windlass/' || %s || '/%%'
+      and state is distinct from 'idle'
+"""
+END = "select pg_catalog.pg_terminate_backend(%s)"
+
+
+def end(database: Database, note: Callable[[str], None]) -> None:
+    """End the statements of dead deployments; called under the deployment lock, when all are dead.
+
+    Raises:
+        StepFailed: one does not end.
+
+    """
+    with database.connect("lock") as connection:
+        deadline = time.monotonic() + WITHIN
+        ended: set[int] = set()
+        while found := connection.execute(FIND, (database.deployment_id,)).fetchall():
+            for pid, name in found:
+                if pid not in ended:
+                    _end(connection, pid, name)
+                    note(f"ended pid {pid}, left behind by {name}")
+                    ended.add(pid)
+            if time.monotonic() > deadline:
+                raise _refuses(found[0][0], found[0][1])
+            time.sleep(0.02)
+
+
+def _end(connection: psycopg.Connection, pid: int, name: str) -> None:
+    try:
+        connection.execute(END, (pid,))
+    except psycopg.errors.InsufficientPrivilege:
+        raise _refuses(pid, name) from None
+
+
+def _refuses(pid: int, name: str) -> StepFailed:
+    return StepFailed(
+        f"pid {pid}, left behind by {name}, could not be ended",
+        state="nothing was changed; its transaction may still commit",
+        next_step=f"as a role that may: select pg_terminate_backend({pid})",
+    )

@@ -1,0 +1,107 @@
+"""Waits for the signatures of a plan, before a deployment begins and with nothing held."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+from ..approvals import ssh_branch
+from ..config import Duration, SshApproval
+from ..errors import ChildFailed, ConfigError, NotApproved
+from ..model import Plan, StepName
+from ..plan import gate
+from . import journal
+from .work import Work
+
+EVERY = 10.0  # seconds between two looks at the branch
+TOLD_EVERY = 300.0  # seconds between two lines that say that it still waits
+
+
+def span(text: str) -> float:
+    """Return the seconds of a length of time; ConfigError where it is none."""
+    try:
+        return Duration.parse(text).seconds
+    except ValueError as error:
+        raise ConfigError(
+            f"--wait-for-approval: {error}", next_step="--wait-for-approval 2h"
+        ) from None
+
+
+def wait(plan: Plan, work: Work, *, within: float, every: float = EVERY) -> None:
+    """Wait until the plan has the signatures it needs, fetching them from the branch.
+
+    Args:
+        plan: what shall be approved; its digest is in the name of every signature.
+        work: the environment, whose approvals are signatures.
+        within: seconds to wait at most.
+        every: seconds between two looks.
+
+    Raises:
+        NotApproved: the time is over, or a signature for this plan is forged or does not count.
+        ConfigError: the environment's approvals are no signatures.
+
+    """
+    config, source = work.settings.environment.approval, work.approvals
+    if not isinstance(config, SshApproval) or source is None:
+        raise ConfigError(
+            f"{work.settings.where('approval')}: {plan.environment} takes no signatures that one "
+            "could wait for",
+            next_step="leave out --wait-for-approval: on GitHub the job itself waits for its "
+            "reviewers; or write approval: {from: ssh, signers: .github/approvers}",
+        )
+    if not plan.has(StepName.APPROVAL):
+        return
+    until = datetime.now(UTC) + timedelta(seconds=within)
+    end, told, trouble = time.monotonic() + within, time.monotonic(), ""
+    work.reporter.note(
+        f"waiting for {config.required} approvals of plan {plan.digest} until "
+        f"{until:%Y-%m-%d %H:%M} UTC, on branch {config.branch}; an approver: "
+        f"invoke approve --env {plan.environment} --plan FILE --push"
+    )
+    while True:
+        trouble = _fetch(plan, work, config, trouble)
+        lacking = _lacking(plan, work, config)
+        if lacking is None:
+            return
+        left = end - time.monotonic()
+        if left <= 0:
+            raise NotApproved(
+                f"{lacking.what}, after {Duration(within)!r} of waiting"
+                + (f"; and git: {trouble}" if trouble else ""),
+                next_step=lacking.next_step,
+            )
+        if time.monotonic() - told > TOLD_EVERY:
+            told = time.monotonic()
+            work.reporter.note(f"{lacking.what}; waiting another {left / 60:.0f} minutes")
+        time.sleep(min(every, left))
+
+
+def _fetch(plan: Plan, work: Work, config: SshApproval, before: str) -> str:
+    """Look at the branch and return what git complains of, which is told once."""
+    directory = work.settings.root / config.directory
+    try:
+        new = ssh_branch.fetch(work.settings.root, config.branch, directory, digest=plan.digest)
+    except ChildFailed as error:
+        said = error.stderr or error.what
+        if said != before:
+            work.reporter.note(f"git did not fetch {config.branch}, and is asked again: {said}")
+        return said
+    if new:
+        work.reporter.note(f"{new} new on branch {config.branch}")
+    return ""
+
+
+def _lacking(plan: Plan, work: Work, config: SshApproval) -> NotApproved | None:
+    """Return what is lacking; None where the deployment may begin."""
+    assert work.approvals is not None  # noqa: S101  # asked by the only caller
+    found = work.approvals.find(plan)  # what is forged ends it here
+    try:
+        gate.require_approval(
+            plan,
+            found,
+            required=config.required,
+            used=journal.used_approvals(work.database),
+            now=datetime.now(UTC),
+            how=work.approvals.how(plan),
+        )
+    except NotApproved as error:
+        return error
+    return None

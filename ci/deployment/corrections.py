@@ -1,0 +1,201 @@
+"""Corrections of the history: explicit names, old and new shown, who and why recorded.
+
+They change what Windlass believes, never what is in the database.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import psycopg
+
+from ..database import lock
+from ..errors import ConfigError, Refused
+from ..model import Applied, Correction, Facts, Migration, Origin
+from ..plan.make import MigrationState, State, built_on, compare, is_graph, up_to
+from . import journal
+from .facts import take_facts
+from .work import Work
+
+PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of what a correction would do."""
+
+    migration: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.migration}: {self.before} → {self.after}"
+
+
+Find = Callable[[Work, Facts, tuple[str, ...]], tuple[Change, ...]]
+
+
+def stamp(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...]:
+    """Record migrations as applied that were applied in another way."""
+    files, states = _known(work, facts, names)
+    for name in names:
+        _require(work, states[name], State.PENDING, State.OUT_OF_ORDER, State.PARTIAL, State.FAILED)
+    _refuse_gaps(work, facts, names)
+    return tuple(Change(n, states[n].detail or PENDING, files[n].checksum) for n in names)
+
+
+def baseline(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...]:
+    """Record every migration up to the named one as applied, in a database without a history."""
+    files, _ = _known(work, facts, names)
+    within = up_to(work.engine.on_disk(), names)
+    if facts.history or facts.partials:
+        raise Refused(
+            f"{work.database.name} has a history of {len(facts.history)} migrations already",
+            next_step="a baseline begins a history; stamp adds to one: invoke stamp --name NAME",
+        )
+    return tuple(Change(n, PENDING, one.checksum) for n, one in files.items() if n in within)
+
+
+def unstamp(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...]:
+    """Take the records of migrations away, which makes them pending again."""
+    rows, halves = {r.name: r for r in facts.history}, {p.name: p for p in facts.partials}
+    before = {name: str(half) for name, half in halves.items()}
+    before |= {one.name: str(State.FAILED) for one in facts.failed}
+    before |= {name: _checksum(row) for name, row in rows.items()}
+    for name in names:
+        if name not in before:
+            raise Refused(
+                work.engine.never_ran(name),
+                next_step=f"invoke status --env {work.settings.name} lists it",
+            )
+    _refuse_below_others(work, rows, names)
+    return tuple(Change(name, before[name], PENDING) for name in names)
+
+
+def repair(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...]:
+    """Accept the text of edited files as what ran."""
+    files, states = _known(work, facts, names)
+    rows = {row.name: row for row in facts.history}
+    for name in names:
+        _require(work, states[name], State.EDITED, State.PARTIAL)
+    return tuple(
+        Change(n, _checksum(rows[n]) if n in rows else states[n].detail, files[n].checksum)
+        for n in names
+    )
+
+
+def _refuse_gaps(work: Work, facts: Facts, names: tuple[str, ...]) -> None:
+    """Refuse to record a revision of a graph without those it builds on: the tool implies them."""
+    on_disk = work.engine.on_disk()
+    if not is_graph(on_disk):
+        return
+    there = {row.name for row in facts.history} | set(names)
+    missing = [m.name for m in on_disk if m.name in up_to(on_disk, names) and m.name not in there]
+    if missing:
+        raise Refused(
+            f"{names[0]} builds on {', '.join(missing)}, which is pending",
+            next_step=f"deploy that first, or name it too: --name {','.join((*missing, *names))}",
+        )
+
+
+def _refuse_below_others(work: Work, rows: dict[str, Applied], names: tuple[str, ...]) -> None:
+    on_disk = work.engine.on_disk()
+    for name in names:
+        above = sorted((built_on(on_disk, name) & rows.keys()) - set(names))
+        if above:
+            raise Refused(
+                f"{name} has applied revisions built on it: {', '.join(above)}",
+                next_step=f"name those too: --name {','.join((*above, *names))}",
+            )
+
+
+VERBS: dict[str, Find] = {
+    "stamp": stamp, "baseline": baseline, "unstamp": unstamp, "repair": repair
+}  # fmt: skip
+
+
+def find(work: Work, verb: str, names: tuple[str, ...]) -> tuple[Change, ...]:
+    """Return what a correction would change. Reads only.
+
+    Raises:
+        ConfigError: no migration is named, or one has no file.
+        Refused: one is not in a state that the verb is for.
+
+    """
+    if not names:
+        raise ConfigError(
+            f"{verb} needs the name of a migration",
+            next_step=f"invoke {verb} --env {work.settings.name} --name NAME --reason WHY",
+        )
+    on_disk = work.engine.on_disk()
+    known = tuple(work.engine.named(name) for name in names)
+    if is_graph(on_disk):  # its tool goes from one to the next
+        known = tuple(m.name for m in on_disk if m.name in known) + tuple(
+            name for name in known if name not in {m.name for m in on_disk}
+        )
+        known = known[::-1] if verb == "unstamp" else known
+    return VERBS[verb](work, take_facts(work.database, work.engine), known)
+
+
+def apply(
+    work: Work, verb: str, names: tuple[str, ...], *, reason: str, origin: Origin
+) -> tuple[Change, ...]:
+    """Make the correction under the deployment lock, and record it; return what changed."""
+    wait = work.settings.environment.lock.wait.seconds
+    keys = work.engine.lock_keys
+    with lock.hold(work.database, wait=wait, on_wait=work.reporter.note, beside=keys):
+        changes = find(work, verb, names)
+        files = {migration.name: migration for migration in work.engine.on_disk()}
+        with work.database.connect("history") as connection, connection.transaction():
+            for change in changes:
+                _make(work, connection, verb, change, files)
+                record = Correction(
+                    verb=verb, migration=change.migration, before=change.before,
+                    after=change.after, reason=reason, origin=origin, at=datetime.now(UTC),
+                )  # fmt: skip
+                journal.correct(connection, record)
+    return changes
+
+
+def _make(
+    work: Work,
+    connection: psycopg.Connection,
+    verb: str,
+    change: Change,
+    files: dict[str, Migration],
+) -> None:
+    if verb == "unstamp":
+        work.engine.unstamp(connection, change.migration)
+    elif verb == "repair":
+        work.engine.accept(connection, files[change.migration])
+    else:
+        work.engine.stamp(connection, files[change.migration])
+
+
+def _known(
+    work: Work, facts: Facts, names: tuple[str, ...]
+) -> tuple[dict[str, Migration], dict[str, MigrationState]]:
+    """Return the files and the states by name; ConfigError where one of the names has no file."""
+    on_disk = work.engine.on_disk()
+    files = {migration.name: migration for migration in on_disk}
+    missing = [name for name in names if name not in files]
+    if missing:
+        raise ConfigError(
+            work.engine.missing(missing[0]),
+            next_step=f"invoke status --env {work.settings.name} lists them",
+        )
+    states = compare(on_disk, facts.history, facts.partials, facts.failed)
+    return files, {state.name: state for state in states}
+
+
+def _require(work: Work, state: MigrationState, *allowed: State) -> None:
+    if state.state not in allowed:
+        words = " or ".join(str(one) for one in allowed)
+        raise Refused(
+            f"{state.name} is {state.state}; expected {words}",
+            next_step=f"invoke status --env {work.settings.name} shows the states",
+        )
+
+
+def _checksum(row: Applied) -> str:
+    return row.checksum or "applied, no checksum"

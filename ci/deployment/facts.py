@@ -1,0 +1,61 @@
+"""What the live database is right now: identity, history, and a fingerprint of its schema."""
+
+import hashlib
+from collections.abc import Iterable
+
+import psycopg
+
+from ..database import fingerprint, leftovers
+from ..database.connection import Database, read_target
+from ..engines import Engine
+from ..model import Facts, TableSize
+
+# A partitioned table has no rows of its own: those of its partitions count.
+SIZES = """
+    select pg_catalog.format('%%I.%%I', n.nspname, c.relname),
+           coalesce((select pg_catalog.sum(greatest(p.reltuples, 0))::bigint
+                     from pg_catalog.pg_partition_tree(c.oid) t
+                     join pg_catalog.pg_class p on p.oid = t.relid
+                     where t.isleaf and c.relkind = 'p'), c.reltuples::bigint),
+           coalesce((select pg_catalog.sum(pg_catalog.pg_total_relation_size(t.relid))::bigint
+                     from pg_catalog.pg_partition_tree(c.oid) t where c.relkind = 'p'),
+                    pg_catalog.pg_total_relation_size(c.oid))
+    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.relname = any (%s) and c.relkind in ('r', 'p', 'm')
+      and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'windlass')
+    order by 1
+"""
+LONGEST = 200  # characters of a line of the schema that a plan keeps
+
+
+def take_facts(database: Database, engine: Engine) -> Facts:
+    """Return the facts of one moment. Read-only."""
+
+    def read(connection: psycopg.Connection) -> Facts:
+        with connection.transaction():
+            lines = fingerprint.read_lines(connection)
+            return Facts(
+                target=read_target(connection),
+                history=engine.history(connection),
+                partials=engine.partials(connection),
+                failed=engine.failed(connection),
+                leftovers=leftovers.read(connection),
+                schema_fingerprint=fingerprint.of(lines),
+                schema=tuple(_short(line) for line in lines),
+            )
+
+    return database.read("facts", read)
+
+
+def _short(line: str) -> str:
+    """Return a line for people; of a long one, such as a function, its beginning and its hash."""
+    if len(line) <= LONGEST:
+        return line
+    digest = hashlib.sha256(line.encode()).hexdigest()[:12]
+    return f"{' '.join(line[:LONGEST].split())}… ({digest})"
+
+
+def read_sizes(connection: psycopg.Connection, names: Iterable[str]) -> tuple[TableSize, ...]:
+    """Return the sizes of the tables of these names, whatever their schema, by name."""
+    found = connection.execute(SIZES.encode(), [sorted(names)]).fetchall()
+    return tuple(TableSize(name=name, rows=rows, size=size) for name, rows, size in found)

@@ -1,0 +1,297 @@
+"""What happened, written before and after every step, in the target database.
+
+Written on its own connection and committed at once: a killed run leaves a step without an end,
+which is how `status` knows of it.
+"""
+
+from contextlib import ExitStack
+from datetime import datetime
+
+import msgspec
+import psycopg
+
+from ..database.connection import Database
+from ..errors import NotApproved, Refused
+from ..model import Correction, Deployment, Evidence, Outcome, Plan, Status, StepName, StepResult
+from ..secret import redact
+
+TABLES = (
+    "create schema if not exists windlass",
+    """
+    create table if not exists windlass.deployment (
+        id text primary key,
+        started_at timestamptz not null,
+        finished_at timestamptz,
+        status text not null,
+        record jsonb not null,
+        plan jsonb not null
+    )""",
+    """
+    create table if not exists windlass.step (
+        deployment_id text not null references windlass.deployment,
+        ordinal int not null,
+        step text not null,
+        undo boolean not null,
+        started_at timestamptz not null,
+        evidence jsonb not null,
+        result jsonb,
+        primary key (deployment_id, ordinal)
+    )""",
+)
+CORRECTIONS_TABLE = (
+    "create schema if not exists windlass",
+    """
+    create table if not exists windlass.correction (
+        id bigint generated always as identity primary key,
+        at timestamptz not null,
+        record jsonb not null
+    )""",
+)
+CORRECTIONS_EXIST = "select pg_catalog.to_regclass('windlass.correction') is not null"
+CORRECT = "insert into windlass.correction (at, record) values (%s, %s::jsonb)"
+CORRECTIONS = "select record::text from windlass.correction order by id desc limit %s"
+APPROVALS_TABLE = (
+    "create schema if not exists windlass",
+    """
+    create table if not exists windlass.approval (
+        nonce text primary key,
+        deployment_id text not null,
+        approver text not null,
+        at timestamptz not null default now()
+    )""",
+)
+APPROVALS_EXIST = "select pg_catalog.to_regclass('windlass.approval') is not null"
+USE_APPROVAL = "insert into windlass.approval (nonce, deployment_id, approver) values (%s, %s, %s)"
+USED_APPROVALS = "select nonce, deployment_id from windlass.approval"
+EXIST = """
+    select pg_catalog.to_regclass('windlass.deployment') is not null
+       and pg_catalog.to_regclass('windlass.step') is not null
+"""
+OPEN = """
+    insert into windlass.deployment (id, started_at, status, record, plan)
+    values (%s, %s, %s, %s::jsonb, %s::jsonb)
+"""
+CLOSE = """
+    update windlass.deployment set finished_at = %s, status = %s, record = %s::jsonb where id = %s
+"""
+ABANDONED = """
+    update windlass.deployment set finished_at = now(), status = 'interrupted'
+    where status = 'running' and id <> %s returning id
+"""
+BEGIN = """
+    insert into windlass.step (deployment_id, ordinal, step, undo, started_at, evidence)
+    values (%s, %s, %s, %s, %s, %s::jsonb)
+    on conflict (deployment_id, ordinal) do update set step = excluded.step
+"""
+FINISH = "update windlass.step set result = %s::jsonb where deployment_id = %s and ordinal = %s"
+DEPLOYMENTS = """
+    select record::text, status, finished_at from windlass.deployment
+    order by started_at desc limit %s
+"""
+ONE = """
+    select record::text, status, finished_at, plan::text from windlass.deployment where id = %s
+"""
+STEPS = """
+    select step, undo, started_at, evidence::text, result::text from windlass.step
+    where deployment_id = %s order by ordinal
+"""
+
+
+def _recorded(plan: Plan) -> str:
+    """Return what is kept of a plan: what decides, secrets taken out of the migrations' texts."""
+    shown = tuple(
+        msgspec.structs.replace(
+            one, sql=redact(one.sql),
+            rollback=None if one.rollback is None else redact(one.rollback),
+            verify=None if one.verify is None else redact(one.verify),
+        )
+        for one in plan.migrations
+    )  # fmt: skip
+    return msgspec.structs.replace(plan.deciding(), migrations=shown).canonical().decode()
+
+
+class Journal:
+    """Appends the record of one deployment; opened when the deployment lock is held."""
+
+    def __init__(self, database: Database, deployment: Deployment, plan: Plan) -> None:
+        self.database, self.id = database, deployment.id
+        self._ordinal = 0
+        self._opened = ExitStack()
+        self.connection = self._connect()
+        with self.connection.transaction():
+            for statement in () if _exists(self.connection) else TABLES:
+                self.connection.execute(statement.encode())
+            self.connection.execute(
+                OPEN,
+                (self.id, deployment.started_at, deployment.status.value, _json(deployment),
+                 _recorded(plan)),
+            )  # fmt: skip
+        # Whoever is still "running" cannot be: we hold the lock.
+        found = self.connection.execute(ABANDONED, (self.id,)).fetchall()
+        self.abandoned = tuple(row[0] for row in found)
+
+    def _connect(self) -> psycopg.Connection:
+        self._opened.close()
+        return self._opened.enter_context(self.database.connect("journal"))
+
+    def disconnect(self) -> None:
+        """Close the connection."""
+        self._opened.close()
+
+    def begin(
+        self, step: StepName, at: datetime, *, evidence: Evidence = (), undo: bool = False
+    ) -> int:
+        """Record that a step is about to run; return the number that `finish` takes."""
+        self._ordinal += 1
+        text = msgspec.json.encode(evidence).decode()
+        self._one(BEGIN, (self.id, self._ordinal, step.value, undo, at, text))
+        return self._ordinal
+
+    def finish(self, ordinal: int, result: StepResult) -> None:
+        """Record how it ended."""
+        self._one(FINISH, (_json(result), self.id, ordinal))
+
+    def close(self, deployment: Deployment) -> None:
+        """Record how the deployment ended."""
+        values = (deployment.finished_at, deployment.status.value, _json(deployment), self.id)
+        self._one(CLOSE, values)
+
+    def _one(self, statement: str, values: tuple[object, ...]) -> None:
+        try:
+            changed = self.connection.execute(statement.encode(), values)
+        except psycopg.OperationalError:
+            # The server was restarted, or the line cut: what happened must be written all the
+            # same, and each statement here says the same thing when it runs twice.
+            self.connection = self._connect()
+            changed = self.connection.execute(statement.encode(), values)
+        if changed.rowcount != 1:
+            raise AssertionError(f"the journal changed {changed.rowcount} rows instead of one")
+
+
+def used_approvals(database: Database) -> dict[str, str]:
+    """Return the nonces of approvals that a deployment has used up, and its id."""
+
+    def read(connection: psycopg.Connection) -> dict[str, str]:
+        row = connection.execute(APPROVALS_EXIST).fetchone()
+        if row is None or not row[0]:
+            return {}
+        return dict(connection.execute(USED_APPROVALS).fetchall())
+
+    return database.read("approval", read)
+
+
+def use_approval(database: Database, result: StepResult, deployment: str) -> None:
+    """Use up the approvals that a step found, under the deployment lock: each counts once.
+
+    Raises:
+        NotApproved: another deployment was quicker.
+
+    """
+    approvers = [value for name, value in result.evidence if name == "approver"]
+    nonces = [value for name, value in result.evidence if name == "nonce"]
+    with database.connect("approval") as connection, connection.transaction():
+        row = connection.execute(APPROVALS_EXIST).fetchone()
+        for statement in () if row and row[0] else APPROVALS_TABLE:
+            connection.execute(statement.encode())
+        for approver, nonce in zip(approvers, nonces, strict=False):
+            try:
+                connection.execute(USE_APPROVAL, (nonce, deployment, approver))
+            except psycopg.errors.UniqueViolation as error:
+                raise NotApproved(
+                    f"the approval of {approver} was used by another deployment meanwhile",
+                    next_step="approve the plan again",
+                ) from error
+
+
+def correct(connection: psycopg.Connection, correction: Correction) -> None:
+    """Record a correction of the history, in the transaction that makes it."""
+    row = connection.execute(CORRECTIONS_EXIST).fetchone()
+    for statement in () if row and row[0] else CORRECTIONS_TABLE:
+        connection.execute(statement.encode())
+    connection.execute(CORRECT, (correction.at, _json(correction)))
+
+
+def restored(database: Database, correction: Correction) -> None:
+    """Record in a restored database that it is one; what ran while it was dumped ended since."""
+    with database.connect("journal") as connection, connection.transaction():
+        correct(connection, correction)
+        if _exists(connection):
+            connection.execute(ABANDONED, ("",))
+
+
+def corrections(database: Database, *, limit: int = 20) -> tuple[Correction, ...]:
+    """Return the newest corrections of the history, newest first."""
+
+    def read(connection: psycopg.Connection) -> tuple[Correction, ...]:
+        row = connection.execute(CORRECTIONS_EXIST).fetchone()
+        if row is None or not row[0]:
+            return ()
+        rows = connection.execute(CORRECTIONS, (limit,)).fetchall()
+        return tuple(msgspec.json.decode(one[0], type=Correction) for one in rows)
+
+    return database.read("history", read)
+
+
+def _json(document: Deployment | StepResult | Correction) -> str:
+    return redact(document.canonical().decode())
+
+
+def _exists(connection: psycopg.Connection) -> bool:
+    row = connection.execute(EXIST).fetchone()
+    return bool(row and row[0])
+
+
+def history(database: Database, *, limit: int = 20) -> tuple[Deployment, ...]:
+    """Return the newest deployments, newest first; none where nothing was ever deployed."""
+
+    def read(connection: psycopg.Connection) -> tuple[Deployment, ...]:
+        if not _exists(connection):
+            return ()
+        rows = connection.execute(DEPLOYMENTS, (limit,)).fetchall()
+        return tuple(_deployment(*row) for row in rows)
+
+    return database.read("history", read)
+
+
+def find(database: Database, deployment: str) -> tuple[Deployment, Plan]:
+    """Return one deployment with its steps, and its plan.
+
+    Raises:
+        Refused: there is none of that id.
+
+    """
+
+    def read(connection: psycopg.Connection) -> tuple[Deployment, Plan] | None:
+        row = connection.execute(ONE, (deployment,)).fetchone() if _exists(connection) else None
+        if row is None:
+            return None
+        steps = connection.execute(STEPS, (deployment,)).fetchall()
+        record = _deployment(*row[:3])
+        results = tuple(_result(*step) for step in steps)
+        plan = msgspec.json.decode(row[3], type=Plan)
+        return msgspec.structs.replace(record, results=results), plan
+
+    found = database.read("history", read)
+    if found is None:
+        raise Refused(
+            f'there is no deployment "{deployment}" in this database',
+            next_step="invoke history --env ENV lists them",
+        )
+    return found
+
+
+def _deployment(record: str, status: str, finished_at: datetime | None) -> Deployment:
+    found = msgspec.json.decode(record, type=Deployment)
+    return msgspec.structs.replace(found, status=Status(status), finished_at=finished_at)
+
+
+def _result(
+    step: str, undo: bool, started_at: datetime, evidence: str, result: str | None
+) -> StepResult:
+    if result is not None:
+        return msgspec.json.decode(result, type=StepResult)
+    return StepResult(
+        step=StepName(step), outcome=Outcome.FAILED, detail="was cut off; the run was killed",
+        started_at=started_at, seconds=0.0, undo=undo,
+        evidence=msgspec.json.decode(evidence, type=Evidence),
+    )  # fmt: skip

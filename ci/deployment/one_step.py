@@ -1,0 +1,97 @@
+"""What the smaller tasks do: one step alone, outside a deployment, with the same drivers."""
+
+from typing import TYPE_CHECKING
+
+import psycopg
+
+from ..errors import ConfigError
+from ..model import Finding, Migration, Plan, Rehearsal, StepName, Unrecorded
+from ..rehearsal import existing as unrecords
+from ..restarters import Running
+from . import review, steps
+from .facts import take_facts
+from .planner import current_plan
+from .rehearsals import rehearsal_of, rehearse_now
+from .work import Work
+
+if TYPE_CHECKING:
+    from ..smoke import SmokeReport
+
+
+def rehearse(work: Work) -> Rehearsal | None:
+    """Rehearse what a deployment would do now, on a copy; None: nothing is pending."""
+    plan = current_plan(work)
+    if not plan.migrations:
+        return None
+    work.reporter.started(StepName.REHEARSAL)
+    return rehearse_now(plan, work)
+
+
+def rehearse_as_planned(work: Work, plan: Plan) -> None:
+    """Do what a deployment's rehearsal would: nothing where policy has none, and say why it skips.
+
+    Raises:
+        Refused: a lock was held for too long, or something unknown cannot be rehearsed.
+
+    """
+    if not plan.has(StepName.REHEARSAL):
+        work.reporter.note(f"{plan.environment} rehearses nothing, by its policy")
+        return
+    work.reporter.started(StepName.REHEARSAL)
+    done = steps.rehearse(plan, work)
+    work.reporter.note(done.reason if isinstance(done, steps.Skipped) else done.detail)
+
+
+def lint(work: Work) -> tuple[Finding, ...]:
+    """Read the pending migrations for what is dangerous to the database as it stands."""
+    plan = current_plan(work)
+    tables = review.sizes(plan.migrations, work)
+    return review.findings(plan, work, tables, rehearsal_of(plan, work))
+
+
+def unrecorded(work: Work, migrations: tuple[Migration, ...]) -> tuple[Unrecorded, ...]:
+    """Return those of the migrations that are not recorded and stand; compared, with verdicts."""
+    ordered = unrecords.in_running_order(migrations)
+    found = unrecords.find(work.database, work.engine, ordered)
+    return unrecords.compare(found, work.database, work.engine, work.settings.shared.backups)
+
+
+def restart(work: Work) -> Running:
+    """Restart the service."""
+    if work.restarter is None:
+        raise _no_section(work, "restart")
+    work.reporter.started(StepName.RESTART)
+    return work.restarter.restart()
+
+
+def smoke(work: Work) -> "SmokeReport":
+    """Run the smoke tests."""
+    from ..smoke import run_checks  # requests takes 0.1 s to import
+
+    checks = work.settings.environment.smoke
+    if checks is None:
+        raise _no_section(work, "smoke")
+    work.reporter.started(StepName.SMOKE)
+    return run_checks(
+        checks, progress=lambda done, total: work.reporter.progress(done, total, "rounds")
+    )
+
+
+def verify(work: Work) -> int:
+    """Run the verify scripts of what is applied, and return how many there are."""
+    applied = {row.name for row in take_facts(work.database, work.engine).history}
+    scripts = [m for m in work.engine.on_disk() if m.name in applied and m.verify is not None]
+
+    def look(connection: psycopg.Connection) -> None:
+        for migration in scripts:
+            work.engine.verify(migration, connection)
+
+    work.database.read("verify", look)
+    return len(scripts)
+
+
+def _no_section(work: Work, section: str) -> ConfigError:
+    return ConfigError(
+        f"{work.settings.where()}: environments.{work.settings.name}.{section}: missing",
+        next_step=f"write a {section} section",
+    )

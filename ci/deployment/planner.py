@@ -1,0 +1,198 @@
+"""The plan for the database as it is now: what a deployment would do, and what an undo would."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import UTC, datetime
+
+import msgspec
+
+from .. import backup as backups
+from ..database import lock, orphans
+from ..errors import LockHeld, Refused
+from ..model import About, Direction, Facts, Migration, Plan, StepName
+from ..origin import find_origin
+from ..plan.make import built_on, is_graph, make_plan, pending, up_to
+from . import rehearsals, review
+from .facts import take_facts
+from .work import Work
+
+NOTHING = "base"  # undo everything; what Alembic calls the state before the first revision
+
+
+def clear_the_way(work: Work) -> None:
+    """End what a killed run left behind, so that not even reading waits for it.
+
+    Under the deployment lock, for only then is it dead; where somebody has that, he deploys now.
+    """
+    with suppress(LockHeld), lock.hold(work.database, wait=0):
+        orphans.end(work.database, work.reporter.note)
+
+
+def current_plan(
+    work: Work,
+    *,
+    to: str | None = None,
+    steps: int | None = None,
+    without: frozenset[StepName] = frozenset(),
+) -> Plan:
+    """Return what a deployment would do right now. Reads; changes nothing.
+
+    `to` names the last migration to run, in the words of its tool; `steps` says how many;
+    `without` leaves steps out (`migrate`, `--break-glass`).
+    """
+    facts = take_facts(work.database, work.engine)
+    named = work.engine.named(to) if to is not None else None
+    chosen = pending(work.settings, work.engine.on_disk(), facts, to=named, steps=steps)
+    return _plan(work, facts, chosen, direction="up", without=without)
+
+
+def described(work: Work, plan: Plan) -> Plan:
+    """Return the plan with what its reader should know beside what decides."""
+    tables = review.sizes(plan.migrations, work)
+    rehearsal = rehearsals.rehearsal_of(plan, work)
+    parameters = work.database.parameters()
+    about = About(
+        made_at=datetime.now(UTC),
+        origin=find_origin(work.settings.root),
+        tables=tables,
+        findings=review.findings(plan, work, tables, rehearsal) if plan.direction == "up" else (),
+        host=parameters.get("host") or parameters.get("hostaddr") or "this machine",
+        backup_to=work.store.address(backups.folder(plan.environment, plan.target.database))
+        if work.store
+        else "",
+        models=work.engine.models(work.database),
+        rehearsal=rehearsal,
+    )
+    return msgspec.structs.replace(plan, about=about)
+
+
+def newest_applied(
+    work: Work, *, steps: int | None = None, to: str | None = None
+) -> tuple[str, ...]:
+    """Return the names of the newest applied migrations: so many, or all after one that stays.
+
+    Raises:
+        Refused: the one that stays is not applied, or there is nothing to undo.
+
+    """
+    facts = take_facts(work.database, work.engine)
+    on_disk = work.engine.on_disk()
+    applied = _in_order(on_disk, {r.name for r in facts.history} | {p.name for p in facts.partials})
+    if to is not None:
+        named = work.engine.named(to)
+        if named != NOTHING and named not in applied:
+            raise _not_undone(work, f"{to} is not applied")
+        staying = _staying(on_disk, applied, named)
+        found = [name for name in applied if name not in staying]
+    else:
+        found = applied[-(steps or 0) :]
+    if not found or steps == 0:
+        raise _not_undone(work, "there is nothing to undo")
+    return tuple(found)
+
+
+def _in_order(on_disk: tuple[Migration, ...], names: Iterable[str]) -> list[str]:
+    """Return names in the order they run; those without a file by name."""
+    graph = is_graph(on_disk)
+    place = {one.name: at for at, one in enumerate(on_disk, start=1)} if graph else {}
+    return sorted(names, key=lambda name: (place.get(name, 0), name))
+
+
+def _staying(on_disk: tuple[Migration, ...], applied: list[str], last: str) -> frozenset[str]:
+    """Return what stays applied when everything after `last` is undone."""
+    if last == NOTHING:
+        return frozenset()
+    if is_graph(on_disk):
+        return up_to(on_disk, [last])
+    return frozenset(applied[: applied.index(last) + 1])
+
+
+def _not_undone(work: Work, what: str) -> Refused:
+    return Refused(
+        what, next_step=f"invoke status --env {work.settings.name} shows what is applied"
+    )
+
+
+def undo_plan(
+    work: Work,
+    names: tuple[str, ...],
+    *,
+    force: bool = False,
+    without: frozenset[StepName] = frozenset(),
+) -> Plan:
+    """Return a plan that undoes these applied migrations, newest first.
+
+    `force` undoes one although a later one that stays touches the same tables.
+
+    Raises:
+        Refused: one is not applied, has no file or rollback script, or a later one builds on it.
+
+    """
+    facts = take_facts(work.database, work.engine)
+    applied = {row.name for row in facts.history} | {p.name for p in facts.partials}
+    on_disk = work.engine.on_disk()
+    files = {migration.name: migration for migration in on_disk}
+    chosen = []
+    for name in _in_order(on_disk, {work.engine.named(name) for name in names}):
+        migration = files.get(name)
+        if name not in applied or migration is None or migration.rollback is None:
+            why = (
+                "is not applied" if name not in applied
+                else "has no file" if migration is None
+                else "has no rollback script"
+            )  # fmt: skip
+            raise _not_undone(work, f"{name} {why}")
+        chosen.append(migration)
+    staying = [one for one in on_disk if one.name in applied and one not in chosen]
+    _refuse_below_others(work, on_disk, chosen, staying)
+    if not force and not is_graph(on_disk):
+        _refuse_what_others_build_on(work, chosen, staying)
+    return _plan(work, facts, tuple(chosen), direction="down", without=without)
+
+
+def _refuse_below_others(
+    work: Work, on_disk: tuple[Migration, ...], chosen: list[Migration], staying: list[Migration]
+) -> None:
+    """Refuse to take one out of the middle of a graph: its tool cannot say that it is not there."""
+    stay = {migration.name for migration in staying}
+    for migration in chosen:
+        above = [n for n in _in_order(on_disk, built_on(on_disk, migration.name)) if n in stay]
+        if above:
+            raise _not_undone(
+                work, f"{migration.name} has applied revisions built on it: {', '.join(above)}"
+            )
+
+
+def _refuse_what_others_build_on(
+    work: Work, chosen: list[Migration], staying: list[Migration]
+) -> None:
+    for migration in chosen:
+        tables = work.engine.tables(migration)
+        later = [m for m in staying if m.name > migration.name]
+        touching = {m.name: work.engine.tables(m) & tables for m in later}
+        blocking = {name: shared for name, shared in touching.items() if shared}
+        if blocking:
+            words = ", ".join(f"{n} ({', '.join(sorted(t))})" for n, t in blocking.items())
+            raise Refused(
+                f"{migration.name} has later migrations on the same tables: {words}",
+                next_step="undo those first (invoke rollback --to NAME undoes all after NAME), or "
+                "add --force when you know that they do not need it",
+            )
+
+
+def _plan(
+    work: Work,
+    facts: Facts,
+    migrations: tuple[Migration, ...],
+    *,
+    direction: Direction,
+    without: frozenset[StepName],
+) -> Plan:
+    return make_plan(
+        work.settings,
+        facts,
+        migrations,
+        engine=(work.engine.name, work.engine.version()),
+        direction=direction,
+        without=without,
+    )

@@ -1,0 +1,216 @@
+"""Everything a deployment will need, looked at before anything is touched. `doctor` is this."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+import psycopg
+
+from .. import backup
+from ..config import BackupsConfig, EncryptConfig, Settings
+from ..database.connection import Database, is_pooled, read_target
+from ..engines import Engine
+from ..errors import Refused, WindlassError
+from ..model import Migration, PlannedStep, StepName
+from ..policy import drill_age
+from ..postgres.clients import find_clients
+from ..rehearsal import existing
+from ..rehearsal import rehearse as rehearsals
+from ..report import deployment
+from ..report.backup import drill_note
+from ..stores import Store
+from . import rehearsals as rehearsing
+from .work import Work, store_of
+
+OLDEST = 13  # the oldest major version the PostgreSQL project still mends in 2025
+
+RIGHTS = """
+    select pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
+           pg_catalog.has_schema_privilege('public', 'CREATE'),
+           pg_catalog.pg_is_in_recovery(), current_user
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing looked at. `problem` is empty where it is well; else how to mend it."""
+
+    name: str
+    found: str
+    problem: str = ""
+
+
+def look(
+    steps: tuple[PlannedStep, ...], work: Work, *, migrations: tuple[Migration, ...] | None = None
+) -> tuple[Check, ...]:
+    """Return every check of what these steps need; a failing one does not hide the others.
+
+    `migrations` are those that shall run, in running order; None: all that are not recorded.
+    """
+    planned = {step.name: step for step in steps}
+    database, store = work.database, work.store
+    found = [_guard("migrations", lambda: f"{len(work.engine.on_disk())} on disk")]
+    reached = _guard("database", lambda: database.read("doctor", _server))
+    found.append(reached)
+    if not reached.problem:
+        found.append(_guard("rights", lambda: database.read("doctor", _rights)))
+        history = _guard("history", lambda: database.read("doctor", _history(work.engine)))
+        found.append(history)
+        if not (history.problem or found[0].problem):
+            found.append(_guard("pending", partial(_pending, work, migrations)))
+    if StepName.BACKUP in planned and store is not None:
+        if not reached.problem:
+            found.append(_guard("connection", lambda: database.read("doctor", _direct)))
+            tools = _clients(work.settings.shared.backups)
+            found.append(_guard("client tools", lambda: database.read("doctor", tools)))
+        found.append(_guard("backups", store.check))
+        found += _kept(work.settings, store)
+    if StepName.REHEARSAL in planned and not reached.problem:
+        found += _rehearsal(work, required=planned[StepName.REHEARSAL].required)
+    if StepName.RESTART in planned and work.restarter is not None:
+        found.append(_guard("service", work.restarter.check))
+    if StepName.APPROVAL in planned and work.approvals is not None:
+        found.append(_guard("approval", work.approvals.check))
+    return tuple(found)
+
+
+def _guard(name: str, check: Callable[[], str]) -> Check:
+    try:
+        return Check(name, check())
+    except WindlassError as error:
+        return Check(name, error.what, problem=error.next_step)
+
+
+def _direct(connection: psycopg.Connection) -> str:
+    if is_pooled(connection):
+        raise WindlassError(
+            "the address is a pooler's: pg_dump needs one session for all of a backup",
+            state="nothing was changed",
+            next_step="write the address of the server itself into database:",
+        )
+    return "the server itself, no pooler"
+
+
+def _server(connection: psycopg.Connection) -> str:
+    target = read_target(connection)
+    major = target.server_version // 10000
+    tls = "TLS" if connection.pgconn.ssl_in_use else "no TLS"
+    if major < OLDEST:
+        raise WindlassError(
+            f"PostgreSQL {major} is older than {OLDEST}",
+            state="nothing was changed",
+            next_step="upgrade the server",
+        )
+    pooled = ", through a pooler" if is_pooled(connection) else ""
+    return f"PostgreSQL {major}, database {target.database}, {tls}{pooled}"
+
+
+def _rights(connection: psycopg.Connection) -> str:
+    row = connection.execute(RIGHTS).fetchone()
+    if row is None:
+        raise AssertionError("a select without FROM returned no row")
+    database, schema, standby, user = row
+    if standby:
+        raise WindlassError(
+            "the server is a standby, which takes no change",
+            state="nothing was changed",
+            next_step="point the URL at the primary",
+        )
+    if not (database and schema):
+        what = "the database" if not database else "the schema public"
+        raise WindlassError(
+            f"{user} may not create in {what}",
+            state="nothing was changed",
+            next_step=f"grant create on {what.removeprefix('the ')} to {user}",
+        )
+    return f"{user} may create in the database and in public"
+
+
+def _history(engine: Engine) -> Callable[[psycopg.Connection], str]:
+    return engine.ready
+
+
+def _pending(work: Work, migrations: tuple[Migration, ...] | None) -> str:
+    """Look whether what would be created stands already, which would end it half way."""
+    settings, database, engine = work.settings, work.database, work.engine
+    chosen = existing.waiting(database, engine) if migrations is None else migrations
+    there = tuple(one for one in existing.find(database, engine, chosen) if one.fails)
+    if there:
+        first, *rest = existing.compare(there, database, engine, settings.shared.backups)
+        more = f" (and {len(rest)} more migrations)" if rest else ""
+        raise Refused(
+            deployment.unrecorded_text(first) + more,
+            next_step=deployment.unrecorded_next(settings.name, first),
+        )
+    return f"{len(chosen)}, nothing stands in their way"
+
+
+def _clients(config: BackupsConfig | None) -> Callable[[psycopg.Connection], str]:
+    image = config.image if config else ""
+
+    def look_for(connection: psycopg.Connection) -> str:
+        version = read_target(connection).server_version
+        clients = find_clients(version, tls=connection.pgconn.ssl_in_use, image=image)
+        where = f" in {clients.image}" if clients.image else ""
+        return f"pg_dump {clients.version}{where}, {clients.compression}"
+
+    return look_for
+
+
+def _rehearsal(work: Work, *, required: bool) -> list[Check]:
+    """Look for a server for the copy, and at the mask; where it may be skipped, that is told."""
+
+    found = [_guard("rehearsal", lambda: _copy(work, required=required))]
+    if work.settings.shared.rehearsal.mask:
+        found.append(_guard("mask", lambda: _mask(work.settings)))
+    return found
+
+
+def _copy(work: Work, *, required: bool) -> str:
+    """Say what a copy would run on."""
+    _, config = store_of(work)
+    if config.throwaway is not None:
+        server = Database(url=config.throwaway).read("doctor", read_target)
+        return f"on the throwaway server, PostgreSQL {server.server_version // 10000}"
+    reason = rehearsing.lacking(work)
+    if reason and required:
+        raise WindlassError(
+            f"required, and there can be none: {reason}",
+            state="nothing was changed",
+            next_step="write throwaway: URL under backups, of a server of the same major version "
+            "with the same extensions; or install one here",
+        )
+    return f"would be skipped: {reason}" if reason else "on a server that is installed here"
+
+
+def _mask(settings: Settings) -> str:
+    rehearsals.read_mask(settings.shared.rehearsal, settings.root)
+    return settings.shared.rehearsal.mask
+
+
+def _kept(settings: Settings, store: Store) -> list[Check]:
+    """Look at the keys of encrypted backups; warn of a drill that is too long ago."""
+    config, found = settings.shared.backups, []
+    if config is not None and config.encrypt is not None:
+        keys = config.encrypt
+        found.append(_guard("encryption", lambda: _encryption(keys)))
+    at_most = drill_age(settings)
+    if at_most is not None:
+        found.append(_guard("drill", lambda: _drill(settings.name, store, at_most)))
+    return found
+
+
+def _encryption(keys: EncryptConfig) -> str:
+    backup.require_usable(keys.recipients, keys.identity)
+    private = "a private key to prove them with" if keys.identity else "no private key here"
+    return f"for {len(keys.recipients)} recipients, {private}"
+
+
+def _drill(environment: str, store: Store, at_most: timedelta) -> str:
+    """Return when the last drill was; one that is overdue is a warning, and ends nothing."""
+    last = backup.last_drill(backup.backups(store, environment=environment))
+    note = drill_note(last, at_most=at_most, now=datetime.now(UTC))
+    if note or last is None:
+        return note
+    return f"{last.at:%Y-%m-%d}, {last.rows:,} rows in {last.seconds:.0f} s"

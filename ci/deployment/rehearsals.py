@@ -1,0 +1,132 @@
+"""A plan's rehearsal: the one there is, or a new one; and what it must not have shown."""
+
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+
+from .. import backup as backups
+from .. import policy
+from ..backup import proof as proofs
+from ..database.connection import read_target
+from ..errors import Refused
+from ..lint import severity
+from ..model import Manifest, Plan, Rehearsal
+from ..postgres import throwaway
+from ..rehearsal import forecast
+from ..rehearsal import rehearse as rehearsals
+from . import backups as safekeeping
+from . import review
+from .work import Work, bytes_of, store_of
+
+LONG_LOCK = "long-lock"  # the rule that a lock held for too long on the copy breaks
+
+
+def lacking(work: Work) -> str:
+    """Return why there is no server for a copy; empty where there is, or one is named."""
+    _, config = store_of(work)
+    version, extensions = work.database.read("rehearse", _needed)
+    return throwaway.lacking(version, extensions, config.throwaway)
+
+
+def of_late(plan: Plan, work: Work) -> Rehearsal | None:
+    """Return the rehearsal of exactly this plan that is no older than a backup may be."""
+    found = rehearsal_of(plan, work)
+    at_most = timedelta(seconds=work.settings.shared.rehearsal.backup_age.seconds)
+    if found is None or datetime.now(UTC) - found.at > at_most:
+        return None
+    return found
+
+
+def rehearsal_of(plan: Plan, work: Work) -> Rehearsal | None:
+    """Return the newest rehearsal of exactly this plan; None too where there are no backups."""
+    if work.store is None:
+        return None
+    return backups.find_rehearsal(
+        work.store,
+        environment=plan.environment,
+        database=plan.target.database,
+        plan_digest=plan.digest,
+    )
+
+
+def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
+    """Rehearse on the newest proven backup; where none is young enough, on one taken now."""
+    store, config = store_of(work)
+    shared = work.settings.shared
+    backup = rehearsals.youngest(plan, store, shared.rehearsal, now=datetime.now(UTC))
+    if backup is None:
+        work.reporter.note(
+            "no proven backup of this history and schema is younger than "
+            f"{shared.rehearsal.backup_age}: taking one"
+        )
+        applied = tuple(name for name, _ in plan.history)
+        with safekeeping.locked(work):
+            manifest = safekeeping.take_backup(work, plan.target, applied=applied)
+            _require_same_schema(plan, manifest)
+            level = policy.proof(work.settings)
+            proof = proofs.prove(manifest, store, config, level=level, progress=bytes_of(work))
+        backup = backups.Backup(manifest=manifest, proofs=(proof,))
+    return rehearsals.rehearse(
+        plan,
+        backup,
+        rehearsals.Bench(
+            store=store,
+            config=config,
+            rehearsal=shared.rehearsal,
+            lock=work.settings.environment.lock,
+            engine=work.engine,
+            root=work.settings.root,
+            progress=bytes_of(work),
+            done=lambda done, total: work.reporter.progress(done, total, "migrations"),
+        ),
+    )
+
+
+def _require_same_schema(plan: Plan, manifest: Manifest) -> None:
+    if manifest.schema_fingerprint != plan.schema_fingerprint:
+        raise Refused(
+            "the schema was changed by somebody else between the plan and its backup "
+            f"{manifest.id}",
+            state="nothing was changed; the backup stays, and is not proven",
+            next_step="find out who changes it, and start the same command again",
+        )
+
+
+def _needed(connection: psycopg.Connection) -> tuple[int, tuple[str, ...]]:
+    """Return the version and the extensions that a server for a copy must have."""
+    rows = connection.execute("select extname from pg_catalog.pg_extension").fetchall()
+    return read_target(connection).server_version, tuple(row[0] for row in rows)
+
+
+def refuse_unknown(plan: Plan, work: Work, reason: str) -> None:
+    """Refuse what only a rehearsal can show, where there can be none."""
+    tables = review.sizes(plan.migrations, work)
+    unknown = severity.unknown(review.findings(plan, work, tables, None))
+    if unknown and policy.UNKNOWN_STOPS[plan.tier]:
+        raise Refused(
+            f"{unknown[0]}, and there can be none: {reason}",
+            next_step="name a server for copies (throwaway: URL under backups), or write above "
+            f"the statement: -- windlass: allow {unknown[0].rule} REASON",
+        )
+
+
+def refuse_long_locks(plan: Plan, work: Work, found: Rehearsal) -> None:
+    """Refuse what held a lock for longer than deploy.yml takes, unless the file gives a reason."""
+    limit = work.settings.shared.rehearsal.blocks_at_most
+    files = {migration.name: migration for migration in plan.migrations}
+    for one in found.migrations:
+        long = forecast.too_long(one, at_most=limit.seconds)
+        if long is None or LONG_LOCK in work.engine.allowed(files[one.name]):
+            continue
+        what = (
+            f"{long.statement.where}: {long.mode} on {long.relation} held {long.blocks} up for "
+            f"{long.seconds:.1f} s on the copy; at most {limit} is allowed"
+        )
+        if not policy.LINT_STOPS[plan.tier]:
+            work.reporter.note(what)
+            continue
+        raise Refused(
+            what,
+            next_step="change the migration (NOT VALID and VALIDATE, CONCURRENTLY, batches), or "
+            f"write above the statement: -- windlass: allow {LONG_LOCK} REASON",
+        )

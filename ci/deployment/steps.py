@@ -1,0 +1,327 @@
+"""One short function per step, its undo beneath it, and the table that names them."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import psycopg
+
+from .. import backup as backups
+from .. import policy
+from ..backup import proof as proofs
+from ..config import SshApproval
+from ..database import leftovers
+from ..errors import Refused, StepFailed
+from ..lint import severity
+from ..model import Evidence, Manifest, Migration, Phase, Plan, Proof, StepName, StepResult
+from ..plan import gate
+from ..rehearsal import existing
+from ..report import format
+from ..report import plan as plan_report
+from ..restarters import Running
+from . import backups as safekeeping
+from . import journal, preflight, rehearsals, review
+from .facts import take_facts
+from .work import Work, bytes_of, store_of
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The step did its work."""
+
+    detail: str
+    evidence: Evidence = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """The step had nothing to do, and this is why."""
+
+    reason: str
+
+
+StepFunction = Callable[[Plan, Work], Done | Skipped]
+UndoFunction = Callable[[Plan, Work, StepResult], Done | Skipped]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to run, how to take it back, and what to note first for taking it back."""
+
+    run: StepFunction
+    undo: UndoFunction | None = None
+    before: Callable[[Work], Evidence] | None = None
+
+
+def check(plan: Plan, work: Work) -> Done | Skipped:
+    """Check everything the deployment will need."""
+    up = existing.in_running_order(plan.migrations) if plan.direction == "up" else ()
+    found = preflight.look(plan.steps, work, migrations=up)
+    wrong = [one for one in found if one.problem]
+    if wrong:
+        first = wrong[0]
+        raise Refused(
+            f"{first.name}: {first.found}"
+            + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""),
+            next_step=f"{first.problem}; all of it: invoke doctor --env {work.settings.name}",
+        )
+    return Done(f"{len(found)} checks")
+
+
+def lint(plan: Plan, work: Work) -> Done | Skipped:
+    """Read the migrations for what is dangerous."""
+    rehearsal = rehearsals.rehearsal_of(plan, work)
+    tables = review.sizes(plan.migrations, work)
+    found = review.findings(plan, work, tables, rehearsal)
+    for finding in found:
+        work.reporter.found(finding)
+    errors, unknown = severity.errors(found), severity.unknown(found)
+    if policy.UNKNOWN_STOPS[plan.tier] and not policy.rehearses(work.settings):
+        errors += unknown
+    if errors and policy.LINT_STOPS[plan.tier]:
+        raise Refused(
+            str(errors[0]) + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""),
+            next_step="change the migration, or write above the statement: "
+            f"-- windlass: allow {errors[0].rule} REASON",
+        )
+    return Done(f"{len(plan.migrations)} migrations, {len(found)} findings")
+
+
+def approve(plan: Plan, work: Work) -> Done | Skipped:
+    """Find somebody's yes to exactly this plan."""
+    source, config = work.approvals, work.settings.environment.approval
+    if source is None or config is None:
+        return Skipped("deploy.yml names no source of approvals")
+    granted = gate.require_approval(
+        plan,
+        source.find(plan),
+        required=config.required if isinstance(config, SshApproval) else 1,
+        used=journal.used_approvals(work.database),
+        now=datetime.now(UTC),
+        how=source.how(plan),
+    )
+    names = ", ".join(approval.approver for approval in granted)
+    evidence = [
+        (name, value)
+        for approval in granted
+        for name, value in (
+            ("approver", approval.approver),
+            ("source", approval.source),
+            ("granted_at", approval.granted_at.isoformat()),
+            ("comment", approval.comment),
+            ("nonce", approval.nonce),
+        )
+        if value
+    ]
+    return Done(
+        f"plan {plan.digest[:12]} by {names} ({granted[0].source})", evidence=tuple(evidence)
+    )
+
+
+def backup(plan: Plan, work: Work) -> Done | Skipped:
+    """Stream a dump to the store."""
+    if not plan.migrations:
+        return Done("no statement will run: none taken")
+    store, _ = store_of(work)
+    manifest = safekeeping.take_backup(
+        work, plan.target, applied=tuple(name for name, _ in plan.history)
+    )
+    address = store.address(manifest.key)
+    return Done(f"{address} {format.human(manifest.size)}", evidence=(("backup", manifest.id),))
+
+
+def prove(plan: Plan, work: Work) -> Done | Skipped:
+    """Read the backup back, as deep as the environment asks; then let old ones go."""
+    if not plan.migrations:
+        return Done("no backup to prove")
+    store, config = store_of(work)
+    proven = proofs.prove(
+        _manifest(plan, work),
+        store,
+        config,
+        level=policy.proof(work.settings),
+        progress=bytes_of(work),
+    )
+    pruned = safekeeping.let_go(work) if config.keep is not None else ""
+    return Done(proof_text(proven) + pruned, evidence=(("proof", proven.level),))
+
+
+def proof_text(proof: Proof) -> str:
+    """Return what was proven, for people."""
+    if proof.level == "checksum":
+        return "read back: checksum"
+    counted = f"{proof.rows:,} rows of {proof.tables} tables"
+    if proof.level == "rows":
+        return f"read back: checksum, {counted}"
+    return f"restored into {proof.server}: {counted}, definitions equal"
+
+
+def rehearse(plan: Plan, work: Work) -> Done | Skipped:
+    """Run the migrations on a restored copy, unless this very plan was rehearsed of late."""
+    if not plan.migrations:
+        return Skipped("no migration to rehearse")
+    reason = rehearsals.lacking(work)
+    if reason:
+        rehearsals.refuse_unknown(plan, work, reason)
+        return Skipped(reason)
+    found = rehearsals.of_late(plan, work)
+    when = f" at {found.at:%Y-%m-%d %H:%M} UTC" if found else ""
+    found = found or rehearsals.rehearse_now(plan, work)
+    work.reporter.note(plan_report.rehearsal_text(found))
+    rehearsals.refuse_long_locks(plan, work, found)
+    back = sum(one.rolled_back for one in found.migrations)
+    return Done(
+        f"{len(found.migrations)} on a copy in {found.seconds:.1f} s{when}, {back} rolled back "
+        "and applied again",
+        evidence=(("rehearsed_on", found.backup), ("rehearsed_at", found.at.isoformat())),
+    )
+
+
+def migrate(plan: Plan, work: Work) -> Done | Skipped:
+    """Apply what must run before the restart; in a rollback, undo everything planned."""
+    if plan.direction == "down":
+        return _undo(tuple(plan.migrations), work)
+    if not plan.migrations:
+        return Done("already applied: nothing to do")
+    return _apply(plan, work, StepName.MIGRATE, "before")
+
+
+def migrate_after(plan: Plan, work: Work) -> Done | Skipped:
+    """Apply what may run only when the new code serves."""
+    return _apply(plan, work, StepName.MIGRATE_AFTER, "after")
+
+
+def undo_migrate(plan: Plan, work: Work, _done: StepResult) -> Done | Skipped:
+    """Take back what `migrate` applied, last first."""
+    return _undo(_of_phase(plan, "before"), work)
+
+
+def undo_migrate_after(plan: Plan, work: Work, _done: StepResult) -> Done | Skipped:
+    """Take back what `migrate-after` applied, last first."""
+    return _undo(_of_phase(plan, "after"), work)
+
+
+def _apply(plan: Plan, work: Work, step: StepName, phase: Phase) -> Done | Skipped:
+    chosen = _of_phase(plan, phase)
+    for number, migration in enumerate(chosen, start=1):
+        started = time.monotonic()
+        retries = work.engine.apply(migration, work.database, work.terms())
+        detail = f"retried {retries}×" if retries else ""
+        work.reporter.item(step, migration.name, detail, time.monotonic() - started)
+        work.reporter.progress(number, len(chosen), "migrations")
+    return Done(f"{len(chosen)} applied" if chosen else f"none runs {phase} the restart")
+
+
+def _undo(chosen: tuple[Migration, ...], work: Work) -> Done | Skipped:
+    """Undo those that stand, judged by the database: a killed run left nobody to ask."""
+    undone = 0
+    for migration in reversed(chosen):
+        started = time.monotonic()
+        applied = {row.name for row in take_facts(work.database, work.engine).history}
+        work.engine.undo(migration, work.database, work.terms())
+        if migration.name in applied:
+            undone += 1
+            work.reporter.item(
+                StepName.MIGRATE, migration.name, "rolled back", time.monotonic() - started
+            )
+    return Done(f"{undone} rolled back" if undone else "nothing of it was applied")
+
+
+def _of_phase(plan: Plan, phase: Phase) -> tuple[Migration, ...]:
+    return tuple(m for m in plan.migrations if m.phase == phase)
+
+
+def serving(work: Work) -> Evidence:
+    """Note what serves now; `undo_restart` goes back to it."""
+    if work.restarter is None:
+        return ()
+    now = work.restarter.running()
+    return (("instance_before", now.instance), ("version_before", now.version))
+
+
+def restart(plan: Plan, work: Work) -> Done | Skipped:
+    """Put the new version into service."""
+    if work.restarter is None:
+        return Skipped(f"{plan.environment} has no service in deploy.yml")
+    now = work.restarter.restart()
+    return Done(
+        f"{work.restarter.name}: {now.detail or 'new instance'}",
+        evidence=(("instance", now.instance), ("version", now.version)),
+    )
+
+
+def undo_restart(_plan: Plan, work: Work, done: StepResult) -> Done | Skipped:
+    """Put the version that served before into service, where the driver can choose one."""
+    if work.restarter is None or not work.restarter.reverts:
+        return Skipped("this driver restarts what is installed; it does so when the schema is back")
+    before = Running(
+        instance=done.get("instance_before") or "", version=done.get("version_before") or ""
+    )
+    now = work.restarter.revert(before)
+    return Done(f"{work.restarter.name}: version {now.version} serves again")
+
+
+def smoke_test(plan: Plan, work: Work) -> Done | Skipped:
+    """Ask the service what its users would."""
+    from ..smoke import run_checks  # requests takes 0.1 s to import, and `status` runs without it
+
+    config = work.settings.environment.smoke
+    if config is None:
+        return Skipped(f"{plan.environment} has no smoke tests in deploy.yml")
+    found = run_checks(
+        config, progress=lambda done, total: work.reporter.progress(done, total, "checks")
+    )
+    return Done(f"{found.checks} checks, slowest {found.slowest * 1000:.0f} ms")
+
+
+def verify(plan: Plan, work: Work) -> Done | Skipped:
+    """Run the verify scripts once more, and look for what looks finished and is not."""
+    scripts = [m for m in plan.migrations if m.verify is not None and plan.direction == "up"]
+
+    def look(connection: psycopg.Connection) -> tuple[str, ...]:
+        for migration in scripts:
+            work.engine.verify(migration, connection)
+        return leftovers.read(connection)
+
+    found = work.database.read("verify", look)
+    allowed = {rule for m in plan.migrations for rule in work.engine.allowed(m)}
+    new = [one for one in found if one not in plan.leftovers and leftovers.rule(one) not in allowed]
+    if new:
+        raise StepFailed(
+            f"this deployment leaves: {'; '.join(new)}",
+            state="everything else of this deployment is done",
+            next_step=f"{leftovers.repair(new[0])}; where it is meant to stay: "
+            f"-- windlass: allow {leftovers.rule(new[0])} REASON in the migration",
+        )
+    older = f"; from before: {'; '.join(plan.leftovers)}" if plan.leftovers else ""
+    return Done(f"{len(scripts)} verify scripts, nothing left half done{older}")
+
+
+def _manifest(plan: Plan, work: Work) -> Manifest:
+    """Return this deployment's own backup, as the store has it."""
+    store, _ = store_of(work)
+    found = backups.newest(store, environment=plan.environment, database=plan.target.database)
+    if found is None or found.deployment != work.deployment_id:
+        raise StepFailed(
+            "the store does not list the backup that was just written",
+            state="no statement has run",
+            next_step=f"invoke backup.list --env {plan.environment}, and check the bucket",
+        )
+    return found
+
+
+# LOCK is not here: it spans the steps after it, and is the loop's own (ci/deployment/loop.py).
+STEPS: dict[StepName, Step] = {
+    StepName.PREFLIGHT: Step(check),
+    StepName.LINT: Step(lint),
+    StepName.APPROVAL: Step(approve),
+    StepName.BACKUP: Step(backup),
+    StepName.PROOF: Step(prove),
+    StepName.REHEARSAL: Step(rehearse),
+    StepName.MIGRATE: Step(migrate, undo=undo_migrate),
+    StepName.RESTART: Step(restart, undo=undo_restart, before=serving),
+    StepName.SMOKE: Step(smoke_test),
+    StepName.MIGRATE_AFTER: Step(migrate_after, undo=undo_migrate_after),
+    StepName.VERIFY: Step(verify),
+}

@@ -1,0 +1,129 @@
+"""The world of one environment, opened: what every step is given."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from .. import backup as backups
+from ..approvals import ApprovalSource, open_approvals
+from ..config import BackupsConfig, Settings
+from ..database.connection import Database
+from ..database.retry import Terms
+from ..engines import Engine, open_engine
+from ..errors import StepFailed
+from ..model import Finding, StepName, StepResult
+from ..postgres import embedded
+from ..restarters import Restarter, open_restarter
+from ..stores import Store, open_store
+
+
+class Reporter(Protocol):
+    """Is told what happens while it happens."""
+
+    def started(self, step: StepName, *, undo: bool = False) -> None:
+        """A step begins."""
+        ...
+
+    def progress(self, done: int, total: int | None, unit: str) -> None:
+        """Part of the running step is done; `total` is None where nobody knows."""
+        ...
+
+    def item(self, step: StepName, what: str, detail: str, seconds: float) -> None:
+        """One of several things of the running step is done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something a person should know now."""
+        ...
+
+    def found(self, finding: Finding) -> None:
+        """Lint found something in a migration."""
+        ...
+
+    def alarm(self, text: str) -> None:
+        """Something nobody may overlook: policy was set aside."""
+        ...
+
+    def finished(self, result: StepResult) -> None:
+        """A step ended."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """The world of one environment, opened. What to do with it is the plan's business."""
+
+    settings: Settings
+    deployment_id: str
+    database: Database
+    engine: Engine
+    store: Store | None
+    restarter: Restarter | None
+    approvals: ApprovalSource | None
+    reporter: Reporter
+    guard: Callable[[], None] = lambda: None  # raises where the deployment lock is lost
+    show_queries: bool = False
+
+    def terms(self) -> Terms:
+        """Return on what terms a migration runs here."""
+        return Terms(
+            lock=self.settings.environment.lock,
+            note=self.reporter.note,
+            progress=self.reporter.progress,
+            guard=self.guard,
+            show_queries=self.show_queries,
+        )
+
+
+@contextmanager
+def open_work(
+    settings: Settings, *, deployment_id: str, reporter: Reporter, show_queries: bool = False
+) -> Iterator[Work]:
+    """Open every driver the environment names. The one place that builds the world.
+
+    The embedded database runs as long as the block.
+    """
+    environment, shared = settings.environment, settings.shared
+
+    def work(database: Database) -> Work:
+        approval, restart = environment.approval, environment.restart
+        return Work(
+            settings=settings,
+            deployment_id=deployment_id,
+            database=database,
+            engine=open_engine(shared.migrations, settings.root),
+            store=open_store(shared.backups) if shared.backups else None,
+            restarter=open_restarter(restart) if restart else None,
+            approvals=open_approvals(
+                approval, environment=settings.name, root=settings.root, note=reporter.note
+            )
+            if approval
+            else None,
+            reporter=reporter,
+            show_queries=show_queries,
+        )
+
+    if environment.database.reveal() == "embedded":
+        directory = settings.root / ".windlass" / "embedded" / settings.name
+        with embedded.running(directory) as url:
+            yield work(Database(url=url, deployment_id=deployment_id))
+    else:
+        yield work(Database(url=environment.database, deployment_id=deployment_id))
+
+
+def store_of(work: Work) -> tuple[Store, BackupsConfig]:
+    """Return the store and what deploy.yml says of it; StepFailed where it names none."""
+    config = work.settings.shared.backups
+    if work.store is None or config is None:
+        raise StepFailed(
+            "deploy.yml has no backups section",
+            state="nothing was changed",
+            next_step="write backups: {to: s3://BUCKET/PREFIX}",
+        )
+    return work.store, config
+
+
+def bytes_of(work: Work) -> backups.Progress:
+    """Return the progress of a stream of bytes."""
+    return lambda done, total: work.reporter.progress(done, total, "bytes")

@@ -1,0 +1,1 @@
+"""Migrations of an Alembic project, each run by the project's own Python."""

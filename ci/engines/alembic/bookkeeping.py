@@ -1,0 +1,73 @@
+"""What is recorded of revisions: Alembic's own heads, and our checksums of what ran.
+
+The table of the heads is only read here: Alembic writes it, in whatever shape a project gave it.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg import sql
+
+from ...model import Direction, Migration
+from ..sql import partial
+from ..sql.bookkeeping import ONE_AT_A_TIME
+
+CREATE = """
+    create table if not exists windlass.alembic_revision (
+        revision text primary key,
+        checksum text not null,
+        applied_at timestamptz not null default pg_catalog.now()
+    )"""
+EXISTS = "select pg_catalog.to_regclass('windlass.alembic_revision') is not null"
+READ = "select revision, checksum, applied_at from windlass.alembic_revision"
+ADD = sql.SQL("""
+    insert into windlass.alembic_revision (revision, checksum) values ({name}, {checksum})
+    on conflict (revision) do update
+    set checksum = excluded.checksum, applied_at = excluded.applied_at
+""")
+REMOVE = sql.SQL("delete from windlass.alembic_revision where revision = {name}")
+FORGET = sql.SQL("delete from windlass.partial_migration where migration_name = {name}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Heads:
+    """Where env.py lets Alembic keep the heads."""
+
+    table: str
+    schema: str
+
+    def read(self, connection: psycopg.Connection) -> tuple[str, ...]:
+        """Return the heads of the database; an absent table has none."""
+        name = sql.Identifier(self.schema, self.table)
+        there = connection.execute(
+            "select pg_catalog.to_regclass(%s) is not null", (name.as_string(),)
+        ).fetchone()
+        if not there or not there[0]:
+            return ()
+        query = sql.SQL("select version_num from {} order by 1").format(name)
+        return tuple(row[0] for row in connection.execute(query).fetchall())
+
+
+def ensure(connection: psycopg.Connection) -> None:
+    """Create our tables where they are missing."""
+    with connection.transaction():
+        connection.execute(ONE_AT_A_TIME)
+        for statement in (*partial.CREATE, CREATE):
+            connection.execute(statement.encode())
+
+
+def recorded(connection: psycopg.Connection) -> dict[str, tuple[str, datetime]]:
+    """Return checksum and time of the revisions that were run here; writes nothing."""
+    row = connection.execute(EXISTS).fetchone()
+    if not row or not row[0]:
+        return {}
+    return {name: (text, at) for name, text, at in connection.execute(READ.encode()).fetchall()}
+
+
+def note(migration: Migration, direction: Direction) -> tuple[bytes, ...]:
+    """Return the statements that record a revision; for the transaction of its own."""
+    name = sql.Literal(migration.name)
+    record = ADD if direction == "up" else REMOVE
+    one = record.format(name=name, checksum=sql.Literal(migration.checksum))
+    return tuple(part.as_string().encode() for part in (one, FORGET.format(name=name)))

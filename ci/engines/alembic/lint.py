@@ -1,0 +1,117 @@
+"""What is dangerous in the SQL that revisions make; its lines are those of the Python files."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import msgspec
+import psycopg
+
+from ...errors import ConfigError
+from ...lint import catalog as sqlcatalog
+from ...lint import statements as sqllint
+from ...model import Finding
+from ...parser import file as sqlfile
+from ...parser.file import SqlFile
+from . import revision
+
+
+class RenderedStatement(msgspec.Struct, frozen=True):
+    """One statement and where in the revision it comes from."""
+
+    sql: str
+    where: str  # file:line
+
+
+class Rendered(msgspec.Struct, frozen=True, kw_only=True):
+    """A revision as offline mode writes it; `why` says what kept it from that."""
+
+    sent: tuple[RenderedStatement, ...] = msgspec.field(name="statements", default=())
+    why: str = msgspec.field(name="unread", default="")
+    at: str = ""
+
+    @property
+    def unread(self) -> str:
+        """Why it cannot be rendered, with its place; empty where it can."""
+        return f"{self.why}{f' ({self.at})' if self.at else ''}" if self.why else ""
+
+    @property
+    def statements(self) -> tuple[tuple[str, str], ...]:
+        """The statements, each with its place."""
+        return tuple((one.sql, one.where) for one in self.sent)
+
+    def parsed(self, head: SqlFile) -> tuple[SqlFile, dict[int, int]]:
+        """Return it as a file, and for each line where a statement begins that of the revision.
+
+        Raises:
+            ConfigError: it is not what the runner would let a migration do.
+
+        """
+        text = "" if head.transactional else "-- windlass: transaction=off\n"
+        lines: dict[int, int] = {}
+        for one in self.sent:
+            lines[text.count("\n") + 1] = int(one.where.rpartition(":")[2])
+            text += f"{one.sql}\n"
+        return sqlfile.parse(head.path, text), lines
+
+    def tables(self, head: SqlFile) -> frozenset[str] | None:
+        """Return the tables it names; None where that cannot be known."""
+        if self.why:
+            return None
+        try:
+            return self.parsed(head)[0].tables()
+        except ConfigError:
+            return None
+
+
+def findings(
+    revisions: Iterable[tuple[SqlFile, str, Rendered]], connection: psycopg.Connection | None
+) -> tuple[Finding, ...]:
+    """Return the findings of revisions: (directives, source, as rendered) each.
+
+    One that cannot be rendered is unknown: only a rehearsal shows what it does.
+    """
+    found: list[Finding] = []
+    files: list[SqlFile] = []
+    lines: dict[str, dict[int, int]] = {}
+    for head, source, rendered in revisions:
+        try:
+            file, at = rendered.parsed(head)
+        except ConfigError as error:
+            found.append(_unknown(head, error.what))
+            continue
+        if rendered.why:
+            if not any(one.covers(sqllint.OPAQUE, 0) for one in head.allowed):
+                found.append(_unknown(head, f"not renderable: {rendered.unread}"))
+            continue
+        allowed = revision.scoped(head.allowed, source, at)
+        files.append(replace(file, phase=head.phase, allowed=allowed))
+        lines[str(head.path)] = at
+    catalog = None
+    if connection is not None:
+        tables = frozenset[str]().union(*(file.tables() for file in files))
+        functions = frozenset[str]().union(*(file.functions() for file in files))
+        catalog = sqlcatalog.read(connection, tables, functions)
+    found += [_moved(one, lines[one.file]) for one in sqllint.findings(files, catalog)]
+    return tuple(found)
+
+
+def _unknown(head: SqlFile, why: str) -> Finding:
+    return Finding(
+        level="unknown", rule=sqllint.OPAQUE, file=str(head.path), line=1,
+        message=f"{why}; a rehearsal shows what it does",
+    )  # fmt: skip
+
+
+def _moved(finding: Finding, lines: dict[int, int]) -> Finding:
+    """Return a finding with the lines of the revision in place of those of its SQL."""
+
+    def source(line: int) -> int:
+        return lines[max(at for at in lines if at <= line)] if lines and line >= min(lines) else 1
+
+    if finding.rule == "stale-allow":
+        return finding
+    return msgspec.structs.replace(
+        finding,
+        line=source(finding.line),
+        statement=source(finding.statement) if finding.statement else 0,
+    )

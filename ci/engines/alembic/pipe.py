@@ -1,0 +1,264 @@
+"""The end of the pipe that stands here: starts the child in the project, and answers what it asks.
+
+It stays for the next request, for importing an application takes long; one that failed is ended.
+"""
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from ... import process
+from ...database.retry import Session
+from ...errors import ChildFailed, ConfigError, StepFailed
+from ...secret import redact
+
+CHILD = Path(__file__).with_name("alembicchild.py")
+WITHIN = 300.0  # seconds for what runs no migration; importing an application may take a while
+NOT_INSTALLED = "ModuleNotFoundError: No module named"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a project's Alembic is. It runs in the directory of its alembic.ini."""
+
+    ini: Path
+    shown: Path  # the directory of it, in messages
+    python: Path
+    url_variable: str
+
+
+class Said(Exception):  # always translated where the request is known
+    """An error of the project, of Alembic or of the server, as the child told it."""
+
+    def __init__(self, *, kind: str, words: str, sqlstate: str | None, at: str) -> None:
+        super().__init__(words)
+        self.kind, self.words, self.sqlstate, self.at = kind, redact(words), sqlstate, at
+
+    def __str__(self) -> str:
+        """Return where it was and what it says."""
+        place = f"{self.at}: " if self.at else ""
+        kind = "" if self.kind in ("Wrong", "CommandError") or self.sqlstate else f"{self.kind}: "
+        return f"{place}{kind}{self.words}"
+
+    def failed(self, *, state: str = "nothing was changed", next_step: str) -> StepFailed:
+        """Return it as an error for people."""
+        return StepFailed(str(self), state=state, next_step=next_step)
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    found: list[Any]
+
+    def fetchall(self) -> list[Any]:
+        return self.found
+
+
+class Remote:
+    """The child's own session: what it executes runs in the transaction of the revision."""
+
+    def __init__(self, talk: "_Conversation", *, pid: int, alone: bool) -> None:
+        self._talk, self.autocommit = talk, alone
+        status = TransactionStatus.IDLE if alone else TransactionStatus.INTRANS
+        self.info = SimpleNamespace(backend_pid=pid, transaction_status=status)
+
+    def execute(self, query: bytes, /) -> _Rows:
+        """Run a statement there.
+
+        Raises:
+            psycopg.Error: the server refused it; of the class of its SQLSTATE.
+
+        """
+        return _Rows(self._talk.run(query.decode()))
+
+
+Event = dict[str, Any]
+Listen = Callable[[Event, Callable[[], Session]], str]  # returns what to run instead; mostly ""
+
+
+def _ignore(_line: str) -> None: ...
+
+
+def _nobody(_event: Event, _session: Callable[[], Session]) -> str:
+    return ""
+
+
+class Child:
+    """The process in the project. It is started when first asked, and ended by what failed."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._talk: process.Talk | None = None
+        self._messages: Iterator[Event] = iter(())
+        self._printed: Callable[[str], None] = _ignore
+
+    def ask(
+        self,
+        request: Mapping[str, object],
+        *,
+        listen: Listen = _nobody,
+        printed: Callable[[str], None] = _ignore,
+        within: float | None = WITHIN,
+    ) -> dict[str, Any]:
+        """Let the child do something and return its result.
+
+        Args:
+            request: `do` is one of the child's verbs; the rest are its arguments.
+            listen: is called when a statement is about to run or is done, and when a revision is
+                recorded and not yet committed, with the session it is in.
+            printed: is called with each line that the project prints.
+            within: seconds until the child is ended; None: it may take as long as it takes.
+
+        Raises:
+            Said: it failed; the caller knows what that means.
+            ConfigError: the Python of the project has no Alembic.
+            ChildFailed: the child ended without an answer.
+
+        """
+        talk = self._started()
+        self._printed = printed
+        deadline = threading.Timer(within or 0, talk.kill)
+        if within is not None:
+            deadline.start()
+        head = {
+            "ini": self.place.ini.name,
+            "shown": str(self.place.shown),
+            "url_variable": self.place.url_variable,
+        }
+        try:
+            answer = _Conversation(talk, self._messages, listen).all({**head, **request})
+        except BaseException as error:
+            talk.say(b'{"stop": true}')
+            self.end(within=0.5 if isinstance(error, KeyboardInterrupt) else process.GRACE)
+            raise
+        finally:
+            deadline.cancel()
+        if "result" in answer:
+            return dict(answer["result"])
+        self._gone(talk)
+        if "error" in answer:
+            raise Said(**answer["error"])
+        raise StepFailed(
+            f"{self.place.python}: ended without an answer, or took longer than {within} s",
+            state="what it had begun is rolled back by the server",
+            next_step="run alembic current there by hand, and see what holds it up",
+        )
+
+    def _started(self) -> process.Talk:
+        if self._talk is None:
+            argv = [str(self.place.python), str(CHILD)]
+            self._talk = talk = process.Talk(argv, cwd=self.place.ini.parent)
+            self._messages = self._read(talk)
+            weakref.finalize(self, _let_go, talk, process.GRACE)
+        return self._talk
+
+    def _read(self, talk: process.Talk) -> Iterator[Event]:
+        for line in talk.lines():
+            message = msgspec.json.decode(line, type=dict[str, Any])
+            if "printed" in message:
+                self._printed(redact(message["printed"]))
+            else:
+                yield message
+
+    def _gone(self, talk: process.Talk) -> None:
+        """Take leave of a child that said its last; ChildFailed where it ended otherwise."""
+        self._talk = None
+        try:
+            talk.end()
+        except ChildFailed as error:
+            if NOT_INSTALLED in error.stderr:
+                raise _not_installed(self.place, error.stderr) from None
+            raise
+
+    def end(self, *, within: float = process.GRACE) -> None:
+        """End the child, whatever it does."""
+        talk, self._talk = self._talk, None
+        if talk is not None:
+            _let_go(talk, within)
+
+
+def _let_go(talk: process.Talk, within: float) -> None:
+    with suppress(ChildFailed):
+        talk.end(within=within)
+
+
+class _Conversation:
+    """One request and its answer, with what is asked in between."""
+
+    def __init__(self, talk: process.Talk, messages: Iterator[Event], listen: Listen) -> None:
+        self._talk, self._messages, self._listen = talk, messages, listen
+        self._pid, self._alone = 0, False
+
+    def all(self, request: Mapping[str, object]) -> dict[str, Any]:
+        """Send a request and return the last message; an empty one where the child is gone."""
+        self._send(request)
+        for message in self._messages:
+            if "at" not in message:
+                return message
+            self._pid = message.get("pid", self._pid)
+            self._alone = message.get("alone", self._alone)
+            instead = self._listen(message, self._session)
+            self._send({"go": True, "instead": instead} if instead else {"go": True})
+        return {}
+
+    def run(self, statement: str) -> list[Any]:
+        """Run a statement in the session of the child, which waits to be told to go on."""
+        self._send({"sql": statement})
+        message = next(self._messages, None)
+        if message is None:
+            raise psycopg.OperationalError("the session of the revision is gone")
+        if "failed" in message:
+            said = message["failed"]
+            raise psycopg.errors.lookup(said["sqlstate"] or "XX000")(redact(said["words"]))
+        return [tuple(row) for row in message["rows"]]
+
+    def _session(self) -> Session:
+        return Remote(self, pid=self._pid, alone=self._alone)
+
+    def _send(self, message: Mapping[str, object]) -> None:
+        self._talk.say(msgspec.json.encode(message))
+
+
+def _not_installed(place: Place, stderr: str) -> ConfigError:
+    line = next(one for one in reversed(stderr.splitlines()) if NOT_INSTALLED in one)
+    name = line.rpartition("'")[0].rpartition("'")[2]
+    return ConfigError(
+        f"{place.python} has no {name}",
+        next_step=f"install it there ({place.python} -m pip install {name}), or name the "
+        "project's Python: migrations: {python: backend/.venv/bin/python}",
+    )
+
+
+def find_python(wanted: str, *, ini: Path, root: Path) -> Path:
+    """Return the project's Python: the one named, else one of a virtual environment nearby.
+
+    Raises:
+        ConfigError: there is none.
+
+    """
+    if wanted:
+        named = Path(os.path.normpath(root / wanted))  # not resolved: a link is the environment
+        if not named.exists():
+            raise ConfigError(
+                f"migrations.python: {wanted}: no such file",
+                next_step="name the Python that has the project's Alembic, or make it: "
+                "python -m venv .venv",
+            )
+        return named
+    below = (".venv/bin/python", "venv/bin/python")
+    for found in (place / name for place in (ini.parent, root) for name in below):
+        if found.exists():
+            return found
+    raise ConfigError(
+        f"no virtual environment beside {ini.name}: .venv and venv were looked for",
+        next_step="name the project's Python: migrations: {python: backend/.venv/bin/python}",
+    )

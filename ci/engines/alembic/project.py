@@ -1,0 +1,162 @@
+"""A project of Alembic on disk: its revisions, what their texts say, and the SQL they make."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from ...config import MigrationsConfig
+from ...errors import ConfigError, Refused
+from ...model import Direction, Migration
+from ...parser import file as sqlfile
+from ...parser.file import SqlFile
+from ..sql import run
+from . import revision as alembicfile
+from .graph import Graph, Listing, Revision
+from .lint import Rendered
+from .pipe import Child, Place, Said, find_python
+
+BOTH: tuple[Direction, ...] = ("up", "down")
+
+
+class AlembicProject:
+    """Knows the files. What Alembic makes of them, its child says."""
+
+    def __init__(self, config: MigrationsConfig, root: Path) -> None:
+        ini = (root / config.ini).absolute()
+        if not ini.is_file():
+            raise ConfigError(
+                f"migrations.ini: {config.ini}: no such file",
+                next_step="name the project's alembic.ini: migrations: {ini: backend/alembic.ini}",
+            )
+        self.ini = Path(config.ini)  # in messages: relative, the same everywhere
+        self.home, self.shown = ini.parent, self.ini.parent
+        python = find_python(config.python, ini=ini, root=root.absolute())
+        self.child = Child(
+            Place(ini=ini, shown=self.shown, python=python, url_variable=config.url_variable)
+        )
+        self._listing: Listing | None = None
+        self._graph = Graph({})
+        self._rendered: dict[tuple[str, Direction], Rendered] = {}
+
+    def version(self) -> str:
+        """Return the versions of what runs revisions, and a hash of env.py and alembic.ini."""
+        listing = self._listed()
+        files = (self.home / listing.env, self.child.place.ini)
+        digest = hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+        words = ", ".join(f"{name} {version}" for name, version in listing.versions.items())
+        return f"{words}, env.py {digest[:12]}"
+
+    def _listed(self) -> Listing:
+        if self._listing is None:
+            try:
+                found = self.child.ask({"do": "graph"})
+            except Said as error:
+                raise ConfigError(
+                    f"{self.ini}: {error}",
+                    next_step="mend the revision or alembic.ini; alembic history shows the same",
+                ) from error
+            self._listing = msgspec.convert(found, Listing)
+            self._graph = Graph.of(self._listing.revisions)
+            self._rendered = {}
+        return self._listing
+
+    @property
+    def graph(self) -> Graph:
+        """The revisions."""
+        self._listed()
+        return self._graph
+
+    def forget(self) -> None:
+        """Look anew when asked next: files may have come or changed."""
+        self._listing = None
+
+    def migrations(self) -> tuple[Migration, ...]:
+        """Return every revision, each behind all that it builds on, as it is on disk now.
+
+        Raises:
+            ConfigError: Alembic cannot read them, or a file is wrong.
+
+        """
+        self.forget()
+        return tuple(self.migration(one) for one in self.graph.revisions.values())
+
+    def migration(self, revision: Revision) -> Migration:
+        """Return a revision as it is on disk now."""
+        source, shown = self.source(revision), self.path(revision)
+        head = alembicfile.head(shown, source)
+        return Migration(
+            name=revision.revision,
+            checksum=sqlfile.checksum_of(source),
+            sql=source,
+            phase=head.phase,
+            transactional=head.transactional,
+            rollback=alembicfile.downgrade(shown, source),
+            verify=self._verify_text(revision),
+            title=revision.message,
+            after=revision.after,
+        )
+
+    def path(self, revision: Revision) -> Path:
+        """Return where a revision stands, for people."""
+        return self.shown / revision.path
+
+    def source(self, revision: Revision) -> str:
+        """Return its text as it is now."""
+        raw = (self.home / revision.path).read_bytes()
+        return sqlfile.normalise(raw, self.path(revision))
+
+    def head(self, migration: Migration) -> SqlFile:
+        """Return the directives of a revision."""
+        return alembicfile.head(self.path(self.revision(migration.name)), migration.sql)
+
+    def revision(self, name: str) -> Revision:
+        """Return the revision of a name; Refused where there is no file."""
+        found = self.graph.revisions.get(name)
+        if found is None:
+            raise Refused(
+                f"Can't locate revision identified by '{name}': it has no file",
+                next_step="bring the file back (git log), and do it again",
+            )
+        return found
+
+    def _verify_path(self, revision: Revision) -> Path:
+        """Return where its verify script stands: its file's name, and _verify.sql."""
+        return Path(f"{Path(revision.path).with_suffix('')}_verify.sql")
+
+    def _verify_text(self, revision: Revision) -> str | None:
+        file = self._verify_path(revision)
+        if not (self.home / file).exists():
+            return None
+        text = sqlfile.normalise((self.home / file).read_bytes(), self.shown / file)
+        run.require_reading(sqlfile.parse(self.shown / file, text))
+        return text
+
+    def verify(self, migration: Migration) -> SqlFile | None:
+        """Return its verify script; None where it has none."""
+        if migration.verify is None:
+            return None
+        revision = self.revision(migration.name)
+        return sqlfile.parse(self.shown / self._verify_path(revision), migration.verify)
+
+    def render(
+        self, names: Iterable[str], direction: Direction, *, applied: frozenset[str]
+    ) -> dict[str, Rendered]:
+        """Return revisions as the SQL that offline mode makes of them.
+
+        What is not `applied` is asked for at once, in both directions, and kept.
+        """
+        listed = self.graph.revisions
+        wanted = [name for name in names if (name, direction) not in self._rendered]
+        if wanted:
+            asked = [(name, way) for name in listed if name not in applied for way in BOTH]
+            asked += [(name, direction) for name in wanted if (name, direction) not in asked]
+            request = [{"revision": name, "direction": way} for name, way in asked]
+            try:
+                found = self.child.ask({"do": "render", "render": request})
+            except Said as error:
+                raise error.failed(next_step="mend env.py, and plan again") from error
+            texts = msgspec.convert(found["rendered"], list[Rendered])
+            self._rendered |= dict(zip(asked, texts, strict=True))
+        return {name: self._rendered[name, direction] for name in names}

@@ -1,0 +1,91 @@
+"""What the text of a revision says without being run: directives, and whether it can be undone."""
+
+import ast
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from ...errors import ConfigError
+from ...parser import file
+from ...parser.file import Allowed, SqlFile
+
+DIRECTIVE = re.compile(r"^\s*#\s*(windlass:.*)$")
+WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
+OUTSIDE = "autocommit_block"  # of Operations.get_context(): what it holds commits by itself
+
+
+def head(path: Path, source: str) -> SqlFile:
+    """Return the directives of a revision: `# windlass: phase=after` in lines of their own.
+
+    Its path is the revision's, its statements are none.
+
+    Raises:
+        ConfigError: a directive is not known; with line.
+
+    """
+    lines = [DIRECTIVE.match(line) for line in source.splitlines()]
+    text = "\n".join(f"-- {match[1]}" if match else "" for match in lines)
+    found = file.parse(path, text)
+    return replace(found, transactional=found.transactional and OUTSIDE not in source)
+
+
+def downgrade(path: Path, source: str) -> str | None:
+    """Return the text of `downgrade()`; None where it does nothing, or only raises.
+
+    What a revision that changes nothing itself, such as a merge, does not take back is nothing.
+
+    Raises:
+        ConfigError: the file is no Python.
+
+    """
+    try:
+        tree = ast.parse(source)
+    except SyntaxError as error:
+        raise ConfigError(
+            f"{path}:{error.lineno}: {error.msg}", next_step="mend the revision"
+        ) from None
+    functions = {one.name: one for one in tree.body if isinstance(one, ast.FunctionDef)}
+    down, up = functions.get("downgrade"), functions.get("upgrade")
+    if down is None or (_is_empty(down) and up is not None and not _is_empty(up)):
+        return None
+    return ast.get_source_segment(source, down)
+
+
+def _is_empty(function: ast.FunctionDef) -> bool:
+    return all(
+        isinstance(one, ast.Pass | ast.Raise)
+        or (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
+        for one in function.body
+    )
+
+
+def words(source: str) -> frozenset[str]:
+    """Return every word of every string of a revision: the tables it names are among them."""
+    strings = (
+        node.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )
+    return frozenset(word for text in strings for word in WORD.findall(text))
+
+
+def scoped(allowed: tuple[Allowed, ...], source: str, lines: dict[int, int]) -> tuple[Allowed, ...]:
+    """Return allowances for the statements that a revision was rendered to.
+
+    Args:
+        allowed: as the head has them, by lines of the source.
+        source: of the revision; what stands above its functions is for all of it.
+        lines: of each rendered statement (its line there) the line of the source it is from.
+
+    """
+    body = min(
+        (one.lineno for one in ast.parse(source).body if isinstance(one, ast.FunctionDef)),
+        default=0,
+    )
+    found = []
+    for one in allowed:
+        below = min((at for at in lines.values() if at > one.line), default=0)
+        statements = [rendered for rendered, at in lines.items() if at == below]
+        where = [0] if one.line < body else statements
+        found += [replace(one, statement=statement) for statement in where]
+    return tuple(found)

@@ -1,0 +1,288 @@
+"""Runs one revision in the project's own Alembic, with our timeouts, our record and our eyes."""
+
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NoReturn
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from ...config import Duration
+from ...database.connection import Database, read_target
+from ...database.retry import RETRIED, Session, Terms, Watching, milliseconds, with_retry_elsewhere
+from ...errors import ConfigError, StepFailed, WindlassError
+from ...model import Direction, Migration, Target
+from ...parser.file import SqlFile
+from ...parser.split import Statement, split
+from ...secret import Secret
+from ..sql import concurrently, partial
+from ..sql import run as sqlrun
+from . import bookkeeping
+from .pipe import Child, Event, Said
+
+# What SQLAlchemy asks of the catalog, for a revision that looks before it leaps.
+REFLECTION = ("select pg_catalog.", "select information_schema.")
+GONE_WITHIN = 5.0  # seconds for the server to roll back what a child left
+TERMINATE = """
+    select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity where pid = %s
+"""
+THERE = "select exists (select from pg_catalog.pg_stat_activity where pid = %s)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One revision to run, or only to record, and what belongs to it."""
+
+    child: Child
+    migration: Migration
+    direction: Direction
+    head: SqlFile  # its directives; its path is the revision's
+    verify: SqlFile | None = None
+    really: bool = True
+
+
+def database_of(connection: psycopg.Connection) -> Database:
+    """Return where a connection goes, to reach the same database once more."""
+    info = connection.info
+    found = {k: v for k, v in info.get_parameters().items() if k != "application_name"}
+    found |= {"host": info.host, "port": str(info.port), "user": info.user, "dbname": info.dbname}
+    found |= {"password": info.password} if info.password else {}
+    return Database(url=Secret(make_conninfo(**found)))
+
+
+def place_of(
+    database: Database, target: Target, step: str, terms: Terms, rung: Duration
+) -> dict[str, object]:
+    """Return the part of a request that says where to connect, and how; with the password.
+
+    `settings` are what a session of SQLAlchemy begins with, whatever its driver; libpq reads the
+    variables of `env` for others. `step` is the application's name there.
+    """
+    lock_timeout = milliseconds(rung)
+    limit = milliseconds(terms.lock.statement_timeout)
+    name = sql.Literal(step).as_string()
+    settings = [
+        "set timezone = 'UTC'",
+        "set standard_conforming_strings = on",
+        f"set lock_timeout = {lock_timeout}",
+        f"set statement_timeout = {limit}",
+        # A revision may work in Python between two statements, for as long as one may run.
+        f"set idle_in_transaction_session_timeout = {limit}",
+        f"select pg_catalog.set_config('application_name', {name}, false)",
+    ]
+    if target.server_version >= 140000:  # refused by servers on macOS and Windows
+        settings.append(
+            "do $$begin perform pg_catalog.set_config('client_connection_check_interval', '5s', "
+            "false); exception when others then null; end$$"
+        )
+    given = {
+        key: value.reveal() if isinstance(value, Secret) else value
+        for key, value in database.environment().items()
+    }
+    options = (
+        f"{given.get('PGOPTIONS', '')} -c timezone=UTC -c lock_timeout={lock_timeout} "
+        f"-c statement_timeout={limit}"
+    )
+    return {
+        "connect": database.parameters(),
+        "identity": [target.system_identifier, target.database],
+        "settings": settings,
+        "env": {**given, "PGOPTIONS": options.strip(), "PGAPPNAME": step},
+    }
+
+
+def run(job: Job, database: Database, terms: Terms) -> int:
+    """Run the revision and record it, both or neither; return how often it was tried again.
+
+    A revision with an `autocommit_block` commits what is before it, and is not tried again once
+    that has happened.
+
+    Raises:
+        StepFailed: it failed; says file, line and what stands.
+        LockTimeout: a table stayed locked until `lock.wait` was over.
+
+    """
+    with database.connect(f"migrate/{job.migration.name}") as connection:
+        bookkeeping.ensure(connection)
+        one = _Run(
+            job=job,
+            database=database,
+            terms=sqlrun.terms_of(job.head, terms),
+            target=read_target(connection),
+            begun=partial.begun(connection, job.migration.name, job.direction) is not None,
+        )
+    return with_retry_elsewhere(one.terms, database, one.attempt)[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Run:
+    """One revision, while it is tried."""
+
+    job: Job
+    database: Database
+    terms: Terms
+    target: Target
+    begun: bool  # by an earlier run that was cut off
+
+    def attempt(self, rung: Duration, watching: Watching) -> None:
+        """Try once; what failed has left no session behind."""
+        migration = self.job.migration
+        step = f"windlass/{self.database.deployment_id}/migrate/{migration.name}"
+        asked = {
+            "do": "run",
+            "run": {
+                "revision": migration.name,
+                "direction": self.job.direction,
+                "really": self.job.really,
+            },
+            **place_of(self.database, self.target, step, self.terms, rung),
+        }
+        with ExitStack() as stack:
+            listener = _Listener(self, stack, watching, rung)
+            try:
+                self.job.child.ask(asked, listen=listener.on, printed=self.terms.note, within=None)
+            except Said as error:
+                listener.end_session()
+                if error.sqlstate in RETRIED and not listener.committed:
+                    raise psycopg.errors.lookup(error.sqlstate)(error.words) from error
+                _fail(self.job, listener, error)
+            except BaseException:
+                listener.end_session()
+                raise
+
+
+def _fail(job: Job, listener: "_Listener", error: Said) -> NoReturn:
+    where = listener.where if error.sqlstate and listener.where else error.at
+    state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
+    kind = "" if error.sqlstate or error.kind in ("Wrong", "CommandError") else f"{error.kind}: "
+    raise StepFailed(
+        f"{where or job.head.path}: {kind}{error.words}{state}",
+        state="what stood before its autocommit_block, and what ran in it, stays done; it is not "
+        "recorded as applied"
+        if listener.committed
+        else "its transaction was rolled back: nothing of this revision is left",
+        next_step=f"look at what stands; finish it by hand and invoke stamp --name "
+        f"{job.migration.name}, or mend the revision so that it can run again, and deploy"
+        if listener.committed
+        else "mend the revision, or what it found, and deploy again",
+    ) from error
+
+
+@dataclass
+class _Listener:
+    """Answers what a running revision asks; sees what it has committed."""
+
+    run: _Run
+    stack: ExitStack
+    watching: Watching
+    rung: Duration
+    pid: int = 0
+    where: str = ""
+    committed: bool = False
+    observed: ExitStack = field(default_factory=ExitStack)
+    build: Statement | None = None
+
+    def on(self, event: Event, session: Callable[[], Session]) -> str:
+        """Answer one event; return what to run instead."""
+        if event["at"] == "statement":
+            return self.statement(event, session())
+        if event["at"] == "done":
+            self.done(session())
+        else:
+            self.applied(session())
+        return ""
+
+    def statement(self, event: Event, session: Session) -> str:
+        """Look at a statement before it runs."""
+        self.run.terms.guard()
+        if not self.pid:
+            self.pid = event["pid"]
+            self.stack.enter_context(self.watching(self.pid))
+        self.where = event["where"]
+        text = str(event["sql"])
+        if event["alone"]:
+            self.commits()
+            instead = self.concurrent(text, session)
+            if instead:
+                return instead
+        self.observed = ExitStack()
+        if not text.lstrip().lower().startswith(REFLECTION):
+            self.observed.enter_context(self.run.terms.observe(session, self.where, text))
+        return ""
+
+    def commits(self) -> None:
+        """Note, before the first statement that commits by itself, that the revision has begun."""
+        if self.committed:
+            return
+        job = self.run.job
+        with self.run.database.connect("migrate") as connection:
+            partial.note_begun(connection, job.migration.name, job.direction, job.head, 1)
+        self.committed = True
+
+    def concurrent(self, text: str, session: Session) -> str:
+        """Prepare a CONCURRENTLY: it has its own deadline, and an earlier run may have begun it."""
+        try:
+            statement = next(iter(split(Path(self.where), text)), None)
+        except ConfigError:  # of a dialect that only the driver makes whole
+            return ""
+        if statement is None or not statement.concurrent:
+            return ""
+        with self.run.database.connect("migrate") as connection:
+            if self.run.begun and concurrently.finished(connection, statement):
+                self.run.terms.note(f"{self.where}: stands already")
+                return "do 'begin end'"
+            concurrently.clear(connection, self.run.database, statement, where=self.where)
+        self.build = statement
+        session.execute(b"set lock_timeout = 0")
+        within = milliseconds(self.run.terms.lock.concurrently)
+        session.execute(f"set statement_timeout = {within}".encode())
+        return ""
+
+    def done(self, session: Session) -> None:
+        """Look at what a statement did."""
+        self.observed.close()
+        self.observed = ExitStack()
+        if self.build is not None:
+            self.build = None
+            session.execute(f"set lock_timeout = {milliseconds(self.rung)}".encode())
+            within = milliseconds(self.run.terms.lock.statement_timeout)
+            session.execute(f"set statement_timeout = {within}".encode())
+
+    def applied(self, session: Session) -> None:
+        """Verify and record it, in its own transaction."""
+        if (
+            self.run.job.verify is not None
+            and self.run.job.direction == "up"
+            and self.run.job.really
+        ):
+            sqlrun.check(self.run.job.verify, session)
+        self.run.terms.guard()
+        for statement in bookkeeping.note(self.run.job.migration, self.run.job.direction):
+            session.execute(statement)
+
+    def end_session(self) -> None:
+        """See that the session of a child that failed is gone, and with it what it held.
+
+        While the error is handled, which ends the watching too.
+        """
+        self.observed.__exit__(*sys.exc_info())
+        if not self.pid:
+            return
+        with (
+            suppress(WindlassError, psycopg.Error),
+            self.run.database.connect("migrate") as connection,
+        ):
+            connection.execute(TERMINATE, (self.pid,))
+            deadline = time.monotonic() + GONE_WITHIN
+            while time.monotonic() < deadline:
+                row = connection.execute(THERE, (self.pid,)).fetchone()
+                if not row or not row[0]:
+                    break
+                time.sleep(0.02)
+            if self.build is not None:
+                concurrently.clear(connection, self.run.database, self.build, where=self.where)

@@ -1,0 +1,1 @@
+"""Migrations of a Prisma project, with the history in `_prisma_migrations`."""

@@ -1,0 +1,1 @@
+"""Migrations in plain SQL files, with the history in `schema_migrations`."""

@@ -1,0 +1,378 @@
+"""IF NOT EXISTS without the lock: does what a statement would create stand already, and is it that?
+
+The server takes its lock first and looks afterwards, so that a statement with nothing to do makes
+everybody wait; and it looks at the name alone. Here the catalog is asked first. What the statement
+wants is created as a temporary shadow (`sqlshadow`), and the server's words for both are compared.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import postgast
+import psycopg
+from postgast import pg_query_pb2
+from psycopg import sql
+
+from ...errors import StepFailed
+from ...parser import tree as sqltree
+from ...parser.split import Statement
+from ...parser.tree import Node
+from .shadow import (
+    SHADOW,
+    Incomparable,
+    create,
+    described,
+    indexdef,
+    one,
+    own,
+    shadow_of,
+    wanted_index,
+    wanted_table,
+)
+
+TABLE = """
+    select c.oid, n.nspname, c.relname from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.oid = pg_catalog.to_regclass(%s)
+"""
+CREATED_IN = "select coalesce(nullif(%s, ''), pg_catalog.current_schema())"
+NAMED = """
+    select c.oid, c.relkind::text, coalesce(i.indisvalid and i.indisready, true)
+    from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    left join pg_catalog.pg_index i on i.indexrelid = c.oid
+    where n.nspname = %s and c.relname = %s
+"""
+FOREIGN_KEYS = """
+    select (select pg_catalog.string_agg(a.attname, ',' order by k.n)
+            from pg_catalog.unnest(c.conkey) with ordinality k (attnum, n)
+            join pg_catalog.pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum),
+           r.relname::text
+    from pg_catalog.pg_constraint c join pg_catalog.pg_class r on r.oid = c.confrelid
+    where c.conrelid = %s and c.contype = 'f'
+"""
+SEQUENCE = """
+    select pg_catalog.format('%%s start %%s increment %%s minvalue %%s maxvalue %%s cache %%s%%s',
+               seqtypid::pg_catalog.regtype, seqstart, seqincrement, seqmin, seqmax, seqcache,
+               case when seqcycle then ' cycle' else '' end)
+    from pg_catalog.pg_sequence where seqrelid = %s
+"""
+ENUM = """
+    select exists (select from pg_catalog.pg_enum
+                   where enumtypid = pg_catalog.to_regtype(%s) and enumlabel = %s)
+"""
+
+HAS_CONSTRAINT = """
+    select exists (select from pg_catalog.pg_constraint where conrelid = %s and conname = %s)
+"""
+HAS_SCHEMA = "select exists (select from pg_catalog.pg_namespace where nspname = %s)"
+EXTENSION = "select extversion from pg_catalog.pg_extension where extname = %s"
+VIEW = "select pg_catalog.pg_get_viewdef(%s::oid)"
+
+
+class Differs(Exception):
+    """Something of that name stands, and is something else."""
+
+
+def settled(connection: psycopg.Connection, statement: Statement, *, where: str) -> str:
+    """Return what stands already, where the statement has nothing to do; empty where it has.
+
+    What cannot be compared counts as not standing: the statement then runs as written.
+
+    Raises:
+        StepFailed: something of that name stands and is not what the statement would create.
+
+    """
+    look = _LOOKS.get(statement.kind)
+    if look is None:
+        return ""
+    try:
+        with connection.transaction(force_rollback=True):
+            return look(connection, statement.node, statement.sql)
+    except Differs as difference:
+        raise StepFailed(
+            f"{where}: {difference}",
+            state="this statement did not run",
+            next_step="correct the file, or change what stands in a migration of its own",
+        ) from None
+    except Incomparable:
+        return ""
+
+
+def same_index(connection: psycopg.Connection, statement: Statement) -> bool | None:
+    """Tell whether the index of that name is the one a statement builds; None where none stands.
+
+    Validity is not asked: what a killed build left is the same index, and invalid.
+    What cannot be compared counts as another one.
+    """
+    with connection.transaction(force_rollback=True):
+        found = _index(connection, statement.node)
+        if found is None:
+            return None
+        oid, schema, table, _ = found
+        try:
+            wanted = wanted_index(connection, statement.sql, schema, table)
+        except Incomparable:
+            return False
+        return wanted == indexdef(connection, oid)
+
+
+def _create_index(connection: psycopg.Connection, node: Node, text: str) -> str:
+    found = _index(connection, node) if node.if_not_exists else None
+    if found is None:
+        return ""
+    oid, schema, table, valid = found
+    wanted = wanted_index(connection, text, schema, table)
+    standing = indexdef(connection, oid)
+    if wanted != standing:
+        raise Differs(f"an index of that name stands, as {standing}; the file wants {wanted}")
+    if not valid and node.concurrent:
+        return ""  # what a killed build left: the build drops it and begins anew
+    if not valid:
+        raise Differs(f"the index {node.idxname} stands, and is invalid: drop it first")
+    return f"the index {node.idxname} stands"
+
+
+def _create_table(connection: psycopg.Connection, node: Node, text: str) -> str:
+    schema = one(connection, CREATED_IN, node.relation.schemaname)
+    found = one(connection, NAMED, schema, node.relation.relname) if node.if_not_exists else None
+    if not found or node.inh_relations or node.HasField("partspec") or node.HasField("partbound"):
+        return ""
+    name = node.relation.relname
+    if found[1] not in ("r", "p"):
+        raise Differs(f"{name} stands already, and is no table")
+    tree = postgast.parse(text)
+    shadow = tree.stmts[0].stmt.create_stmt
+    shadow.relation.schemaname, shadow.if_not_exists, shadow.tablespacename = "pg_temp", False, ""
+    foreign = [key for element in shadow.table_elts for key in _take_foreign_keys(element)]
+    kept = [e for e in shadow.table_elts if _constraint(e) != "CONSTR_FOREIGN"]
+    del shadow.table_elts[:]
+    shadow.table_elts.extend(kept)
+    wanted = wanted_table(connection, postgast.deparse(tree), name, schema)
+    standing = described(connection, found[0])
+    difference = _difference(wanted[0], standing[0]) or _missing(wanted[1], standing[1])
+    keys = {tuple(row) for row in connection.execute(FOREIGN_KEYS, (found[0],)).fetchall()}
+    difference = difference or _missing(set(foreign), keys) or _missing(keys, set(foreign), "extra")
+    difference = difference or _missing(standing[1], wanted[1], "extra")
+    if difference:
+        raise Differs(f"the table {name} stands already, and is another one: {difference}")
+    return f"the table {name} stands"
+
+
+def _alter_table(connection: psycopg.Connection, node: Node, text: str) -> str:
+    table = one(connection, TABLE, quoted(node.relation))
+    if not table:
+        return ""
+    commands = sqltree.commands(node)
+    done = [_command(connection, cmd, table, text, number) for number, cmd in enumerate(commands)]
+    return "; ".join(done) if all(done) else ""
+
+
+def _command(
+    connection: psycopg.Connection, cmd: Node, table: tuple[int, str, str], text: str, number: int
+) -> str:
+    kind = sqltree.subtype(cmd) if cmd.missing_ok else ""
+    columns, _ = described(connection, table[0])
+    if kind == "AT_AddColumn":
+        name = getattr(cmd, "def").column_def.colname
+        return _add_column(connection, name, table, text, number) if name in columns else ""
+    if kind == "AT_DropColumn" and cmd.name not in columns:
+        return f"the column {cmd.name} is gone"
+    if kind == "AT_DropConstraint":
+        there = one(connection, HAS_CONSTRAINT, table[0], cmd.name)
+        return "" if there else f"the constraint {cmd.name} is gone"
+    return ""
+
+
+def _add_column(
+    connection: psycopg.Connection, name: str, table: tuple[int, str, str], text: str, number: int
+) -> str:
+    oid, schema, relname = table
+    tree = postgast.parse(text)
+    node = tree.stmts[0].stmt.alter_table_stmt
+    only = node.cmds[number]
+    element = getattr(only.alter_table_cmd, "def")
+    only.alter_table_cmd.missing_ok = False
+    foreign = set(_take_foreign_keys(element))
+    del node.cmds[:]
+    node.cmds.append(only)
+    node.relation.schemaname, node.relation.relname, node.missing_ok = "pg_temp", relname, False
+    with connection.transaction(force_rollback=True):
+        shadow = shadow_of(connection, schema, relname)
+        column = sql.Identifier(name)
+        target = sql.Identifier("pg_temp", relname)
+        create(connection, sql.SQL("alter table {} drop column {}").format(target, column))
+        create(connection, postgast.deparse(tree))
+        columns, constraints = described(connection, shadow)
+    wanted = own(columns[name], schema)
+    standing, checks = described(connection, oid)
+    if wanted != standing[name]:
+        raise Differs(
+            f"the column {relname}.{name} stands already, as {standing[name]}; the file wants "
+            f"{wanted}"
+        )
+    keys = {tuple(row) for row in connection.execute(FOREIGN_KEYS, (oid,)).fetchall()}
+    lacks = _missing({own(c, schema) for c in constraints}, checks) or _missing(foreign, keys)
+    if lacks:
+        raise Differs(f"the column {relname}.{name} stands already, and differs: {lacks}")
+    return f"the column {relname}.{name} stands"
+
+
+def _difference(wanted: dict[str, str], standing: dict[str, str]) -> str:
+    for name in [*wanted, *standing]:
+        if wanted.get(name) != standing.get(name):
+            return (
+                f"its column {name} is {standing.get(name, 'not there')}; the file wants "
+                f"{wanted.get(name, 'no such column')}"
+            )
+    return ""
+
+
+def _missing(wanted: set[Any], standing: set[Any], word: str = "missing") -> str:
+    found = sorted(str(_key(one)) for one in wanted - standing)
+    return f"{word}: {found[0]}" if found else ""
+
+
+def _key(constraint: object) -> object:
+    if isinstance(constraint, tuple):
+        return f"FOREIGN KEY ({constraint[0]}) REFERENCES {constraint[1]}"
+    return constraint
+
+
+def _constraint(element: Node) -> str:
+    """Return the kind of a table constraint; empty for other elements."""
+    if not element.HasField("constraint"):
+        return ""
+    return str(pg_query_pb2.ConstrType.Name(element.constraint.contype))
+
+
+def _take_foreign_keys(element: Node) -> list[tuple[str, str]]:
+    """Return the foreign keys of an element, and take those of a column out of it.
+
+    A temporary table cannot refer to a lasting one, and a lasting shadow would lock it.
+    """
+    if _constraint(element) == "CONSTR_FOREIGN":
+        columns = ",".join(part.string.sval for part in element.constraint.fk_attrs)
+        return [(columns, element.constraint.pktable.relname)]
+    if not element.HasField("column_def"):
+        return []
+    column = element.column_def
+    kinds = [_constraint(one) for one in column.constraints]
+    if "CONSTR_FOREIGN" not in kinds:
+        return []
+    found = [
+        (column.colname, one.constraint.pktable.relname)
+        for one, kind in zip(column.constraints, kinds, strict=True)
+        if kind == "CONSTR_FOREIGN"
+    ]
+    kept = [
+        one
+        for one, kind in zip(column.constraints, kinds, strict=True)
+        if kind != "CONSTR_FOREIGN" and not kind.startswith("CONSTR_ATTR")
+    ]
+    del column.constraints[:]
+    column.constraints.extend(kept)
+    return found
+
+
+def _create_sequence(connection: psycopg.Connection, node: Node, text: str) -> str:
+    schema = one(connection, CREATED_IN, node.sequence.schemaname)
+    name = node.sequence.relname
+    found = one(connection, NAMED, schema, name) if node.if_not_exists else None
+    if not found:
+        return ""
+    if found[1] != "S":
+        raise Differs(f"{name} stands already, and is no sequence")
+    tree = postgast.parse(text)
+    shadow = tree.stmts[0].stmt.create_seq_stmt
+    shadow.sequence.schemaname, shadow.if_not_exists = "pg_temp", False
+    kept = [option for option in shadow.options if option.def_elem.defname != "owned_by"]
+    del shadow.options[:]
+    shadow.options.extend(kept)
+    with connection.transaction(force_rollback=True):
+        create(connection, postgast.deparse(tree))
+        wanted = one(connection, SEQUENCE, one(connection, SHADOW, name))
+    standing = one(connection, SEQUENCE, found[0])
+    if wanted != standing:
+        raise Differs(f"the sequence {name} stands, as {standing}; the file wants {wanted}")
+    return f"the sequence {name} stands"
+
+
+def _create_view(connection: psycopg.Connection, node: Node, _text: str) -> str:
+    into = node.into.rel
+    is_view = node.objtype == pg_query_pb2.ObjectType.OBJECT_MATVIEW
+    if not node.if_not_exists or not is_view or node.into.col_names:
+        return ""
+    schema = one(connection, CREATED_IN, into.schemaname)
+    found = one(connection, NAMED, schema, into.relname)
+    if not found:
+        return ""
+    if found[1] != "m":
+        raise Differs(f"{into.relname} stands already, and is no materialized view")
+    query = pg_query_pb2.ParseResult()
+    query.stmts.add().stmt.select_stmt.CopyFrom(node.query.select_stmt)
+    name = sql.Identifier("pg_temp", into.relname)
+    with connection.transaction(force_rollback=True):
+        beginning = sql.SQL("create temporary view {} as ").format(name).as_string(connection)
+        create(connection, beginning + postgast.deparse(query))
+        connection.execute("set local search_path = ''")
+        wanted = one(connection, VIEW, one(connection, SHADOW, into.relname))
+    connection.execute("set local search_path = ''")
+    standing = one(connection, VIEW, found[0])
+    if wanted != standing:
+        raise Differs(
+            f"the materialized view {into.relname} stands, as {' '.join(standing.split())}"
+        )
+    return f"the materialized view {into.relname} stands"
+
+
+def _create_schema(connection: psycopg.Connection, node: Node, _text: str) -> str:
+    there = node.if_not_exists and one(connection, HAS_SCHEMA, node.schemaname)
+    return f"the schema {node.schemaname} stands" if there else ""
+
+
+def _create_extension(connection: psycopg.Connection, node: Node, _text: str) -> str:
+    version = one(connection, EXTENSION, node.extname) if node.if_not_exists else None
+    if version is None:
+        return ""
+    for option in node.options:
+        wanted = option.def_elem.arg.string.sval
+        if option.def_elem.defname == "new_version" and wanted != version:
+            raise Differs(
+                f"the extension {node.extname} stands in version {version}; the file wants {wanted}"
+            )
+    return f"the extension {node.extname} stands"
+
+
+def _add_value(connection: psycopg.Connection, node: Node, _text: str) -> str:
+    names = ".".join('"' + part.string.sval.replace('"', '""') + '"' for part in node.type_name)
+    there = node.skip_if_new_val_exists and one(connection, ENUM, names, node.new_val)
+    return f"the value {node.new_val} stands" if there else ""
+
+
+_LOOKS: dict[str, Callable[[psycopg.Connection, Any, str], str]] = {
+    "index_stmt": _create_index,
+    "create_stmt": _create_table,
+    "alter_table_stmt": _alter_table,
+    "create_seq_stmt": _create_sequence,
+    "create_table_as_stmt": _create_view,
+    "create_schema_stmt": _create_schema,
+    "create_extension_stmt": _create_extension,
+    "alter_enum_stmt": _add_value,
+}
+
+
+def quoted(relation: Node) -> str:
+    """Return a relation's name as the server reads it."""
+    parts = [part for part in (relation.schemaname, relation.relname) if part]
+    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
+
+
+def _index(connection: psycopg.Connection, node: Node) -> tuple[int, str, str, bool] | None:
+    """Return oid, schema, table and validity of the index that a statement names."""
+    table = one(connection, TABLE, quoted(node.relation))
+    found = one(connection, NAMED, table[1], node.idxname) if table and node.idxname else None
+    if not found:
+        return None
+    if found[1] not in ("i", "I"):
+        raise Differs(f"{node.idxname} stands already, and is no index")
+    return found[0], table[1], table[2], found[2]

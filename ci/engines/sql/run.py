@@ -1,0 +1,368 @@
+"""Runs one migration file: in one transaction with its history row, or statement by statement."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import msgspec
+import psycopg
+from psycopg import sql
+
+from ...config import LockConfig
+from ...database.connection import Database, is_pooled
+from ...database.retry import RETRIED, Session, Terms, limits, with_retry
+from ...errors import ConfigError, StepFailed
+from ...model import Direction, Migration
+from ...parser import tree
+from ...parser.file import SqlFile
+from ...parser.split import Statement
+from ...secret import redact
+from . import bookkeeping, concurrently, if_not_exists
+from . import partial as sqlpartial
+
+# None: the line was cut. The others: the server ended the session (admin_shutdown, crash_shutdown,
+# cannot_connect_now, idle_in_transaction_session_timeout).
+LOST = frozenset({None, "57P01", "57P02", "57P03", "25P03"})
+
+
+def searching(search_path: tuple[str, ...]) -> str:
+    """Return the statement that sets the search_path of one transaction."""
+    names = sql.SQL(", ").join(map(sql.Identifier, search_path)).as_string()
+    return f"set local search_path = {names or chr(39) * 2};"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One file to run, and what belongs to it."""
+
+    migration: Migration
+    direction: Direction
+    file: SqlFile
+    verify: SqlFile | None
+    search_path: tuple[str, ...]
+    history: bookkeeping.History
+    failure: str = ""  # the tool's code for a migration that failed, before its message
+
+    def settings(self) -> str:
+        """Return what every transaction of the file begins with, beside the limits."""
+        modes = f"set transaction {self.file.begin};\n" if self.file.begin else ""
+        return modes + searching(self.search_path)
+
+    def session(self) -> str:
+        """Return the same for a statement outside a transaction."""
+        return self.settings().replace("set local", "set", 1)
+
+    def where(self, statement: Statement) -> str:
+        """Return file and line of a statement."""
+        return f"{self.file.path}:{statement.line}"
+
+
+def terms_of(file: SqlFile, terms: Terms) -> Terms:
+    """Return the terms with the file's own timeouts in place of the environment's.
+
+    Raises:
+        ConfigError: the file would wait for a lock for longer than a statement may run.
+
+    """
+    lock = terms.lock
+    try:
+        own = msgspec.structs.replace(
+            lock,
+            timeout=(file.lock_timeout,) if file.lock_timeout else lock.timeout,
+            statement_timeout=file.statement_timeout or lock.statement_timeout,
+            concurrently=file.statement_timeout or lock.concurrently,
+        )
+        own.__post_init__()
+    except ValueError as error:
+        raise ConfigError(
+            f"{file.path}: {error}",
+            next_step="write -- windlass: statement_timeout=… above lock_timeout",
+        ) from None
+    return replace(terms, lock=own)
+
+
+def run(job: Job, database: Database, terms: Terms) -> int:
+    """Run the file and record it, both or neither; return how often it was tried again."""
+    step = f"migrate/{job.migration.name}"
+    own = terms_of(job.file, terms)
+    try:
+        if not job.file.transactional:
+            return _one_by_one(job, database, own, step)
+        return with_retry(
+            own, database, partial(_whole, job, own), step=step, settings=job.settings()
+        )[1]
+    except psycopg.Error as error:  # of our own statements; those of the file have their line
+        if error.sqlstate in LOST:
+            raise StepFailed(
+                redact(f"{job.file.path}: the connection was lost: {error}".splitlines()[0]),
+                state="a transaction in progress was rolled back, unless its COMMIT had arrived",
+                next_step="look at invoke status, and deploy again",
+            ) from error
+        raise StepFailed(
+            redact(f"{job.file.path}: its record could not be written: {error}".splitlines()[0]),
+            state="what is not recorded was rolled back, but for what cannot run in a transaction",
+            next_step="mend what it says (invoke doctor looks at the rights), and deploy again",
+        ) from error
+
+
+def _whole(job: Job, terms: Terms, connection: psycopg.Connection) -> None:
+    """Run everything in the caller's transaction; the history row commits with it."""
+    _refuse_behind_a_pooler(job, connection)
+    bookkeeping.ensure(job.history, connection)
+    if bookkeeping.settled(job.history, connection, job.migration.name, job.direction):
+        return  # another machine was faster; the lock row of the insert says so
+    for statement in job.file.statements:
+        _execute(job, terms, connection, statement)
+    _record(job, terms, connection)
+
+
+def _record(job: Job, terms: Terms, connection: psycopg.Connection) -> None:
+    if job.verify is not None:
+        check(job.verify, connection)
+    terms.guard()
+    if any(tree.sets_the_role(s.kind, s.node) for s in job.file.statements):
+        connection.execute("reset role")  # the history is written by who deploys
+    bookkeeping.record(job.history, connection, job.migration, job.direction)
+
+
+def _refuse_behind_a_pooler(job: Job, connection: psycopg.Connection) -> None:
+    """Refuse what would leave a setting in a session of others, or could have none of its own."""
+    if not is_pooled(connection):
+        return
+    for statement in job.file.statements:
+        if tree.sets_the_session(statement.kind, statement.node):
+            what = "SET would stay in a session that others use"
+        elif not statement.transactional:
+            what = "a statement outside a transaction has no settings of its own"
+        else:
+            continue
+        raise StepFailed(
+            f"{job.where(statement)}: behind a pooler {what}",
+            state="this migration did not run",
+            next_step="use the address of the server itself in deploy.yml",
+        )
+
+
+def _one_by_one(job: Job, database: Database, terms: Terms, step: str) -> int:
+    """Run each statement on its own, each finished one recorded, from where a run stopped."""
+    name, retries = job.migration.name, 0
+
+    def in_transaction(work: Callable[[psycopg.Connection], int | None]) -> int | None:
+        nonlocal retries
+        found, tries = with_retry(terms, database, work, step=step, settings=job.settings())
+        retries += tries
+        return found
+
+    def begin(connection: psycopg.Connection) -> int | None:
+        _refuse_behind_a_pooler(job, connection)
+        bookkeeping.ensure(job.history, connection)
+        if bookkeeping.settled(job.history, connection, name, job.direction):
+            return None
+        count = sqlpartial.finished_statements(connection, name, job.direction, job.file)
+        # An index that somebody dropped since, for it was another than it should be: once more.
+        last = job.file.statements[count - 1] if count else None
+        return count - 1 if last and concurrently.is_gone(connection, last) else count
+
+    done = in_transaction(begin)
+    if done is None:
+        return retries
+    for number, statement in enumerate(job.file.statements[done:], start=done + 1):
+        if statement.transactional:
+
+            def both(
+                connection: psycopg.Connection, statement: Statement = statement, n: int = number
+            ) -> None:
+                _execute(job, terms, connection, statement)
+                sqlpartial.note_finished(connection, name, job.direction, job.file, n)
+
+            in_transaction(both)
+        else:
+            retries += _outside(job, database, terms, statement, number)
+    in_transaction(partial(_record, job, terms))
+    return retries
+
+
+def _outside(job: Job, database: Database, terms: Terms, statement: Statement, number: int) -> int:
+    """Run a statement that cannot run in a transaction, and record it before and after.
+
+    Killed in between, nobody knows whether it ended: the catalog is asked.
+    """
+    name, direction, where, retries = job.migration.name, job.direction, job.where(statement), 0
+    step = f"migrate/{name}"
+    with database.connect(step) as connection:
+        connection.execute(job.session().encode())
+        begun = sqlpartial.begun(connection, name, direction) == number
+        if not (begun and concurrently.finished(connection, statement)):
+            if if_not_exists.settled(connection, statement, where=where):
+                terms.note(f"{where}: stands already")
+            else:
+                text = concurrently.clear(connection, database, statement, where=where)
+                terms.guard()
+                sqlpartial.note_begun(connection, name, direction, job.file, number)
+                retries = _send(job, database, terms, connection, statement, text)
+                concurrently.require_valid(connection, statement, where=where)
+        sqlpartial.note_finished(connection, name, direction, job.file, number)
+    return retries
+
+
+def _send(
+    job: Job, database: Database, terms: Terms, connection: psycopg.Connection,
+    statement: Statement, text: str,
+) -> int:  # fmt: skip
+    if not statement.concurrent:
+
+        def alone(own: psycopg.Connection) -> None:
+            with terms.observe(own, job.where(statement), text):
+                _sent(job, own, statement, text)
+
+        step = f"migrate/{job.migration.name}"
+        return with_retry(terms, database, alone, step=step, in_transaction=False)[1]
+    seconds = terms.lock.concurrently.seconds
+    try:
+        with terms.observe(connection, job.where(statement), text):
+            gave_up = concurrently.run(connection, database, text, terms, seconds=seconds)
+    except psycopg.Error as error:
+        left = _cleared(job, database, connection, statement)
+        raise _failed(job.file, statement, error, left=left, code=job.failure) from error
+    if gave_up is not None:
+        raise StepFailed(
+            f"{job.where(statement)}: {gave_up.reason}",
+            state=f"{_cleared(job, database, connection, statement)}; the statements before it "
+            "stay done and are recorded",
+            next_step="let the sessions named end, or give it longer (lock.concurrently), and "
+            "deploy again",
+        )
+    return 0
+
+
+def _cleared(
+    job: Job, database: Database, connection: psycopg.Connection, statement: Statement
+) -> str:
+    """Clear away what a statement left that failed; return in words what stands."""
+    if connection.broken:
+        return "what it left is cleared away by the next deployment"
+    if statement.kind in ("drop_stmt", "alter_table_stmt"):  # a DROP or DETACH, maybe half way
+        return "it may be half way, which the next deployment finishes"
+    try:
+        concurrently.clear(connection, database, statement, where=job.where(statement))
+    except (StepFailed, psycopg.Error) as error:
+        return f"what it left stands ({error})".splitlines()[0]
+    return "nothing of this statement is left"
+
+
+def _execute(job: Job, terms: Terms, connection: psycopg.Connection, statement: Statement) -> None:
+    terms.guard()
+    stands = if_not_exists.settled(connection, statement, where=job.where(statement))
+    if stands:
+        terms.note(f"{job.where(statement)}: {stands} already; no lock was taken")
+        return
+    with terms.observe(connection, job.where(statement), statement.sql):
+        _sent(job, connection, statement, statement.sql)
+
+
+def _sent(
+    job: Job, connection: psycopg.Connection, statement: Statement, text: str
+) -> psycopg.Cursor[tuple[object, ...]]:
+    try:
+        return connection.execute(text.encode())
+    except psycopg.Error as error:
+        if error.sqlstate in RETRIED:
+            raise
+        raise _failed(job.file, statement, error, code=job.failure) from error
+
+
+def require_reading(file: SqlFile) -> None:
+    """Raise ConfigError where a verify script does more than read."""
+    for statement in file.statements:
+        if statement.kind != "select_stmt":
+            raise ConfigError(
+                f"{file.path}:{statement.line}: a verify script only reads; this is no SELECT",
+                next_step="write a SELECT that returns true, or rows, or none after "
+                "-- expect: none",
+            )
+
+
+def check(file: SqlFile, connection: Session) -> int:
+    """Run a verify script; StepFailed with file and line where it does not hold."""
+    for statement in file.statements:
+        try:
+            rows = connection.execute(statement.sql.encode()).fetchall()
+        except psycopg.Error as error:
+            if error.sqlstate in RETRIED:
+                raise
+            raise _failed(file, statement, error) from error
+        wrong = _wrong(rows, statement.expects)
+        if wrong:
+            raise StepFailed(
+                f"{file.path}:{statement.line}: {wrong}",
+                state="the verification does not hold",
+                next_step="run the statement by hand; mend the migration or the script",
+            )
+    return len(file.statements)
+
+
+def _wrong(rows: list[tuple[object, ...]], expects: int | None) -> str:
+    """Say what is wrong with a verify statement's rows; empty where nothing is."""
+    if expects is not None:
+        wanted = "none was" if expects == 0 else f"{expects} were"
+        return f"{len(rows)} rows where {wanted} expected" if len(rows) != expects else ""
+    if not rows:
+        return "no row where at least one was expected"
+    for number, row in enumerate(rows, start=1):
+        if any(value is False or value is None for value in row):
+            return f"row {number} is {row}; expected true"
+    return ""
+
+
+def render(job: Job, terms: Terms) -> str:
+    """Return the SQL as it would be sent, bookkeeping included."""
+    own = terms_of(job.file, terms).lock
+    begin = f"BEGIN;\n{limits(own.timeout[0], own)}\n{job.settings()}"
+    record = job.history.rendered(job.migration, job.direction)
+    if job.file.transactional:
+        body = [_ended(statement.sql) for statement in job.file.statements]
+        return "\n\n".join([begin, *body, f"{record}\nCOMMIT;"])
+    parts = [
+        _rendered_alone(job, begin, number, own)
+        for number in range(1, len(job.file.statements) + 1)
+    ]
+    return "\n\n".join([*parts, f"{begin}\n\n{record}\nCOMMIT;"])
+
+
+def _rendered_alone(job: Job, begin: str, number: int, lock: LockConfig) -> str:
+    """Return what is sent for one statement of a file that is no transaction."""
+    statement = job.file.statements[number - 1]
+    note = partial(sqlpartial.rendered_note, job.migration.name, job.direction, job.file)
+    if statement.transactional:
+        return f"{begin}\n\n{_ended(statement.sql)}\n\n{note(number)}\nCOMMIT;"
+    rung = int(lock.timeout[0].seconds * 1000)
+    waits = "" if statement.concurrent else f"set lock_timeout = {rung};\n"
+    before = f"{job.session()}\n{note(number - 1, begun=number)}\n{waits}"
+    return f"{before}\n{_ended(statement.sql)}\n\n{note(number)}"
+
+
+def _ended(text: str) -> str:
+    """Return a statement with its semicolon, which must not end up in a comment."""
+    return f"{text}\n;" if "--" in text.rsplit("\n", 1)[-1] else f"{text};"
+
+
+def _failed(
+    file: SqlFile, statement: Statement, error: psycopg.Error, *, left: str = "", code: str = ""
+) -> StepFailed:
+    position = error.diag.statement_position  # 1-based, in characters of the statement
+    line = statement.line + statement.sql[: int(position or 1) - 1].count("\n")
+    hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
+    said = error.diag.message_primary or str(error)
+    before = f"{code}: " if code else ""
+    if file.transactional:
+        state = "its transaction was rolled back: nothing of this migration is left"
+    else:
+        state = "the statements before it stay done and are recorded; this one is not"
+    next_step = "mend the file, or what it found, and deploy again"
+    if error.sqlstate == psycopg.errors.QueryCanceled.sqlstate:
+        next_step = "-- windlass: statement_timeout=2h in the head of the file gives it longer"
+    return StepFailed(
+        redact(f"{before}{file.path}:{line}: {said}{hint} [{error.sqlstate or 'no SQLSTATE'}]"),
+        state=f"{left}; {state}" if left else state,
+        next_step=next_step,
+    )

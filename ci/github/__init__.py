@@ -1,0 +1,1 @@
+"""GitHub as Windlass uses it: its API, its settings, pull requests, the remote."""

@@ -1,0 +1,82 @@
+"""One comment on a pull request, written anew with every push, through GitHub's API.
+
+https://docs.github.com/rest/issues/comments
+"""
+
+import os
+from typing import Any
+
+import requests
+
+from ..errors import ConfigError, Unreachable
+from ..secret import Secret, redact
+
+MARKER = "<!-- windlass check -->"  # hidden; how our comment is found again
+WITHIN = 20  # seconds, per request
+A_PAGE = 100  # comments; the most there can be
+NEEDED = ("GITHUB_API_URL", "GITHUB_REPOSITORY", "GITHUB_TOKEN")
+
+
+def comment(number: int, text: str) -> str:
+    """Write the comment of a pull request, in the place of the one before, and return its URL.
+
+    Only a bot's comment that begins with the marker counts as the one before.
+
+    Raises:
+        ConfigError: this is no job of GitHub's, or has no token.
+        Unreachable: the API gave no answer, or refused; says which permission it takes.
+
+    """
+    missing = [name for name in NEEDED if not os.environ.get(name)]
+    if missing:
+        raise ConfigError(
+            f"no pull request can be reached: {', '.join(missing)} not set",
+            next_step="run it in a GitHub workflow job, with GITHUB_TOKEN: ${{ github.token }}",
+        )
+    body = {"body": f"{MARKER}\n{text}"}
+    before = _before(number)
+    if before is None:
+        made = _ask("POST", f"issues/{number}/comments", body)
+    else:
+        made = _ask("PATCH", f"issues/comments/{before}", body)
+    return str(made["html_url"])
+
+
+def _before(number: int) -> int | None:
+    page = 1
+    while True:
+        found = _ask("GET", f"issues/{number}/comments?per_page={A_PAGE}&page={page}")
+        for one in found:
+            ours = (one.get("body") or "").startswith(MARKER)
+            if ours and (one.get("user") or {}).get("type") == "Bot":
+                return int(one["id"])
+        if len(found) < A_PAGE:
+            return None
+        page += 1
+
+
+def _ask(method: str, path: str, body: dict[str, str] | None = None) -> Any:  # noqa: ANN401  # JSON
+    token = Secret(os.environ["GITHUB_TOKEN"])
+    base = f"{os.environ['GITHUB_API_URL']}/repos/{os.environ['GITHUB_REPOSITORY']}"
+    headers = {
+        "Authorization": f"Bearer {token.reveal()}",
+        "Accept": "application/vnd.github+json",
+        "X-GitHub-Api-Version": "2022-11-28",
+    }
+    try:
+        answer = requests.request(
+            method, f"{base}/{path}", json=body, headers=headers, timeout=WITHIN
+        )
+    except requests.RequestException as error:
+        raise _unreachable(method, path, redact(str(error))) from error
+    if not answer.ok:
+        raise _unreachable(method, path, f"status {answer.status_code}: {answer.text[:200]}")
+    return answer.json()
+
+
+def _unreachable(method: str, path: str, said: str) -> Unreachable:
+    return Unreachable(
+        f"GitHub's API did not take {method} {path.partition('?')[0]}: {said}",
+        state="the check itself is done; its result is in the log and in the file",
+        next_step="give the job permissions: pull-requests: write; of a fork it cannot have it",
+    )

@@ -1,0 +1,251 @@
+"""What has to be set on GitHub by hand, looked at through its API: `doctor --github`.
+
+Every check says what to do and at which page. What the token may not see is told and fails
+nothing: a workflow's own token sees neither secrets nor the repository's settings.
+https://docs.github.com/actions/reference/workflows-and-actions/deployments-and-environments
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from .. import policy
+from ..config import Config
+from ..deployment.preflight import Check
+from ..errors import Refused, WindlassError
+from ..model import StepName
+from .api import GithubApi, NotFound, NotPermitted
+
+ENVIRONMENT = "actions: read"  # what the API asks for, as GitHub names it
+ADMINISTRATION = "administration: read"
+LISTS = (  # where a variable or a secret may stand: its list, the key in it, the permission
+    ("environments/{name}/secrets", "secrets", "environments: read"),
+    ("environments/{name}/variables", "variables", "environments: read"),
+    ("actions/secrets", "secrets", "secrets: read"),
+    ("actions/variables", "variables", "variables: read"),
+    ("actions/organization-secrets", "secrets", "secrets: read"),
+    ("actions/organization-variables", "variables", "variables: read"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """An environment on GitHub as deploy.yml needs it.
+
+    `reviewed`: GitHub's required reviewers are its approval. `guarded`: the default branch alone
+    may use it. `names`: the variables that deploy.yml cannot do without.
+    """
+
+    name: str
+    reviewed: bool = False
+    self_approval: bool = False
+    guarded: bool = False
+    names: tuple[str, ...] = ()
+
+
+def wanted(config: Config, only: str = "") -> tuple[Wanted, ...]:
+    """Return the environments that deploy.yml needs on GitHub; `only` chooses one of them.
+
+    Where people have to approve, there is a second one, NAME-plan: its plan job has to run before
+    anybody has approved; and where backups are asked for a NAME-backup, for nobody gets up at night
+    to let one begin (.github/workflows/backup.yml). From what is written: nobody has every
+    environment's secrets at hand.
+    """
+    shared = set(config.variables())
+    found = []
+    for name in config.names:
+        data = config.written(name)
+        approval, tier = data.get("approval"), str(data.get("tier"))
+        row = policy.TIERS.index(tier) if tier in policy.TIERS else len(policy.TIERS) - 1
+        asks = policy.TABLE[StepName.APPROVAL][row] is policy.REQUIRED or approval is not None
+        own = approval if isinstance(approval, dict) else {}
+        one = Wanted(
+            name=name,
+            reviewed=asks and own.get("from") != "ssh",
+            self_approval=own.get("self_approval") is True,
+            guarded=policy.TABLE[StepName.BACKUP][row] is policy.REQUIRED,
+            names=tuple(sorted(shared | set(config.variables(name)))),
+        )
+        beside = (["plan"] if asks else []) + (["backup"] if one.guarded else [])
+        found.append(one)
+        found += [
+            Wanted(name=f"{name}-{job}", guarded=one.guarded, names=one.names) for job in beside
+        ]
+    chosen = (only, f"{only}-plan", f"{only}-backup")
+    return tuple(one for one in found if not only or one.name in chosen)
+
+
+def look(api: GithubApi, site: str, environments: Iterable[Wanted]) -> tuple[Check, ...]:
+    """Return a check for every setting; a failing one does not hide the others.
+
+    `site` is the repository's address for people, https://github.com/OWNER/NAME.
+    """
+    try:
+        repository = api.get(permission="metadata: read")
+    except WindlassError as error:
+        return (Check("repository", error.what, problem=error.next_step),)
+    kind = "private" if repository["private"] else "public"
+    branch = str(repository["default_branch"])
+    found = [Check("repository", f"{api.repository}, {kind}, default branch {branch}")]
+    found.append(_check("workflow token", partial(_workflow_token, api, site)))
+    for one in environments:
+        found += _Environment(
+            api, site, one, private=bool(repository["private"]), branch=branch
+        ).look()
+    return tuple(found)
+
+
+def _check(name: str, look_at: Callable[[], str]) -> Check:
+    try:
+        return Check(name, look_at())
+    except (NotPermitted, NotFound) as error:
+        return Check(name, f"not to be seen with this token: {error.next_step}")
+    except WindlassError as error:
+        return Check(name, error.what, problem=error.next_step)
+
+
+def _workflow_token(api: GithubApi, site: str) -> str:
+    found = api.get("actions/permissions/workflow", permission=ADMINISTRATION)
+    if found["default_workflow_permissions"] != "read":
+        raise Refused(
+            "a workflow that names no permissions may write",
+            next_step=f"choose “Read repository contents and packages permissions”: "
+            f"{site}/settings/actions",
+        )
+    if found["can_approve_pull_request_reviews"]:
+        raise Refused(
+            "a workflow may approve pull requests",
+            next_step=f"untick “Allow GitHub Actions to create and approve pull requests”: "
+            f"{site}/settings/actions",
+        )
+    return "reads by default, approves no pull requests"
+
+
+@dataclass(frozen=True)
+class _Environment:
+    """The checks of one environment."""
+
+    api: GithubApi
+    site: str
+    wanted: Wanted
+    private: bool
+    branch: str
+
+    def look(self) -> list[Check]:
+        name = self.wanted.name
+        try:
+            found = self.api.get(f"environments/{name}", permission=ENVIRONMENT)
+        except NotFound:
+            return [
+                Check(
+                    name,
+                    "does not exist, or the token may not see it; a workflow that names it "
+                    "creates it, without any protection",
+                    problem=f"make it by hand: {self.site}/settings/environments/new "
+                    f"(seen with {ENVIRONMENT})",
+                )
+            ]
+        except WindlassError as error:
+            return [Check(name, error.what, problem=error.next_step)]
+        page = f"{self.site}/settings/environments/{found['id']}/edit"
+        rules = {rule["type"]: rule for rule in found.get("protection_rules") or []}
+        checks = [_check(f"{name}: reviewers", partial(self._reviewers, rules, page))]
+        if self.wanted.guarded:
+            branches = partial(self._branches, found.get("deployment_branch_policy"), page)
+            checks.append(_check(f"{name}: branches", branches))
+        if self.wanted.reviewed:
+            checks.append(_check(f"{name}: admins", partial(_admins, found, page)))
+        if self.wanted.names:
+            checks.append(_check(f"{name}: variables", partial(self._variables, page)))
+        return checks
+
+    def _reviewers(self, rules: dict[str, dict[str, Any]], page: str) -> str:
+        rule = rules.get("required_reviewers", {})
+        count = len(rule.get("reviewers") or [])
+        if not self.wanted.reviewed:
+            return f"{count} required" if count else "none, and none needed"
+        if not count and self.private:
+            raise Refused(
+                "none are required; a private repository has them with GitHub Enterprise alone",
+                next_step=f"with GitHub Enterprise set them: {page}; else let approvers sign: "
+                "approval: {from: ssh, signers: .github/approvers}, and invoke deploy "
+                "--wait-for-approval 2h",
+            )
+        if not count:
+            raise Refused(
+                "none are required: whatever waits there, starts", next_step=f"set them: {page}"
+            )
+        if not rule.get("prevent_self_review") and not self.wanted.self_approval:
+            raise Refused(
+                "whoever starts a run may approve it",
+                next_step=f"tick “Prevent self-review”: {page}",
+            )
+        return f"{count} required, of whom one has to approve"
+
+    def _branches(self, rule: dict[str, bool] | None, page: str) -> str:
+        if not rule:
+            raise Refused(
+                "every branch may use it",
+                next_step=f"under “Deployment branches and tags” allow {self.branch} alone: {page}",
+            )
+        if rule["protected_branches"]:
+            where, key = "branches", ""
+            found = [
+                one["name"]
+                for one in self.api.all(where, key, permission="contents: read")
+                if one["protected"]
+            ]
+            which = "protected branches"
+        else:
+            where, key = (
+                f"environments/{self.wanted.name}/deployment-branch-policies",
+                "branch_policies",
+            )
+            found = [one["name"] for one in self.api.all(where, key, permission=ENVIRONMENT)]
+            which = "selected branches and tags"
+        if which == "protected branches" and not found:
+            raise Refused(
+                "protected branches alone, and none is protected: every branch may use it",
+                next_step=f"protect {self.branch}: {self.site}/settings/branches",
+            )
+        if found != [self.branch]:
+            raise Refused(
+                f"{which}: {', '.join(found) or 'none'}",
+                next_step=f"allow {self.branch} alone: {page}",
+            )
+        return f"{self.branch} alone"
+
+    def _variables(self, page: str) -> str:
+        """Look for the names of variables and secrets; values are never asked for."""
+        there, unseen = set[str](), list[str]()
+        for path, key, permission in LISTS:
+            try:
+                found = self.api.all(path.format(name=self.wanted.name), key, permission=permission)
+            except (NotPermitted, NotFound):
+                unseen.append(permission)
+            else:
+                there |= {one["name"] for one in found}
+        missing = [name for name in self.wanted.names if name.upper() not in there]
+        if missing and unseen:
+            needs = ", ".join(dict.fromkeys(unseen))
+            return f"{', '.join(missing)}: not to be seen with this token, which needs {needs}"
+        if missing:
+            raise Refused(
+                f"{', '.join(missing)}: neither a secret nor a variable",
+                next_step=f"add them as environment secrets or variables: {page}",
+            )
+        return f"{', '.join(self.wanted.names)}: there"
+
+
+def _admins(found: dict[str, Any], page: str) -> str:
+    """Look whether administrators may start what waits; older servers do not tell."""
+    if "can_admins_bypass" not in found:
+        return "GitHub does not tell whether they may start what waits: look there"
+    if found["can_admins_bypass"]:
+        raise Refused(
+            "administrators may start what waits, without a review",
+            next_step="untick “Allow administrators to bypass configured protection rules”: "
+            f"{page}",
+        )
+    return "wait for a review like anybody"

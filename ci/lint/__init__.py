@@ -1,0 +1,1 @@
+"""What is dangerous in a migration, by its text and by the catalog."""

@@ -1,0 +1,162 @@
+"""What a file's statements do together: locks kept while others work, tables locked at once."""
+
+from collections.abc import Iterator
+
+from postgast import find_nodes, pg_query_pb2
+from postgast.pg_query_pb2 import A_Const
+
+from ..model import Effect, FindingLevel
+from ..parser import tree
+from ..parser.file import SqlFile
+from ..parser.split import Statement
+
+Said = tuple[FindingLevel, str, str, Effect]
+
+# Statements that may work for long on what stands.
+SLOW = frozenset({"update_stmt", "delete_stmt", "insert_stmt", "index_stmt", "merge_stmt"})
+# What holds its table's strongest lock, or one that keeps writers out, until the end; DROP TABLE
+# too. Source: "Explicit Locking" in the documentation, ACCESS EXCLUSIVE and SHARE ROW EXCLUSIVE.
+LOCKS = frozenset({"alter_table_stmt", "rename_stmt", "create_trig_stmt"})
+# Alterations that take a weaker lock than everybody's (AlterTableGetLockLevel in tablecmds.c).
+WEAK = frozenset({"AT_ValidateConstraint", "AT_SetStatistics", "AT_SetRelOptions",
+                  "AT_ResetRelOptions", "AT_AttachPartition", "AT_ClusterOn", "AT_DropCluster",
+                  "AT_SetOptions", "AT_ResetOptions"})  # fmt: skip
+
+
+def created(file: SqlFile) -> frozenset[str]:
+    """Return the tables that a file makes; one that may stand already is not made here."""
+    return frozenset(
+        str(relation.relname)
+        for statement in file.statements
+        if statement.kind in ("create_stmt", "create_table_as_stmt")
+        and not statement.node.if_not_exists
+        for relation in (
+            [statement.node.relation]
+            if statement.kind == "create_stmt"
+            else [statement.node.into.rel]
+        )
+    )
+
+
+def findings(statement: Statement, file: SqlFile, created: frozenset[str]) -> Iterator[Said]:
+    """Say what is wrong with a statement where it stands in its file."""
+    if statement.kind == "create_stmt":
+        yield from _new_table(statement, created)
+    if statement.kind == "alter_table_stmt":
+        yield from _attached(statement, created)
+    if not file.transactional:
+        return
+    before = file.statements[: file.statements.index(statement)]
+    yield from _enum(statement, before)
+    locked = {name: one for one in before for name in _locked(one, created)}
+    if statement.kind in SLOW and locked and not _within(statement, created):
+        first = next(iter(locked.values()))
+        yield (
+            "warning",
+            "work-under-lock",
+            "works in a transaction that holds the lock of line "
+            f"{first.line} until its end: give it a migration of its own",
+            "",
+        )
+    mine = _locked(statement, created) - locked.keys()
+    if mine and locked:
+        yield (
+            "warning",
+            "several-tables",
+            f"locks {', '.join(sorted(mine))} while "
+            f"{', '.join(sorted(locked))} stays locked: a migration for each",
+            "",
+        )
+
+
+def _locked(statement: Statement, created: frozenset[str]) -> frozenset[str]:
+    """Return the tables that a statement locks against the application, if they stood before."""
+    node = statement.node
+    if statement.kind == "drop_stmt":
+        return tree.dropped_tables(node) - created
+    if statement.kind not in LOCKS:
+        return frozenset()
+    if statement.kind == "alter_table_stmt" and all(
+        tree.subtype(cmd) in WEAK for cmd in tree.commands(node)
+    ):
+        return frozenset()
+    name = str(node.relation.relname)
+    return frozenset({name}) - created if name else frozenset()
+
+
+def _within(statement: Statement, created: frozenset[str]) -> bool:
+    """Tell whether a statement works on a table alone that the file made, or on given values."""
+    node = statement.node
+    if str(node.relation.relname) in created:
+        return True
+    return statement.kind == "insert_stmt" and bool(node.select_stmt.select_stmt.values_lists)
+
+
+def _new_table(statement: Statement, created: frozenset[str]) -> Iterator[Said]:
+    node = statement.node
+    if node.HasField("partbound"):
+        parent = node.inh_relations[0].range_var.relname
+        if str(parent) not in created:
+            yield (
+                "warning",
+                "partition-of",
+                f"locks {parent} against everybody: CREATE TABLE … "
+                "LIKE, a CHECK, then ATTACH PARTITION",
+                "",
+            )
+    for name in _referred(node):
+        if name not in created and name != str(node.relation.relname):
+            yield (
+                "note",
+                "references-locks",
+                f"keeps writers out of {name} until the end of the transaction",
+                "",
+            )
+
+
+def _referred(node: tree.Node) -> list[str]:
+    constraints = [
+        constraint
+        for element in node.table_elts
+        for constraint in (
+            *(item.constraint for item in element.column_def.constraints),
+            element.constraint,
+        )
+    ]
+    return sorted({
+        str(one.pktable.relname)
+        for one in constraints
+        if pg_query_pb2.ConstrType.Name(one.contype) == "CONSTR_FOREIGN"
+    })  # fmt: skip
+
+
+def _attached(statement: Statement, created: frozenset[str]) -> Iterator[Said]:
+    for cmd in tree.commands(statement.node):
+        if tree.subtype(cmd) != "AT_AttachPartition":
+            continue
+        child = str(getattr(cmd, "def").partition_cmd.name.relname)
+        if child not in created:
+            yield (
+                "warning",
+                "attach-scan",
+                f"reads all of {child}, and of a default partition, "
+                "unless a CHECK proves that its rows belong there",
+                "scan",
+            )
+
+
+def _enum(statement: Statement, before: tuple[Statement, ...]) -> Iterator[Said]:
+    """Say where a value is used in the transaction that adds it, which the server refuses."""
+    added = {str(s.node.new_val): s for s in before
+             if s.kind == "alter_enum_stmt" and not s.node.old_val}  # fmt: skip
+    if not added or statement.kind == "alter_enum_stmt":
+        return
+    used = {str(const.sval.sval) for const in find_nodes(statement.node, A_Const)}
+    for value in sorted(added.keys() & used):
+        yield (
+            "error",
+            "enum-used-at-once",
+            f"uses '{value}' in the transaction that adds it (line "
+            f"{added[value].line}), which the server refuses: a migration of its own",
+            "",
+        )

@@ -1,0 +1,1 @@
+"""SQL text as PostgreSQL's own parser reads it. Pure."""

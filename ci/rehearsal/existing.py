@@ -1,0 +1,207 @@
+"""Migrations that are not recorded, and whose objects stand already: are they what it would make?
+
+The catalog is asked by name, which is quick (`find`). Only where something stands is it compared
+(`compare`): every applied migration is run from disk on an empty throwaway database, then those
+that are not applied; what changes with each is compared with the live definitions. Where the
+files do not build the schema from nothing, the live one's definitions are copied, and the
+migrations undone there by their rollback scripts and run again.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from .. import process
+from ..config import BackupsConfig
+from ..database.connection import Database, is_pooled
+from ..database.retry import Terms
+from ..engines import Engine
+from ..errors import StepFailed, WindlassError
+from ..model import Migration, Unrecorded
+from ..postgres import definitions, throwaway
+from ..postgres.clients import Clients, find_clients
+from ..secret import redact
+
+LOCK_WAIT = "--lock-wait-timeout=5s"  # of pg_dump, for a table that somebody has locked
+COPIED = ("--no-owner", LOCK_WAIT)  # owners are who made something, not what was made
+
+Definitions = Mapping[str, str]
+
+
+def in_running_order(migrations: Iterable[Migration]) -> tuple[Migration, ...]:
+    """Return migrations as a deployment runs them: those of after the restart last."""
+    return tuple(sorted(migrations, key=lambda one: one.phase == "after"))  # stable
+
+
+def waiting(database: Database, engine: Engine) -> tuple[Migration, ...]:
+    """Return every migration that has no record, not even of a part, in running order."""
+
+    def read(connection: psycopg.Connection) -> frozenset[str]:
+        return _recorded(connection, engine)
+
+    recorded = database.read("unrecorded", read)
+    return in_running_order(one for one in engine.on_disk() if one.name not in recorded)
+
+
+def _recorded(connection: psycopg.Connection, engine: Engine) -> frozenset[str]:
+    names = {row.name for row in engine.history(connection)}
+    return frozenset(names | {partial.name for partial in engine.partials(connection)})
+
+
+def find(
+    database: Database, engine: Engine, migrations: tuple[Migration, ...]
+) -> tuple[Unrecorded, ...]:
+    """Return those of the migrations whose objects stand and that are not recorded. Reads only.
+
+    Not compared yet. What another deployment finishes meanwhile is left out.
+    """
+
+    def read(connection: psycopg.Connection) -> tuple[Unrecorded, ...]:
+        found = engine.unrecorded(migrations, connection)
+        if not found:
+            return ()
+        # Read after the catalog: what came to stand meanwhile has its record by now.
+        recorded = _recorded(connection, engine)
+        return tuple(one for one in found if one.migration not in recorded)
+
+    return database.read("unrecorded", read) if migrations else ()
+
+
+def compare(
+    found: tuple[Unrecorded, ...], database: Database, engine: Engine, config: BackupsConfig | None
+) -> tuple[Unrecorded, ...]:
+    """Return the same with verdicts; unknown, with the reason, where it cannot be found out.
+
+    Args:
+        found: by `find`.
+        database: the live one; nothing is changed in it.
+        engine: of the migrations.
+        config: the throwaway server and the client tools; None: what is installed here.
+
+    """
+    if not found:
+        return ()
+    try:
+        comparison = _comparison(found, database, engine, config)
+        chain, live = comparison.chain(), comparison.live()
+    except (WindlassError, psycopg.Error) as error:
+        return tuple(msgspec.structs.replace(one, says=(_said(error),)) for one in found)
+    names = [migration.name for migration in comparison.later]
+    return tuple(_judged(one, names.index(one.migration), chain, live) for one in found)
+
+
+def _judged(
+    one: Unrecorded, at: int, chain: Sequence[Definitions], live: Definitions
+) -> Unrecorded:
+    differs = definitions.stands(chain[at], chain[at + 1 :], live)
+    return msgspec.structs.replace(one, verdict="different" if differs else "alike", says=differs)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Comparison:
+    """One comparison, and what it needs."""
+
+    database: Database
+    engine: Engine
+    config: BackupsConfig | None
+    clients: Clients
+    needs: throwaway.Needs
+    applied: tuple[Migration, ...]
+    later: tuple[Migration, ...]  # not applied, up to the last one whose objects stand
+    standing: frozenset[str]
+
+    def live(self) -> dict[str, str]:
+        """Return the live definitions."""
+        return definitions.definitions(self.database, self.clients, *COPIED)
+
+    def chain(self) -> list[Definitions]:
+        """Return the definitions before the first of the later migrations, and after each."""
+        configured = self.config.throwaway if self.config else None
+        with throwaway.running(self.needs, configured) as server:
+            try:
+                with throwaway.copy(server) as empty:
+                    for migration in self.applied:
+                        self.apply(migration, empty)
+                    return self.forward(empty)
+            except (WindlassError, psycopg.Error) as first:
+                with throwaway.copy(server) as copy:
+                    return self.back_and_forth(copy, first)
+
+    def back_and_forth(self, copy: Database, first: Exception) -> list[Definitions]:
+        """Return the same from a copy of the live definitions; `first` says why."""
+        try:
+            self.restore(copy)
+            for migration in reversed(self.later):
+                if migration.name in self.standing:
+                    with copy.connect("stamp") as connection, connection.transaction():
+                        self.engine.stamp(connection, migration)
+                    self.engine.undo(migration, copy, Terms())
+            return self.forward(copy)
+        except (WindlassError, psycopg.Error) as second:
+            raise StepFailed(
+                f"the migrations do not run from nothing ({_said(first)}), nor back and forth on "
+                f"a copy of what stands ({_said(second)})",
+                state="seen on a copy; nothing was changed in the database",
+                next_step="compare by hand",
+            ) from second
+
+    def forward(self, copy: Database) -> list[Definitions]:
+        """Run the later migrations; return the definitions before them and after each."""
+        found: list[Definitions] = [definitions.definitions(copy, self.clients, *COPIED)]
+        for migration in self.later:
+            self.apply(migration, copy)
+            found.append(definitions.definitions(copy, self.clients, *COPIED))
+        return found
+
+    def apply(self, migration: Migration, copy: Database) -> None:
+        """Run one; its verify script is for a database with rows in it."""
+        bare = msgspec.structs.replace(migration, verify=None)
+        self.engine.apply(bare, copy, Terms())
+
+    def restore(self, copy: Database) -> None:
+        """Copy the live definitions; no rows, and no history."""
+        source, target = self.database.environment(), copy.environment()
+        dump = self.clients.command(
+            "pg_dump", "--format=custom", "--schema-only", "--no-password", LOCK_WAIT,
+            *definitions.NOT_OURS, env=source,
+        )  # fmt: skip
+        name = make_conninfo(dbname=copy.name)
+        load = self.clients.command(
+            "pg_restore", "--exit-on-error", "--no-owner", f"--dbname={name}", env=target
+        )
+        for _ in process.pipe(load, process.stream(dump, env=source), env=target):
+            pass
+
+
+def _said(error: Exception) -> str:
+    what = error.what if isinstance(error, WindlassError) else str(error)
+    return redact(" ".join(what.split()))
+
+
+def _comparison(
+    found: tuple[Unrecorded, ...], database: Database, engine: Engine, config: BackupsConfig | None
+) -> _Comparison:
+    def read(connection: psycopg.Connection) -> tuple[throwaway.Needs, frozenset[str], bool]:
+        if is_pooled(connection):
+            raise StepFailed(
+                "the address is a pooler's: pg_dump needs one session",
+                state="nothing was changed",
+                next_step="write the address of the server itself into database:",
+            )
+        applied = frozenset(row.name for row in engine.history(connection))
+        return throwaway.read_needs(connection), applied, connection.pgconn.ssl_in_use
+
+    needs, recorded, tls = database.read("unrecorded", read)
+    on_disk = engine.on_disk()
+    standing = frozenset(one.migration for one in found)
+    rest = in_running_order(one for one in on_disk if one.name not in recorded)
+    last = max(at for at, one in enumerate(rest) if one.name in standing)
+    return _Comparison(
+        database=database, engine=engine, config=config, needs=needs, standing=standing,
+        clients=find_clients(needs.server_version, tls=tls, image=config.image if config else ""),
+        applied=tuple(one for one in on_disk if one.name in recorded),
+        later=rest[: last + 1],
+    )  # fmt: skip

@@ -1,0 +1,83 @@
+"""From what was seen on the copy to what the deployment will do. Pure."""
+
+from dataclasses import dataclass
+
+from ..model import Rehearsal, Rehearsed, Traced
+
+# From the conflict table of the documentation, "Explicit Locking": what an application does.
+BLOCKS = {
+    "AccessExclusiveLock": "reads and writes",
+    "ExclusiveLock": "writes",
+    "ShareRowExclusiveLock": "writes",
+    "ShareLock": "writes",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A lock that an application's queries wait for, and how long it was held on the copy."""
+
+    relation: str
+    mode: str
+    seconds: float
+    statement: Traced  # which took it
+
+    @property
+    def blocks(self) -> str:
+        """What waits for it: "writes", or "reads and writes"."""
+        return BLOCKS[self.mode]
+
+
+def held(migration: Rehearsed) -> tuple[Held, ...]:
+    """Return the locks of a migration that somebody would wait for, the longest first.
+
+    In a transaction a lock is held from the statement that takes it until the end: the verify
+    script, the history's row and the commit come after the last statement. Else it is held as long
+    as its statement runs. Of a relation locked twice, each mode is one.
+    """
+    found = []
+    # What begins the transaction is in it too: a few milliseconds more, never less.
+    tail = max(0.0, migration.seconds - sum(one.seconds for one in migration.statements))
+    for at, statement in enumerate(migration.statements):
+        seconds = statement.seconds
+        if migration.transactional:
+            seconds = tail + sum(one.seconds for one in migration.statements[at:])
+        found += [
+            Held(relation, mode, seconds, statement)
+            for relation, mode in (*statement.locks, *_indexes_alone(statement))
+            if mode in BLOCKS
+        ]
+    return tuple(sorted(found, key=lambda one: (-one.seconds, one.blocks, one.relation)))
+
+
+def _indexes_alone(statement: Traced) -> tuple[tuple[str, str], ...]:
+    """Return an index's exclusive locks where no table has one: planning a read needs its indexes.
+
+    Source: get_relation_info in plancat.c opens every index of a table it plans for.
+    """
+    exclusive = "AccessExclusiveLock"
+    if any(mode == exclusive for _, mode in statement.locks):
+        return ()
+    return tuple(lock for lock in statement.index_locks if lock[1] == exclusive)
+
+
+def too_long(migration: Rehearsed, *, at_most: float) -> Held | None:
+    """Return the lock that was held the longest, where that is more than `at_most` seconds."""
+    longest = next(iter(held(migration)), None)
+    return longest if longest is not None and longest.seconds > at_most else None
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """How long it will take, by what it took on the copy; seconds."""
+
+    deployment: float  # backup, proof and migrations; the restart is not rehearsed
+    restore: float
+
+
+def forecast(rehearsal: Rehearsal) -> Forecast:
+    """Return how long a deployment of the plan and a restore of its backup would take."""
+    return Forecast(
+        deployment=rehearsal.backup_seconds + rehearsal.proof_seconds + rehearsal.seconds,
+        restore=rehearsal.restore_seconds,
+    )

@@ -1,0 +1,190 @@
+"""What a change of the migrations is told before anybody merges it: `invoke check`. Nothing live.
+
+The base's migrations are read from git and run on an empty throwaway database; then each new one
+is run, undone and run again there, and the definitions compared with those of before.
+"""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import psycopg
+
+from .. import process
+from ..config import MigrationsConfig
+from ..database.connection import Database, read_target
+from ..database.retry import Terms
+from ..engines import Engine, open_checkout, open_engine
+from ..errors import ChildFailed, ConfigError, StepFailed, WindlassError
+from ..lint.severity import graded
+from ..model import Check, Checked, Finding, Migration
+from ..plan.make import order_problems
+from ..postgres import definitions, embedded, throwaway
+from ..postgres.clients import Clients, find_clients
+from ..secret import Secret, redact
+from .existing import COPIED, in_running_order
+
+GIT_WITHIN = 120.0  # seconds; a checkout of a large repository
+
+
+def check(
+    root: Path, config: MigrationsConfig, base: str, *, server: Secret | None = None
+) -> Check:
+    """Return what is to say of the migrations at `root` that the commit `base` has not.
+
+    Reads git, and runs a PostgreSQL. Verify scripts are not run: they are for a database with
+    rows in it.
+
+    Args:
+        root: the directory of deploy.yml, in a git repository.
+        config: what deploy.yml says of the migrations.
+        base: the commit that this is merged into, in git's words: origin/main, HEAD^1.
+        server: the URL of a throwaway server; None: the newest embedded one.
+
+    Raises:
+        ConfigError: git does not know `base`, or a migration here cannot be read.
+        StepFailed: there is no server, or the base's own migrations do not run.
+
+    """
+    engine = open_engine(config, root)
+    here = engine.on_disk()
+    commit, there = _at(root, config, base)
+    known = {migration.name for migration in there}
+    new = in_running_order(migration for migration in here if migration.name not in known)
+    problems = order_problems(there, here, config)
+    lasting = tuple(migration for migration in here if migration.name in known)
+    where, findings, migrations = _on_a_server(engine, server, lasting, new)
+    return Check(
+        base=base, commit=commit, applied=len(lasting), server=where, problems=problems,
+        findings=findings, migrations=migrations,
+    )  # fmt: skip
+
+
+def _at(root: Path, config: MigrationsConfig, base: str) -> tuple[str, tuple[Migration, ...]]:
+    """Return the commit that `base` names, and its migrations."""
+    try:
+        commit = _git(root, "rev-parse", "--verify", "--end-of-options", f"{base}^{{commit}}")
+        top = Path(_git(root, "rev-parse", "--show-toplevel"))
+        below = _git(root, "rev-parse", "--show-prefix")
+    except ChildFailed as error:
+        raise ConfigError(
+            f"git does not know the commit {base} here: {error.stderr.strip() or error.what}",
+            next_step="fetch it (git fetch origin main; fetch-depth: 0 in a workflow), or name "
+            "another one: invoke check --base REF",
+        ) from error
+    with _checked_out(top, commit) as copy:
+        engine = open_checkout(config, copy / below, tools=root)
+        return commit, engine.on_disk() if engine else ()
+
+
+@contextmanager
+def _checked_out(top: Path, commit: str) -> Iterator[Path]:
+    """Write the files of a commit into a directory; the repository's index and files stay."""
+    with tempfile.TemporaryDirectory(prefix="windlass-check-") as made:
+        files = Path(made) / "files"
+        files.mkdir()
+        index = {"GIT_INDEX_FILE": str(Path(made) / "index")}
+        _git(top, "read-tree", commit, env=index)
+        _git(top, "checkout-index", "--all", f"--prefix={files}/", env=index)
+        yield files
+
+
+def _git(where: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
+    argv = ["git", "-C", str(where), *arguments]
+    return process.run(argv, within=GIT_WITHIN, env=env).stdout.strip()
+
+
+def _on_a_server(
+    engine: Engine,
+    configured: Secret | None,
+    lasting: tuple[Migration, ...],
+    new: tuple[Migration, ...],
+) -> tuple[str, tuple[Finding, ...], tuple[Checked, ...]]:
+    """Build the base's schema on a throwaway server, and try the new migrations there."""
+    needs = throwaway.Needs(server_version=embedded.NEWEST * 10_000, extensions=(), roles=())
+    with throwaway.running(needs, configured) as server, throwaway.copy(server) as copy:
+        with copy.connect("check") as connection:
+            version = read_target(connection).server_version
+        engine.prepare(copy)
+        for migration in lasting:
+            _build(engine, migration, copy)
+        findings = copy.read("lint", lambda connection: engine.lint(new, connection))
+        trial = _Trial(engine, copy, find_clients(version))
+        return server.name, graded(findings, (), None), tuple(trial.all(new))
+
+
+def _build(engine: Engine, migration: Migration, copy: Database) -> None:
+    try:
+        engine.apply(_without_verify(migration), copy, Terms())
+    except (WindlassError, psycopg.Error) as error:
+        raise StepFailed(
+            f"{migration.name} of the base does not run on an empty database: {_said(error)}",
+            state="tried on a throwaway server; nothing else was touched",
+            next_step="make the base's migrations build its schema from nothing; where they need "
+            "an extension, name a server that has it: throwaway: URL under backups in deploy.yml",
+        ) from error
+
+
+def _without_verify(migration: Migration) -> Migration:
+    return msgspec.structs.replace(migration, verify=None)
+
+
+def _said(error: Exception) -> str:
+    what = error.what if isinstance(error, WindlassError) else str(error)
+    return redact(" ".join(what.split()))
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """The new migrations on a copy of the base's schema."""
+
+    engine: Engine
+    copy: Database
+    clients: Clients
+
+    def all(self, new: tuple[Migration, ...]) -> Iterator[Checked]:
+        """Yield what came of each; what builds on one that failed is not tried."""
+        failed = ""
+        for migration in new:
+            if failed:
+                yield self._told(migration, 0.0, f"not tried, for {failed} failed")
+                continue
+            began = time.monotonic()
+            problem, stands = self._one(migration)
+            yield self._told(migration, round(time.monotonic() - began, 3), problem)
+            failed = "" if stands else migration.name
+
+    def _told(self, migration: Migration, seconds: float, problem: str) -> Checked:
+        return Checked(
+            name=migration.name, title=migration.title, phase=migration.phase,
+            transactional=migration.transactional, rollback=migration.rollback is not None,
+            seconds=seconds, problem=problem,
+            sql=self.engine.render(migration, "up", Terms()),
+        )  # fmt: skip
+
+    def _one(self, migration: Migration) -> tuple[str, bool]:
+        """Run it, undo it and run it again; return the problem, and whether it stands."""
+        bare = _without_verify(migration)
+        before = self._definitions()
+        problem, tells = "", "does not run"
+        try:
+            self.engine.apply(bare, self.copy, Terms())
+            if migration.rollback is None:
+                return "", True
+            tells = "its rollback does not run"
+            self.engine.undo(bare, self.copy, Terms())
+            differs = definitions.different(before, self._definitions())
+            if differs:
+                problem = f"its rollback does not give the schema back: {'; '.join(differs)}"
+            tells = "does not run a second time"
+            self.engine.apply(bare, self.copy, Terms())
+        except (WindlassError, psycopg.Error) as error:
+            return problem or f"{tells}: {_said(error)}", False
+        return problem, True
+
+    def _definitions(self) -> dict[str, str]:
+        return definitions.definitions(self.copy, self.clients, *COPIED)

@@ -1,0 +1,102 @@
+"""What a check found, as text and as a comment on a pull request. Pure."""
+
+from collections.abc import Iterable, Iterator
+
+from ..model import Check, Checked
+from .format import duration
+
+LIMIT = 60_000  # characters; GitHub refuses a comment of more than 65,536
+SHOWN = 30  # problems, findings and migrations; the log has all
+LONGEST = 500  # characters of each
+UP_DOWN_UP = "up, down, up"
+
+
+def check_text(check: Check) -> str:
+    """Return what `check` shows."""
+    lines = [*_order(check), *(f"{_name(one)}  {_outcome(one)}" for one in check.migrations)]
+    return "\n".join([*lines, *(str(finding) for finding in check.findings), verdict(check)])
+
+
+def verdict(check: Check) -> str:
+    """Return the last line: how many migrations, on what, and whether they may be merged."""
+    where = f"{check.base} ({check.commit[:12]}) with its {check.applied} migrations"
+    if not check.migrations and check.passed:
+        return f"no new migration beside {where}"
+    said = "passed" if check.passed else "FAILED"
+    return f"{said}: {len(check.migrations)} new on {where}, on {check.server}"
+
+
+def check_markdown(check: Check) -> str:
+    """Return the comment: the verdict, the problems, a table, findings, and the SQL that fits."""
+    mark = "✅" if check.passed else "❌"
+    parts = [f"### {mark} Migrations", verdict(check)]
+    if check.problems:
+        parts.append("\n".join(_list(f"❌ {problem}" for problem in check.problems)))
+    if check.migrations:
+        parts.append("\n".join(_table(check)))
+    if check.findings:
+        parts.append("\n".join(_list(str(finding) for finding in check.findings)))
+    text = "\n\n".join(parts) + "\n"
+    return text + _sql(check, LIMIT - len(text))
+
+
+def _order(check: Check) -> Iterator[str]:
+    for problem in check.problems:
+        yield f"order: {problem}"
+
+
+def _list(texts: Iterable[str]) -> Iterator[str]:
+    all_ = tuple(texts)
+    yield from (f"- {_cell(text)}" for text in all_[:SHOWN])
+    yield from _more(len(all_))
+
+
+def _table(check: Check) -> Iterator[str]:
+    yield "| migration | runs | result | time |"
+    yield "| --- | --- | --- | --- |"
+    for one in check.migrations[:SHOWN]:
+        how = "in a transaction" if one.transactional else "statement by statement"
+        when = f"{one.phase} the restart, {how}"
+        mark = "❌" if one.problem else "✅"
+        outcome = f"{mark} {_cell(_outcome(one))}"
+        yield f"| `{_cell(_name(one))}` | {when} | {outcome} | {duration(one.seconds)} |"
+    yield from _more(len(check.migrations))
+
+
+def _more(count: int) -> Iterator[str]:
+    if count > SHOWN:
+        yield f"\n… and {count - SHOWN} more; the job's log has all"
+
+
+def _sql(check: Check, room: int) -> str:
+    """Return the SQL of the migrations, folded, as far as it fits; says what was left out."""
+    found, left = "", 0
+    for one in check.migrations:
+        fence = "~~~~~~"
+        block = (
+            f"\n<details><summary>SQL of {_cell(_name(one))}</summary>\n\n"
+            f"{fence}sql\n{one.sql.replace(fence, '~')}\n{fence}\n</details>\n"
+        )
+        if len(found) + len(block) + 100 > room:
+            left += 1
+        else:
+            found += block
+    return found + (f"\nThe SQL of {left} migrations is too long for a comment.\n" if left else "")
+
+
+def _name(one: Checked) -> str:
+    return f"{one.name} {one.title}".strip()
+
+
+def _outcome(one: Checked) -> str:
+    if one.problem:
+        return one.problem
+    return (
+        UP_DOWN_UP if one.rollback else "up; no rollback script, which UAT and production ask for"
+    )
+
+
+def _cell(text: str) -> str:
+    """Return text that stays within its cell, its line and its words."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    return " ".join(escaped.split())[:LONGEST]

@@ -1,0 +1,188 @@
+"""States, deployments and errors as text. Pure: nothing here prints or asks."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from ..model import Correction, Deployment, Outcome, Status, StepResult, Unrecorded
+from ..plan.make import MigrationState, State
+from ..secret import redact
+from .format import seconds
+
+SHOWN = 3  # objects, and differences, of a migration that is not recorded
+MARKS = {Outcome.OK: "✓", Outcome.SKIPPED: "–", Outcome.FAILED: "✗", Outcome.UNDONE: "↶"}
+
+# What `status` exits with: 0 nothing to do, 1 pending, 3 what a deployment would refuse.
+STATUS_EXIT = {State.APPLIED: 0, State.PENDING: 1, State.PARTIAL: 1}
+
+
+def step_line(result: StepResult) -> str:
+    """Return the line of a finished step."""
+    name = f"undo {result.step}" if result.undo else str(result.step)
+    took = seconds(result.seconds)
+    return f"  {MARKS[result.outcome]} {name:<14} {result.detail:<58} {took:>8}"
+
+
+def status_text(environment: str, states: tuple[MigrationState, ...], *notes: str) -> str:
+    """Return what `status` shows; the notes say what a killed deployment left, and the like."""
+    lines = [
+        "  ".join(
+            part for part in (f"{s.state:<12}", s.name, s.title, s.applied_at, s.detail) if part
+        )
+        for s in states
+    ]
+    counts = {state: sum(s.state is state for s in states) for state in State}
+    total = ", ".join(f"{n} {state}" for state, n in counts.items() if n) or "no migrations"
+    return "\n".join([*lines, f"{environment}: {total}", *(note for note in notes if note)])
+
+
+def status_exit(states: tuple[MigrationState, ...], unrecorded: tuple[Unrecorded, ...] = ()) -> int:
+    """Return 0 when nothing is to do, 1 when something is pending, 3 when something is wrong."""
+    if any(one.fails for one in unrecorded):
+        return 3
+    return max((STATUS_EXIT.get(s.state, 3) for s in states), default=0)
+
+
+def unrecorded_text(one: Unrecorded) -> str:
+    """Say of a migration that what it creates stands, and whether as it would make it."""
+    what = ", ".join(one.objects[:SHOWN])
+    if len(one.objects) > SHOWN:
+        what += f" and {len(one.objects) - SHOWN} more"
+    verb = "stands" if len(one.objects) == 1 else "stand"
+    began = f"{one.migration} is not recorded, and {what} {verb} already"
+    if one.verdict == "alike":
+        nothing = "" if one.fails else "; it says IF NOT EXISTS: a deployment creates nothing"
+        return f"{began}, exactly as it would make it{nothing}"
+    says = "; ".join(one.says[:SHOWN])
+    if len(one.says) > SHOWN:
+        says += f"; and {len(one.says) - SHOWN} more"
+    if one.verdict == "different":
+        return f"{began}, not as it would make it: {says}"
+    return f"{began}; whether as it would make it is not known: {says}"
+
+
+def unrecorded_note(environment: str, one: Unrecorded) -> str:
+    """Return both in two lines."""
+    return f"{unrecorded_text(one)}\n  next: {unrecorded_next(environment, one)}"
+
+
+def unrecorded_next(environment: str, one: Unrecorded) -> str:
+    """Return what to do about it."""
+    stamp = f"invoke stamp --env {environment} --name {one.migration} --reason WHY"
+    if one.verdict == "alike":
+        deploy = "" if one.fails else f"; or invoke deploy --env {environment}, which records it"
+        return f"{stamp}{deploy}"
+    if one.verdict == "different":
+        return (
+            f"change what stands into what the file makes, then {stamp}; or correct the file, or "
+            "take away what stands, and deploy"
+        )
+    return f"compare it with the file (pg_dump --schema-only); where both are the same: {stamp}"
+
+
+def last_note(newest: tuple[Deployment, ...], holder: str) -> str:
+    """Say what the newest deployment left, where it did not end as it should; else nothing."""
+    if holder:
+        return f"a deployment is running: {holder}"
+    if not newest or newest[0].status is Status.DEPLOYED:
+        return ""
+    last = newest[0]
+    if last.status is Status.RUNNING:
+        return (
+            f"deployment {last.id} was killed; the same command goes on: "
+            f"invoke deploy --env {last.environment}"
+        )
+    return f"the last deployment, {last.id}, ended: {last.status}"
+
+
+class Looked(Protocol):
+    """A check of `doctor`."""
+
+    @property
+    def name(self) -> str:
+        """What was looked at."""
+        ...
+
+    @property
+    def found(self) -> str:
+        """What was found."""
+        ...
+
+    @property
+    def problem(self) -> str:
+        """How to mend it; empty where it is well."""
+        ...
+
+
+def checks_text(found: Iterable[Looked]) -> str:
+    """Return a line for each check of `doctor`, with how to mend what is missing."""
+    lines = []
+    for check in found:
+        lines.append(f"  {'✗' if check.problem else '✓'} {check.name:<14} {check.found}")
+        if check.problem:
+            lines.append(f"    next: {check.problem}")
+    return redact("\n".join(lines))
+
+
+def verdict(done: Deployment) -> str:
+    """Return the last line of a deployment that went well."""
+    took = (done.finished_at - done.started_at).total_seconds() if done.finished_at else 0.0
+    undo = (
+        f" · undo: invoke rollback --env {done.environment} --deployment {done.id}"
+        if done.direction == "up" and done.migrations
+        else ""
+    )
+    word = "deployed" if done.direction == "up" else "rolled back"
+    return f"{word} in {seconds(took)} · record {done.id}{undo}"
+
+
+def history_text(found: tuple[Deployment, ...], corrections: tuple[Correction, ...] = ()) -> str:
+    """Return a line for each deployment, newest first, and one for each correction by hand."""
+    if not found and not corrections:
+        return "nothing was ever deployed here"
+    lines = [
+        f"{d.started_at:%Y-%m-%d %H:%M:%S}  {d.id}  {d.status:<15} "
+        f"{'rollback of ' if d.direction == 'down' else ''}{len(d.migrations)} migrations  "
+        f"by {d.origin.deployer}@{d.origin.host}"
+        f"{f'  break-glass: {d.break_glass}' if d.break_glass else ''}"
+        for d in found
+    ]
+    if corrections:
+        lines += ["", "corrections of the history"]
+    lines += [
+        f"{c.at:%Y-%m-%d %H:%M:%S}  {c.verb} {c.migration}: {c.before} → {c.after}  "
+        f"by {c.origin.deployer}@{c.origin.host}: {c.reason}"
+        for c in corrections
+    ]
+    return "\n".join(lines).lstrip("\n")
+
+
+def deployment_text(found: Deployment) -> str:
+    """Return one deployment with its steps."""
+    origin = found.origin
+    facts = {
+        "environment": found.environment,
+        "status": str(found.status),
+        "plan": found.plan_digest,
+        "by": f"{origin.deployer} on {origin.host}",
+        "commit": origin.commit or "not known",
+        "CI run": origin.ci_run or "none",
+        "backup": found.backup or "none",
+        "migrations": ", ".join(found.migrations) or "none",
+        "break-glass": found.break_glass or "no",
+        "error": found.error or "none",
+    }
+    head = [f"deployment {found.id}", *(f"  {key:<12} {value}" for key, value in facts.items())]
+    steps = [step_line(result) for result in found.results]
+    proofs = [
+        f"    {key:<16} {value}"
+        for result in found.results
+        if result.evidence and str(result.step) in ("approval", "restart")
+        for key, value in result.evidence
+        if value
+    ]
+    return "\n".join([*head, "", *steps, *(["", "  evidence", *proofs] if proofs else [])])
+
+
+def error_text(what: str, state: str, next_step: str) -> str:
+    """Return the three lines of an error."""
+    return redact(f"✗ {what}\n  state: {state}\n  next:  {next_step}")

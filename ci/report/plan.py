@@ -1,0 +1,122 @@
+"""Plans and rehearsals as text. Pure."""
+
+from ..model import About, Plan, Rehearsal, Rehearsed, TableSize
+from ..rehearsal.forecast import forecast, held
+from .format import duration, human, seconds
+
+
+def headline(plan: Plan) -> str:
+    """Return the first line of a deployment."""
+    count = len(plan.migrations)
+    word = "pending" if plan.direction == "up" else "to undo"
+    noun = "migration" if count == 1 else "migrations"
+    return f"{plan.environment} · {plan.project} · plan {plan.digest[:12]} · {count} {word} {noun}"
+
+
+def plan_text(plan: Plan, rendered: tuple[str, ...] = ()) -> str:
+    """Return a plan for people; `rendered` adds the SQL as it would be sent."""
+    target = plan.target
+    lines = [
+        headline(plan),
+        "",
+        f"  digest     {plan.digest}",
+        f"  target     database {target.database}, system {target.system_identifier}, "
+        f"PostgreSQL {target.server_version // 10000}",
+        f"  engine     {plan.engine}, {plan.engine_version}",
+        f"  steps      {', '.join(str(s.name) for s in plan.steps)}",
+        f"  history    {len(plan.history)} applied",
+    ]
+    lines += [
+        f"  {'migrate' if plan.direction == 'up' else 'undo':<10} {m.name}"
+        f"{f' {m.title}' if m.title else ''}{' (after the restart)' if m.phase == 'after' else ''}"
+        f"{'' if m.transactional else ' (outside a transaction)'}"
+        for m in plan.migrations
+    ]
+    if not plan.migrations:
+        lines.append("  nothing to migrate")
+    lines += _about(plan.about) if plan.about is not None else []
+    for text in rendered:
+        lines += ["", text]
+    return "\n".join(lines)
+
+
+def _about(about: About) -> list[str]:
+    """Return what a plan's reader should know beside what decides."""
+    origin = about.origin
+    commit = f" from commit {origin.commit[:12]}" if origin.commit else ""
+    run = f", {origin.ci_run}" if origin.ci_run else ""
+    lines = [
+        f"  made       {about.made_at:%Y-%m-%d %H:%M:%S} UTC by {origin.deployer} on {origin.host}"
+        f"{commit}{run}",
+        f"  host       {about.host}",
+    ]
+    lines += [f"  backup to  {about.backup_to}"] if about.backup_to else []
+    lines += [f"  {about.models.replace(': ', '     ', 1)}"] if about.models else []
+    lines += [f"  table      {one.name}: {_rows(one)}, {human(one.size)}" for one in about.tables]
+    return [*lines, *(f"  lint       {finding}" for finding in about.findings)]
+
+
+def _rows(table: TableSize) -> str:
+    return f"about {table.rows:,} rows" if table.rows >= 0 else "not analysed"
+
+
+def rehearsal_text(rehearsal: Rehearsal) -> str:
+    """Return what an approver reads of a rehearsal: a line for each migration, and its alarms."""
+    rows = [REHEARSED, *rehearsed_rows(rehearsal)]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(REHEARSED))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+             for row in rows]  # fmt: skip
+    return "\n".join([
+        f"rehearsal of plan {rehearsal.plan_digest[:12]} on a copy of backup {rehearsal.backup}",
+        *lines,
+        *rehearsal_notes(rehearsal),
+        forecast_text(rehearsal),
+    ])  # fmt: skip
+
+
+def forecast_text(rehearsal: Rehearsal) -> str:
+    """Return how long a deployment, and a restore, would take."""
+    later = forecast(rehearsal)
+    return (
+        f"forecast: a deployment takes {seconds(later.deployment)} and the restart, "
+        f"a restore {seconds(later.restore)}"
+    )
+
+
+REHEARSED = (
+    "migration", "time", "who waits, and how long", "rewrite", "full scan", "WAL", "rollback",
+)  # fmt: skip
+
+
+def rehearsed_rows(rehearsal: Rehearsal) -> list[tuple[str, ...]]:
+    """Return the cells of each migration, under `REHEARSED`."""
+    return [_rehearsed(one) for one in rehearsal.migrations]
+
+
+def _rehearsed(one: Rehearsed) -> tuple[str, ...]:
+    """Return the cells of a migration; what it did not do is a dash."""
+    longest = held(one)
+    more = f" and {len(longest) - 1} more" if len(longest) > 1 else ""
+    locks = (
+        f"{longest[0].mode.removesuffix('Lock')} on {longest[0].relation}: {longest[0].blocks}, "
+        f"{duration(longest[0].seconds)}{more}"
+        if longest
+        else ""
+    )
+    rewrites = {name for statement in one.statements for name in statement.rewrites}
+    scans = {name for statement in one.statements for name, _ in statement.scans}
+    wal = sum(statement.wal for statement in one.statements)
+    back = f"proven, {duration(one.rollback_seconds)}" if one.rolled_back else one.not_rolled_back
+    return (
+        one.name, duration(one.seconds), locks or "–", ", ".join(sorted(rewrites)) or "–",
+        ", ".join(sorted(scans)) or "–", human(wal), back,
+    )  # fmt: skip
+
+
+def rehearsal_notes(rehearsal: Rehearsal) -> list[str]:
+    """Return what a rollback would lose, by migration."""
+    lines = []
+    for one in rehearsal.migrations:
+        lines += [f"{one.name}: its rollback does not bring back: {what}" for what in one.lost]
+        lines += [f"{one.name}: its rollback drops {what}" for what in one.dropped]
+    return lines

@@ -1,0 +1,153 @@
+"""What lint found, as SARIF 2.1.0 for code scanning. Pure.
+
+https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html, and what GitHub reads of it:
+https://docs.github.com/code-security/reference/code-scanning/sarif-files/sarif-support
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from .. import __version__
+from ..model import Finding, FindingLevel
+from ..secret import redact
+from .runner_commands import in_repository, uri
+
+SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
+RESULTS = 5000  # that GitHub shows of a run; it takes 25 000 and refuses a file with more
+LEVELS: dict[FindingLevel, str] = {
+    "error": "error", "unknown": "warning", "warning": "warning", "note": "note",
+}  # fmt: skip
+PAGE = "docs/lint.md"
+SQUAWK = "https://squawkhq.com/docs"
+
+# As docs/lint.md says them.
+RULES: dict[str, str] = {
+    "opaque": (
+        "DO, CALL, EXECUTE, a function that is not the server's own, SQL that squawk "
+        "cannot read, or a revision of Alembic that reads data"
+    ),
+    "truncate": "every row goes, and only the backup has them",
+    "cluster": "the table is rewritten, and nobody reads it meanwhile",
+    "vacuum-full": "the table is rewritten, and nobody reads it meanwhile",
+    "alter-system": "no work of a migration",
+    "drop-database": "no work of a migration",
+    "drop-owned": "no work of a migration",
+    "set-logged": "copies the table under its strongest lock",
+    "set-unlogged": "copies the table under its strongest lock",
+    "set-tablespace": "copies the table under its strongest lock",
+    "set-access-method": "copies the table under its strongest lock",
+    "lock-table": "others wait for it",
+    "refresh-locks": "others wait for it",
+    "add-serial": "a new column with a value for each row",
+    "add-identity": "a new column with a value for each row",
+    "add-generated": "a new column with a value for each row",
+    "add-column-domain": "a new column with a value for each row",
+    "volatile-default": "a new column with a value for each row",
+    "add-column-check": "a CHECK written into ADD COLUMN",
+    "work-under-lock": (
+        "a statement that may take long, behind one whose lock lasts until the end of "
+        "the transaction: ALTER, DROP TABLE, CREATE TRIGGER"
+    ),
+    "several-tables": "one table stays locked, by one of these, while the next is waited for",
+    "partition-of": "locks the parent against everybody",
+    "attach-scan": "the new partition is read, unless a CHECK proves its rows",
+    "references-locks": "a new table keeps writers out of the one it refers to",
+    "concurrently-on-partitioned": "the server refuses it",
+    "primary-key-scan": "an index made primary key over a column that may hold NULLs",
+    "foreign-key-no-index": "a delete of the referred row reads the whole table",
+    "domain-scan": "every table that uses the domain is read",
+    "every-row": "UPDATE or DELETE without WHERE",
+    "enum-used-at-once": "a value in the transaction that adds it, which the server refuses",
+    "stale-allow": "an allowance that nothing needs",
+    "long-lock": "found by the rehearsal: see configuration, rehearsal.blocks_at_most",
+    "invalid-index": "found after the deployment: what it left half done",
+    "not-valid-constraint": "found after the deployment: what it left half done",
+    "disabled-trigger": "found after the deployment: what it left half done",
+    "detaching-partition": "found after the deployment: what it left half done",
+}
+
+
+def document(
+    findings: tuple[Finding, ...], sources: Mapping[str, str], *, prefix: str, page: str
+) -> str:
+    """Return the findings, the gravest first, as a SARIF document.
+
+    Args:
+        findings: as lint sorted them.
+        sources: text of each file that they name; of one that is missing the line is not known.
+        prefix: from the repository's root to deploy.yml's directory; empty: it is the root.
+        page: URL of docs/lint.md; empty: its name stands in the rules' help instead.
+
+    """
+    shown = findings[:RESULTS]
+    rules = sorted({one.rule for one in shown})
+    seen: dict[str, int] = {}
+    results = [_result(one, sources, prefix, rules, seen) for one in shown]
+    run = {
+        "tool": {"driver": {
+            "name": "Windlass", "semanticVersion": __version__,
+            "rules": [_rule(rule, page) for rule in rules],
+        }},
+        "columnKind": "unicodeCodePoints",
+        "results": results,
+        "invocations": [_invocation(len(findings) - len(shown))],
+    }  # fmt: skip
+    return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
+
+
+def _rule(rule: str, page: str) -> dict[str, Any]:
+    ours = rule in RULES
+    says = RULES.get(rule, f"a rule of squawk: {rule}")
+    where = page if ours else f"{SQUAWK}/{rule}"
+    link = {"helpUri": where} if where else {}
+    text = f"{says}. Described in {where or PAGE}."
+    linked = f"{says}. [{PAGE if ours else 'squawk'}]({where})." if where else text
+    return {
+        "id": rule, "name": "".join(part.capitalize() for part in rule.split("-")),
+        "shortDescription": {"text": says}, "fullDescription": {"text": says},
+        "help": {"text": text, "markdown": linked}, **link,
+        "properties": {"tags": ["postgresql", "migration"]},
+    }  # fmt: skip
+
+
+def _result(
+    finding: Finding,
+    sources: Mapping[str, str],
+    prefix: str,
+    rules: list[str],
+    seen: dict[str, int],
+) -> dict[str, Any]:
+    path = in_repository(finding.file, prefix)
+    return {
+        "ruleId": finding.rule, "ruleIndex": rules.index(finding.rule),
+        "level": LEVELS[finding.level], "message": {"text": redact(finding.message)},
+        "locations": [{"physicalLocation": {
+            "artifactLocation": {"uri": uri(path), "uriBaseId": "%SRCROOT%"},
+            "region": {"startLine": max(1, finding.line)},
+        }}],
+        "partialFingerprints": {"windlass/v1": _fingerprint(finding, sources, path, seen)},
+    }  # fmt: skip
+
+
+def _fingerprint(
+    finding: Finding, sources: Mapping[str, str], path: str, seen: dict[str, int]
+) -> str:
+    """Return what stays the same when lines above come and go: file, rule, line's text, which one.
+
+    Not the message, which tells sizes of today.
+    """
+    lines = sources.get(finding.file, "").splitlines()
+    line = " ".join(lines[finding.line - 1].split()) if 0 < finding.line <= len(lines) else ""
+    key = hashlib.sha256("\0".join((path, finding.rule, line)).encode()).hexdigest()
+    seen[key] = seen.get(key, 0) + 1
+    return f"{key}:{seen[key]}"
+
+
+def _invocation(left_out: int) -> dict[str, Any]:
+    if not left_out:
+        return {"executionSuccessful": True}
+    said = f"{left_out} more findings are left out: GitHub shows {RESULTS}, and the log has all"
+    notice = {"level": "warning", "message": {"text": said}}
+    return {"executionSuccessful": True, "toolExecutionNotifications": [notice]}

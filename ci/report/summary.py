@@ -1,0 +1,386 @@
+"""A job's summary in Markdown: the verdict first, then what it rests on. Pure.
+
+Whatever comes from outside stands in a code span or a code fence, where GitHub reads no Markdown,
+no HTML, no mention and no link.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from ..backup.retention import Backup
+from ..errors import WindlassError
+from ..model import Check, Deployment, Finding, Outcome, Plan, Proof, Rehearsal, StepResult
+from ..secret import redact
+from . import check
+from . import deployment as report
+from . import plan as plan_report
+from .format import human, seconds
+from .runner_commands import Annotation, of_failure, of_finding
+
+LIMIT = 200 * 1024  # bytes of one summary; GitHub drops a step's above 1 MiB, and nobody reads more
+ROWS = 100  # of one table
+CELL = 300  # characters of one cell
+TEXT = 10_000  # characters of a verdict or a next step
+SPARE = 4 * 1024  # bytes that a section leaves to those behind it
+DROPPED = "{} parts of this summary are left out; the log has them.\n"
+# Characters that do not show, or turn the order of what does: they are shown by their numbers.
+HIDDEN = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+PLAIN = re.compile(r"[^`|\\\x00-\x1f\x7f]+")
+TAGS = {
+    Outcome.OK: "done, ", Outcome.FAILED: "crit, ", Outcome.UNDONE: "active, ", Outcome.SKIPPED: ""
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a summary: its head, its rows, and what to say of rows for which is no room."""
+
+    head: str
+    rows: tuple[str, ...] = ()
+    foot: str = ""
+    noun: str = "rows"
+    most: int = ROWS
+    elsewhere: str = "the log has them"
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that a task says on GitHub."""
+
+    sections: tuple[Section, ...]
+    outputs: dict[str, str] = field(default_factory=dict)
+    annotations: tuple[Annotation, ...] = ()
+
+
+def code(text: object) -> str:
+    """Return a text from outside as a code span, on one line and no longer than a cell may be."""
+    line = " ".join(_shown(str(text)).split())
+    line = line if len(line) <= CELL else f"{line[: CELL - 1]}…"
+    if not line:
+        return "–"
+    if PLAIN.fullmatch(line):
+        return f"`{line}`"
+    # A backtick would end the span, a bar the cell: every sign becomes an entity.
+    signs = "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in line if c >= " ")
+    return f"<code>{signs}</code>"
+
+
+def _shown(text: str) -> str:
+    return HIDDEN.sub(lambda found: f"<U+{ord(found[0]):04X}>", redact(text))
+
+
+def _cut(text: str) -> str:
+    left = len(text) - TEXT
+    return text if left <= 0 else f"{text[:TEXT]}\n… {left} more characters are in the log"
+
+
+def fence(text: str, language: str = "") -> str:
+    """Return a text from outside as a block of code that nothing in it can end."""
+    shown = "".join(c for c in _shown(text).replace("\r", "\n") if c in "\n\t" or c >= " ")
+    longest = max((len(run) for run in re.findall(r"`+", shown)), default=0)
+    ticks = "`" * max(3, longest + 1)
+    return f"{ticks}{language}\n{shown}\n{ticks}"
+
+
+def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]], **more: str) -> Section:
+    """Return a table; its cells are Markdown already."""
+    title = more.pop("title", "")
+    head = f"| {' | '.join(header)} |\n|{' --- |' * len(header)}\n"
+    lines = tuple(f"| {' | '.join(row)} |\n" for row in rows)
+    return Section(f"{title}\n\n{head}" if title else head, lines, "\n", **more)  # type: ignore[arg-type]  # texts alone
+
+
+def rendered(sections: Iterable[Section], room: int = LIMIT) -> str:
+    """Return the sections within so many bytes, saying what is left out."""
+    text, dropped = "", 0
+    room -= len(DROPPED) + 4  # a number for its braces
+    for section in sections:
+        head, foot = section.head, section.foot
+        left_out = f"\n{len(section.rows)} {section.noun} left out here; {section.elsewhere}.\n"
+        if _size(text + head + foot + left_out) > room:
+            dropped += 1
+            continue
+        text += head
+        shown = 0
+        for row in section.rows[: section.most]:
+            if _size(text) + _size(row) + _size(foot) > room - SPARE:
+                break
+            text += row
+            shown += 1
+        text += foot
+        if left := len(section.rows) - shown:
+            text += f"{left} more {section.noun} left out here; {section.elsewhere}.\n\n"
+    fits = dropped and room >= 0
+    return text + DROPPED.format(dropped) if fits else text
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
+
+
+def facts(*pairs: tuple[str, object], title: str = "") -> Section:
+    """Return a table of names and values; what has no value is left out."""
+    rows = [(name, code(value)) for name, value in pairs if value not in (None, "")]
+    return table(("", ""), rows, title=title)
+
+
+def head(title: str, verdict: str, next_step: str = "") -> Section:
+    """Return the first part: what it was, how it went, what to do next."""
+    then = f"Next:\n\n{fence(_cut(next_step))}\n\n" if next_step else ""
+    return Section(f"### {title}\n\n{fence(_cut(verdict))}\n\n{then}")
+
+
+def migrations(plan: Plan) -> tuple[Section, ...]:
+    """Return the plan's migrations."""
+    if not plan.migrations:
+        return ()
+    rows = (
+        (str(at), code(m.name), code(m.title), "after the restart" if m.phase == "after" else "–",
+         "yes" if m.transactional else "no")
+        for at, m in enumerate(plan.migrations, start=1)
+    )  # fmt: skip
+    word = "Pending migrations" if plan.direction == "up" else "Migrations to undo"
+    title = f"#### {word}: {len(plan.migrations)}"
+    return (
+        table(("#", "migration", "what", "phase", "in a transaction"), rows, title=title,
+              noun="migrations", elsewhere="`invoke plan` has them all"),
+    )  # fmt: skip
+
+
+def findings(found: tuple[Finding, ...]) -> tuple[Section, ...]:
+    """Return what lint found."""
+    rows = ((one.level, code(f"{one.file}:{one.line}"), code(one.message), code(one.rule))
+            for one in found)  # fmt: skip
+    if not found:
+        return ()
+    title = f"#### Lint: {len(found)}"
+    return (
+        table(("level", "where", "what", "rule"), rows, title=title, noun="findings",
+              elsewhere="the log has them all"),
+    )  # fmt: skip
+
+
+def rehearsal(found: Rehearsal | None) -> tuple[Section, ...]:
+    """Return the rehearsal's table, what a rollback would lose, and the forecast."""
+    if found is None:
+        return ()
+    rows = ([code(cell) for cell in row] for row in plan_report.rehearsed_rows(found))
+    notes = tuple(f"- {code(line)}\n" for line in plan_report.rehearsal_notes(found))
+    where = (
+        f"#### Rehearsal of plan `{found.plan_digest[:12]}`\n\nOn {code(found.server)}, from "
+        f"backup {code(found.backup)} of {found.backup_taken_at:%Y-%m-%d %H:%M} UTC."
+    )
+    lines = (
+        table(plan_report.REHEARSED, map(tuple, rows), title=where, noun="migrations",
+              elsewhere="`invoke plan` has them all"),
+    )  # fmt: skip
+    lost = (Section("", notes, "\n", "notes"),) if notes else ()
+    return (*lines, *lost, Section(f"{code(plan_report.forecast_text(found))}\n\n"))
+
+
+def sql(plan: Plan, texts: tuple[str, ...]) -> tuple[Section, ...]:
+    """Return the SQL as it would be sent, folded, a fold for each migration."""
+    folds = tuple(
+        f"<details><summary>{_html(one.name)}</summary>\n\n{fence(text, 'sql')}\n\n</details>\n\n"
+        for one, text in zip(plan.migrations, texts, strict=True)
+    )
+    if not folds:
+        return ()
+    return (
+        Section("#### SQL\n\n", folds, "", "migrations' SQL", len(folds), "plan.json has it whole"),
+    )
+
+
+def _html(text: str) -> str:
+    """Return a text for HTML that Markdown reads too: entities for every sign, in <code>."""
+    signs = "".join(c if c.isalnum() else f"&#{ord(c)};" for c in _shown(text)[:CELL] if c >= " ")
+    return f"<code>{signs}</code>"
+
+
+def timeline(results: Iterable[StepResult]) -> tuple[Section, ...]:
+    """Return the steps as a Mermaid gantt and as a table."""
+    done = tuple(results)
+    if not done:
+        return ()
+    bars = tuple(
+        f"    {'undo ' if r.undo else ''}{r.step}, {seconds(r.seconds)} :{TAGS[r.outcome]}"
+        f"{_at(r)}, {_at(r) + max(1, int(r.seconds * 1000))}\n"
+        for r in done
+    )  # fmt: skip
+    rows = (
+        (f"{'undo ' if r.undo else ''}{r.step}", str(r.outcome), code(r.detail), seconds(r.seconds))
+        for r in done
+    )
+    return (
+        Section(
+            "#### Timeline\n\n```mermaid\ngantt\n    dateFormat x\n    axisFormat %H:%M:%S\n"
+            "    section steps\n", bars, "```\n\n", "steps",
+        ),
+        table(("step", "outcome", "what", "time"), rows, noun="steps"),
+    )  # fmt: skip
+
+
+def _at(result: StepResult) -> int:
+    return int(result.started_at.timestamp() * 1000)
+
+
+def plan_page(plan: Plan, texts: tuple[str, ...], prefix: str) -> Page:
+    """Return what `plan` says: what a reviewer reads before he approves."""
+    about, target, count = plan.about, plan.target, len(plan.migrations)
+    found = about.findings if about else ()
+    digest = plan.digest
+    sizes = [(code(one.name), f"{one.rows:,}" if one.rows >= 0 else "not analysed", human(one.size))
+             for one in (about.tables if about else ())]  # fmt: skip
+    return Page(
+        (
+            head(f"Plan `{digest[:12]}`", plan_report.headline(plan),
+                 f"invoke deploy --env {plan.environment} --plan FILE"),
+            facts(
+                ("digest", digest), ("database", target.database),
+                ("system", target.system_identifier),
+                ("PostgreSQL", target.server_version // 10000),
+                ("host", about.host if about else ""),
+                ("engine", f"{plan.engine}, {plan.engine_version}"),
+                ("steps", ", ".join(str(step.name) for step in plan.steps)),
+                ("history", f"{len(plan.history)} applied"),
+                ("backup to", about.backup_to if about else ""),
+                ("models", about.models if about else ""),
+                ("made by", about.origin.deployer if about else ""),
+                ("commit", about.origin.commit if about else ""),
+            ),
+            *migrations(plan), *findings(found), *rehearsal(plan.rehearsal),
+            *((table(("table", "rows, about", "size"), sizes, title="#### Tables it touches",
+                     noun="tables"),) if sizes else ()),
+            *sql(plan, texts),
+        ),
+        {
+            "digest": digest, "digest12": digest[:12], "migrations": str(count),
+            "pending": "true" if count else "false",
+        },
+        tuple(of_finding(one, prefix) for one in found),
+    )  # fmt: skip
+
+
+@dataclass
+class Run:
+    """What is known of a run while it lasts, for whatever ends it."""
+
+    environment: str = ""
+    deployment: str = ""  # empty until a plan runs
+    url: str = ""  # of the service
+    prefix: str = ""  # from the repository's root to deploy.yml
+    plan: Plan | None = None
+    results: list[StepResult] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    root: Path | None = None  # of deploy.yml; None: none was read
+
+    @property
+    def backup(self) -> str:
+        """The backup that a step has taken; empty where none was."""
+        return next((b for r in self.results if (b := r.get("backup"))), "")
+
+    def outputs(self, status: str) -> dict[str, str]:
+        """Return what the workflow's next jobs may ask for."""
+        return {
+            "status": status, "deployment": self.deployment, "backup": self.backup, "url": self.url
+        }  # fmt: skip
+
+
+def run_page(run: Run, title: str, verdict: str, next_step: str, status: str) -> Page:
+    """Return what a deployment, a rollback or `migrate` says, however it ended."""
+    plan = run.plan
+    return Page(
+        (
+            head(title, verdict, next_step),
+            facts(
+                ("environment", run.environment), ("deployment", run.deployment),
+                ("plan", plan.digest[:12] if plan else ""), ("backup", run.backup),
+                ("url", run.url),
+            ),
+            *timeline(run.results), *findings(tuple(run.findings)),
+            *((*migrations(plan), *rehearsal(plan.rehearsal)) if plan else ()),
+        ),
+        run.outputs(status),
+        tuple(of_finding(one, run.prefix) for one in run.findings),
+    )  # fmt: skip
+
+
+def done_page(run: Run, done: Deployment) -> Page:
+    """Return what a run says that went well."""
+    word = "Deployed" if done.direction == "up" else "Rolled back"
+    undo = f"invoke rollback --env {done.environment} --deployment {done.id}"
+    undoable = done.direction == "up" and done.migrations
+    return run_page(
+        run, f"{word}: {done.environment}", report.verdict(done),
+        f"to undo it: {undo}" if undoable else "", str(done.status),
+    )  # fmt: skip
+
+
+ENDS = {3: "refused", 4: "rolled back", 130: "interrupted"}  # by exit code; else: failed
+
+
+def failure_page(run: Run, error: WindlassError, exists: Callable[[str], bool]) -> Page:
+    """Return what a task says that ended with an error; `exists` tells which files there are."""
+    status = ENDS.get(error.exit_code, "failed")
+    verdict = f"{error.what}\nstate: {error.state}"
+    title = f"{status.capitalize()}: {run.environment or 'no environment'}"
+    page = run_page(run, title, verdict, error.next_step, status)
+    place = of_failure(error.what, error.next_step, run.prefix, exists)
+    return replace(page, annotations=(place, *page.annotations))
+
+
+def rehearsal_page(found: Rehearsal) -> Page:
+    """Return what `rehearse` says."""
+    return Page(rehearsal(found), {"digest": found.plan_digest})
+
+
+def lint_page(found: tuple[Finding, ...], prefix: str) -> Page:
+    """Return what `lint` says."""
+    sections = findings(found) or (Section("#### Lint: no findings\n\n"),)
+    return Page(
+        sections, {"findings": str(len(found))}, tuple(of_finding(f, prefix) for f in found)
+    )
+
+
+def check_page(found: Check, prefix: str) -> Page:
+    """Return what `check` says: the pull request's comment."""
+    notes = tuple(of_finding(one, prefix) for one in found.findings)
+    return Page((Section(check.check_markdown(found)),), {}, notes)
+
+
+def backup_page(backup: Backup, line: str, environment: str) -> Page:
+    """Return what `backup` says."""
+    manifest = backup.manifest
+    return Page(
+        (
+            head(f"Backup of {environment}", line,
+                 f"invoke restore --env {environment} --from {manifest.id}"),
+            facts(
+                ("database", manifest.database), ("size", human(manifest.size)),
+                ("tables", len(manifest.row_counts)), ("proven by", backup.level or "nothing"),
+                ("taken", f"{manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC, "
+                          f"in {seconds(manifest.seconds)}"),
+            ),
+        ),
+        {"backup": manifest.id},
+    )  # fmt: skip
+
+
+def proof_page(backup: str, proof: Proof, line: str, environment: str) -> Page:
+    """Return what `backup.verify` and `backup.drill` say."""
+    return Page(
+        (
+            head(f"Proof of a backup of {environment}", line),
+            facts(("backup", backup), ("level", proof.level), ("restored into", proof.server),
+                  ("tables", proof.tables), ("rows", f"{proof.rows:,}"),
+                  ("took", seconds(proof.seconds))),
+        ),
+        {"backup": backup, "seconds": f"{proof.seconds:.1f}"},
+    )  # fmt: skip
+
+
+def text_page(title: str, text: str, outputs: dict[str, str] | None = None) -> Page:
+    """Return a page of one text."""
+    return Page((head(title, text),), outputs or {})

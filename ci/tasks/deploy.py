@@ -1,0 +1,495 @@
+"""The verbs: parse, call, print, exit. Holds no logic; all of it can be called from Python."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from invoke.collection import Collection
+from invoke.context import Context
+from invoke.exceptions import ParseError
+from invoke.program import Program
+
+from .. import __version__, config
+from ..errors import ConfigError, Refused
+from ..model import Migration, Plan, StepName, Unrecorded
+from ..report import deployment as report
+from ..report import plan as plan_report
+from ..report import runner, summary
+from ..secret import redact
+from .backup import backups, restore
+from .project import check, comment, create, doctor, init, lint, schema
+from .task import Answer, ask, at_most_one, loaded_for, opened, verb
+
+if TYPE_CHECKING:
+    from ..deployment.work import Work
+
+
+def _run(work: "Work", plan: Plan, again: Callable[[], Plan], *, break_glass: str = "") -> Answer:
+    from ..deployment.loop import deploy
+    from ..origin import find_origin
+
+    if on_github := runner.current():
+        _begin(on_github.run, work, plan)
+    work.reporter.note(plan_report.headline(plan))
+    if break_glass:
+        work.reporter.alarm(f"BREAK-GLASS: {break_glass}: no approval, no rehearsal")
+    done = deploy(
+        plan,
+        work,
+        origin=find_origin(work.settings.root),
+        again=again,
+        break_glass=break_glass or None,
+    )
+    runner.tell(lambda run: summary.done_page(run, done))
+    return done, report.verdict(done)
+
+
+def _begin(run: summary.Run, work: "Work", plan: Plan) -> None:
+    """Note what a summary will say, however the run ends."""
+    smoke_tests = work.settings.environment.smoke
+    run.deployment, run.plan = work.deployment_id, plan
+    run.url = smoke_tests.base_url if smoke_tests else ""
+
+
+def _rendered(work: "Work", plan: Plan) -> tuple[str, ...]:
+    terms = work.terms()
+    return tuple(work.engine.render(one, plan.direction, terms) for one in plan.migrations)
+
+
+@verb(
+    plan="a plan file that was looked at before (default: made now)",
+    digest="refuse a plan file with another digest than this one (default: any)",
+    break_glass="reason to leave out approval and rehearsal; recorded",
+    yes="do not ask at a terminal (default: ask above development)",
+    wait_for_approval="how long to wait for signatures on the branch: 2h (default: not at all)",
+)
+def deploy(
+    c: Context,
+    env: str = "",
+    plan: str = "",
+    digest: str | None = None,
+    break_glass: str = "",
+    wait_for_approval: str = "",
+    *,
+    yes: bool = False,
+    dry_run: bool = False,
+    show_queries: bool = False,
+    json: bool = False,
+    debug: bool = False,
+) -> Answer:
+    """Deploy: backup, migrate, restart, smoke test, by the environment's policy."""
+    from ..deployment import await_approval
+    from ..deployment.planner import clear_the_way, current_plan
+    from ..plan import gate
+    from ..policy import BREAK_GLASS
+
+    at_most_one(**{"break-glass": break_glass, "wait-for-approval": wait_for_approval})
+    within = await_approval.span(wait_for_approval) if wait_for_approval else None
+    without = BREAK_GLASS if break_glass else frozenset()
+    with opened(env, show_queries=show_queries) as work:
+        clear_the_way(work)
+        again = functools.partial(current_plan, work, without=without)
+        chosen = _plan_file(plan) if plan else again()
+        gate.require_environment(chosen, env)
+        gate.require_digest(chosen, digest)
+        if dry_run:
+            return chosen, plan_report.plan_text(chosen, _rendered(work, chosen))
+        if not yes:
+            _go_on(chosen)
+        if within is not None:
+            await_approval.wait(chosen, work, within=within)
+        return _run(work, chosen, again, break_glass=break_glass)
+
+
+def _go_on(plan: Plan) -> None:
+    """Ask at a terminal; where an approval is asked for, that is the question."""
+    asks = plan.tier != "development" and not plan.has(StepName.APPROVAL)
+    if asks and ask(f"{plan_report.plan_text(plan)}\n\n  Deploy this? [y/N] ") not in ("y", None):
+        raise Refused("you said no", next_step=f"invoke plan --env {plan.environment} shows more")
+
+
+def _plan_file(path: str) -> Plan:
+    import msgspec
+
+    try:
+        return msgspec.json.decode(Path(path).read_bytes(), type=Plan)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(
+            f"{path} is no plan: {error}", next_step="write one: invoke plan --env ENV --out FILE"
+        ) from None
+
+
+@verb(
+    to="last migration to run (default: all pending)",
+    steps="how many of the pending ones to run (default: all)",
+)
+def migrate(
+    c: Context,
+    env: str = "",
+    to: str = "",
+    steps: int = 0,
+    *,
+    dry_run: bool = False,
+    show_queries: bool = False,
+    json: bool = False,
+    debug: bool = False,
+) -> Answer:
+    """Run the migrations alone, under the environment's policy."""
+    from ..deployment.planner import clear_the_way, current_plan
+    from ..policy import SERVICE
+
+    at_most_one(to=to, steps=steps)
+    with opened(env, show_queries=show_queries) as work:
+        clear_the_way(work)
+        again = functools.partial(
+            current_plan, work, to=to or None, steps=steps or None, without=SERVICE
+        )
+        plan = again()
+        if dry_run:
+            return plan, "\n\n".join(_rendered(work, plan)) or "nothing to migrate"
+        return _run(work, plan, again)
+
+
+@verb(
+    name="an applied migration",
+    deployment="a deployment: all that it applied",
+    to="an applied migration that stays: all after it are undone",
+    steps="how many of the newest to undo",
+    force="also where a later migration touches the same tables (default: no)",
+)
+def rollback(
+    c: Context,
+    env: str = "",
+    name: str = "",
+    deployment: str = "",
+    to: str = "",
+    steps: int = 0,
+    *,
+    force: bool = False,
+    dry_run: bool = False,
+    show_queries: bool = False,
+    json: bool = False,
+    debug: bool = False,
+) -> Answer:
+    """Undo migrations or a deployment, under the environment's policy."""
+    from ..deployment import journal
+    from ..deployment.planner import clear_the_way, newest_applied, undo_plan
+    from ..plan import gate
+
+    if not at_most_one(name=name, deployment=deployment, to=to, steps=steps):
+        raise ConfigError(
+            "rollback needs one of --name, --deployment, --to and --steps",
+            next_step="invoke history --env ENV lists deployments, invoke status migrations",
+        )
+    with opened(env, show_queries=show_queries) as work:
+        clear_the_way(work)
+        if deployment:
+            names = journal.find(work.database, deployment)[0].migrations
+        elif name:
+            names = (name,)
+        else:
+            names = newest_applied(work, steps=steps or None, to=to or None)
+        again = functools.partial(undo_plan, work, names, force=force)
+        plan = again()
+        if dry_run:
+            return plan, "\n\n".join(_rendered(work, plan))
+        asks = plan.tier != "development" and not plan.has(StepName.APPROVAL)
+        typed = ask(f'{plan_report.plan_text(plan)}\n\n  Type "{env}": ') if asks else None
+        gate.require_confirmation(
+            plan, typed=typed, variable=os.environ.get("CONFIRM_ROLLBACK", "")
+        )
+        return _run(work, plan, again)
+
+
+def _correction(verb_: str, doc: str) -> Callable[..., Answer]:
+    """Return the body of a task that corrects the history."""
+
+    def body(
+        c: Context,
+        env: str = "",
+        name: str = "",
+        reason: str = "",
+        *,
+        dry_run: bool = False,
+        json: bool = False,
+        debug: bool = False,
+    ) -> Answer:
+        return _correct(verb_, env, name, reason, dry_run=dry_run)
+
+    body.__name__, body.__doc__ = verb_, doc
+    return body
+
+
+def _correct(verb_: str, env: str, name: str, reason: str, *, dry_run: bool) -> Answer:
+    from ..deployment import corrections as correcting
+    from ..origin import find_origin
+    from ..plan import gate
+
+    names = tuple(dict.fromkeys(part.strip() for part in name.split(",") if part.strip()))
+    with opened(env) as work:
+        changes = correcting.find(work, verb_, names)
+        text = "\n".join(f"{verb_} {change}" for change in changes)
+        if dry_run:
+            return changes, text
+        if not reason.strip():
+            raise ConfigError(f"{verb_} needs a reason, for the record", next_step='--reason "why"')
+        above = work.settings.tier != "development"
+        gate.require_typed(
+            env,
+            work.settings.tier,
+            what=f"{verb_} of {len(changes)} migrations",
+            typed=ask(f'{text}\n\n  Type "{env}": ') if above else None,
+            variable=os.environ.get("CONFIRM_HISTORY", ""),
+        )
+        origin = find_origin(work.settings.root)
+        made = correcting.apply(work, verb_, names, reason=reason.strip(), origin=origin)
+    return made, "\n".join(f"{verb_} {change}" for change in made)
+
+
+_CORRECTS = verb(
+    name="a migration, or several with commas between them", reason="why; it is recorded"
+)
+stamp = _CORRECTS(_correction("stamp", "Record migrations as applied without running them."))
+unstamp = _CORRECTS(_correction("unstamp", "Take migrations out of the history; undoes nothing."))
+baseline = _CORRECTS(
+    _correction("baseline", "Begin a history: all up to the named migration are applied already.")
+)
+repair = _CORRECTS(_correction("repair", "Accept an edited file as what ran; old and new shown."))
+
+
+def _unrecorded(work: "Work", migrations: tuple[Migration, ...]) -> tuple[Unrecorded, ...]:
+    """Return those that stand already; `status` stays quick where nothing is pending."""
+    if not migrations:
+        return ()
+    from ..deployment import one_step
+
+    return one_step.unrecorded(work, migrations)
+
+
+@verb(
+    out="write the plan to this file, for deploy --plan",
+    rehearse="rehearse it on a copy first, as a deployment would (default: show one there is)",
+)
+def plan(
+    c: Context,
+    env: str = "",
+    out: str = "",
+    *,
+    rehearse: bool = False,
+    json: bool = False,
+    debug: bool = False,
+) -> Answer:
+    """Show exactly what a deployment would do, with its digest. Reads only."""
+    from ..deployment import one_step
+    from ..deployment.planner import current_plan, described
+    from ..plan import gate
+
+    with opened(env) as work:
+        bare = current_plan(work)
+        if rehearse:
+            one_step.rehearse_as_planned(work, bare)
+        found = described(work, bare)
+        rendered = _rendered(work, found)
+        there = _unrecorded(work, found.migrations)
+    if out:
+        gate.require_no_secret(found)
+        Path(out).write_bytes(found.canonical())
+    runner.tell(lambda run: summary.plan_page(found, rendered, run.prefix))
+    text = plan_report.plan_text(found)
+    if rendered:
+        text += "\n\n" + runner.folded("SQL", "\n\n".join(rendered))
+    if found.rehearsal is not None:
+        text += f"\n\n{plan_report.rehearsal_text(found.rehearsal)}"
+    text = "\n\n".join([text, *(report.unrecorded_note(env, one) for one in there)])
+    document = {
+        "digest": found.digest, "plan": found, "rehearsal": found.rehearsal, "unrecorded": there
+    }  # fmt: skip
+    return document, text
+
+
+@verb(
+    plan="the plan's file, as invoke plan --out wrote it (required)",
+    key="an SSH key, or the public half of one in an agent (default: the usual ones)",
+    comment="your words; signed with the rest",
+    push="push the signature to the branch of approval.branch (default: it stays here)",
+)
+def approve(
+    c: Context,
+    env: str = "",
+    plan: str = "",
+    key: str = "",
+    comment: str = "",
+    *,
+    push: bool = False,
+    json: bool = False,
+    debug: bool = False,
+) -> Answer:
+    """Sign a plan with your own SSH key. Reads its file; asks no database and no store."""
+    from datetime import UTC, datetime
+
+    from ..approvals import ssh_branch
+    from ..approvals.ssh import sign
+    from ..plan import gate
+
+    loaded = loaded_for(env)
+    approval, root = loaded.approval(env), loaded.file.path.resolve().parent
+    if not isinstance(approval, config.SshApproval):
+        where = loaded.file.where(("environments", env, "approval"))
+        raise ConfigError(
+            f"{where}: {env} takes no signatures",
+            next_step="write approval: {from: ssh, signers: .github/approvers}",
+        )
+    if not plan:
+        raise ConfigError("no plan was named", next_step=f"invoke plan --env {env} --out plan.json")
+    chosen = _plan_file(plan)
+    gate.require_environment(chosen, env)
+    sys.stderr.write(redact(plan_report.plan_text(chosen)) + "\n\n")
+    shown = (
+        plan_report.rehearsal_text(chosen.rehearsal)
+        if chosen.rehearsal
+        else "no rehearsal of this plan is in its file"
+    )
+    sys.stderr.write(shown + "\n")
+    if ask(f'\n  Type "{env}" to sign exactly this: ') not in (env, None):
+        raise Refused("nothing was signed", next_step="look at the plan again")
+    file, statement = sign(
+        chosen, approval, directory=root / approval.directory, key=key, comment=comment,
+        now=datetime.now(UTC),
+    )  # fmt: skip
+    if push:
+        message = f"Approve plan {chosen.digest[:12]} for {env}"
+        ssh_branch.push(root, approval.branch, file, message=message)
+    text = (
+        f"signed plan {chosen.digest[:12]} until {statement.expires_at:%Y-%m-%d %H:%M} UTC: {file}"
+    )
+    return {"file": str(file), "statement": statement}, text
+
+
+@verb()
+def status(
+    c: Context, env: str = "", *, json: bool = False, debug: bool = False
+) -> tuple[object, str, int]:
+    """Show applied, pending, edited, missing and out of order migrations; exits 0, 1 or 3."""
+    from ..database import lock
+    from ..deployment import backups as safekeeping
+    from ..deployment import journal
+    from ..plan.make import compare, waiting
+
+    with opened(env) as work:
+        history = work.database.read("status", work.engine.history)
+        halves = work.database.read("status", work.engine.partials)
+        failed = work.database.read("status", work.engine.failed)
+        on_disk = work.engine.on_disk()
+        states = compare(on_disk, history, halves, failed)
+        there = _unrecorded(work, waiting(on_disk, states))
+        holder = work.database.read("status", lock.who)
+        newest = journal.history(work.database, limit=1)
+        drill = safekeeping.drill_note(work)
+        models = work.engine.models(work.database)
+    note = report.last_note(newest, holder)
+    document = {
+        "environment": env, "migrations": states, "lock": holder, "note": note, "drill": drill,
+        "unrecorded": there, "models": models,
+    }  # fmt: skip
+    notes = (*(report.unrecorded_note(env, one) for one in there), models, note, drill)
+    return document, report.status_text(env, states, *notes), report.status_exit(states, there)
+
+
+@verb()
+def history(
+    c: Context, env: str = "", deployment: str = "", *, json: bool = False, debug: bool = False
+) -> Answer:
+    """Show what was deployed, by whom, and how it went."""
+    from ..deployment import journal
+
+    with opened(env) as work:
+        if deployment:
+            found, _ = journal.find(work.database, deployment)
+            return found, report.deployment_text(found)
+        all_ = journal.history(work.database)
+        corrections = journal.corrections(work.database)
+    document = {"deployments": all_, "corrections": corrections}
+    return document, report.history_text(all_, corrections)
+
+
+@verb()
+def rehearse(c: Context, env: str = "", *, json: bool = False, debug: bool = False) -> Answer:
+    """Run the pending migrations on a restored copy: watched, undone, compared, run again."""
+    from ..deployment import one_step
+
+    with opened(env) as work:
+        found = one_step.rehearse(work)
+    if found is None:
+        return None, "nothing to rehearse: no migration is pending"
+    runner.tell(lambda _: summary.rehearsal_page(found))
+    return found, plan_report.rehearsal_text(found)
+
+
+@verb()
+def restart(c: Context, env: str = "", *, json: bool = False, debug: bool = False) -> Answer:
+    """Restart the service, and prove that it did."""
+    from ..deployment import one_step
+
+    with opened(env) as work:
+        now = one_step.restart(work)
+    return now, f"{now.detail or 'restarted'}: {now.instance}"
+
+
+@verb()
+def smoke(c: Context, env: str = "", *, json: bool = False, debug: bool = False) -> Answer:
+    """Run the smoke tests against the service."""
+    from ..deployment import one_step
+
+    with opened(env) as work:
+        found = one_step.smoke(work)
+    return found, f"{found.checks} checks, slowest {found.slowest * 1000:.0f} ms"
+
+
+@verb()
+def verify(c: Context, env: str = "", *, json: bool = False, debug: bool = False) -> Answer:
+    """Run the verify scripts of every applied migration. Reads only."""
+    from ..deployment import one_step
+
+    with opened(env) as work:
+        count = one_step.verify(work)
+    return {"scripts": count}, f"{count} verify scripts hold"
+
+
+ns = Collection(
+    approve, baseline, check, comment, create, deploy, doctor, history, init, lint, migrate, plan,
+    rehearse, repair, restart, restore, rollback, schema, smoke, stamp, status, unstamp, verify,
+)  # fmt: skip
+ns.add_collection(backups)
+
+
+class _Windlass(Program):
+    """Invoke's own program, but for wrong usage, which exits 2."""
+
+    def parse_core(self, argv: list[str] | None) -> None:
+        """Parse the flags before the task's name."""
+        try:
+            super().parse_core(argv)
+        except ParseError as error:
+            _usage(error)
+
+    def parse_tasks(self) -> None:
+        """Parse the tasks and their flags."""
+        try:
+            super().parse_tasks()
+        except ParseError as error:
+            _usage(error)
+
+
+def _usage(error: ParseError) -> NoReturn:
+    text = report.error_text(str(error), "nothing was contacted or changed", "windlass --list")
+    with runner.attached():
+        sys.stderr.write(text + "\n")
+    raise SystemExit(2)
+
+
+def main() -> None:
+    """Run the console script."""
+    _Windlass(name="windlass", binary="windlass", version=__version__, namespace=ns).run()
