@@ -157,7 +157,7 @@ class Checked(Document, frozen=True, kw_only=True):
     sql: str  # as it would be sent
 
 
-class Check(Document, frozen=True, kw_only=True):
+class PullRequestCheck(Document, frozen=True, kw_only=True):
     """What is to say of a change's migrations before it is merged."""
 
     base: str  # as it was named
@@ -479,3 +479,11 @@ class Deployment(Document, frozen=True, kw_only=True):
     migrations: tuple[str, ...] = ()
     break_glass: str | None = None
     results: tuple[StepResult, ...] = ()
+
+
+class PreflightCheck(msgspec.Struct, frozen=True):
+    """One thing looked at. `problem` is empty where it is well; else how to mend it."""
+
+    name: str
+    found: str
+    problem: str = ""

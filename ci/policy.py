@@ -3,7 +3,8 @@
 from datetime import timedelta
 from enum import StrEnum
 
-from .config import Settings, StepSetting
+from .config import Settings
+from .config.sections import StepSetting
 from .errors import ConfigError, Laxer
 from .model import LEVELS, Direction, PlannedStep, ProofLevel, StepName, Tier
 

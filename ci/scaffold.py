@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from . import process
+from . import git
 from .config import load
-from .errors import ChildFailed, ConfigError, WindlassError
+from .errors import ConfigError, WindlassError
+from .github.remote import find_remote, open_github, parse_remote
 from .github.settings import ENVIRONMENT, Wanted, wanted
-from .origin import find_remote, open_github, parse_remote
 
 TEMPLATES = Path(__file__).parent / "templates"
 WORKFLOWS = Path(".github") / "workflows"
@@ -141,11 +141,9 @@ def _branch(root: Path) -> str:
         ("symbolic-ref", "--short", "refs/remotes/origin/HEAD"),
         ("symbolic-ref", "--short", "HEAD"),
     ):
-        try:
-            found = process.run(["git", "-C", str(root), *arguments], within=10).stdout.strip()
-        except ChildFailed:  # no repository, or no such ref
-            continue
-        return found.removeprefix("origin/")
+        branch = git.read_or_none(root, *arguments)
+        if branch is not None:
+            return branch.removeprefix("origin/")
     return "main"
 
 
@@ -196,7 +194,7 @@ def installed() -> str:
     https://packaging.python.org/specifications/direct-url
     """
     try:
-        text = distribution("windlass").read_text("direct_url.json")
+        text = distribution("pgwindlass").read_text("direct_url.json")
     except PackageNotFoundError:
         return ""
     source = json.loads(text or "{}")
@@ -208,11 +206,8 @@ def installed() -> str:
     remote = find_remote(directory) if url.startswith("file:") else None
     if remote is None:
         return ""
-    try:
-        head = process.run(["git", "-C", str(directory), "rev-parse", "HEAD"], within=10).stdout
-    except ChildFailed:
-        return ""
-    return f"{remote.name}@{head.strip()}"
+    head = git.read_or_none(directory, "rev-parse", "HEAD")
+    return f"{remote.name}@{head}" if head else ""
 
 
 def files(

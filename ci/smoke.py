@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import requests
 
-from .config import Check, Json, SmokeConfig
+from .config.sections import Json, SmokeCheck, SmokeConfig
 from .errors import StepFailed
 from .secret import redact
 
@@ -31,7 +31,7 @@ class SmokeReport:
 class _Wrong:
     """What was wrong with one answer."""
 
-    check: Check
+    check: SmokeCheck
     url: str
     said: str
     body: str = ""
@@ -81,7 +81,7 @@ def _round(smoke: SmokeConfig, deadline: float) -> tuple[_Wrong | None, float]:
 
 
 def _ask(
-    session: requests.Session, base_url: str, check: Check, deadline: float
+    session: requests.Session, base_url: str, check: SmokeCheck, deadline: float
 ) -> tuple[_Wrong | None, float]:
     url = base_url.rstrip("/") + "/" + check.path.lstrip("/")
     shown = USERINFO.sub("", url)
@@ -105,7 +105,7 @@ def _ask(
 
 
 def _send(
-    session: requests.Session, check: Check, url: str, within_seconds: float
+    session: requests.Session, check: SmokeCheck, url: str, within_seconds: float
 ) -> requests.Response:
     """Send one request; requests.Timeout where the answer is not whole in time.
 
@@ -157,7 +157,7 @@ def _reason(error: BaseException) -> str:
     return str(error)
 
 
-def _difference(check: Check, answer: requests.Response, took: float) -> str:
+def _difference(check: SmokeCheck, answer: requests.Response, took: float) -> str:
     expect = check.expect
     if answer.status_code != expect.status:
         where = f" to {answer.headers['Location']}" if "Location" in answer.headers else ""

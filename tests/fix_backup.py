@@ -5,8 +5,10 @@ from typing import Any
 
 import msgspec
 
-from pgwindlass import backup
-from pgwindlass.config import BackupsConfig, MigrationsConfig
+from pgwindlass.backup import dump, stream
+from pgwindlass.backup.restore import Restored, Wanted, restore_backup
+from pgwindlass.backup.verify import verify_backup
+from pgwindlass.config.sections import BackupsConfig, MigrationsConfig
 from pgwindlass.database.connection import Database
 from pgwindlass.deployment.facts import take_facts
 from pgwindlass.engines import open_engine
@@ -40,12 +42,12 @@ def take(
     deployment: str = "d1",
     at: datetime = MOMENT,
     former: Manifest | None = None,
-    progress: backup.Progress = silent,
+    progress: stream.Progress = silent,
 ) -> Manifest:
-    order = backup.Order(
+    order = dump.Order(
         environment="uat", deployment=deployment, applied=("m1", "m2"), former=former
     )
-    return backup.take(database, store, order, config, now=lambda: at, progress=progress)
+    return dump.take(database, store, order, config, now=lambda: at, progress=progress)
 
 
 def verify(
@@ -54,9 +56,9 @@ def verify(
     config: BackupsConfig = CONFIG,
     *,
     level: ProofLevel = "rows",
-    progress: backup.Progress = silent,
+    progress: stream.Progress = silent,
 ) -> Proof:
-    return backup.verify(manifest, store, config, level=level, progress=progress)
+    return verify_backup(manifest, store, config, level=level, progress=progress)
 
 
 def restore(
@@ -65,7 +67,5 @@ def restore(
     target: Database,
     config: BackupsConfig = CONFIG,
     **wanted: Any,
-) -> backup.Restored:
-    return backup.restore(
-        manifest, store, target, config, progress=silent, wanted=backup.Wanted(**wanted)
-    )
+) -> Restored:
+    return restore_backup(manifest, store, target, config, progress=silent, wanted=Wanted(**wanted))

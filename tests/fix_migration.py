@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pgwindlass.config import MigrationsConfig
+from pgwindlass.config.sections import MigrationsConfig
 from pgwindlass.engines.sql.engine import SqlEngine
 from pgwindlass.model import Migration
 

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from pgwindlass.approvals.github import NEEDED, GithubSource, names_digest
-from pgwindlass.config import Duration, GithubApproval
+from pgwindlass.config.duration import Duration
+from pgwindlass.config.sections import GithubApproval
 from pgwindlass.errors import ConfigError, NotApproved, Unreachable
 from pgwindlass.github.api import limited
 from pgwindlass.model import About, Origin, Plan, Target

@@ -17,7 +17,7 @@ import pytest
 
 from pgwindlass.approvals import ssh_branch
 from pgwindlass.approvals.ssh import sign
-from pgwindlass.config import SshApproval
+from pgwindlass.config.sections import SshApproval
 from pgwindlass.database.connection import Database
 from pgwindlass.deployment import await_approval
 from pgwindlass.deployment.work import open_work

@@ -10,8 +10,9 @@ import msgspec
 import psycopg
 import pytest
 
-from pgwindlass import backup
+from pgwindlass.backup import catalog, dump
 from pgwindlass.backup.rowcount import RowCounter
+from pgwindlass.database import create
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import Refused, StepFailed, StoreFailed
 from pgwindlass.model import Manifest, ProofLevel
@@ -118,7 +119,7 @@ def run(database: Database, script: str) -> None:
 def manifests(
     store: Store, *, environment: str, database: str | None = None
 ) -> tuple[Manifest, ...]:
-    found = backup.backups(store, environment=environment, database=database)
+    found = catalog.backups(store, environment=environment, database=database)
     return tuple(one.manifest for one in found)
 
 
@@ -292,7 +293,7 @@ def test_a_created_database_has_the_encoding_and_locale_of_its_origin(
     server: Server, full: Database, store: DirectoryStore
 ) -> None:
     name = f"{full.name} new=1"
-    target = backup.create_database(full, name)
+    target = create.create_database(full, name)
     try:
         assert target.name == name
         with full.connect("test") as one, target.connect("test") as other:
@@ -305,7 +306,7 @@ def test_a_created_database_has_the_encoding_and_locale_of_its_origin(
         restore(manifest, store, target)
         assert content(target) == content(full)
         with pytest.raises(Refused, match="there is a database"):
-            backup.create_database(full, name)
+            create.create_database(full, name)
     finally:
         with psycopg.connect(server.url(), autocommit=True) as connection:
             connection.execute(f'drop database "{name}" with (force)'.encode())
@@ -355,18 +356,18 @@ def test_a_backup_is_found_by_latest_by_id_and_by_key(
     first = take(small, store, deployment="a")
     second = take(small, store, deployment="b", at=MOMENT + timedelta(days=1))
 
-    assert backup.find(store, environment="uat", which="latest").manifest == second
-    assert backup.find(store, environment="uat", which=first.id).manifest == first
-    assert backup.find(store, environment="uat", which=first.key).manifest == first
+    assert catalog.find(store, environment="uat", which="latest").manifest == second
+    assert catalog.find(store, environment="uat", which=first.id).manifest == first
+    assert catalog.find(store, environment="uat", which=first.key).manifest == first
     with pytest.raises(StepFailed) as caught:
-        backup.find(store, environment="uat", which="20260101T000000Z-x")
+        catalog.find(store, environment="uat", which="20260101T000000Z-x")
     assert caught.value.what == 'uat has no backup "20260101T000000Z-x"'
     assert caught.value.next_step == f"name one of: {second.id}, {first.id}"
 
 
 def test_no_backup_at_all_says_how_to_take_one(store: DirectoryStore) -> None:
     with pytest.raises(StepFailed) as caught:
-        backup.find(store, environment="uat", which="latest")
+        catalog.find(store, environment="uat", which="latest")
 
     assert caught.value.what == "uat has no backup"
     assert caught.value.next_step == "invoke backup --env uat"
@@ -378,7 +379,7 @@ def test_one_id_in_two_databases_must_be_told_apart_by_key(
     one, two = take(small, store), take(new_database(server16), store)
 
     with pytest.raises(StepFailed, match="2 backups of uat have the id") as caught:
-        backup.find(store, environment="uat", which=one.id)
+        catalog.find(store, environment="uat", which=one.id)
 
     assert one.key in caught.value.next_step
     assert two.key in caught.value.next_step
@@ -431,7 +432,7 @@ def test_a_database_with_nothing_in_it_has_a_backup_too(
 def test_the_dump_command_is_this() -> None:
     clients = find_clients(160014)
 
-    assert backup.dump_command(clients, snapshot="00000003-1") == (
+    assert dump.dump_command(clients, snapshot="00000003-1") == (
         *clients.command("pg_dump"),
         "--format=custom",
         "--compress=gzip:1",

@@ -8,7 +8,7 @@ import pyrage
 import pytest
 
 from pgwindlass.backup import encryption
-from pgwindlass.config import BackupsConfig, EncryptConfig
+from pgwindlass.config.sections import BackupsConfig, EncryptConfig
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import ConfigError, StepFailed
 from pgwindlass.secret import Secret

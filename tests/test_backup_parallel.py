@@ -9,8 +9,7 @@ import msgspec
 import pytest
 from psycopg import errors as pg
 
-from pgwindlass import backup
-from pgwindlass.backup import toc
+from pgwindlass.backup import catalog, toc
 from pgwindlass.backup.dump import _Taking
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import ChildFailed, StepFailed
@@ -201,7 +200,7 @@ def test_one_pg_dump_that_dies_ends_all_and_leaves_nothing(
         take(large, store, TWO)
 
     assert list(store.keys("")) == []
-    assert backup.backups(store, environment="uat") == ()
+    assert catalog.backups(store, environment="uat") == ()
 
 
 def test_a_part_that_lacks_a_table_is_no_backup(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from pgwindlass.config import MigrationsConfig
-from pgwindlass.model import Check, Checked, Finding, Migration
-from pgwindlass.plan.make import order_problems
+from pgwindlass.config.sections import MigrationsConfig
+from pgwindlass.model import Checked, Finding, Migration, PullRequestCheck
+from pgwindlass.plan.pending import order_problems
 from pgwindlass.report.check import LIMIT, check_markdown
 from tests.fix_alembic import AlembicProject
 from tests.kit import Project, tables
@@ -203,7 +203,8 @@ def test_a_comment_stays_within_what_github_takes_and_says_what_it_left_out() ->
     )  # fmt: skip
     long = "no | <way>\n" * 400
     findings = [Finding(level="note", rule="r", file="f", line=1, message=long)] * 200
-    found = Check(base="main", commit="c" * 40, applied=3, server="x", problems=(long,) * 200,
+    found = PullRequestCheck(base="main", commit="c" * 40, applied=3, server="x",
+                             problems=(long,) * 200,
                   findings=tuple(findings), migrations=many)  # fmt: skip
 
     written = check_markdown(found)

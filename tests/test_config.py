@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pgwindlass.config import Duration, SystemdRestart, load, schema
+from pgwindlass.config import load, schema
+from pgwindlass.config.duration import Duration
+from pgwindlass.config.sections import SystemdRestart
 from pgwindlass.errors import ConfigError, Laxer
 from pgwindlass.model import StepName
 from pgwindlass.policy import on_failure, steps_for

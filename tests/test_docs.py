@@ -8,7 +8,7 @@ from pgwindlass import config
 from pgwindlass.lint import statements
 from pgwindlass.model import StepName
 from pgwindlass.policy import TABLE
-from pgwindlass.tasks.deploy import ns
+from pgwindlass.tasks import ns
 from tests.kit import ROOT
 
 README = (ROOT / "README.md").read_text()

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from pgwindlass.config import load
-from pgwindlass.deployment.preflight import Check
 from pgwindlass.errors import ConfigError
 from pgwindlass.github import settings
 from pgwindlass.github.api import GithubApi
-from pgwindlass.origin import open_github, parse_remote
+from pgwindlass.github.remote import open_github, parse_remote
+from pgwindlass.model import PreflightCheck
 from pgwindlass.secret import Secret
 from tests.fix_github import REPOSITORY, TOKEN, Answer, Github, variables
 from tests.kit import ROOT, Project
@@ -73,7 +73,7 @@ def deploy_yml(tmp_path: Path) -> Path:
     return path
 
 
-def look(github: Github, deploy_yml: Path, only: str = "") -> dict[str, Check]:
+def look(github: Github, deploy_yml: Path, only: str = "") -> dict[str, PreflightCheck]:
     api = GithubApi(github.url, REPOSITORY, Secret(TOKEN))
     wanted = settings.wanted(load(deploy_yml), only)
     return {check.name: check for check in settings.look(api, SITE, wanted)}
@@ -138,7 +138,7 @@ def test_a_setting_that_is_wrong_is_said_with_its_page(
 
     told = look(github, deploy_yml)
 
-    assert told[f"production: {check}"] == Check(f"production: {check}", found, problem)
+    assert told[f"production: {check}"] == PreflightCheck(f"production: {check}", found, problem)
     assert [name for name, one in told.items() if one.problem] == [f"production: {check}"]
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from pgwindlass.backup.retention import Backup, choose
-from pgwindlass.config import KeepConfig
+from pgwindlass.config.sections import KeepConfig
 from pgwindlass.model import Manifest, Pin, Proof, ProofLevel
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)

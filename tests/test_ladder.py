@@ -2,7 +2,8 @@
 
 import pytest
 
-from pgwindlass.config import Duration, LockConfig
+from pgwindlass.config.duration import Duration
+from pgwindlass.config.sections import LockConfig
 from pgwindlass.database.blockers import CONFLICTING, Blocker
 from pgwindlass.database.ladder import can_give_way, next_rung, to_evict
 

@@ -10,8 +10,9 @@ import msgspec
 import psycopg
 import pytest
 
-from pgwindlass import backup
+from pgwindlass.backup import catalog, retention
 from pgwindlass.backup import proof as proofs
+from pgwindlass.backup.restore import restore_backup
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import ChildFailed, StepFailed
 from pgwindlass.model import LEVELS, Manifest, ProofLevel
@@ -126,14 +127,14 @@ def test_definitions_that_differ_are_found_by_the_restore(
 ) -> None:
     run(database16, TABLES + "create index i on t (id)")
     manifest = take(database16, store)
-    restore = backup.restore
+    restore = restore_backup
 
     def forgetful(*arguments: object, **options: object) -> object:
         done = restore(*arguments, **options)  # type: ignore[arg-type]
         run(arguments[2], "drop index i; alter table u add x int")  # type: ignore[arg-type]
         return done
 
-    monkeypatch.setattr("pgwindlass.backup.drill.restore", forgetful)
+    monkeypatch.setattr("pgwindlass.backup.drill.restore_backup", forgetful)
 
     with pytest.raises(StepFailed, match="has other definitions than its source") as caught:
         prove(manifest, store, "restore")
@@ -310,7 +311,7 @@ def test_a_proof_of_the_same_level_takes_the_place_of_the_older_one(
     assert _known(store).level == "rows"
 
 
-def _known(store: DirectoryStore) -> backup.Backup:
-    (found,) = (b for b in backup.backups(store, environment="uat")
+def _known(store: DirectoryStore) -> retention.Backup:
+    (found,) = (b for b in catalog.backups(store, environment="uat")
                 if b.manifest.deployment != "forged")  # fmt: skip
     return found

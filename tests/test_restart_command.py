@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from pgwindlass.config import CommandRestart, Duration
+from pgwindlass.config.duration import Duration
+from pgwindlass.config.sections import CommandRestart
 from pgwindlass.errors import ChildFailed, ConfigError, StepFailed
 from pgwindlass.restarters.command import Command
 

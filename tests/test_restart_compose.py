@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pgwindlass.config import ComposeRestart, Duration
+from pgwindlass.config.duration import Duration
+from pgwindlass.config.sections import ComposeRestart
 from pgwindlass.errors import StepFailed, Unreachable
 from pgwindlass.restarters import Running
 from pgwindlass.restarters.compose import Compose, base_command, list_command, restart_command

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pgwindlass.config import DockerRestart, Duration
+from pgwindlass.config.duration import Duration
+from pgwindlass.config.sections import DockerRestart
 from pgwindlass.errors import StepFailed, Unreachable
 from pgwindlass.restarters import Running, open_restarter
 from pgwindlass.restarters._container import grace_seconds, inspect_command, read_state

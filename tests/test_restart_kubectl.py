@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pgwindlass.config import Duration, KubectlRestart
+from pgwindlass.config.duration import Duration
+from pgwindlass.config.sections import KubectlRestart
 from pgwindlass.errors import StepFailed, Unreachable
 from pgwindlass.restarters import Running
 from pgwindlass.restarters.kubectl import (

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from pgwindlass.config import Duration, SystemdRestart
+from pgwindlass.config.duration import Duration
+from pgwindlass.config.sections import SystemdRestart
 from pgwindlass.errors import StepFailed, Unreachable
 from pgwindlass.restarters.systemd import Systemd, command
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgwindlass.config import MigrationsConfig
+from pgwindlass.config.sections import MigrationsConfig
 from pgwindlass.database.connection import Database
 from pgwindlass.database.retry import Terms
 from pgwindlass.deployment.facts import take_facts

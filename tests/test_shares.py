@@ -3,7 +3,7 @@
 import pytest
 
 from pgwindlass.backup.shares import Share, jobs_for, shares
-from pgwindlass.backup.stream import Table
+from pgwindlass.backup.tables import Table
 
 GB = 1 << 30
 

@@ -11,7 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from pgwindlass.config import Check, Duration, Expect, SmokeConfig
+from pgwindlass.config.duration import Duration
+from pgwindlass.config.sections import Expect, SmokeCheck, SmokeConfig
 from pgwindlass.errors import StepFailed
 from pgwindlass.secret import Secret
 from pgwindlass.smoke import run_checks, subset_difference
@@ -56,10 +57,10 @@ def serve() -> Iterator[Serve]:
         server.server_close()
 
 
-def smoke(url: str, *checks: Check, deadline: float = 0.5, successes: int = 2) -> SmokeConfig:
+def smoke(url: str, *checks: SmokeCheck, deadline: float = 0.5, successes: int = 2) -> SmokeConfig:
     return SmokeConfig(
         base_url=url,
-        checks=checks or (Check(get="/health"),),
+        checks=checks or (SmokeCheck(get="/health"),),
         deadline=Duration(deadline),
         successes=successes,
         pause=Duration(0.05),
@@ -79,7 +80,8 @@ def test_every_check_right_in_a_row_is_a_success(serve: Serve) -> None:
     told: list[tuple[int, int]] = []
 
     report = run_checks(
-        smoke(serve(ok), Check(get="/a"), Check(get="/b")), progress=lambda *t: told.append(t)
+        smoke(serve(ok), SmokeCheck(get="/a"), SmokeCheck(get="/b")),
+        progress=lambda *t: told.append(t),
     )
 
     assert (report.checks, report.attempts) == (2, 2)
@@ -97,7 +99,7 @@ def test_a_wrong_status_shows_request_status_and_body(serve: Serve) -> None:
 
 @pytest.mark.parametrize("token", ["token-with-a-line-break\n", "token-with-…-in-it"])
 def test_a_token_that_no_header_can_hold_is_refused_at_once_and_not_shown(token: str) -> None:
-    check = Check(post="/api/chat", bearer=Secret(token))
+    check = SmokeCheck(post="/api/chat", bearer=Secret(token))
 
     with pytest.raises(StepFailed) as caught:
         run_checks(smoke("http://127.0.0.1:9", check, deadline=60), progress=lambda *_: None)
@@ -113,7 +115,7 @@ def test_a_token_that_no_header_can_hold_is_refused_at_once_and_not_shown(token:
 def test_no_half_of_a_token_is_left_where_the_body_is_cut(serve: Serve) -> None:
     url = serve(lambda _: (403, {}, b"x" * 290 + b"token-across-the-cut"))
 
-    said = run(smoke(url, Check(get="/", bearer=Secret("token-across-the-cut"))))
+    said = run(smoke(url, SmokeCheck(get="/", bearer=Secret("token-across-the-cut"))))
 
     assert said.endswith("x***")
 
@@ -129,7 +131,7 @@ def test_the_token_is_sent_whatever_netrc_says(
     def look(request: Any) -> Answer:
         return (200 if request.headers["Authorization"] == "Bearer our-token" else 401), {}, b""
 
-    assert run(smoke(serve(look), Check(get="/", bearer=Secret("our-token")))) == ""
+    assert run(smoke(serve(look), SmokeCheck(get="/", bearer=Secret("our-token")))) == ""
 
 
 def test_a_password_in_the_url_is_used_and_not_shown(serve: Serve) -> None:
@@ -172,13 +174,13 @@ def test_an_answer_that_drips_does_not_outlive_the_deadline(serve: Serve) -> Non
 def test_one_long_value_is_cut_in_the_error(serve: Serve) -> None:
     url = serve(lambda _: (200, {}, json.dumps(list(range(5000))).encode()))
 
-    assert len(run(smoke(url, Check(get="/", expect=Expect(json=[1]))))) < 720
+    assert len(run(smoke(url, SmokeCheck(get="/", expect=Expect(json=[1]))))) < 720
 
 
 def test_json_nested_without_end_is_no_json(serve: Serve) -> None:
     url = serve(lambda _: (200, {}, b"[" * 200_000))
 
-    assert "the body is no JSON" in run(smoke(url, Check(get="/", expect=Expect(json=[]))))
+    assert "the body is no JSON" in run(smoke(url, SmokeCheck(get="/", expect=Expect(json=[]))))
 
 
 def test_a_long_body_is_cut(serve: Serve) -> None:
@@ -191,7 +193,7 @@ def test_the_token_is_sent_and_never_shown(serve: Serve) -> None:
     def echo(request: Any) -> Answer:
         return 403, {}, f"denied: {request.headers['Authorization']}".encode()
 
-    check = Check(post="/api/chat", bearer=Secret("very-secret-token"), json={"a": 1})
+    check = SmokeCheck(post="/api/chat", bearer=Secret("very-secret-token"), json={"a": 1})
 
     said = run(smoke(serve(echo), check))
 
@@ -204,7 +206,7 @@ def test_headers_and_json_body_are_sent(serve: Serve) -> None:
         right = json.loads(request.body) == {"n": 1} and request.headers["X-Team"] == "a-team"
         return (200 if right else 400), {}, b""
 
-    check = Check(post="/x", headers={"X-Team": Secret("a-team")}, json={"n": 1})
+    check = SmokeCheck(post="/x", headers={"X-Team": Secret("a-team")}, json={"n": 1})
 
     assert run(smoke(serve(look), check)) == ""
 
@@ -225,7 +227,7 @@ def test_an_answer_is_compared_with_what_is_expected(
 ) -> None:
     url = serve(lambda _: (200, {"X-Build": "7"}, b'{"status": "ok", "more": 1}'))
 
-    found = run(smoke(url, Check(get="/", expect=expect)))
+    found = run(smoke(url, SmokeCheck(get="/", expect=expect)))
 
     assert found.startswith(f"GET {url}/: {said};") if said else found == ""
 
@@ -235,7 +237,7 @@ def test_a_slow_answer_is_wrong_where_a_time_is_set(serve: Serve) -> None:
         time.sleep(0.15)
         return 200, {}, b""
 
-    check = Check(get="/", expect=Expect(within=Duration(0.05)))
+    check = SmokeCheck(get="/", expect=Expect(within=Duration(0.05)))
 
     assert "ms, expected within 50ms" in run(smoke(serve(slow), check, deadline=0.5))
 
@@ -249,7 +251,7 @@ def test_a_redirect_is_not_followed_and_says_where_to(serve: Serve) -> None:
 def test_a_body_that_is_no_json_is_wrong_where_json_is_expected(serve: Serve) -> None:
     url = serve(lambda _: (200, {}, b"<html>"))
 
-    assert "the body is no JSON" in run(smoke(url, Check(get="/", expect=Expect(json={}))))
+    assert "the body is no JSON" in run(smoke(url, SmokeCheck(get="/", expect=Expect(json={}))))
 
 
 def test_a_refused_connection_is_said_in_the_systems_words() -> None:
@@ -306,4 +308,4 @@ def test_json_is_compared_as_a_subset(expected: Any, found: Any, said: str) -> N
 
 def test_a_check_names_exactly_one_method() -> None:
     with pytest.raises(msgspec.ValidationError, match="exactly one of get, post"):
-        msgspec.convert({"get": "/a", "post": "/b"}, Check)
+        msgspec.convert({"get": "/a", "post": "/b"}, SmokeCheck)

@@ -7,7 +7,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgwindlass.config import Duration, LockConfig, MigrationsConfig
+from pgwindlass.config.duration import Duration
+from pgwindlass.config.sections import LockConfig, MigrationsConfig
 from pgwindlass.database.connection import Database
 from pgwindlass.database.retry import Terms
 from pgwindlass.engines.sql.engine import SqlEngine

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from pgwindlass.config import Duration, ObjectLockConfig, S3Config
+from pgwindlass.config.duration import Duration
+from pgwindlass.config.sections import ObjectLockConfig, S3Config
 from pgwindlass.errors import StoreFailed
 from pgwindlass.stores import s3
 from pgwindlass.stores.s3 import S3Store

@@ -6,7 +6,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from pgwindlass.config import MigrationsConfig
+from pgwindlass.config.sections import MigrationsConfig
 from pgwindlass.database.connection import Database
 from pgwindlass.engines.sql.engine import SqlEngine
 from pgwindlass.rehearsal.existing import find, in_running_order

@@ -132,7 +132,7 @@ def become(
     os.environ.update(order["env"])
     sys.argv = ["windlass", *order["argv"]]
     first()
-    from pgwindlass.tasks.deploy import main
+    from pgwindlass.tasks import main
 
     code = 1
     try:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, assert_never
 
-from ..config import ApprovalConfig, GithubApproval, SshApproval, TerminalApproval
+from ..config.sections import ApprovalConfig, GithubApproval, SshApproval, TerminalApproval
 from ..model import Approval, Plan
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from ..config import GithubApproval
+from ..config.sections import GithubApproval
 from ..errors import NotApproved, Unreachable
 from ..github.api import GithubApi, NotFound, this_run
 from ..model import Approval, Plan

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import msgspec
 
-from .. import process
-from ..config import SshApproval
+from .. import git, process
+from ..config.sections import SshApproval
 from ..errors import ChildFailed, ConfigError, NotApproved, StepFailed
 from ..model import Approval, Plan, Signed, Statement
 
@@ -128,8 +128,8 @@ class SshSource:
         return found | ({name for name in actors if name} or {getpass.getuser()})
 
     def _git(self, *arguments: str) -> set[str]:
-        argv = ["git", "-C", str(self.root), *arguments]
-        return set(process.run(argv, within=WITHIN, check=False).stdout.split("\n")) - {""}
+        printed = git.read_or_none(self.root, *arguments) or ""
+        return set(printed.split("\n")) - {""}
 
     def _file(self, key: str, name: str) -> Path:
         path = self.root / name

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from .. import process
+from .. import git
 from ..errors import ChildFailed, StepFailed
 from ..secret import Secret
 from .ssh import SUFFIX
@@ -36,8 +36,7 @@ def fetch(root: Path, branch: str, directory: Path, *, digest: str) -> int:
         file = directory / Path(name).name
         if file.name.startswith(prefix) and file.suffix == SUFFIX and not file.exists():
             directory.mkdir(parents=True, exist_ok=True)
-            argv = ["git", "-C", str(root), "cat-file", "blob", f"{commit}:{name}"]
-            file.write_bytes(b"".join(process.stream(argv)))
+            file.write_bytes(b"".join(git.blob(root, f"{commit}:{name}")))
             new += 1
     return new
 
@@ -97,9 +96,7 @@ def _commit(root: Path, parent: str | None, name: str, blob: str, message: str) 
 
 
 def _git(root: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
-    argv = ["git", "-C", str(root), *arguments]
-    added = {"GIT_TERMINAL_PROMPT": "0", **_token(), **(env or {})}
-    return process.run(argv, within=WITHIN, env=added).stdout.strip()
+    return git.read(root, *arguments, env={**_token(), **(env or {})}, within=WITHIN)
 
 
 def _token() -> dict[str, str | Secret]:

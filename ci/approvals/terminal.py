@@ -4,7 +4,7 @@ import getpass
 import sys
 from datetime import UTC, datetime, timedelta
 
-from ..config import TerminalApproval
+from ..config.sections import TerminalApproval
 from ..model import Approval, Plan
 
 

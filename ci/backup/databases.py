@@ -3,15 +3,10 @@
 from collections.abc import Iterable
 
 import psycopg
-from psycopg import errors as pg
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
-from ..database.connection import Database
+from ..database.errors import one_value
 from ..errors import Refused, StepFailed
 from ..model import Manifest, Target
-from ..secret import Secret
-from .stream import asking, one_value
 
 ANYTHING_IN_IT = """
 select pg_catalog.format('%I.%I', n.nspname, c.relname)
@@ -24,13 +19,6 @@ where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S') and c.relpersistence <> 't'
         and d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass and d.deptype = 'e')
 order by 1 limit 1
 """
-LOCALE = """
-select pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype,
-       pg_catalog.to_jsonb(d) ->> 'datlocprovider',
-       coalesce(pg_catalog.to_jsonb(d) ->> 'datlocale', pg_catalog.to_jsonb(d) ->> 'daticulocale')
-from pg_catalog.pg_database d where datname = pg_catalog.current_database()
-"""
-PROVIDERS = {"i": "icu", "b": "builtin"}
 # Another version of an extension is what CREATE EXTENSION takes anyway: the default one.
 AVAILABLE = "select name from pg_catalog.pg_available_extensions"
 ROLES = """
@@ -80,56 +68,3 @@ def _require_roles(member: dict[str, bool], roles: Iterable[str]) -> None:
             next_step=f'grant "{others[0]}" to this user, use one that may, or restore with '
             "--no-owner: all of it will be yours",
         )
-
-
-def create_database(admin: Database, name: str) -> Database:
-    """Create an empty database with the encoding and locale of `admin`'s, and return it.
-
-    Raises:
-        Refused: there is one of this name already.
-        StepFailed: the server did not create it, for lack of rights for example.
-
-    """
-    with asking("no database was created"), admin.connect("restore") as connection:
-        row = connection.execute(LOCALE).fetchone()
-        if row is None:
-            raise AssertionError("current_database() is not in pg_database")
-        statement = _create_statement(name, row)
-        try:
-            connection.execute(statement)
-        except pg.DuplicateDatabase as error:
-            raise Refused(
-                f"there is a database {name} already",
-                next_step="choose another name, or drop it if nobody needs it",
-            ) from error
-    return named(admin, name)
-
-
-def named(admin: Database, name: str) -> Database:
-    """Return another database of the same server."""
-    url = make_conninfo(admin.url.reveal(), dbname=name)
-    return Database(url=Secret(url), deployment_id=admin.deployment_id)
-
-
-def drop(admin: Database, name: str) -> None:
-    """Drop a database that was made here; its sessions, all of them ours, are ended."""
-    with asking(f"the database {name} is still there"), admin.connect("restore") as connection:
-        connection.execute(sql.SQL("drop database if exists {} with (force)").format(
-            sql.Identifier(name)
-        ))  # fmt: skip
-
-
-def _create_statement(
-    name: str, locale: tuple[str, str, str, str | None, str | None]
-) -> sql.Composed:
-    encoding, collate, ctype, provider, provider_locale = locale
-    # template0: what somebody once added to template1 would clash with the archive.
-    statement = sql.SQL(
-        "create database {} template template0 encoding {} lc_collate {} lc_ctype {}"
-    ).format(sql.Identifier(name), encoding, collate, ctype)
-    if provider in PROVIDERS and provider_locale is not None:
-        kind = PROVIDERS[provider]
-        statement += sql.SQL(" locale_provider {} {} {}").format(
-            sql.Identifier(kind), sql.Identifier(f"{kind}_locale"), provider_locale
-        )
-    return statement

@@ -6,15 +6,14 @@ from contextlib import closing
 from datetime import UTC, datetime
 
 from .. import process
-from ..config import BackupsConfig
+from ..config.sections import BackupsConfig
 from ..database.connection import Database
 from ..errors import StepFailed
 from ..model import Manifest, Proof
 from ..parser.equivalence import alike
-from ..postgres import throwaway
+from ..postgres import definitions, throwaway
 from ..stores import Store
-from . import toc
-from .restore import restore
+from .restore import restore_backup
 from .stream import SHOWN, Meter, Progress
 from .verify import Reader, reader
 
@@ -35,7 +34,7 @@ def prove(manifest: Manifest, store: Store, config: BackupsConfig, *, progress: 
         throwaway.running(throwaway.needs_of(manifest), config.throwaway) as server,
         throwaway.copy(server) as copy,
     ):
-        restored = restore(manifest, store, copy, config, progress=progress)
+        restored = restore_backup(manifest, store, copy, config, progress=progress)
         _compare(reader(manifest, store, config, manifest.server_version), copy)
         return Proof(
             level="restore",
@@ -49,12 +48,12 @@ def prove(manifest: Manifest, store: Store, config: BackupsConfig, *, progress: 
 
 def _compare(reading: Reader, copy: Database) -> None:
     """Raise unless the copy's definitions are the ones in the backup."""
-    source = toc.schema(reading.clients, _definitions(reading))
+    source = definitions.schema(reading.clients, _definitions(reading))
     env = copy.environment()
     command = reading.clients.command(
         "pg_dump", "--format=custom", "--schema-only", "--no-password", env=env
     )
-    restored = toc.schema(reading.clients, process.stream(command, env=env))
+    restored = definitions.schema(reading.clients, process.stream(command, env=env))
     wrong = sorted(
         title
         for title in source.keys() | restored.keys()

@@ -13,8 +13,9 @@ from urllib.parse import quote
 import psycopg
 
 from .. import process
-from ..config import BackupsConfig
+from ..config.sections import BackupsConfig
 from ..database.connection import Database, is_pooled, read_target
+from ..database.errors import asking
 from ..errors import ChildFailed, Refused, Stopped, StoreFailed
 from ..model import Manifest, Part, Target
 from ..postgres.clients import Clients, find_clients
@@ -22,7 +23,8 @@ from ..stores import Store
 from . import encryption, snapshot, toc
 from .shares import LEASE, Share, jobs_for, shares
 from .snapshot import LOCK_WAIT
-from .stream import MANIFEST, NOT_KEPT, Meter, Progress, Together, asking, count_rows
+from .stream import MANIFEST, NOT_KEPT, Meter, Progress, Together
+from .tables import count_rows
 
 COMPRESSES_TO = 0.25  # of the database's bytes, where no former backup tells; half of it, measured
 

@@ -1,16 +1,9 @@
 """Prove a backup as deep as asked, and note it beside the backup; then let old ones go."""
 
-from collections.abc import Callable
-from datetime import datetime
-
-from .. import backup
-from ..config import BackupsConfig
-from ..database.connection import Database, read_target
-from ..deployment import journal
-from ..errors import ConfigError, Refused
+from ..config.sections import BackupsConfig
 from ..model import Manifest, Proof, ProofLevel
 from ..stores import Store
-from . import Choice, drill
+from . import catalog, drill, stream, verify
 
 
 def prove(
@@ -19,7 +12,7 @@ def prove(
     config: BackupsConfig,
     *,
     level: ProofLevel,
-    progress: backup.Progress,
+    progress: stream.Progress,
 ) -> Proof:
     """Prove a backup and write the proof beside its manifest.
 
@@ -30,71 +23,6 @@ def prove(
     if level == "restore":
         proof = drill.prove(manifest, store, config, progress=progress)
     else:
-        proof = backup.verify(manifest, store, config, level=level, progress=progress)
-    backup.note_proof(store, manifest, proof)
+        proof = verify.verify_backup(manifest, store, config, level=level, progress=progress)
+    catalog.note_proof(store, manifest, proof)
     return proof
-
-
-def prunable(
-    database: Database,
-    store: Store,
-    config: BackupsConfig,
-    *,
-    environment: str,
-    now: datetime,
-) -> tuple[Choice, ...]:
-    """Return for each backup of this database why it stays, newest first; without a reason it goes.
-
-    Whoever calls it holds the deployment lock: a backup that is being proven elsewhere would look
-    like one that nobody proved.
-
-    Raises:
-        ConfigError: deploy.yml does not say what to keep.
-        Refused: the newest backup is not proven; while new ones fail, the old ones stay.
-
-    """
-    if config.keep is None:
-        raise ConfigError(
-            "backups.keep is missing: nothing is pruned",
-            next_step="write keep: {last: 5, daily: 7, weekly: 4, monthly: 12} under backups",
-        )
-    with database.connect("prune") as connection:
-        target = read_target(connection)
-    found = backup.backups(store, environment=environment, database=target.database)
-    ours = [b for b in found if b.manifest.system_identifier == target.system_identifier]
-    if ours and ours[0].level is None:
-        raise Refused(
-            f"the newest backup, {ours[0].manifest.id}, is not proven: while new ones fail, "
-            "the old ones stay",
-            next_step=f"invoke backup.verify --env {environment}",
-        )
-    needed = {d.backup: d.id for d in journal.history(database) if d.backup and d.migrations}
-    return backup.choose(
-        found,
-        config.keep,
-        needed=needed,
-        system_identifier=target.system_identifier,
-        now=now,
-    )
-
-
-def prune(
-    database: Database,
-    store: Store,
-    choices: tuple[Choice, ...],
-    *,
-    environment: str,
-    done: Callable[[Manifest], None],
-) -> int:
-    """Remove what may go, and what a pruning that was cut off left; return how many went."""
-    finished = backup.finish(store, environment=environment, database=_name(database))
-    for manifest in finished:
-        done(manifest)
-    going = tuple(choice.backup for choice in choices if not choice.reasons)
-    backup.prune(store, going, done=done)
-    return len(going) + len(finished)
-
-
-def _name(database: Database) -> str:
-    with database.connect("prune") as connection:
-        return read_target(connection).database

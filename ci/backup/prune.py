@@ -19,7 +19,9 @@ from .stream import MANIFEST
 PRUNED = "pruned.json"
 
 
-def prune(store: Store, chosen: tuple[Backup, ...], *, done: Callable[[Manifest], None]) -> None:
+def remove_backups(
+    store: Store, chosen: tuple[Backup, ...], *, done: Callable[[Manifest], None]
+) -> None:
     """Remove these backups, the oldest first; `done` is called after each.
 
     Raises:

@@ -13,14 +13,16 @@ from pathlib import Path
 from psycopg.conninfo import make_conninfo
 
 from .. import process
-from ..config import BackupsConfig
+from ..config.sections import BackupsConfig
 from ..database.connection import Database, read_target
+from ..database.errors import asking
 from ..errors import ChildFailed, ConfigError, StepFailed
 from ..model import Manifest, Part
 from ..stores import Store
 from . import databases, toc
 from .rowcount import by_plain_name, check_rows
-from .stream import Meter, Progress, TableName, Together, asking, count_rows, read_tables
+from .stream import Meter, Progress, Together
+from .tables import TableName, count_rows, read_tables
 from .verify import AT_ONCE, Reader, reader
 
 POST_DATA_WITHIN = 24 * 3600.0  # seconds for indexes and constraints of all tables
@@ -53,7 +55,7 @@ class Wanted:
 EVERYTHING = Wanted()
 
 
-def restore(
+def restore_backup(
     manifest: Manifest,
     store: Store,
     target: Database,

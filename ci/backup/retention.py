@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ..config import KeepConfig
+from ..config.sections import KeepConfig
 from ..model import LEVELS, Manifest, Pin, Proof, ProofLevel
 
 FLOOR = 2  # proven backups that stay, whatever the rules say

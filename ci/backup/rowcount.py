@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterable, Mapping
 
 from ..errors import StepFailed
-from .stream import NAME, QUALIFIED, SHOWN, TableName, unquoted
+from .stream import SHOWN
+from .tables import NAME, QUALIFIED, TableName, unquoted
 
 END = b"\n\\.\n"
 HEADER = re.compile(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..model import Holds
-from .stream import Table
+from .tables import Table
 
 PARALLEL_ABOVE = 1 << 30  # bytes; below, starting several processes gains nothing worth having
 MOST_JOBS = 4  # by default: each takes a CPU of the server's, which also serves

@@ -8,9 +8,12 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from ..database import fingerprint
+from ..database.errors import REMEDIES, one_value
 from ..errors import LockTimeout, StepFailed
+from ..postgres.throwaway import EXTENSIONS, ROLES
 from ..secret import redact
-from .stream import NOT_KEPT, REMEDIES, Table, one_value, read_tables
+from .stream import NOT_KEPT
+from .tables import Table, read_tables
 
 LOCK_WAIT = "30s"  # of our session per LOCK statement, and of pg_dump
 LOCKED_AT_ONCE = 100  # tables per LOCK statement: few round trips, and a short statement
@@ -34,19 +37,6 @@ select pg_catalog.pg_database_size(pg_catalog.current_database()),
        case when pg_catalog.pg_is_in_recovery() then pg_catalog.pg_last_wal_replay_lsn()
             else pg_catalog.pg_current_wal_lsn() end::text,
        pg_catalog.current_setting('server_encoding')
-"""
-EXTENSIONS = "select extname, extversion from pg_catalog.pg_extension order by 1"
-# Those pinned by the system, such as the first superuser, are in no dependency: owners beside them.
-ROLES = """
-select rolname from pg_catalog.pg_roles where oid in (
-    select refobjid from pg_catalog.pg_shdepend
-    where refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
-      and dbid = (select oid from pg_catalog.pg_database
-                  where datname = pg_catalog.current_database())
-    union select relowner from pg_catalog.pg_class where oid::bigint >= 16384
-    union select proowner from pg_catalog.pg_proc where oid::bigint >= 16384
-    union select nspowner from pg_catalog.pg_namespace where oid::bigint >= 16384)
-order by 1
 """
 
 

@@ -13,9 +13,9 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from ..database.connection import Database
+from ..database.create import named
+from ..database.errors import asking
 from ..errors import Refused, StepFailed, Unreachable
-from .databases import named
-from .stream import asking
 
 WITHIN = 30.0  # seconds in which the sessions of both databases must be gone
 LONGEST_NAME = 63  # bytes; the server would cut a longer one, and two could become one
@@ -54,7 +54,7 @@ where schemaname <> 'windlass' order by 1
 """
 
 
-def swap(
+def swap_databases(
     live: Database,
     restored: str,
     *,

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from .. import process
 from ..errors import ChildFailed, StepFailed
 from ..postgres.clients import Clients
-from .stream import NOT_KEPT, SHOWN, TableName
+from .stream import NOT_KEPT, SHOWN
+from .tables import TableName
 
 HEAD = 4 << 20  # bytes of an archive's beginning that are kept for its table of contents
-SCRIPT_END = "\n--\n-- PostgreSQL database dump complete"
-REFRESH = "; Type: MATERIALIZED VIEW DATA; "  # of rows, though pg_restore prints it among the rest
 HEAD_PER_TABLE = 4 << 10  # and this for each table: names, columns, owner
 
 
@@ -93,26 +92,6 @@ def only_rows_of(
 
 def _table(text: str, named: list[TableName]) -> TableName | None:
     return next((name for name in named if text.startswith(" ".join(name) + " ")), None)
-
-
-def schema(clients: Clients, source: Iterable[bytes]) -> dict[str, str]:
-    """Return an archive's definitions by title, as pg_restore words them; rows are not read."""
-    command = clients.command("pg_restore", "--schema-only", "--file=-")
-    printed = b"".join(process.pipe(command, source)).decode(errors="surrogateescape")
-    return blocks(printed)
-
-
-def blocks(script: str) -> dict[str, str]:
-    """Return the definitions in a script of pg_restore's by the title it gives each."""
-    found: dict[str, str] = {}
-    for block in script.partition(SCRIPT_END)[0].split("\n--\n-- Name: ")[1:]:
-        title, _, body = block.partition("\n")
-        if REFRESH not in title:
-            # The settings stand before the definition they are for, and after another.
-            lines = [line for line in body.splitlines() if not line.startswith("SET default_")]
-            # Two of one title, such as the grants to two roles: both count.
-            found[title] = found.get(title, "") + "\n".join(lines).strip("\n-")
-    return found
 
 
 def listed_or_damaged(clients: Clients, head: bytes, address: str) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from .. import process
-from ..config import BackupsConfig
+from ..config.sections import BackupsConfig
 from ..errors import ChildFailed, StepFailed
 from ..model import Manifest, Part, Proof, ProofLevel
 from ..postgres.clients import Clients, find_clients
@@ -17,7 +17,8 @@ from ..secret import Secret
 from ..stores import Store
 from . import encryption
 from .rowcount import RowCounter, by_plain_name, check_rows
-from .stream import Meter, Progress, TableName, Together
+from .stream import Meter, Progress, Together
+from .tables import TableName
 
 AT_ONCE = 4  # parts read back at the same time, where there are as many cores
 
@@ -64,7 +65,7 @@ def reader(manifest: Manifest, store: Store, config: BackupsConfig, server_versi
     return Reader(manifest, store, clients, identity)
 
 
-def verify(
+def verify_backup(
     manifest: Manifest,
     store: Store,
     config: BackupsConfig,

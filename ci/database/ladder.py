@@ -5,7 +5,7 @@ its price only where it would have got the lock: not against a transaction that 
 the next rung.
 """
 
-from ..config import LockConfig
+from ..config.sections import LockConfig
 from .blockers import Blocker
 
 

@@ -14,7 +14,8 @@ from typing import Any, Protocol, TypeVar
 
 import psycopg
 
-from ..config import Duration, LockConfig
+from ..config.duration import Duration
+from ..config.sections import LockConfig
 from ..errors import LockTimeout, Unreachable
 from .blockers import Blocker, Lookout, Sight, Watch
 from .connection import Database

@@ -4,7 +4,8 @@ import time
 from datetime import UTC, datetime, timedelta
 
 from ..approvals import ssh_branch
-from ..config import Duration, SshApproval
+from ..config.duration import Duration
+from ..config.sections import SshApproval
 from ..errors import ChildFailed, ConfigError, NotApproved
 from ..model import Plan, StepName
 from ..plan import gate

@@ -5,19 +5,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from .. import backup as backups
 from .. import policy
-from ..backup import Backup, Choice
-from ..backup import proof as proofs
-from ..config import Duration
-from ..database import lock
+from ..backup import catalog, dump
+from ..backup.proof import prove
+from ..backup.restore import Restored, Wanted, analyze, restore_backup
+from ..backup.retention import Backup, Choice
+from ..backup.swap import kept, rows_now, swap_databases
+from ..config.duration import Duration
+from ..database import create, lock
 from ..database.connection import Database
 from ..errors import ConfigError, Refused, StepFailed
 from ..model import LEVELS, Correction, Manifest, Origin, Pin, Proof, ProofLevel, StepName, Target
 from ..origin import find_origin
 from ..report import backup as backup_report
 from ..secret import Secret
-from . import journal
+from . import journal, retention
 from .facts import take_facts
 from .work import Work, bytes_of, store_of
 
@@ -50,15 +52,15 @@ def take_backup(work: Work, target: Target, *, applied: tuple[str, ...]) -> Mani
     """
     store, config = store_of(work)
     name = work.settings.name
-    return backups.take(
+    return dump.take(
         work.database,
         store,
-        backups.Order(
+        dump.Order(
             environment=name,
             deployment=work.deployment_id,
             applied=applied,
             commit=find_origin(work.settings.root).commit,
-            former=backups.newest(store, environment=name, database=target.database),
+            former=catalog.newest(store, environment=name, database=target.database),
         ),
         config,
         now=lambda: datetime.now(UTC),
@@ -74,10 +76,10 @@ def let_go(work: Work) -> str:
     store, config = store_of(work)
     name = work.settings.name
     try:
-        choices = proofs.prunable(
+        choices = retention.prunable(
             work.database, store, config, environment=name, now=datetime.now(UTC)
         )
-        gone = proofs.prune(
+        gone = retention.prune(
             work.database, store, choices, environment=name, done=lambda _manifest: None
         )
     except StepFailed as error:
@@ -96,7 +98,7 @@ def locked(work: Work) -> Iterator[None]:
 def listed(work: Work) -> tuple[Backup, ...]:
     """Return the environment's backups, newest first."""
     store, _ = store_of(work)
-    return backups.backups(store, environment=work.settings.name)
+    return catalog.backups(store, environment=work.settings.name)
 
 
 def verify(work: Work, which: str, level: str) -> tuple[Manifest, Proof]:
@@ -114,12 +116,12 @@ def verify(work: Work, which: str, level: str) -> tuple[Manifest, Proof]:
 def _prove(work: Work, manifest: Manifest, level: ProofLevel) -> Proof:
     store, config = store_of(work)
     work.reporter.started(StepName.PROOF)
-    return proofs.prove(manifest, store, config, level=level, progress=bytes_of(work))
+    return prove(manifest, store, config, level=level, progress=bytes_of(work))
 
 
 def _find(work: Work, which: str) -> Backup:
     store, _ = store_of(work)
-    return backups.find(store, environment=work.settings.name, which=which)
+    return catalog.find(store, environment=work.settings.name, which=which)
 
 
 def drill_note(work: Work) -> str:
@@ -131,7 +133,7 @@ def drill_note(work: Work) -> str:
     if at_most is None:
         return ""
     try:
-        last = backups.last_drill(listed(work))
+        last = catalog.last_drill(listed(work))
     except StepFailed as error:
         return f"when the last drill was is not known: {error.what}"
     return backup_report.drill_note(last, at_most=at_most, now=datetime.now(UTC))
@@ -142,11 +144,11 @@ def prune(work: Work, *, dry_run: bool) -> tuple[Choice, ...]:
     store, config = store_of(work)
     name = work.settings.name
     with locked(work):
-        choices = proofs.prunable(
+        choices = retention.prunable(
             work.database, store, config, environment=name, now=datetime.now(UTC)
         )
         if not dry_run:
-            proofs.prune(
+            retention.prune(
                 work.database, store, choices, environment=name,
                 done=lambda manifest: work.reporter.note(f"removed {manifest.id}"),
             )  # fmt: skip
@@ -158,7 +160,7 @@ def keep(work: Work, which: str, reason: str, origin: Origin) -> tuple[Manifest,
     store, _ = store_of(work)
     found = _find(work, which)
     pin = Pin(reason=reason, by=f"{origin.deployer}@{origin.host}", at=datetime.now(UTC))
-    backups.pin(store, found, pin)
+    catalog.pin(store, found, pin)
     return found.manifest, pin
 
 
@@ -166,7 +168,7 @@ def release(work: Work, which: str) -> Manifest:
     """Take a pin away."""
     store, _ = store_of(work)
     found = _find(work, which)
-    backups.unpin(store, found)
+    catalog.unpin(store, found)
     return found.manifest
 
 
@@ -196,7 +198,7 @@ def plan_restore(
     found = _find(work, which)
     now = datetime.now(UTC)
     if at_most_older:
-        backups.require_young(found.manifest, at_most=_span(at_most_older), now=now)
+        catalog.require_young(found.manifest, at_most=_span(at_most_older), now=now)
     swap = not into and not tables
     kind = "tables" if tables else "restored"
     moment = f"{now:%Y%m%d_%H%M%S}"
@@ -206,7 +208,7 @@ def plan_restore(
         database=_shown(into) if into else f"{work.database.name[:40]}_{kind}_{moment}",
         swap=swap,
         changed=_changed(work, found.manifest) if swap else (),
-        last_drill=backups.last_drill(listed(work)),
+        last_drill=catalog.last_drill(listed(work)),
         manifest=found.manifest,
     )
 
@@ -240,7 +242,7 @@ def _elsewhere(into: str) -> Database:
 
 def _changed(work: Work, manifest: Manifest) -> tuple[tuple[str, int, int], ...]:
     then = {name.replace('"', ""): rows for name, rows in manifest.row_counts}
-    today = backups.rows_now(work.database)
+    today = rows_now(work.database)
     names = sorted(name for name in then.keys() | today.keys() if not name.startswith("windlass."))
     rows = ((name, then.get(name, 0), today.get(name, 0)) for name in names)
     return tuple(row for row in rows if row[1] != row[2])
@@ -248,38 +250,36 @@ def _changed(work: Work, manifest: Manifest) -> tuple[tuple[str, int, int], ...]
 
 def restore(
     work: Work, plan: RestorePlan, origin: Origin, *, into: str, tables: str, owners: bool
-) -> tuple[backups.Restored, str]:
+) -> tuple[Restored, str]:
     """Restore, and swap where planned; return what was restored and the old database's name.
 
     Raises:
         StepFailed: it was not restored; what was made for it is dropped again.
 
     """
-    wanted = backups.Wanted(
+    wanted = Wanted(
         owners=owners,
         tables=frozenset(_table(name) for name in tables.split(",") if name.strip()),
     )
     work.reporter.started(StepName.BACKUP)
     if _is_url(into):
         return _load(work, plan.manifest, _elsewhere(into), wanted), ""
-    target = backups.create_database(work.database, plan.database)
+    target = create.create_database(work.database, plan.database)
     try:
         done = _load(work, plan.manifest, target, wanted)
     except BaseException:
-        backups.drop(work.database, plan.database)  # ours, made a moment ago, and of no use
+        create.drop(work.database, plan.database)  # ours, made a moment ago, and of no use
         raise
     if not plan.swap:
         return done, ""
     return done, swap(work, plan.database, origin, what=f"backup {plan.backup}")
 
 
-def _load(
-    work: Work, manifest: Manifest, target: Database, wanted: backups.Wanted
-) -> backups.Restored:
+def _load(work: Work, manifest: Manifest, target: Database, wanted: Wanted) -> Restored:
     store, config = store_of(work)
-    done = backups.restore(manifest, store, target, config, progress=bytes_of(work), wanted=wanted)
+    done = restore_backup(manifest, store, target, config, progress=bytes_of(work), wanted=wanted)
     work.reporter.note("collecting statistics, which no dump holds")
-    backups.analyze(target)
+    analyze(target)
     return done
 
 
@@ -298,7 +298,7 @@ def swap(work: Work, restored: str, origin: Origin, *, what: str) -> str:
     # who deploys may be at work, and from then on the connection limit keeps others out.
     with locked(work):
         journal.restored(
-            backups.named(work.database, restored),
+            create.named(work.database, restored),
             Correction(
                 verb="restore",
                 migration="database",
@@ -309,7 +309,7 @@ def swap(work: Work, restored: str, origin: Origin, *, what: str) -> str:
                 at=now,
             ),
         )
-    return backups.swap(work.database, restored)
+    return swap_databases(work.database, restored)
 
 
 def old_ones(work: Work) -> tuple[tuple[str, int], ...]:
@@ -319,7 +319,7 @@ def old_ones(work: Work) -> tuple[tuple[str, int], ...]:
         Refused: there is none.
 
     """
-    found = backups.kept(work.database)
+    found = kept(work.database)
     if not found:
         raise Refused(
             f"no restore has put a database aside for {work.database.name}",
@@ -331,5 +331,5 @@ def old_ones(work: Work) -> tuple[tuple[str, int], ...]:
 def drop_old(work: Work, names: tuple[str, ...]) -> None:
     """Drop databases that earlier restores put aside."""
     for name in names:
-        backups.drop(work.database, name)
+        create.drop(work.database, name)
         work.reporter.note(f"dropped {name}")

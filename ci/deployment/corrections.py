@@ -12,7 +12,7 @@ import psycopg
 from ..database import lock
 from ..errors import ConfigError, Refused
 from ..model import Applied, Correction, Facts, Migration, Origin
-from ..plan.make import MigrationState, State, built_on, compare, is_graph, up_to
+from ..plan.states import MigrationState, State, built_on, compare, is_graph, up_to
 from . import journal
 from .facts import take_facts
 from .work import Work

@@ -8,7 +8,9 @@ import psycopg
 from ..database import fingerprint, leftovers
 from ..database.connection import Database, read_target
 from ..engines import Engine
-from ..model import Facts, TableSize
+from ..lint.severity import graded
+from ..model import Facts, Finding, Migration, Plan, Rehearsal, TableSize
+from .work import Work
 
 # A partitioned table has no rows of its own: those of its partitions count.
 SIZES = """
@@ -59,3 +61,20 @@ def read_sizes(connection: psycopg.Connection, names: Iterable[str]) -> tuple[Ta
     """Return the sizes of the tables of these names, whatever their schema, by name."""
     found = connection.execute(SIZES.encode(), [sorted(names)]).fetchall()
     return tuple(TableSize(name=name, rows=rows, size=size) for name, rows, size in found)
+
+
+def sizes_of_tables(migrations: tuple[Migration, ...], work: Work) -> tuple[TableSize, ...]:
+    """Return the sizes of the tables that migrations name and that stand already."""
+    names = frozenset[str]().union(*(work.engine.tables(one) for one in migrations))
+    return work.database.read("plan", lambda connection: read_sizes(connection, names))
+
+
+def lint_findings(
+    plan: Plan, work: Work, tables: tuple[TableSize, ...], rehearsal: Rehearsal | None
+) -> tuple[Finding, ...]:
+    """Return what is dangerous in a plan's migrations, graded, the gravest first."""
+
+    def look(connection: psycopg.Connection) -> tuple[Finding, ...]:
+        return work.engine.lint(plan.migrations, connection)
+
+    return graded(work.database.read("lint", look), tables, rehearsal)

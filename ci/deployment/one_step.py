@@ -8,7 +8,7 @@ from ..errors import ConfigError
 from ..model import Finding, Migration, Plan, Rehearsal, StepName, Unrecorded
 from ..rehearsal import existing as unrecords
 from ..restarters import Running
-from . import review, steps
+from . import facts, steps
 from .facts import take_facts
 from .planner import current_plan
 from .rehearsals import rehearsal_of, rehearse_now
@@ -45,8 +45,8 @@ def rehearse_as_planned(work: Work, plan: Plan) -> None:
 def lint(work: Work) -> tuple[Finding, ...]:
     """Read the pending migrations for what is dangerous to the database as it stands."""
     plan = current_plan(work)
-    tables = review.sizes(plan.migrations, work)
-    return review.findings(plan, work, tables, rehearsal_of(plan, work))
+    tables = facts.sizes_of_tables(plan.migrations, work)
+    return facts.lint_findings(plan, work, tables, rehearsal_of(plan, work))
 
 
 def unrecorded(work: Work, migrations: tuple[Migration, ...]) -> tuple[Unrecorded, ...]:

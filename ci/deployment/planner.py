@@ -6,14 +6,16 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from .. import backup as backups
+from ..backup import dump as backups
 from ..database import lock, orphans
 from ..errors import LockHeld, Refused
 from ..model import About, Direction, Facts, Migration, Plan, StepName
 from ..origin import find_origin
-from ..plan.make import built_on, is_graph, make_plan, pending, up_to
-from . import rehearsals, review
-from .facts import take_facts
+from ..plan.make import make_plan
+from ..plan.pending import pending
+from ..plan.states import built_on, is_graph, up_to
+from . import rehearsals
+from .facts import lint_findings, sizes_of_tables, take_facts
 from .work import Work
 
 NOTHING = "base"  # undo everything; what Alembic calls the state before the first revision
@@ -48,14 +50,14 @@ def current_plan(
 
 def described(work: Work, plan: Plan) -> Plan:
     """Return the plan with what its reader should know beside what decides."""
-    tables = review.sizes(plan.migrations, work)
+    tables = sizes_of_tables(plan.migrations, work)
     rehearsal = rehearsals.rehearsal_of(plan, work)
     parameters = work.database.parameters()
     about = About(
         made_at=datetime.now(UTC),
         origin=find_origin(work.settings.root),
         tables=tables,
-        findings=review.findings(plan, work, tables, rehearsal) if plan.direction == "up" else (),
+        findings=lint_findings(plan, work, tables, rehearsal) if plan.direction == "up" else (),
         host=parameters.get("host") or parameters.get("hostaddr") or "this machine",
         backup_to=work.store.address(backups.folder(plan.environment, plan.target.database))
         if work.store

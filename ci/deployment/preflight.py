@@ -1,18 +1,18 @@
 """Everything a deployment will need, looked at before anything is touched. `doctor` is this."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
 import psycopg
 
-from .. import backup
-from ..config import BackupsConfig, EncryptConfig, Settings
+from ..backup import catalog, encryption
+from ..config import Settings
+from ..config.sections import BackupsConfig, EncryptConfig
 from ..database.connection import Database, is_pooled, read_target
 from ..engines import Engine
 from ..errors import Refused, WindlassError
-from ..model import Migration, PlannedStep, StepName
+from ..model import Migration, PlannedStep, PreflightCheck, StepName
 from ..policy import drill_age
 from ..postgres.clients import find_clients
 from ..rehearsal import existing
@@ -32,18 +32,9 @@ RIGHTS = """
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing looked at. `problem` is empty where it is well; else how to mend it."""
-
-    name: str
-    found: str
-    problem: str = ""
-
-
 def look(
     steps: tuple[PlannedStep, ...], work: Work, *, migrations: tuple[Migration, ...] | None = None
-) -> tuple[Check, ...]:
+) -> tuple[PreflightCheck, ...]:
     """Return every check of what these steps need; a failing one does not hide the others.
 
     `migrations` are those that shall run, in running order; None: all that are not recorded.
@@ -75,11 +66,11 @@ def look(
     return tuple(found)
 
 
-def _guard(name: str, check: Callable[[], str]) -> Check:
+def _guard(name: str, check: Callable[[], str]) -> PreflightCheck:
     try:
-        return Check(name, check())
+        return PreflightCheck(name, check())
     except WindlassError as error:
-        return Check(name, error.what, problem=error.next_step)
+        return PreflightCheck(name, error.what, problem=error.next_step)
 
 
 def _direct(connection: psycopg.Connection) -> str:
@@ -158,7 +149,7 @@ def _clients(config: BackupsConfig | None) -> Callable[[psycopg.Connection], str
     return look_for
 
 
-def _rehearsal(work: Work, *, required: bool) -> list[Check]:
+def _rehearsal(work: Work, *, required: bool) -> list[PreflightCheck]:
     """Look for a server for the copy, and at the mask; where it may be skipped, that is told."""
 
     found = [_guard("rehearsal", lambda: _copy(work, required=required))]
@@ -189,7 +180,7 @@ def _mask(settings: Settings) -> str:
     return settings.shared.rehearsal.mask
 
 
-def _kept(settings: Settings, store: Store) -> list[Check]:
+def _kept(settings: Settings, store: Store) -> list[PreflightCheck]:
     """Look at the keys of encrypted backups; warn of a drill that is too long ago."""
     config, found = settings.shared.backups, []
     if config is not None and config.encrypt is not None:
@@ -202,14 +193,14 @@ def _kept(settings: Settings, store: Store) -> list[Check]:
 
 
 def _encryption(keys: EncryptConfig) -> str:
-    backup.require_usable(keys.recipients, keys.identity)
+    encryption.require_usable(keys.recipients, keys.identity)
     private = "a private key to prove them with" if keys.identity else "no private key here"
     return f"for {len(keys.recipients)} recipients, {private}"
 
 
 def _drill(environment: str, store: Store, at_most: timedelta) -> str:
     """Return when the last drill was; one that is overdue is a warning, and ends nothing."""
-    last = backup.last_drill(backup.backups(store, environment=environment))
+    last = catalog.last_drill(catalog.backups(store, environment=environment))
     note = drill_note(last, at_most=at_most, now=datetime.now(UTC))
     if note or last is None:
         return note

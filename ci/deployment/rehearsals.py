@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import psycopg
 
-from .. import backup as backups
 from .. import policy
+from ..backup import catalog, retention
 from ..backup import proof as proofs
 from ..database.connection import read_target
 from ..errors import Refused
@@ -15,7 +15,7 @@ from ..postgres import throwaway
 from ..rehearsal import forecast
 from ..rehearsal import rehearse as rehearsals
 from . import backups as safekeeping
-from . import review
+from . import facts
 from .work import Work, bytes_of, store_of
 
 LONG_LOCK = "long-lock"  # the rule that a lock held for too long on the copy breaks
@@ -41,7 +41,7 @@ def rehearsal_of(plan: Plan, work: Work) -> Rehearsal | None:
     """Return the newest rehearsal of exactly this plan; None too where there are no backups."""
     if work.store is None:
         return None
-    return backups.find_rehearsal(
+    return catalog.find_rehearsal(
         work.store,
         environment=plan.environment,
         database=plan.target.database,
@@ -65,7 +65,7 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
             _require_same_schema(plan, manifest)
             level = policy.proof(work.settings)
             proof = proofs.prove(manifest, store, config, level=level, progress=bytes_of(work))
-        backup = backups.Backup(manifest=manifest, proofs=(proof,))
+        backup = retention.Backup(manifest=manifest, proofs=(proof,))
     return rehearsals.rehearse(
         plan,
         backup,
@@ -100,8 +100,8 @@ def _needed(connection: psycopg.Connection) -> tuple[int, tuple[str, ...]]:
 
 def refuse_unknown(plan: Plan, work: Work, reason: str) -> None:
     """Refuse what only a rehearsal can show, where there can be none."""
-    tables = review.sizes(plan.migrations, work)
-    unknown = severity.unknown(review.findings(plan, work, tables, None))
+    tables = facts.sizes_of_tables(plan.migrations, work)
+    unknown = severity.unknown(facts.lint_findings(plan, work, tables, None))
     if unknown and policy.UNKNOWN_STOPS[plan.tier]:
         raise Refused(
             f"{unknown[0]}, and there can be none: {reason}",

@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from .. import backup as backups
 from .. import policy
+from ..backup import catalog as backups
 from ..backup import proof as proofs
-from ..config import SshApproval
+from ..config.sections import SshApproval
 from ..database import leftovers
 from ..errors import Refused, StepFailed
 from ..lint import severity
@@ -21,7 +21,7 @@ from ..report import format
 from ..report import plan as plan_report
 from ..restarters import Running
 from . import backups as safekeeping
-from . import journal, preflight, rehearsals, review
+from . import facts, journal, preflight, rehearsals
 from .facts import take_facts
 from .work import Work, bytes_of, store_of
 
@@ -72,8 +72,8 @@ def check(plan: Plan, work: Work) -> Done | Skipped:
 def lint(plan: Plan, work: Work) -> Done | Skipped:
     """Read the migrations for what is dangerous."""
     rehearsal = rehearsals.rehearsal_of(plan, work)
-    tables = review.sizes(plan.migrations, work)
-    found = review.findings(plan, work, tables, rehearsal)
+    tables = facts.sizes_of_tables(plan.migrations, work)
+    found = facts.lint_findings(plan, work, tables, rehearsal)
     for finding in found:
         work.reporter.found(finding)
     errors, unknown = severity.errors(found), severity.unknown(found)

@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from .. import backup as backups
 from ..approvals import ApprovalSource, open_approvals
-from ..config import BackupsConfig, Settings
+from ..backup import stream as backups
+from ..config import Settings
+from ..config.sections import BackupsConfig
 from ..database.connection import Database
 from ..database.retry import Terms
 from ..engines import Engine, open_engine

@@ -6,7 +6,7 @@ from typing import Protocol
 import msgspec
 import psycopg
 
-from ..config import MigrationsConfig
+from ..config.sections import MigrationsConfig
 from ..database.connection import Database
 from ..database.retry import Terms
 from ..model import Applied, Direction, Failed, Finding, Migration, Partial, Unrecorded

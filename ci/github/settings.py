@@ -12,9 +12,8 @@ from typing import Any
 
 from .. import policy
 from ..config import Config
-from ..deployment.preflight import Check
 from ..errors import Refused, WindlassError
-from ..model import StepName
+from ..model import PreflightCheck, StepName
 from .api import GithubApi, NotFound, NotPermitted
 
 ENVIRONMENT = "actions: read"  # what the API asks for, as GitHub names it
@@ -76,7 +75,7 @@ def wanted(config: Config, only: str = "") -> tuple[Wanted, ...]:
     return tuple(one for one in found if not only or one.name in chosen)
 
 
-def look(api: GithubApi, site: str, environments: Iterable[Wanted]) -> tuple[Check, ...]:
+def look(api: GithubApi, site: str, environments: Iterable[Wanted]) -> tuple[PreflightCheck, ...]:
     """Return a check for every setting; a failing one does not hide the others.
 
     `site` is the repository's address for people, https://github.com/OWNER/NAME.
@@ -84,10 +83,10 @@ def look(api: GithubApi, site: str, environments: Iterable[Wanted]) -> tuple[Che
     try:
         repository = api.get(permission="metadata: read")
     except WindlassError as error:
-        return (Check("repository", error.what, problem=error.next_step),)
+        return (PreflightCheck("repository", error.what, problem=error.next_step),)
     kind = "private" if repository["private"] else "public"
     branch = str(repository["default_branch"])
-    found = [Check("repository", f"{api.repository}, {kind}, default branch {branch}")]
+    found = [PreflightCheck("repository", f"{api.repository}, {kind}, default branch {branch}")]
     found.append(_check("workflow token", partial(_workflow_token, api, site)))
     for one in environments:
         found += _Environment(
@@ -96,13 +95,13 @@ def look(api: GithubApi, site: str, environments: Iterable[Wanted]) -> tuple[Che
     return tuple(found)
 
 
-def _check(name: str, look_at: Callable[[], str]) -> Check:
+def _check(name: str, look_at: Callable[[], str]) -> PreflightCheck:
     try:
-        return Check(name, look_at())
+        return PreflightCheck(name, look_at())
     except (NotPermitted, NotFound) as error:
-        return Check(name, f"not to be seen with this token: {error.next_step}")
+        return PreflightCheck(name, f"not to be seen with this token: {error.next_step}")
     except WindlassError as error:
-        return Check(name, error.what, problem=error.next_step)
+        return PreflightCheck(name, error.what, problem=error.next_step)
 
 
 def _workflow_token(api: GithubApi, site: str) -> str:
@@ -132,13 +131,13 @@ class _Environment:
     private: bool
     branch: str
 
-    def look(self) -> list[Check]:
+    def look(self) -> list[PreflightCheck]:
         name = self.wanted.name
         try:
             found = self.api.get(f"environments/{name}", permission=ENVIRONMENT)
         except NotFound:
             return [
-                Check(
+                PreflightCheck(
                     name,
                     "does not exist, or the token may not see it; a workflow that names it "
                     "creates it, without any protection",
@@ -147,7 +146,7 @@ class _Environment:
                 )
             ]
         except WindlassError as error:
-            return [Check(name, error.what, problem=error.next_step)]
+            return [PreflightCheck(name, error.what, problem=error.next_step)]
         page = f"{self.site}/settings/environments/{found['id']}/edit"
         rules = {rule["type"]: rule for rule in found.get("protection_rules") or []}
         checks = [_check(f"{name}: reviewers", partial(self._reviewers, rules, page))]

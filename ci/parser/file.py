@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..config import Duration
+from ..config.duration import Duration
 from ..errors import ConfigError
 from ..model import Phase
 from . import tree

@@ -6,7 +6,7 @@ from datetime import datetime
 from ..errors import ConfigError, NotApproved, PlanChanged, Refused
 from ..model import Approval, Plan, StepName, Tier
 from ..secret import is_in
-from .make import differences
+from .differences import differences
 
 
 def require_approval(

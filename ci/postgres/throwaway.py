@@ -22,12 +22,12 @@ import psycopg
 from psycopg import sql
 
 from .. import process
-from ..backup import databases, snapshot
+from ..database import create
 from ..database.connection import Database, read_target
 from ..errors import StepFailed
 from ..model import Manifest
 from ..secret import Secret
-from . import embedded
+from . import embedded, throwaway
 from .clients import PLACES
 
 PREFIX, LOCK = "windlass-throwaway-", "lock"
@@ -66,8 +66,8 @@ def needs_of(manifest: Manifest) -> Needs:
 
 def read_needs(connection: psycopg.Connection) -> Needs:
     """Return what a copy of a live database needs."""
-    extensions = connection.execute(snapshot.EXTENSIONS).fetchall()
-    roles = connection.execute(snapshot.ROLES).fetchall()
+    extensions = connection.execute(throwaway.EXTENSIONS).fetchall()
+    roles = connection.execute(throwaway.ROLES).fetchall()
     return Needs(
         server_version=read_target(connection).server_version,
         extensions=tuple(name for name, _ in extensions),
@@ -139,11 +139,11 @@ def running(needs: Needs, configured: Secret | None) -> Iterator[Throwaway]:
 def copy(server: Throwaway) -> Iterator[Database]:
     """Make a database on the server that is dropped at the end."""
     name = f"windlass_copy_{secrets.token_hex(6)}"
-    made = databases.create_database(server.admin, name)
+    made = create.create_database(server.admin, name)
     try:
         yield made
     finally:
-        databases.drop(server.admin, name)
+        create.drop(server.admin, name)
 
 
 @contextmanager
@@ -325,3 +325,18 @@ def _drop_roles(admin: Database, roles: Iterable[str]) -> None:
     with admin.connect("drill") as connection:
         for role in roles:
             connection.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(role)))
+
+
+EXTENSIONS = "select extname, extversion from pg_catalog.pg_extension order by 1"
+# Those pinned by the system, such as the first superuser, are in no dependency: owners beside them.
+ROLES = """
+select rolname from pg_catalog.pg_roles where oid in (
+    select refobjid from pg_catalog.pg_shdepend
+    where refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+      and dbid = (select oid from pg_catalog.pg_database
+                  where datname = pg_catalog.current_database())
+    union select relowner from pg_catalog.pg_class where oid::bigint >= 16384
+    union select proowner from pg_catalog.pg_proc where oid::bigint >= 16384
+    union select nspowner from pg_catalog.pg_namespace where oid::bigint >= 16384)
+order by 1
+"""

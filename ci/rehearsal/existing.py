@@ -15,7 +15,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from .. import process
-from ..config import BackupsConfig
+from ..config.sections import BackupsConfig
 from ..database.connection import Database, is_pooled
 from ..database.retry import Terms
 from ..engines import Engine

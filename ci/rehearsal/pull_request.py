@@ -14,15 +14,15 @@ from pathlib import Path
 import msgspec
 import psycopg
 
-from .. import process
-from ..config import MigrationsConfig
+from .. import git
+from ..config.sections import MigrationsConfig
 from ..database.connection import Database, read_target
 from ..database.retry import Terms
 from ..engines import Engine, open_checkout, open_engine
 from ..errors import ChildFailed, ConfigError, StepFailed, WindlassError
 from ..lint.severity import graded
-from ..model import Check, Checked, Finding, Migration
-from ..plan.make import order_problems
+from ..model import Checked, Finding, Migration, PullRequestCheck
+from ..plan.pending import order_problems
 from ..postgres import definitions, embedded, throwaway
 from ..postgres.clients import Clients, find_clients
 from ..secret import Secret, redact
@@ -33,7 +33,7 @@ GIT_WITHIN = 120.0  # seconds; a checkout of a large repository
 
 def check(
     root: Path, config: MigrationsConfig, base: str, *, server: Secret | None = None
-) -> Check:
+) -> PullRequestCheck:
     """Return what is to say of the migrations at `root` that the commit `base` has not.
 
     Reads git, and runs a PostgreSQL. Verify scripts are not run: they are for a database with
@@ -58,7 +58,7 @@ def check(
     problems = order_problems(there, here, config)
     lasting = tuple(migration for migration in here if migration.name in known)
     where, findings, migrations = _on_a_server(engine, server, lasting, new)
-    return Check(
+    return PullRequestCheck(
         base=base, commit=commit, applied=len(lasting), server=where, problems=problems,
         findings=findings, migrations=migrations,
     )  # fmt: skip
@@ -67,9 +67,16 @@ def check(
 def _at(root: Path, config: MigrationsConfig, base: str) -> tuple[str, tuple[Migration, ...]]:
     """Return the commit that `base` names, and its migrations."""
     try:
-        commit = _git(root, "rev-parse", "--verify", "--end-of-options", f"{base}^{{commit}}")
-        top = Path(_git(root, "rev-parse", "--show-toplevel"))
-        below = _git(root, "rev-parse", "--show-prefix")
+        commit = git.read(
+            root,
+            "rev-parse",
+            "--verify",
+            "--end-of-options",
+            f"{base}^{{commit}}",
+            within=GIT_WITHIN,
+        )
+        top = Path(git.read(root, "rev-parse", "--show-toplevel", within=GIT_WITHIN))
+        below = git.read(root, "rev-parse", "--show-prefix", within=GIT_WITHIN)
     except ChildFailed as error:
         raise ConfigError(
             f"git does not know the commit {base} here: {error.stderr.strip() or error.what}",
@@ -88,14 +95,9 @@ def _checked_out(top: Path, commit: str) -> Iterator[Path]:
         files = Path(made) / "files"
         files.mkdir()
         index = {"GIT_INDEX_FILE": str(Path(made) / "index")}
-        _git(top, "read-tree", commit, env=index)
-        _git(top, "checkout-index", "--all", f"--prefix={files}/", env=index)
+        git.read(top, "read-tree", commit, env=index, within=GIT_WITHIN)
+        git.read(top, "checkout-index", "--all", f"--prefix={files}/", env=index, within=GIT_WITHIN)
         yield files
-
-
-def _git(where: Path, *arguments: str, env: dict[str, str] | None = None) -> str:
-    argv = ["git", "-C", str(where), *arguments]
-    return process.run(argv, within=GIT_WITHIN, env=env).stdout.strip()
 
 
 def _on_a_server(

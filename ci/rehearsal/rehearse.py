@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import psycopg
 
-from .. import backup as backups
-from ..backup import Backup
-from ..config import BackupsConfig, LockConfig, RehearsalConfig
+from ..backup import catalog, restore, stream
+from ..backup.retention import Backup
+from ..config.sections import BackupsConfig, LockConfig, RehearsalConfig
 from ..database.connection import Database, read_target
 from ..database.retry import Terms
 from ..engines import Engine
@@ -21,6 +21,7 @@ from ..postgres import definitions, throwaway
 from ..postgres.clients import Clients, find_clients
 from ..secret import redact
 from ..stores import Store
+from . import rows
 from .trace import Trace
 
 UNCHANGED = "seen on the copy; nothing was changed in the database"
@@ -45,7 +46,7 @@ class Bench:
     lock: LockConfig
     engine: Engine
     root: Path
-    progress: backups.Progress
+    progress: stream.Progress
     done: Callable[[int, int], None]
 
 
@@ -54,7 +55,7 @@ def youngest(plan: Plan, store: Store, config: RehearsalConfig, *, now: datetime
 
     It holds the plan's history and exactly its schema, of the same database on the same server.
     """
-    known = backups.backups(store, environment=plan.environment, database=plan.target.database)
+    known = catalog.backups(store, environment=plan.environment, database=plan.target.database)
     applied = {name for name, _ in plan.history}
     for one in known:
         manifest = one.manifest
@@ -85,11 +86,11 @@ def rehearse(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
         throwaway.running(throwaway.needs_of(manifest), config.throwaway) as server,
         throwaway.copy(server) as copy,
     ):
-        backups.restore(manifest, bench.store, copy, config, progress=bench.progress)
+        restore.restore_backup(manifest, bench.store, copy, config, progress=bench.progress)
         restored = time.monotonic()
         if mask:
             _run_mask(mask, bench.rehearsal.mask, copy)
-        backups.analyze(copy)
+        restore.analyze(copy)
         found = _Copy(plan, copy, bench).all()
         rehearsal = Rehearsal(
             plan_digest=plan.digest,
@@ -102,7 +103,7 @@ def rehearse(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
             restore_seconds=round(restored - began, 3),
             migrations=found,
         )
-    backups.note_rehearsal(bench.store, manifest, rehearsal)
+    catalog.note_rehearsal(bench.store, manifest, rehearsal)
     return rehearsal
 
 
@@ -166,7 +167,7 @@ class _Copy:
         cut_off = any(partial.name == migration.name for partial in self.plan.partials)
         undone = migration.rollback is not None and not cut_off
         names = self.bench.engine.tables(migration)
-        stood = definitions.read_tables(self.copy, names) if undone else {}
+        stood = rows.read_tables(self.copy, names) if undone else {}
         size, began, trace = self.size(), time.monotonic(), Trace(self.copy)
         self.apply(migration, self.terms(trace))
         found = Rehearsed(
@@ -188,11 +189,11 @@ class _Copy:
         migration: Migration,
         found: Rehearsed,
         before: dict[str, str],
-        stood: dict[definitions.TableName, definitions.Table],
+        stood: dict[rows.TableName, rows.Table],
     ) -> Rehearsed:
         """Undo one, compare, and return what is known of it then."""
         names = self.bench.engine.tables(migration)
-        standing = definitions.read_tables(self.copy, names)
+        standing = rows.read_tables(self.copy, names)
         began = time.monotonic()
         self.on_copy(lambda: self.bench.engine.undo(migration, self.copy, self.terms()))
         seconds = round(time.monotonic() - began, 3)
@@ -205,13 +206,13 @@ class _Copy:
                 state=UNCHANGED,
                 next_step=f"mend the rollback script of {migration.name}, and rehearse again",
             )
-        now = definitions.read_tables(self.copy, names)
+        now = rows.read_tables(self.copy, names)
         return msgspec.structs.replace(
             found,
             rolled_back=True,
             rollback_seconds=seconds,
-            lost=definitions.lost(stood, now),
-            dropped=definitions.dropped(standing, now),
+            lost=rows.lost(stood, now),
+            dropped=rows.dropped(standing, now),
         )
 
     def terms(self, trace: Trace | None = None) -> Terms:

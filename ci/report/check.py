@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from ..model import Check, Checked
+from ..model import Checked, PullRequestCheck
 from .format import duration
 
 LIMIT = 60_000  # characters; GitHub refuses a comment of more than 65,536
@@ -11,13 +11,13 @@ LONGEST = 500  # characters of each
 UP_DOWN_UP = "up, down, up"
 
 
-def check_text(check: Check) -> str:
+def check_text(check: PullRequestCheck) -> str:
     """Return what `check` shows."""
     lines = [*_order(check), *(f"{_name(one)}  {_outcome(one)}" for one in check.migrations)]
     return "\n".join([*lines, *(str(finding) for finding in check.findings), verdict(check)])
 
 
-def verdict(check: Check) -> str:
+def verdict(check: PullRequestCheck) -> str:
     """Return the last line: how many migrations, on what, and whether they may be merged."""
     where = f"{check.base} ({check.commit[:12]}) with its {check.applied} migrations"
     if not check.migrations and check.passed:
@@ -26,7 +26,7 @@ def verdict(check: Check) -> str:
     return f"{said}: {len(check.migrations)} new on {where}, on {check.server}"
 
 
-def check_markdown(check: Check) -> str:
+def check_markdown(check: PullRequestCheck) -> str:
     """Return the comment: the verdict, the problems, a table, findings, and the SQL that fits."""
     mark = "✅" if check.passed else "❌"
     parts = [f"### {mark} Migrations", verdict(check)]
@@ -40,7 +40,7 @@ def check_markdown(check: Check) -> str:
     return text + _sql(check, LIMIT - len(text))
 
 
-def _order(check: Check) -> Iterator[str]:
+def _order(check: PullRequestCheck) -> Iterator[str]:
     for problem in check.problems:
         yield f"order: {problem}"
 
@@ -51,7 +51,7 @@ def _list(texts: Iterable[str]) -> Iterator[str]:
     yield from _more(len(all_))
 
 
-def _table(check: Check) -> Iterator[str]:
+def _table(check: PullRequestCheck) -> Iterator[str]:
     yield "| migration | runs | result | time |"
     yield "| --- | --- | --- | --- |"
     for one in check.migrations[:SHOWN]:
@@ -68,7 +68,7 @@ def _more(count: int) -> Iterator[str]:
         yield f"\n… and {count - SHOWN} more; the job's log has all"
 
 
-def _sql(check: Check, room: int) -> str:
+def _sql(check: PullRequestCheck, room: int) -> str:
     """Return the SQL of the migrations, folded, as far as it fits; says what was left out."""
     found, left = "", 0
     for one in check.migrations:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from ..model import Correction, Deployment, Outcome, Status, StepResult, Unrecorded
-from ..plan.make import MigrationState, State
+from ..plan.states import MigrationState, State
 from ..secret import redact
 from .format import seconds
 

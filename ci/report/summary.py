@@ -11,7 +11,16 @@ from pathlib import Path
 
 from ..backup.retention import Backup
 from ..errors import WindlassError
-from ..model import Check, Deployment, Finding, Outcome, Plan, Proof, Rehearsal, StepResult
+from ..model import (
+    Deployment,
+    Finding,
+    Outcome,
+    Plan,
+    Proof,
+    PullRequestCheck,
+    Rehearsal,
+    StepResult,
+)
 from ..secret import redact
 from . import check
 from . import deployment as report
@@ -344,7 +353,7 @@ def lint_page(found: tuple[Finding, ...], prefix: str) -> Page:
     )
 
 
-def check_page(found: Check, prefix: str) -> Page:
+def check_page(found: PullRequestCheck, prefix: str) -> Page:
     """Return what `check` says: the pull request's comment."""
     notes = tuple(of_finding(one, prefix) for one in found.findings)
     return Page((Section(check.check_markdown(found)),), {}, notes)

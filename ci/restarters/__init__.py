@@ -4,7 +4,7 @@ from typing import Protocol, assert_never
 
 import msgspec
 
-from ..config import (
+from ..config.sections import (
     CommandRestart,
     ComposeRestart,
     DockerRestart,

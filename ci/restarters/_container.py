@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from .. import process
-from ..config import ComposeRestart, DockerRestart
+from ..config.sections import ComposeRestart, DockerRestart
 from ..errors import ChildFailed, StepFailed, Unreachable
 from . import Running
 

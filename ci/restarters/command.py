@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from .. import process
-from ..config import CommandRestart
+from ..config.sections import CommandRestart
 from ..errors import ConfigError, StepFailed
 from ..secret import redact
 from . import Running

@@ -5,7 +5,7 @@ import time
 from functools import cached_property
 
 from .. import process
-from ..config import ComposeRestart
+from ..config.sections import ComposeRestart
 from ..errors import ChildFailed, StepFailed
 from . import Running
 from ._container import Client, State, as_running, grace_seconds

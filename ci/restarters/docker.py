@@ -2,7 +2,7 @@
 
 import time
 
-from ..config import DockerRestart
+from ..config.sections import DockerRestart
 from ..errors import StepFailed
 from . import Running
 from ._container import Client, State, as_running, grace_seconds

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from .. import process
-from ..config import KubectlRestart
+from ..config.sections import KubectlRestart
 from ..errors import ChildFailed, StepFailed, Unreachable
 from ..secret import redact
 from . import Running

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 
 from .. import process
-from ..config import SystemdRestart
+from ..config.sections import SystemdRestart
 from ..errors import ChildFailed, StepFailed, Unreachable
 from ..secret import redact
 from . import Running

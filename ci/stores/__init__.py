@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from ..config import BackupsConfig
+from ..config.sections import BackupsConfig
 from ..errors import ConfigError
 
 

@@ -35,7 +35,7 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import HTTPError
 
-from ..config import S3Config
+from ..config.sections import S3Config
 from ..errors import StepFailed, StoreFailed, Unreachable
 from ..secret import redact, remember
 

@@ -1,5 +1,55 @@
 """The verbs of `invoke` and `windlass`: parse, call, print, exit."""
 
-from .deploy import main, ns
+import sys
+from typing import NoReturn
+
+from invoke.collection import Collection
+from invoke.exceptions import ParseError
+from invoke.program import Program
+
+from .. import __version__
+from ..report import deployment as report
+from ..report import runner
+from .backup import backups, restore
+from .deploy import approve, deploy, migrate, plan, rehearse, rollback
+from .history import baseline, history, repair, stamp, status, unstamp
+from .project import check, comment, create, doctor, init, lint, schema
+from .service import restart, smoke, verify
 
 __all__ = ["main", "ns"]
+
+ns = Collection(
+    approve, baseline, check, comment, create, deploy, doctor, history, init, lint, migrate, plan,
+    rehearse, repair, restart, restore, rollback, schema, smoke, stamp, status, unstamp, verify,
+)  # fmt: skip
+ns.add_collection(backups)
+
+
+class _Windlass(Program):
+    """Invoke's own program, but for wrong usage, which exits 2."""
+
+    def parse_core(self, argv: list[str] | None) -> None:
+        """Parse the flags before the task's name."""
+        try:
+            super().parse_core(argv)
+        except ParseError as error:
+            _usage(error)
+
+    def parse_tasks(self) -> None:
+        """Parse the tasks and their flags."""
+        try:
+            super().parse_tasks()
+        except ParseError as error:
+            _usage(error)
+
+
+def _usage(error: ParseError) -> NoReturn:
+    text = report.error_text(str(error), "nothing was contacted or changed", "windlass --list")
+    with runner.attached():
+        sys.stderr.write(text + "\n")
+    raise SystemExit(2)
+
+
+def main() -> None:
+    """Run the console script."""
+    _Windlass(name="windlass", binary="windlass", version=__version__, namespace=ns).run()

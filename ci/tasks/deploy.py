@@ -5,22 +5,17 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from invoke.collection import Collection
 from invoke.context import Context
-from invoke.exceptions import ParseError
-from invoke.program import Program
 
-from .. import __version__, config
+from ..config import sections
 from ..errors import ConfigError, Refused
 from ..model import Migration, Plan, StepName, Unrecorded
 from ..report import deployment as report
 from ..report import plan as plan_report
 from ..report import runner, summary
 from ..secret import redact
-from .backup import backups, restore
-from .project import check, comment, create, doctor, init, lint, schema
 from .task import Answer, ask, at_most_one, loaded_for, opened, verb
 
 if TYPE_CHECKING:
@@ -204,62 +199,6 @@ def rollback(
         return _run(work, plan, again)
 
 
-def _correction(verb_: str, doc: str) -> Callable[..., Answer]:
-    """Return the body of a task that corrects the history."""
-
-    def body(
-        c: Context,
-        env: str = "",
-        name: str = "",
-        reason: str = "",
-        *,
-        dry_run: bool = False,
-        json: bool = False,
-        debug: bool = False,
-    ) -> Answer:
-        return _correct(verb_, env, name, reason, dry_run=dry_run)
-
-    body.__name__, body.__doc__ = verb_, doc
-    return body
-
-
-def _correct(verb_: str, env: str, name: str, reason: str, *, dry_run: bool) -> Answer:
-    from ..deployment import corrections as correcting
-    from ..origin import find_origin
-    from ..plan import gate
-
-    names = tuple(dict.fromkeys(part.strip() for part in name.split(",") if part.strip()))
-    with opened(env) as work:
-        changes = correcting.find(work, verb_, names)
-        text = "\n".join(f"{verb_} {change}" for change in changes)
-        if dry_run:
-            return changes, text
-        if not reason.strip():
-            raise ConfigError(f"{verb_} needs a reason, for the record", next_step='--reason "why"')
-        above = work.settings.tier != "development"
-        gate.require_typed(
-            env,
-            work.settings.tier,
-            what=f"{verb_} of {len(changes)} migrations",
-            typed=ask(f'{text}\n\n  Type "{env}": ') if above else None,
-            variable=os.environ.get("CONFIRM_HISTORY", ""),
-        )
-        origin = find_origin(work.settings.root)
-        made = correcting.apply(work, verb_, names, reason=reason.strip(), origin=origin)
-    return made, "\n".join(f"{verb_} {change}" for change in made)
-
-
-_CORRECTS = verb(
-    name="a migration, or several with commas between them", reason="why; it is recorded"
-)
-stamp = _CORRECTS(_correction("stamp", "Record migrations as applied without running them."))
-unstamp = _CORRECTS(_correction("unstamp", "Take migrations out of the history; undoes nothing."))
-baseline = _CORRECTS(
-    _correction("baseline", "Begin a history: all up to the named migration are applied already.")
-)
-repair = _CORRECTS(_correction("repair", "Accept an edited file as what ran; old and new shown."))
-
-
 def _unrecorded(work: "Work", migrations: tuple[Migration, ...]) -> tuple[Unrecorded, ...]:
     """Return those that stand already; `status` stays quick where nothing is pending."""
     if not migrations:
@@ -336,7 +275,7 @@ def approve(
 
     loaded = loaded_for(env)
     approval, root = loaded.approval(env), loaded.file.path.resolve().parent
-    if not isinstance(approval, config.SshApproval):
+    if not isinstance(approval, sections.SshApproval):
         where = loaded.file.where(("environments", env, "approval"))
         raise ConfigError(
             f"{where}: {env} takes no signatures",
@@ -369,53 +308,6 @@ def approve(
 
 
 @verb()
-def status(
-    c: Context, env: str = "", *, json: bool = False, debug: bool = False
-) -> tuple[object, str, int]:
-    """Show applied, pending, edited, missing and out of order migrations; exits 0, 1 or 3."""
-    from ..database import lock
-    from ..deployment import backups as safekeeping
-    from ..deployment import journal
-    from ..plan.make import compare, waiting
-
-    with opened(env) as work:
-        history = work.database.read("status", work.engine.history)
-        halves = work.database.read("status", work.engine.partials)
-        failed = work.database.read("status", work.engine.failed)
-        on_disk = work.engine.on_disk()
-        states = compare(on_disk, history, halves, failed)
-        there = _unrecorded(work, waiting(on_disk, states))
-        holder = work.database.read("status", lock.who)
-        newest = journal.history(work.database, limit=1)
-        drill = safekeeping.drill_note(work)
-        models = work.engine.models(work.database)
-    note = report.last_note(newest, holder)
-    document = {
-        "environment": env, "migrations": states, "lock": holder, "note": note, "drill": drill,
-        "unrecorded": there, "models": models,
-    }  # fmt: skip
-    notes = (*(report.unrecorded_note(env, one) for one in there), models, note, drill)
-    return document, report.status_text(env, states, *notes), report.status_exit(states, there)
-
-
-@verb()
-def history(
-    c: Context, env: str = "", deployment: str = "", *, json: bool = False, debug: bool = False
-) -> Answer:
-    """Show what was deployed, by whom, and how it went."""
-    from ..deployment import journal
-
-    with opened(env) as work:
-        if deployment:
-            found, _ = journal.find(work.database, deployment)
-            return found, report.deployment_text(found)
-        all_ = journal.history(work.database)
-        corrections = journal.corrections(work.database)
-    document = {"deployments": all_, "corrections": corrections}
-    return document, report.history_text(all_, corrections)
-
-
-@verb()
 def rehearse(c: Context, env: str = "", *, json: bool = False, debug: bool = False) -> Answer:
     """Run the pending migrations on a restored copy: watched, undone, compared, run again."""
     from ..deployment import one_step
@@ -426,70 +318,3 @@ def rehearse(c: Context, env: str = "", *, json: bool = False, debug: bool = Fal
         return None, "nothing to rehearse: no migration is pending"
     runner.tell(lambda _: summary.rehearsal_page(found))
     return found, plan_report.rehearsal_text(found)
-
-
-@verb()
-def restart(c: Context, env: str = "", *, json: bool = False, debug: bool = False) -> Answer:
-    """Restart the service, and prove that it did."""
-    from ..deployment import one_step
-
-    with opened(env) as work:
-        now = one_step.restart(work)
-    return now, f"{now.detail or 'restarted'}: {now.instance}"
-
-
-@verb()
-def smoke(c: Context, env: str = "", *, json: bool = False, debug: bool = False) -> Answer:
-    """Run the smoke tests against the service."""
-    from ..deployment import one_step
-
-    with opened(env) as work:
-        found = one_step.smoke(work)
-    return found, f"{found.checks} checks, slowest {found.slowest * 1000:.0f} ms"
-
-
-@verb()
-def verify(c: Context, env: str = "", *, json: bool = False, debug: bool = False) -> Answer:
-    """Run the verify scripts of every applied migration. Reads only."""
-    from ..deployment import one_step
-
-    with opened(env) as work:
-        count = one_step.verify(work)
-    return {"scripts": count}, f"{count} verify scripts hold"
-
-
-ns = Collection(
-    approve, baseline, check, comment, create, deploy, doctor, history, init, lint, migrate, plan,
-    rehearse, repair, restart, restore, rollback, schema, smoke, stamp, status, unstamp, verify,
-)  # fmt: skip
-ns.add_collection(backups)
-
-
-class _Windlass(Program):
-    """Invoke's own program, but for wrong usage, which exits 2."""
-
-    def parse_core(self, argv: list[str] | None) -> None:
-        """Parse the flags before the task's name."""
-        try:
-            super().parse_core(argv)
-        except ParseError as error:
-            _usage(error)
-
-    def parse_tasks(self) -> None:
-        """Parse the tasks and their flags."""
-        try:
-            super().parse_tasks()
-        except ParseError as error:
-            _usage(error)
-
-
-def _usage(error: ParseError) -> NoReturn:
-    text = report.error_text(str(error), "nothing was contacted or changed", "windlass --list")
-    with runner.attached():
-        sys.stderr.write(text + "\n")
-    raise SystemExit(2)
-
-
-def main() -> None:
-    """Run the console script."""
-    _Windlass(name="windlass", binary="windlass", version=__version__, namespace=ns).run()

@@ -13,7 +13,7 @@ from ..report import deployment, format, runner, summary
 from .task import Answer, at_most_one, deploy_file, opened, verb
 
 if TYPE_CHECKING:
-    from ..deployment.preflight import Check
+    from ..model import PreflightCheck
 
 LINT_PAGE = Path(__file__).parent.parent / "docs" / "lint.md"  # in a checkout of Windlass
 
@@ -202,9 +202,9 @@ def _tell(text: str) -> None:
     sys.stderr.write(f"    {text}\n")
 
 
-def _on_github(env: str) -> "tuple[Check, ...]":
+def _on_github(env: str) -> "tuple[PreflightCheck, ...]":
     from ..github import settings
-    from ..origin import open_github
+    from ..github.remote import open_github
 
     file = deploy_file()
     loaded = config.load(file)

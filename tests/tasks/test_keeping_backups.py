@@ -8,8 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pgwindlass import backup
-from pgwindlass.backup import prune
+from pgwindlass.backup import catalog, prune, retention
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import StoreFailed
 from pgwindlass.model import Manifest, Proof
@@ -170,7 +169,7 @@ def test_a_pruning_that_was_cut_off_is_finished_by_the_next(
 
     monkeypatch.setattr(kept, "delete", dies)
     with pytest.raises(StoreFailed):
-        prune.prune(kept, (gone,), done=lambda _manifest: None)
+        prune.remove_backups(kept, (gone,), done=lambda _manifest: None)
     assert ids(project) == [new, day]  # the half-removed one is no backup any more
 
     write_keep(project, "keep: {last: 2}")
@@ -179,8 +178,8 @@ def test_a_pruning_that_was_cut_off_is_finished_by_the_next(
     assert ids(project) == [new, day]
 
 
-def listed(kept: DirectoryStore) -> tuple[backup.Backup, ...]:
-    return backup.backups(kept, environment="uat")
+def listed(kept: DirectoryStore) -> tuple[retention.Backup, ...]:
+    return catalog.backups(kept, environment="uat")
 
 
 def test_a_store_that_does_not_delete_ends_no_deployment(project: Project) -> None:

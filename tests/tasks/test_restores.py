@@ -263,7 +263,7 @@ def test_where_sessions_keep_coming_nothing_is_renamed(
     monkeypatch.setattr(swap, "END_SESSIONS", "select %s::text[]")  # as if ended, and back
     try:
         with pytest.raises(StepFailed, match="sessions kept coming to") as caught:
-            swap.swap(database16, restored.name)
+            swap.swap_databases(database16, restored.name)
     finally:
         done.set()
         for thread in threads:
@@ -282,7 +282,7 @@ def test_the_database_that_everybody_connects_to_can_be_swapped_too(tmp_path: Pa
         execute(server.url(), "create table old (i int)", "create database restored")
         execute(server.url("restored"), "create table new (i int)")
 
-        swap.swap(live, "restored")
+        swap.swap_databases(live, "restored")
 
         assert tables(server.url("postgres")) == {"new"}
     finally:

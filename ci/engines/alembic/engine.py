@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 
-from ...config import MigrationsConfig
+from ...config.sections import MigrationsConfig
 from ...database.connection import Database, is_pooled, read_target
 from ...database.retry import Terms, limits
 from ...errors import ConfigError, Refused, StepFailed

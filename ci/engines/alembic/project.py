@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from ...config import MigrationsConfig
+from ...config.sections import MigrationsConfig
 from ...errors import ConfigError, Refused
 from ...model import Direction, Migration
 from ...parser import file as sqlfile

@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from ...config import Duration
+from ...config.duration import Duration
 from ...database.connection import Database, read_target
 from ...database.retry import RETRIED, Session, Terms, Watching, milliseconds, with_retry_elsewhere
 from ...errors import ConfigError, StepFailed, WindlassError

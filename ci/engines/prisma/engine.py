@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psycopg
 
-from ...config import MigrationsConfig
+from ...config.sections import MigrationsConfig
 from ...database.connection import Database
 from ...errors import ConfigError, Refused
 from ...model import Applied, Migration

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psycopg
 
-from ...config import MigrationsConfig
+from ...config.sections import MigrationsConfig
 from ...database.connection import Database
 from ...database.retry import Terms
 from ...errors import ConfigError, StepFailed

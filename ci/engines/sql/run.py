@@ -8,7 +8,7 @@ import msgspec
 import psycopg
 from psycopg import sql
 
-from ...config import LockConfig
+from ...config.sections import LockConfig
 from ...database.connection import Database, is_pooled
 from ...database.retry import RETRIED, Session, Terms, limits, with_retry
 from ...errors import ConfigError, StepFailed

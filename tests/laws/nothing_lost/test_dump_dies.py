@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import errors as pg
 
-from pgwindlass import backup
+from pgwindlass.backup import stream
 from pgwindlass.backup.stream import MANIFEST, NOT_KEPT
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import ChildFailed, LockTimeout, StepFailed, StoreFailed
@@ -39,7 +39,7 @@ insert into last values (1), (2);
 ALONE = configured(globals=False)
 
 
-def take(database: Database, store: Store, progress: backup.Progress = silent) -> Manifest:
+def take(database: Database, store: Store, progress: stream.Progress = silent) -> Manifest:
     return fix_backup.take(database, store, ALONE, progress=progress)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pgwindlass import backup
+from pgwindlass.backup import catalog
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import StepFailed, StoreFailed
 from pgwindlass.stores import s3
@@ -80,7 +80,7 @@ def test_at_the_manifest_there_is_no_backup(large: Database, bucket: Bucket, lin
 
     fails(large, bucket, line)
 
-    assert backup.backups(bucket.store(), environment="uat") == ()
+    assert catalog.backups(bucket.store(), environment="uat") == ()
     assert (bucket.files(), bucket.unfinished()) == ([], [])
 
 

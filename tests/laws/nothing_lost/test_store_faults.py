@@ -10,7 +10,7 @@ import msgspec
 import psycopg
 import pytest
 
-from pgwindlass import backup
+from pgwindlass.backup import catalog
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import LockTimeout, StepFailed, StoreFailed, Unreachable
 from pgwindlass.secret import Secret
@@ -74,7 +74,7 @@ def in_minutes(count: int) -> str:
 
 def require_nothing(bucket: Bucket, line: Faults) -> None:
     line.rules.clear()
-    assert backup.backups(bucket.store(), environment="uat") == ()
+    assert catalog.backups(bucket.store(), environment="uat") == ()
     assert (bucket.files(), bucket.unfinished()) == ([], [])
 
 
@@ -120,7 +120,7 @@ def test_credentials_that_expire_in_the_middle_are_told_and_nothing_is_kept(
     assert "the credentials have expired" in caught.value.what
     assert any("may remain in" in note for note in caught.value.__notes__)
     line.rules.clear()
-    assert backup.backups(bucket.store(), environment="uat") == ()
+    assert catalog.backups(bucket.store(), environment="uat") == ()
     # The next backup removes what that one had to leave.
     take(large, bucket.store(endpoint=line.url), deployment="d2")
     assert bucket.unfinished() == []
@@ -138,7 +138,7 @@ def test_credentials_known_to_expire_too_early_are_refused_before_the_dump(
 
     assert "expire in 1" in caught.value.what
     assert "takes about 1" in caught.value.what
-    assert len(backup.backups(bucket.store(), environment="uat")) == 1
+    assert len(catalog.backups(bucket.store(), environment="uat")) == 1
     monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", in_minutes(60))
     take(large, bucket.store(), former=slow)
     monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", in_minutes(-1))
@@ -194,7 +194,7 @@ def test_a_bucket_that_cannot_be_listed_is_an_error_not_an_empty_list(
     line.answer(r"GET .*list-type=2", 403, "AccessDenied")
 
     with pytest.raises(StoreFailed, match="denies access"):
-        backup.backups(bucket.store(endpoint=line.url), environment="uat")
+        catalog.backups(bucket.store(endpoint=line.url), environment="uat")
 
 
 def test_a_disk_that_fills_up_leaves_nothing(large: Database, small_disk: Path) -> None:

@@ -1,0 +1,329 @@
+"""The sections of `deploy.yml`: every key, its type and its default. Pure."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from ..model import ProofLevel, StepName, Tier
+from ..secret import Secret
+from .duration import Duration, _span
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every section of `deploy.yml`."""
+
+
+class MigrationsConfig(Options, frozen=True, kw_only=True):
+    """Where the migrations are and what runs them."""
+
+    engine: Literal["sql", "prisma", "alembic"] = "sql"
+    directory: str = ""  # empty: migrations, or prisma/migrations; alembic.ini says where it is
+    out_of_order: Literal["refuse", "allow"] = "refuse"
+    search_path: tuple[str, ...] = ("public",)  # of every migration; env.py has its own
+    ini: str = ""  # alembic.ini; where the tool runs
+    python: str = ""  # with Alembic; empty: of .venv or venv there, or at deploy.yml, or our own
+    url_variable: str = ""  # where env.py looks for the database; empty: DATABASE_URL
+    several_heads: Literal["refuse", "allow"] = "refuse"
+
+    def __post_init__(self) -> None:
+        alembic = {name: getattr(self, name) for name in ("ini", "python", "url_variable")}
+        if self.engine == "alembic":
+            if self.directory:
+                raise ValueError("directory is said by alembic.ini; ini names that")
+            usual = {"ini": "alembic.ini", "python": "", "url_variable": "DATABASE_URL"}
+            for name, value in alembic.items():
+                msgspec.structs.force_setattr(self, name, value or usual[name])
+            msgspec.structs.force_setattr(self, "directory", str(Path(self.ini).parent))
+            return
+        for name, value in alembic.items():
+            if value:
+                raise ValueError(f"{name} is for engine: alembic; the engine is {self.engine}")
+        if not self.directory:
+            usual_directory = {"sql": "migrations", "prisma": "prisma/migrations"}[self.engine]
+            msgspec.structs.force_setattr(self, "directory", usual_directory)
+
+
+class KeepConfig(Options, frozen=True, kw_only=True):
+    """Which proven backups stay: the newest of so many days, weeks, months; any of these rules."""
+
+    last: int = 0
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
+    days: int = 0  # every one that is younger
+
+    def __post_init__(self) -> None:
+        values = {name: getattr(self, name) for name in self.__struct_fields__}
+        for name, value in values.items():
+            if value < 0:
+                raise ValueError(f"{name} is {value}; expected 0 or more")
+        if not any(values.values()):
+            raise ValueError("keep says nothing; expected one of " + ", ".join(values))
+
+
+class EncryptConfig(Options, frozen=True, kw_only=True):
+    """Encrypt every object before it leaves this machine, in the age format."""
+
+    recipients: tuple[str, ...]  # public keys: age1…
+    identity: Secret | None = None  # the private key, for whoever proves and restores
+
+    def __post_init__(self) -> None:
+        if not self.recipients:
+            raise ValueError("recipients is empty; expected at least one public key, age1…")
+
+
+class ObjectLockConfig(Options, frozen=True, kw_only=True):
+    """How long nobody may delete what is written; the bucket must have been made for it."""
+
+    mode: Literal["governance", "compliance"] = "governance"
+    retain: Duration = _span("30d")
+
+
+class S3Config(Options, frozen=True, kw_only=True):
+    """What the store is asked to do with each object; empty: what the bucket says."""
+
+    storage_class: str = ""  # of the archives: STANDARD_IA, GLACIER_IR
+    encryption: Literal["", "AES256", "aws:kms"] = ""
+    kms_key: str = ""
+    tags: dict[str, str] = {}
+    object_lock: ObjectLockConfig | None = None
+
+    def __post_init__(self) -> None:
+        if self.kms_key and self.encryption != "aws:kms":
+            raise ValueError("kms_key needs encryption: aws:kms")
+
+
+class BackupsConfig(Options, frozen=True, kw_only=True):
+    """Where backups go: s3://BUCKET/PREFIX or file:///PATH; how they are made, and which stay."""
+
+    to: str
+    endpoint: str = ""  # of an S3-compatible store; empty: AWS
+    s3: S3Config = S3Config()
+    jobs: int | None = None  # pg_dump processes at once; None: by the database's size and our cores
+    image: str = ""  # container image with the client tools, such as postgres:{major}
+    globals: bool = True  # roles and tablespaces beside the dump, without passwords
+    encrypt: EncryptConfig | None = None
+    keep: KeepConfig | None = None  # None: nothing is ever pruned
+    drill: Duration | None = None  # how old the last drill may be; None: what the tier says
+    throwaway: Secret | None = None  # server to restore into for a proof; None: one of our own
+
+    def __post_init__(self) -> None:
+        if self.jobs is not None and self.jobs < 1:
+            raise ValueError(f"jobs is {self.jobs}; expected 1 or more")
+        if self.s3 != S3Config() and not self.to.startswith("s3://"):
+            raise ValueError("s3 is for a store s3://BUCKET/PREFIX")
+
+
+class LockConfig(Options, frozen=True, kw_only=True):
+    """How long a statement may wait for a table, how long we try again, how long it may run."""
+
+    timeout: tuple[Duration, ...] = msgspec.field(
+        default_factory=lambda: tuple(Duration(s) for s in (0.2, 0.5, 1.0, 2.0))
+    )
+    wait: Duration = _span("5m")
+    statement_timeout: Duration = _span("1h")  # of a statement in a transaction
+    concurrently: Duration = _span("6h")  # of a CONCURRENTLY statement, which holds nobody up
+
+    def __post_init__(self) -> None:
+        if not self.timeout:
+            raise ValueError("timeout is empty; expected at least one duration, such as [200ms]")
+        spans = [rung.seconds for rung in self.timeout]
+        if min(spans) <= 0 or spans != sorted(spans):
+            raise ValueError("timeout must ascend from above 0, such as [200ms, 500ms, 1s]")
+        # With both alike the statement's is first, and a wait for a table is not tried again.
+        if spans[-1] >= self.statement_timeout.seconds:
+            raise ValueError("every timeout must be shorter than statement_timeout")
+
+
+class RehearsalConfig(Options, frozen=True, kw_only=True):
+    """On what copy a plan is rehearsed, and what it may do to it."""
+
+    backup_age: Duration = _span("24h")  # an older backup is no picture of today: one is taken
+    mask: str = ""  # SQL file that runs on the copy straight after the restore
+    blocks_at_most: Duration = _span("2s")  # how long a lock may hold an application up
+
+
+class TerminalApproval(Options, frozen=True, kw_only=True, tag="terminal", tag_field="from"):
+    """The approver types the environment's name at a terminal, with the digest on screen."""
+
+    expires: Duration = _span("24h")
+
+
+class GithubApproval(Options, frozen=True, kw_only=True, tag="github", tag_field="from"):
+    """A required reviewer of the GitHub environment of the same name approves the run."""
+
+    expires: Duration = _span("24h")
+    self_approval: bool = False
+    comment: Literal["any", "digest"] = "any"  # digest: its first 12 digits must stand there
+
+
+class SshApproval(Options, frozen=True, kw_only=True, tag="ssh", tag_field="from"):
+    """Approvers sign the plan with their own SSH keys; `invoke approve` writes the signature."""
+
+    signers: str  # who may approve: an allowed-signers file of ssh-keygen's, beside deploy.yml
+    revoked: str = ""  # keys that count no more: a list of public keys, or a KRL
+    required: int = 1  # different approvers
+    expires: Duration = _span("24h")
+    not_by_author: bool = False  # the commit's author does not count; the deployer never does
+    directory: str = ".windlass/approvals"  # where the signatures lie
+    branch: str = "windlass-approvals"  # of git's remote origin, where they are pushed
+
+    def __post_init__(self) -> None:
+        if self.required < 1:
+            raise ValueError(f"required is {self.required}; expected 1 or more")
+
+
+ApprovalConfig = TerminalApproval | GithubApproval | SshApproval
+
+
+class SystemdRestart(Options, frozen=True, kw_only=True, tag="systemd", tag_field="with"):
+    """One unit or several; `user` for the caller's own manager, `host` over ssh."""
+
+    unit: str | tuple[str, ...]
+    user: bool = False
+    host: str = ""  # as ssh takes it: deploy@api1.example.com
+    settle: Duration = _span("5s")
+    within: Duration = _span("120s")
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Every unit, also where one was written without a list."""
+        return (self.unit,) if isinstance(self.unit, str) else self.unit
+
+
+class DockerRestart(Options, frozen=True, kw_only=True, tag="docker", tag_field="with"):
+    """A container by name."""
+
+    container: str
+    host: str = ""  # DOCKER_HOST; empty: docker's own choice
+    settle: Duration = _span("5s")
+    within: Duration = _span("120s")
+
+
+class ComposeRestart(Options, frozen=True, kw_only=True, tag="compose", tag_field="with"):
+    """A service of a compose file; the plugin or docker-compose, whichever is there."""
+
+    service: str
+    file: str = "docker-compose.yml"
+    project_name: str = ""
+    host: str = ""
+    settle: Duration = _span("5s")
+    within: Duration = _span("120s")
+
+
+class KubectlRestart(Options, frozen=True, kw_only=True, tag="kubectl", tag_field="with"):
+    """A Kubernetes Deployment."""
+
+    deployment: str
+    namespace: str = "default"
+    context: str = ""
+    settle: Duration = _span("5s")
+    within: Duration = _span("5m")
+
+
+class CommandRestart(Options, frozen=True, kw_only=True, tag="command", tag_field="with"):
+    """Any program; `identity` prints what must differ after a restart (a pid, a start time)."""
+
+    run: tuple[str, ...]
+    identity: tuple[str, ...]
+    settle: Duration = _span("5s")
+    within: Duration = _span("120s")
+
+
+RestartConfig = SystemdRestart | DockerRestart | ComposeRestart | KubectlRestart | CommandRestart
+
+Json = str | int | float | bool | None | list[Any] | dict[str, Any]
+
+
+class Expect(Options, frozen=True, kw_only=True):
+    """What an answer must be. `json` is a subset: other keys may stand beside it."""
+
+    status: int = 200
+    headers: dict[str, str] = {}
+    json: Json = None
+    within: Duration | None = None
+
+
+class SmokeCheck(Options, frozen=True, kw_only=True):
+    """One request; exactly one of the methods names its path."""
+
+    get: str = ""
+    post: str = ""
+    put: str = ""
+    patch: str = ""
+    delete: str = ""
+    head: str = ""
+    headers: dict[str, Secret] = {}
+    bearer: Secret | None = None
+    json: Json = None
+    expect: Expect = Expect()
+
+    def __post_init__(self) -> None:
+        if len(self._methods()) != 1:
+            raise ValueError("a check needs exactly one of get, post, put, patch, delete, head")
+
+    def _methods(self) -> list[str]:
+        return [m for m in ("get", "post", "put", "patch", "delete", "head") if getattr(self, m)]
+
+    @property
+    def method(self) -> str:
+        """The HTTP method, in capitals."""
+        return self._methods()[0].upper()
+
+    @property
+    def path(self) -> str:
+        """The path, as written."""
+        return str(getattr(self, self._methods()[0]))
+
+
+class SmokeConfig(Options, frozen=True, kw_only=True):
+    """Requests that the service must answer after a restart."""
+
+    base_url: str
+    checks: tuple[SmokeCheck, ...]
+    deadline: Duration = _span("60s")  # for all of it, the service's start included
+    successes: int = 3  # in a row, of every check: one lucky answer proves little
+    pause: Duration = _span("500ms")  # between two tries
+
+    def __post_init__(self) -> None:
+        if not self.checks:
+            raise ValueError("checks is empty; expected at least one, such as {get: /health}")
+        if self.successes < 1:
+            raise ValueError("successes must be at least 1")
+
+
+StepSetting = Literal["required", "optional", "off"]
+
+
+class Environment(Options, frozen=True, kw_only=True):
+    """One environment, with variables expanded and defaults filled in."""
+
+    tier: Tier
+    database: Secret  # a libpq URL, or `embedded`
+    restart: RestartConfig | None = None
+    smoke: SmokeConfig | None = None
+    approval: ApprovalConfig | None = None
+    lock: LockConfig = msgspec.field(default_factory=LockConfig)
+    proof: ProofLevel | None = None  # of a deployment's backup; None: what the tier insists on
+    on_failure: Literal["stop", "rollback"] | None = None  # None: what the tier does
+    steps: dict[StepName, StepSetting] = {}  # stricter than the tier; laxer is refused
+
+
+class Shared(Options, frozen=True, kw_only=True):
+    """What all environments have in common."""
+
+    project: str
+    migrations: MigrationsConfig = MigrationsConfig()
+    backups: BackupsConfig | None = None
+    rehearsal: RehearsalConfig = msgspec.field(default_factory=RehearsalConfig)
+
+
+class DeployFile(Options, frozen=True, kw_only=True):
+    """The whole of `deploy.yml`, as its JSON Schema describes it."""
+
+    project: str
+    environments: dict[str, Environment]
+    migrations: MigrationsConfig = MigrationsConfig()
+    backups: BackupsConfig | None = None
+    rehearsal: RehearsalConfig = msgspec.field(default_factory=RehearsalConfig)

@@ -1,0 +1,71 @@
+"""Databases made like another one: created, named, dropped."""
+
+from psycopg import errors as pg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from ..errors import Refused
+from ..secret import Secret
+from .connection import Database
+from .errors import asking
+
+LOCALE = """
+select pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype,
+       pg_catalog.to_jsonb(d) ->> 'datlocprovider',
+       coalesce(pg_catalog.to_jsonb(d) ->> 'datlocale', pg_catalog.to_jsonb(d) ->> 'daticulocale')
+from pg_catalog.pg_database d where datname = pg_catalog.current_database()
+"""
+PROVIDERS = {"i": "icu", "b": "builtin"}
+
+
+def create_database(admin: Database, name: str) -> Database:
+    """Create an empty database with the encoding and locale of `admin`'s, and return it.
+
+    Raises:
+        Refused: there is one of this name already.
+        StepFailed: the server did not create it, for lack of rights for example.
+
+    """
+    with asking("no database was created"), admin.connect("restore") as connection:
+        row = connection.execute(LOCALE).fetchone()
+        if row is None:
+            raise AssertionError("current_database() is not in pg_database")
+        statement = _create_statement(name, row)
+        try:
+            connection.execute(statement)
+        except pg.DuplicateDatabase as error:
+            raise Refused(
+                f"there is a database {name} already",
+                next_step="choose another name, or drop it if nobody needs it",
+            ) from error
+    return named(admin, name)
+
+
+def named(admin: Database, name: str) -> Database:
+    """Return another database of the same server."""
+    url = make_conninfo(admin.url.reveal(), dbname=name)
+    return Database(url=Secret(url), deployment_id=admin.deployment_id)
+
+
+def drop(admin: Database, name: str) -> None:
+    """Drop a database that was made here; its sessions, all of them ours, are ended."""
+    with asking(f"the database {name} is still there"), admin.connect("restore") as connection:
+        connection.execute(sql.SQL("drop database if exists {} with (force)").format(
+            sql.Identifier(name)
+        ))  # fmt: skip
+
+
+def _create_statement(
+    name: str, locale: tuple[str, str, str, str | None, str | None]
+) -> sql.Composed:
+    encoding, collate, ctype, provider, provider_locale = locale
+    # template0: what somebody once added to template1 would clash with the archive.
+    statement = sql.SQL(
+        "create database {} template template0 encoding {} lc_collate {} lc_ctype {}"
+    ).format(sql.Identifier(name), encoding, collate, ctype)
+    if provider in PROVIDERS and provider_locale is not None:
+        kind = PROVIDERS[provider]
+        statement += sql.SQL(" locale_provider {} {} {}").format(
+            sql.Identifier(kind), sql.Identifier(f"{kind}_locale"), provider_locale
+        )
+    return statement

@@ -1,0 +1,41 @@
+"""A server's refusals as errors of ours, with the remedy each has."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import LiteralString
+
+import psycopg
+from psycopg import errors as pg
+from psycopg import sql
+
+from ..errors import StepFailed
+from ..secret import redact
+
+REMEDIES: dict[type[psycopg.Error], str] = {
+    pg.InsufficientPrivilege: (
+        "grant pg_read_all_data (and BYPASSRLS where tables have row security) to this user"
+    ),
+    pg.OutOfMemory: "raise max_locks_per_transaction on the server: a dump locks every table",
+    pg.LockNotAvailable: "start again when the statement that holds the table has ended",
+}
+
+
+def one_value(connection: psycopg.Connection, query: LiteralString | sql.Composed) -> object:
+    """Return the first value of a query; None where it has no row."""
+    row = connection.execute(query).fetchone()
+    return row[0] if row else None
+
+
+@contextmanager
+def asking(state: str) -> Iterator[None]:
+    """Translate what psycopg raises; `state` is what is true then."""
+    try:
+        yield
+    except psycopg.Error as error:
+        remedies = (text for kind, text in REMEDIES.items() if isinstance(error, kind))
+        said = " ".join(str(error).split())
+        raise StepFailed(
+            redact(f"the database did not answer as it should: {said} ({error.sqlstate or 'cut'})"),
+            state=state,
+            next_step=next(remedies, "check the connection and the server's log, then start again"),
+        ) from error

@@ -1,0 +1,55 @@
+"""The one door to git. Each call is one child in the repository named, and asks nothing."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from . import process
+from .errors import ChildFailed
+from .secret import Secret
+
+WITHIN = 10.0  # seconds, for what reads the repository on this machine
+QUIET: Mapping[str, str | Secret] = {"GIT_TERMINAL_PROMPT": "0"}
+
+
+def read(
+    root: Path,
+    *arguments: str,
+    env: Mapping[str, str | Secret] | None = None,
+    within: float = WITHIN,
+) -> str:
+    """Return what git prints, without the line break at its end.
+
+    Args:
+        root: a directory of the repository; git runs there.
+        arguments: of git, the command first.
+        env: variables beside this process's own.
+        within: seconds after which git is ended.
+
+    Raises:
+        ChildFailed: git is missing, took too long or ended with another code than 0.
+
+    """
+    added = {**QUIET, **(env or {})}
+    return process.run(_argv(root, arguments), within=within, env=added).stdout.strip()
+
+
+def read_or_none(root: Path, *arguments: str) -> str | None:
+    """Return what git prints; None without a repository, without git, or where it has no answer."""
+    try:
+        return read(root, *arguments)
+    except ChildFailed:
+        return None
+
+
+def blob(root: Path, name: str) -> Iterator[bytes]:
+    """Yield the bytes of an object, `COMMIT:PATH` for a file.
+
+    Raises:
+        ChildFailed: there is no such object.
+
+    """
+    return process.stream(_argv(root, ("cat-file", "blob", name)), env=QUIET)
+
+
+def _argv(root: Path, arguments: tuple[str, ...]) -> tuple[str, ...]:
+    return ("git", "-C", str(root), *arguments)

@@ -1,0 +1,82 @@
+"""How two plans differ, in words. Pure."""
+
+from ..model import Plan
+
+
+def differences(approved: Plan, current: Plan) -> tuple[str, ...]:
+    """Return, in words, what differs between two plans; nothing where their digests are equal."""
+    found = [
+        f"{words}: {_short(before)} then, {_short(now)} now"
+        for words, before, now in (
+            ("another environment", approved.environment, current.environment),
+            ("another direction", approved.direction, current.direction),
+            ("another engine", approved.engine, current.engine),
+            ("another engine version", approved.engine_version, current.engine_version),
+            ("another database", approved.target, current.target),
+            ("other steps", _names(approved), _names(current)),
+        )
+        if before != now
+    ]
+    found += _history(approved, current) + _migrations(approved, current)
+    found += _settings(approved, current)
+    if approved.partials != current.partials:
+        found.append("a migration was run, or undone, in part since")
+    if approved.schema_fingerprint != current.schema_fingerprint:
+        found += _schema(approved, current)
+    if not found and approved.digest != current.digest:
+        found.append("the plan was written in another form")
+    return tuple(found)
+
+
+def _schema(approved: Plan, current: Plan) -> list[str]:
+    """Say what the schema gained and lost since; the columns of a new table go with it."""
+    before, now = set(approved.schema), set(current.schema)
+    if before == now:
+        return ["the schema of the database was changed by somebody else"]
+    gained = [f"the schema gained {line}" for line in sorted(now - before)]
+    lost = [f"the schema lost {line}" for line in sorted(before - now)]
+    return gained + lost
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _names(plan: Plan) -> str:
+    return ", ".join(f"{s.name}{'' if s.required else '?'}" for s in plan.steps)
+
+
+def _history(approved: Plan, current: Plan) -> list[str]:
+    before, now = dict(approved.history), dict(current.history)
+    return (
+        [f"{name} appeared in the history" for name in now if name not in before]
+        + [f"{name} disappeared from the history" for name in before if name not in now]
+        + [f"{n}: checksum changed in the history" for n in now if now[n] != before.get(n, now[n])]
+    )
+
+
+def _migrations(approved: Plan, current: Plan) -> list[str]:
+    before = {m.name: m for m in approved.migrations}
+    now = {m.name: m for m in current.migrations}
+    found = [f"{name} is new among the migrations" for name in now if name not in before]
+    found += [f"{name} is no longer among the migrations" for name in before if name not in now]
+    for name in before.keys() & now.keys():
+        a, b = before[name], now[name]
+        for what, changed in (
+            ("was edited", a.sql != b.sql),
+            ("has another rollback script", a.rollback != b.rollback),
+            ("has another verify script", a.verify != b.verify),
+            ("runs in another phase", a.phase != b.phase),
+        ):
+            found += [f"{name} {what}"] if changed else []
+    return found
+
+
+def _settings(approved: Plan, current: Plan) -> list[str]:
+    before, now = dict(approved.policy), dict(current.policy)
+    return [
+        f"deploy.yml: {key} changed"
+        for key in sorted(before.keys() | now.keys())
+        if before.get(key) != now.get(key)
+    ]

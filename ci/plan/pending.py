@@ -1,0 +1,170 @@
+"""Which migrations run, and why none may. Pure."""
+
+from ..config import Settings
+from ..config.sections import MigrationsConfig
+from ..errors import Refused
+from ..model import Facts, Failed, Migration, Partial
+from ..policy import ROLLBACK_ASKED_FOR
+from .states import EVERYTHING, MigrationState, State, compare, heads, is_graph, up_to
+
+
+def order_problems(
+    base: tuple[Migration, ...], here: tuple[Migration, ...], config: MigrationsConfig
+) -> tuple[str, ...]:
+    """Return, in words, why migrations do not follow those of the commit they are merged into.
+
+    Args:
+        base: the migrations there.
+        here: those that would stand after the merge.
+        config: what deploy.yml allows.
+
+    """
+    now = {migration.name: migration for migration in here}
+    known = {migration.name for migration in base}
+    found = [
+        f"{one.name} is in the base and missing here: bring it back, or merge the base first"
+        for one in base
+        if one.name not in now
+    ]
+    found += [
+        f"{one.name} was edited: it may have run already; write a new migration instead"
+        for one in base
+        if one.name in now and now[one.name].checksum != one.checksum
+    ]
+    if is_graph(here):
+        several = heads(here) if config.several_heads == "refuse" else ()
+        if len(several) > 1:
+            names = ", ".join(several)
+            found.append(f"several heads: {names}: merge them (invoke create --merge --name NAME)")
+    elif known and config.out_of_order == "refuse":
+        newest = max(known)
+        found += [
+            f"{one.name} is older than {newest}, the base's newest: give it a later timestamp"
+            for one in here
+            if one.name not in known and one.name < newest
+        ]
+    return tuple(found)
+
+
+def pending(
+    settings: Settings,
+    on_disk: tuple[Migration, ...],
+    facts: Facts,
+    *,
+    to: str | None = None,
+    steps: int | None = None,
+) -> tuple[Migration, ...]:
+    """Return the migrations to run, in order, up to and including `to`, and at most `steps`.
+
+    Raises:
+        Refused: the history does not fit the files, or a rollback script is asked for and missing.
+
+    """
+    states = compare(on_disk, facts.history, facts.partials, facts.failed)
+    _refuse_failed(settings, facts.failed)
+    _refuse_another_case(states)
+    _refuse_edited(settings, states)
+    _refuse_half_undone(settings, facts.partials)
+    _refuse_out_of_order(settings, states)
+    runs = (State.PENDING, State.OUT_OF_ORDER, State.PARTIAL)
+    wanted = {s.name for s in states if s.state in runs}
+    if to not in (None, EVERYTHING) and to not in {s.name for s in states}:
+        raise Refused(
+            f'there is no migration "{to}"',
+            next_step=f"invoke status --env {settings.name} lists them",
+        )
+    if to is None:
+        _refuse_several_heads(settings, on_disk)
+    within = wanted if to is None or to == EVERYTHING else up_to(on_disk, [to])
+    found = tuple(m for m in on_disk if m.name in wanted and m.name in within)[:steps]
+    _refuse_without_rollback(settings, found)
+    return found
+
+
+def _refuse_another_case(states: tuple[MigrationState, ...]) -> None:
+    folded: dict[str, str] = {}
+    for state in states:
+        other = folded.setdefault(state.name.lower(), state.name)
+        if other != state.name:
+            raise Refused(
+                f"{state.name} and {other} differ in case alone: one is on disk, the other applied",
+                next_step="name the file as the history has it",
+            )
+
+
+def _refuse_failed(settings: Settings, failed: tuple[Failed, ...]) -> None:
+    if failed:
+        name, env = failed[0].name, settings.name
+        raise Refused(
+            f"P3009: {name} failed when the tool itself ran it, and nobody resolved it",
+            next_step=f"undo by hand what it left, then invoke unstamp --env {env} --name {name} "
+            f"makes it pending again; or finish it by hand, then invoke stamp --env {env} "
+            f"--name {name}",
+        )
+
+
+def _refuse_half_undone(settings: Settings, partials: tuple[Partial, ...]) -> None:
+    half = next((partial for partial in partials if partial.direction == "down"), None)
+    if half is not None:
+        raise Refused(
+            f"{half.name} is half undone: {half}",
+            next_step=f"invoke rollback --env {settings.name} --name {half.name} goes on with it",
+        )
+
+
+def _refuse_several_heads(settings: Settings, on_disk: tuple[Migration, ...]) -> None:
+    found = heads(on_disk) if is_graph(on_disk) else ()
+    if len(found) > 1 and settings.shared.migrations.several_heads == "refuse":
+        raise Refused(
+            f"Multiple head revisions are present: {', '.join(found)}",
+            next_step="merge them: invoke create --merge --name merge_heads; or go to one of "
+            f"them: invoke migrate --env {settings.name} --to {found[0]}, or to all: --to "
+            f"{EVERYTHING}; where they are meant to stay apart: migrations: "
+            "{several_heads: allow}",
+        )
+
+
+def _refuse_edited(settings: Settings, states: tuple[MigrationState, ...]) -> None:
+    for state in (State.EDITED, State.MISSING):
+        names = [s.name for s in states if s.state is state]
+        if names:
+            was = "was edited after it was applied" if state is State.EDITED else "has no file"
+            if state is State.MISSING and settings.shared.migrations.engine == "alembic":
+                was += f" (Can't locate revision identified by '{names[0]}')"
+            back = "bring the file back as it was (git log)"
+            raise Refused(
+                f"{names[0]} is applied and {was}"
+                + (f" (and {len(names) - 1} more)" if len(names) > 1 else ""),
+                next_step=f"{back}, and write a new migration for the new change; where the edit "
+                f"changes nothing: invoke repair --env {settings.name} --name {names[0]}"
+                if state is State.EDITED
+                else f"{back}: this database was migrated from a commit that has it",
+            )
+
+
+def _refuse_out_of_order(settings: Settings, states: tuple[MigrationState, ...]) -> None:
+    late = [s.name for s in states if s.state is State.OUT_OF_ORDER]
+    allowed = settings.tier == "development" or settings.shared.migrations.out_of_order == "allow"
+    if late and not allowed:
+        raise Refused(
+            f"{late[0]} is older than the newest applied migration",
+            next_step="give it a new timestamp, or set migrations.out_of_order: allow",
+        )
+
+
+def _refuse_without_rollback(settings: Settings, found: tuple[Migration, ...]) -> None:
+    bare = [m.name for m in found if m.rollback is None]
+    if bare and ROLLBACK_ASKED_FOR[settings.tier]:
+        raise Refused(
+            f"{bare[0]} has no rollback script, which the {settings.tier} tier asks for",
+            next_step=f"write {_rollback_of(settings, bare[0])}",
+        )
+
+
+def _rollback_of(settings: Settings, name: str) -> str:
+    """Return where the rollback script of a migration is expected."""
+    migrations = settings.shared.migrations
+    if migrations.engine == "alembic":
+        return f"the downgrade() of revision {name}"
+    file = f"{name}/rollback.sql" if migrations.engine == "prisma" else f"{name}_rollback.sql"
+    return f"{migrations.directory}/{file}"

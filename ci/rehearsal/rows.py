@@ -1,0 +1,130 @@
+"""What tables hold before and after: rows counted, values summed over a hash of each."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from ..database.connection import Database
+
+# The tables named, and those whose rows a foreign key changes or deletes along with theirs.
+REACHED = """
+with recursive named as (
+    select c.oid from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.relname = any (%(names)s) and c.relkind in ('r', 'p')
+      and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'windlass')
+), reached as (
+    select oid from named
+    union
+    select f.conrelid from reached r join pg_catalog.pg_constraint f on f.confrelid = r.oid
+    where f.contype = 'f' and (f.confdeltype in ('c', 'n', 'd') or f.confupdtype in ('c', 'n', 'd'))
+)
+select n.nspname, c.relname,
+       array(select a.attname::text from pg_catalog.pg_attribute a
+             where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by 1)
+from reached r join pg_catalog.pg_class c on c.oid = r.oid
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+order by 1, 2
+"""
+
+TableName = tuple[str, str]  # schema and table, not quoted
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """How many values a column has, nulls aside, and a sum over a hash of each."""
+
+    values: int
+    hashed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What a table holds."""
+
+    rows: int
+    columns: Mapping[str, Column]
+
+
+Tables = Mapping[TableName, Table]
+
+
+def read_tables(copy: Database, names: Iterable[str]) -> dict[TableName, Table]:
+    """Return what the tables of these names hold, whatever their schema; each is read once."""
+    with copy.connect("rehearse") as connection:
+        found = connection.execute(REACHED.encode(), {"names": list(names)}).fetchall()
+        return {
+            (schema, name): _read(connection, schema, name, cols) for schema, name, cols in found
+        }
+
+
+def _read(connection: psycopg.Connection, schema: str, name: str, columns: list[str]) -> Table:
+    each = [
+        sql.SQL("count({0}), coalesce(sum(pg_catalog.hashtextextended({0}::text, 0)), 0)").format(
+            sql.Identifier(column)
+        )
+        for column in columns
+    ]
+    query = sql.SQL("select {} from {}").format(
+        sql.SQL(", ").join([sql.SQL("count(*)"), *each]), sql.Identifier(schema, name)
+    )
+    row = connection.execute(query).fetchone()
+    assert row is not None  # noqa: S101  # an aggregate has one row
+    values = [int(value) for value in row]
+    return Table(
+        rows=values[0],
+        columns={
+            column: Column(values[1 + 2 * at], values[2 + 2 * at])
+            for at, column in enumerate(columns)
+        },
+    )
+
+
+def lost(before: Tables, after: Tables) -> tuple[str, ...]:
+    """Return what stood before and does not stand after: tables, rows, columns, values."""
+    found: list[str] = []
+    for name, table in before.items():
+        now, shown = after.get(name), ".".join(name)
+        if now is None:
+            found.append(f"{shown} with {table.rows:,} rows")
+            continue
+        if now.rows != table.rows:
+            fewer = table.rows - now.rows
+            found.append(f"{shown}: {abs(fewer):,} rows {'fewer' if fewer > 0 else 'more'}")
+        for column, values in table.columns.items():
+            words = _lost_values(values, now.columns.get(column), same_rows=now.rows == table.rows)
+            found += [f"{shown}.{column} {words}"] if words else []
+    return tuple(found)
+
+
+def _lost_values(before: Column, after: Column | None, *, same_rows: bool) -> str:
+    """Say what became of a column's values; empty where they are the same, or went with rows."""
+    if after is None:
+        return f"with {before.values:,} values" if before.values else ""
+    if not same_rows or before == after:
+        return ""
+    if after.values < before.values:
+        return f"without {before.values - after.values:,} of its {before.values:,} values"
+    return "with other values"
+
+
+def dropped(standing: Tables, after: Tables) -> tuple[str, ...]:
+    """Return what a rollback takes away with values in it: tables and columns.
+
+    A column whose values stand under a name that was not there was renamed, not taken away.
+    """
+    found = []
+    for name, table in standing.items():
+        now, shown = after.get(name), ".".join(name)
+        if now is None:
+            found += [f"{shown} with {table.rows:,} rows"] if table.rows else []
+            continue
+        renamed = [now.columns[name] for name in now.columns if name not in table.columns]
+        found += [
+            f"{shown}.{column} with {values.values:,} values"
+            for column, values in table.columns.items()
+            if column not in now.columns and values.values and values not in renamed
+        ]
+    return tuple(found)
