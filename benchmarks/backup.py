@@ -120,15 +120,26 @@ def _store(home: Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = int(server.getsockname()[1])
     os.environ |= {
-        "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": secret, "AWS_REGION": "us-east-1",
-        "AWS_CONFIG_FILE": "/dev/null", "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": secret,
+        "AWS_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": "/dev/null",
+        "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-    }  # fmt: skip
+    }
     child = subprocess.Popen(
-        [RCLONE, "serve", "s3", "--config=", f"--auth-key={KEY},{secret}",
-         f"--addr=127.0.0.1:{port}", base],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [
+            RCLONE,
+            "serve",
+            "s3",
+            "--config=",
+            f"--auth-key={KEY},{secret}",
+            f"--addr=127.0.0.1:{port}",
+            base,
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         time.sleep(1)
         yield f"http://127.0.0.1:{port}"

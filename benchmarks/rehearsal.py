@@ -81,10 +81,12 @@ def _floor(home: Path, url: str) -> float:
     floor_url = psycopg.conninfo.make_conninfo(url, dbname="floor")
     began = time.monotonic()
     subprocess.run(
-        [*clients.command("pg_restore", "--single-transaction", f"--dbname={floor_url}"),
-         str(archive)],
+        [
+            *clients.command("pg_restore", "--single-transaction", f"--dbname={floor_url}"),
+            str(archive),
+        ],
         check=True,
-    )  # fmt: skip
+    )
     with psycopg.connect(floor_url, autocommit=True) as connection:
         for file in sorted((ROOT / "migrations").glob("*.sql")):
             if file.stem != BASE and not file.stem.endswith(("_rollback", "_verify")):

@@ -25,19 +25,19 @@ TIERS: tuple[Tier, ...] = ("development", "acceptance", "production")
 # The order of the rows is the order of a deployment.
 TABLE: dict[StepName, tuple[Level, Level, Level]] = {
     #                        development  acceptance  production
-    StepName.PREFLIGHT:      (REQUIRED,   REQUIRED,  REQUIRED),
-    StepName.LINT:           (REQUIRED,   REQUIRED,  REQUIRED),
-    StepName.REHEARSAL:      (NONE,       NONE,      DEFAULT),
-    StepName.APPROVAL:       (NONE,       NONE,      REQUIRED),
-    StepName.LOCK:           (REQUIRED,   REQUIRED,  REQUIRED),
-    StepName.BACKUP:         (NONE,       REQUIRED,  REQUIRED),
-    StepName.PROOF:          (NONE,       REQUIRED,  REQUIRED),
-    StepName.MIGRATE:        (REQUIRED,   REQUIRED,  REQUIRED),
-    StepName.RESTART:        (OPTIONAL,   OPTIONAL,  REQUIRED),
-    StepName.SMOKE:          (OPTIONAL,   OPTIONAL,  REQUIRED),
-    StepName.MIGRATE_AFTER:  (REQUIRED,   REQUIRED,  REQUIRED),
-    StepName.VERIFY:         (REQUIRED,   REQUIRED,  REQUIRED),
-}  # fmt: skip
+    StepName.PREFLIGHT: (REQUIRED, REQUIRED, REQUIRED),
+    StepName.LINT: (REQUIRED, REQUIRED, REQUIRED),
+    StepName.REHEARSAL: (NONE, NONE, DEFAULT),
+    StepName.APPROVAL: (NONE, NONE, REQUIRED),
+    StepName.LOCK: (REQUIRED, REQUIRED, REQUIRED),
+    StepName.BACKUP: (NONE, REQUIRED, REQUIRED),
+    StepName.PROOF: (NONE, REQUIRED, REQUIRED),
+    StepName.MIGRATE: (REQUIRED, REQUIRED, REQUIRED),
+    StepName.RESTART: (OPTIONAL, OPTIONAL, REQUIRED),
+    StepName.SMOKE: (OPTIONAL, OPTIONAL, REQUIRED),
+    StepName.MIGRATE_AFTER: (REQUIRED, REQUIRED, REQUIRED),
+    StepName.VERIFY: (REQUIRED, REQUIRED, REQUIRED),
+}
 
 # Lint findings of level "error" end the deployment, or are only shown.
 LINT_STOPS: dict[Tier, bool] = {"development": False, "acceptance": True, "production": True}
@@ -47,21 +47,27 @@ UNKNOWN_STOPS: dict[Tier, bool] = {"development": False, "acceptance": False, "p
 
 # What is proven of a backup before the first statement runs, at the least.
 PROOF: dict[Tier, ProofLevel] = {
-    "development": "checksum", "acceptance": "checksum", "production": "rows",
-}  # fmt: skip
+    "development": "checksum",
+    "acceptance": "checksum",
+    "production": "rows",
+}
 
 # How old the last drill may be before `status` and `doctor` warn; weekly, and a day to spare.
 DRILL_DAYS: dict[Tier, int | None] = {"development": None, "acceptance": None, "production": 8}
 
 # What happens when a step fails: stop, or roll back what can be, else stop and say what to do.
 ON_FAILURE: dict[Tier, str] = {
-    "development": "stop", "acceptance": "stop", "production": "rollback",
-}  # fmt: skip
+    "development": "stop",
+    "acceptance": "stop",
+    "production": "rollback",
+}
 
 # A migration without a rollback script is refused.
 ROLLBACK_ASKED_FOR: dict[Tier, bool] = {
-    "development": False, "acceptance": True, "production": True,
-}  # fmt: skip
+    "development": False,
+    "acceptance": True,
+    "production": True,
+}
 
 # What `--break-glass` may leave out; never the backup.
 BREAK_GLASS = frozenset({StepName.APPROVAL, StepName.REHEARSAL})

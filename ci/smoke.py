@@ -122,9 +122,14 @@ def _send(
     def send() -> None:
         try:
             answer = session.request(
-                check.method, url, headers=headers, json=check.json, auth=auth,
-                allow_redirects=False, timeout=within_seconds,
-            )  # fmt: skip
+                check.method,
+                url,
+                headers=headers,
+                json=check.json,
+                auth=auth,
+                allow_redirects=False,
+                timeout=within_seconds,
+            )
         except Exception as error:  # noqa: BLE001  # raised again below
             found.append(error)
         else:

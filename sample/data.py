@@ -23,8 +23,19 @@ TASKS = ("Buy milk", "Call the dentist", "List my tasks", "Water the plants", "W
 NO_CODE = object()  # this payload has no status_code at all
 # What clients really send; all but the first four and "503" are no status code.
 STATUS_CODES: tuple[object, ...] = (
-    404, 422, 500, 502, NO_CODE, "503", "n/a", None, 500.5, 99_999_999_999, NO_CODE, 500,
-)  # fmt: skip
+    404,
+    422,
+    500,
+    502,
+    NO_CODE,
+    "503",
+    "n/a",
+    None,
+    500.5,
+    99_999_999_999,
+    NO_CODE,
+    500,
+)
 
 # No column here that a later migration adds; and a role is copied as text, which ENUM and VARCHAR
 # both read.

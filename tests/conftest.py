@@ -18,12 +18,19 @@ os.environ["PATH"] = os.pathsep.join(
 
 # Files that take half a minute and more: begun last, one worker would be at them alone.
 LONG = (
-    "test_two_hundred_kills.py", "test_ten_at_once.py", "test_engine_prisma.py", "test_rehearse.py",
+    "test_two_hundred_kills.py",
+    "test_ten_at_once.py",
+    "test_engine_prisma.py",
+    "test_rehearse.py",
     "test_store_faults.py",
-    "test_busy_tables.py", "test_backup_everything.py", "test_keeping_backups.py",
-    "test_restart_compose.py", "test_deploy.py", "test_deploy_services.py",
+    "test_busy_tables.py",
+    "test_backup_everything.py",
+    "test_keeping_backups.py",
+    "test_restart_compose.py",
+    "test_deploy.py",
+    "test_deploy_services.py",
     "test_workflows.py",
-)  # fmt: skip
+)
 
 
 @pytest.hookimpl(trylast=True)

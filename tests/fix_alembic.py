@@ -67,10 +67,14 @@ class AlembicProject:
         )
         return subprocess.run(
             [str(PYTHON), "-m", "alembic", "-c", "by-hand.ini", *arguments],
-            cwd=self.backend, text=True, capture_output=True, timeout=60, check=False,
+            cwd=self.backend,
+            text=True,
+            capture_output=True,
+            timeout=60,
+            check=False,
             env={**os.environ, "DATABASE_URL": url, "TODO_DATABASE": url},
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
 
     def sql(self, text: str) -> list[tuple[object, ...]]:
         """Run SQL in the database and return the rows."""

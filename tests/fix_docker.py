@@ -38,13 +38,24 @@ def docker_host() -> Iterator[str]:
     with (base / "log").open("wb") as log:
         child = subprocess.Popen(
             [
-                "dockerd", "--host", host, "--data-root", str(base / "data"),
-                "--exec-root", str(base / "exec"), "--pidfile", str(base / "docker.pid"),
-                "--bridge=none", "--iptables=false", "--storage-driver=vfs",
+                "dockerd",
+                "--host",
+                host,
+                "--data-root",
+                str(base / "data"),
+                "--exec-root",
+                str(base / "exec"),
+                "--pidfile",
+                str(base / "docker.pid"),
+                "--bridge=none",
+                "--iptables=false",
+                "--storage-driver=vfs",
             ],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
             start_new_session=True,  # a Ctrl-C is for pytest, which then ends the daemon below
-        )  # fmt: skip
+        )
     try:
         _wait(child, host, base / "log")
         _import_image(host, base / "image.tar")

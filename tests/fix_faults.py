@@ -152,9 +152,10 @@ def moto_port() -> Iterator[int]:
     with log.open("wb") as out:
         child = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "moto.server", "-p", str(port)],
-            stdout=out, stderr=out,
+            stdout=out,
+            stderr=out,
             env={**os.environ, "S3_UPLOAD_PART_MIN_SIZE": "1024"},
-        )  # fmt: skip
+        )
     deadline = time.monotonic() + READY_WITHIN
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):

@@ -283,9 +283,13 @@ def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[Github]:
 
 
 def review(
-    login: str, state: str = "approved", environment: str = "production", *,
-    comment: str = "ship it", kind: str = "User",
-) -> dict[str, Any]:  # fmt: skip
+    login: str,
+    state: str = "approved",
+    environment: str = "production",
+    *,
+    comment: str = "ship it",
+    kind: str = "User",
+) -> dict[str, Any]:
     """Return a review of a run, as the API lists it."""
     return {
         "state": state,

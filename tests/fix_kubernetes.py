@@ -55,8 +55,13 @@ class Cluster:
             "apiVersion": "apps/v1",
             "kind": "Deployment",
             "metadata": {
-                "name": "api", "namespace": "default", "uid": "d-1", "generation": 1,
-                "resourceVersion": "100", "annotations": {REVISION: "1"}, "labels": labels,
+                "name": "api",
+                "namespace": "default",
+                "uid": "d-1",
+                "generation": 1,
+                "resourceVersion": "100",
+                "annotations": {REVISION: "1"},
+                "labels": labels,
             },
             "spec": {
                 "replicas": 2,
@@ -68,7 +73,7 @@ class Cluster:
                 "strategy": {"type": "RollingUpdate"},
             },
             "status": {},
-        }  # fmt: skip
+        }
         self.replica_sets.append(self._replica_set("1"))
 
     def current(self) -> Json:
@@ -82,9 +87,12 @@ class Cluster:
     def _status(self) -> Json:
         wanted, rolling = self.deployment["spec"]["replicas"], self._seconds_rolling()
         status: Json = {
-            "observedGeneration": self.observed, "replicas": wanted, "updatedReplicas": wanted,
-            "readyReplicas": wanted, "availableReplicas": wanted,
-        }  # fmt: skip
+            "observedGeneration": self.observed,
+            "replicas": wanted,
+            "updatedReplicas": wanted,
+            "readyReplicas": wanted,
+            "availableReplicas": wanted,
+        }
         if self.observed < self.deployment["metadata"]["generation"]:
             return status  # of the rollout before: nobody has begun with the new one
         if self.sick and self.behaviour == "dies" and rolling > self.seconds + 0.5:
@@ -166,19 +174,28 @@ class Cluster:
             "apiVersion": "apps/v1",
             "kind": "ReplicaSet",
             "metadata": {
-                "name": f"api-h{revision}", "namespace": "default", "uid": f"r-{revision}",
-                "labels": template["metadata"]["labels"], "annotations": {REVISION: revision},
+                "name": f"api-h{revision}",
+                "namespace": "default",
+                "uid": f"r-{revision}",
+                "labels": template["metadata"]["labels"],
+                "annotations": {REVISION: revision},
                 "ownerReferences": [
-                    {"apiVersion": "apps/v1", "kind": "Deployment", "name": "api", "uid": "d-1",
-                     "controller": True}
+                    {
+                        "apiVersion": "apps/v1",
+                        "kind": "Deployment",
+                        "name": "api",
+                        "uid": "d-1",
+                        "controller": True,
+                    }
                 ],
             },
             "spec": {
-                "replicas": 2, "template": template,
+                "replicas": 2,
+                "template": template,
                 "selector": {"matchLabels": template["metadata"]["labels"]},
             },
             "status": {"replicas": 2},
-        }  # fmt: skip
+        }
 
     def pods(self) -> list[Json]:
         """Return one pod; a crashing one restarts at every look."""
@@ -187,9 +204,11 @@ class Cluster:
             self.crashes += 1
         reason = "ImagePullBackOff" if self.behaviour == "stuck" else "CrashLoopBackOff"
         container: Json = {
-            "name": "api", "ready": not sick, "restartCount": self.crashes,
+            "name": "api",
+            "ready": not sick,
+            "restartCount": self.crashes,
             "state": {"waiting": {"reason": reason}} if sick else {"running": {}},
-        }  # fmt: skip
+        }
         if sick and self.behaviour in ("crashing", "dies"):
             container["lastState"] = {"terminated": {"exitCode": 3}}
         revision = self.deployment["metadata"]["annotations"][REVISION]
@@ -208,12 +227,17 @@ class Cluster:
         ]
         return [
             {
-                "apiVersion": "v1", "kind": "Event", "metadata": {"name": f"e{number}"},
-                "reason": reason, "message": message, "involvedObject": {"name": name},
-                "type": kind, "lastTimestamp": at,
+                "apiVersion": "v1",
+                "kind": "Event",
+                "metadata": {"name": f"e{number}"},
+                "reason": reason,
+                "message": message,
+                "involvedObject": {"name": name},
+                "type": kind,
+                "lastTimestamp": at,
             }
             for number, (reason, message, name, kind, at) in enumerate(said)
-        ]  # fmt: skip
+        ]
 
 
 def _same(one: Json, other: Json) -> bool:
@@ -247,11 +271,16 @@ def _resources(group: str, names: dict[str, str]) -> Json:
         "apiVersion": "v1",
         "groupVersion": group,
         "resources": [
-            {"name": name, "singularName": name[:-1], "namespaced": True, "kind": kind,
-             "verbs": ["get", "list", "watch", "patch"]}
+            {
+                "name": name,
+                "singularName": name[:-1],
+                "namespaced": True,
+                "kind": kind,
+                "verbs": ["get", "list", "watch", "patch"],
+            }
             for name, kind in names.items()
         ],
-    }  # fmt: skip
+    }
 
 
 DISCOVERY: dict[str, Json] = {
@@ -296,9 +325,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, code: int, reason: str, message: str) -> None:
         self._json(
             code,
-            {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": reason,
-             "message": message, "code": code},
-        )  # fmt: skip
+            {
+                "kind": "Status",
+                "apiVersion": "v1",
+                "status": "Failure",
+                "reason": reason,
+                "message": message,
+                "code": code,
+            },
+        )
 
     def _allowed(self) -> bool:
         if self.headers.get("Authorization") == f"Bearer {TOKEN}":
@@ -330,9 +365,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _list(self, kind: str, version: str, items: list[Json]) -> None:
         self._json(
             200,
-            {"kind": f"{kind}List", "apiVersion": version, "metadata": {"resourceVersion": "100"},
-             "items": items},
-        )  # fmt: skip
+            {
+                "kind": f"{kind}List",
+                "apiVersion": version,
+                "metadata": {"resourceVersion": "100"},
+                "items": items,
+            },
+        )
 
     def _deployments(self, query: dict[str, list[str]]) -> None:
         if query.get("watch") not in (["true"], ["1"]):
@@ -378,10 +417,27 @@ def kubernetes_tls(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
     directory = tmp_path_factory.mktemp("kubernetes")
     cert, key = directory / "cert.pem", directory / "key.pem"
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-         "-nodes", "-days", "1", "-subj", "/CN=127.0.0.1", "-keyout", str(key), "-out", str(cert)],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-days",
+            "1",
+            "-subj",
+            "/CN=127.0.0.1",
+            "-keyout",
+            str(key),
+            "-out",
+            str(cert),
+        ],
+        check=True,
+        capture_output=True,
+    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     return context

@@ -53,10 +53,14 @@ def pooler() -> Iterator[Pooler]:
             file = directory / "pgbouncer.ini"
             file.write_text(
                 CONFIG.format(
-                    name=database.name, host=host, port=port, mode=mode, pool_size=pool_size,
+                    name=database.name,
+                    host=host,
+                    port=port,
+                    mode=mode,
+                    pool_size=pool_size,
                     directory=directory,
                 )
-            )  # fmt: skip
+            )
             argv = as_user(["/usr/sbin/pgbouncer", "--quiet", str(file)], owner)
             started.append(
                 subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

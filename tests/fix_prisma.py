@@ -80,11 +80,18 @@ class PrismaProject:
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         return subprocess.Popen(
             [str(NODE_MODULES / ".bin" / "prisma"), "migrate", *arguments],
-            cwd=self.project.home, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**os.environ, **NO_ENGINES, "DATABASE_URL": self.project.url,
-                 "NODE_OPTIONS": f"--require {self.project.home / 'no-wait.cjs'}"},
+            cwd=self.project.home,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={
+                **os.environ,
+                **NO_ENGINES,
+                "DATABASE_URL": self.project.url,
+                "NODE_OPTIONS": f"--require {self.project.home / 'no-wait.cjs'}",
+            },
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
 
     def cli(self, *arguments: str) -> Said:
         """Run `prisma migrate …` for real."""

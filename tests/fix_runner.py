@@ -12,10 +12,23 @@ from pathlib import Path
 from tests.kit import WINDLASS, Project, Ran
 
 COMMANDS = {
-    "add-mask", "add-matcher", "add-path", "debug", "echo", "endgroup", "error", "group",
-    "internal-set-repo-path", "notice", "remove-matcher", "save-state", "set-env", "set-output",
-    "stop-commands", "warning",
-}  # fmt: skip
+    "add-mask",
+    "add-matcher",
+    "add-path",
+    "debug",
+    "echo",
+    "endgroup",
+    "error",
+    "group",
+    "internal-set-repo-path",
+    "notice",
+    "remove-matcher",
+    "save-state",
+    "set-env",
+    "set-output",
+    "stop-commands",
+    "warning",
+}
 
 
 @dataclass
@@ -89,15 +102,24 @@ class Job:
         """Run a task as a step of the job: a process of its own, whose streams are pipes."""
         self.steps += 1
         job = {
-            "GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(self.project.home.parent),
-            "GITHUB_SERVER_URL": "https://github.com", "GITHUB_REPOSITORY": "acme/shop",
-            "GITHUB_RUN_ID": "1", "GITHUB_RUN_ATTEMPT": "1", "GITHUB_ACTOR": "ann",
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_WORKSPACE": str(self.project.home.parent),
+            "GITHUB_SERVER_URL": "https://github.com",
+            "GITHUB_REPOSITORY": "acme/shop",
+            "GITHUB_RUN_ID": "1",
+            "GITHUB_RUN_ATTEMPT": "1",
+            "GITHUB_ACTOR": "ann",
             "GITHUB_SHA": "c" * 40,
             "GITHUB_STEP_SUMMARY": str(self._file("summary")),
             "GITHUB_OUTPUT": str(self._file("output")),
-        }  # fmt: skip
+        }
         child = subprocess.run(
-            [str(WINDLASS), *arguments], cwd=self.project.home, capture_output=True, timeout=90,
-            env={**self.project.variables(), **job, **more}, stdin=subprocess.DEVNULL, check=False,
-        )  # fmt: skip
+            [str(WINDLASS), *arguments],
+            cwd=self.project.home,
+            capture_output=True,
+            timeout=90,
+            env={**self.project.variables(), **job, **more},
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
         return Ran(child.returncode, child.stdout.decode(), child.stderr.decode())

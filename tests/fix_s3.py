@@ -84,9 +84,14 @@ def s3_server() -> Iterator[S3Server]:
     server = S3Server(base / "buckets", free_port())
     server.directory.mkdir()
     command = [
-        find_rclone(), "serve", "s3", "--config=", f"--auth-key={ACCESS},{SECRET}",
-        f"--addr=127.0.0.1:{server.port}", str(server.directory),
-    ]  # fmt: skip
+        find_rclone(),
+        "serve",
+        "s3",
+        "--config=",
+        f"--auth-key={ACCESS},{SECRET}",
+        f"--addr=127.0.0.1:{server.port}",
+        str(server.directory),
+    ]
     with (base / "log").open("wb") as log:
         child = subprocess.Popen(command, stdout=log, stderr=log)
     try:

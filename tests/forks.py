@@ -49,8 +49,11 @@ def _warm() -> Iterator[Forks]:
     """Start the interpreter; it ends with the block."""
     child = subprocess.Popen(
         [sys.executable, "-m", "tests.forks"],
-        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         yield Forks(child)
     finally:

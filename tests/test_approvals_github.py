@@ -28,11 +28,20 @@ def a_plan(made_in: str | None = "") -> Plan:
         made_at=datetime.now(UTC), origin=origin, tables=(), findings=(), host="db", backup_to=""
     )
     return Plan(
-        project="shop", environment="production", tier="production", direction="up",
-        engine="sql", engine_version="1", history=(), schema_fingerprint="", migrations=(),
-        steps=(), policy=(), about=about if made_in != "" else None,
+        project="shop",
+        environment="production",
+        tier="production",
+        direction="up",
+        engine="sql",
+        engine_version="1",
+        history=(),
+        schema_fingerprint="",
+        migrations=(),
+        steps=(),
+        policy=(),
+        about=about if made_in != "" else None,
         target=Target(system_identifier="1", database="shop", server_version=160000),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -151,11 +160,18 @@ def test_the_digest_in_the_comment_where_it_is_asked_for(github: Github, plan: P
 @pytest.mark.parametrize(
     ("comment", "names"),
     [
-        ("{12}", True), ("approve {12}.", True), ("`{64}`", True), ("{16}", True),
-        ("{11}", False), ("", False), ("approve 0123456789ab", False), ("x{12}", False),
-        ("{12}0", False), ("{64}0", False),
+        ("{12}", True),
+        ("approve {12}.", True),
+        ("`{64}`", True),
+        ("{16}", True),
+        ("{11}", False),
+        ("", False),
+        ("approve 0123456789ab", False),
+        ("x{12}", False),
+        ("{12}0", False),
+        ("{64}0", False),
     ],
-)  # fmt: skip
+)
 def test_a_comment_names_a_digest_by_twelve_digits_or_more(
     plan: Plan, comment: str, names: bool
 ) -> None:
@@ -271,10 +287,12 @@ def test_an_answer_of_another_form_is_said(github: Github, plan: Plan) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "said"),
-    [("GITHUB_REPOSITORY", "shop", "expected OWNER/NAME"),
-     ("GITHUB_REPOSITORY", "../acme/shop", "expected OWNER/NAME"),
-     ("GITHUB_API_URL", "github.example.com", "expected a URL")],
-)  # fmt: skip
+    [
+        ("GITHUB_REPOSITORY", "shop", "expected OWNER/NAME"),
+        ("GITHUB_REPOSITORY", "../acme/shop", "expected OWNER/NAME"),
+        ("GITHUB_API_URL", "github.example.com", "expected a URL"),
+    ],
+)
 def test_a_wrong_repository_or_address_is_said_before_anything_is_asked(
     github: Github, plan: Plan, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
 ) -> None:
@@ -305,9 +323,12 @@ def test_a_rate_limit_is_waited_for_and_said(github: Github, plan: Plan) -> None
 def test_a_rate_limit_that_lasts_too_long_is_not_waited_for(github: Github, plan: Plan) -> None:
     reset = str(int(time.time()) + 3000)
     github.say(
-        APPROVALS, {"message": "API rate limit exceeded"}, code=403,
-        X_RateLimit_Remaining="0", X_RateLimit_Reset=reset,
-    )  # fmt: skip
+        APPROVALS,
+        {"message": "API rate limit exceeded"},
+        code=403,
+        X_RateLimit_Remaining="0",
+        X_RateLimit_Reset=reset,
+    )
 
     with pytest.raises(Unreachable, match=r"used up for another (2999|300\d) s") as caught:
         source().find(plan)

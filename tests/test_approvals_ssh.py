@@ -180,8 +180,11 @@ def test_a_signature_for_something_else_does_not_count(team: Team) -> None:
     signed = msgspec.json.decode(file.read_bytes(), type=Signed)
     other = subprocess.run(
         ["ssh-keygen", "-Y", "sign", "-n", "git", "-f", team.key("ann")],
-        input=signed.statement, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+        input=signed.statement,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     file.write_bytes(msgspec.structs.replace(signed, signature=other).canonical())
 
     require_refused(team.deploy(), team, "does not count")
@@ -244,8 +247,11 @@ def test_an_approval_for_another_environment_does_not_count(team: Team) -> None:
     elsewhere = msgspec.structs.replace(statement, environment="staging").canonical().decode()
     signature = subprocess.run(
         ["ssh-keygen", "-Y", "sign", "-n", "windlass", "-f", team.key("ann")],
-        input=elsewhere, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+        input=elsewhere,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
     file.write_bytes(Signed(statement=elsewhere, signature=signature).canonical())
 
     require_refused(team.deploy(), team, "has no approval")
@@ -295,10 +301,19 @@ def _signer(file: Path, team: Team) -> str:
     signed = json.loads(file.read_text())
     (team.home / "one.sig").write_text(signed["signature"])
     return subprocess.run(
-        ["ssh-keygen", "-Y", "find-principals", "-f", team.home / "approvers", "-s",
-         team.home / "one.sig"],
-        capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+        [
+            "ssh-keygen",
+            "-Y",
+            "find-principals",
+            "-f",
+            team.home / "approvers",
+            "-s",
+            team.home / "one.sig",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
 
 
 def test_an_approval_is_used_up_by_the_deployment_it_let_through(team: Team) -> None:
@@ -447,9 +462,13 @@ def pushed(team: Team, *names: str) -> None:
     assert isinstance(config, SshApproval)
     for name in names:
         file, _ = sign(
-            plan, config, directory=team.home / "elsewhere", key=str(team.key(name)), comment="",
+            plan,
+            config,
+            directory=team.home / "elsewhere",
+            key=str(team.key(name)),
+            comment="",
             now=datetime.now(UTC),
-        )  # fmt: skip
+        )
         ssh_branch.push(team.home, config.branch, file, message="signed")
 
 
@@ -464,9 +483,15 @@ def test_signatures_that_were_pushed_are_fetched(shared: Team) -> None:
     shared.plan()
     pushed(shared, "ann")
     ran = shared.project.run(
-        "approve", "--env", "production", "--plan", "plan.json", "--key", str(shared.key("bob")),
+        "approve",
+        "--env",
+        "production",
+        "--plan",
+        "plan.json",
+        "--key",
+        str(shared.key("bob")),
         "--push",
-    )  # fmt: skip
+    )
     assert ran.code == 0, ran.err
     shared.approvals[0].unlink()
     bare = shared.home.parent / "shop.git"
@@ -546,9 +571,15 @@ def test_a_remote_that_is_away_is_told_and_asked_again(shared: Team) -> None:
     assert ran.err.count("git did not fetch windlass-approvals, and is asked again") == 1
 
     ran = shared.project.run(
-        "approve", "--env", "production", "--plan", "plan.json", "--key", str(shared.key("ann")),
+        "approve",
+        "--env",
+        "production",
+        "--plan",
+        "plan.json",
+        "--key",
+        str(shared.key("ann")),
         "--push",
-    )  # fmt: skip
+    )
     assert ran.code == 1
     assert "the signature was not pushed to windlass-approvals of origin" in ran.error()[0]
     assert len(shared.approvals) == 1
@@ -585,8 +616,10 @@ def test_a_job_gives_git_its_token_and_shows_it_nowhere(
     address = f"http://127.0.0.1:{server.server_port}"
     git("remote", "set-url", "origin", f"{address}/acme/shop.git", at=shared.home)
     for name, value in {
-        "GITHUB_ACTIONS": "true", "GITHUB_TOKEN": "ghs_of_the_job", "GITHUB_SERVER_URL": address
-    }.items():  # fmt: skip
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_TOKEN": "ghs_of_the_job",
+        "GITHUB_SERVER_URL": address,
+    }.items():
         monkeypatch.setenv(name, value)
     encoded = base64.b64encode(b"x-access-token:ghs_of_the_job").decode()
 

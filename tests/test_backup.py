@@ -128,8 +128,10 @@ def dumped_schema(server: Server, database: Database) -> str:
         version = connection.info.server_version
     dumped = subprocess.run(
         [*find_clients(version).command("pg_dump", "--schema-only"), server.url(database.name)],
-        check=True, capture_output=True, text=True,
-    ).stdout  # fmt: skip
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
     return "\n".join(line for line in dumped.splitlines() if "restrict" not in line)
 
 
@@ -216,16 +218,21 @@ def follow(recipe: str, server: Server, target: Database, place: Path) -> None:
         env={
             **{name: value for name, value in os.environ.items() if name.startswith("AWS_")},
             "PATH": f"{server.binaries}:{ROOT}/.servers/aws/bin:{os.environ['PATH']}",
-            "PGHOST": str(server.directory), "PGUSER": "postgres",
+            "PGHOST": str(server.directory),
+            "PGUSER": "postgres",
         },
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_the_recipe_restores_from_a_directory(
-    server16: Server, small: Database, store: DirectoryStore, new_database: NewDatabase,
-    tmp_path: Path, jobs: int,
-) -> None:  # fmt: skip
+    server16: Server,
+    small: Database,
+    store: DirectoryStore,
+    new_database: NewDatabase,
+    tmp_path: Path,
+    jobs: int,
+) -> None:
     manifest = take(small, store, configured(jobs=jobs))
     target = new_database(server16)
 
@@ -236,9 +243,13 @@ def test_the_recipe_restores_from_a_directory(
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_the_recipe_restores_from_a_bucket_with_the_aws_tool(
-    server16: Server, small: Database, s3_store: S3Store, new_database: NewDatabase,
-    tmp_path: Path, jobs: int,
-) -> None:  # fmt: skip
+    server16: Server,
+    small: Database,
+    s3_store: S3Store,
+    new_database: NewDatabase,
+    tmp_path: Path,
+    jobs: int,
+) -> None:
     manifest = take(small, s3_store, configured(jobs=jobs))
     target = new_database(server16)
 

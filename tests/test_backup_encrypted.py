@@ -33,8 +33,11 @@ def store(tmp_path: Path) -> DirectoryStore:
 
 @pytest.fixture
 def origin(database16: Database) -> Database:
-    run(database16, "create table t (id int, t text);"
-        "insert into t select i, 'plain words ' || i from generate_series(1, 20000) i")  # fmt: skip
+    run(
+        database16,
+        "create table t (id int, t text);"
+        "insert into t select i, 'plain words ' || i from generate_series(1, 20000) i",
+    )
     return database16
 
 

@@ -233,11 +233,20 @@ def test_a_row_of_200_megabytes_passes_in_little_memory(
     outside.mkdir()
 
     ran = subprocess.run(
-        [sys.executable, "-c", ONE_BACKUP, database16.url.reveal(), tmp_path / "backups", root,
-         str(jobs)],
-        capture_output=True, text=True, check=True,
+        [
+            sys.executable,
+            "-c",
+            ONE_BACKUP,
+            database16.url.reveal(),
+            tmp_path / "backups",
+            root,
+            str(jobs),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
         env={"TMPDIR": str(outside), "PATH": "/usr/bin"},
-    )  # fmt: skip
+    )
 
     assert size == 200 << 20
     assert int(ran.stdout) < 250

@@ -41,8 +41,9 @@ def test_new_migrations_go_up_down_and_up_on_the_schema_of_the_base(project: Pro
 
     assert ran.code == 0, ran.err
     assert [line for line in ran.out.splitlines() if line.endswith("up, down, up")] == [
-        f"{B}  up, down, up", f"{C}  up, down, up",
-    ]  # fmt: skip
+        f"{B}  up, down, up",
+        f"{C}  up, down, up",
+    ]
     assert "passed: 2 new on HEAD (" in ran.out
     assert ") with its 1 migrations, on embedded PostgreSQL 18" in ran.out
     written = (project.home / "check.md").read_text()
@@ -66,9 +67,12 @@ def test_what_fails_is_said_and_what_builds_on_it_is_not_tried(project: Project)
 
 
 def test_a_rollback_that_gives_something_else_back_is_told(project: Project) -> None:
-    project.migration(B, "alter table a add column j int, add column k int;",
-                      "alter table a drop column j, drop column k, drop column i;"
-                      "alter table a add column i bigint;")  # fmt: skip
+    project.migration(
+        B,
+        "alter table a add column j int, add column k int;",
+        "alter table a drop column j, drop column k, drop column i;"
+        "alter table a add column i bigint;",
+    )
     ran = project.run("check", "--base", "HEAD")
 
     assert ran.code == 1
@@ -195,17 +199,28 @@ def test_the_order_of_a_graph_is_its_heads() -> None:
 def test_a_comment_stays_within_what_github_takes_and_says_what_it_left_out() -> None:
     many = tuple(
         Checked(
-            name=f"20260801_{at:06}_<b>|x", title="", phase="before", transactional=True,
-            rollback=True, seconds=0.1, problem="no | <way>\n" * 400 if at % 2 else "",
+            name=f"20260801_{at:06}_<b>|x",
+            title="",
+            phase="before",
+            transactional=True,
+            rollback=True,
+            seconds=0.1,
+            problem="no | <way>\n" * 400 if at % 2 else "",
             sql="select 1; -- ~~~~~~\n" * 500,
         )
         for at in range(200)
-    )  # fmt: skip
+    )
     long = "no | <way>\n" * 400
     findings = [Finding(level="note", rule="r", file="f", line=1, message=long)] * 200
-    found = PullRequestCheck(base="main", commit="c" * 40, applied=3, server="x",
-                             problems=(long,) * 200,
-                  findings=tuple(findings), migrations=many)  # fmt: skip
+    found = PullRequestCheck(
+        base="main",
+        commit="c" * 40,
+        applied=3,
+        server="x",
+        problems=(long,) * 200,
+        findings=tuple(findings),
+        migrations=many,
+    )
 
     written = check_markdown(found)
 

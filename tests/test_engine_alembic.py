@@ -45,10 +45,11 @@ def events(alembic: Make) -> AlembicProject:
     made = alembic("error_events")
     done(made, "migrate", "--env", "dev")
     made.revision(
-        "second", FIRST,
+        "second",
+        FIRST,
         'op.add_column("error_events", sa.Column("note", sa.Text()))',
         'op.drop_column("error_events", "note")',
-    )  # fmt: skip
+    )
     return made
 
 
@@ -81,8 +82,17 @@ def test_history_knows_messages_times_and_checksums_of_what_ran_here(
     assert ran.code == 3
     assert f"{FIRST} is applied and was edited after it was applied" in ran.error()[0]
 
-    done(events, "repair", "--env", "uat", "--name", FIRST, "--reason", "a comment",
-         CONFIRM_HISTORY="yes")  # fmt: skip
+    done(
+        events,
+        "repair",
+        "--env",
+        "uat",
+        "--name",
+        FIRST,
+        "--reason",
+        "a comment",
+        CONFIRM_HISTORY="yes",
+    )
 
     assert states(events)[FIRST] == "applied"
 
@@ -91,11 +101,12 @@ def test_the_plan_shows_the_sql_with_its_lines_and_what_cannot_be_known(
     events: AlembicProject,
 ) -> None:
     events.revision(
-        "third", "second",
+        "third",
+        "second",
         'if sa.inspect(op.get_bind()).has_table("error_events"):\n'
         '    op.execute("update error_events set note = source")',
         "raise NotImplementedError",
-    )  # fmt: skip
+    )
 
     shown = events.project.json("plan", "--env", "dev")["plan"]
     text = done(events, "plan", "--env", "dev").out
@@ -113,14 +124,15 @@ def test_the_plan_shows_the_sql_with_its_lines_and_what_cannot_be_known(
 
 def test_lint_reads_the_sql_and_names_the_line_of_the_revision(events: AlembicProject) -> None:
     events.revision(
-        "third", "second",
+        "third",
+        "second",
         'op.add_column("error_events", sa.Column("a", sa.Text()))\n'
         'op.create_index("ix_note", "error_events", ["note"])\n'
         "# windlass: allow changing-column-type it is small\n"
         'op.alter_column("error_events", "source", type_=sa.Integer(), '
         'postgresql_using="source::int")',
         'op.drop_index("ix_note")',
-    )  # fmt: skip
+    )
 
     found = events.project.json("lint")
 
@@ -132,10 +144,11 @@ def test_lint_reads_the_sql_and_names_the_line_of_the_revision(events: AlembicPr
 
 def test_a_failing_revision_names_its_line_and_leaves_nothing(events: AlembicProject) -> None:
     events.revision(
-        "third", "second",
+        "third",
+        "second",
         'op.execute("create table made (id int)")\nop.execute("select 1 / 0")',
         'op.execute("drop table made")',
-    )  # fmt: skip
+    )
 
     ran = events.project.run("deploy", "--env", "uat", "--yes")
 
@@ -231,24 +244,62 @@ def test_what_the_guide_calls_common_issues_has_the_next_command(events: Alembic
 def test_a_database_without_a_history_is_stamped_as_alembic_stamps(events: AlembicProject) -> None:
     events.sql("delete from alembic_version")
 
-    ran = events.project.run("stamp", "--env", "uat", "--name", "second", "--reason", "by hand",
-                             CONFIRM_HISTORY="yes")  # fmt: skip
+    ran = events.project.run(
+        "stamp", "--env", "uat", "--name", "second", "--reason", "by hand", CONFIRM_HISTORY="yes"
+    )
     assert ran.error()[0] == f"✗ second builds on {FIRST}, which is pending"
-    done(events, "baseline", "--env", "uat", "--name", FIRST, "--reason", "by hand",
-         CONFIRM_HISTORY="yes")  # fmt: skip
+    done(
+        events,
+        "baseline",
+        "--env",
+        "uat",
+        "--name",
+        FIRST,
+        "--reason",
+        "by hand",
+        CONFIRM_HISTORY="yes",
+    )
     assert events.heads() == [FIRST]
     events.sql("alter table error_events add note text")
-    done(events, "stamp", "--env", "uat", "--name", "second", "--reason", "by hand",
-         CONFIRM_HISTORY="yes")  # fmt: skip
+    done(
+        events,
+        "stamp",
+        "--env",
+        "uat",
+        "--name",
+        "second",
+        "--reason",
+        "by hand",
+        CONFIRM_HISTORY="yes",
+    )
     assert events.cli("current").stdout.strip() == "second (head)"
-    ran = events.project.run("unstamp", "--env", "uat", "--name", FIRST, "--reason", "x",
-                             CONFIRM_HISTORY="yes")  # fmt: skip
+    ran = events.project.run(
+        "unstamp", "--env", "uat", "--name", FIRST, "--reason", "x", CONFIRM_HISTORY="yes"
+    )
     assert ran.error()[0] == f"✗ {FIRST} has applied revisions built on it: second"
-    done(events, "unstamp", "--env", "uat", "--name", f"{FIRST},second", "--reason", "x",
-         CONFIRM_HISTORY="yes")  # fmt: skip
+    done(
+        events,
+        "unstamp",
+        "--env",
+        "uat",
+        "--name",
+        f"{FIRST},second",
+        "--reason",
+        "x",
+        CONFIRM_HISTORY="yes",
+    )
     assert events.heads() == []
-    done(events, "baseline", "--env", "uat", "--name", "second", "--reason", "by hand",
-         CONFIRM_HISTORY="yes")  # fmt: skip
+    done(
+        events,
+        "baseline",
+        "--env",
+        "uat",
+        "--name",
+        "second",
+        "--reason",
+        "by hand",
+        CONFIRM_HISTORY="yes",
+    )
     assert events.cli("current").stdout.strip() == "second (head)"
     assert "note" in events.columns("error_events")
 
@@ -264,9 +315,12 @@ def test_a_table_that_is_held_is_waited_for_in_rungs(events: AlembicProject) -> 
     with psycopg.connect(events.project.url) as holder:
         holder.execute("lock table error_events in access share mode")
         child = subprocess.Popen(
-            [str(WINDLASS), "migrate", "--env", "uat"], cwd=events.project.home,
-            env=events.project.variables(), stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            [str(WINDLASS), "migrate", "--env", "uat"],
+            cwd=events.project.home,
+            env=events.project.variables(),
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         assert child.stderr is not None
         for line in child.stderr:
             if "waiting for a lock held by" in line:
@@ -311,12 +365,18 @@ def test_kill_nine_leaves_what_status_says_and_the_same_command_finishes(
     if at != "behind":
         holder.execute("lock table error_events in access share mode")
     child = subprocess.Popen(
-        [str(WINDLASS), "migrate", "--env", "uat"], cwd=events.project.home,
-        env=events.project.variables(), stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [str(WINDLASS), "migrate", "--env", "uat"],
+        cwd=events.project.home,
+        env=events.project.variables(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     looked = "pg_sleep" if at == "behind" else "ADD COLUMN"
-    _until(events, "select count(*) from pg_stat_activity where application_name like "
-                   f"'windlass/%/migrate/second' and query like '%{looked}%'")  # fmt: skip
+    _until(
+        events,
+        "select count(*) from pg_stat_activity where application_name like "
+        f"'windlass/%/migrate/second' and query like '%{looked}%'",
+    )
     if at == "before":
         time.sleep(0.15)  # its rung is over
     child.kill()
@@ -341,11 +401,14 @@ def _until(made: AlembicProject, query: str) -> None:
 def test_four_at_once_run_each_revision_once(events: AlembicProject) -> None:
     children = [
         subprocess.Popen(
-            [str(WINDLASS), "migrate", "--env", "dev"], cwd=events.project.home,
-            env=events.project.variables(), stderr=subprocess.PIPE, text=True,
+            [str(WINDLASS), "migrate", "--env", "dev"],
+            cwd=events.project.home,
+            env=events.project.variables(),
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for _ in range(4)
-    ]  # fmt: skip
+    ]
     said = [(child.communicate(timeout=90)[1], child.returncode) for child in children]
 
     # Who planned before another was done is told so: the plan is not what it was.
@@ -370,9 +433,12 @@ def test_an_autocommit_block_that_was_cut_off_is_told_and_gone_on_with(
     holder.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     holder.execute("select count(*) from error_events")  # its snapshot is waited for
     child = subprocess.Popen(
-        [str(WINDLASS), "migrate", "--env", "uat"], cwd=events.project.home,
-        env=events.project.variables(), stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [str(WINDLASS), "migrate", "--env", "uat"],
+        cwd=events.project.home,
+        env=events.project.variables(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     _until(events, "select count(*) from pg_index where not indisvalid")
     child.kill()
     child.communicate()
@@ -380,8 +446,9 @@ def test_an_autocommit_block_that_was_cut_off_is_told_and_gone_on_with(
 
     found = events.project.json("status", "--env", "uat")["migrations"][-1]
     assert (found["state"], found["detail"]) == (
-        "partial", "begun, and cut off; what it committed stays"
-    )  # fmt: skip
+        "partial",
+        "begun, and cut off; what it committed stays",
+    )
     done(events, "migrate", "--env", "uat")
 
     assert events.sql("select indisvalid from pg_index where indexrelid = 'ix_note'::regclass") == [
@@ -424,19 +491,30 @@ def test_a_revision_that_committed_half_of_itself_is_never_said_to_be_rolled_bac
     assert states(events)["third"] == "partial"
     assert events.sql("select to_regclass('half')::text") == [("half",)]
     events.sql("drop table half")
-    done(events, "unstamp", "--env", "uat", "--name", "third", "--reason", "by hand",
-         CONFIRM_HISTORY="yes")  # fmt: skip
+    done(
+        events,
+        "unstamp",
+        "--env",
+        "uat",
+        "--name",
+        "third",
+        "--reason",
+        "by hand",
+        CONFIRM_HISTORY="yes",
+    )
     assert states(events)["third"] == "pending"
 
 
 def test_a_downgrade_that_was_cut_off_goes_on_with_rollback(events: AlembicProject) -> None:
     events.revision(
-        "third", "second", 'op.execute("create table half (i int)")',
+        "third",
+        "second",
+        'op.execute("create table half (i int)")',
         "with op.get_context().autocommit_block():\n"
         '    op.execute("drop table if exists half")\n'
         "if op.get_bind().execute(sa.text(\"select to_regclass('stop')\")).scalar():\n"
         '    raise RuntimeError("stop")',
-    )  # fmt: skip
+    )
     done(events, "migrate", "--env", "dev")
     events.sql("create table stop (i int)")
 
@@ -470,13 +548,15 @@ def test_env_py_that_goes_elsewhere_is_stopped_before_its_first_statement(
     other = new_database(server16)
     env = events.backend / "alembic" / "env.py"
     env.write_text(
-        env.read_text().replace(
+        env.read_text()
+        .replace(
             "    connectable = engine_from_config(",
             "    import psycopg\n"
             f"    theirs = lambda: psycopg.connect({other.url.reveal()!r})\n"
             "    connectable = engine_from_config(",
-        ).replace("poolclass=pool.NullPool,", "poolclass=pool.NullPool, creator=theirs,")
-    )  # fmt: skip
+        )
+        .replace("poolclass=pool.NullPool,", "poolclass=pool.NullPool, creator=theirs,")
+    )
 
     ran = events.project.run("deploy", "--env", "uat", "--yes")
 
@@ -489,20 +569,22 @@ def test_env_py_that_goes_elsewhere_is_stopped_before_its_first_statement(
 
 def test_a_rehearsal_shows_what_a_revision_really_did(events: AlembicProject) -> None:
     events.revision(
-        "third", "second",
+        "third",
+        "second",
         'columns = sa.inspect(op.get_bind()).get_columns("error_events")\n'
         "assert len(columns) == 4\n"
         'op.alter_column("error_events", "source", type_=sa.String(500))\n'
         'op.alter_column("error_events", "note", nullable=False)',
         'op.alter_column("error_events", "note", nullable=True)\n'
         'op.alter_column("error_events", "source", type_=sa.String(50))',
-    )  # fmt: skip
+    )
 
     found = events.project.json("rehearse", "--env", "uat")["migrations"]
 
     assert [(one["name"], one["rolled_back"]) for one in found] == [
-        ("second", True), ("third", True)
-    ]  # fmt: skip
+        ("second", True),
+        ("third", True),
+    ]
     (added,) = found[0]["statements"]
     assert added["where"] == "backend/alembic/versions/second_test.py:12"
     assert added["locks"] == [["public.error_events", "AccessExclusiveLock"]]
@@ -542,8 +624,17 @@ def test_what_stands_already_is_offered_to_stamp(events: AlembicProject) -> None
     assert (found["migration"], found["verdict"]) == ("second", "alike")
     assert ran.code == 3
     assert "invoke stamp --env uat --name second" in ran.error()[2]
-    done(events, "stamp", "--env", "uat", "--name", "second", "--reason", "by hand",
-         CONFIRM_HISTORY="yes")  # fmt: skip
+    done(
+        events,
+        "stamp",
+        "--env",
+        "uat",
+        "--name",
+        "second",
+        "--reason",
+        "by hand",
+        CONFIRM_HISTORY="yes",
+    )
     assert states(events)["second"] == "applied"
 
 

@@ -27,10 +27,12 @@ def shop(prisma: Callable[[], PrismaProject]) -> PrismaProject:
     found = prisma()
     found.migration(INIT, ITEMS, 'drop table "Item";')
     found.migration(
-        LAST_ERROR, COLUMN, NO_COLUMN,
+        LAST_ERROR,
+        COLUMN,
+        NO_COLUMN,
         "select count(*) = 1 from pg_attribute where attname = 'last_error' and attrelid = "
         "'\"Item\"'::regclass;",
-    )  # fmt: skip
+    )
     return found
 
 
@@ -113,9 +115,15 @@ def test_a_migration_that_failed_there_is_refused_here(failed: PrismaProject) ->
 def test_resolved_as_rolled_back_it_is_pending_again(failed: PrismaProject, by: str) -> None:
     if by == "windlass":
         ran = failed.project.run(
-            "unstamp", "--env", "uat", "--name", LAST_ERROR, "--reason", "undone by hand",
+            "unstamp",
+            "--env",
+            "uat",
+            "--name",
+            LAST_ERROR,
+            "--reason",
+            "undone by hand",
             CONFIRM_HISTORY="yes",
-        )  # fmt: skip
+        )
         assert ran.code == 0, ran.err
     else:
         assert failed.cli("resolve", "--rolled-back", LAST_ERROR).code == 0
@@ -133,9 +141,15 @@ def test_resolved_as_rolled_back_it_is_pending_again(failed: PrismaProject, by: 
 def test_resolved_as_applied_it_is_applied(failed: PrismaProject, by: str) -> None:
     if by == "windlass":
         ran = failed.project.run(
-            "stamp", "--env", "uat", "--name", LAST_ERROR, "--reason", "finished by hand",
+            "stamp",
+            "--env",
+            "uat",
+            "--name",
+            LAST_ERROR,
+            "--reason",
+            "finished by hand",
             CONFIRM_HISTORY="yes",
-        )  # fmt: skip
+        )
         assert ran.code == 0, ran.err
     else:
         assert failed.cli("resolve", "--applied", LAST_ERROR).code == 0
@@ -169,8 +183,9 @@ def test_a_name_that_nobody_knows_has_prismas_codes(shop: PrismaProject) -> None
     )
     ran = shop.project.run("unstamp", *nobody)
     assert (ran.code, ran.error()[0]) == (
-        3, "✗ P3011: 20260809000000_nobody was never applied, so it cannot be marked as rolled back"
-    )  # fmt: skip
+        3,
+        "✗ P3011: 20260809000000_nobody was never applied, so it cannot be marked as rolled back",
+    )
     assert "P3011" in shop.cli("resolve", "--rolled-back", "20260809000000_nobody").text
 
 
@@ -212,9 +227,15 @@ def test_a_database_with_tables_and_no_history_asks_for_a_baseline(shop: PrismaP
     assert "P3005" in shop.cli("deploy").text
 
     ran = shop.project.run(
-        "baseline", "--env", "uat", "--name", INIT, "--reason", "made by hand",
+        "baseline",
+        "--env",
+        "uat",
+        "--name",
+        INIT,
+        "--reason",
+        "made by hand",
         CONFIRM_HISTORY="yes",
-    )  # fmt: skip
+    )
 
     assert ran.code == 0, ran.err
     assert states(shop) == {INIT: "applied", LAST_ERROR: "pending"}
@@ -269,9 +290,10 @@ def test_a_failure_leaves_no_row(shop: PrismaProject) -> None:
 def test_a_concurrent_build_is_recorded_once_it_stands(shop: PrismaProject) -> None:
     index = "20260803000000_index"
     shop.migration(
-        index, 'create index concurrently item_error on "Item" (last_error);',
+        index,
+        'create index concurrently item_error on "Item" (last_error);',
         "drop index concurrently item_error;",
-    )  # fmt: skip
+    )
 
     assert shop.project.run("deploy", "--env", "uat").code == 0
 

@@ -32,10 +32,24 @@ from tests.kit import ROOT, WINDLASS, Project
 A = "20260801_000000_create_orders"
 B = "20260802_000000_add_total"
 NASTY = (
-    "a|b", "`x`", "``|``", "<script>alert(1)</script>", "@everyone", "#1", "a\\|b", "[x](http://y)",
-    "</details>", "*a* _b_ ~c~", "line\nbreak\r\n| x |", "![i](http://z/i.png)", "https://evil.test",
-    "```\nmermaid", "<!--", "&lt;b&gt;", "trailing\\",
-)  # fmt: skip
+    "a|b",
+    "`x`",
+    "``|``",
+    "<script>alert(1)</script>",
+    "@everyone",
+    "#1",
+    "a\\|b",
+    "[x](http://y)",
+    "</details>",
+    "*a* _b_ ~c~",
+    "line\nbreak\r\n| x |",
+    "![i](http://z/i.png)",
+    "https://evil.test",
+    "```\nmermaid",
+    "<!--",
+    "&lt;b&gt;",
+    "trailing\\",
+)
 
 
 @pytest.fixture
@@ -55,22 +69,30 @@ def tables_of(markdown: str) -> list[list[list[str]]]:
         elif token.type == "tr_open":
             tables[-1].append([])
         elif token.type == "inline" and tables and token.level >= 4:
-            tables[-1][-1].append("".join(
-                child.content for child in token.children or () if child.type != "html_inline"
-            ))  # fmt: skip
+            tables[-1][-1].append(
+                "".join(
+                    child.content for child in token.children or () if child.type != "html_inline"
+                )
+            )
     return tables
 
 
 def a_plan(count: int, sql: str = "select 1;") -> Plan:
     names = [f"20260801_{at:06}_m" for at in range(count)]
     return Plan(
-        project="shop", environment="uat", tier="acceptance", direction="up", engine="sql",
+        project="shop",
+        environment="uat",
+        tier="acceptance",
+        direction="up",
+        engine="sql",
         engine_version="1",
-        target=Target(system_identifier="1", database="shop", server_version=160004), history=(),
-        schema_fingerprint="f", policy=(),
+        target=Target(system_identifier="1", database="shop", server_version=160004),
+        history=(),
+        schema_fingerprint="f",
+        policy=(),
         migrations=tuple(Migration(name=n, checksum="sha256:0", sql=sql) for n in names),
         steps=(PlannedStep(name=StepName.MIGRATE, required=True),),
-    )  # fmt: skip
+    )
 
 
 def test_a_deployment_says_everything_a_person_needs(project: Project) -> None:
@@ -110,8 +132,11 @@ def test_a_plan_gives_its_digest_and_folds_its_sql(project: Project) -> None:
     assert ran.code == 0, ran.err
     digest = project.json("plan", "--env", "production")["digest"]
     assert job.outputs == {
-        "digest": digest, "digest12": digest[:12], "migrations": "1", "pending": "true"
-    }  # fmt: skip
+        "digest": digest,
+        "digest12": digest[:12],
+        "migrations": "1",
+        "pending": "true",
+    }
     said = heard(ran.out)
     assert [(name, data) for name, _, data in said.obeyed] == [("group", "SQL"), ("endgroup", "")]
     assert ["digest", digest] in tables_of(job.summary)[0]
@@ -122,14 +147,22 @@ def test_a_plan_gives_its_digest_and_folds_its_sql(project: Project) -> None:
 
 
 def test_the_fold_is_obeyed_where_both_streams_are_one_log(project: Project) -> None:
-    job = {"GITHUB_ACTIONS": "true", "GITHUB_SERVER_URL": "https://github.com",
-           "GITHUB_REPOSITORY": "acme/shop", "GITHUB_RUN_ID": "1"}  # fmt: skip
+    job = {
+        "GITHUB_ACTIONS": "true",
+        "GITHUB_SERVER_URL": "https://github.com",
+        "GITHUB_REPOSITORY": "acme/shop",
+        "GITHUB_RUN_ID": "1",
+    }
 
     log = subprocess.run(
-        [str(WINDLASS), "plan", "--env", "production", "--rehearse"], cwd=project.home, text=True,
-        env={**project.variables(), **job}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        [str(WINDLASS), "plan", "--env", "production", "--rehearse"],
+        cwd=project.home,
+        text=True,
+        env={**project.variables(), **job},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         check=True,
-    ).stdout  # fmt: skip
+    ).stdout
 
     obeyed = [name for name, _, _ in heard(log).obeyed]
     assert "rehearses nothing" in log
@@ -196,8 +229,11 @@ def test_a_refusal_before_anything_has_a_summary_too(project: Project) -> None:
 
 
 def test_lint_annotates_and_writes_sarif(project: Project) -> None:
-    project.migration(B, "alter table orders\n  add column n int default random()*9;\n"
-                         "truncate orders;", "select 1;")  # fmt: skip
+    project.migration(
+        B,
+        "alter table orders\n  add column n int default random()*9;\ntruncate orders;",
+        "select 1;",
+    )
     job = Job(project)
 
     ran = job.run("lint", "--sarif", "lint.sarif")
@@ -207,8 +243,9 @@ def test_lint_annotates_and_writes_sarif(project: Project) -> None:
     assert said.of("error")[0][0] == f"file=shop/migrations/{B}.sql,line=3,title=truncate"
     found = json.loads((project.home / "lint.sarif").read_text())
     results = found["runs"][0]["results"]
-    assert {one["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
-            for one in results} == {f"shop/migrations/{B}.sql"}  # fmt: skip
+    assert {
+        one["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for one in results
+    } == {f"shop/migrations/{B}.sql"}
     assert "truncate" in {one["ruleId"] for one in results}
 
 
@@ -315,9 +352,19 @@ def test_commands_are_escaped_as_documented() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["::error::x", "\t ::error::x", "\u00a0::error::x", "\x01::error::x", "\u200b::error::x",
-     "in ##[error]x", "###[error]x", "#\u00ad#[error]x", "\x85::error::x", ":\u200b:error::x"],
-)  # fmt: skip
+    [
+        "::error::x",
+        "\t ::error::x",
+        "\u00a0::error::x",
+        "\x01::error::x",
+        "\u200b::error::x",
+        "in ##[error]x",
+        "###[error]x",
+        "#\u00ad#[error]x",
+        "\x85::error::x",
+        ":\u200b:error::x",
+    ],
+)
 def test_no_line_is_a_command(line: str) -> None:
     said = harmless(line)
 
@@ -333,9 +380,13 @@ def test_a_line_that_is_no_command_stays_as_it_is() -> None:
 
 def test_the_gantt_has_a_bar_for_each_step() -> None:
     result = StepResult(
-        step=StepName.MIGRATE, outcome=Outcome.FAILED, detail="x", seconds=0.0, undo=True,
+        step=StepName.MIGRATE,
+        outcome=Outcome.FAILED,
+        detail="x",
+        seconds=0.0,
+        undo=True,
         started_at=datetime(2026, 8, 1, tzinfo=UTC),
-    )  # fmt: skip
+    )
     page = summaries.run_page(Run(results=[result]), "t", "v", "", "failed")
 
     assert "    undo migrate, 0.0 s :crit, 1785542400000, 1785542400001\n" in (

@@ -12,10 +12,18 @@ from tests.kit import Project, Ran
 
 A = "20260801_000000_a"
 SPOKEN = (
-    "::error::spoken", "  ::warning file=x::spoken", "##[error]spoken", "in ##[add-mask]spoken",
-    "::set-output name=x::spoken", "::add-mask::spoken", "::stop-commands::spoken", "::spoken::",
-    "\r::notice::spoken", "\n::group::spoken", "\u00a0::debug::spoken",
-)  # fmt: skip
+    "::error::spoken",
+    "  ::warning file=x::spoken",
+    "##[error]spoken",
+    "in ##[add-mask]spoken",
+    "::set-output name=x::spoken",
+    "::add-mask::spoken",
+    "::stop-commands::spoken",
+    "::spoken::",
+    "\r::notice::spoken",
+    "\n::group::spoken",
+    "\u00a0::debug::spoken",
+)
 
 
 @pytest.fixture
@@ -32,8 +40,19 @@ def silent(ran: Ran) -> Heard:
     for stops in (True, False):
         for streams in ((ran.err,), (ran.out,), (ran.err, ran.out), (ran.out, ran.err)):
             for name, properties, data in heard(*streams, stops=stops).obeyed:
-                assert name in ("error", "warning", "notice", "add-mask", "stop-commands",
-                                "group", "endgroup") or not data, name  # fmt: skip
+                assert (
+                    name
+                    in (
+                        "error",
+                        "warning",
+                        "notice",
+                        "add-mask",
+                        "stop-commands",
+                        "group",
+                        "endgroup",
+                    )
+                    or not data
+                ), name
                 assert not data.startswith("spoken")
                 assert (
                     properties.startswith(("title=", "file=shop/", "file=error_events/"))
@@ -47,9 +66,11 @@ def test_notices_and_errors_of_the_server_cannot_speak(job: Job) -> None:
     notices = "\n".join(f"raise notice '%', {literal(text)};" for text in SPOKEN)
     error = literal("x" + "".join(f"\n{text}" for text in SPOKEN))
     job.project.migration(
-        A, f"do $$ begin {notices} raise exception using message = {error}, detail = {error},"
-           f" hint = {error}; end $$;", "select 1;",
-    )  # fmt: skip
+        A,
+        f"do $$ begin {notices} raise exception using message = {error}, detail = {error},"
+        f" hint = {error}; end $$;",
+        "select 1;",
+    )
 
     for arguments in (("deploy", "--debug"), ("deploy", "--json")):
         ran = job.run(*arguments, "--env", "dev")
@@ -64,10 +85,11 @@ def test_notices_and_errors_of_the_server_cannot_speak(job: Job) -> None:
 def test_texts_and_names_of_files_cannot_speak(job: Job) -> None:
     body = "\n".join(f"-- {text.strip()}\n/*\n{text}\n*/" for text in SPOKEN)
     job.project.migration(
-        A, f"-- Description: ##[error]spoken\n{body}\n"
-           'alter table "::error::spoken" add a int;\ntruncate only t;',
+        A,
+        f"-- Description: ##[error]spoken\n{body}\n"
+        'alter table "::error::spoken" add a int;\ntruncate only t;',
         f"{body}\nselect 1;",
-    )  # fmt: skip
+    )
 
     for arguments in (("plan",), ("lint",), ("deploy", "--json")):
         ran = job.run(*arguments, "--env", "dev")

@@ -30,13 +30,16 @@ environments:
 PROTECTED = {
     "id": 7,
     "protection_rules": [
-        {"type": "required_reviewers", "prevent_self_review": True,
-         "reviewers": [{"type": "User"}, {"type": "Team"}]},
+        {
+            "type": "required_reviewers",
+            "prevent_self_review": True,
+            "reviewers": [{"type": "User"}, {"type": "Team"}],
+        },
         {"type": "branch_policy"},
     ],
     "deployment_branch_policy": {"protected_branches": False, "custom_branch_policies": True},
     "can_admins_bypass": False,
-}  # fmt: skip
+}
 BARE = {"id": 7, "protection_rules": [], "deployment_branch_policy": None}
 
 
@@ -102,8 +105,11 @@ def test_a_repository_as_it_should_be_has_nothing_to_mend(github: Github, deploy
         "production-backup: variables": "BACKUPS_TO, PRODUCTION_URL: there",
     }
     assert set(look(github, deploy_yml, "dev")) == {
-        "repository", "workflow token", "dev: reviewers", "dev: variables"
-    }  # fmt: skip
+        "repository",
+        "workflow token",
+        "dev: reviewers",
+        "dev: variables",
+    }
 
 
 PAGE = f"{SITE}/settings/environments/7/edit"
@@ -112,23 +118,52 @@ PAGE = f"{SITE}/settings/environments/7/edit"
 @pytest.mark.parametrize(
     ("changed", "check", "found", "problem"),
     [
-        ({"protection_rules": []}, "reviewers", "none are required: whatever waits there, starts",
-         f"set them: {PAGE}"),
-        ({"protection_rules": [{"type": "required_reviewers", "prevent_self_review": False,
-                                "reviewers": [{"type": "User"}]}]},
-         "reviewers", "whoever starts a run may approve it", f"tick “Prevent self-review”: {PAGE}"),
-        ({"deployment_branch_policy": None}, "branches", "every branch may use it",
-         f"under “Deployment branches and tags” allow main alone: {PAGE}"),
-        ({"deployment_branch_policy": {"protected_branches": True,
-                                       "custom_branch_policies": False}},
-         "branches", "protected branches alone, and none is protected: every branch may use it",
-         f"protect main: {SITE}/settings/branches"),
-        ({"can_admins_bypass": True}, "admins",
-         "administrators may start what waits, without a review",
-         f"untick “Allow administrators to bypass configured protection rules”: {PAGE}"),
+        (
+            {"protection_rules": []},
+            "reviewers",
+            "none are required: whatever waits there, starts",
+            f"set them: {PAGE}",
+        ),
+        (
+            {
+                "protection_rules": [
+                    {
+                        "type": "required_reviewers",
+                        "prevent_self_review": False,
+                        "reviewers": [{"type": "User"}],
+                    }
+                ]
+            },
+            "reviewers",
+            "whoever starts a run may approve it",
+            f"tick “Prevent self-review”: {PAGE}",
+        ),
+        (
+            {"deployment_branch_policy": None},
+            "branches",
+            "every branch may use it",
+            f"under “Deployment branches and tags” allow main alone: {PAGE}",
+        ),
+        (
+            {
+                "deployment_branch_policy": {
+                    "protected_branches": True,
+                    "custom_branch_policies": False,
+                }
+            },
+            "branches",
+            "protected branches alone, and none is protected: every branch may use it",
+            f"protect main: {SITE}/settings/branches",
+        ),
+        (
+            {"can_admins_bypass": True},
+            "admins",
+            "administrators may start what waits, without a review",
+            f"untick “Allow administrators to bypass configured protection rules”: {PAGE}",
+        ),
     ],
     ids=["no reviewers", "self-review", "any branch", "nothing protected", "admins"],
-)  # fmt: skip
+)
 def test_a_setting_that_is_wrong_is_said_with_its_page(
     github: Github, deploy_yml: Path, changed: dict[str, Any], check: str, found: str, problem: str
 ) -> None:
@@ -228,8 +263,14 @@ def test_a_workflow_token_that_writes_is_refused(github: Github, deploy_yml: Pat
     github.say(path, setting)
     assert look(github, deploy_yml)["workflow token"].problem.endswith(f"{SITE}/settings/actions")
 
-    github.say(path, {**setting, "default_workflow_permissions": "read",
-                      "can_approve_pull_request_reviews": True})  # fmt: skip
+    github.say(
+        path,
+        {
+            **setting,
+            "default_workflow_permissions": "read",
+            "can_approve_pull_request_reviews": True,
+        },
+    )
     assert "may approve" in look(github, deploy_yml)["workflow token"].found
 
 
@@ -268,12 +309,18 @@ def test_the_task_prints_every_check_and_exits_by_them(github: Github, tmp_path:
         ("https://someone@github.com/acme/shop", SITE, "https://api.github.com"),
         ("git@github.com:acme/shop.git", SITE, "https://api.github.com"),
         ("ssh://git@github.com:22/acme/shop.git/", SITE, "https://api.github.com"),
-        ("git@ghe.example.com:acme/shop.git", "https://ghe.example.com/acme/shop",
-         "https://ghe.example.com/api/v3"),
-        ("https://acme.ghe.com/acme/shop", "https://acme.ghe.com/acme/shop",
-         "https://api.acme.ghe.com"),
+        (
+            "git@ghe.example.com:acme/shop.git",
+            "https://ghe.example.com/acme/shop",
+            "https://ghe.example.com/api/v3",
+        ),
+        (
+            "https://acme.ghe.com/acme/shop",
+            "https://acme.ghe.com/acme/shop",
+            "https://api.acme.ghe.com",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_repository_of_a_remote(url: str, site: str, api: str) -> None:
     found = parse_remote(url)
 
@@ -321,6 +368,10 @@ def test_the_project_s_own_environments_are_the_ones_its_workflow_names() -> Non
     wanted = settings.wanted(load(ROOT / "deploy.yml"))
 
     assert [(one.name, one.reviewed) for one in wanted] == [
-        ("dev", False), ("uat", False), ("uat-backup", False), ("production", True),
-        ("production-plan", False), ("production-backup", False),
-    ]  # fmt: skip
+        ("dev", False),
+        ("uat", False),
+        ("uat-backup", False),
+        ("production", True),
+        ("production-plan", False),
+        ("production-backup", False),
+    ]

@@ -36,10 +36,13 @@ STARTS = {
     "add name varchar(100)",
 }
 AFTER = {
-    "id": "integer", "conversation_id": "integer", "role": "character varying(20)",
-    "content": "text", "tool_call_id": "character varying(100)",
+    "id": "integer",
+    "conversation_id": "integer",
+    "role": "character varying(20)",
+    "content": "text",
+    "tool_call_id": "character varying(100)",
     "name": "character varying(100)",
-}  # fmt: skip
+}
 
 
 def ok(made: AlembicProject, *arguments: str, **more: str) -> str:
@@ -70,7 +73,9 @@ def test_guide_000_a_column_with_backfill_and_index_by_autogenerate(alembic: Mak
     ok(made, "deploy", "--env", "uat", "--yes")
 
     assert made.sql("select id, status_code from error_events order by id") == [(1, 500), (2, None)]
-    assert made.sql("select count(*) from pg_indexes where indexname = 'idx_error_events_status_code'") == [(1,)]  # fmt: skip  # noqa: E501
+    assert made.sql(
+        "select count(*) from pg_indexes where indexname = 'idx_error_events_status_code'"
+    ) == [(1,)]
     assert "models: equal to the database" in ok(made, "status", "--env", "uat")
     assert made.cli("current").stdout.strip().endswith("(head)")
     ok(made, "rollback", "--env", "uat", "--steps", "1", CONFIRM_ROLLBACK="yes")

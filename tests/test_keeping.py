@@ -17,10 +17,20 @@ def backup(
     at = NOW - age
     identifier = f"{at:%Y%m%dT%H%M%SZ}-d"
     manifest = Manifest(
-        key=f"uat/app/{identifier}/", environment="uat", database="app", system_identifier=system,
-        deployment="d", taken_at=at, seconds=1.0, server_version=160014, client_version="16.14",
-        parts=(), row_counts=(), applied=(), restore_command="",
-    )  # fmt: skip
+        key=f"uat/app/{identifier}/",
+        environment="uat",
+        database="app",
+        system_identifier=system,
+        deployment="d",
+        taken_at=at,
+        seconds=1.0,
+        server_version=160014,
+        client_version="16.14",
+        parts=(),
+        row_counts=(),
+        applied=(),
+        restore_command="",
+    )
     proof = Proof(level=level, at=at, seconds=1.0, tables=1, rows=1) if level else None
     pin = Pin(reason=pinned, by="ann@host", at=at) if pinned else None
     return Backup(manifest=manifest, proofs=(proof,) if proof else (), pin=pin)

@@ -12,10 +12,17 @@ LOCK = LockConfig()  # 0.2, 0.5, 1, 2 s
 
 def blocker(**more: object) -> Blocker:
     found: dict[str, object] = {
-        "pid": 7, "transaction": "3/14", "application": "api", "state": "active", "seconds": 12.3,
-        "mode": "AccessShareLock", "autovacuum": False, "query": "select 1", "relation": "t",
+        "pid": 7,
+        "transaction": "3/14",
+        "application": "api",
+        "state": "active",
+        "seconds": 12.3,
+        "mode": "AccessShareLock",
+        "autovacuum": False,
+        "query": "select 1",
+        "relation": "t",
         "wanted": "AccessExclusiveLock",
-    }  # fmt: skip
+    }
     return Blocker(**(found | more))  # type: ignore[arg-type]
 
 

@@ -90,14 +90,16 @@ def rules(text: str) -> list[str]:
         ("alter table t alter column a set not null", "adding-not-nullable-field"),
         ("alter table t add constraint c check (a > 0)", "constraint-missing-not-valid"),
         ("alter table t add constraint c unique (a)", "disallowed-unique-constraint"),
-        ("alter table t add constraint f foreign key (a) references p",
-         "adding-foreign-key-constraint"),
+        (
+            "alter table t add constraint f foreign key (a) references p",
+            "adding-foreign-key-constraint",
+        ),
         ("drop table t", "ban-drop-table"),
         ("alter table t rename column a to b", "renaming-column"),
         ("alter table t rename to u", "renaming-table"),
         ("create domain d as int check (value > 0)", "ban-create-domain-with-constraint"),
     ],
-)  # fmt: skip
+)
 def test_a_dangerous_statement_is_found(text: str, rule: str) -> None:
     assert rules(f"\n{text};") == [rule]
 
@@ -194,8 +196,11 @@ def test_squawk_is_found_where_it_was_installed_not_where_this_python_has_its_sc
 
     printed = subprocess.run(
         [tmp_path / "venv" / "bin" / "python", "-c", lint],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
     assert printed.stdout == "['ban-drop-table']\n", printed.stderr
 
@@ -247,8 +252,10 @@ def rules_in(database: Database, text: str) -> list[str]:
         ("alter table t add column x int default steady()", []),
         ("alter table t add constraint pk primary key using index t_a", ["primary-key-scan"]),
         ("alter table t add constraint pk primary key using index t_id", []),
-        ("alter table t add constraint f foreign key (b) references p not valid",
-         ["foreign-key-no-index"]),
+        (
+            "alter table t add constraint f foreign key (b) references p not valid",
+            ["foreign-key-no-index"],
+        ),
         ("alter table t add constraint f foreign key (k) references p not valid", []),
         ("create index concurrently i on part (id)", ["concurrently-on-partitioned"]),
         ("alter table t alter k set not null", []),
@@ -270,7 +277,7 @@ def rules_in(database: Database, text: str) -> list[str]:
         ("select mine()", ["opaque"]),
         ("select pg_catalog.lower('A')", []),
     ],
-)  # fmt: skip
+)
 def test_the_catalog_knows_better(database16: Database, text: str, found: list[str]) -> None:
     assert rules_in(database16, text) == found
 
@@ -288,9 +295,15 @@ def test_a_generated_column_is_virtual_since_18(
 
 def finding(**more: object) -> Finding:
     base = Finding(
-        level="warning", rule="add-serial", file="m.sql", line=3, message="writes", statement=2,
-        table="t", does="rewrite",
-    )  # fmt: skip
+        level="warning",
+        rule="add-serial",
+        file="m.sql",
+        line=3,
+        message="writes",
+        statement=2,
+        table="t",
+        does="rewrite",
+    )
     return msgspec.structs.replace(base, **more)
 
 
@@ -314,8 +327,9 @@ def test_what_works_on_every_row_is_as_grave_as_its_table_is_large(size: int, le
 def test_the_gravest_is_first() -> None:
     found = graded(
         [finding(), finding(level="note"), finding(level="error"), finding(level="unknown")],
-        (), None,
-    )  # fmt: skip
+        (),
+        None,
+    )
     assert [one.level for one in found] == ["error", "unknown", "warning", "note"]
 
 
@@ -344,12 +358,14 @@ def test_what_a_rehearsal_saw_decides(project: Project) -> None:
     after = project.json("lint", "--env", "uat")
 
     assert [(one["level"], one["rule"]) for one in before] == [
-        ("unknown", "opaque"), ("warning", "changing-column-type"),
-    ]  # fmt: skip
+        ("unknown", "opaque"),
+        ("warning", "changing-column-type"),
+    ]
     assert "about 300,000 rows, 10.9 MB" in before[1]["message"]
     assert [(one["level"], one["rule"]) for one in after] == [
-        ("warning", "changing-column-type"), ("note", "opaque"),
-    ]  # fmt: skip
+        ("warning", "changing-column-type"),
+        ("note", "opaque"),
+    ]
     assert "it ran in the rehearsal" in after[1]["message"]
 
 
@@ -358,8 +374,11 @@ def test_what_the_copy_saw_nothing_of_is_a_note(project: Project) -> None:
         connection.execute("insert into t select generate_series(1, 300000)")
         connection.execute("analyze t")
     text = "update t set a = a where false;\nupdate t set a = 1 + a where a < 0 and 1 = 0;"
-    project.migration(NEXT, f"create temp table x as select 1;\ndelete from only t;\n{text}",
-                      "insert into t select generate_series(1, 300000);")  # fmt: skip
+    project.migration(
+        NEXT,
+        f"create temp table x as select 1;\ndelete from only t;\n{text}",
+        "insert into t select generate_series(1, 300000);",
+    )
     project.json("rehearse", "--env", "uat")
     (found,) = [f for f in project.json("lint", "--env", "uat") if f["rule"] == "every-row"]
     assert found["level"] == "warning"

@@ -33,9 +33,11 @@ def test_no_setting_of_ours_stays_in_a_pooled_session(database16: Database, pool
 
     with psycopg.connect(pooled.url.reveal(), autocommit=True) as app:
         for setting, value in (
-            ("default_transaction_read_only", "off"), ("lock_timeout", "0"),
-            ("statement_timeout", "0"), ("search_path", '"$user", public'),
-        ):  # fmt: skip
+            ("default_transaction_read_only", "off"),
+            ("lock_timeout", "0"),
+            ("statement_timeout", "0"),
+            ("search_path", '"$user", public'),
+        ):
             assert app.execute(f"show {setting}".encode()).fetchone() == (value,), setting
 
 

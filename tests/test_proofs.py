@@ -208,8 +208,9 @@ def test_a_server_of_the_users_own_is_used_and_left_as_it_was(
     with database16.connect("test") as connection:
         left = connection.execute(
             "select datname from pg_database where starts_with(datname, 'windlass_copy')"
-            " union select rolname from pg_roles where rolname = %s", [role]
-        ).fetchall()  # fmt: skip
+            " union select rolname from pg_roles where rolname = %s",
+            [role],
+        ).fetchall()
     assert left == []
 
 
@@ -235,9 +236,11 @@ def test_what_a_killed_run_left_is_ended_and_removed_by_the_next(
         pytest.skip("no PostgreSQL of Debian here")
     manifest = msgspec.structs.replace(take(database16, store), server_version=major * 10_000)
     child = subprocess.Popen(
-        [sys.executable, "-c", KILLED, manifest.canonical().decode()], stdout=subprocess.PIPE,
-        text=True, cwd=ROOT,
-    )  # fmt: skip
+        [sys.executable, "-c", KILLED, manifest.canonical().decode()],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
     assert child.stdout is not None
     url = child.stdout.readline().strip()
     with child.stdout:
@@ -272,8 +275,10 @@ def test_no_other_user_and_no_other_machine_reaches_the_copy(
         code = "import psycopg, sys; psycopg.connect(sys.argv[1])"
         other = subprocess.run(
             npm_postgres.as_user([sys.executable, "-c", code, server.admin.url.reveal()]),
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if os.geteuid() == 0:
             assert "Permission denied" in other.stderr
 
@@ -312,6 +317,7 @@ def test_a_proof_of_the_same_level_takes_the_place_of_the_older_one(
 
 
 def _known(store: DirectoryStore) -> retention.Backup:
-    (found,) = (b for b in catalog.backups(store, environment="uat")
-                if b.manifest.deployment != "forged")  # fmt: skip
+    (found,) = (
+        b for b in catalog.backups(store, environment="uat") if b.manifest.deployment != "forged"
+    )
     return found

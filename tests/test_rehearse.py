@@ -88,9 +88,10 @@ def test_each_migration_is_watched_undone_compared_and_run_again(project: Projec
 
 def test_a_rollback_that_forgets_an_index_fails(project: Project) -> None:
     project.migration(
-        NEXT, "drop index events_kind; alter table events add column a int;",
+        NEXT,
+        "drop index events_kind; alter table events add column a int;",
         "alter table events drop column a;",
-    )  # fmt: skip
+    )
 
     what, state, next_step = refused(project)
 
@@ -109,9 +110,10 @@ def test_a_rollback_that_leaves_something_fails(project: Project) -> None:
 
 def test_the_order_of_columns_cannot_be_given_back_and_need_not(project: Project) -> None:
     project.migration(
-        NEXT, "alter table events drop column kind;",
+        NEXT,
+        "alter table events drop column kind;",
         "alter table events add column kind text; create index events_kind on events (kind);",
-    )  # fmt: skip
+    )
 
     found = rehearsed(project)
 
@@ -121,9 +123,10 @@ def test_the_order_of_columns_cannot_be_given_back_and_need_not(project: Project
 
 def test_rows_and_values_that_a_rollback_does_not_bring_back_are_counted(project: Project) -> None:
     project.migration(
-        NEXT, "delete from events where id > 900; update events set note = 'x' where id <= 10;",
+        NEXT,
+        "delete from events where id > 900; update events set note = 'x' where id <= 10;",
         "update events set note = null where id <= 10;",
-    )  # fmt: skip
+    )
     assert rehearsed(project)["lost"] == ["public.events: 100 rows fewer"]
 
     project.migration(
@@ -143,19 +146,21 @@ def test_rows_that_a_foreign_key_takes_along_are_counted(project: Project) -> No
         )
     project.run("backup", "--env", "uat")
     project.migration(
-        NEXT, "delete from events where id <= 5;",
+        NEXT,
+        "delete from events where id <= 5;",
         "insert into events select i, 'k' || i % 3, case when i % 2 = 0 then 'n' end "
         "from generate_series(1, 5) i;",
-    )  # fmt: skip
+    )
 
     assert rehearsed(project)["lost"] == ["public.parts: 5 rows fewer"]
 
 
 def test_a_rollback_that_drops_a_column_with_data_says_so(project: Project) -> None:
     project.migration(
-        NEXT, "alter table events add column status int; update events set status = 200;",
+        NEXT,
+        "alter table events add column status int; update events set status = 200;",
         "alter table events drop column status;",
-    )  # fmt: skip
+    )
 
     found = rehearsed(project)
 
@@ -167,9 +172,10 @@ def test_a_rollback_that_drops_a_column_with_data_says_so(project: Project) -> N
 
 def test_a_column_that_is_renamed_back_is_not_dropped(project: Project) -> None:
     project.migration(
-        NEXT, "alter table events rename column note to words;",
+        NEXT,
+        "alter table events rename column note to words;",
         "alter table events rename column words to note;",
-    )  # fmt: skip
+    )
 
     found = rehearsed(project)
 
@@ -190,9 +196,10 @@ def test_a_missing_rollback_is_named(project: Project) -> None:
 
 def test_what_cannot_run_in_a_transaction_is_rehearsed_too(project: Project) -> None:
     project.migration(
-        NEXT, "create index concurrently events_note on events (note);",
+        NEXT,
+        "create index concurrently events_note on events (note);",
         "drop index concurrently events_note;",
-    )  # fmt: skip
+    )
 
     found = rehearsed(project)
 
@@ -230,8 +237,9 @@ def test_the_mask_runs_before_the_migrations(project: Project) -> None:
 
 
 def test_without_a_young_proven_backup_of_this_history_one_is_taken(project: Project) -> None:
-    project.migration(NEXT, "alter table events add column a int;",
-                      "alter table events drop column a;")  # fmt: skip
+    project.migration(
+        NEXT, "alter table events add column a int;", "alter table events drop column a;"
+    )
     first = project.json("rehearse", "--env", "uat")["backup"]
     project.deploy_yml.write_text(project.deploy_yml.read_text() + "rehearsal: {backup_age: 1ms}\n")
 
@@ -243,8 +251,9 @@ def test_without_a_young_proven_backup_of_this_history_one_is_taken(project: Pro
 
 
 def test_where_a_backup_is_of_another_schema_another_one_is_taken(project: Project) -> None:
-    project.migration(NEXT, "alter table events add column a int;",
-                      "alter table events drop column a;")  # fmt: skip
+    project.migration(
+        NEXT, "alter table events add column a int;", "alter table events drop column a;"
+    )
     with psycopg.connect(project.url, autocommit=True) as connection:
         connection.execute("alter table events add column by_hand int")
     known = {one["manifest"]["key"] for one in project.json("backup.list", "--env", "uat")}
@@ -271,8 +280,9 @@ def test_a_backup_whose_schema_is_not_known_is_not_chosen(project: Project) -> N
 
 
 def test_a_schema_changed_between_plan_and_backup_is_refused(project: Project) -> None:
-    project.migration(NEXT, "alter table events add column a int;",
-                      "alter table events drop column a;")  # fmt: skip
+    project.migration(
+        NEXT, "alter table events add column a int;", "alter table events drop column a;"
+    )
     with (
         psycopg.connect(project.url, autocommit=True) as other,
         open_work(project.settings("uat"), deployment_id="01TEST", reporter=Quiet()) as work,
@@ -302,8 +312,9 @@ def production(project: Project) -> None:
 
 def test_an_approver_sees_the_rehearsal_and_it_runs_once(project: Project) -> None:
     production(project)
-    project.migration(NEXT, "alter table events add column a int;",
-                      "alter table events drop column a;")  # fmt: skip
+    project.migration(
+        NEXT, "alter table events add column a int;", "alter table events drop column a;"
+    )
 
     first = project.run("deploy", "--env", "production")
     second = project.run("deploy", "--env", "production")
@@ -352,8 +363,9 @@ def test_doctor_says_on_what_a_rehearsal_would_run(project: Project) -> None:
 
 def test_without_a_server_a_rehearsal_is_a_problem_where_it_is_required(project: Project) -> None:
     production(project)
-    project.migration(NEXT, "alter table events add column a int;",
-                      "alter table events drop column a;")  # fmt: skip
+    project.migration(
+        NEXT, "alter table events add column a int;", "alter table events drop column a;"
+    )
     lacks = "the server here lacks postgis"
     with psycopg.connect(project.url, autocommit=True) as connection:  # an extension nobody has
         connection.execute("update pg_extension set extname = 'postgis' where extname = 'plpgsql'")
@@ -374,8 +386,9 @@ def test_without_a_server_a_rehearsal_is_a_problem_where_it_is_required(project:
 
 def test_a_plan_is_rehearsed_where_the_policy_has_it(project: Project) -> None:
     job = Job(project)
-    project.migration(NEXT, "alter table events add column a int;",
-                      "alter table events drop column a;")  # fmt: skip
+    project.migration(
+        NEXT, "alter table events add column a int;", "alter table events drop column a;"
+    )
     off = project.run("plan", "--env", "production", "--rehearse")
     assert "production rehearses nothing, by its policy" in off.err
 
@@ -417,22 +430,28 @@ def test_a_lock_is_held_through_the_verify_script(project: Project) -> None:
         project.deploy_yml.read_text() + "rehearsal: {blocks_at_most: 500ms}\n"
     )
     slow = "select pg_sleep(1) is not null;"
-    project.migration(NEXT, "alter table events add column a int;",
-                      "alter table events drop column a;", slow)  # fmt: skip
+    project.migration(
+        NEXT, "alter table events add column a int;", "alter table events drop column a;", slow
+    )
 
     ran = project.run("deploy", "--env", "production")
 
     assert ran.code == 3
     assert "held reads and writes up for 1." in ran.err
     # Outside a transaction nothing is held meanwhile.
-    project.migration(NEXT, "-- windlass: transaction=off\nalter table events add column a int;",
-                      "alter table events drop column a;", slow)  # fmt: skip
+    project.migration(
+        NEXT,
+        "-- windlass: transaction=off\nalter table events add column a int;",
+        "alter table events drop column a;",
+        slow,
+    )
     assert "has no approval" in project.run("deploy", "--env", "production").err
 
 
 def test_a_rehearsal_goes_with_its_backup(project: Project) -> None:
-    project.migration(NEXT, "alter table events add column a int;",
-                      "alter table events drop column a;")  # fmt: skip
+    project.migration(
+        NEXT, "alter table events add column a int;", "alter table events drop column a;"
+    )
     backup = project.json("rehearse", "--env", "uat")["backup"]
     folder = next((project.home / "backups").rglob(f"{backup}/manifest.json")).parent
     assert len(list(folder.glob("rehearsal-*.json"))) == 1
@@ -449,9 +468,13 @@ def test_a_rehearsal_goes_with_its_backup(project: Project) -> None:
 def test_a_killed_rehearsal_leaves_nothing_once_the_next_has_run(project: Project) -> None:
     project.migration(NEXT, "select pg_sleep(5);", "select 1;")
     child = subprocess.Popen(
-        [str(WINDLASS), "rehearse", "--env", "uat"], cwd=project.home, env=project.variables(),
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [str(WINDLASS), "rehearse", "--env", "uat"],
+        cwd=project.home,
+        env=project.variables(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     mine: list[Path] = []
     pids: list[str] = []
     deadline = time.monotonic() + 60

@@ -58,10 +58,14 @@ def compose(docker_host: str, compose_yml: Path) -> Iterator[Up]:
 def driver(host: str, file: Path, service: str, settle: float = 0.6) -> Compose:
     return Compose(
         ComposeRestart(
-            service=service, file=str(file), project_name=PROJECT, host=host,
-            settle=Duration(settle), within=Duration(15),
+            service=service,
+            file=str(file),
+            project_name=PROJECT,
+            host=host,
+            settle=Duration(settle),
+            within=Duration(15),
         )
-    )  # fmt: skip
+    )
 
 
 def test_a_service_is_restarted_and_proven(

@@ -185,8 +185,13 @@ def test_it_cannot_go_back() -> None:
 def test_the_commands_say_every_thing_they_mean() -> None:
     assert restart_command("api", grace=10) == ("docker", "restart", "-t", "10", "api")
     assert inspect_command(["a", "b"]) == (
-        "docker", "inspect", "--type=container", "--format={{json .}}", "a", "b",
-    )  # fmt: skip
+        "docker",
+        "inspect",
+        "--type=container",
+        "--format={{json .}}",
+        "a",
+        "b",
+    )
 
 
 @pytest.mark.parametrize(
@@ -209,12 +214,18 @@ def test_a_process_gets_the_time_its_container_asks_for_if_there_is_room(
 
 def test_a_health_check_that_was_turned_off_counts_as_none() -> None:
     document = {
-        "Id": "0123456789abcdef", "Name": "/api", "RestartCount": 0, "Config": {"Labels": None},
+        "Id": "0123456789abcdef",
+        "Name": "/api",
+        "RestartCount": 0,
+        "Config": {"Labels": None},
         "State": {
-            "Status": "running", "StartedAt": "2026-01-01T00:00:00.5Z", "ExitCode": 0, "Error": "",
+            "Status": "running",
+            "StartedAt": "2026-01-01T00:00:00.5Z",
+            "ExitCode": 0,
+            "Error": "",
             "Health": {"Status": "none"},
         },
-    }  # fmt: skip
+    }
 
     state = read_state(json.dumps(document))
 

@@ -209,17 +209,26 @@ def test_context_and_namespace_stand_before_the_verb() -> None:
     config = KubectlRestart(deployment="api", namespace="shop", context="prod")
 
     assert command(config, "get", "pods") == (
-        "kubectl", "--context=prod", "--namespace=shop", "get", "pods",
-    )  # fmt: skip
+        "kubectl",
+        "--context=prod",
+        "--namespace=shop",
+        "get",
+        "pods",
+    )
 
 
 def test_the_wait_is_for_one_revision_and_has_an_end() -> None:
     argv = status_command(KubectlRestart(deployment="api"), revision="7", within_seconds=30)
 
     assert argv == (
-        "kubectl", "--namespace=default", "rollout", "status", "deployment/api",
-        "--revision=7", "--timeout=30s",
-    )  # fmt: skip
+        "kubectl",
+        "--namespace=default",
+        "rollout",
+        "status",
+        "deployment/api",
+        "--revision=7",
+        "--timeout=30s",
+    )
 
 
 def test_a_selector_has_its_expressions_too() -> None:

@@ -118,8 +118,12 @@ def test_a_host_is_asked_over_ssh_with_every_word_quoted() -> None:
     config = SystemdRestart(unit="a b.service", host="deploy@api1")
 
     assert command(config, "restart", "a b.service") == (
-        "ssh", "-o", "BatchMode=yes", "deploy@api1", "systemctl restart 'a b.service'",
-    )  # fmt: skip
+        "ssh",
+        "-o",
+        "BatchMode=yes",
+        "deploy@api1",
+        "systemctl restart 'a b.service'",
+    )
 
 
 def test_a_host_that_ssh_cannot_reach_is_unreachable() -> None:

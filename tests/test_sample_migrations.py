@@ -484,10 +484,17 @@ def test_the_rows_that_need_a_status_code_get_it_and_no_others(base: psycopg.Con
         "from error_events order by status_code, payload->>'status_code', 1"
     ).fetchall()
     assert found == [
-        (True, "404", 404), (True, "422", 422), (True, "500", 500), (True, "502", 502),
-        (True, "503", 503), (True, "500.5", None), (True, "99999999999", None),
-        (True, "n/a", None), (False, None, None), (True, None, None),
-    ]  # fmt: skip
+        (True, "404", 404),
+        (True, "422", 422),
+        (True, "500", 500),
+        (True, "502", 502),
+        (True, "503", 503),
+        (True, "500.5", None),
+        (True, "99999999999", None),
+        (True, "n/a", None),
+        (False, None, None),
+        (True, None, None),
+    ]
 
 
 def test_the_status_code_index_is_used(base: psycopg.Connection) -> None:

@@ -60,9 +60,14 @@ def templates(tmp_path: Path) -> Path:
 def ran(root: Path, *argv: str) -> Ran:
     program = [str(WINDLASS)] if argv[0] != "invoke" else [sys.executable, "-m"]
     done = subprocess.run(
-        [*program, *argv], cwd=root, capture_output=True, text=True, stdin=subprocess.DEVNULL,
-        timeout=120, check=False,
-    )  # fmt: skip
+        [*program, *argv],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=120,
+        check=False,
+    )
     return Ran(done.returncode, done.stdout, done.stderr)
 
 
@@ -91,9 +96,11 @@ def test_a_fresh_repository_deploys_to_its_own_dev_database(root: Path) -> None:
     assert done.code == 0, done.err
     assert "1 applied" in done.err
     shown = subprocess.run(
-        ["git", "-C", root, "status", "--porcelain", "-uall"], capture_output=True, text=True,
+        ["git", "-C", root, "status", "--porcelain", "-uall"],
+        capture_output=True,
+        text=True,
         check=True,
-    ).stdout  # fmt: skip
+    ).stdout
     assert "embedded" not in shown
     signature = ["git", "-C", str(root), "check-ignore", ".windlass/approvals/a.approval"]
     assert subprocess.run(signature, check=False).returncode == 1
@@ -150,11 +157,18 @@ def test_every_environment_of_the_file_is_one_that_policy_takes(root: Path) -> N
         (("services/api/alembic.ini",), ("engine: alembic", "ini: services/api/alembic.ini")),
         (("prisma/schema.prisma",), ("engine: prisma", "directory: prisma/migrations")),
         (("api/prisma/schema.prisma",), ("engine: prisma", "directory: api/prisma/migrations")),
-        (("node_modules/x/prisma/schema.prisma", ".venv/lib/alembic.ini", "env/pyvenv.cfg",
-          "env/alembic.ini"), ("engine: sql", "directory: migrations")),
+        (
+            (
+                "node_modules/x/prisma/schema.prisma",
+                ".venv/lib/alembic.ini",
+                "env/pyvenv.cfg",
+                "env/alembic.ini",
+            ),
+            ("engine: sql", "directory: migrations"),
+        ),
     ],
     ids=["nothing", "sql", "alembic", "alembic below", "prisma", "prisma below", "installed"],
-)  # fmt: skip
+)
 def test_an_engine_is_known_by_its_files(
     root: Path, files: tuple[str, ...], lines: tuple[str, ...]
 ) -> None:
@@ -210,14 +224,19 @@ def test_without_a_source_no_workflow_is_written(root: Path, templates: Path, so
 @pytest.mark.parametrize(
     ("told", "source"),
     [
-        ({"url": "https://github.com/acme/windlass.git",
-          "vcs_info": {"vcs": "git", "commit_id": "abc123"}}, "acme/windlass@abc123"),
+        (
+            {
+                "url": "https://github.com/acme/windlass.git",
+                "vcs_info": {"vcs": "git", "commit_id": "abc123"},
+            },
+            "acme/windlass@abc123",
+        ),
         ({"url": "https://example.com/windlass.zip", "archive_info": {}}, ""),
         ({"url": "file://{home}", "dir_info": {"editable": True}}, "acme/windlass@{head}"),
         (None, ""),
     ],
     ids=["git", "archive", "checkout", "an index"],
-)  # fmt: skip
+)
 def test_where_windlass_is_from_is_read_from_its_installation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: dict[str, object] | None, source: str
 ) -> None:
@@ -294,20 +313,32 @@ def test_what_is_left_to_do_by_hand_is_listed_with_its_pages(root: Path) -> None
 
 @pytest.mark.parametrize(
     ("created", "subjects"),
-    [("2026-08-01", ("repo:acme@5/shop@9",)),
-     ("2020-01-01", ("repo:acme/shop", "repo:acme@5/shop@9"))],
-)  # fmt: skip
+    [
+        ("2026-08-01", ("repo:acme@5/shop@9",)),
+        ("2020-01-01", ("repo:acme/shop", "repo:acme@5/shop@9")),
+    ],
+)
 def test_with_a_token_github_tells_the_rest(
-    root: Path, github: Github, monkeypatch: pytest.MonkeyPatch,
-    created: str, subjects: tuple[str, ...],
-) -> None:  # fmt: skip
+    root: Path,
+    github: Github,
+    monkeypatch: pytest.MonkeyPatch,
+    created: str,
+    subjects: tuple[str, ...],
+) -> None:
     for name, value in variables(github).items():
         monkeypatch.setenv(name, value)
     well_set(github)
-    github.say("", {
-        "private": False, "default_branch": "main", "full_name": "acme/shop", "id": 9,
-        "owner": {"id": 5, "login": "acme"}, "created_at": f"{created}T00:00:00Z",
-    })  # fmt: skip
+    github.say(
+        "",
+        {
+            "private": False,
+            "default_branch": "main",
+            "full_name": "acme/shop",
+            "id": 9,
+            "owner": {"id": 5, "login": "acme"},
+            "created_at": f"{created}T00:00:00Z",
+        },
+    )
     github.say("/environments", {"total_count": 1, "environments": [{"name": "uat"}]})
 
     found = look(root)

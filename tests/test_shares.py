@@ -10,9 +10,13 @@ GB = 1 << 30
 
 def table(name: str, schema: str = "public", *, registered: bool = False, key: str = "") -> Table:
     return Table(
-        schema=schema, name=name, has_rows=True, condition="", registered=registered,
+        schema=schema,
+        name=name,
+        has_rows=True,
+        condition="",
+        registered=registered,
         key=key or f"{schema}.{name}",
-    )  # fmt: skip
+    )
 
 
 def divided(sizes: dict[str, int], jobs: int, *tables: Table) -> dict[str, Share]:
@@ -58,18 +62,25 @@ def test_the_tables_are_shared_out_by_size_and_the_rest_is_what_nobody_has() -> 
 
 def test_what_an_extension_registered_and_what_is_dumped_under_its_root_stay_in_the_rest() -> None:
     found = divided(
-        {"spatial": 900, "hashed_0": 800, "plain": 700}, 2,
-        table("spatial", registered=True), table("hashed_0", key="public.hashed"), table("plain"),
-    )  # fmt: skip
+        {"spatial": 900, "hashed_0": 800, "plain": 700},
+        2,
+        table("spatial", registered=True),
+        table("hashed_0", key="public.hashed"),
+        table("plain"),
+    )
 
     assert found["data-1"].options == ("--section=data", '--table="public"."plain"')
 
 
 def test_odd_names_are_patterns_of_themselves() -> None:
     odd = Table(
-        schema="select", name='a "b".* (c)', has_rows=True, condition="", registered=False,
+        schema="select",
+        name='a "b".* (c)',
+        has_rows=True,
+        condition="",
+        registered=False,
         key='"select"."a ""b"".* (c)"',
-    )  # fmt: skip
+    )
 
     (_, _, share) = shares((odd,), {("select", odd.name): 10}, 2)
 

@@ -139,8 +139,11 @@ def test_a_session_that_the_server_ended_is_told_as_lost(
         nonlocal killed
         if not killed:
             killed = True
-            run(database16, "select pg_terminate_backend(pid) from pg_stat_activity "
-                "where application_name like 'windlass/test/migrate/%'")  # fmt: skip
+            run(
+                database16,
+                "select pg_terminate_backend(pid) from pg_stat_activity "
+                "where application_name like 'windlass/test/migrate/%'",
+            )
 
     with pytest.raises(StepFailed) as caught:
         engine.apply(migration, database16, replace(Terms(), guard=guard))
@@ -152,8 +155,12 @@ def test_a_session_that_the_server_ended_is_told_as_lost(
 def test_an_invalid_index_of_somebody_else_is_not_dropped(
     database16: Database, write: Write
 ) -> None:
-    run(database16, "create table t (a int, b int)", "create index i on t (b)",
-        "update pg_index set indisvalid = false where indexrelid = 'i'::regclass")  # fmt: skip
+    run(
+        database16,
+        "create table t (a int, b int)",
+        "create index i on t (b)",
+        "update pg_index set indisvalid = false where indexrelid = 'i'::regclass",
+    )
     engine, migration = write("create index concurrently i on t (a);")
 
     with pytest.raises(StepFailed) as caught:
@@ -191,8 +198,11 @@ def test_a_build_that_another_session_has_begun_is_left_alone(
 def test_a_detach_that_was_cut_off_is_finalized(database: Database, write: Write) -> None:
     if int(str(one(database, "show server_version_num"))) < 140000:
         return  # DETACH … CONCURRENTLY is new in 14
-    run(database, "create table p (n int) partition by range (n)",
-        "create table p1 partition of p for values from (0) to (10)")  # fmt: skip
+    run(
+        database,
+        "create table p (n int) partition by range (n)",
+        "create table p1 partition of p for values from (0) to (10)",
+    )
     with (
         closing(psycopg.connect(database.url.reveal())) as old,
         closing(psycopg.connect(database.url.reveal(), autocommit=True)) as cut,
@@ -256,8 +266,9 @@ def test_a_file_has_its_own_lock_timeout(database16: Database, write: Write) -> 
 def test_a_statement_that_runs_too_long_says_which_directive_gives_it_longer(
     database16: Database, write: Write
 ) -> None:
-    engine, migration = write("-- windlass: statement_timeout=300ms lock_timeout=100ms\n"
-                              "select pg_sleep(5);")  # fmt: skip
+    engine, migration = write(
+        "-- windlass: statement_timeout=300ms lock_timeout=100ms\nselect pg_sleep(5);"
+    )
 
     with pytest.raises(StepFailed) as caught:
         engine.apply(migration, database16, Terms())
@@ -362,8 +373,18 @@ def test_the_search_path_is_the_one_of_deploy_yml(
 def test_a_prepared_transaction_is_named_too(tmp_path: Path) -> None:
     from pgwindlass.database.blockers import Blocker
 
-    words = Blocker(0, "-1/7", "", "prepared transaction", None, "AccessShareLock", False, "", "t",
-                    "AccessExclusiveLock").text(show_queries=False)  # fmt: skip
+    words = Blocker(
+        0,
+        "-1/7",
+        "",
+        "prepared transaction",
+        None,
+        "AccessShareLock",
+        False,
+        "",
+        "t",
+        "AccessExclusiveLock",
+    ).text(show_queries=False)
 
     assert words == "pid 0 (no application_name, prepared transaction, AccessShareLock on t)"
 
@@ -385,8 +406,9 @@ def test_a_prepared_transaction_is_named_too(tmp_path: Path) -> None:
 def test_a_verify_statement_expects_true_rows_none_or_so_many(
     database16: Database, write: Write, verify: str, wrong: str
 ) -> None:
-    engine, migration = write("create table t as select g from generate_series(1, 2) g;",
-                              verify=verify)  # fmt: skip
+    engine, migration = write(
+        "create table t as select g from generate_series(1, 2) g;", verify=verify
+    )
     if not wrong:
         engine.apply(migration, database16, Terms())
         return
@@ -421,9 +443,14 @@ def test_a_history_that_cannot_be_written_is_told_in_three_lines(
 ) -> None:
     engine, migration = write("select 1;")
     engine.apply(migration, database16, Terms())
-    run(database16, "delete from schema_migrations", "drop role if exists reader",
-        "create role reader login", "grant select on schema_migrations to reader",
-        "grant usage on schema windlass to reader")  # fmt: skip
+    run(
+        database16,
+        "delete from schema_migrations",
+        "drop role if exists reader",
+        "create role reader login",
+        "grant select on schema_migrations to reader",
+        "grant usage on schema windlass to reader",
+    )
     from pgwindlass.secret import Secret
 
     url = database16.url.reveal().replace("postgres@", "reader@")

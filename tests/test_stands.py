@@ -65,26 +65,38 @@ EQUAL = [
 DIFFERENT = [
     ("create table if not exists t (id int)", "its column id is bigint not null default"),
     ("create table if not exists mv (id int)", "mv stands already, and is no table"),
-    ("create index if not exists t_name on t (name)", "an index of that name stands, as CREATE "
-     "UNIQUE INDEX t_name ON public.t USING btree (lower((name)::text), at DESC)"),
-    ("create index if not exists t_it on t (lower_it(name)) where id > 1", "the file wants CREATE "
-     "INDEX t_it ON public.t USING btree (public.lower_it((name)::text)) WHERE (id > 1)"),
+    (
+        "create index if not exists t_name on t (name)",
+        "an index of that name stands, as CREATE "
+        "UNIQUE INDEX t_name ON public.t USING btree (lower((name)::text), at DESC)",
+    ),
+    (
+        "create index if not exists t_it on t (lower_it(name)) where id > 1",
+        "the file wants CREATE "
+        "INDEX t_it ON public.t USING btree (public.lower_it((name)::text)) WHERE (id > 1)",
+    ),
     ("create index if not exists users on t (name)", "users stands already, and is no index"),
-    ("alter table t add column if not exists name varchar(30) not null default 'x'",
-     "the column t.name stands already, as character varying(20) not null default 'x'"),
+    (
+        "alter table t add column if not exists name varchar(30) not null default 'x'",
+        "the column t.name stands already, as character varying(20) not null default 'x'",
+    ),
     ("alter table t add column if not exists name varchar(20)", "the file wants character varying"),
     ("alter table t add column if not exists m mood default 'ok'", "the column t.m stands"),
-    ("alter table t add column if not exists m mood references users (id)",
-     "missing: FOREIGN KEY (m) REFERENCES users"),
-    ("alter table t add column if not exists price numeric(10,2) check (price > 1)",
-     "missing: CHECK ((price > (1)::numeric))"),
+    (
+        "alter table t add column if not exists m mood references users (id)",
+        "missing: FOREIGN KEY (m) REFERENCES users",
+    ),
+    (
+        "alter table t add column if not exists price numeric(10,2) check (price > 1)",
+        "missing: CHECK ((price > (1)::numeric))",
+    ),
     ("alter table t add column if not exists twice int", "generated (s) as (3 * 2)"),
     ("alter table t add column if not exists label text", 'as text collate "C"'),
     ("create sequence if not exists seq", "as bigint start 1 increment 5"),
     ("create sequence if not exists t", "t stands already, and is no sequence"),
     ("create materialized view if not exists mv as select id from t", "the materialized view mv"),
     ("create extension if not exists plpgsql version '7'", "the file wants 7"),
-]  # fmt: skip
+]
 
 
 @pytest.fixture

@@ -48,9 +48,13 @@ def test_tags_class_and_encryption_are_on_every_archive(
     client: "S3Client", moto_bucket: str, line: Faults, content: list[bytes]
 ) -> None:
     kept = store(
-        moto_bucket, line, storage_class="STANDARD_IA", encryption="aws:kms", kms_key="alias/b",
+        moto_bucket,
+        line,
+        storage_class="STANDARD_IA",
+        encryption="aws:kms",
+        kms_key="alias/b",
         tags={"team": "payments / co", "tier": "uat"},
-    )  # fmt: skip
+    )
 
     kept.write("uat/app/1/dump.pgc", content)
 

@@ -212,8 +212,12 @@ def test_only_what_a_statement_adds_is_its_own(
     database = copies(server16)
     seen = Trace(database)
     with database.connect("test", autocommit=False) as connection:
-        for statement in ("lock table t in access exclusive mode", "alter table t add y int",
-                          "create table mine (i int)", "alter table mine add j int"):  # fmt: skip
+        for statement in (
+            "lock table t in access exclusive mode",
+            "alter table t add y int",
+            "create table mine (i int)",
+            "alter table mine add j int",
+        ):
             with seen.observe(connection, "a.sql:1", statement):
                 connection.execute(statement.encode())
         connection.rollback()

@@ -77,15 +77,19 @@ def test_what_stands_exactly_so_is_told_and_stamped(shop: Project) -> None:
 @pytest.mark.parametrize(
     ("made", "stands"),
     [
-        ("varchar(20) not null default 'none'",
-         "last_error character varying(20) DEFAULT 'none'::character varying NOT NULL"),
+        (
+            "varchar(20) not null default 'none'",
+            "last_error character varying(20) DEFAULT 'none'::character varying NOT NULL",
+        ),
         ("text not null default 'some'", "last_error text DEFAULT 'some'::text NOT NULL"),
         ("text default 'none'", "last_error text DEFAULT 'none'::text"),
-        ('text collate "C" not null default \'none\'',
-         "last_error text DEFAULT 'none'::text NOT NULL COLLATE pg_catalog.\"C\""),
+        (
+            "text collate \"C\" not null default 'none'",
+            "last_error text DEFAULT 'none'::text NOT NULL COLLATE pg_catalog.\"C\"",
+        ),
     ],
     ids=["type", "default", "nullability", "collation"],
-)  # fmt: skip
+)
 def test_what_stands_otherwise_is_told_with_both(shop: Project, made: str, stands: str) -> None:
     by_hand(shop, f"alter table item add column last_error {made}")
 
@@ -278,17 +282,23 @@ def standing(tmp_path: Path, database16: Database) -> Names:
         ("alter table t drop column j; alter table t add column j int", ""),
         ("alter table t rename column j to k; alter table t add column j int", ""),
         ("alter table t rename to old; create table t (z int)", ""),
-        ("alter table t drop constraint positive; alter table t add constraint positive check "
-         "(j > 0)", ""),
+        (
+            "alter table t drop constraint positive; alter table t add constraint positive check "
+            "(j > 0)",
+            "",
+        ),
         ("drop index x; create index x on t (j)", ""),
         ("alter type mood rename to old; create type mood as enum ('x')", ""),
         ("drop schema public cascade; create schema public; create table t (z int)", ""),
         ("alter table t set schema app; create table t (z int)", ""),
         ("set local search_path = app; create table t (z int)", ""),
-        ("do $$ begin create type mood as enum ('x'); exception when duplicate_object then "
-         "null; end $$", ""),
+        (
+            "do $$ begin create type mood as enum ('x'); exception when duplicate_object then "
+            "null; end $$",
+            "",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_stands_by_name_is_what_the_file_would_fail_on(
     standing: Names, text: str, stands: str
 ) -> None:

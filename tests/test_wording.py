@@ -255,14 +255,16 @@ def test_the_same_in_other_words_is_alike(one: str, other: str) -> None:
         (table("a integer", "b integer"), table("b integer", "a integer")),
         (table("a timestamp(3) without time zone"), table("a timestamp(6) without time zone")),
         (table("a integer DEFAULT 1"), table("a integer DEFAULT '1'::integer")),
-        ("GRANT SELECT ON TABLE t TO a;\nGRANT SELECT ON TABLE t TO b;",
-         "GRANT SELECT ON TABLE t TO b;\nGRANT SELECT ON TABLE t TO a;"),
+        (
+            "GRANT SELECT ON TABLE t TO a;\nGRANT SELECT ON TABLE t TO b;",
+            "GRANT SELECT ON TABLE t TO b;\nGRANT SELECT ON TABLE t TO a;",
+        ),
         ("-- what a missing definition is compared with", ""),
         ("no SQL (a)", "no SQL a"),
         ("café \udce9", "café \udcea"),
         (check(" || ".join("a" * 100)), check(" || ".join("a" * 99 + "b"))),
     ],
-)  # fmt: skip
+)
 def test_what_says_something_else_is_not_alike(one: str, other: str) -> None:
     assert not alike(one, other)
 
@@ -273,17 +275,23 @@ def test_what_says_something_else_is_not_alike(one: str, other: str) -> None:
         (table("a integer", "b text"), table("b text", "a integer"), True),
         (table("a integer", "b text"), table("b text", "a bigint"), False),
         (table("a integer", "b text"), table("a integer"), False),
-        (table("role text", BEFORE[BEFORE.index("CHECK") : -1]),
-         table(AFTER[AFTER.index("CHECK") : -1], "role text"), True),
+        (
+            table("role text", BEFORE[BEFORE.index("CHECK") : -1]),
+            table(AFTER[AFTER.index("CHECK") : -1], "role text"),
+            True,
+        ),
         ("CREATE TYPE p AS (a integer, b text);", "CREATE TYPE p AS (b text, a integer);", True),
         ("CREATE TYPE m AS ENUM ('a', 'b');", "CREATE TYPE m AS ENUM ('b', 'a');", False),
         ("CREATE VIEW v AS SELECT a, b FROM t;", "CREATE VIEW v AS SELECT b, a FROM t;", False),
         (index("a, b"), index("b, a"), False),
         (function("x;\n y;"), function("y;\n x;"), False),
-        ("GRANT SELECT ON TABLE t TO a;\nGRANT SELECT ON TABLE t TO b;",
-         "GRANT SELECT ON TABLE t TO b;\nGRANT SELECT ON TABLE t TO a;", True),
+        (
+            "GRANT SELECT ON TABLE t TO a;\nGRANT SELECT ON TABLE t TO b;",
+            "GRANT SELECT ON TABLE t TO b;\nGRANT SELECT ON TABLE t TO a;",
+            True,
+        ),
     ],
-)  # fmt: skip
+)
 def test_columns_and_statements_alone_may_stand_in_any_order(
     one: str, other: str, expected: bool
 ) -> None:

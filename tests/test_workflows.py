@@ -190,9 +190,12 @@ def reader(server16: Server) -> Iterator[str]:
 
 @pytest.fixture
 def github(
-    tmp_path: Path, server16: Server, new_database: Callable[[Server], Database],
-    reader: str, api: tuple[Api, str],
-) -> Iterator[GitHub]:  # fmt: skip
+    tmp_path: Path,
+    server16: Server,
+    new_database: Callable[[Server], Database],
+    reader: str,
+    api: tuple[Api, str],
+) -> Iterator[GitHub]:
     """The sample project on GitHub: main, and the merge of a pull request onto it."""
     home, origin = tmp_path, tmp_path / "origin"
     (origin / "migrations").mkdir(parents=True)
@@ -221,9 +224,13 @@ def github(
         for name in ("production-plan", "production-backup"):
             secret[name] = {"PRODUCTION_DATABASE_URL": live.replace("postgres@", f"{reader}@")}
         yield GitHub(
-            home=home, origin=origin, api=api[1], token=TOKEN, secrets=secret,
+            home=home,
+            origin=origin,
+            api=api[1],
+            token=TOKEN,
+            secrets=secret,
             variables=dict.fromkeys(secret, variables),
-        )  # fmt: skip
+        )
 
 
 def run_lines(*names: str) -> set[tuple[str, str]]:
@@ -396,9 +403,14 @@ def test_a_cancelled_job_ends_its_statement_and_gives_the_lock_back(slow: Projec
     with psycopg.connect(slow.url, autocommit=True) as watching, psycopg.connect(slow.url) as busy:
         busy.execute("insert into a values (1)")
         child = subprocess.Popen(
-            ["bash", "-e", str(script)], cwd=slow.home, env={**slow.variables(), "PATH": path},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+            ["bash", "-e", str(script)],
+            cwd=slow.home,
+            env={**slow.variables(), "PATH": path},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
         try:
             until(watching, RUNNING)
             code, took = cancel(child)

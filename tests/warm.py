@@ -47,9 +47,11 @@ def _server() -> str:
     place = tempfile.TemporaryDirectory(prefix="wl-warm-")
     path = str(Path(place.name) / "socket")
     child = subprocess.Popen(
-        [sys.executable, "-m", "tests.warm", path], cwd=ROOT, stdout=subprocess.PIPE,
+        [sys.executable, "-m", "tests.warm", path],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
         env={**os.environ, "LC_ALL": "C.UTF-8"},
-    )  # fmt: skip
+    )
     assert child.stdout is not None
     child.stdout.readline()  # it listens
 

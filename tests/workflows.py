@@ -92,8 +92,12 @@ class Api:
             first = (int(asked["page"]) - 1) * int(asked["per_page"])
             return 200, self.comments[first : first + int(asked["per_page"])]
         if (method, path) == ("POST", "issues/17/comments"):
-            made = {"id": len(self.comments) + 1, "html_url": "https://github.com/…#1", **body,
-                    "user": {"login": "github-actions[bot]", "type": "Bot"}}  # fmt: skip
+            made = {
+                "id": len(self.comments) + 1,
+                "html_url": "https://github.com/…#1",
+                **body,
+                "user": {"login": "github-actions[bot]", "type": "Bot"},
+            }
             self.comments.append(made)
             return 201, made
         if method == "PATCH" and (match := re.fullmatch(r"issues/comments/(\d+)", path)):
@@ -172,19 +176,29 @@ class GitHub:
     count: int = 0
 
     def job(
-        self, name: str, job: str, *, event: Mapping[str, Any] | None = None, run: int = 42,
-        inputs: Mapping[str, Any] | None = None, ref: str = "main", needs: Any = None,
+        self,
+        name: str,
+        job: str,
+        *,
+        event: Mapping[str, Any] | None = None,
+        run: int = 42,
+        inputs: Mapping[str, Any] | None = None,
+        ref: str = "main",
+        needs: Any = None,
         prepare: str = "",
-    ) -> Done:  # fmt: skip
+    ) -> Done:
         """Run one job of a workflow, called by the template that `init --github` writes.
 
         `prepare` is what a user may add to it.
         """
         caller = read(TEMPLATES / name)["jobs"][name.removesuffix(".yml")]
         github = {
-            "token": self.token, "run_id": run, "run_attempt": 1, "repository": "acme/shop",
+            "token": self.token,
+            "run_id": run,
+            "run_attempt": 1,
+            "repository": "acme/shop",
             "event": dict(event or {}),
-        }  # fmt: skip
+        }
         given = {"inputs": dict(inputs or {}), "github": github, "secrets": {}}
         called = read(WORKFLOWS / name)
         declared = called["on"]["workflow_call"].get("inputs", {})
@@ -291,9 +305,15 @@ class _Job:
         env = {key: str(evaluate(one, self.contexts)) for key, one in step.get("env", {}).items()}
         done = subprocess.run(
             [*BASH[step.get("shell")], str(script)],
-            cwd=self.workspace, env={**self.variables(output), **env}, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=90, check=False,
-        )  # fmt: skip
+            cwd=self.workspace,
+            env={**self.variables(output), **env},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=90,
+            check=False,
+        )
         self.github.ran.add((self.file, step["name"]))
         self.log += done.stdout
         self.code = self.code or done.returncode
@@ -308,14 +328,25 @@ class _Job:
         event.write_text(json.dumps(github["event"]))
         return {
             "PATH": os.pathsep.join([*self.path, os.environ["PATH"]]),
-            "HOME": os.environ["HOME"], "LANG": "C.UTF-8", "CI": "true",
-            "RUNNER_TEMP": str(self.temp), "RUNNER_OS": "Linux",
-            "GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(self.workspace),
-            "GITHUB_ENV": str(self.temp / "env"), "GITHUB_PATH": str(self.temp / "path"),
-            "GITHUB_OUTPUT": str(output), "GITHUB_STEP_SUMMARY": str(self.summary),
-            "GITHUB_STATE": str(self.temp / "state"), "GITHUB_EVENT_PATH": str(event),
-            "GITHUB_API_URL": self.github.api, "GITHUB_SERVER_URL": "https://github.com",
-            "GITHUB_REPOSITORY": "acme/shop", "GITHUB_RUN_ID": str(github["run_id"]),
-            "GITHUB_RUN_ATTEMPT": "1", "GITHUB_ACTOR": "ada", "GITHUB_TRIGGERING_ACTOR": "ada",
+            "HOME": os.environ["HOME"],
+            "LANG": "C.UTF-8",
+            "CI": "true",
+            "RUNNER_TEMP": str(self.temp),
+            "RUNNER_OS": "Linux",
+            "GITHUB_ACTIONS": "true",
+            "GITHUB_WORKSPACE": str(self.workspace),
+            "GITHUB_ENV": str(self.temp / "env"),
+            "GITHUB_PATH": str(self.temp / "path"),
+            "GITHUB_OUTPUT": str(output),
+            "GITHUB_STEP_SUMMARY": str(self.summary),
+            "GITHUB_STATE": str(self.temp / "state"),
+            "GITHUB_EVENT_PATH": str(event),
+            "GITHUB_API_URL": self.github.api,
+            "GITHUB_SERVER_URL": "https://github.com",
+            "GITHUB_REPOSITORY": "acme/shop",
+            "GITHUB_RUN_ID": str(github["run_id"]),
+            "GITHUB_RUN_ATTEMPT": "1",
+            "GITHUB_ACTOR": "ada",
+            "GITHUB_TRIGGERING_ACTOR": "ada",
             "GITHUB_ACTION_PATH": str(SETUP.parent),
-        }  # fmt: skip
+        }

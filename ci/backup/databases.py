@@ -39,8 +39,9 @@ def require_empty(connection: psycopg.Connection, found: Target) -> None:
 def require_parts(connection: psycopg.Connection, manifest: Manifest, *, owners: bool) -> None:
     """Raise unless the server has the extensions of a backup and, with `owners`, its roles."""
     available = {row[0] for row in connection.execute(AVAILABLE).fetchall()}
-    lacking = [f"{name} {version}" for name, version in manifest.extensions
-               if name not in available]  # fmt: skip
+    lacking = [
+        f"{name} {version}" for name, version in manifest.extensions if name not in available
+    ]
     if lacking:
         raise StepFailed(
             f"the server lacks extensions of the backup: {', '.join(lacking)}",

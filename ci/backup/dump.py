@@ -195,17 +195,24 @@ class _Taking:
         share = Share(name="globals", holds="globals", options=(), size=0)
         env = self._environment()
         command = self.clients.command(
-            "pg_dumpall", "--globals-only", "--no-role-passwords", "--no-password",
-            f"--database={self.database.name}", env=env,
-        )  # fmt: skip
+            "pg_dumpall",
+            "--globals-only",
+            "--no-role-passwords",
+            "--no-password",
+            f"--database={self.database.name}",
+            env=env,
+        )
         try:
             with closing(self._child(command, env)) as script:
                 self.stored.append(self._store(key, script, share, 1, together))
         except ChildFailed as error:
             raise ChildFailed(
-                error.what, state=NOT_KEPT, code=error.code, stderr=error.stderr,
+                error.what,
+                state=NOT_KEPT,
+                code=error.code,
+                stderr=error.stderr,
                 next_step="let this user read the roles, or write globals: false under backups",
-            ) from error  # fmt: skip
+            ) from error
         return frozenset()
 
     def _whole(self) -> frozenset[str]:
@@ -226,9 +233,12 @@ class _Taking:
             yield from process.stream(command, env=env, stop=self.stop)
         except ChildFailed as error:
             raise ChildFailed(
-                error.what, state=NOT_KEPT, next_step=error.next_step,
-                code=error.code, stderr=error.stderr,
-            ) from error  # fmt: skip
+                error.what,
+                state=NOT_KEPT,
+                next_step=error.next_step,
+                code=error.code,
+                stderr=error.stderr,
+            ) from error
 
     def _environment(self) -> process.Environment:
         name = f"windlass/{self.database.deployment_id}/backup"

@@ -91,16 +91,20 @@ def restore_backup(
         databases.require_empty(connection, found)
         databases.require_parts(connection, manifest, owners=wanted.owners)
     loading = _Loading(
-        reader(manifest, store, config, found.server_version), target, found.database,
+        reader(manifest, store, config, found.server_version),
+        target,
+        found.database,
         Together(progress, manifest.size),
         wanted,
-    )  # fmt: skip
+    )
     loading.all()
     counted = _count_restored(target)
     check_rows(
-        expected, counted, f"the database {found.database}",
+        expected,
+        counted,
+        f"the database {found.database}",
         state=f"{found.database} holds what was restored; the live database is unchanged",
-    )  # fmt: skip
+    )
     return Restored(
         database=found.database,
         seconds=round(time.monotonic() - began, 3),
@@ -231,10 +235,12 @@ def _explained(state: str) -> Iterator[None]:
         yield
     except ChildFailed as error:
         raise ChildFailed(
-            error.what, state=state,
+            error.what,
+            state=state,
             next_step="create the role or extension it misses, or try invoke backup.verify",
-            code=error.code, stderr=error.stderr,
-        ) from error  # fmt: skip
+            code=error.code,
+            stderr=error.stderr,
+        ) from error
     except StepFailed as error:
         raise type(error)(error.what, state=state, next_step=error.next_step) from error
 

@@ -54,22 +54,27 @@ def shares(
         loads[lightest] += sizes[name]
     taken = tuple(_option("exclude-table-data", name) for one in bins[1:] for name in one)
     definitions = Share(
-        name="schema", holds="schema",
-        options=("--section=pre-data", "--section=post-data"), size=0,
-    )  # fmt: skip
+        name="schema",
+        holds="schema",
+        options=("--section=pre-data", "--section=post-data"),
+        size=0,
+    )
     rest = Share(
-        name="rest", holds="data",
-        options=("--section=data", *taken, *without), size=int(loads[0] * GROWTH),
-    )  # fmt: skip
+        name="rest",
+        holds="data",
+        options=("--section=data", *taken, *without),
+        size=int(loads[0] * GROWTH),
+    )
     own = [
         Share(
-            name=f"data-{number}", holds="data",
+            name=f"data-{number}",
+            holds="data",
             options=("--section=data", *(_option("table", name) for name in one)),
             size=int(loads[number] * GROWTH),
         )
         for number, one in enumerate(bins)
         if number and one
-    ]  # fmt: skip
+    ]
     return (definitions, rest, *own)
 
 

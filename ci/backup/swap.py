@@ -42,8 +42,9 @@ left join pg_catalog.pg_roles r on r.oid = a.grantee
 where d.datname = %s and a.grantee <> d.datdba order by 1, 3
 """
 # Lists, quoted by the server itself as they were written.
-LISTS = frozenset({"search_path", "temp_tablespaces", "session_preload_libraries",
-                   "local_preload_libraries"})  # fmt: skip
+LISTS = frozenset(
+    {"search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"}
+)
 OLD_ONES = """
 select datname, pg_catalog.pg_database_size(oid) from pg_catalog.pg_database
 where pg_catalog.left(datname, pg_catalog.length(%(name)s)) = %(name)s order by 1
@@ -147,10 +148,12 @@ def _dress(connection: psycopg.Connection, name: str, restored: str) -> None:
             grantee = sql.SQL("public") if public else sql.Identifier(role)
             connection.execute(
                 sql.SQL("grant {} on database {} to {}{}").format(
-                    sql.SQL(privilege), target, grantee,
+                    sql.SQL(privilege),
+                    target,
+                    grantee,
                     sql.SQL(" with grant option" if grantable else ""),
                 )
-            )  # fmt: skip
+            )
 
 
 def _limit(connection: psycopg.Connection, name: str) -> int:

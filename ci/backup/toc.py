@@ -45,9 +45,11 @@ def require_whole(parts: frozenset[str], whole: frozenset[str]) -> None:
     missing, extra = sorted(whole - parts), sorted(parts - whole)
     if not missing and not extra:
         return
-    said = [f"{len(found)} {word}: {'; '.join(one.strip() for one in found[:SHOWN])}"
-            for word, found in (("missing", missing), ("not in one dump of everything", extra))
-            if found]  # fmt: skip
+    said = [
+        f"{len(found)} {word}: {'; '.join(one.strip() for one in found[:SHOWN])}"
+        for word, found in (("missing", missing), ("not in one dump of everything", extra))
+        if found
+    ]
     raise StepFailed(
         f"the parts of the backup are not the whole database: {'; '.join(said)}",
         state=NOT_KEPT,

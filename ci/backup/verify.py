@@ -103,9 +103,11 @@ def verify_backup(
         expected = by_plain_name(manifest.row_counts)
         extra = {name: 0 for name in counted if name not in expected}
         check_rows(
-            {**expected, **extra}, counted, store.address(manifest.key),
+            {**expected, **extra},
+            counted,
+            store.address(manifest.key),
             state="the archive is as it was written, but it is not the database: do not rely on it",
-        )  # fmt: skip
+        )
     return Proof(
         level=level,
         at=datetime.now(UTC),

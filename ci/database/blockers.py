@@ -170,9 +170,11 @@ class Lookout:
         if not blocker.relation:
             return ()
         values = {
-            "relation": blocker.relation, "wanted": blocker.wanted, "age": seconds,
+            "relation": blocker.relation,
+            "wanted": blocker.wanted,
+            "age": seconds,
             "conflicting": list(CONFLICTING.get(blocker.wanted, ())),
-        }  # fmt: skip
+        }
         rows = self.connection().execute(OLD, values).fetchall()
         return tuple(Blocker(*row) for row in rows)
 

@@ -80,16 +80,25 @@ class Database:
     def environment(self) -> dict[str, str | Secret]:
         """Return the PG* variables that make a child process connect here; no argv needed."""
         names = {
-            "host": "PGHOST", "hostaddr": "PGHOSTADDR", "port": "PGPORT", "dbname": "PGDATABASE",
-            "user": "PGUSER", "password": "PGPASSWORD", "sslmode": "PGSSLMODE",
-            "sslrootcert": "PGSSLROOTCERT", "sslcert": "PGSSLCERT", "sslkey": "PGSSLKEY",
-            "passfile": "PGPASSFILE", "service": "PGSERVICE", "options": "PGOPTIONS",
+            "host": "PGHOST",
+            "hostaddr": "PGHOSTADDR",
+            "port": "PGPORT",
+            "dbname": "PGDATABASE",
+            "user": "PGUSER",
+            "password": "PGPASSWORD",
+            "sslmode": "PGSSLMODE",
+            "sslrootcert": "PGSSLROOTCERT",
+            "sslcert": "PGSSLCERT",
+            "sslkey": "PGSSLKEY",
+            "passfile": "PGPASSFILE",
+            "service": "PGSERVICE",
+            "options": "PGOPTIONS",
             "channel_binding": "PGCHANNELBINDING",
             "sslcrl": "PGSSLCRL",
             "sslnegotiation": "PGSSLNEGOTIATION",
             "gssencmode": "PGGSSENCMODE",
             "target_session_attrs": "PGTARGETSESSIONATTRS",
-        }  # fmt: skip
+        }
         found: dict[str, str | Secret] = {
             names[key]: Secret(value) if key == "password" else value
             for key, value in self.parameters().items()
@@ -148,8 +157,9 @@ class Database:
 
 def _locked(connection: psycopg.Connection) -> LockTimeout:
     rows = connection.execute(EXCLUSIVE).fetchall()
-    holders = "; ".join(f"{relation} by pid {pid} ({name or 'no application_name'})"
-                        for pid, name, relation in rows)  # fmt: skip
+    holders = "; ".join(
+        f"{relation} by pid {pid} ({name or 'no application_name'})" for pid, name, relation in rows
+    )
     return LockTimeout(
         f"a table stayed locked for {READ_WITHIN} s while its definition was read: "
         f"{holders or 'by a session that has gone since'}",

@@ -50,9 +50,9 @@ def named(admin: Database, name: str) -> Database:
 def drop(admin: Database, name: str) -> None:
     """Drop a database that was made here; its sessions, all of them ours, are ended."""
     with asking(f"the database {name} is still there"), admin.connect("restore") as connection:
-        connection.execute(sql.SQL("drop database if exists {} with (force)").format(
-            sql.Identifier(name)
-        ))  # fmt: skip
+        connection.execute(
+            sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))
+        )
 
 
 def _create_statement(

@@ -68,8 +68,10 @@ class Lease:
         self.database = database
         self.token = secrets.token_hex(16)
         self._values = {
-            "token": self.token, "lasts": LASTS, "holder": f"windlass/{database.deployment_id}/lock"
-        }  # fmt: skip
+            "token": self.token,
+            "lasts": LASTS,
+            "holder": f"windlass/{database.deployment_id}/lock",
+        }
         self._proven = 0.0  # monotonic, from before the statement that proved it
         self._lost = False
         self._over = threading.Event()

@@ -149,9 +149,12 @@ def prune(work: Work, *, dry_run: bool) -> tuple[Choice, ...]:
         )
         if not dry_run:
             retention.prune(
-                work.database, store, choices, environment=name,
+                work.database,
+                store,
+                choices,
+                environment=name,
                 done=lambda manifest: work.reporter.note(f"removed {manifest.id}"),
-            )  # fmt: skip
+            )
     return choices
 
 

@@ -110,8 +110,11 @@ def _refuse_below_others(work: Work, rows: dict[str, Applied], names: tuple[str,
 
 
 VERBS: dict[str, Find] = {
-    "stamp": stamp, "baseline": baseline, "unstamp": unstamp, "repair": repair
-}  # fmt: skip
+    "stamp": stamp,
+    "baseline": baseline,
+    "unstamp": unstamp,
+    "repair": repair,
+}
 
 
 def find(work: Work, verb: str, names: tuple[str, ...]) -> tuple[Change, ...]:
@@ -150,9 +153,14 @@ def apply(
             for change in changes:
                 _make(work, connection, verb, change, files)
                 record = Correction(
-                    verb=verb, migration=change.migration, before=change.before,
-                    after=change.after, reason=reason, origin=origin, at=datetime.now(UTC),
-                )  # fmt: skip
+                    verb=verb,
+                    migration=change.migration,
+                    before=change.before,
+                    after=change.after,
+                    reason=reason,
+                    origin=origin,
+                    at=datetime.now(UTC),
+                )
                 journal.correct(connection, record)
     return changes
 

@@ -101,12 +101,13 @@ def _recorded(plan: Plan) -> str:
     """Return what is kept of a plan: what decides, secrets taken out of the migrations' texts."""
     shown = tuple(
         msgspec.structs.replace(
-            one, sql=redact(one.sql),
+            one,
+            sql=redact(one.sql),
             rollback=None if one.rollback is None else redact(one.rollback),
             verify=None if one.verify is None else redact(one.verify),
         )
         for one in plan.migrations
-    )  # fmt: skip
+    )
     return msgspec.structs.replace(plan.deciding(), migrations=shown).canonical().decode()
 
 
@@ -123,9 +124,14 @@ class Journal:
                 self.connection.execute(statement.encode())
             self.connection.execute(
                 OPEN,
-                (self.id, deployment.started_at, deployment.status.value, _json(deployment),
-                 _recorded(plan)),
-            )  # fmt: skip
+                (
+                    self.id,
+                    deployment.started_at,
+                    deployment.status.value,
+                    _json(deployment),
+                    _recorded(plan),
+                ),
+            )
         # Whoever is still "running" cannot be: we hold the lock.
         found = self.connection.execute(ABANDONED, (self.id,)).fetchall()
         self.abandoned = tuple(row[0] for row in found)
@@ -291,7 +297,11 @@ def _result(
     if result is not None:
         return msgspec.json.decode(result, type=StepResult)
     return StepResult(
-        step=StepName(step), outcome=Outcome.FAILED, detail="was cut off; the run was killed",
-        started_at=started_at, seconds=0.0, undo=undo,
+        step=StepName(step),
+        outcome=Outcome.FAILED,
+        detail="was cut off; the run was killed",
+        started_at=started_at,
+        seconds=0.0,
+        undo=undo,
         evidence=msgspec.json.decode(evidence, type=Evidence),
-    )  # fmt: skip
+    )

@@ -182,9 +182,14 @@ class _Run:
     ) -> StepResult:
         """Build the result, so that a step cannot forget the time or claim success."""
         result = StepResult(
-            step=name, outcome=outcome, detail=redact(detail), started_at=started_at,
-            seconds=round(monotonic() - start, 3), evidence=evidence, undo=undo,
-        )  # fmt: skip
+            step=name,
+            outcome=outcome,
+            detail=redact(detail),
+            started_at=started_at,
+            seconds=round(monotonic() - start, 3),
+            evidence=evidence,
+            undo=undo,
+        )
         self.results.append(result)
         if self.journal is not None:
             number = number or self.journal.begin(name, started_at, evidence=evidence, undo=undo)
@@ -281,12 +286,19 @@ class _Run:
         """Return the deployment as it stands."""
         backup = next((b for r in self.results if (b := r.get("backup"))), None)
         return Deployment(
-            id=self.work.deployment_id, project=self.plan.project,
-            environment=self.plan.environment, direction=self.plan.direction,
-            plan_digest=self.plan.digest, origin=self.origin, status=status,
-            started_at=self.started_at, error=redact(error) if error else None, backup=backup,
-            migrations=tuple(m.name for m in self.plan.migrations), break_glass=self.break_glass,
-        )  # fmt: skip
+            id=self.work.deployment_id,
+            project=self.plan.project,
+            environment=self.plan.environment,
+            direction=self.plan.direction,
+            plan_digest=self.plan.digest,
+            origin=self.origin,
+            status=status,
+            started_at=self.started_at,
+            error=redact(error) if error else None,
+            backup=backup,
+            migrations=tuple(m.name for m in self.plan.migrations),
+            break_glass=self.break_glass,
+        )
 
     def close(self, status: Status, error: str | None = None) -> Deployment:
         """Write the end into the journal and return the whole record."""

@@ -139,10 +139,12 @@ def undo_plan(
         migration = files.get(name)
         if name not in applied or migration is None or migration.rollback is None:
             why = (
-                "is not applied" if name not in applied
-                else "has no file" if migration is None
+                "is not applied"
+                if name not in applied
+                else "has no file"
+                if migration is None
                 else "has no rollback script"
-            )  # fmt: skip
+            )
             raise _not_undone(work, f"{name} {why}")
         chosen.append(migration)
     staying = [one for one in on_disk if one.name in applied and one not in chosen]

@@ -94,9 +94,13 @@ class GithubApi:
         if self._open is None:
             # Retry-After is obeyed below, where the wait is told and has an end.
             retry = Retry(
-                total=RETRIES, backoff_factor=BACKOFF, status_forcelist=AGAIN,
-                allowed_methods=("GET",), raise_on_status=False, respect_retry_after_header=False,
-            )  # fmt: skip
+                total=RETRIES,
+                backoff_factor=BACKOFF,
+                status_forcelist=AGAIN,
+                allowed_methods=("GET",),
+                raise_on_status=False,
+                respect_retry_after_header=False,
+            )
             self._open = requests.Session()
             for scheme in ("https://", "http://"):
                 self._open.mount(scheme, HTTPAdapter(max_retries=retry))
@@ -151,9 +155,11 @@ class GithubApi:
             raise self._no_answer(path, said, give, kind=NotPermitted)
         if code == 404:
             raise self._no_answer(
-                path, said, f"look whether {self.repository} is the repository; {give}",
+                path,
+                said,
+                f"look whether {self.repository} is the repository; {give}",
                 kind=NotFound,
-            )  # fmt: skip
+            )
         if code in AGAIN:
             raise self._no_answer(
                 path, said, f"the same command later; it was asked {RETRIES + 1} times"

@@ -11,21 +11,43 @@ from .catalog import Catalog, Column, Table
 
 Said = tuple[FindingLevel, str, str, Effect]
 
-SERIAL = frozenset({
-    "serial", "bigserial", "smallserial", "serial2", "serial4", "serial8",
-})  # fmt: skip
+SERIAL = frozenset(
+    {
+        "serial",
+        "bigserial",
+        "smallserial",
+        "serial2",
+        "serial4",
+        "serial8",
+    }
+)
 # Volatile ones of the server's own (pg_proc.provolatile) that people take for defaults.
-VOLATILE = frozenset({
-    "random", "clock_timestamp", "gen_random_uuid", "uuidv4", "uuidv7", "timeofday", "nextval",
-    "uuid_generate_v1", "uuid_generate_v4", "gen_random_bytes",
-})  # fmt: skip
+VOLATILE = frozenset(
+    {
+        "random",
+        "clock_timestamp",
+        "gen_random_uuid",
+        "uuidv4",
+        "uuidv7",
+        "timeofday",
+        "nextval",
+        "uuid_generate_v1",
+        "uuid_generate_v4",
+        "gen_random_bytes",
+    }
+)
 REWRITES = "writes the whole table and its indexes anew under the strongest lock"
 BACKFILL = "add it without, set the default, and fill it in batches"
 # Type changes that keep every row as it is, measured alike on 12 to 18: to the same type with a
 # wider modifier or none, and these. timestamptz: where the session's time zone is UTC, as ours is.
-SAME_FORM = frozenset({
-    ("varchar", "text"), ("text", "varchar"), ("cidr", "inet"), ("timestamp", "timestamptz"),
-})  # fmt: skip
+SAME_FORM = frozenset(
+    {
+        ("varchar", "text"),
+        ("text", "varchar"),
+        ("cidr", "inet"),
+        ("timestamp", "timestamptz"),
+    }
+)
 WIDENS = frozenset({"varchar", "varbit"})
 HEADER = 4  # bytes by which pg_attribute.atttypmod of varchar and numeric is more than is written
 

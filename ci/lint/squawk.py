@@ -22,13 +22,24 @@ WITHIN = 60.0  # seconds; 8,000 statements take 0.1
 NO_CONFIG = "/dev/null"  # else it looks for a .squawk.toml above, which may say anything
 # The runner owns timeouts and transactions; taste is not danger; the others we know more of.
 NOT_ASKED = (
-    "require-lock-timeout", "require-statement-timeout", "transaction-nesting",
-    "ban-uncommitted-transaction", "ban-concurrent-index-creation-in-transaction",
-    "prefer-robust-stmts", "prefer-bigint-over-int", "prefer-bigint-over-smallint",
-    "prefer-identity", "prefer-text-field", "prefer-timestamp-tz",
-    "ban-char-field", "require-enum-value-ordering", "ban-truncate-cascade",
-    "adding-field-with-default", "ban-drop-database", "ban-alter-domain-with-add-constraint",
-)  # fmt: skip
+    "require-lock-timeout",
+    "require-statement-timeout",
+    "transaction-nesting",
+    "ban-uncommitted-transaction",
+    "ban-concurrent-index-creation-in-transaction",
+    "prefer-robust-stmts",
+    "prefer-bigint-over-int",
+    "prefer-bigint-over-smallint",
+    "prefer-identity",
+    "prefer-text-field",
+    "prefer-timestamp-tz",
+    "ban-char-field",
+    "require-enum-value-ordering",
+    "ban-truncate-cascade",
+    "adding-field-with-default",
+    "ban-drop-database",
+    "ban-alter-domain-with-add-constraint",
+)
 DOES: dict[str, Effect] = {
     "changing-column-type": "rewrite",
     "adding-not-nullable-field": "scan",
@@ -39,10 +50,16 @@ DOES: dict[str, Effect] = {
     "require-concurrent-index-creation": "scan",
     "require-concurrent-reindex": "scan",
 }
-GENERIC, SPECIFIC = "constraint-missing-not-valid", frozenset({
-    "adding-foreign-key-constraint", "disallowed-unique-constraint",
-    "adding-serial-primary-key-field",
-})  # fmt: skip
+GENERIC, SPECIFIC = (
+    "constraint-missing-not-valid",
+    frozenset(
+        {
+            "adding-foreign-key-constraint",
+            "disallowed-unique-constraint",
+            "adding-serial-primary-key-field",
+        }
+    ),
+)
 # They break what still runs; behind the restart that is their place.
 BREAKS_OLD_CODE = ("ban-drop-", "renaming-", "ban-set-schema", "adding-required-field")
 
@@ -75,9 +92,14 @@ def _asked(
     files: Mapping[str, SqlFile], catalog: Catalog | None, *, transactional: bool
 ) -> list[dict[str, str]]:
     argv = [
-        str(_program()), "--config", NO_CONFIG,
-        "--reporter", "json", "--exclude", ",".join(NOT_ASKED),
-    ]  # fmt: skip
+        str(_program()),
+        "--config",
+        NO_CONFIG,
+        "--reporter",
+        "json",
+        "--exclude",
+        ",".join(NOT_ASKED),
+    ]
     argv += ["--assume-in-transaction"] if transactional else []
     argv += ["--pg-version", f"{catalog.major}.0"] if catalog else []
     with tempfile.TemporaryDirectory(prefix="windlass-lint-") as place:
@@ -142,7 +164,12 @@ def _at(file: SqlFile, line: int) -> Statement | None:
 def table_of(statement: Statement) -> str:
     """Return the table that a statement changes, without its schema; empty where it is not one."""
     node = statement.node
-    if statement.kind in ("alter_table_stmt", "index_stmt", "update_stmt",
-                          "delete_stmt", "reindex_stmt"):  # fmt: skip
+    if statement.kind in (
+        "alter_table_stmt",
+        "index_stmt",
+        "update_stmt",
+        "delete_stmt",
+        "reindex_stmt",
+    ):
         return str(node.relation.relname)
     return ""

@@ -39,19 +39,46 @@ COPIES = {
     "AT_SetAccessMethod": "set-access-method",
 }
 # Where no catalog is asked: those that people call in migrations, and that only return something.
-KNOWN_FUNCTIONS = frozenset({
-    "setval", "nextval", "currval", "now", "count", "coalesce", "set_config", "current_setting",
-    "max", "min", "sum", "bool_and", "bool_or", "to_regclass", "gen_random_uuid", "format",
-})  # fmt: skip
+KNOWN_FUNCTIONS = frozenset(
+    {
+        "setval",
+        "nextval",
+        "currval",
+        "now",
+        "count",
+        "coalesce",
+        "set_config",
+        "current_setting",
+        "max",
+        "min",
+        "sum",
+        "bool_and",
+        "bool_or",
+        "to_regclass",
+        "gen_random_uuid",
+        "format",
+    }
+)
 # Rules that need the catalog: without one, an allowance of theirs is not known to be stale.
-OF_THE_CATALOG = frozenset({
-    "add-column-domain", "concurrently-on-partitioned", "primary-key-scan", "foreign-key-no-index",
-    "volatile-default",
-})  # fmt: skip
+OF_THE_CATALOG = frozenset(
+    {
+        "add-column-domain",
+        "concurrently-on-partitioned",
+        "primary-key-scan",
+        "foreign-key-no-index",
+        "volatile-default",
+    }
+)
 # Rules of the deployment, which it looks at later.
-OF_THE_DEPLOYMENT = frozenset({
-    "invalid-index", "not-valid-constraint", "disabled-trigger", "detaching-partition", "long-lock",
-})  # fmt: skip
+OF_THE_DEPLOYMENT = frozenset(
+    {
+        "invalid-index",
+        "not-valid-constraint",
+        "disabled-trigger",
+        "detaching-partition",
+        "long-lock",
+    }
+)
 
 
 def findings(files: Iterable[SqlFile], catalog: Catalog | None) -> tuple[Finding, ...]:
@@ -68,12 +95,18 @@ def _in_file(file: SqlFile, said: list[Finding], catalog: Catalog | None) -> lis
     created = transaction.created(file)
     found = [
         Finding(
-            level=level, rule=rule, file=str(file.path), line=statement.line, message=message,
-            statement=statement.line, table=squawk.table_of(statement), does=does,
+            level=level,
+            rule=rule,
+            file=str(file.path),
+            line=statement.line,
+            message=message,
+            statement=statement.line,
+            table=squawk.table_of(statement),
+            does=does,
         )
         for statement in file.statements
         for level, rule, message, does in _of(statement, file, created, catalog)
-    ]  # fmt: skip
+    ]
     found = [one for one in [*found, *said] if not _harmless(one, file, created, catalog)]
     kept = [f for f in found if not any(a.covers(f.rule, f.statement) for a in file.allowed)]
     return sorted([*kept, *_stale(file, found, catalog)], key=lambda one: one.line)
@@ -101,9 +134,12 @@ def _stale(file: SqlFile, found: Iterable[Finding], catalog: Catalog | None) -> 
         needed = any(allowed.covers(one.rule, one.statement) for one in found)
         if not needed and allowed.rule not in later:
             yield Finding(
-                level="warning", rule="stale-allow", file=str(file.path), line=allowed.line,
+                level="warning",
+                rule="stale-allow",
+                file=str(file.path),
+                line=allowed.line,
                 message=f"allows {allowed.rule}, which nothing here breaks: take it out",
-            )  # fmt: skip
+            )
 
 
 def _of(

@@ -18,9 +18,19 @@ SLOW = frozenset({"update_stmt", "delete_stmt", "insert_stmt", "index_stmt", "me
 # too. Source: "Explicit Locking" in the documentation, ACCESS EXCLUSIVE and SHARE ROW EXCLUSIVE.
 LOCKS = frozenset({"alter_table_stmt", "rename_stmt", "create_trig_stmt"})
 # Alterations that take a weaker lock than everybody's (AlterTableGetLockLevel in tablecmds.c).
-WEAK = frozenset({"AT_ValidateConstraint", "AT_SetStatistics", "AT_SetRelOptions",
-                  "AT_ResetRelOptions", "AT_AttachPartition", "AT_ClusterOn", "AT_DropCluster",
-                  "AT_SetOptions", "AT_ResetOptions"})  # fmt: skip
+WEAK = frozenset(
+    {
+        "AT_ValidateConstraint",
+        "AT_SetStatistics",
+        "AT_SetRelOptions",
+        "AT_ResetRelOptions",
+        "AT_AttachPartition",
+        "AT_ClusterOn",
+        "AT_DropCluster",
+        "AT_SetOptions",
+        "AT_ResetOptions",
+    }
+)
 
 
 def created(file: SqlFile) -> frozenset[str]:
@@ -123,11 +133,13 @@ def _referred(node: tree.Node) -> list[str]:
             element.constraint,
         )
     ]
-    return sorted({
-        str(one.pktable.relname)
-        for one in constraints
-        if pg_query_pb2.ConstrType.Name(one.contype) == "CONSTR_FOREIGN"
-    })  # fmt: skip
+    return sorted(
+        {
+            str(one.pktable.relname)
+            for one in constraints
+            if pg_query_pb2.ConstrType.Name(one.contype) == "CONSTR_FOREIGN"
+        }
+    )
 
 
 def _attached(statement: Statement, created: frozenset[str]) -> Iterator[Said]:
@@ -147,8 +159,9 @@ def _attached(statement: Statement, created: frozenset[str]) -> Iterator[Said]:
 
 def _enum(statement: Statement, before: tuple[Statement, ...]) -> Iterator[Said]:
     """Say where a value is used in the transaction that adds it, which the server refuses."""
-    added = {str(s.node.new_val): s for s in before
-             if s.kind == "alter_enum_stmt" and not s.node.old_val}  # fmt: skip
+    added = {
+        str(s.node.new_val): s for s in before if s.kind == "alter_enum_stmt" and not s.node.old_val
+    }
     if not added or statement.kind == "alter_enum_stmt":
         return
     used = {str(const.sval.sval) for const in find_nodes(statement.node, A_Const)}

@@ -19,10 +19,18 @@ from postgast import pg_query_pb2
 Node = Any  # a protobuf message of postgast's, which come without type information
 
 # Numbers that say where in the text something stood.
-PLACES = frozenset({
-    "location", "name_location", "stmt_location", "stmt_len", "list_start", "list_end",
-    "rexpr_list_start", "rexpr_list_end",
-})  # fmt: skip
+PLACES = frozenset(
+    {
+        "location",
+        "name_location",
+        "stmt_location",
+        "stmt_len",
+        "list_start",
+        "list_end",
+        "rexpr_list_start",
+        "rexpr_list_end",
+    }
+)
 COLUMNS = frozenset({("CreateStmt", "table_elts"), ("CompositeTypeStmt", "coldeflist")})
 # A string is the same in each of these, where the type has no length.
 STRINGS = frozenset({("text",), ("pg_catalog", "text"), ("pg_catalog", "varchar")})

@@ -184,8 +184,12 @@ def _scoped(
 
 
 def _directives(path: Path, text: str) -> tuple[dict[str, str], tuple[tuple[int, str, str], ...]]:
-    values = {"transaction": "off", "phase": "before|after", "lock_timeout": r"\S+",
-              "statement_timeout": r"\S+"}  # fmt: skip
+    values = {
+        "transaction": "off",
+        "phase": "before|after",
+        "lock_timeout": r"\S+",
+        "statement_timeout": r"\S+",
+    }
     found: dict[str, str] = {}
     allowed: list[tuple[int, str, str]] = []
     for number, said in _said(text):

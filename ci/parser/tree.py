@@ -13,16 +13,28 @@ Node = Any  # a protobuf message of postgast's, which come without type informat
 
 # Statements that the server refuses inside a transaction block, by node; the concurrent forms are
 # found by their flags below. Source: PreventInTransactionBlock's callers in utility.c.
-AUTOCOMMIT_NODES = frozenset({
-    "alter_system_stmt", "createdb_stmt", "dropdb_stmt", "create_table_space_stmt",
-    "drop_table_space_stmt", "create_subscription_stmt", "drop_subscription_stmt",
-})  # fmt: skip
+AUTOCOMMIT_NODES = frozenset(
+    {
+        "alter_system_stmt",
+        "createdb_stmt",
+        "dropdb_stmt",
+        "create_table_space_stmt",
+        "drop_table_space_stmt",
+        "create_subscription_stmt",
+        "drop_subscription_stmt",
+    }
+)
 
 # The runner owns these: a file that sets them would undo what keeps bystanders from waiting.
-OWNED_SETTINGS = frozenset({
-    "lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout",
-    "transaction_timeout", "standard_conforming_strings",
-})  # fmt: skip
+OWNED_SETTINGS = frozenset(
+    {
+        "lock_timeout",
+        "statement_timeout",
+        "idle_in_transaction_session_timeout",
+        "transaction_timeout",
+        "standard_conforming_strings",
+    }
+)
 
 HARMLESS_NODES = frozenset({"variable_set_stmt", "variable_show_stmt", "comment_stmt"})
 TABLE_KINDS = frozenset({"OBJECT_TABLE", "OBJECT_VIEW", "OBJECT_MATVIEW", "OBJECT_FOREIGN_TABLE"})

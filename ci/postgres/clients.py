@@ -206,9 +206,14 @@ def _version(program: Path) -> str | None:
 
 def _probe(version: str, directory: Path | None, image: str = "") -> Clients:
     unknown = Clients(
-        major=int(version.split(".")[0]), version=version, directory=directory, image=image,
-        tls=False, zstd=False, lz4=False,
-    )  # fmt: skip
+        major=int(version.split(".")[0]),
+        version=version,
+        directory=directory,
+        image=image,
+        tls=False,
+        zstd=False,
+        lz4=False,
+    )
     return replace(
         unknown,
         tls=_connects(unknown, "sslmode=require"),
@@ -228,9 +233,12 @@ def _connects(clients: Clients, conninfo: str, *options: str) -> bool:
         # hostaddr as well: one in our environment would send pg_dump elsewhere.
         where = f"host=127.0.0.1 hostaddr=127.0.0.1 port={port} user=probe dbname=probe"
         argv = clients.command(
-            "pg_dump", "--no-password", "--format=custom", *options,
+            "pg_dump",
+            "--no-password",
+            "--format=custom",
+            *options,
             f"--dbname={where} {conninfo} gssencmode=disable connect_timeout=5",
-        )  # fmt: skip
+        )
         process.run(argv, within=PROBE_WITHIN, check=False)
     return connected.is_set()
 

@@ -35,9 +35,13 @@ ENDED_WITHIN = 10.0  # seconds
 STARTED_WITHIN = 60.0  # seconds; initdb takes half of one
 # Nothing on it outlives the block: 0.6 of the time of a durable server, where measured.
 CARELESS = (
-    "fsync=off", "full_page_writes=off", "synchronous_commit=off", "autovacuum=off",
-    "max_wal_size=8GB", "maintenance_work_mem=256MB",
-)  # fmt: skip
+    "fsync=off",
+    "full_page_writes=off",
+    "synchronous_commit=off",
+    "autovacuum=off",
+    "max_wal_size=8GB",
+    "maintenance_work_mem=256MB",
+)
 USERS = ("postgres", "nobody")  # the server refuses to run as root
 
 
@@ -271,9 +275,14 @@ def _local(place: Path, base: Path) -> Iterator[Secret]:
     user = _other_user(base)
     data, log = base / "data", base / "log"
     initdb = [
-        str(place / "initdb"), "--pgdata", str(data), "--username=postgres", "--auth=trust",
-        "--encoding=UTF8", "--no-sync",
-    ]  # fmt: skip
+        str(place / "initdb"),
+        "--pgdata",
+        str(data),
+        "--username=postgres",
+        "--auth=trust",
+        "--encoding=UTF8",
+        "--no-sync",
+    ]
     process.run(initdb, within=STARTED_WITHIN, user=user)
     settings = " ".join(f"-c {one}" for one in CARELESS)
     # Its files are closed to others by initdb, and so must the socket be: no password is asked.
@@ -281,8 +290,9 @@ def _local(place: Path, base: Path) -> Iterator[Secret]:
     control = [str(place / "pg_ctl"), "--pgdata", str(data), "--wait"]
     process.run(
         [*control, "--log", str(log), "--options", options, "start"],
-        within=STARTED_WITHIN, user=user,
-    )  # fmt: skip
+        within=STARTED_WITHIN,
+        user=user,
+    )
     try:
         yield Secret(f"postgresql://postgres@/postgres?host={base}")
     finally:

@@ -165,9 +165,14 @@ class _Comparison:
         """Copy the live definitions; no rows, and no history."""
         source, target = self.database.environment(), copy.environment()
         dump = self.clients.command(
-            "pg_dump", "--format=custom", "--schema-only", "--no-password", LOCK_WAIT,
-            *definitions.NOT_OURS, env=source,
-        )  # fmt: skip
+            "pg_dump",
+            "--format=custom",
+            "--schema-only",
+            "--no-password",
+            LOCK_WAIT,
+            *definitions.NOT_OURS,
+            env=source,
+        )
         name = make_conninfo(dbname=copy.name)
         load = self.clients.command(
             "pg_restore", "--exit-on-error", "--no-owner", f"--dbname={name}", env=target
@@ -200,8 +205,12 @@ def _comparison(
     rest = in_running_order(one for one in on_disk if one.name not in recorded)
     last = max(at for at, one in enumerate(rest) if one.name in standing)
     return _Comparison(
-        database=database, engine=engine, config=config, needs=needs, standing=standing,
+        database=database,
+        engine=engine,
+        config=config,
+        needs=needs,
+        standing=standing,
         clients=find_clients(needs.server_version, tls=tls, image=config.image if config else ""),
         applied=tuple(one for one in on_disk if one.name in recorded),
         later=rest[: last + 1],
-    )  # fmt: skip
+    )

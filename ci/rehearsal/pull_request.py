@@ -59,9 +59,14 @@ def check(
     lasting = tuple(migration for migration in here if migration.name in known)
     where, findings, migrations = _on_a_server(engine, server, lasting, new)
     return PullRequestCheck(
-        base=base, commit=commit, applied=len(lasting), server=where, problems=problems,
-        findings=findings, migrations=migrations,
-    )  # fmt: skip
+        base=base,
+        commit=commit,
+        applied=len(lasting),
+        server=where,
+        problems=problems,
+        findings=findings,
+        migrations=migrations,
+    )
 
 
 def _at(root: Path, config: MigrationsConfig, base: str) -> tuple[str, tuple[Migration, ...]]:
@@ -162,11 +167,15 @@ class _Trial:
 
     def _told(self, migration: Migration, seconds: float, problem: str) -> Checked:
         return Checked(
-            name=migration.name, title=migration.title, phase=migration.phase,
-            transactional=migration.transactional, rollback=migration.rollback is not None,
-            seconds=seconds, problem=problem,
+            name=migration.name,
+            title=migration.title,
+            phase=migration.phase,
+            transactional=migration.transactional,
+            rollback=migration.rollback is not None,
+            seconds=seconds,
+            problem=problem,
             sql=self.engine.render(migration, "up", Terms()),
-        )  # fmt: skip
+        )
 
     def _one(self, migration: Migration) -> tuple[str, bool]:
         """Run it, undo it and run it again; return the problem, and whether it stands."""

@@ -127,8 +127,10 @@ def restore_text(plan: Restoring) -> str:
         )
     if plan.changed:
         lines.append("  changed since, by the server's statistics:")
-        lines += [f"    {name}: {then:,} rows then, about {now:,} now"
-                  for name, then, now in plan.changed[:TABLES_SHOWN]]  # fmt: skip
+        lines += [
+            f"    {name}: {then:,} rows then, about {now:,} now"
+            for name, then, now in plan.changed[:TABLES_SHOWN]
+        ]
         if len(plan.changed) > TABLES_SHOWN:
             lines.append(f"    and {len(plan.changed) - TABLES_SHOWN} more tables")
     return "\n".join(lines)

@@ -17,8 +17,11 @@ from . import deployment, format
 
 PLAIN_EVERY = 5.0  # seconds between two progress lines where there is no terminal
 COLOURS = {
-    Outcome.OK: "green", Outcome.SKIPPED: "yellow", Outcome.FAILED: "red", Outcome.UNDONE: "cyan",
-}  # fmt: skip
+    Outcome.OK: "green",
+    Outcome.SKIPPED: "yellow",
+    Outcome.FAILED: "red",
+    Outcome.UNDONE: "cyan",
+}
 
 
 class _Bar(BarColumn):
@@ -53,10 +56,13 @@ class Console:
         asks = step is StepName.APPROVAL  # a moving line would write over what the person types
         if self.rich.is_terminal and not asks and os.environ.get("TERM") != "dumb":
             self._moving = Progress(
-                SpinnerColumn("line"), TextColumn("{task.description}", markup=False), _Bar(24),
+                SpinnerColumn("line"),
+                TextColumn("{task.description}", markup=False),
+                _Bar(24),
                 TextColumn("{task.fields[said]}", markup=False),
-                console=self.rich, transient=True,
-            )  # fmt: skip
+                console=self.rich,
+                transient=True,
+            )
             self._moving.add_task(f"{self._label} …", total=None, said="")
             self._moving.start()
 

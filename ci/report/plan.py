@@ -64,14 +64,13 @@ def rehearsal_text(rehearsal: Rehearsal) -> str:
     """Return what an approver reads of a rehearsal: a line for each migration, and its alarms."""
     rows = [REHEARSED, *rehearsed_rows(rehearsal)]
     widths = [max(len(row[at]) for row in rows) for at in range(len(REHEARSED))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-             for row in rows]  # fmt: skip
-    return "\n".join([
-        f"rehearsal of plan {rehearsal.plan_digest[:12]} on a copy of backup {rehearsal.backup}",
-        *lines,
-        *rehearsal_notes(rehearsal),
-        forecast_text(rehearsal),
-    ])  # fmt: skip
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    digest = rehearsal.plan_digest[:12]
+    title = f"rehearsal of plan {digest} on a copy of backup {rehearsal.backup}"
+    return "\n".join([title, *lines, *rehearsal_notes(rehearsal), forecast_text(rehearsal)])
 
 
 def forecast_text(rehearsal: Rehearsal) -> str:
@@ -84,8 +83,14 @@ def forecast_text(rehearsal: Rehearsal) -> str:
 
 
 REHEARSED = (
-    "migration", "time", "who waits, and how long", "rewrite", "full scan", "WAL", "rollback",
-)  # fmt: skip
+    "migration",
+    "time",
+    "who waits, and how long",
+    "rewrite",
+    "full scan",
+    "WAL",
+    "rollback",
+)
 
 
 def rehearsed_rows(rehearsal: Rehearsal) -> list[tuple[str, ...]]:
@@ -108,9 +113,14 @@ def _rehearsed(one: Rehearsed) -> tuple[str, ...]:
     wal = sum(statement.wal for statement in one.statements)
     back = f"proven, {duration(one.rollback_seconds)}" if one.rolled_back else one.not_rolled_back
     return (
-        one.name, duration(one.seconds), locks or "–", ", ".join(sorted(rewrites)) or "–",
-        ", ".join(sorted(scans)) or "–", human(wal), back,
-    )  # fmt: skip
+        one.name,
+        duration(one.seconds),
+        locks or "–",
+        ", ".join(sorted(rewrites)) or "–",
+        ", ".join(sorted(scans)) or "–",
+        human(wal),
+        back,
+    )
 
 
 def rehearsal_notes(rehearsal: Rehearsal) -> list[str]:

@@ -15,8 +15,11 @@ from ..secret import redact
 
 Kind = Literal["error", "warning", "notice"]
 KINDS: dict[FindingLevel, Kind] = {
-    "error": "error", "unknown": "warning", "warning": "warning", "note": "notice",
-}  # fmt: skip
+    "error": "error",
+    "unknown": "warning",
+    "warning": "warning",
+    "note": "notice",
+}
 AT_MOST = 10  # of each kind and step; the runner drops the rest without a word
 LONGEST = 4000  # characters of a message; GitHub takes 64 KiB, and shows the beginning
 WHERE = re.compile(r"(?P<file>[^\s:]+\.(?:sql|py|ya?ml)):(?P<line>\d+)")
@@ -104,9 +107,12 @@ def annotations(found: Iterable[Annotation]) -> tuple[str, ...]:
 def of_finding(finding: Finding, prefix: str) -> Annotation:
     """Return a finding of lint as an annotation; `prefix` leads from the root to deploy.yml."""
     return Annotation(
-        KINDS[finding.level], finding.rule, finding.message,
-        in_repository(finding.file, prefix), finding.line,
-    )  # fmt: skip
+        KINDS[finding.level],
+        finding.rule,
+        finding.message,
+        in_repository(finding.file, prefix),
+        finding.line,
+    )
 
 
 def of_failure(what: str, next_step: str, prefix: str, exists: Callable[[str], bool]) -> Annotation:
@@ -116,10 +122,12 @@ def of_failure(what: str, next_step: str, prefix: str, exists: Callable[[str], b
     """
     place = next((m for m in WHERE.finditer(what) if exists(m["file"])), None)
     return Annotation(
-        "error", "Windlass", f"{what}\nnext: {next_step}",
+        "error",
+        "Windlass",
+        f"{what}\nnext: {next_step}",
         in_repository(place["file"], prefix) if place else "",
         int(place["line"]) if place else 0,
-    )  # fmt: skip
+    )
 
 
 def in_repository(file: str, prefix: str) -> str:

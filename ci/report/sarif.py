@@ -17,8 +17,11 @@ from .runner_commands import in_repository, uri
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 RESULTS = 5000  # that GitHub shows of a run; it takes 25 000 and refuses a file with more
 LEVELS: dict[FindingLevel, str] = {
-    "error": "error", "unknown": "warning", "warning": "warning", "note": "note",
-}  # fmt: skip
+    "error": "error",
+    "unknown": "warning",
+    "warning": "warning",
+    "note": "note",
+}
 PAGE = "docs/lint.md"
 SQUAWK = "https://squawkhq.com/docs"
 
@@ -86,14 +89,17 @@ def document(
     seen: dict[str, int] = {}
     results = [_result(one, sources, prefix, rules, seen) for one in shown]
     run = {
-        "tool": {"driver": {
-            "name": "Windlass", "semanticVersion": __version__,
-            "rules": [_rule(rule, page) for rule in rules],
-        }},
+        "tool": {
+            "driver": {
+                "name": "Windlass",
+                "semanticVersion": __version__,
+                "rules": [_rule(rule, page) for rule in rules],
+            }
+        },
         "columnKind": "unicodeCodePoints",
         "results": results,
         "invocations": [_invocation(len(findings) - len(shown))],
-    }  # fmt: skip
+    }
     return json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}, indent=2) + "\n"
 
 
@@ -105,11 +111,14 @@ def _rule(rule: str, page: str) -> dict[str, Any]:
     text = f"{says}. Described in {where or PAGE}."
     linked = f"{says}. [{PAGE if ours else 'squawk'}]({where})." if where else text
     return {
-        "id": rule, "name": "".join(part.capitalize() for part in rule.split("-")),
-        "shortDescription": {"text": says}, "fullDescription": {"text": says},
-        "help": {"text": text, "markdown": linked}, **link,
+        "id": rule,
+        "name": "".join(part.capitalize() for part in rule.split("-")),
+        "shortDescription": {"text": says},
+        "fullDescription": {"text": says},
+        "help": {"text": text, "markdown": linked},
+        **link,
         "properties": {"tags": ["postgresql", "migration"]},
-    }  # fmt: skip
+    }
 
 
 def _result(
@@ -121,14 +130,20 @@ def _result(
 ) -> dict[str, Any]:
     path = in_repository(finding.file, prefix)
     return {
-        "ruleId": finding.rule, "ruleIndex": rules.index(finding.rule),
-        "level": LEVELS[finding.level], "message": {"text": redact(finding.message)},
-        "locations": [{"physicalLocation": {
-            "artifactLocation": {"uri": uri(path), "uriBaseId": "%SRCROOT%"},
-            "region": {"startLine": max(1, finding.line)},
-        }}],
+        "ruleId": finding.rule,
+        "ruleIndex": rules.index(finding.rule),
+        "level": LEVELS[finding.level],
+        "message": {"text": redact(finding.message)},
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {"uri": uri(path), "uriBaseId": "%SRCROOT%"},
+                    "region": {"startLine": max(1, finding.line)},
+                }
+            }
+        ],
         "partialFingerprints": {"windlass/v1": _fingerprint(finding, sources, path, seen)},
-    }  # fmt: skip
+    }
 
 
 def _fingerprint(

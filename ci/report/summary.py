@@ -38,8 +38,11 @@ DROPPED = "{} parts of this summary are left out; the log has them.\n"
 HIDDEN = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 PLAIN = re.compile(r"[^`|\\\x00-\x1f\x7f]+")
 TAGS = {
-    Outcome.OK: "done, ", Outcome.FAILED: "crit, ", Outcome.UNDONE: "active, ", Outcome.SKIPPED: ""
-}  # fmt: skip
+    Outcome.OK: "done, ",
+    Outcome.FAILED: "crit, ",
+    Outcome.UNDONE: "active, ",
+    Outcome.SKIPPED: "",
+}
 
 
 @dataclass(frozen=True)
@@ -146,29 +149,46 @@ def migrations(plan: Plan) -> tuple[Section, ...]:
     if not plan.migrations:
         return ()
     rows = (
-        (str(at), code(m.name), code(m.title), "after the restart" if m.phase == "after" else "–",
-         "yes" if m.transactional else "no")
+        (
+            str(at),
+            code(m.name),
+            code(m.title),
+            "after the restart" if m.phase == "after" else "–",
+            "yes" if m.transactional else "no",
+        )
         for at, m in enumerate(plan.migrations, start=1)
-    )  # fmt: skip
+    )
     word = "Pending migrations" if plan.direction == "up" else "Migrations to undo"
     title = f"#### {word}: {len(plan.migrations)}"
     return (
-        table(("#", "migration", "what", "phase", "in a transaction"), rows, title=title,
-              noun="migrations", elsewhere="`invoke plan` has them all"),
-    )  # fmt: skip
+        table(
+            ("#", "migration", "what", "phase", "in a transaction"),
+            rows,
+            title=title,
+            noun="migrations",
+            elsewhere="`invoke plan` has them all",
+        ),
+    )
 
 
 def findings(found: tuple[Finding, ...]) -> tuple[Section, ...]:
     """Return what lint found."""
-    rows = ((one.level, code(f"{one.file}:{one.line}"), code(one.message), code(one.rule))
-            for one in found)  # fmt: skip
+    rows = (
+        (one.level, code(f"{one.file}:{one.line}"), code(one.message), code(one.rule))
+        for one in found
+    )
     if not found:
         return ()
     title = f"#### Lint: {len(found)}"
     return (
-        table(("level", "where", "what", "rule"), rows, title=title, noun="findings",
-              elsewhere="the log has them all"),
-    )  # fmt: skip
+        table(
+            ("level", "where", "what", "rule"),
+            rows,
+            title=title,
+            noun="findings",
+            elsewhere="the log has them all",
+        ),
+    )
 
 
 def rehearsal(found: Rehearsal | None) -> tuple[Section, ...]:
@@ -182,9 +202,14 @@ def rehearsal(found: Rehearsal | None) -> tuple[Section, ...]:
         f"backup {code(found.backup)} of {found.backup_taken_at:%Y-%m-%d %H:%M} UTC."
     )
     lines = (
-        table(plan_report.REHEARSED, map(tuple, rows), title=where, noun="migrations",
-              elsewhere="`invoke plan` has them all"),
-    )  # fmt: skip
+        table(
+            plan_report.REHEARSED,
+            map(tuple, rows),
+            title=where,
+            noun="migrations",
+            elsewhere="`invoke plan` has them all",
+        ),
+    )
     lost = (Section("", notes, "\n", "notes"),) if notes else ()
     return (*lines, *lost, Section(f"{code(plan_report.forecast_text(found))}\n\n"))
 
@@ -217,7 +242,7 @@ def timeline(results: Iterable[StepResult]) -> tuple[Section, ...]:
         f"    {'undo ' if r.undo else ''}{r.step}, {seconds(r.seconds)} :{TAGS[r.outcome]}"
         f"{_at(r)}, {_at(r) + max(1, int(r.seconds * 1000))}\n"
         for r in done
-    )  # fmt: skip
+    )
     rows = (
         (f"{'undo ' if r.undo else ''}{r.step}", str(r.outcome), code(r.detail), seconds(r.seconds))
         for r in done
@@ -225,10 +250,13 @@ def timeline(results: Iterable[StepResult]) -> tuple[Section, ...]:
     return (
         Section(
             "#### Timeline\n\n```mermaid\ngantt\n    dateFormat x\n    axisFormat %H:%M:%S\n"
-            "    section steps\n", bars, "```\n\n", "steps",
+            "    section steps\n",
+            bars,
+            "```\n\n",
+            "steps",
         ),
         table(("step", "outcome", "what", "time"), rows, noun="steps"),
-    )  # fmt: skip
+    )
 
 
 def _at(result: StepResult) -> int:
@@ -240,14 +268,20 @@ def plan_page(plan: Plan, texts: tuple[str, ...], prefix: str) -> Page:
     about, target, count = plan.about, plan.target, len(plan.migrations)
     found = about.findings if about else ()
     digest = plan.digest
-    sizes = [(code(one.name), f"{one.rows:,}" if one.rows >= 0 else "not analysed", human(one.size))
-             for one in (about.tables if about else ())]  # fmt: skip
+    sizes = [
+        (code(one.name), f"{one.rows:,}" if one.rows >= 0 else "not analysed", human(one.size))
+        for one in (about.tables if about else ())
+    ]
     return Page(
         (
-            head(f"Plan `{digest[:12]}`", plan_report.headline(plan),
-                 f"invoke deploy --env {plan.environment} --plan FILE"),
+            head(
+                f"Plan `{digest[:12]}`",
+                plan_report.headline(plan),
+                f"invoke deploy --env {plan.environment} --plan FILE",
+            ),
             facts(
-                ("digest", digest), ("database", target.database),
+                ("digest", digest),
+                ("database", target.database),
                 ("system", target.system_identifier),
                 ("PostgreSQL", target.server_version // 10000),
                 ("host", about.host if about else ""),
@@ -259,17 +293,31 @@ def plan_page(plan: Plan, texts: tuple[str, ...], prefix: str) -> Page:
                 ("made by", about.origin.deployer if about else ""),
                 ("commit", about.origin.commit if about else ""),
             ),
-            *migrations(plan), *findings(found), *rehearsal(plan.rehearsal),
-            *((table(("table", "rows, about", "size"), sizes, title="#### Tables it touches",
-                     noun="tables"),) if sizes else ()),
+            *migrations(plan),
+            *findings(found),
+            *rehearsal(plan.rehearsal),
+            *(
+                (
+                    table(
+                        ("table", "rows, about", "size"),
+                        sizes,
+                        title="#### Tables it touches",
+                        noun="tables",
+                    ),
+                )
+                if sizes
+                else ()
+            ),
             *sql(plan, texts),
         ),
         {
-            "digest": digest, "digest12": digest[:12], "migrations": str(count),
+            "digest": digest,
+            "digest12": digest[:12],
+            "migrations": str(count),
             "pending": "true" if count else "false",
         },
         tuple(of_finding(one, prefix) for one in found),
-    )  # fmt: skip
+    )
 
 
 @dataclass
@@ -293,8 +341,11 @@ class Run:
     def outputs(self, status: str) -> dict[str, str]:
         """Return what the workflow's next jobs may ask for."""
         return {
-            "status": status, "deployment": self.deployment, "backup": self.backup, "url": self.url
-        }  # fmt: skip
+            "status": status,
+            "deployment": self.deployment,
+            "backup": self.backup,
+            "url": self.url,
+        }
 
 
 def run_page(run: Run, title: str, verdict: str, next_step: str, status: str) -> Page:
@@ -304,16 +355,19 @@ def run_page(run: Run, title: str, verdict: str, next_step: str, status: str) ->
         (
             head(title, verdict, next_step),
             facts(
-                ("environment", run.environment), ("deployment", run.deployment),
-                ("plan", plan.digest[:12] if plan else ""), ("backup", run.backup),
+                ("environment", run.environment),
+                ("deployment", run.deployment),
+                ("plan", plan.digest[:12] if plan else ""),
+                ("backup", run.backup),
                 ("url", run.url),
             ),
-            *timeline(run.results), *findings(tuple(run.findings)),
+            *timeline(run.results),
+            *findings(tuple(run.findings)),
             *((*migrations(plan), *rehearsal(plan.rehearsal)) if plan else ()),
         ),
         run.outputs(status),
         tuple(of_finding(one, run.prefix) for one in run.findings),
-    )  # fmt: skip
+    )
 
 
 def done_page(run: Run, done: Deployment) -> Page:
@@ -322,9 +376,12 @@ def done_page(run: Run, done: Deployment) -> Page:
     undo = f"invoke rollback --env {done.environment} --deployment {done.id}"
     undoable = done.direction == "up" and done.migrations
     return run_page(
-        run, f"{word}: {done.environment}", report.verdict(done),
-        f"to undo it: {undo}" if undoable else "", str(done.status),
-    )  # fmt: skip
+        run,
+        f"{word}: {done.environment}",
+        report.verdict(done),
+        f"to undo it: {undo}" if undoable else "",
+        str(done.status),
+    )
 
 
 ENDS = {3: "refused", 4: "rolled back", 130: "interrupted"}  # by exit code; else: failed
@@ -364,17 +421,24 @@ def backup_page(backup: Backup, line: str, environment: str) -> Page:
     manifest = backup.manifest
     return Page(
         (
-            head(f"Backup of {environment}", line,
-                 f"invoke restore --env {environment} --from {manifest.id}"),
+            head(
+                f"Backup of {environment}",
+                line,
+                f"invoke restore --env {environment} --from {manifest.id}",
+            ),
             facts(
-                ("database", manifest.database), ("size", human(manifest.size)),
-                ("tables", len(manifest.row_counts)), ("proven by", backup.level or "nothing"),
-                ("taken", f"{manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC, "
-                          f"in {seconds(manifest.seconds)}"),
+                ("database", manifest.database),
+                ("size", human(manifest.size)),
+                ("tables", len(manifest.row_counts)),
+                ("proven by", backup.level or "nothing"),
+                (
+                    "taken",
+                    f"{manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC, in {seconds(manifest.seconds)}",
+                ),
             ),
         ),
         {"backup": manifest.id},
-    )  # fmt: skip
+    )
 
 
 def proof_page(backup: str, proof: Proof, line: str, environment: str) -> Page:
@@ -382,12 +446,17 @@ def proof_page(backup: str, proof: Proof, line: str, environment: str) -> Page:
     return Page(
         (
             head(f"Proof of a backup of {environment}", line),
-            facts(("backup", backup), ("level", proof.level), ("restored into", proof.server),
-                  ("tables", proof.tables), ("rows", f"{proof.rows:,}"),
-                  ("took", seconds(proof.seconds))),
+            facts(
+                ("backup", backup),
+                ("level", proof.level),
+                ("restored into", proof.server),
+                ("tables", proof.tables),
+                ("rows", f"{proof.rows:,}"),
+                ("took", seconds(proof.seconds)),
+            ),
         ),
         {"backup": backup, "seconds": f"{proof.seconds:.1f}"},
-    )  # fmt: skip
+    )
 
 
 def text_page(title: str, text: str, outputs: dict[str, str] | None = None) -> Page:

@@ -21,8 +21,12 @@ POLL = 0.3  # seconds
 REVISION = "deployment.kubernetes.io/revision"
 EARLIER = "deployment.kubernetes.io/revision-history"  # numbers a ReplicaSet had before, by commas
 EVENTS_SHOWN = 3
-OPERATORS = {"In": "{key} in ({values})", "NotIn": "{key} notin ({values})", "Exists": "{key}",
-             "DoesNotExist": "!{key}"}  # fmt: skip
+OPERATORS = {
+    "In": "{key} in ({values})",
+    "NotIn": "{key} notin ({values})",
+    "Exists": "{key}",
+    "DoesNotExist": "!{key}",
+}
 
 
 class _Metadata(msgspec.Struct, frozen=True):
@@ -101,9 +105,13 @@ def status_command(
 ) -> tuple[str, ...]:
     """Return the argv that waits for one revision; without it, for whichever is the newest."""
     return command(
-        config, "rollout", "status", f"deployment/{config.deployment}",
-        f"--revision={revision}", f"--timeout={within_seconds}s",
-    )  # fmt: skip
+        config,
+        "rollout",
+        "status",
+        f"deployment/{config.deployment}",
+        f"--revision={revision}",
+        f"--timeout={within_seconds}s",
+    )
 
 
 class Kubectl:
@@ -211,8 +219,9 @@ class Kubectl:
         if found.spec.paused:
             raise self._refusal("is paused", "rollout", "resume", target)
         if found.spec.replicas == 0:
-            raise self._refusal("is scaled to 0, so that nothing serves", "scale", "--replicas=1",
-                                target)  # fmt: skip
+            raise self._refusal(
+                "is scaled to 0, so that nothing serves", "scale", "--replicas=1", target
+            )
         return found
 
     def _refusal(self, how: str, *next_step: str) -> StepFailed:
@@ -254,8 +263,10 @@ class Kubectl:
         known = ", ".join(sorted((n[REVISION] for n in sets if REVISION in n), key=int))
         raise self._refusal(
             f'has no revision "{version}"; its history has {known or "nothing"}',
-            "rollout", "history", f"deployment/{self.config.deployment}",
-        )  # fmt: skip
+            "rollout",
+            "history",
+            f"deployment/{self.config.deployment}",
+        )
 
     def _items(self, kind: str, found: _Deployment) -> list[dict[str, Any]]:
         """Return what the Deployment's selector finds of a kind."""

@@ -19,9 +19,16 @@ ASKED_WITHIN = 30.0  # seconds for systemctl show and the like, ssh included
 TAIL = 5  # lines of the journal in an error
 SSH_FAILED = 255  # ssh's own exit status; a remote command's is passed through
 SHOWN = (
-    "LoadState", "ActiveState", "SubState", "Type", "InvocationID", "Result", "ExecMainStatus",
-    "NeedDaemonReload", "Job",
-)  # fmt: skip
+    "LoadState",
+    "ActiveState",
+    "SubState",
+    "Type",
+    "InvocationID",
+    "Result",
+    "ExecMainStatus",
+    "NeedDaemonReload",
+    "Job",
+)
 
 PATTERN = frozenset("*?[")  # what makes a name a pattern to systemctl
 NO_JOB = ("", "0")  # of the property Job: nothing is queued for the unit
@@ -40,10 +47,17 @@ def journal_command(config: SystemdRestart, invocation: str) -> tuple[str, ...]:
     # No --user: it hides what a system account's own manager logged, and the id is unique. The
     # manager's lines, such as a program that was not found, bear the id under another name.
     own = (
-        "journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={TAIL}",
-        f"_SYSTEMD_INVOCATION_ID={invocation}", "+", f"INVOCATION_ID={invocation}",
-        "+", f"USER_INVOCATION_ID={invocation}",
-    )  # fmt: skip
+        "journalctl",
+        "--no-pager",
+        "--quiet",
+        "--output=cat",
+        f"--lines={TAIL}",
+        f"_SYSTEMD_INVOCATION_ID={invocation}",
+        "+",
+        f"INVOCATION_ID={invocation}",
+        "+",
+        f"USER_INVOCATION_ID={invocation}",
+    )
     return _over_ssh(config, own) if config.host else own
 
 
@@ -115,10 +129,11 @@ class Systemd:
             if time.monotonic() >= latest:
                 what = "was not restarted" if _up(state) else "did not come up"
                 raise self._failure(
-                    unit, state,
+                    unit,
+                    state,
                     f"{what} early enough to be watched for {self.config.settle} "
                     f"within {self.config.within}",
-                )  # fmt: skip
+                )
             time.sleep(POLL)
 
     def _settle(self, new: Mapping[str, State]) -> None:
@@ -128,9 +143,11 @@ class Systemd:
                 now = self._show(unit)
                 if not _up(now) or now["InvocationID"] != state["InvocationID"]:
                     raise self._failure(
-                        unit, now, f"did not stay up for {self.config.settle} after the restart",
+                        unit,
+                        now,
+                        f"did not stay up for {self.config.settle} after the restart",
                         invocation=state["InvocationID"],
-                    )  # fmt: skip
+                    )
             if time.monotonic() >= until:
                 return
             time.sleep(POLL)

@@ -347,9 +347,13 @@ class S3Store:
     def _put(self, name: str, body: bytes, *, once: bool) -> None:
         refused = False
         put = partial(
-            self._client.put_object, Bucket=self.bucket, Key=name, Body=body,
-            ContentMD5=_md5(body), **self._asked_for(name, once=once),
-        )  # fmt: skip
+            self._client.put_object,
+            Bucket=self.bucket,
+            Key=name,
+            Body=body,
+            ContentMD5=_md5(body),
+            **self._asked_for(name, once=once),
+        )
         try:
             with self._talking(f"writing {self._address(name)}"):
                 try:

@@ -19,9 +19,30 @@ from .service import restart, smoke, verify
 __all__ = ["main", "ns"]
 
 ns = Collection(
-    approve, baseline, check, comment, create, deploy, doctor, history, init, lint, migrate, plan,
-    rehearse, repair, restart, restore, rollback, schema, smoke, stamp, status, unstamp, verify,
-)  # fmt: skip
+    approve,
+    baseline,
+    check,
+    comment,
+    create,
+    deploy,
+    doctor,
+    history,
+    init,
+    lint,
+    migrate,
+    plan,
+    rehearse,
+    repair,
+    restart,
+    restore,
+    rollback,
+    schema,
+    smoke,
+    stamp,
+    status,
+    unstamp,
+    verify,
+)
 ns.add_collection(backups)
 
 

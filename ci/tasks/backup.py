@@ -183,9 +183,13 @@ def _confirm(work: "Work", text: str, *, what: str) -> None:
     env, tier = work.settings.name, work.settings.tier
     typed = ask(f'{text}\n\n  Type "{env}": ') if tier != "development" else None
     gate.require_typed(
-        env, tier, what=what, typed=typed,
-        variable=os.environ.get("CONFIRM_RESTORE", ""), named="CONFIRM_RESTORE",
-    )  # fmt: skip
+        env,
+        tier,
+        what=what,
+        typed=typed,
+        variable=os.environ.get("CONFIRM_RESTORE", ""),
+        named="CONFIRM_RESTORE",
+    )
 
 
 def _drop_old(work: "Work", *, dry_run: bool) -> Answer:

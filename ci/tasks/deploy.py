@@ -244,8 +244,11 @@ def plan(
         text += f"\n\n{plan_report.rehearsal_text(found.rehearsal)}"
     text = "\n\n".join([text, *(report.unrecorded_note(env, one) for one in there)])
     document = {
-        "digest": found.digest, "plan": found, "rehearsal": found.rehearsal, "unrecorded": there
-    }  # fmt: skip
+        "digest": found.digest,
+        "plan": found,
+        "rehearsal": found.rehearsal,
+        "unrecorded": there,
+    }
     return document, text
 
 
@@ -295,9 +298,13 @@ def approve(
     if ask(f'\n  Type "{env}" to sign exactly this: ') not in (env, None):
         raise Refused("nothing was signed", next_step="look at the plan again")
     file, statement = sign(
-        chosen, approval, directory=root / approval.directory, key=key, comment=comment,
+        chosen,
+        approval,
+        directory=root / approval.directory,
+        key=key,
+        comment=comment,
         now=datetime.now(UTC),
-    )  # fmt: skip
+    )
     if push:
         message = f"Approve plan {chosen.digest[:12]} for {env}"
         ssh_branch.push(root, approval.branch, file, message=message)

@@ -94,9 +94,14 @@ def status(
         models = work.engine.models(work.database)
     note = report.last_note(newest, holder)
     document = {
-        "environment": env, "migrations": states, "lock": holder, "note": note, "drill": drill,
-        "unrecorded": there, "models": models,
-    }  # fmt: skip
+        "environment": env,
+        "migrations": states,
+        "lock": holder,
+        "note": note,
+        "drill": drill,
+        "unrecorded": there,
+        "models": models,
+    }
     notes = (*(report.unrecorded_note(env, one) for one in there), models, note, drill)
     return document, report.status_text(env, states, *notes), report.status_exit(states, there)
 

@@ -154,9 +154,17 @@ def test_a_source_that_breaks_leaves_the_older_object_alone(store: Store) -> Non
 
 @pytest.mark.parametrize(
     "key",
-    ["with space", "plus+and&and=", "per%20cent", "naïve/ключ/鍵", "quote'\"", "a:b@c", "x/~.y.z",
-     "#?"],
-)  # fmt: skip
+    [
+        "with space",
+        "plus+and&and=",
+        "per%20cent",
+        "naïve/ключ/鍵",
+        "quote'\"",
+        "a:b@c",
+        "x/~.y.z",
+        "#?",
+    ],
+)
 def test_odd_keys_are_kept_as_they_are(store: Store, key: str) -> None:
     store.write(key, [key.encode()])
 

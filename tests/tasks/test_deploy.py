@@ -21,9 +21,11 @@ def project(tmp_path: Path, database16: Database) -> Iterator[Project]:
     with api_of(database16) as base_url:
         found = Project(tmp_path / "shop", database16.url.reveal(), base_url)
         found.migration(
-            A, "create table orders (id int primary key);", "drop table orders;",
+            A,
+            "create table orders (id int primary key);",
+            "drop table orders;",
             "select count(*) >= 0 from orders;",
-        )  # fmt: skip
+        )
         yield found
 
 
@@ -319,10 +321,14 @@ def invoke() -> Callable[..., Ran]:
     def run(project: Project, *arguments: str) -> Ran:
         (project.home / "tasks.py").write_text('"""Ours."""\nfrom pgwindlass.tasks import ns\n')
         child = subprocess.run(
-            [str(WINDLASS.with_name("invoke")), *arguments], cwd=project.home,
-            env=project.variables(), capture_output=True, text=True, check=False,
+            [str(WINDLASS.with_name("invoke")), *arguments],
+            cwd=project.home,
+            env=project.variables(),
+            capture_output=True,
+            text=True,
+            check=False,
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
         return Ran(child.returncode, child.stdout, child.stderr)
 
     return run

@@ -61,9 +61,11 @@ def test_systemd_gets_a_new_invocation_and_the_journal_has_both(
 ) -> None:
     name = unit("wl-deploy.service", "/bin/sleep 600")
     found = project(
-        tmp_path, database16, f"{{with: systemd, unit: {name}, user: true, settle: 300ms}}",
+        tmp_path,
+        database16,
+        f"{{with: systemd, unit: {name}, user: true, settle: 300ms}}",
         health(200),
-    )  # fmt: skip
+    )
 
     ran = found.run("deploy", "--env", "production", *BREAK_GLASS)
 
@@ -115,9 +117,11 @@ def test_a_service_that_does_not_come_back_leaves_the_old_schema(
 ) -> None:
     name = unit("wl-never.service", "/bin/false", start=False)
     found = project(
-        tmp_path, database16, f"{{with: systemd, unit: {name}, user: true, settle: 300ms}}",
+        tmp_path,
+        database16,
+        f"{{with: systemd, unit: {name}, user: true, settle: 300ms}}",
         health(200),
-    )  # fmt: skip
+    )
 
     ran = found.run("deploy", "--env", "production", *BREAK_GLASS)
 

@@ -36,8 +36,9 @@ def test_a_baseline_begins_a_history_and_only_once(project: Project) -> None:
 
     assert ran.code == 0, ran.err
     assert [line.split(": pending → sha256:")[0] for line in ran.out.splitlines()] == [
-        f"baseline {A}", f"baseline {B}",
-    ]  # fmt: skip
+        f"baseline {A}",
+        f"baseline {B}",
+    ]
     assert states(project) == {A: "applied", B: "applied", C: "pending"}
     again = project.run("baseline", "--env", "dev", "--name", C, "--reason", "once more")
     assert again.code == 3
@@ -60,8 +61,10 @@ def test_stamp_and_unstamp_take_names_and_leave_a_record(project: Project) -> No
     assert applied(project) == [A]
     document = project.json("history", "--env", "dev")
     assert [(c["verb"], c["migration"], c["reason"]) for c in document["corrections"]] == [
-        ("unstamp", C, "was wrong"), ("stamp", C, "by hand"), ("stamp", A, "by hand"),
-    ]  # fmt: skip
+        ("unstamp", C, "was wrong"),
+        ("stamp", C, "by hand"),
+        ("stamp", A, "by hand"),
+    ]
     assert document["corrections"][0]["origin"]["deployer"]
     shown = project.run("history", "--env", "dev").out
     assert "corrections of the history" in shown

@@ -245,9 +245,11 @@ def test_owners_that_are_missing_are_named_or_left_out(project: Project) -> None
 
 
 def test_where_sessions_keep_coming_nothing_is_renamed(
-    database16: Database, new_database: NewDatabase, server16: Server,
+    database16: Database,
+    new_database: NewDatabase,
+    server16: Server,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
+) -> None:
     restored = new_database(server16)
     monkeypatch.setattr(swap, "WITHIN", 1.0)
     done = threading.Event()

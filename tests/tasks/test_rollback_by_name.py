@@ -121,9 +121,10 @@ def test_a_dry_run_of_a_rollback_prints_the_sql_with_its_bookkeeping(project: Pr
 
 def test_what_was_undone_in_part_is_told_and_finished(project: Project) -> None:
     project.migration(
-        D, "create index d on b (i);",
+        D,
+        "create index d on b (i);",
         "-- windlass: transaction=off\ndrop index d;\nselect 1 / (select count(*) from b);\n",
-    )  # fmt: skip
+    )
     project.run("deploy", "--env", "dev")
     assert project.run("rollback", "--env", "dev", "--name", D).code == 1
 

@@ -47,10 +47,26 @@ SCHEMA_OF = (
 )
 DRIVERS = ("psycopg", "psycopg2", "asyncpg")  # in the order in which one is chosen
 # What a URL or its connect_args say about where to go and as whom; the rest is the project's.
-WHERE = frozenset({
-    "host", "hostaddr", "port", "user", "password", "passfile", "dbname", "database", "service",
-    "sslmode", "sslrootcert", "sslcert", "sslkey", "ssl", "application_name", "dsn",
-})  # fmt: skip
+WHERE = frozenset(
+    {
+        "host",
+        "hostaddr",
+        "port",
+        "user",
+        "password",
+        "passfile",
+        "dbname",
+        "database",
+        "service",
+        "sslmode",
+        "sslrootcert",
+        "sslcert",
+        "sslkey",
+        "ssl",
+        "application_name",
+        "dsn",
+    }
+)
 
 
 PREFIX = ["."]  # from there to here, as the requests say
@@ -244,9 +260,13 @@ class Project:
             return statement, parameters
         dbapi = conn.connection.dbapi_connection
         instead = self.pipe.ask(
-            lambda sql: _rows(dbapi, sql), at="statement", sql=statement, where=self._line(),
-            pid=conn.info["windlass"], alone=bool(getattr(dbapi, "autocommit", False)),
-        )  # fmt: skip
+            lambda sql: _rows(dbapi, sql),
+            at="statement",
+            sql=statement,
+            where=self._line(),
+            pid=conn.info["windlass"],
+            alone=bool(getattr(dbapi, "autocommit", False)),
+        )
         return instead or statement, parameters
 
     def after(self, conn: Any, *_: Any) -> None:
@@ -360,9 +380,16 @@ class Project:
     def check(self) -> dict[str, Any]:
         """Return how the models differ from the database, which must be at head."""
         arguments = {
-            "message": None, "autogenerate": True, "sql": False, "head": "head", "splice": False,
-            "branch_label": None, "version_path": None, "rev_id": None, "depends_on": None,
-        }  # fmt: skip
+            "message": None,
+            "autogenerate": True,
+            "sql": False,
+            "head": "head",
+            "splice": False,
+            "branch_label": None,
+            "version_path": None,
+            "rev_id": None,
+            "depends_on": None,
+        }
         revision = autogenerate.RevisionContext(self.config, self.script, arguments)
 
         def compare(heads: Any, context: Any) -> list[Any]:

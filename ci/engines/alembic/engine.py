@@ -291,9 +291,13 @@ class AlembicEngine:
 
     def _job(self, migration: Migration, direction: Direction, *, really: bool = True) -> run.Job:
         return run.Job(
-            child=self.project.child, migration=migration, direction=direction, really=really,
-            head=self.project.head(migration), verify=self.project.verify(migration),
-        )  # fmt: skip
+            child=self.project.child,
+            migration=migration,
+            direction=direction,
+            really=really,
+            head=self.project.head(migration),
+            verify=self.project.verify(migration),
+        )
 
     def verify(self, migration: Migration, connection: psycopg.Connection) -> int:
         """Run the verify script; StepFailed with file and line where it does not hold."""

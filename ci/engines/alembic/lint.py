@@ -97,9 +97,12 @@ def findings(
 
 def _unknown(head: SqlFile, why: str) -> Finding:
     return Finding(
-        level="unknown", rule=sqllint.OPAQUE, file=str(head.path), line=1,
+        level="unknown",
+        rule=sqllint.OPAQUE,
+        file=str(head.path),
+        line=1,
         message=f"{why}; a rehearsal shows what it does",
-    )  # fmt: skip
+    )
 
 
 def _moved(finding: Finding, lines: dict[int, int]) -> Finding:

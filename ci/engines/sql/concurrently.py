@@ -57,23 +57,37 @@ DETACHING = """
     where inhparent = pg_catalog.to_regclass(%s) and inhrelid = pg_catalog.to_regclass(%s)
 """
 THERE = {
-    "createdb_stmt": ("select exists (select from pg_catalog.pg_database where datname = %s)",
-                      "dbname", True),
-    "dropdb_stmt": ("select exists (select from pg_catalog.pg_database where datname = %s)",
-                    "dbname", False),
+    "createdb_stmt": (
+        "select exists (select from pg_catalog.pg_database where datname = %s)",
+        "dbname",
+        True,
+    ),
+    "dropdb_stmt": (
+        "select exists (select from pg_catalog.pg_database where datname = %s)",
+        "dbname",
+        False,
+    ),
     "create_table_space_stmt": (
         "select exists (select from pg_catalog.pg_tablespace where spcname = %s)",
-        "tablespacename", True),
+        "tablespacename",
+        True,
+    ),
     "drop_table_space_stmt": (
         "select exists (select from pg_catalog.pg_tablespace where spcname = %s)",
-        "tablespacename", False),
+        "tablespacename",
+        False,
+    ),
     "create_subscription_stmt": (
         "select exists (select from pg_catalog.pg_subscription where subname = %s)",
-        "subname", True),
+        "subname",
+        True,
+    ),
     "drop_subscription_stmt": (
         "select exists (select from pg_catalog.pg_subscription where subname = %s)",
-        "subname", False),
-}  # fmt: skip
+        "subname",
+        False,
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)

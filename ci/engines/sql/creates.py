@@ -162,9 +162,13 @@ def standing(connection: psycopg.Connection, wanted: Iterable[Made]) -> frozense
     """Return which of them stand; in the search_path of the connection."""
     each = list(wanted)
     values = (
-        list(range(len(each))), [one.place for one in each], [one.schema for one in each],
-        [one.owner for one in each], [one.name for one in each], [one.valid for one in each],
-    )  # fmt: skip
+        list(range(len(each))),
+        [one.place for one in each],
+        [one.schema for one in each],
+        [one.owner for one in each],
+        [one.name for one in each],
+        [one.valid for one in each],
+    )
     return frozenset(each[n] for (n,) in connection.execute(STANDING.encode(), values).fetchall())
 
 
@@ -174,15 +178,25 @@ def _made(statement: Statement) -> Iterator[Made]:
         yield from _relation(kind, node)
     elif kind == "index_stmt" and node.idxname:
         yield Made(
-            what="index", place="index", name=node.idxname, schema=node.relation.schemaname,
-            owner=quoted(node.relation), optional=node.if_not_exists, valid=node.concurrent,
-        )  # fmt: skip
+            what="index",
+            place="index",
+            name=node.idxname,
+            schema=node.relation.schemaname,
+            owner=quoted(node.relation),
+            optional=node.if_not_exists,
+            valid=node.concurrent,
+        )
     elif kind == "alter_table_stmt":
         yield from _parts(node)
     elif kind == "alter_enum_stmt" and node.new_val and not node.old_val:
         parts = ".".join('"' + part.string.sval.replace('"', '""') + '"' for part in node.type_name)
-        yield Made(what="enum value", place="value", name=node.new_val, owner=parts,
-                   optional=node.skip_if_new_val_exists)  # fmt: skip
+        yield Made(
+            what="enum value",
+            place="value",
+            name=node.new_val,
+            owner=parts,
+            optional=node.skip_if_new_val_exists,
+        )
     elif kind == "create_schema_stmt" and node.schemaname:
         yield Made(what="schema", place="schema", name=node.schemaname, optional=node.if_not_exists)
     else:
@@ -190,8 +204,12 @@ def _made(statement: Statement) -> Iterator[Made]:
 
 
 def _relation(kind: str, node: Node) -> Iterator[Made]:
-    words = {"create_stmt": "table", "create_seq_stmt": "sequence", "view_stmt": "view",
-             "create_table_as_stmt": "table"}  # fmt: skip
+    words = {
+        "create_stmt": "table",
+        "create_seq_stmt": "sequence",
+        "view_stmt": "view",
+        "create_table_as_stmt": "table",
+    }
     matview = pg_query_pb2.ObjectType.OBJECT_MATVIEW
     if kind == "view_stmt":
         relation, optional = node.view, False
@@ -204,9 +222,12 @@ def _relation(kind: str, node: Node) -> Iterator[Made]:
         return
     is_view = kind == "create_table_as_stmt" and node.objtype == matview
     yield Made(
-        what="materialized view" if is_view else words[kind], place="relation",
-        name=relation.relname, schema=relation.schemaname, optional=optional,
-    )  # fmt: skip
+        what="materialized view" if is_view else words[kind],
+        place="relation",
+        name=relation.relname,
+        schema=relation.schemaname,
+        optional=optional,
+    )
 
 
 def _parts(node: Node) -> Iterator[Made]:
@@ -215,8 +236,13 @@ def _parts(node: Node) -> Iterator[Made]:
     for cmd in tree.commands(node):
         added = getattr(cmd, "def")
         if tree.subtype(cmd) == "AT_AddColumn":
-            yield Made(what="column", place="column", name=added.column_def.colname, owner=owner,
-                       optional=cmd.missing_ok)  # fmt: skip
+            yield Made(
+                what="column",
+                place="column",
+                name=added.column_def.colname,
+                owner=owner,
+                optional=cmd.missing_ok,
+            )
         elif tree.subtype(cmd) == "AT_AddConstraint" and added.constraint.conname:
             name = added.constraint.conname
             yield Made(what="constraint", place="constraint", name=name, owner=owner)

@@ -94,9 +94,14 @@ class SqlEngine:
         if verify is not None:
             run.require_reading(self._parse(stem, "_verify", verify))
         return Migration(
-            name=stem, checksum=parsed.checksum, sql=parsed.text, phase=parsed.phase,
-            transactional=parsed.transactional, rollback=rollback, verify=verify,
-        )  # fmt: skip
+            name=stem,
+            checksum=parsed.checksum,
+            sql=parsed.text,
+            phase=parsed.phase,
+            transactional=parsed.transactional,
+            rollback=rollback,
+            verify=verify,
+        )
 
     def _read(self, name: str, extra: str) -> str | None:
         file = self.file_of(name, extra)
@@ -209,10 +214,14 @@ class SqlEngine:
                 "restore a backup",
             )
         return run.Job(
-            migration=migration, direction=direction, file=file, verify=verify,
-            search_path=self.search_path, history=self.history_table,
+            migration=migration,
+            direction=direction,
+            file=file,
+            verify=verify,
+            search_path=self.search_path,
+            history=self.history_table,
             failure=self.failure if direction == "up" else "",
-        )  # fmt: skip
+        )
 
     def verify(self, migration: Migration, connection: psycopg.Connection) -> int:
         """Run the verify script; StepFailed with file and line where it does not hold."""

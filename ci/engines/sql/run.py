@@ -206,9 +206,13 @@ def _outside(job: Job, database: Database, terms: Terms, statement: Statement, n
 
 
 def _send(
-    job: Job, database: Database, terms: Terms, connection: psycopg.Connection,
-    statement: Statement, text: str,
-) -> int:  # fmt: skip
+    job: Job,
+    database: Database,
+    terms: Terms,
+    connection: psycopg.Connection,
+    statement: Statement,
+    text: str,
+) -> int:
     if not statement.concurrent:
 
         def alone(own: psycopg.Connection) -> None:

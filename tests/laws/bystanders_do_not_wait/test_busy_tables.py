@@ -56,10 +56,26 @@ class Busy:
         file = self.logs / f"{table}.sql"
         file.write_text(READ_AND_WRITE.format(table=table))
         return subprocess.Popen(
-            [str(CLIENTS / "pgbench"), "-n", "-c", "4", "-R", "50", "-T", str(seconds), "-l",
-             "--log-prefix", str(self.logs / f"log-{table}"), "-f", str(file), self.project.url],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        )  # fmt: skip
+            [
+                str(CLIENTS / "pgbench"),
+                "-n",
+                "-c",
+                "4",
+                "-R",
+                "50",
+                "-T",
+                str(seconds),
+                "-l",
+                "--log-prefix",
+                str(self.logs / f"log-{table}"),
+                "-f",
+                str(file),
+                self.project.url,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
 
     def execute(self, *statements: str) -> None:
         with psycopg.connect(self.project.url, autocommit=True) as connection:
@@ -228,8 +244,9 @@ SLOW = (
 def test_an_autovacuum_gives_way_without_anybody_waiting_for_it(vacuumed: Busy) -> None:
     vacuumed.execute(
         "insert into t select g, 0 from generate_series(101, 40000) g",
-        f"alter table t set ({SLOW})", "delete from t where id > 1000",
-    )  # fmt: skip
+        f"alter table t set ({SLOW})",
+        "delete from t where id > 1000",
+    )
     wait_for_vacuum(vacuumed)
     bench = vacuumed.bench(4)
     began = time.monotonic()
@@ -243,13 +260,16 @@ def test_an_autovacuum_gives_way_without_anybody_waiting_for_it(vacuumed: Busy) 
 
 def test_a_role_that_may_not_ask_waits_on_the_rung_above_deadlock_timeout(vacuumed: Busy) -> None:
     vacuumed.execute(
-        "drop role if exists migrator", "create role migrator login",
-        "grant all on schema public to migrator", "alter table t owner to migrator",
+        "drop role if exists migrator",
+        "create role migrator login",
+        "grant all on schema public to migrator",
+        "alter table t owner to migrator",
         "do $$ begin execute format('grant all on database %I to migrator', current_database()); "
         "end $$",
         "insert into t select g, 0 from generate_series(101, 40000) g",
-        f"alter table t set ({SLOW})", "delete from t where id > 1000",
-    )  # fmt: skip
+        f"alter table t set ({SLOW})",
+        "delete from t where id > 1000",
+    )
     wait_for_vacuum(vacuumed)
     bench = vacuumed.bench(6)
     superuser = vacuumed.project.url
@@ -271,10 +291,11 @@ def test_an_autovacuum_against_wraparound_is_outlasted_on_the_lowest_rung(vacuum
     )
     vacuumed.execute(
         "insert into t select g, 0 from generate_series(101, 40000) g",
-        "create table burnt (n int)", burn,
+        "create table burnt (n int)",
+        burn,
         f"alter table t set ({SLOW}, autovacuum_freeze_max_age = 100000)",
         "delete from t where id > 1000",
-    )  # fmt: skip
+    )
     wait_for_vacuum(vacuumed)
     bench = vacuumed.bench(7)
     migrating = vacuumed.migrate()

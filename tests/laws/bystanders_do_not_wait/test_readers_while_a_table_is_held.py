@@ -34,10 +34,26 @@ def test_no_reader_waits_longer_than_the_ladders_rungs_and_the_column_arrives(
     holder.execute("lock table t in access share mode")
     runner = threading.Thread(target=project.run, args=("migrate", "--env", "uat"))
     bench = subprocess.Popen(
-        [str(server16.binaries / "pgbench"), "-n", "-c", "2", "-R", "100", "-T", "5", "-l",
-         "--log-prefix", str(tmp_path / "log"), "-f", str(tmp_path / "read.sql"), project.url],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [
+            str(server16.binaries / "pgbench"),
+            "-n",
+            "-c",
+            "2",
+            "-R",
+            "100",
+            "-T",
+            "5",
+            "-l",
+            "--log-prefix",
+            str(tmp_path / "log"),
+            "-f",
+            str(tmp_path / "read.sql"),
+            project.url,
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     runner.start()
     time.sleep(HELD)
     holder.close()

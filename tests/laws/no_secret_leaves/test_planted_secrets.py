@@ -90,11 +90,14 @@ def test_every_form_of_a_url_password_is_known() -> None:
 
 
 PLANTED = {
-    "SHOP_PASSWORD": "pgp4ss-in-a-variable", "API_TOKEN": "b34rer-of-the-smoke-test",
-    "HEADER_KEY": "h34der-of-the-smoke-test", "GITHUB_TOKEN": "ghs_0123456789abcdef",
-    "AWS_SECRET_ACCESS_KEY": "s3/secret+access0key", "AWS_SESSION_TOKEN": "s3session0token",
+    "SHOP_PASSWORD": "pgp4ss-in-a-variable",
+    "API_TOKEN": "b34rer-of-the-smoke-test",
+    "HEADER_KEY": "h34der-of-the-smoke-test",
+    "GITHUB_TOKEN": "ghs_0123456789abcdef",
+    "AWS_SECRET_ACCESS_KEY": "s3/secret+access0key",
+    "AWS_SESSION_TOKEN": "s3session0token",
     "DEPLOY_KEY": "-----BEGIN KEY-----\nf1rst-line-of-a-key\nsec0nd-line-of-a-key\n",
-}  # fmt: skip
+}
 FORMS = [
     line for value in PLANTED.values() for line in value.splitlines() if "-----" not in line
 ] + ["s3cret"]
@@ -103,10 +106,12 @@ FORMS = [
 def test_no_secret_shows_on_github_wherever_it_was_planted(project: Project) -> None:
     shown = ", ".join(f"'{value}'" for value in (*FORMS[:-1], DECODED))
     texts = project.deploy_yml.read_text()
-    project.deploy_yml.write_text(texts.replace(
-        "checks: [{get: /health,",
-        'checks: [{get: "/x", bearer: "${API_TOKEN}", headers: {X-Key: "${HEADER_KEY}"},'
-    ))  # fmt: skip
+    project.deploy_yml.write_text(
+        texts.replace(
+            "checks: [{get: /health,",
+            'checks: [{get: "/x", bearer: "${API_TOKEN}", headers: {X-Key: "${HEADER_KEY}"},',
+        )
+    )
     (project.home / "restart.py").write_text(
         "import os, sys\n"
         "for name, value in os.environ.items():\n"
@@ -120,12 +125,19 @@ def test_no_secret_shows_on_github_wherever_it_was_planted(project: Project) -> 
     )
     job = Job(project)
 
-    ran = [job.run(*arguments, **PLANTED) for arguments in (
-        ("plan", "--env", "uat", "--json"), ("plan", "--env", "uat", "--out", "plan.json"),
-        ("lint", "--sarif", "lint.sarif"), ("migrate", "--env", "uat", "--dry-run"),
-        ("deploy", "--env", "uat", "--debug", "--json"), ("restart", "--env", "production"),
-        ("smoke", "--env", "production"), ("plan", "--env", "uat"),
-    )]  # fmt: skip
+    ran = [
+        job.run(*arguments, **PLANTED)
+        for arguments in (
+            ("plan", "--env", "uat", "--json"),
+            ("plan", "--env", "uat", "--out", "plan.json"),
+            ("lint", "--sarif", "lint.sarif"),
+            ("migrate", "--env", "uat", "--dry-run"),
+            ("deploy", "--env", "uat", "--debug", "--json"),
+            ("restart", "--env", "production"),
+            ("smoke", "--env", "production"),
+            ("plan", "--env", "uat"),
+        )
+    ]
 
     assert [one.code for one in ran] == [0, 3, 0, 0, 1, 1, 1, 0]
     log = "\n".join(
@@ -157,9 +169,13 @@ def test_everything_is_masked_before_anything_is_said(project: Project) -> None:
 def test_a_file_keeps_no_masks(project: Project, tmp_path: Path) -> None:
     with (tmp_path / "log").open("w") as log:
         subprocess.run(
-            [str(WINDLASS), "status", "--env", "dev"], cwd=project.home, stdout=log, stderr=log,
-            env={**project.variables(), **PLANTED, "GITHUB_ACTIONS": "true"}, check=False,
-        )  # fmt: skip
+            [str(WINDLASS), "status", "--env", "dev"],
+            cwd=project.home,
+            stdout=log,
+            stderr=log,
+            env={**project.variables(), **PLANTED, "GITHUB_ACTIONS": "true"},
+            check=False,
+        )
 
     assert "pending" in (tmp_path / "log").read_text()
     assert "add-mask" not in (tmp_path / "log").read_text()

@@ -69,9 +69,14 @@ def test_a_dump_that_is_killed_stops_the_deployment_and_leaves_no_backup(
             "from generate_series(1, 250000) n"
         )
     child = subprocess.Popen(
-        [str(WINDLASS), "deploy", "--env", "uat"], cwd=project.home, env=project.variables(),
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [str(WINDLASS), "deploy", "--env", "uat"],
+        cwd=project.home,
+        env=project.variables(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     killer = threading.Thread(target=_kill_dump, args=(child.pid,))
     killer.start()
     _, err = child.communicate(timeout=60)

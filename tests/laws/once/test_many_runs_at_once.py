@@ -26,11 +26,16 @@ def test_four_deployments_at_the_same_moment_run_every_migration_once(
     found = project(tmp_path, database, engine)
     children = [
         subprocess.Popen(
-            [str(WINDLASS), "deploy", "--env", "dev"], cwd=found.home, env=found.variables(),
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [str(WINDLASS), "deploy", "--env", "dev"],
+            cwd=found.home,
+            env=found.variables(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for _ in range(4)
-    ]  # fmt: skip
+    ]
     ends = [(child.communicate(timeout=60)[1], child.returncode) for child in children]
 
     # Who came second finds another history than the one it planned for, and is refused.

@@ -42,9 +42,13 @@ def test_a_killed_deployment_is_finished_by_the_next(
     project = write(Project(tmp_path / "shop", database16.url.reveal(), engine=engine))
     pause = random.Random(seed).uniform(0.35, 1.1)
     child = subprocess.Popen(
-        [str(WINDLASS), "deploy", "--env", "dev"], cwd=project.home, env=project.variables(),
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [str(WINDLASS), "deploy", "--env", "dev"],
+        cwd=project.home,
+        env=project.variables(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     time.sleep(pause)
     child.send_signal(signal.SIGKILL)
     child.wait()
@@ -68,9 +72,13 @@ def test_a_killed_deployment_is_finished_by_the_next(
 def test_a_killed_run_is_told_of_and_closed_by_the_next(project: Project) -> None:
     project.migration("20260809_000000_slow", "select pg_sleep(30);")
     child = subprocess.Popen(
-        [str(WINDLASS), "deploy", "--env", "dev"], cwd=project.home, env=project.variables(),
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        [str(WINDLASS), "deploy", "--env", "dev"],
+        cwd=project.home,
+        env=project.variables(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     _wait_for(project, "select pg_sleep")
     child.send_signal(signal.SIGKILL)
     child.wait()
@@ -98,9 +106,14 @@ def test_a_stopped_run_ends_its_statement_and_says_what_to_do(
 ) -> None:
     project.migration("20260809_000000_slow", "select pg_sleep(30);")
     child = subprocess.Popen(
-        [str(WINDLASS), "deploy", "--env", "dev"], cwd=project.home, env=project.variables(),
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [str(WINDLASS), "deploy", "--env", "dev"],
+        cwd=project.home,
+        env=project.variables(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     _wait_for(project, "select pg_sleep")
     began = time.monotonic()
     child.send_signal(number)

@@ -158,8 +158,11 @@ def test_a_plan_says_what_its_reader_should_know(project: Project) -> None:
     with psycopg.connect(project.url, autocommit=True) as connection:
         connection.execute("insert into orders select generate_series(1, 1234)")
         connection.execute("analyze orders")
-    project.migration("20260802_000000_more", "alter table orders alter id type bigint;",
-                      "alter table orders alter id type int;")  # fmt: skip
+    project.migration(
+        "20260802_000000_more",
+        "alter table orders alter id type bigint;",
+        "alter table orders alter id type int;",
+    )
 
     text = project.run("plan", "--env", "uat").out
     about = project.json("plan", "--env", "uat")["plan"]["about"]
@@ -180,9 +183,12 @@ def test_a_plan_for_nothing_says_so(project: Project) -> None:
 
 def approval(digest: str, now: datetime) -> Approval:
     return Approval(
-        plan_digest=digest, approver="ada", source="terminal", granted_at=now,
+        plan_digest=digest,
+        approver="ada",
+        source="terminal",
+        granted_at=now,
         expires_at=now + timedelta(hours=1),
-    )  # fmt: skip
+    )
 
 
 def test_an_approval_of_another_digest_or_out_of_date_does_not_count(project: Project) -> None:
