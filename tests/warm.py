@@ -71,7 +71,8 @@ def _serve(path: str) -> None:
     import rich.progress  # noqa: F401
 
     for file in sorted((ROOT / "ci").rglob("*.py")):
-        name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        parts = ("pgwindlass", *file.relative_to(ROOT / "ci").with_suffix("").parts)
+        name = ".".join(parts).removesuffix(".__init__")
         if name != "pgwindlass.engines.alembic.child":  # at home in another Python
             __import__(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
