@@ -254,7 +254,7 @@ def test_the_recipe_restores_from_a_bucket_with_the_aws_tool(
     target = new_database(server16)
 
     assert manifest.restore_command.startswith(
-        f"aws s3 cp --endpoint-url {s3_store.endpoint} s3://{s3_store.bucket}/backups/"
+        f"aws s3 cp --endpoint-url {s3_store.bucket.endpoint} s3://{s3_store.bucket.name}/backups/"
     )
     follow(manifest.restore_command, server16, target, tmp_path)
 

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from pgwindlass.errors import StepFailed, StoreFailed, Unreachable
-from pgwindlass.stores import s3
-from pgwindlass.stores.s3 import S3Store
+from pgwindlass.stores.s3 import S3Store, errors, upload
 from tests.fix_proxy import Proxy, Upstream
 from tests.fix_s3 import SECRET, Bucket, free_port
 
@@ -181,8 +180,8 @@ def test_a_line_cut_while_reading_is_an_error_not_an_end(bucket: Bucket, line: P
 def test_memory_stays_bounded_however_long_the_stream(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3, "PART", 2 * MIB)
-    monkeypatch.setattr(s3, "THREADS", 3)
+    monkeypatch.setattr(upload, "PART", 2 * MIB)
+    monkeypatch.setattr(upload, "THREADS", 3)
     store = bucket.store()
     store.check()  # what boto3 loads once is not what is measured
     chunk = bytes(MIB)
@@ -205,13 +204,13 @@ def test_parts_grow_with_the_expected_size(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch, expected: int, parts: int
 ) -> None:
     sent: list[int] = []
-    original = s3._md5
+    original = upload.md5
 
     def measured(body: bytes) -> str:
         sent.append(len(body))
         return original(body)
 
-    monkeypatch.setattr(s3, "_md5", measured)
+    monkeypatch.setattr(upload, "md5", measured)
 
     bucket.store().write("key", chunks(20), expected_bytes=expected)
 
@@ -222,8 +221,8 @@ def test_parts_grow_with_the_expected_size(
 def test_more_parts_than_a_store_takes_is_an_error_that_says_so(
     bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3, "PART", MIB)
-    monkeypatch.setattr(s3, "MOST_PARTS", 3)
+    monkeypatch.setattr(upload, "PART", MIB)
+    monkeypatch.setattr(upload, "MOST_PARTS", 3)
 
     with pytest.raises(StoreFailed, match="more than 3 parts"):
         bucket.store().write("key", chunks(5))
@@ -258,5 +257,5 @@ def test_the_secret_key_is_in_no_error(bucket: Bucket, line: Proxy) -> None:
 
 
 def test_every_error_code_we_know_has_a_meaning_and_a_next_step() -> None:
-    assert all(meaning and next_step for meaning, next_step in s3.MEANINGS.values())
-    assert set(s3.MEANINGS) >= s3.LETS_NOBODY_IN
+    assert all(meaning and next_step for meaning, next_step in errors.MEANINGS.values())
+    assert set(errors.MEANINGS) >= errors.LETS_NOBODY_IN

@@ -14,8 +14,7 @@ import pytest
 from pgwindlass.config.duration import Duration
 from pgwindlass.config.sections import ObjectLockConfig, S3Config
 from pgwindlass.errors import StoreFailed
-from pgwindlass.stores import s3
-from pgwindlass.stores.s3 import S3Store
+from pgwindlass.stores.s3 import S3Store, upload
 from tests.fix_faults import Faults
 
 if TYPE_CHECKING:
@@ -186,8 +185,8 @@ def test_other_servers_are_sent_no_checksum_that_they_may_refuse(
 def test_all_writers_together_stay_within_the_memory(
     expected: int, writers: int, threads: int
 ) -> None:
-    part = max(s3.PART, -(-expected // s3.PLANNED_PARTS))
+    part = max(upload.PART, -(-expected // upload.PLANNED_PARTS))
 
-    assert s3._threads(part, writers) == threads
-    if part * 3 * writers <= s3.MEMORY:
-        assert (threads + 2) * part * writers <= s3.MEMORY
+    assert upload.threads_for(part, writers) == threads
+    if part * 3 * writers <= upload.MEMORY:
+        assert (threads + 2) * part * writers <= upload.MEMORY

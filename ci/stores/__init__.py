@@ -1,11 +1,13 @@
 """What a backup store must do, and which ones there are."""
 
+import secrets
+import time
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 from urllib.parse import urlsplit
 
 from ..config.sections import BackupsConfig
-from ..errors import ConfigError
+from ..errors import ConfigError, StoreFailed
 
 
 class Store(Protocol):
@@ -67,6 +69,32 @@ class Store(Protocol):
     def address(self, key: str) -> str:
         """Return where the key is, as people and other tools write it: s3://…, /path/…."""
         ...
+
+
+def probe(store: Store, advice: str) -> float:
+    """Write, read back and delete a small object, and return the seconds that took.
+
+    Args:
+        store: a driver.
+        advice: what to look at where the bytes come back changed.
+
+    Raises:
+        StoreFailed: the store did not do it, or gave other bytes back.
+
+    """
+    key, content = f".windlass-check-{secrets.token_hex(8)}", secrets.token_bytes(64)
+    start = time.monotonic()
+    store.write(key, [content])
+    try:
+        if b"".join(store.read(key)) != content:
+            raise StoreFailed(
+                f"{store.address(key)}: read back other bytes than were written",
+                state="the probe was deleted; nothing else was touched",
+                next_step=f"do not trust this store; {advice}",
+            )
+    finally:
+        store.delete(key)
+    return time.monotonic() - start
 
 
 def open_store(config: BackupsConfig) -> Store:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import StoreFailed
+from . import probe
 
 READ = 1 << 20  # bytes per chunk read back
 SUFFIX = ".windlass-partial"  # of files being written; no key may end so
@@ -114,12 +115,12 @@ class DirectoryStore:
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys that start with `prefix`, in ascending order."""
-        found: list[str] = []
+        keys: list[str] = []
         with self._doing("list", self.path):
             for directory, _, names in os.walk(self.path, onerror=_raise_unless_missing):
                 place = Path(directory).relative_to(self.path)
-                found += [(place / name).as_posix() for name in names if not name.endswith(SUFFIX)]
-        yield from sorted(key for key in found if key.startswith(prefix))
+                keys += [(place / name).as_posix() for name in names if not name.endswith(SUFFIX)]
+        yield from sorted(key for key in keys if key.startswith(prefix))
 
     def delete(self, key: str) -> None:
         """Remove one file, and its directory where that was the last one."""
@@ -150,20 +151,8 @@ class DirectoryStore:
 
     def check(self) -> str:
         """Write, read back and delete a small file, and say how long that took."""
-        key, probe = f".windlass-check-{secrets.token_hex(8)}", secrets.token_bytes(64)
-        began = time.monotonic()
-        self.write(key, [probe])
-        try:
-            if b"".join(self.read(key)) != probe:
-                raise StoreFailed(
-                    f"{self.address(key)}: read back other bytes than were written",
-                    state="the probe was deleted; nothing else was touched",
-                    next_step="do not trust this disk; look at dmesg and smartctl",
-                )
-        finally:
-            self.delete(key)
-        took = time.monotonic() - began
-        return f"{self.path}: wrote, read back and deleted a probe in {took:.2f} s"
+        seconds = probe(self, "look at dmesg and smartctl")
+        return f"{self.path}: wrote, read back and deleted a probe in {seconds:.2f} s"
 
     def address(self, key: str) -> str:
         """Return the file's path."""

@@ -14,9 +14,9 @@ from pgwindlass.backup import catalog
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import LockTimeout, StepFailed, StoreFailed, Unreachable
 from pgwindlass.secret import Secret
-from pgwindlass.stores import s3
 from pgwindlass.stores.directory import DirectoryStore
-from pgwindlass.stores.s3 import S3Store
+from pgwindlass.stores.s3 import S3Store, upload
+from pgwindlass.stores.s3 import bucket as bucket_module
 from tests import fix_postgres
 from tests.fix_backup import configured, take, verify
 from tests.fix_faults import Faults
@@ -56,8 +56,8 @@ MOMENTS = {
 def line(
     bucket: Bucket, faults: Callable[[int], Faults], monkeypatch: pytest.MonkeyPatch
 ) -> Faults:
-    monkeypatch.setattr(s3, "PART", 1 << 20)  # several parts of a small database
-    monkeypatch.setattr(s3, "ATTEMPTS", 2)
+    monkeypatch.setattr(upload, "PART", 1 << 20)  # several parts of a small database
+    monkeypatch.setattr(bucket_module, "ATTEMPTS", 2)
     return faults(bucket.server.port)
 
 
@@ -156,7 +156,7 @@ def test_an_object_that_the_store_cut_is_found_by_its_size(
     faults: Callable[[int], Faults],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(s3, "PART", 1 << 20)
+    monkeypatch.setattr(upload, "PART", 1 << 20)
     line = faults(moto_port)
     line.change(r"PUT .*partNumber=2\b", lambda body: body[:-1])
     store = S3Store(bucket=moto_bucket, endpoint=line.url)
@@ -175,7 +175,7 @@ def test_a_byte_that_the_store_flipped_is_found_by_the_checksum(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # moto minds no Content-MD5: the proof is ours.
-    monkeypatch.setattr(s3, "PART", 1 << 20)
+    monkeypatch.setattr(upload, "PART", 1 << 20)
     line = faults(moto_port)
     line.change(
         r"PUT .*partNumber=2\b", lambda body: body[:5000] + bytes([body[5000] ^ 1]) + body[5001:]

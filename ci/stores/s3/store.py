@@ -1,0 +1,215 @@
+"""Backups in a bucket: S3, or anything that speaks its protocol."""
+
+import math
+import shlex
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+from botocore.exceptions import ClientError
+
+from ...config.sections import S3Config
+from ...errors import StoreFailed, Unreachable
+from .. import probe
+from . import upload
+from .bucket import Bucket, seconds_left
+from .errors import NOT_THERE, RENEW, code_of, cut
+from .upload import PLANNED_PARTS, Upload, in_parts, threads_for
+
+READ = 1 << 20  # bytes per chunk read back
+SPARE = 60.0  # seconds beyond the estimate, to complete and to write the manifest
+
+
+class S3Store:
+    """Keeps objects under `prefix` in one bucket. Credentials are boto3's own business.
+
+    Args:
+        bucket: its name.
+        prefix: put before every key, without slashes at its ends; may be empty.
+        endpoint: URL of an S3-compatible server; None: AWS.
+        options: storage class, encryption, tags and the like; None: as the bucket says.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        bucket: str,
+        prefix: str = "",
+        endpoint: str | None = None,
+        options: S3Config | None = None,
+    ) -> None:
+        self.bucket = Bucket(bucket, endpoint, options or S3Config())
+        self.prefix = prefix.strip("/")
+
+    def write(
+        self,
+        key: str,
+        chunks: Iterable[bytes],
+        *,
+        expected_bytes: int = 0,
+        writers: int = 1,
+        once: bool = False,
+    ) -> str:
+        """Store the stream, whole or not at all; see `Store.write`.
+
+        Memory: 160 MiB of parts, shared by the writers, where no part is larger than a third of
+        that: up to 470 GB of `expected_bytes`, as there are at most 10 000 parts.
+        """
+        name = self._name(key)
+        if once:
+            self.bucket.require_free(name)
+        size = max(upload.PART, math.ceil(expected_bytes / PLANNED_PARTS))
+        parts = in_parts(chunks, size)
+        head = [next(parts, b"")]  # in a list, so that whoever sends it can let go of it
+        if len(head[0]) < size:
+            self._put(name, head[0], once=once)
+        else:
+            with self.bucket.talking(f"starting the upload of {self.bucket.address(name)}"):
+                started = self.bucket.client.create_multipart_upload(
+                    Bucket=self.bucket.name,
+                    Key=name,
+                    **self.bucket.asked_for(name, once=once),
+                    **self.bucket.checksum(),
+                )
+            threads = threads_for(size, writers)
+            sending = Upload(self.bucket, name, started["UploadId"], size, threads, once=once)
+            try:
+                sending.send_all(head, parts)
+            except BaseException as error:
+                sending.abort(error)
+                raise
+        return self.bucket.address(name)
+
+    def read(self, key: str) -> Iterator[bytes]:
+        """Yield the object in chunks of 1 MiB; a missing key is an error of this call."""
+        name = self._name(key)
+        with self.bucket.talking(f"reading {self.bucket.address(name)}"):
+            answer = self.bucket.client.get_object(Bucket=self.bucket.name, Key=name)
+
+        def body() -> Iterator[bytes]:
+            left = answer["ContentLength"]
+            with answer["Body"] as stream:
+                while left > 0:
+                    with self.bucket.talking(f"reading {self.bucket.address(name)}"):
+                        chunk = stream.read(READ)
+                    if not chunk:
+                        raise cut(
+                            f"reading {self.bucket.address(name)}", f"{left} bytes are missing"
+                        )
+                    left -= len(chunk)
+                    yield chunk
+
+        return body()
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Yield the keys that start with `prefix`, in ascending order."""
+        start = len(self._full(""))
+        names: list[str] = []
+        with self.bucket.talking(f"listing {self.bucket.address(self._full(prefix))}"):
+            pages = self.bucket.client.get_paginator("list_objects_v2")
+            for page in pages.paginate(Bucket=self.bucket.name, Prefix=self._full(prefix)):
+                names += [item["Key"][start:] for item in page.get("Contents", [])]
+        # Sorted here: S3 lists in order, but not every server that speaks its protocol does.
+        yield from sorted(names)
+
+    def delete(self, key: str) -> None:
+        """Remove one key; a missing key is an error, though S3 itself says nothing."""
+        name = self._name(key)
+        with self.bucket.talking(f"deleting {self.bucket.address(name)}"):
+            self.bucket.client.head_object(Bucket=self.bucket.name, Key=name)
+            self.bucket.client.delete_object(Bucket=self.bucket.name, Key=name)
+
+    def sweep(self, prefix: str) -> tuple[str, ...]:
+        """Abort the unfinished uploads under `prefix`, which are invisible and billed."""
+        full = self._full(prefix)
+        swept = []
+        with self.bucket.talking(
+            f"listing the unfinished uploads under {self.bucket.address(full)}"
+        ):
+            for name, unfinished in self._unfinished(full):
+                self.bucket.client.abort_multipart_upload(
+                    Bucket=self.bucket.name, Key=name, UploadId=unfinished
+                )
+                swept.append(self.bucket.address(name))
+        return tuple(swept)
+
+    def _unfinished(self, full: str) -> list[tuple[str, str]]:
+        pages = self.bucket.client.get_paginator("list_multipart_uploads")
+        uploads: list[tuple[str, str]] = []
+        try:
+            for page in pages.paginate(Bucket=self.bucket.name, Prefix=full):
+                uploads += [(item["Key"], item["UploadId"]) for item in page.get("Uploads", [])]
+        except ClientError as error:
+            if code_of(error) in NOT_THERE:
+                return []
+            raise
+        # Filtered here too: not every server that speaks the protocol minds the prefix.
+        return [(name, identifier) for name, identifier in uploads if name.startswith(full)]
+
+    def require_time(self, seconds: float) -> None:
+        """Raise `Unreachable` where the credentials in our environment expire before that.
+
+        Those of a role, a profile or a token file are renewed by boto3 on the way, and pass.
+        """
+        left = seconds_left()
+        if left is not None and left < seconds + SPARE:
+            raise Unreachable(
+                f"the store's credentials expire in {max(0.0, left):.0f} s, and the backup takes "
+                f"about {seconds:.0f} s",
+                state="nothing was sent",
+                next_step=RENEW,
+            )
+
+    def fetch_command(self, key: str) -> str:
+        """Return `aws s3 cp` of the object to standard output."""
+        endpoint = (
+            f" --endpoint-url {shlex.quote(self.bucket.endpoint)}" if self.bucket.endpoint else ""
+        )
+        return f"aws s3 cp{endpoint} {shlex.quote(self.address(key))} -"
+
+    def check(self) -> str:
+        """Write, read back and delete a small object, and say how long that took."""
+        seconds = probe(self, "look for a proxy that changes content")
+        place = self.bucket.address(self.prefix)
+        return f"{place}: wrote, read back and deleted a probe in {seconds:.2f} s"
+
+    def address(self, key: str) -> str:
+        """Return s3://BUCKET/PREFIX/KEY, as the AWS tools write it."""
+        return self.bucket.address(self._full(key))
+
+    def _full(self, key: str) -> str:
+        return f"{self.prefix}/{key}" if self.prefix else key
+
+    def _name(self, key: str) -> str:
+        # HTTP libraries resolve dot elements before signing, and so would write elsewhere.
+        if not key or any(part in ("", ".", "..") for part in key.split("/")):
+            raise StoreFailed(
+                f'"{key}" is no key: empty, absolute, or with an empty or dot element',
+                state="nothing was read or written",
+                next_step="use a relative path such as uat/app/20260803T101500Z-1/dump.pgc",
+            )
+        return self._full(key)
+
+    def _put(self, name: str, body: bytes, *, once: bool) -> None:
+        refused = False
+        put = partial(
+            self.bucket.client.put_object,
+            Bucket=self.bucket.name,
+            Key=name,
+            Body=body,
+            ContentMD5=upload.md5(body),
+            **self.bucket.asked_for(name, once=once),
+        )
+        try:
+            with self.bucket.talking(f"writing {self.bucket.address(name)}"):
+                try:
+                    self.bucket.conditionally(lambda condition: put(**condition), once)
+                except ClientError:
+                    refused = True
+                    raise
+            self.bucket.check_size(name, len(body))
+        except BaseException as error:
+            # Without an answer nobody knows whether it was stored; after a refusal it was not.
+            if not refused:
+                self.bucket.remove(name, error)
+            raise
