@@ -61,8 +61,8 @@ def run(
         out, err = child.communicate(timeout=within)
     except subprocess.TimeoutExpired as late:
         _end(child)
-        said = redact((late.stderr or b"").decode(errors="replace"))
-        raise _failure(argv, None, f"did not finish within {within:g} s", said) from None
+        stderr = redact((late.stderr or b"").decode(errors="replace"))
+        raise _failure(argv, None, f"did not finish within {within:g} s", stderr) from None
     except BaseException:
         _end(child)
         raise
@@ -278,11 +278,11 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     Also where the child itself has ended: what it started may live on and hold our pipes.
     """
     deadline = time.monotonic() + GRACE
-    there = _signal(child, signal.SIGTERM)
-    while there and time.monotonic() < deadline:
+    alive = _signal(child, signal.SIGTERM)
+    while alive and time.monotonic() < deadline:
         time.sleep(0.02)
-        there = _signal(child, 0)
-    if there and _signal(child, signal.SIGKILL):
+        alive = _signal(child, 0)
+    if alive and _signal(child, signal.SIGKILL):
         # For the child only: where nobody reaps orphans, the group is never quite gone.
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(GRACE)
@@ -307,9 +307,9 @@ def _status(code: int) -> str:
 
 def _failure(argv: Sequence[str], code: int | None, how: str, stderr: str) -> ChildFailed:
     lines = [line[:LONGEST] for line in stderr.strip().splitlines() if line.strip()][-TAIL:]
-    said = f": {' | '.join(lines)}" if lines else ""
+    ending = f": {' | '.join(lines)}" if lines else ""
     return ChildFailed(
-        redact(f"{argv[0]} {how}{said}"),
+        redact(f"{argv[0]} {how}{ending}"),
         state=f"the command was: {redact(' '.join(argv))}",
         next_step="run the command by hand to see more, mend what it says, and start again",
         code=code,

@@ -48,19 +48,19 @@ class Secret:
 
 def remember(value: str) -> None:
     """Have `redact` replace this value, and the password in it where it is a URL."""
-    found = {value}
+    forms = {value}
     if "://" in value:
         password = _password(value)
-        found |= {password, unquote(password), quote(unquote(password), safe="")}
+        forms |= {password, unquote(password), quote(unquote(password), safe="")}
     if "\n" in value or "\r" in value:  # GitHub masks line by line, and we tell line by line
-        found |= {line.strip() for line in value.splitlines()}
+        forms |= {line.strip() for line in value.splitlines()}
     # As it stands in a header, and in what the Kubernetes and GitHub APIs answer.
-    found |= {
-        base64.b64encode(v.encode()).decode().rstrip("=") for v in found if len(v) >= _GUESSED
+    forms |= {
+        base64.b64encode(v.encode()).decode().rstrip("=") for v in forms if len(v) >= _GUESSED
     }
     # As they stand in JSON, which escapes quotes, backslashes and, asked to, all but ASCII.
-    found |= {json.dumps(v, ensure_ascii=plain)[1:-1] for v in found for plain in (True, False)}
-    _known.update(v for v in found if len(v) >= SHORTEST and v != "embedded")
+    forms |= {json.dumps(v, ensure_ascii=plain)[1:-1] for v in forms for plain in (True, False)}
+    _known.update(v for v in forms if len(v) >= SHORTEST and v != "embedded")
 
 
 def remember_environment(variables: Mapping[str, str]) -> None:

@@ -97,11 +97,11 @@ def _ask(
             next_step="mend the check's bearer or headers; a line break after a token is common",
         ) from None
     except requests.RequestException as error:
-        said = f"no answer: {type(error).__name__}: {_reason(error)}"
-        return _Wrong(check, shown, said, cut=time.monotonic() >= deadline), 0.0
+        problem = f"no answer: {type(error).__name__}: {_reason(error)}"
+        return _Wrong(check, shown, problem, cut=time.monotonic() >= deadline), 0.0
     took = time.monotonic() - began
-    said = _difference(check, answer, took)
-    return (_Wrong(check, shown, said, _cut(answer.text)) if said else None), took
+    problem = _difference(check, answer, took)
+    return (_Wrong(check, shown, problem, _cut(answer.text)) if problem else None), took
 
 
 def _send(
@@ -117,7 +117,7 @@ def _send(
         headers["Authorization"] = f"Bearer {check.bearer.reveal()}"
     in_url = requests.utils.get_auth_from_url(url)
     auth = in_url if any(in_url) and check.bearer is None else _as_it_is
-    found: list[requests.Response | Exception] = []
+    outcomes: list[requests.Response | Exception] = []
 
     def send() -> None:
         try:
@@ -131,18 +131,18 @@ def _send(
                 timeout=within_seconds,
             )
         except Exception as error:  # noqa: BLE001  # raised again below
-            found.append(error)
+            outcomes.append(error)
         else:
-            found.append(answer)
+            outcomes.append(answer)
 
     sender = threading.Thread(target=send, daemon=True)
     sender.start()
     sender.join(within_seconds)
-    if not found:
+    if not outcomes:
         raise requests.Timeout("not answered, or not to the end, when the deadline was over")
-    if isinstance(found[0], Exception):
-        raise found[0]
-    return found[0]
+    if isinstance(outcomes[0], Exception):
+        raise outcomes[0]
+    return outcomes[0]
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -175,32 +175,32 @@ def _difference(check: SmokeCheck, answer: requests.Response, took: float) -> st
     if expect.json is None:
         return ""
     try:
-        found = answer.json()
+        document = answer.json()
     except (requests.JSONDecodeError, RecursionError):  # the latter: [[[[… without end
         return "the body is no JSON"
-    return subset_difference(expect.json, found)
+    return subset_difference(expect.json, document)
 
 
-def subset_difference(expected: Json, found: Json, at: str = "$") -> str:
+def subset_difference(expected: Json, actual: Json, at: str = "$") -> str:
     """Say where `found` lacks what is expected; empty where it has all of it.
 
     A mapping may have other keys beside the expected ones; a list must be as long, and match
     element by element.
     """
-    if isinstance(expected, dict) and isinstance(found, dict):
+    if isinstance(expected, dict) and isinstance(actual, dict):
         for key, value in expected.items():
-            if key not in found:
+            if key not in actual:
                 return f"{at}.{key} is missing"
-            if wrong := subset_difference(value, found[key], f"{at}.{key}"):
+            if wrong := subset_difference(value, actual[key], f"{at}.{key}"):
                 return wrong
         return ""
-    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
-        for number, (one, other) in enumerate(zip(expected, found, strict=True)):
-            if wrong := subset_difference(one, other, f"{at}[{number}]"):
+    if isinstance(expected, list) and isinstance(actual, list) and len(expected) == len(actual):
+        for number, (wanted, other) in enumerate(zip(expected, actual, strict=True)):
+            if wrong := subset_difference(wanted, other, f"{at}[{number}]"):
                 return wrong
         return ""
-    same = expected == found and isinstance(expected, bool) == isinstance(found, bool)
-    return "" if same else f"{at} is {_shown(found)}, expected {_shown(expected)}"
+    same = expected == actual and isinstance(expected, bool) == isinstance(actual, bool)
+    return "" if same else f"{at} is {_shown(actual)}, expected {_shown(expected)}"
 
 
 def _shown(value: Json) -> str:

@@ -43,8 +43,8 @@ def backups(store: Store, *, environment: str, database: str | None = None) -> t
         )
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = list(pool.map(one, folders))
-    return tuple(sorted(found, key=_age, reverse=True))
+        manifests = list(pool.map(one, folders))
+    return tuple(sorted(manifests, key=_age, reverse=True))
 
 
 def newest(store: Store, *, environment: str, database: str) -> Manifest | None:
@@ -97,7 +97,7 @@ def find(
 
     """
     known = backups(store, environment=environment)
-    latest = next((one for one in known if among(one)), None)
+    latest = next((backup for backup in known if among(backup)), None)
     if which == "latest" and latest is not None:
         return latest
     wanted = which.rstrip("/")
@@ -106,10 +106,10 @@ def find(
         return fitting[0]
     if fitting:
         what = f'{len(fitting)} backups of {environment} have the id "{which}"'
-        listed = ", ".join(one.manifest.key for one in fitting)
+        listed = ", ".join(backup.manifest.key for backup in fitting)
     else:
         what = f'{environment} has no backup "{which}"' if known else f"{environment} has no backup"
-        listed = ", ".join(one.manifest.id for one in known)
+        listed = ", ".join(backup.manifest.id for backup in known)
     next_step = f"name one of: {listed}" if listed else f"invoke backup --env {environment}"
     raise StepFailed(what, state="nothing was changed", next_step=next_step)
 
@@ -150,9 +150,9 @@ def find_rehearsal(
     """
     name = f"/rehearsal-{plan_digest[:12]}.json"
     keys = [key for key in store.keys(folder(environment, database)) if key.endswith(name)]
-    found = [_read(store, key, Rehearsal) for key in keys]
-    ours = [one for one in found if one.plan_digest == plan_digest]
-    return max(ours, key=lambda one: one.at, default=None)
+    rehearsals = [_read(store, key, Rehearsal) for key in keys]
+    ours = [rehearsal for rehearsal in rehearsals if rehearsal.plan_digest == plan_digest]
+    return max(ours, key=lambda rehearsal: rehearsal.at, default=None)
 
 
 def pin(store: Store, backup: Backup, pin_: Pin) -> None:
@@ -172,5 +172,5 @@ def unpin(store: Store, backup: Backup) -> None:
 
 def last_drill(known: Iterable[Backup]) -> Proof | None:
     """Return the newest proof by a restore; None: no backup was ever restored."""
-    proofs = [proof for one in known for proof in one.proofs if proof.level == "restore"]
+    proofs = [proof for backup in known for proof in backup.proofs if proof.level == "restore"]
     return max(proofs, key=lambda proof: proof.at, default=None)

@@ -26,12 +26,12 @@ select rolname, pg_catalog.pg_has_role(oid, 'MEMBER') from pg_catalog.pg_roles
 """
 
 
-def require_empty(connection: psycopg.Connection, found: Target) -> None:
+def require_empty(connection: psycopg.Connection, target: Target) -> None:
     """Raise `Refused` where the database has a table, a view or a sequence."""
     first = one_value(connection, ANYTHING_IN_IT)
     if first is not None:
         raise Refused(
-            f"the database {found.database} is not empty: it has {first}",
+            f"the database {target.database} is not empty: it has {first}",
             next_step="restore into a new database, compare, then swap the two by renaming",
         )
 

@@ -72,6 +72,8 @@ def _compare(reading: Reader, copy: Database) -> None:
 
 def _definitions(reading: Reader) -> Iterator[bytes]:
     """Yield the archive that holds the definitions; whoever reads stops before the rows."""
-    part = next(one for one in reading.manifest.archives if one.holds in ("all", "schema"))
+    part = next(
+        archive for archive in reading.manifest.archives if archive.holds in ("all", "schema")
+    )
     with closing(reading.archive(part, Meter(lambda _done, _total: None))) as archive:
         yield from archive

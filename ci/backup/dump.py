@@ -122,28 +122,28 @@ class _Taking:
     def all(self, connection: psycopg.Connection, config: BackupsConfig) -> dict[str, int]:
         """Run every pg_dump at once, count the rows meanwhile, and return the counts."""
         jobs = jobs_for(self.held.database_size, config.jobs, os.cpu_count() or 1)
-        chosen = shares(self.held.tables, self.held.sizes, jobs)
+        portions = shares(self.held.tables, self.held.sizes, jobs)
         together = Together(self.progress, self.estimate)
         work: list[Callable[[], frozenset[str]]] = [
-            partial(self._dump, share, len(chosen), together) for share in chosen
+            partial(self._dump, share, len(portions), together) for share in portions
         ]
         if config.globals:
             work.append(partial(self._globals, together))
-        if len(chosen) > 1:
+        if len(portions) > 1:
             work.append(self._whole)
         # All at once: every pg_dump has its locks in the first second, before a waiting ALTER
         # could stand between one of them and a table that the coordinator has locked.
         with ThreadPoolExecutor(len(work), thread_name_prefix="dump") as pool:
-            futures = [pool.submit(self._guarded, one) for one in work]
+            futures = [pool.submit(self._guarded, job) for job in work]
             try:
                 rows = count_rows(connection, self.held.tables, self.stop)
-                found = self._results(futures)
+                entries = self._results(futures)
             except BaseException:
                 self.stop.set()
                 raise
-        if len(chosen) > 1:
-            self.entries = frozenset[str]().union(*found[:-1])
-            toc.require_whole(self.entries, found[-1])
+        if len(portions) > 1:
+            self.entries = frozenset[str]().union(*entries[:-1])
+            toc.require_whole(self.entries, entries[-1])
         return {name: count for name, count in rows.items() if name != ".".join(LEASE)}
 
     def _guarded(self, work: Callable[[], frozenset[str]]) -> frozenset[str]:
@@ -158,9 +158,9 @@ class _Taking:
 
         One that was stopped for another's failure may be done before that other.
         """
-        errors = [error for one in as_completed(futures) if (error := one.exception())]
+        errors = [error for future in as_completed(futures) if (error := future.exception())]
         if errors:
-            raise next((one for one in errors if not isinstance(one, Stopped)), errors[0])
+            raise next((error for error in errors if not isinstance(error, Stopped)), errors[0])
         return [future.result() for future in futures]
 
     def _dump(self, share: Share, writers: int, together: Together) -> frozenset[str]:

@@ -20,7 +20,7 @@ PRUNED = "pruned.json"
 
 
 def remove_backups(
-    store: Store, chosen: tuple[Backup, ...], *, done: Callable[[Manifest], None]
+    store: Store, going: tuple[Backup, ...], *, done: Callable[[Manifest], None]
 ) -> None:
     """Remove these backups, the oldest first; `done` is called after each.
 
@@ -28,7 +28,7 @@ def remove_backups(
         StoreFailed: the store did not remove something; what was removed before stays removed.
 
     """
-    for backup in reversed(chosen):
+    for backup in reversed(going):
         manifest = backup.manifest
         store.write(manifest.key + PRUNED, [manifest.canonical()])
         # First: without it there is no backup, and nobody takes what is left for one.
@@ -65,10 +65,10 @@ def _read(store: Store, key: str) -> Manifest:
 
 
 def _remove_rest(store: Store, manifest: Manifest) -> None:
-    there = set(store.keys(manifest.key))
-    rehearsals = (key for key in there if REHEARSAL.fullmatch(key.removeprefix(manifest.key)))
+    keys = set(store.keys(manifest.key))
+    rehearsals = (key for key in keys if REHEARSAL.fullmatch(key.removeprefix(manifest.key)))
     beside = (*(manifest.key + name for name in (*PROOFS, PIN)), *rehearsals)
     for key in (*(part.key for part in manifest.parts), *beside):
-        if key in there:
+        if key in keys:
             store.delete(key)
     store.delete(manifest.key + PRUNED)

@@ -87,13 +87,13 @@ def restore_backup(
     began = time.monotonic()
     expected = _expected(manifest, wanted.tables)
     with asking("nothing was restored"), target.connect("restore") as connection:
-        found = read_target(connection)
-        databases.require_empty(connection, found)
+        live = read_target(connection)
+        databases.require_empty(connection, live)
         databases.require_parts(connection, manifest, owners=wanted.owners)
     loading = _Loading(
-        reader(manifest, store, config, found.server_version),
+        reader(manifest, store, config, live.server_version),
         target,
-        found.database,
+        live.database,
         Together(progress, manifest.size),
         wanted,
     )
@@ -102,11 +102,11 @@ def restore_backup(
     check_rows(
         expected,
         counted,
-        f"the database {found.database}",
-        state=f"{found.database} holds what was restored; the live database is unchanged",
+        f"the database {live.database}",
+        state=f"{live.database} holds what was restored; the live database is unchanged",
     )
     return Restored(
-        database=found.database,
+        database=live.database,
         seconds=round(time.monotonic() - began, 3),
         tables=len(expected),
         rows=sum(expected.values()),
@@ -168,8 +168,8 @@ class _Loading:
             with ThreadPoolExecutor(jobs) as pool:
                 for _ in pool.map(partial(self._pipe_with, rows, state), data):
                     pass
-            chosen = self._chosen(definitions, lambda: iter([file.read_bytes()]), directory)
-            post = ("--section=post-data", f"--jobs={jobs}", *chosen, str(file))
+            selection = self._chosen(definitions, lambda: iter([file.read_bytes()]), directory)
+            post = ("--section=post-data", f"--jobs={jobs}", *selection, str(file))
             self._run(post, state, directory)
 
     def _pipe_with(self, options: tuple[str, ...], state: str, part: Part) -> None:
@@ -179,9 +179,9 @@ class _Loading:
         """Restore one archive as it comes from the store."""
         with tempfile.TemporaryDirectory(prefix="windlass-") as directory:
             silent = Meter(lambda _done, _total: None)
-            chosen = self._chosen(part, lambda: self.reading.archive(part, silent), directory)
+            selection = self._chosen(part, lambda: self.reading.archive(part, silent), directory)
             source = self.reading.archive(part, self._meter(part))
-            command, env = self._command(*options, *chosen, directory=directory)
+            command, env = self._command(*options, *selection, directory=directory)
             with _explained(state):
                 for _ in process.pipe(command, source, env=env):
                     pass

@@ -73,7 +73,7 @@ def choose(
             why.append(f"undoes deployment {needed[manifest.id]}")
         if backup not in ours:
             why.append(f"of another server, {manifest.system_identifier}: not ours to prune")
-        elif backup.level is None and sum(_age(one) > _age(backup) for one in proven) < FLOOR:
+        elif backup.level is None and sum(_age(other) > _age(backup) for other in proven) < FLOOR:
             why.append(f"not proven, and fewer than {FLOOR} proven ones are newer")
     for backup, rule in _by_rules(proven, keep, now):
         reasons[backup.manifest.key].append(rule)
@@ -89,15 +89,15 @@ def _age(backup: Backup) -> tuple[datetime, str]:
 
 
 def _by_rules(proven: list[Backup], keep: KeepConfig, now: datetime) -> list[tuple[Backup, str]]:
-    found = [(backup, f"last {keep.last}") for backup in proven[: keep.last]]
+    reasons = [(backup, f"last {keep.last}") for backup in proven[: keep.last]]
     for rule, label in PERIODS.items():
         newest: dict[str, Backup] = {}
         for backup in proven:
             newest.setdefault(label(backup.manifest.taken_at.astimezone(UTC)), backup)
-        chosen = list(newest.items())[: getattr(keep, rule)]
-        found += [(backup, f"{rule} {period}") for period, backup in chosen]
+        periods = list(newest.items())[: getattr(keep, rule)]
+        reasons += [(backup, f"{rule} {period}") for period, backup in periods]
     since = now - timedelta(days=keep.days)
     if keep.days:
         young = [backup for backup in proven if backup.manifest.taken_at >= since]
-        found += [(backup, f"younger than {keep.days} days") for backup in young]
-    return found
+        reasons += [(backup, f"younger than {keep.days} days") for backup in young]
+    return reasons

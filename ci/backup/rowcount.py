@@ -69,10 +69,10 @@ class RowCounter:
             if end < 0:
                 return buffer, at, False
             line = buffer[at : end + 1]
-        if found := CLIENT_ENCODING.fullmatch(line):
-            self._encoding = _codec(found[1].decode())
-        elif found := HEADER.fullmatch(line):
-            self._table = unquoted(found[1], found[2], self._encoding)
+        if match := CLIENT_ENCODING.fullmatch(line):
+            self._encoding = _codec(match[1].decode())
+        elif match := HEADER.fullmatch(line):
+            self._table = unquoted(match[1], match[2], self._encoding)
             # Less one: the header's own newline is counted with the first row's.
             self.counts[self._table] = self.counts.get(self._table, 0) - 1
             return buffer, end, True
@@ -90,7 +90,7 @@ def _codec(encoding: str) -> str:
 
 def by_plain_name(counts: Iterable[tuple[str, int]]) -> dict[TableName, int]:
     """Return counts by plain names: which ones are quoted differs between major versions."""
-    found: dict[TableName, int] = {}
+    rows_by_table: dict[TableName, int] = {}
     for name, rows in counts:
         match = QUALIFIED.fullmatch(name.encode(errors="surrogateescape"))
         if match is None:
@@ -99,8 +99,8 @@ def by_plain_name(counts: Iterable[tuple[str, int]]) -> dict[TableName, int]:
                 state="this backup cannot be proven; nothing was changed",
                 next_step="take another one: invoke backup",
             )
-        found[unquoted(match[1], match[2])] = rows
-    return found
+        rows_by_table[unquoted(match[1], match[2])] = rows
+    return rows_by_table
 
 
 def check_rows(

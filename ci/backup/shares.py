@@ -52,7 +52,9 @@ def shares(
         lightest = min((*range(1, jobs), 0), key=loads.__getitem__)
         bins[lightest].append(name)
         loads[lightest] += sizes[name]
-    taken = tuple(_option("exclude-table-data", name) for one in bins[1:] for name in one)
+    taken = tuple(
+        _option("exclude-table-data", name) for tables_of_bin in bins[1:] for name in tables_of_bin
+    )
     definitions = Share(
         name="schema",
         holds="schema",
@@ -69,11 +71,11 @@ def shares(
         Share(
             name=f"data-{number}",
             holds="data",
-            options=("--section=data", *(_option("table", name) for name in one)),
+            options=("--section=data", *(_option("table", name) for name in names)),
             size=int(loads[number] * GROWTH),
         )
-        for number, one in enumerate(bins)
-        if number and one
+        for number, names in enumerate(bins)
+        if number and names
     ]
     return (definitions, rest, *own)
 

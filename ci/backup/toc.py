@@ -45,13 +45,13 @@ def require_whole(parts: frozenset[str], whole: frozenset[str]) -> None:
     missing, extra = sorted(whole - parts), sorted(parts - whole)
     if not missing and not extra:
         return
-    said = [
-        f"{len(found)} {word}: {'; '.join(one.strip() for one in found[:SHOWN])}"
-        for word, found in (("missing", missing), ("not in one dump of everything", extra))
-        if found
+    differences = [
+        f"{len(lines)} {word}: {'; '.join(line.strip() for line in lines[:SHOWN])}"
+        for word, lines in (("missing", missing), ("not in one dump of everything", extra))
+        if lines
     ]
     raise StepFailed(
-        f"the parts of the backup are not the whole database: {'; '.join(said)}",
+        f"the parts of the backup are not the whole database: {'; '.join(differences)}",
         state=NOT_KEPT,
         next_step="report this as a bug; until then write jobs: 1 under backups in deploy.yml",
     )

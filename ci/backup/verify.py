@@ -97,8 +97,8 @@ def verify_backup(
             check = partial(
                 _count, reader(manifest, store, config, manifest.server_version), together
             )
-        for found in pool.map(check, manifest.parts):
-            counted |= found
+        for rows in pool.map(check, manifest.parts):
+            counted |= rows
     if level != "checksum":
         expected = by_plain_name(manifest.row_counts)
         extra = {name: 0 for name in counted if name not in expected}

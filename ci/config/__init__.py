@@ -70,7 +70,7 @@ class Config:
 
     def migrations(self, variables: Mapping[str, str] = os.environ) -> MigrationsConfig:
         """Return what is said of the migrations; no variable of another section is asked for."""
-        top = {key: one for key, one in self._top().items() if key in ("project", "migrations")}
+        top = {key: value for key, value in self._top().items() if key in ("project", "migrations")}
         return convert(self.file, (), top, Shared, variables, decode=_decode).migrations
 
     def throwaway(self, variables: Mapping[str, str] = os.environ) -> Secret | None:
@@ -94,8 +94,8 @@ class Config:
 
     def written(self, name: str) -> dict[str, Data]:
         """Return an environment as the file has it, variables unexpanded."""
-        found = _section(self.file, "environments").get(name)
-        return found if isinstance(found, dict) else {}
+        section = _section(self.file, "environments").get(name)
+        return section if isinstance(section, dict) else {}
 
     def variables(self, name: str = "") -> tuple[str, ...]:
         """Return the variables without a default that an environment needs; empty: all share."""
@@ -114,10 +114,10 @@ class Config:
         own = self.written(name)
         bare: dict[str, Data] = {key: own[key] for key in ("tier", "approval") if key in own}
         at = ("environments", name)
-        found = convert(
+        environment = convert(
             self.file, at, bare | {"database": "-"}, Environment, variables, decode=_decode
         )
-        return found.approval
+        return environment.approval
 
     def environment(self, name: str, variables: Mapping[str, str] = os.environ) -> Settings:
         """Return one environment with its variables expanded.
@@ -182,8 +182,8 @@ def schema() -> dict[str, Any]:
             return {"type": "string", "pattern": f"^({DURATION.pattern}|{VARIABLE.pattern})$"}
         return {"type": "string"}
 
-    found = msgspec.json.schema(DeployFile, schema_hook=hook)
+    document = msgspec.json.schema(DeployFile, schema_hook=hook)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "deploy.yml",
-    } | found
+    } | document

@@ -60,9 +60,9 @@ def expand(file: YamlFile, at: Path_, data: Data, variables: Mapping[str, str]) 
 
     def value(match: re.Match[str]) -> str:
         name, default = match.groups()
-        found = variables.get(name)
-        if found:
-            return found
+        text = variables.get(name)
+        if text:
+            return text
         if default is None:
             raise ConfigError(
                 f"{file.where(at)}: {_dotted(at)}: the variable {name} is not set",
@@ -78,14 +78,14 @@ def needed(data: Data) -> list[str]:
     if isinstance(data, dict):
         data = list(data.values())
     if isinstance(data, list):
-        return [name for one in data for name in needed(one)]
-    found = VARIABLE.finditer(data) if isinstance(data, str) else ()
-    return [match[1] for match in found if match[2] is None]
+        return [name for item in data for name in needed(item)]
+    matches = VARIABLE.finditer(data) if isinstance(data, str) else ()
+    return [match[1] for match in matches if match[2] is None]
 
 
-def _explain(file: YamlFile, at: Path_, data: Data, kind: type, said: str) -> ConfigError:
+def _explain(file: YamlFile, at: Path_, data: Data, kind: type, problem: str) -> ConfigError:
     """Turn msgspec's one sentence, which is all it gives, into file, line, path and repair."""
-    said, _, tail = said.partition(" - at `")
+    problem, _, tail = problem.partition(" - at `")
     path = tuple(
         int(number) if number else name
         for name, number in re.findall(
@@ -94,24 +94,24 @@ def _explain(file: YamlFile, at: Path_, data: Data, kind: type, said: str) -> Co
     )
     known = _known_at(msgspec.inspect.type_info(kind), data, path)
     next_step = f"known here: {', '.join(known)}" if known else "mend the line"
-    if unknown := re.search(r"unknown field `(.+)`", said):
+    if unknown := re.search(r"unknown field `(.+)`", problem):
         path = (*path, unknown[1])
-        said = f"unknown key{nearest(unknown[1], known)}"
-    elif missing := re.search(r"missing required field `(.+)`", said):
-        said = f'the key "{missing[1]}" is missing'
+        problem = f"unknown key{nearest(unknown[1], known)}"
+    elif missing := re.search(r"missing required field `(.+)`", problem):
+        problem = f'the key "{missing[1]}" is missing'
     elif known:
-        said = f"{said.replace('`', '')}{nearest(_value_in(said), known)}"
+        problem = f"{problem.replace('`', '')}{nearest(_value_in(problem), known)}"
         next_step = f"expected one of: {', '.join(known)}"
     else:
-        said = said.replace("`", "")
+        problem = problem.replace("`", "")
     full = tuple(part for part in (*at, *path) if part != ANY_KEY)
     return ConfigError(
-        f"{file.where(full)}: {_dotted(full) or 'top level'}: {said}", next_step=next_step
+        f"{file.where(full)}: {_dotted(full) or 'top level'}: {problem}", next_step=next_step
     )
 
 
-def _value_in(said: str) -> str:
-    match = re.search(r"'([^']*)'", said)
+def _value_in(problem: str) -> str:
+    match = re.search(r"'([^']*)'", problem)
     return match[1] if match else ""
 
 

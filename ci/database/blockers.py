@@ -117,14 +117,14 @@ class Blocker:
             name = "autovacuum to prevent wraparound" if self.wraparound else "autovacuum"
         else:
             name = self.application or "no application_name"
-        said = [name, self.state]
+        parts = [name, self.state]
         if self.seconds is not None:
-            said.append(f"transaction {self.seconds:.0f} s old")
+            parts.append(f"transaction {self.seconds:.0f} s old")
         held = f"{self.mode} on {self.relation}" if self.relation else self.mode
-        said.append(held)
+        parts.append(held)
         if show_queries and self.query:
-            said.append(f"query: {redact(' '.join(self.query.split()))[:QUERY_SHOWN]}")
-        return f"pid {self.pid} ({', '.join(part for part in said if part)})"
+            parts.append(f"query: {redact(' '.join(self.query.split()))[:QUERY_SHOWN]}")
+        return f"pid {self.pid} ({', '.join(part for part in parts if part)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +162,8 @@ class Lookout:
         """Return those whose transaction has not ended."""
         ids = [blocker.transaction for blocker in blockers]
         rows = self.connection().execute(STAYED, (ids,)).fetchall()
-        found = {(pid, transaction) for pid, transaction in rows}
-        return tuple(b for b in blockers if (b.pid, b.transaction) in found)
+        present = {(pid, transaction) for pid, transaction in rows}
+        return tuple(b for b in blockers if (b.pid, b.transaction) in present)
 
     def old(self, blocker: Blocker, seconds: float) -> tuple[Blocker, ...]:
         """Return the transactions older than this that block what this one blocked."""
@@ -223,4 +223,4 @@ class Watch:
                 return
             if rows:
                 queue = max(self.sight.queue, row[0] if row else 0)
-                self.sight = Sight(tuple(Blocker(*found) for found in rows), queue)
+                self.sight = Sight(tuple(Blocker(*row) for row in rows), queue)

@@ -33,9 +33,11 @@ def asking(state: str) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         remedies = (text for kind, text in REMEDIES.items() if isinstance(error, kind))
-        said = " ".join(str(error).split())
+        message = " ".join(str(error).split())
         raise StepFailed(
-            redact(f"the database did not answer as it should: {said} ({error.sqlstate or 'cut'})"),
+            redact(
+                f"the database did not answer as it should: {message} ({error.sqlstate or 'cut'})"
+            ),
             state=state,
             next_step=next(remedies, "check the connection and the server's log, then start again"),
         ) from error

@@ -31,14 +31,14 @@ def end(database: Database, note: Callable[[str], None]) -> None:
     with database.connect("lock") as connection:
         deadline = time.monotonic() + WITHIN
         ended: set[int] = set()
-        while found := connection.execute(FIND, (database.deployment_id,)).fetchall():
-            for pid, name in found:
+        while orphans := connection.execute(FIND, (database.deployment_id,)).fetchall():
+            for pid, name in orphans:
                 if pid not in ended:
                     _end(connection, pid, name)
                     note(f"ended pid {pid}, left behind by {name}")
                     ended.add(pid)
             if time.monotonic() > deadline:
-                raise _refuses(found[0][0], found[0][1])
+                raise _refuses(orphans[0][0], orphans[0][1])
             time.sleep(0.02)
 
 

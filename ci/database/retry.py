@@ -269,7 +269,7 @@ class _Climb:
     def _old(self, blockers: tuple[Blocker, ...]) -> tuple[Blocker, ...]:
         """Return who would block us for longer than the lowest rung already, on those tables."""
         seconds = self.terms.lock.timeout[0].seconds
-        return tuple(old for one in blockers for old in self.lookout.old(one, seconds))
+        return tuple(old for blocker in blockers for old in self.lookout.old(blocker, seconds))
 
     def _pause(self, most: float) -> None:
         self._sleep(random.uniform(0, most))  # noqa: S311  # full jitter

@@ -76,8 +76,8 @@ class GithubApi:
         url = f"{self._address(path)}?per_page=30"
         while url:
             answer = self._ask(url, path, permission)
-            found = answer.json()
-            yield from found[key] if key else found
+            document = answer.json()
+            yield from document[key] if key else document
             url = answer.links.get("next", {}).get("url", "")
             if url and not url.startswith(f"{self.url.rstrip('/')}/"):
                 raise self._no_answer(path, f"the next page is elsewhere: {url}", _WHERE)
@@ -140,7 +140,7 @@ class GithubApi:
     def _answered(
         self, answer: "requests.Response", path: str, permission: str
     ) -> "requests.Response":
-        code, said = answer.status_code, f"status {answer.status_code}: {_message(answer)}"
+        code, message = answer.status_code, f"status {answer.status_code}: {_message(answer)}"
         accepted = answer.headers.get("X-Accepted-GitHub-Permissions", "").replace("=", ": ")
         give = (
             f"give the token {accepted or permission}: in a workflow, under the job's permissions"
@@ -148,31 +148,31 @@ class GithubApi:
         if code == 401:
             raise self._no_answer(
                 path,
-                said,
+                message,
                 "set GITHUB_TOKEN to a token that is valid; in a job: ${{ github.token }}",
             )
         if code == 403:
-            raise self._no_answer(path, said, give, kind=NotPermitted)
+            raise self._no_answer(path, message, give, kind=NotPermitted)
         if code == 404:
             raise self._no_answer(
                 path,
-                said,
+                message,
                 f"look whether {self.repository} is the repository; {give}",
                 kind=NotFound,
             )
         if code in AGAIN:
             raise self._no_answer(
-                path, said, f"the same command later; it was asked {RETRIES + 1} times"
+                path, message, f"the same command later; it was asked {RETRIES + 1} times"
             )
         if code != 200 or "json" not in answer.headers.get("Content-Type", ""):
-            raise self._no_answer(path, said, _WHERE)
+            raise self._no_answer(path, message, _WHERE)
         return answer
 
     def _no_answer(
-        self, path: str, said: str, next_step: str, *, kind: type[Unreachable] = Unreachable
+        self, path: str, message: str, next_step: str, *, kind: type[Unreachable] = Unreachable
     ) -> Unreachable:
         return kind(
-            f"GitHub's API gave no answer to {path or self.repository}: {said}",
+            f"GitHub's API gave no answer to {path or self.repository}: {message}",
             state=REDUCED,
             next_step=next_step,
         )
@@ -199,10 +199,10 @@ def limited(code: int, headers: Any, message: str, *, now: float) -> float | Non
 def _message(answer: "requests.Response") -> str:
     """Return GitHub's own words, or the beginning of what is none of its answers."""
     try:
-        found = answer.json()
+        document = answer.json()
     except ValueError:
         return redact(answer.text[:200].strip())
-    return redact(str(found.get("message", ""))[:200]) if isinstance(found, dict) else ""
+    return redact(str(document.get("message", ""))[:200]) if isinstance(document, dict) else ""
 
 
 def this_run() -> str | None:

@@ -45,12 +45,12 @@ def comment(number: int, text: str) -> str:
 def _before(number: int) -> int | None:
     page = 1
     while True:
-        found = _ask("GET", f"issues/{number}/comments?per_page={A_PAGE}&page={page}")
-        for one in found:
-            ours = (one.get("body") or "").startswith(MARKER)
-            if ours and (one.get("user") or {}).get("type") == "Bot":
-                return int(one["id"])
-        if len(found) < A_PAGE:
+        comments = _ask("GET", f"issues/{number}/comments?per_page={A_PAGE}&page={page}")
+        for comment in comments:
+            ours = (comment.get("body") or "").startswith(MARKER)
+            if ours and (comment.get("user") or {}).get("type") == "Bot":
+                return int(comment["id"])
+        if len(comments) < A_PAGE:
             return None
         page += 1
 
@@ -74,9 +74,9 @@ def _ask(method: str, path: str, body: dict[str, str] | None = None) -> Any:  # 
     return answer.json()
 
 
-def _unreachable(method: str, path: str, said: str) -> Unreachable:
+def _unreachable(method: str, path: str, message: str) -> Unreachable:
     return Unreachable(
-        f"GitHub's API did not take {method} {path.partition('?')[0]}: {said}",
+        f"GitHub's API did not take {method} {path.partition('?')[0]}: {message}",
         state="the check itself is done; its result is in the log and in the file",
         next_step="give the job permissions: pull-requests: write; of a fork it cannot have it",
     )

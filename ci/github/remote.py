@@ -51,8 +51,8 @@ def find_remote(root: Path) -> Remote | None:
 
 def parse_remote(url: str) -> Remote | None:
     """Return the repository of a remote's URL, https or ssh; None where it is something else."""
-    found = REMOTE.fullmatch(url)
-    return Remote(found["a"] or found["b"], found["name"]) if found else None
+    match = REMOTE.fullmatch(url)
+    return Remote(match["a"] or match["b"], match["name"]) if match else None
 
 
 def open_github(root: Path, *, note: Callable[[str], None]) -> tuple[GithubApi, str]:
@@ -74,15 +74,16 @@ def open_github(root: Path, *, note: Callable[[str], None]) -> tuple[GithubApi, 
             next_step="git remote add origin URL, or export GITHUB_REPOSITORY=OWNER/NAME",
         )
     server = urlsplit(env.get("GITHUB_SERVER_URL", "")).hostname
-    there = Remote(server or (remote.host if remote else "github.com"), name)
-    known = there.hosted or server is not None
+    repository = Remote(server or (remote.host if remote else "github.com"), name)
+    known = repository.hosted or server is not None
     names = ("GITHUB_TOKEN", "GH_TOKEN") if known else ("GH_ENTERPRISE_TOKEN",)
-    token = next((env[one] for one in names if env.get(one)), None)
+    token = next((env[variable] for variable in names if env.get(variable)), None)
     if not token:
         raise ConfigError(
             f"there is no token to ask GitHub about {name} with",
-            next_step=f"export {names[-1]}=$(gh auth token --hostname {there.host}), or a token "
-            "with actions: read, administration: read, environments: read, secrets: read and "
+            next_step=f"export {names[-1]}=$(gh auth token --hostname {repository.host}), or a "
+            "token with actions: read, administration: read, environments: read, secrets: read and "
             "variables: read",
         )
-    return GithubApi(env.get("GITHUB_API_URL") or there.api, name, Secret(token), note), there.site
+    address = env.get("GITHUB_API_URL") or repository.api
+    return GithubApi(address, name, Secret(token), note), repository.site

@@ -52,27 +52,30 @@ def wanted(config: Config, only: str = "") -> tuple[Wanted, ...]:
     environment's secrets at hand.
     """
     shared = set(config.variables())
-    found = []
+    environments = []
     for name in config.names:
         data = config.written(name)
         approval, tier = data.get("approval"), str(data.get("tier"))
         row = policy.TIERS.index(tier) if tier in policy.TIERS else len(policy.TIERS) - 1
         asks = policy.TABLE[StepName.APPROVAL][row] is policy.REQUIRED or approval is not None
         own = approval if isinstance(approval, dict) else {}
-        one = Wanted(
+        environment = Wanted(
             name=name,
             reviewed=asks and own.get("from") != "ssh",
             self_approval=own.get("self_approval") is True,
             guarded=policy.TABLE[StepName.BACKUP][row] is policy.REQUIRED,
             names=tuple(sorted(shared | set(config.variables(name)))),
         )
-        beside = (["plan"] if asks else []) + (["backup"] if one.guarded else [])
-        found.append(one)
-        found += [
-            Wanted(name=f"{name}-{job}", guarded=one.guarded, names=one.names) for job in beside
+        beside = (["plan"] if asks else []) + (["backup"] if environment.guarded else [])
+        environments.append(environment)
+        environments += [
+            Wanted(name=f"{name}-{job}", guarded=environment.guarded, names=environment.names)
+            for job in beside
         ]
-    chosen = (only, f"{only}-plan", f"{only}-backup")
-    return tuple(one for one in found if not only or one.name in chosen)
+    names = (only, f"{only}-plan", f"{only}-backup")
+    return tuple(
+        environment for environment in environments if not only or environment.name in names
+    )
 
 
 def look(api: GithubApi, site: str, environments: Iterable[Wanted]) -> tuple[PreflightCheck, ...]:
@@ -86,13 +89,13 @@ def look(api: GithubApi, site: str, environments: Iterable[Wanted]) -> tuple[Pre
         return (PreflightCheck("repository", error.what, problem=error.next_step),)
     kind = "private" if repository["private"] else "public"
     branch = str(repository["default_branch"])
-    found = [PreflightCheck("repository", f"{api.repository}, {kind}, default branch {branch}")]
-    found.append(_check("workflow token", partial(_workflow_token, api, site)))
-    for one in environments:
-        found += _Environment(
-            api, site, one, private=bool(repository["private"]), branch=branch
+    checks = [PreflightCheck("repository", f"{api.repository}, {kind}, default branch {branch}")]
+    checks.append(_check("workflow token", partial(_workflow_token, api, site)))
+    for environment in environments:
+        checks += _Environment(
+            api, site, environment, private=bool(repository["private"]), branch=branch
         ).look()
-    return tuple(found)
+    return tuple(checks)
 
 
 def _check(name: str, look_at: Callable[[], str]) -> PreflightCheck:
@@ -105,14 +108,14 @@ def _check(name: str, look_at: Callable[[], str]) -> PreflightCheck:
 
 
 def _workflow_token(api: GithubApi, site: str) -> str:
-    found = api.get("actions/permissions/workflow", permission=ADMINISTRATION)
-    if found["default_workflow_permissions"] != "read":
+    permissions = api.get("actions/permissions/workflow", permission=ADMINISTRATION)
+    if permissions["default_workflow_permissions"] != "read":
         raise Refused(
             "a workflow that names no permissions may write",
             next_step=f"choose “Read repository contents and packages permissions”: "
             f"{site}/settings/actions",
         )
-    if found["can_approve_pull_request_reviews"]:
+    if permissions["can_approve_pull_request_reviews"]:
         raise Refused(
             "a workflow may approve pull requests",
             next_step=f"untick “Allow GitHub Actions to create and approve pull requests”: "
@@ -134,7 +137,7 @@ class _Environment:
     def look(self) -> list[PreflightCheck]:
         name = self.wanted.name
         try:
-            found = self.api.get(f"environments/{name}", permission=ENVIRONMENT)
+            settings = self.api.get(f"environments/{name}", permission=ENVIRONMENT)
         except NotFound:
             return [
                 PreflightCheck(
@@ -147,14 +150,14 @@ class _Environment:
             ]
         except WindlassError as error:
             return [PreflightCheck(name, error.what, problem=error.next_step)]
-        page = f"{self.site}/settings/environments/{found['id']}/edit"
-        rules = {rule["type"]: rule for rule in found.get("protection_rules") or []}
+        page = f"{self.site}/settings/environments/{settings['id']}/edit"
+        rules = {rule["type"]: rule for rule in settings.get("protection_rules") or []}
         checks = [_check(f"{name}: reviewers", partial(self._reviewers, rules, page))]
         if self.wanted.guarded:
-            branches = partial(self._branches, found.get("deployment_branch_policy"), page)
+            branches = partial(self._branches, settings.get("deployment_branch_policy"), page)
             checks.append(_check(f"{name}: branches", branches))
         if self.wanted.reviewed:
-            checks.append(_check(f"{name}: admins", partial(_admins, found, page)))
+            checks.append(_check(f"{name}: admins", partial(_admins, settings, page)))
         if self.wanted.names:
             checks.append(_check(f"{name}: variables", partial(self._variables, page)))
         return checks
@@ -190,10 +193,10 @@ class _Environment:
             )
         if rule["protected_branches"]:
             where, key = "branches", ""
-            found = [
-                one["name"]
-                for one in self.api.all(where, key, permission="contents: read")
-                if one["protected"]
+            names = [
+                branch["name"]
+                for branch in self.api.all(where, key, permission="contents: read")
+                if branch["protected"]
             ]
             which = "protected branches"
         else:
@@ -201,31 +204,33 @@ class _Environment:
                 f"environments/{self.wanted.name}/deployment-branch-policies",
                 "branch_policies",
             )
-            found = [one["name"] for one in self.api.all(where, key, permission=ENVIRONMENT)]
+            names = [policy["name"] for policy in self.api.all(where, key, permission=ENVIRONMENT)]
             which = "selected branches and tags"
-        if which == "protected branches" and not found:
+        if which == "protected branches" and not names:
             raise Refused(
                 "protected branches alone, and none is protected: every branch may use it",
                 next_step=f"protect {self.branch}: {self.site}/settings/branches",
             )
-        if found != [self.branch]:
+        if names != [self.branch]:
             raise Refused(
-                f"{which}: {', '.join(found) or 'none'}",
+                f"{which}: {', '.join(names) or 'none'}",
                 next_step=f"allow {self.branch} alone: {page}",
             )
         return f"{self.branch} alone"
 
     def _variables(self, page: str) -> str:
         """Look for the names of variables and secrets; values are never asked for."""
-        there, unseen = set[str](), list[str]()
+        known, unseen = set[str](), list[str]()
         for path, key, permission in LISTS:
             try:
-                found = self.api.all(path.format(name=self.wanted.name), key, permission=permission)
+                variables = self.api.all(
+                    path.format(name=self.wanted.name), key, permission=permission
+                )
             except (NotPermitted, NotFound):
                 unseen.append(permission)
             else:
-                there |= {one["name"] for one in found}
-        missing = [name for name in self.wanted.names if name.upper() not in there]
+                known |= {variable["name"] for variable in variables}
+        missing = [name for name in self.wanted.names if name.upper() not in known]
         if missing and unseen:
             needs = ", ".join(dict.fromkeys(unseen))
             return f"{', '.join(missing)}: not to be seen with this token, which needs {needs}"
@@ -237,11 +242,11 @@ class _Environment:
         return f"{', '.join(self.wanted.names)}: there"
 
 
-def _admins(found: dict[str, Any], page: str) -> str:
+def _admins(settings: dict[str, Any], page: str) -> str:
     """Look whether administrators may start what waits; older servers do not tell."""
-    if "can_admins_bypass" not in found:
+    if "can_admins_bypass" not in settings:
         return "GitHub does not tell whether they may start what waits: look there"
-    if found["can_admins_bypass"]:
+    if settings["can_admins_bypass"]:
         raise Refused(
             "administrators may start what waits, without a review",
             next_step="untick “Allow administrators to bypass configured protection rules”: "

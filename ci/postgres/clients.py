@@ -120,11 +120,15 @@ def find_clients(
     major = server_version // 10_000
     if image:
         return _in_image(image.replace("{major}", str(major)), major, tls)
-    found = tuple(_installed(_places() if places is None else places))
-    fitting = [_probe(one.version, one.directory) for one in found if one.major == major]
-    able = [one for one in fitting if (one.tls or not tls) and one.undoes(compression)]
+    installed = tuple(_installed(_places() if places is None else places))
+    fitting = [
+        _probe(tools.version, tools.directory) for tools in installed if tools.major == major
+    ]
+    able = [
+        clients for clients in fitting if (clients.tls or not tls) and clients.undoes(compression)
+    ]
     if not able:
-        raise _missing(major, tls, compression, found)
+        raise _missing(major, tls, compression, installed)
     # Stable: among equals the earlier place wins.
     return max(able, key=lambda clients: (clients.zstd, clients.lz4))
 
@@ -267,8 +271,10 @@ def _listener() -> Iterator[tuple[int, threading.Event]]:
             thread.join()
 
 
-def _missing(major: int, tls: bool, compression: str, found: tuple[_Installed, ...]) -> StepFailed:
-    listed = ", ".join(f"{one.version} in {one.directory}" for one in found) or "none"
+def _missing(
+    major: int, tls: bool, compression: str, installed: tuple[_Installed, ...]
+) -> StepFailed:
+    listed = ", ".join(f"{tools.version} in {tools.directory}" for tools in installed) or "none"
     method = compression.partition(":")[0]
     wanted = ["TLS"] * tls + [method] * (method in ("zstd", "lz4"))
     able = f" that can do {' and '.join(wanted)}" if wanted else ""

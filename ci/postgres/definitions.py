@@ -40,15 +40,15 @@ def definitions(copy: Database, clients: Clients, *more: str) -> dict[str, str]:
 
 def different(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
     """Return what differs between two sets of definitions, in words."""
-    found = []
+    differences = []
     for title in sorted(before.keys() | after.keys()):
         if title not in after:
-            found.append(f"{_words(title)} is missing")
+            differences.append(f"{_words(title)} is missing")
         elif title not in before:
-            found.append(f"{_words(title)} was not there before")
+            differences.append(f"{_words(title)} was not there before")
         elif not alike(before[title], after[title], any_order=True):
-            found.append(f"{_words(title)} differs: {_changed(before[title], after[title])}")
-    return tuple(found)
+            differences.append(f"{_words(title)} differs: {_changed(before[title], after[title])}")
+    return tuple(differences)
 
 
 def stands(
@@ -64,27 +64,29 @@ def stands(
         live: those that stand.
 
     """
-    after, found = states[0], []
+    after, differences = states[0], []
     for title in sorted(before.keys() | after.keys()):
         was, would, stand = before.get(title), after.get(title), live.get(title)
         if was == would or any(_same(stand, state.get(title)) for state in states):
             continue
         if would is None:
-            found.append(f"{_words(title)} is still there")
+            differences.append(f"{_words(title)} is still there")
         elif stand is None:
-            found.append(f"{_words(title)} is missing")
+            differences.append(f"{_words(title)} is missing")
         elif "; Type: TABLE; " in title:
             later = [state.get(title, "") for state in states]
-            found += [f"{_words(title)}: {one}" for one in _of_table(was, later, stand)]
+            differences += [
+                f"{_words(title)}: {difference}" for difference in _of_table(was, later, stand)
+            ]
         else:
-            found.append(f"{_words(title)} differs: {_changed(would, stand)}")
-    return tuple(found)
+            differences.append(f"{_words(title)} differs: {_changed(would, stand)}")
+    return tuple(differences)
 
 
-def _same(one: str | None, other: str | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return alike(one, other, any_order=True)
+def _same(text: str | None, other: str | None) -> bool:
+    if text is None or other is None:
+        return text is other
+    return alike(text, other, any_order=True)
 
 
 def _of_table(was: str | None, states: Sequence[str], stand: str) -> Iterator[str]:
@@ -145,12 +147,12 @@ def schema(clients: Clients, source: Iterable[bytes]) -> dict[str, str]:
 
 def blocks(script: str) -> dict[str, str]:
     """Return the definitions in a script of pg_restore's by the title it gives each."""
-    found: dict[str, str] = {}
+    bodies: dict[str, str] = {}
     for block in script.partition(SCRIPT_END)[0].split("\n--\n-- Name: ")[1:]:
         title, _, body = block.partition("\n")
         if REFRESH not in title:
             # The settings stand before the definition they are for, and after another.
             lines = [line for line in body.splitlines() if not line.startswith("SET default_")]
             # Two of one title, such as the grants to two roles: both count.
-            found[title] = found.get(title, "") + "\n".join(lines).strip("\n-")
-    return found
+            bodies[title] = bodies.get(title, "") + "\n".join(lines).strip("\n-")
+    return bodies

