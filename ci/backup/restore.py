@@ -87,13 +87,13 @@ def restore_backup(
     began = time.monotonic()
     expected = _expected(manifest, wanted.tables)
     with asking("nothing was restored"), target.connect("restore") as connection:
-        live = read_target(connection)
-        databases.require_empty(connection, live)
+        destination = read_target(connection)
+        databases.require_empty(connection, destination)
         databases.require_parts(connection, manifest, owners=wanted.owners)
     loading = _Loading(
-        reader(manifest, store, config, live.server_version),
+        reader(manifest, store, config, destination.server_version),
         target,
-        live.database,
+        destination.database,
         Together(progress, manifest.size),
         wanted,
     )
@@ -102,11 +102,11 @@ def restore_backup(
     check_rows(
         expected,
         counted,
-        f"the database {live.database}",
-        state=f"{live.database} holds what was restored; the live database is unchanged",
+        f"the database {destination.database}",
+        state=f"{destination.database} holds what was restored; the live database is unchanged",
     )
     return Restored(
-        database=live.database,
+        database=destination.database,
         seconds=round(time.monotonic() - began, 3),
         tables=len(expected),
         rows=sum(expected.values()),
