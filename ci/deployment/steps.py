@@ -22,7 +22,6 @@ from ..report import plan as plan_report
 from ..restarters import Running
 from . import backups as safekeeping
 from . import facts, journal, preflight, rehearsals
-from .facts import take_facts
 from .work import Work, bytes_of, store_of
 
 
@@ -206,7 +205,7 @@ def _apply(plan: Plan, work: Work, step: StepName, phase: Phase) -> Done | Skipp
     chosen = _of_phase(plan, phase)
     for number, migration in enumerate(chosen, start=1):
         started = time.monotonic()
-        retries = work.engine.apply(migration, work.database, work.terms())
+        retries = work.engine.runner.apply(migration, work.database, work.terms())
         detail = f"retried {retries}×" if retries else ""
         work.reporter.item(step, migration.name, detail, time.monotonic() - started)
         work.reporter.progress(number, len(chosen), "migrations")
@@ -218,8 +217,8 @@ def _undo(chosen: tuple[Migration, ...], work: Work) -> Done | Skipped:
     undone = 0
     for migration in reversed(chosen):
         started = time.monotonic()
-        applied = {row.name for row in take_facts(work.database, work.engine).history}
-        work.engine.undo(migration, work.database, work.terms())
+        applied = {row.name for row in work.database.read("migrate", work.engine.history.rows)}
+        work.engine.runner.undo(migration, work.database, work.terms())
         if migration.name in applied:
             undone += 1
             work.reporter.item(
@@ -281,11 +280,11 @@ def verify(plan: Plan, work: Work) -> Done | Skipped:
 
     def look(connection: psycopg.Connection) -> tuple[str, ...]:
         for migration in scripts:
-            work.engine.verify(migration, connection)
+            work.engine.runner.verify(migration, connection)
         return leftovers.read(connection)
 
     found = work.database.read("verify", look)
-    allowed = {rule for m in plan.migrations for rule in work.engine.allowed(m)}
+    allowed = {rule for m in plan.migrations for rule in work.engine.files.allowed(m)}
     new = [one for one in found if one not in plan.leftovers and leftovers.rule(one) not in allowed]
     if new:
         raise StepFailed(

@@ -51,7 +51,7 @@ def _begin(run: summary.Run, work: "Work", plan: Plan) -> None:
 
 def _rendered(work: "Work", plan: Plan) -> tuple[str, ...]:
     terms = work.terms()
-    return tuple(work.engine.render(one, plan.direction, terms) for one in plan.migrations)
+    return tuple(work.engine.files.render(one, plan.direction, terms) for one in plan.migrations)
 
 
 @verb(
