@@ -205,11 +205,3 @@ def test_only_flags_that_both_generations_know_are_used() -> None:
     assert first == ("docker-compose", "-f", "c.yml", "-p", "shop")
     assert list_command(first, "api") == (*first, "ps", "-a", "-q", "api")
     assert restart_command(first, "api", grace=10) == (*first, "restart", "-t", "10", "api")
-
-
-def test_it_cannot_go_back(tmp_path: Path) -> None:
-    api = driver("", tmp_path / "compose.yml", "api")
-
-    assert (api.name, api.reverts) == ("compose api", False)
-    with pytest.raises(StepFailed, match="compose api cannot go back to an earlier version"):
-        api.revert(Running(instance="any"))

@@ -13,12 +13,10 @@ from ..model import About, Direction, Facts, Migration, Plan, StepName
 from ..origin import find_origin
 from ..plan.make import make_plan
 from ..plan.pending import pending
-from ..plan.states import built_on, is_graph, up_to
+from ..plan.states import NOTHING, built_on, is_graph, up_to
 from . import rehearsals
 from .facts import lint_findings, sizes_of_tables, take_facts
 from .work import Work
-
-NOTHING = "base"  # undo everything; what Alembic calls the state before the first revision
 
 
 def clear_the_way(work: Work) -> None:
@@ -44,7 +42,14 @@ def current_plan(
     """
     facts = take_facts(work.database, work.engine.history)
     named = work.engine.names.resolve(to) if to is not None else None
-    chosen = pending(work.settings, work.engine.files.list(), facts, to=named, steps=steps)
+    chosen = pending(
+        work.settings,
+        work.engine.files.list(),
+        facts,
+        names=work.engine.names,
+        to=named,
+        steps=steps,
+    )
     return _plan(work, facts, chosen, direction="up", without=without)
 
 

@@ -10,7 +10,6 @@ import psycopg
 from .. import policy
 from ..backup import catalog as backups
 from ..backup import proof as proofs
-from ..config.sections import SshApproval
 from ..database import leftovers
 from ..errors import Refused, StepFailed
 from ..lint import severity
@@ -19,7 +18,7 @@ from ..plan import gate
 from ..rehearsal import existing
 from ..report import format
 from ..report import plan as plan_report
-from ..restarters import Running
+from ..restarters import Reverting, Running
 from . import backups as safekeeping
 from . import facts, journal, preflight, rehearsals
 from .work import Work, bytes_of, store_of
@@ -89,13 +88,13 @@ def lint(plan: Plan, work: Work) -> Done | Skipped:
 
 def approve(plan: Plan, work: Work) -> Done | Skipped:
     """Find somebody's yes to exactly this plan."""
-    source, config = work.approvals, work.settings.environment.approval
-    if source is None or config is None:
+    source = work.approvals
+    if source is None:
         return Skipped("deploy.yml names no source of approvals")
     granted = gate.require_approval(
         plan,
         source.find(plan),
-        required=config.required if isinstance(config, SshApproval) else 1,
+        required=source.required,
         used=journal.used_approvals(work.database),
         now=datetime.now(UTC),
         how=source.how(plan),
@@ -252,7 +251,7 @@ def restart(plan: Plan, work: Work) -> Done | Skipped:
 
 def undo_restart(_plan: Plan, work: Work, done: StepResult) -> Done | Skipped:
     """Put the version that served before into service, where the driver can choose one."""
-    if work.restarter is None or not work.restarter.reverts:
+    if work.restarter is None or not isinstance(work.restarter, Reverting):
         return Skipped("this driver restarts what is installed; it does so when the schema is back")
     before = Running(
         instance=done.get("instance_before") or "", version=done.get("version_before") or ""
