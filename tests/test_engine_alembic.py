@@ -172,16 +172,6 @@ def test_an_error_of_python_names_its_line_too(events: AlembicProject) -> None:
     )
 
 
-def test_the_verify_script_runs_in_the_transaction_of_the_revision(events: AlembicProject) -> None:
-    (events.versions / "second_test_verify.sql").write_text("select false;\n")
-
-    ran = events.project.run("deploy", "--env", "uat", "--yes")
-
-    assert "second_test_verify.sql:1: row 1 is (False,); expected true" in ran.error()[0]
-    assert events.heads() == [FIRST]
-    assert "note" not in events.columns("error_events")
-
-
 def test_a_file_that_changes_behind_the_plan_does_not_run(events: AlembicProject) -> None:
     engine = open_engine(events.project.settings("uat").shared.migrations, events.project.home)
     second = next(one for one in engine.files.list() if one.name == "second")

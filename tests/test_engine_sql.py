@@ -61,20 +61,6 @@ def test_a_server_error_names_the_line_inside_the_statement(
         engine.runner.apply(migration, database16, TERMS)
 
 
-def test_a_verify_script_that_does_not_hold_leaves_nothing_behind(
-    database16: Database, write: Write
-) -> None:
-    engine, migration = write(
-        "create table t (i int);", verify="select true;\nselect count(*) > 0 from t;\n"
-    )
-
-    with pytest.raises(StepFailed) as caught:
-        engine.runner.apply(migration, database16, TERMS)
-
-    assert caught.value.what == f"migrations/{NAME}_verify.sql:2: row 1 is (False,); expected true"
-    assert tables(database16.url.reveal()) == set()
-
-
 def test_expect_none_turns_a_verify_statement_around(database16: Database, write: Write) -> None:
     engine, migration = write(
         "create table t (i int);", verify="-- expect: none\nselect * from t;\n"
@@ -254,13 +240,6 @@ def test_another_tools_table_is_recognised_and_never_adopted(
 
     with pytest.raises(Refused, match=f"public.schema_migrations is {owner}, not ours"):
         names(engine, database16)
-
-
-def test_reading_the_history_writes_nothing(database16: Database, write: Write) -> None:
-    engine, _ = write("select 1;")
-
-    assert names(engine, database16) == []
-    assert tables(database16.url.reveal()) == set()
 
 
 def test_a_row_that_a_person_deleted_makes_the_migration_pending_again(

@@ -29,19 +29,6 @@ def driver(host: str, name: str, within: float = 15, settle: float = 0.6) -> Doc
     )
 
 
-def test_a_restart_gives_a_new_start(docker_host: str, container: Run) -> None:
-    good = driver(docker_host, container("good", SERVE))
-    before = good.running()
-
-    now = good.restart()
-
-    assert before.instance and now.instance != before.instance
-    assert now.instance.split("@")[0] == before.instance.split("@")[0]
-    assert now.detail == "new start, no health check"
-    assert good.running().instance == now.instance
-    assert good.check() == "container good running"
-
-
 def test_a_container_that_was_down_is_started(docker_host: str, container: Run) -> None:
     down = driver(docker_host, container("down", SERVE))
     docker(docker_host, "stop", "down")
