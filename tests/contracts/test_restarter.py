@@ -23,7 +23,7 @@ from pgwindlass.restarters import Restarter, Reverting, open_restarter
 from tests.fix_docker import IMAGE, SERVE
 from tests.fix_kubernetes import Cluster
 
-SETTLE, WITHIN = Duration(0.5), Duration(10)
+SETTLE, WITHIN = Duration(0.5), Duration(30)
 DIES = "sleep 0.3; exit 3"
 
 
@@ -117,7 +117,7 @@ def of_compose(host: str, tmp_path: Path, stack: ExitStack) -> Case:
 
 def of_kubectl(cluster: Cluster) -> Case:
     def config(name: str) -> KubectlRestart:
-        return KubectlRestart(deployment=name, settle=SETTLE, within=Duration(5))
+        return KubectlRestart(deployment=name, settle=SETTLE, within=WITHIN)
 
     def stuck() -> KubectlRestart:
         cluster.behaviour = "exceeded"
