@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 
 from ...database.retry import Terms, limits
-from ...errors import ConfigError, Refused, StepFailed
+from ...errors import ConfigError
 from ...model import Direction, Finding, Migration, Unrecorded
 from ...parser.file import SqlFile
 from ..sql import creates
@@ -15,10 +15,7 @@ from ..sql import run as sqlrun
 from . import revision as alembicfile
 from .environment import Environment
 from .lint import Rendered, findings
-from .pipe import Said
 from .project import BOTH, AlembicProject
-
-NOT_AT_HEAD = "Target database is not up to date"
 
 
 class AlembicFiles:
@@ -35,13 +32,7 @@ class AlembicFiles:
 
     def create(self, name: str) -> tuple[Path, ...]:
         """Let Alembic write an empty revision; ConfigError where there is no message."""
-        require_message(name)
-        asked = {"message": name, "autogenerate": False, "merge": False}
-        try:
-            answer = self.environment.ask(None, "create", {"create": asked})
-        except Said as error:
-            raise not_created(error, self.project.graph.heads()) from error
-        return self.project.written(answer["paths"])
+        return self.environment.write_revision(name)
 
     def render(self, migration: Migration, direction: Direction, terms: Terms) -> str:
         """Return the SQL that offline mode makes of it, or why it makes none."""
@@ -93,26 +84,3 @@ class AlembicFiles:
         rendered = self._render([one.name for one in migrations], "up")
         heads = [(self.project.head(one), one.sql, rendered[one.name]) for one in migrations]
         return findings(heads, self.project.parser, connection)
-
-
-def require_message(name: str) -> None:
-    """Raise ConfigError where a revision has no message."""
-    if not name.strip():
-        raise ConfigError(
-            "a revision needs a message", next_step='invoke create --name "add user full name"'
-        )
-
-
-def not_created(error: Said, heads: tuple[str, ...]) -> Refused | StepFailed:
-    """Return what to say where Alembic wrote no revision."""
-    if NOT_AT_HEAD in error.words:
-        return Refused(
-            "Target database is not up to date: models are compared with a database at head",
-            next_step="invoke migrate --env ENV first, then create again",
-        )
-    if len(heads) > 1:
-        return Refused(
-            f"Multiple head revisions are present: {', '.join(heads)}",
-            next_step="merge them first: invoke create --merge --name merge_heads",
-        )
-    return error.failed(next_step="mend env.py or the models, and create again")

@@ -5,7 +5,6 @@ from pathlib import Path
 from ...database.connection import Database
 from ...errors import ConfigError
 from .environment import Environment
-from .files import not_created, require_message
 from .history import AlembicHistory
 from .pipe import Said
 from .project import AlembicProject
@@ -44,13 +43,7 @@ class AlembicModels:
             Refused: the database is not at head.
 
         """
-        require_message(name)
-        asked = {"message": name, "autogenerate": True, "merge": False}
-        try:
-            answer = self.environment.ask(database, "create", {"create": asked})
-        except Said as error:
-            raise not_created(error, self.project.graph.heads()) from error
-        return self.project.written(answer["paths"])
+        return self.environment.write_revision(name, database, autogenerate=True)
 
 
 class AlembicBranches:
@@ -61,13 +54,6 @@ class AlembicBranches:
 
     def merge(self, name: str) -> tuple[Path, ...]:
         """Let Alembic write a merge of all heads; ConfigError where there is nothing to merge."""
-        require_message(name)
-        heads = self.project.graph.heads()
-        if len(heads) < 2:
+        if len(self.project.graph.heads()) < 2:
             raise ConfigError("there is one head: nothing to merge", next_step="leave out --merge")
-        asked = {"message": name, "autogenerate": False, "merge": True}
-        try:
-            answer = self.environment.ask(None, "create", {"create": asked})
-        except Said as error:
-            raise not_created(error, heads) from error
-        return self.project.written(answer["paths"])
+        return self.environment.write_revision(name, merge=True)
