@@ -29,9 +29,12 @@ def silent(done: int, total: int | None) -> None:
     """Nobody watches."""
 
 
+HISTORY = open_engine(MigrationsConfig(), ROOT).history
+
+
 def planned_fingerprint(database: Database) -> str:
     """Return the fingerprint that a plan for this database has now."""
-    return take_facts(database, open_engine(MigrationsConfig(), ROOT)).schema_fingerprint
+    return take_facts(database, HISTORY).schema_fingerprint
 
 
 def take(
@@ -45,7 +48,11 @@ def take(
     progress: stream.Progress = silent,
 ) -> Manifest:
     order = dump.Order(
-        environment="uat", deployment=deployment, applied=("m1", "m2"), former=former
+        environment="uat",
+        deployment=deployment,
+        applied=("m1", "m2"),
+        history=HISTORY.tables,
+        former=former,
     )
     return dump.take(database, store, order, config, now=lambda: at, progress=progress)
 

@@ -22,9 +22,9 @@ def changed(database: Database, sql: str) -> tuple[str, ...]:
     with database.connect("test") as connection:
         clients = find_clients(read_target(connection).server_version)
     run(database, SCHEMA)
-    before = definitions(database, clients)
+    before = definitions(database, clients, ())
     run(database, sql)
-    return different(before, definitions(database, clients))
+    return different(before, definitions(database, clients, ()))
 
 
 def test_moved_brackets_a_lost_cast_and_moved_lines_are_differences(database16: Database) -> None:

@@ -172,24 +172,14 @@ def test_an_error_of_python_names_its_line_too(events: AlembicProject) -> None:
     )
 
 
-def test_the_verify_script_runs_in_the_transaction_of_the_revision(events: AlembicProject) -> None:
-    (events.versions / "second_test_verify.sql").write_text("select false;\n")
-
-    ran = events.project.run("deploy", "--env", "uat", "--yes")
-
-    assert "second_test_verify.sql:1: row 1 is (False,); expected true" in ran.error()[0]
-    assert events.heads() == [FIRST]
-    assert "note" not in events.columns("error_events")
-
-
 def test_a_file_that_changes_behind_the_plan_does_not_run(events: AlembicProject) -> None:
     engine = open_engine(events.project.settings("uat").shared.migrations, events.project.home)
-    second = next(one for one in engine.on_disk() if one.name == "second")
+    second = next(one for one in engine.files.list() if one.name == "second")
     file = events.versions / "second_test.py"
     file.write_text(file.read_text().replace("note", "another"))
 
     with pytest.raises(StepFailed, match=r"second_test\.py: changed since it was planned"):
-        engine.apply(second, Database(url=Secret(events.project.url)), Terms())
+        engine.runner.apply(second, Database(url=Secret(events.project.url)), Terms())
 
     assert events.heads() == [FIRST]
 
@@ -539,7 +529,7 @@ def test_behind_a_pooler_nothing_runs(
         pooler(database16).connect("doctor") as connection,
         pytest.raises(Refused, match="the address is a pooler's"),
     ):
-        engine.ready(connection)
+        engine.history.ready(connection)
 
 
 def test_env_py_that_goes_elsewhere_is_stopped_before_its_first_statement(

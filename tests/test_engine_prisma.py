@@ -277,16 +277,6 @@ def test_we_wait_for_the_real_cli(shop: PrismaProject) -> None:
     assert "Item" not in tables(shop.project.url)
 
 
-def test_a_failure_leaves_no_row(shop: PrismaProject) -> None:
-    """Where Prisma would leave a failed one, for its rows commit apart from the script."""
-    shop.migration(LAST_ERROR, f"{COLUMN} select 1 / 0;", "select 1;")
-
-    assert shop.project.run("deploy", "--env", "uat").code == 1
-
-    assert rows(shop) == [(INIT, True, False, 1)]
-    assert states(shop)[LAST_ERROR] == "pending"
-
-
 def test_a_concurrent_build_is_recorded_once_it_stands(shop: PrismaProject) -> None:
     index = "20260803000000_index"
     shop.migration(

@@ -12,7 +12,7 @@ from pgwindlass.config.sections import LockConfig, MigrationsConfig
 from pgwindlass.database import connection as database_
 from pgwindlass.database.connection import Database
 from pgwindlass.database.retry import Terms
-from pgwindlass.engines.sql.engine import SqlEngine
+from pgwindlass.engines import Engine, open_engine
 from pgwindlass.errors import ConfigError, LockTimeout, Refused, StepFailed
 from tests.fix_migration import NAME, Write
 from tests.kit import tables
@@ -20,18 +20,18 @@ from tests.kit import tables
 TERMS = Terms(lock=LockConfig(timeout=(Duration(0.1),), wait=Duration(2)))
 
 
-def names(engine: SqlEngine, database: Database) -> list[str]:
-    return [row.name for row in database.read("test", engine.history)]
+def names(engine: Engine, database: Database) -> list[str]:
+    return [row.name for row in database.read("test", engine.history.rows)]
 
 
 def test_apply_and_undo_walk_forward_and_back_and_forward(database: Database, write: Write) -> None:
     engine, migration = write("BEGIN; create table t (i int); COMMIT;", "drop table t;")
 
     for _ in range(2):
-        engine.apply(migration, database, TERMS)
+        engine.runner.apply(migration, database, TERMS)
         assert "t" in tables(database.url.reveal())
         assert names(engine, database) == [NAME]
-        engine.undo(migration, database, TERMS)
+        engine.runner.undo(migration, database, TERMS)
         assert "t" not in tables(database.url.reveal())
         assert names(engine, database) == []
 
@@ -42,7 +42,7 @@ def test_a_failing_statement_leaves_neither_change_nor_record(
     engine, migration = write("create table t (i int);\n\nselect 1 / 0;\n")
 
     with pytest.raises(StepFailed) as caught:
-        engine.apply(migration, database16, TERMS)
+        engine.runner.apply(migration, database16, TERMS)
 
     assert str(caught.value) == (
         f"migrations/{NAME}.sql:3: division by zero [22012]\n"
@@ -58,34 +58,20 @@ def test_a_server_error_names_the_line_inside_the_statement(
     engine, migration = write("select 1;\nselect\n  1,\n  nothing_here;\n")
 
     with pytest.raises(StepFailed, match=rf"{NAME}.sql:4: column .nothing_here. does not exist"):
-        engine.apply(migration, database16, TERMS)
-
-
-def test_a_verify_script_that_does_not_hold_leaves_nothing_behind(
-    database16: Database, write: Write
-) -> None:
-    engine, migration = write(
-        "create table t (i int);", verify="select true;\nselect count(*) > 0 from t;\n"
-    )
-
-    with pytest.raises(StepFailed) as caught:
-        engine.apply(migration, database16, TERMS)
-
-    assert caught.value.what == f"migrations/{NAME}_verify.sql:2: row 1 is (False,); expected true"
-    assert tables(database16.url.reveal()) == set()
+        engine.runner.apply(migration, database16, TERMS)
 
 
 def test_expect_none_turns_a_verify_statement_around(database16: Database, write: Write) -> None:
     engine, migration = write(
         "create table t (i int);", verify="-- expect: none\nselect * from t;\n"
     )
-    engine.apply(migration, database16, TERMS)
+    engine.runner.apply(migration, database16, TERMS)
 
     with database16.connect("test") as connection:
-        assert engine.verify(migration, connection) == 1
+        assert engine.runner.verify(migration, connection) == 1
         connection.execute("insert into t values (1)")
         with pytest.raises(StepFailed, match="1 rows where none was expected"):
-            engine.verify(migration, connection)
+            engine.runner.verify(migration, connection)
 
 
 def test_a_verify_script_that_writes_is_refused(write: Write) -> None:
@@ -102,7 +88,7 @@ def test_statements_outside_a_transaction_go_on_behind_the_last_finished_one(
     )
     engine, migration = write(text)
     with pytest.raises(StepFailed) as caught:
-        engine.apply(migration, database, TERMS)
+        engine.runner.apply(migration, database, TERMS)
     assert caught.value.state == (
         "the statements before it stay done and are recorded; this one is not"
     )
@@ -110,7 +96,7 @@ def test_statements_outside_a_transaction_go_on_behind_the_last_finished_one(
 
     with database.connect("test") as connection:
         connection.execute("create table missing (i int)")
-    engine.apply(migration, database, TERMS)
+    engine.runner.apply(migration, database, TERMS)
 
     with database.connect("test") as connection:
         row = connection.execute("select count(*) from t").fetchone()
@@ -122,14 +108,14 @@ def test_a_half_done_file_that_was_edited_is_refused(database16: Database, write
     head = "-- windlass: transaction=off\n"
     engine, migration = write(head + "create table t (i int);\nselect 1 / 0;\n")
     with pytest.raises(StepFailed):
-        engine.apply(migration, database16, TERMS)
+        engine.runner.apply(migration, database16, TERMS)
 
     engine, edited = write(head + "create table t (j int);\nselect 1;\n")
 
     with pytest.raises(
         Refused, match="1 of its statements ran already, and their text has changed"
     ):
-        engine.apply(edited, database16, TERMS)
+        engine.runner.apply(edited, database16, TERMS)
 
 
 def test_a_half_done_file_can_be_undone(database16: Database, write: Write) -> None:
@@ -138,9 +124,9 @@ def test_a_half_done_file_can_be_undone(database16: Database, write: Write) -> N
         "drop table if exists t;",
     )
     with pytest.raises(StepFailed):
-        engine.apply(migration, database16, TERMS)
+        engine.runner.apply(migration, database16, TERMS)
 
-    engine.undo(migration, database16, TERMS)
+    engine.runner.undo(migration, database16, TERMS)
 
     assert "t" not in tables(database16.url.reveal())
 
@@ -156,7 +142,7 @@ def test_an_invalid_index_of_a_killed_build_is_dropped_and_built_anew(
             connection.execute("create unique index concurrently i on t (a)")
         connection.execute("delete from t where ctid = '(0,1)'")
 
-    engine.apply(migration, database, TERMS)
+    engine.runner.apply(migration, database, TERMS)
 
     with database.connect("test") as connection:
         row = connection.execute(
@@ -174,7 +160,7 @@ def test_a_failed_concurrent_build_leaves_no_invalid_index(
         connection.execute("insert into t values (1), (1)")
 
     with pytest.raises(StepFailed, match="could not create unique index"):
-        engine.apply(migration, database16, TERMS)
+        engine.runner.apply(migration, database16, TERMS)
 
     with database16.connect("test") as connection:
         assert connection.execute("select to_regclass('i')").fetchone() == (None,)
@@ -191,7 +177,7 @@ def test_a_locked_table_is_given_up_and_the_blocker_named(
         holder.execute("lock table t in access share mode")
 
         with pytest.raises(LockTimeout) as caught:
-            engine.apply(migration, database16, replace(TERMS, note=told.append))
+            engine.runner.apply(migration, database16, replace(TERMS, note=told.append))
 
     assert "a table stayed locked for 2s" in caught.value.what
     assert "windlass/test/holder, idle in transaction" in caught.value.what
@@ -209,7 +195,7 @@ def test_a_table_that_is_let_go_is_changed_on_a_later_try(
     holder.execute("lock table t in access share mode")
     threading.Timer(0.5, holder.close).start()
 
-    retries = engine.apply(
+    retries = engine.runner.apply(
         migration, database16, Terms(lock=LockConfig(timeout=(Duration(0.1),), wait=Duration(20)))
     )
 
@@ -223,7 +209,7 @@ def test_two_first_runs_at_the_same_moment_apply_once(database: Database, write:
 
     def run() -> None:
         try:
-            engine.apply(migration, database, Terms())
+            engine.runner.apply(migration, database, Terms())
         except StepFailed as error:
             failed.append(error)
 
@@ -256,22 +242,15 @@ def test_another_tools_table_is_recognised_and_never_adopted(
         names(engine, database16)
 
 
-def test_reading_the_history_writes_nothing(database16: Database, write: Write) -> None:
-    engine, _ = write("select 1;")
-
-    assert names(engine, database16) == []
-    assert tables(database16.url.reveal()) == set()
-
-
 def test_a_row_that_a_person_deleted_makes_the_migration_pending_again(
     database16: Database, write: Write
 ) -> None:
     engine, migration = write("create table if not exists t (i int);")
-    engine.apply(migration, database16, TERMS)
+    engine.runner.apply(migration, database16, TERMS)
     with database16.connect("test") as connection:
         connection.execute("delete from schema_migrations where migration_name = %s", (NAME,))
 
-    engine.apply(migration, database16, TERMS)
+    engine.runner.apply(migration, database16, TERMS)
 
     assert names(engine, database16) == [NAME]
 
@@ -279,7 +258,7 @@ def test_a_row_that_a_person_deleted_makes_the_migration_pending_again(
 def test_the_dry_run_shows_every_byte_that_would_be_sent(write: Write) -> None:
     engine, migration = write("BEGIN; create table t (i int); COMMIT;")
 
-    assert engine.render(migration, "up", Terms()) == (
+    assert engine.files.render(migration, "up", Terms()) == (
         "BEGIN;\nset local lock_timeout = 200;\nset local statement_timeout = 3600000;\n"
         "set local idle_in_transaction_session_timeout = 60000;\n"
         'set local search_path = "public";\n\ncreate table t (i int);\n\n'
@@ -291,7 +270,7 @@ def test_the_dry_run_shows_every_byte_that_would_be_sent(write: Write) -> None:
 def test_the_dry_run_of_a_concurrent_build_is_no_transaction(write: Write) -> None:
     engine, migration = write("create index concurrently i on t (a);")
 
-    before, statement, note, record = engine.render(migration, "up", Terms()).split("\n\n", 3)
+    before, statement, note, record = engine.files.render(migration, "up", Terms()).split("\n\n", 3)
 
     assert before.startswith('set search_path = "public";\ninsert into windlass.partial_migration')
     assert f"values ('{NAME}', 'up', 0, " in before and ", 1, 1) on conflict" in before
@@ -316,7 +295,7 @@ def test_files_whose_order_is_unclear_are_refused(
     (tmp_path / "migrations" / name).write_text("select 1;")
 
     with pytest.raises(ConfigError, match=words):
-        engine.on_disk()
+        engine.files.list()
 
 
 def test_names_that_differ_in_case_alone_are_refused(tmp_path: Path, write: Write) -> None:
@@ -324,7 +303,7 @@ def test_names_that_differ_in_case_alone_are_refused(tmp_path: Path, write: Writ
     (tmp_path / "migrations" / f"{NAME.upper()}.sql").write_text("select 1;")
 
     with pytest.raises(ConfigError, match="differ in case alone, and are one file where names"):
-        engine.on_disk()
+        engine.files.list()
 
 
 def test_reading_a_definition_that_somebody_has_locked_ends_and_names_him(
@@ -346,7 +325,7 @@ def test_reading_a_definition_that_somebody_has_locked_ends_and_names_him(
 
 
 def test_create_writes_a_trio_that_parses(tmp_path: Path) -> None:
-    engine = SqlEngine(MigrationsConfig(), tmp_path)
+    engine = open_engine(MigrationsConfig(), tmp_path)
 
     made = engine.create("add_user_preferences")
 
@@ -355,4 +334,4 @@ def test_create_writes_a_trio_that_parses(tmp_path: Path) -> None:
         "_add_user_preferences_rollback.sql",
         "_add_user_preferences_verify.sql",
     ]
-    assert len(engine.on_disk()) == 1
+    assert len(engine.files.list()) == 1

@@ -24,13 +24,6 @@ def driver(tmp_path: Path, restart: str, identity: str = "cat id") -> Command:
     )
 
 
-def test_a_new_identity_that_stays_is_a_restart(tmp_path: Path) -> None:
-    command = driver(tmp_path, "echo two > id")
-
-    assert command.restart().instance == "two"
-    assert command.check() == "identity two"
-
-
 def test_an_exit_status_of_zero_alone_is_none(tmp_path: Path) -> None:
     with pytest.raises(StepFailed, match='the identity is still "one" after the command'):
         driver(tmp_path, "true").restart()

@@ -68,19 +68,12 @@ def driver(host: str, file: Path, service: str, settle: float = 0.6) -> Compose:
     )
 
 
-def test_a_service_is_restarted_and_proven(
-    docker_host: str, compose_yml: Path, compose: Up
-) -> None:
-    compose("up", "-d", "api", "healthy")
-    api, healthy = (driver(docker_host, compose_yml, name) for name in ("api", "healthy"))
-    before = api.running()
+def test_a_health_check_is_waited_for(docker_host: str, compose_yml: Path, compose: Up) -> None:
+    compose("up", "-d", "healthy")
+    healthy = driver(docker_host, compose_yml, "healthy")
 
-    now = api.restart()
-
-    assert before.instance and now.instance != before.instance
-    assert now.detail == "new start, no health check"
-    assert api.check() == "service api running"
     assert healthy.restart().detail == "new start, healthy"
+    assert healthy.check() == "service healthy running, healthy"
 
 
 def test_every_container_of_a_service_gets_a_new_start(
@@ -205,11 +198,3 @@ def test_only_flags_that_both_generations_know_are_used() -> None:
     assert first == ("docker-compose", "-f", "c.yml", "-p", "shop")
     assert list_command(first, "api") == (*first, "ps", "-a", "-q", "api")
     assert restart_command(first, "api", grace=10) == (*first, "restart", "-t", "10", "api")
-
-
-def test_it_cannot_go_back(tmp_path: Path) -> None:
-    api = driver("", tmp_path / "compose.yml", "api")
-
-    assert (api.name, api.reverts) == ("compose api", False)
-    with pytest.raises(StepFailed, match="compose api cannot go back to an earlier version"):
-        api.revert(Running(instance="any"))

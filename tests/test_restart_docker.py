@@ -11,7 +11,7 @@ import pytest
 from pgwindlass.config.duration import Duration
 from pgwindlass.config.sections import DockerRestart
 from pgwindlass.errors import StepFailed, Unreachable
-from pgwindlass.restarters import Running, open_restarter
+from pgwindlass.restarters import Running
 from pgwindlass.restarters._container import grace_seconds, inspect_command, read_state
 from pgwindlass.restarters.docker import Docker, restart_command
 from tests.fix_docker import SERVE, docker
@@ -27,19 +27,6 @@ def driver(host: str, name: str, within: float = 15, settle: float = 0.6) -> Doc
     return Docker(
         DockerRestart(container=name, host=host, settle=Duration(settle), within=Duration(within))
     )
-
-
-def test_a_restart_gives_a_new_start(docker_host: str, container: Run) -> None:
-    good = driver(docker_host, container("good", SERVE))
-    before = good.running()
-
-    now = good.restart()
-
-    assert before.instance and now.instance != before.instance
-    assert now.instance.split("@")[0] == before.instance.split("@")[0]
-    assert now.detail == "new start, no health check"
-    assert good.running().instance == now.instance
-    assert good.check() == "container good running"
 
 
 def test_a_container_that_was_down_is_started(docker_host: str, container: Run) -> None:
@@ -172,14 +159,6 @@ def test_without_a_docker_client_the_daemon_is_unreachable(
 
     with pytest.raises(Unreachable, match="docker could not be started: No such file"):
         driver("", "any").check()
-
-
-def test_it_cannot_go_back() -> None:
-    api = open_restarter(DockerRestart(container="api"))
-
-    assert (api.name, api.reverts) == ("docker api", False)
-    with pytest.raises(StepFailed, match="docker api cannot go back to an earlier version"):
-        api.revert(Running(instance="any"))
 
 
 def test_the_commands_say_every_thing_they_mean() -> None:

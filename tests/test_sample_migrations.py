@@ -16,7 +16,7 @@ from pgwindlass.config.sections import MigrationsConfig
 from pgwindlass.database.connection import Database
 from pgwindlass.database.retry import Terms
 from pgwindlass.deployment.facts import take_facts
-from pgwindlass.engines.sql.engine import SqlEngine
+from pgwindlass.engines import open_engine
 from pgwindlass.errors import StepFailed
 from pgwindlass.model import Migration
 from sample.data import fill
@@ -34,7 +34,7 @@ PREFERENCES = "20260810_110000_create_user_preferences"
 ALL = (BASE, FULL_NAME, LAST_ERROR, STATUS_CODE, INDEX, TOOL_COLUMNS, ROLE, PREFERENCES)
 TABLES = ("conversations", "environments", "error_events", "messages", "users")
 ROWS = 2_000
-ENGINE = SqlEngine(MigrationsConfig(), MIGRATIONS.parent)
+ENGINE = open_engine(MigrationsConfig(), MIGRATIONS.parent)
 
 CHECK = "check (role in ('user', 'assistant', 'system', 'tool'))"
 WITHOUT_TYPE = "alter table messages alter column role type varchar(20); drop type message_role"
@@ -126,23 +126,23 @@ def unmet(connection: psycopg.Connection, name: str) -> list[str]:
 
 def apply(name: str, database: Database) -> None:
     """Apply one migration with the engine, verify script included."""
-    ENGINE.apply(of_name(name), database, Terms())
+    ENGINE.runner.apply(of_name(name), database, Terms())
 
 
 def take_back(name: str, database: Database) -> None:
-    ENGINE.undo(of_name(name), database, Terms())
+    ENGINE.runner.undo(of_name(name), database, Terms())
 
 
 def of_name(name: str) -> Migration:
-    return next(migration for migration in ENGINE.on_disk() if migration.name == name)
+    return next(migration for migration in ENGINE.files.list() if migration.name == name)
 
 
 def applied(database: Database) -> list[str]:
-    return [row.name for row in database.read("test", ENGINE.history)]
+    return [row.name for row in database.read("test", ENGINE.history.rows)]
 
 
 def fingerprint(database: Database) -> str:
-    return take_facts(database, ENGINE).schema_fingerprint
+    return take_facts(database, ENGINE.history).schema_fingerprint
 
 
 def forget(connection: psycopg.Connection, name: str) -> None:
@@ -227,12 +227,12 @@ def test_every_migration_walks_forward_back_and_forward_again(
 
 
 def test_the_engine_finds_every_migration_in_order_and_nothing_dangerous_in_it() -> None:
-    found = ENGINE.on_disk()
+    found = ENGINE.files.list()
 
     assert tuple(migration.name for migration in found) == ALL
     assert [m.name for m in found if m.rollback is None or m.verify is None] == []
     assert [m.name for m in found if not m.transactional] == [FULL_NAME, STATUS_CODE, INDEX]
-    findings = ENGINE.lint(found, None)
+    findings = ENGINE.files.lint(found, None)
     assert [(one.level, one.rule) for one in findings] == [("note", "references-locks")]
 
 

@@ -13,8 +13,8 @@ from pgwindlass.config.duration import Duration
 from pgwindlass.config.sections import LockConfig, MigrationsConfig
 from pgwindlass.database.connection import Database
 from pgwindlass.database.retry import Terms
+from pgwindlass.engines import open_engine
 from pgwindlass.engines.sql import concurrently
-from pgwindlass.engines.sql.engine import SqlEngine
 from pgwindlass.errors import ConfigError, LockTimeout, StepFailed
 from tests.fix_migration import NAME, Write
 
@@ -45,13 +45,13 @@ def test_a_concurrent_build_gives_up_at_its_deadline_names_who_it_waits_for_and_
         threading.Timer(2.0, old.close).start()
 
         with pytest.raises(StepFailed) as caught:
-            engine.apply(migration, database, terms)
+            engine.runner.apply(migration, database, terms)
 
     assert f"{NAME}.sql:1: gave up after 1.5 s: waiting for pid" in caught.value.what
     assert "(report, idle in transaction, transaction" in caught.value.what
     assert caught.value.state.startswith("nothing of this statement is left")
     assert one(database, "select to_regclass('i')") is None
-    engine.apply(migration, database, terms)
+    engine.runner.apply(migration, database, terms)
     assert one(database, "select indisvalid from pg_index where indexrelid = 'i'::regclass") is True
 
 
@@ -63,7 +63,7 @@ def test_a_concurrent_build_tells_its_progress(
     engine, migration = write("create index concurrently i on t (a);")
     told: list[tuple[int, int | None, str]] = []
 
-    engine.apply(migration, database, Terms(progress=lambda *what: told.append(what)))
+    engine.runner.apply(migration, database, Terms(progress=lambda *what: told.append(what)))
 
     assert any(
         unit.startswith(("blocks, ", "rows, ")) and total and done <= total
@@ -87,7 +87,7 @@ def test_a_lost_deployment_lock_ends_a_build_and_what_it_left_is_cleared(
         threading.Timer(0.5, lost.set).start()
         threading.Timer(1.5, old.close).start()
         with pytest.raises(StepFailed, match=r"\.sql:1: the deployment lock was lost: gone"):
-            engine.apply(migration, database16, Terms(guard=guard))
+            engine.runner.apply(migration, database16, Terms(guard=guard))
 
     assert one(database16, "select to_regclass('i')") is None
 
@@ -105,7 +105,7 @@ def test_a_lost_deployment_lock_stops_before_the_next_statement(
             raise StepFailed("the deployment lock was lost", state="-", next_step="-")
 
     with pytest.raises(StepFailed, match="the deployment lock was lost"):
-        engine.apply(migration, database16, Terms(guard=guard))
+        engine.runner.apply(migration, database16, Terms(guard=guard))
 
     assert one(database16, "select to_regclass('a')") is None
 
@@ -124,7 +124,7 @@ def test_a_deployment_lock_that_is_lost_while_a_table_is_waited_for_ends_the_wai
     with closing(psycopg.connect(database16.url.reveal())) as holder:
         holder.execute("select * from t")
         with pytest.raises(StepFailed, match="the deployment lock was lost"):
-            engine.apply(migration, database16, Terms(guard=guard))
+            engine.runner.apply(migration, database16, Terms(guard=guard))
 
     assert time.monotonic() - began < 5
 
@@ -146,7 +146,7 @@ def test_a_session_that_the_server_ended_is_told_as_lost(
             )
 
     with pytest.raises(StepFailed) as caught:
-        engine.apply(migration, database16, replace(Terms(), guard=guard))
+        engine.runner.apply(migration, database16, replace(Terms(), guard=guard))
         raise AssertionError("the connection was not ended")
 
     assert f"migrations/{NAME}.sql: the connection was lost" in caught.value.what
@@ -164,7 +164,7 @@ def test_an_invalid_index_of_somebody_else_is_not_dropped(
     engine, migration = write("create index concurrently i on t (a);")
 
     with pytest.raises(StepFailed) as caught:
-        engine.apply(migration, database16, Terms())
+        engine.runner.apply(migration, database16, Terms())
 
     assert f"{NAME}.sql:1: an invalid index i stands, and is not the one" in caught.value.what
     assert one(database16, "select to_regclass('i')::text") == "i"
@@ -188,7 +188,7 @@ def test_a_build_that_another_session_has_begun_is_left_alone(
         while one(database, "select to_regclass('i')::text") is None:
             assert time.monotonic() < deadline
         with pytest.raises(StepFailed, match="the index i is being built by another session"):
-            engine.apply(migration, database, Terms())
+            engine.runner.apply(migration, database, Terms())
         old.commit()
         thread.join()
 
@@ -213,7 +213,7 @@ def test_a_detach_that_was_cut_off_is_finalized(database: Database, write: Write
             cut.execute("alter table p detach partition p1 concurrently")
     engine, migration = write("alter table p detach partition p1 concurrently;")
 
-    engine.apply(migration, database, Terms())
+    engine.runner.apply(migration, database, Terms())
 
     assert one(database, "select count(*) from pg_inherits") == 0
 
@@ -231,7 +231,7 @@ def test_what_a_reindex_that_was_cut_off_left_is_dropped(database: Database, wri
     assert one(database, "select count(*) from pg_index where not indisvalid") == 1
     engine, migration = write("reindex index concurrently i;")
 
-    engine.apply(migration, database, Terms())
+    engine.runner.apply(migration, database, Terms())
 
     assert one(database, "select count(*) from pg_index where not indisvalid") == 0
 
@@ -241,9 +241,9 @@ def test_how_far_a_half_done_file_came_is_known(database16: Database, write: Wri
         "-- windlass: transaction=off\ncreate table t (i int);\nselect 1;\nselect 1 / 0;\n"
     )
     with pytest.raises(StepFailed):
-        engine.apply(migration, database16, Terms())
+        engine.runner.apply(migration, database16, Terms())
 
-    (half,) = database16.read("test", engine.partials)
+    (half,) = database16.read("test", engine.history.partials)
 
     assert (half.name, half.direction, str(half)) == (NAME, "up", "statement 2 of 3 done")
 
@@ -256,7 +256,7 @@ def test_a_file_has_its_own_lock_timeout(database16: Database, write: Write) -> 
         "current_setting('idle_in_transaction_session_timeout') i, current_setting('timezone') z;"
     )
 
-    engine.apply(migration, database16, Terms())
+    engine.runner.apply(migration, database16, Terms())
 
     assert one(database16, "select (l, s, p, i, z)::text from seen") == (
         "(50ms,3s,public,1min,UTC)"
@@ -271,7 +271,7 @@ def test_a_statement_that_runs_too_long_says_which_directive_gives_it_longer(
     )
 
     with pytest.raises(StepFailed) as caught:
-        engine.apply(migration, database16, Terms())
+        engine.runner.apply(migration, database16, Terms())
 
     assert "canceling statement due to statement timeout [57014]" in caught.value.what
     assert caught.value.next_step.startswith("-- windlass: statement_timeout=2h")
@@ -291,7 +291,7 @@ def test_limits_that_cannot_work_are_refused_with_the_file(
 ) -> None:
     with pytest.raises(ConfigError) as caught:
         engine, migration = write(f"-- windlass: {head}\nselect 1;")
-        engine.apply(migration, database16, Terms())
+        engine.runner.apply(migration, database16, Terms())
 
     assert caught.value.what.startswith(f"migrations/{NAME}.sql: ")
     assert words in caught.value.what
@@ -318,9 +318,9 @@ def test_a_refusal_names_the_queue_behind_us_and_the_query_only_on_demand(
             thread.start()
         terms = replace(HASTY, note=notes.append)
         with pytest.raises(LockTimeout) as plain:
-            engine.apply(migration, database16, terms)
+            engine.runner.apply(migration, database16, terms)
         with pytest.raises(LockTimeout) as open_:
-            engine.apply(migration, database16, replace(terms, show_queries=True))
+            engine.runner.apply(migration, database16, replace(terms, show_queries=True))
         over.set()
         for thread in threads:
             thread.join()
@@ -351,7 +351,7 @@ def test_a_deadlock_is_tried_again(database16: Database, write: Write) -> None:
     thread = threading.Thread(target=other)
     thread.start()
     began.wait()
-    retries = engine.apply(migration, database16, Terms())
+    retries = engine.runner.apply(migration, database16, Terms())
     thread.join()
 
     assert retries == 1
@@ -362,12 +362,12 @@ def test_the_search_path_is_the_one_of_deploy_yml(
 ) -> None:
     run(database16, "create schema app")
     _, migration = write("create table t (i int);", verify="select count(*) = 0 from t;")
-    engine = SqlEngine(MigrationsConfig(search_path=("app", "public")), tmp_path)
+    engine = open_engine(MigrationsConfig(search_path=("app", "public")), tmp_path)
 
-    engine.apply(migration, database16, Terms())
+    engine.runner.apply(migration, database16, Terms())
 
     assert one(database16, "select to_regclass('app.t') is not null") is True
-    assert database16.read("test", lambda c: engine.verify(migration, c)) == 1
+    assert database16.read("test", lambda c: engine.runner.verify(migration, c)) == 1
 
 
 def test_a_prepared_transaction_is_named_too(tmp_path: Path) -> None:
@@ -410,11 +410,11 @@ def test_a_verify_statement_expects_true_rows_none_or_so_many(
         "create table t as select g from generate_series(1, 2) g;", verify=verify
     )
     if not wrong:
-        engine.apply(migration, database16, Terms())
+        engine.runner.apply(migration, database16, Terms())
         return
 
     with pytest.raises(StepFailed) as caught:
-        engine.apply(migration, database16, Terms())
+        engine.runner.apply(migration, database16, Terms())
 
     assert caught.value.what == f"migrations/{NAME}_verify.sql{wrong}"
     assert one(database16, "select to_regclass('t')") is None
@@ -433,7 +433,7 @@ def test_the_history_is_written_by_who_deploys_whatever_role_the_file_takes(
     run(database16, "drop role if exists weak", "create role weak")
     engine, migration = write("set local role weak; select 1;")
 
-    engine.apply(migration, database16, Terms())
+    engine.runner.apply(migration, database16, Terms())
 
     assert one(database16, "select count(*) from schema_migrations") == 1
 
@@ -442,7 +442,7 @@ def test_a_history_that_cannot_be_written_is_told_in_three_lines(
     database16: Database, write: Write
 ) -> None:
     engine, migration = write("select 1;")
-    engine.apply(migration, database16, Terms())
+    engine.runner.apply(migration, database16, Terms())
     run(
         database16,
         "delete from schema_migrations",
@@ -455,7 +455,7 @@ def test_a_history_that_cannot_be_written_is_told_in_three_lines(
 
     url = database16.url.reveal().replace("postgres@", "reader@")
     with pytest.raises(StepFailed) as caught:
-        engine.apply(migration, Database(url=Secret(url), deployment_id="test"), Terms())
+        engine.runner.apply(migration, Database(url=Secret(url), deployment_id="test"), Terms())
 
     assert "its record could not be written: permission denied for" in caught.value.what
     run(database16, "drop owned by reader")

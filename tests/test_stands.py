@@ -11,7 +11,7 @@ from pgwindlass.config.duration import Duration
 from pgwindlass.config.sections import LockConfig, MigrationsConfig
 from pgwindlass.database.connection import Database
 from pgwindlass.database.retry import Terms
-from pgwindlass.engines.sql.engine import SqlEngine
+from pgwindlass.engines import open_engine
 from pgwindlass.errors import LockTimeout, StepFailed
 
 NAME = "20260801_000000_a"
@@ -114,9 +114,9 @@ def apply(tmp_path: Path, filled: Database) -> Callable[[str], list[str]]:
 
     def run(text: str) -> list[str]:
         (directory / f"{NAME}.sql").write_text(text)
-        engine = SqlEngine(MigrationsConfig(), tmp_path)
+        engine = open_engine(MigrationsConfig(), tmp_path)
         notes: list[str] = []
-        engine.apply(engine.on_disk()[0], filled, Terms(lock=HASTY, note=notes.append))
+        engine.runner.apply(engine.files.list()[0], filled, Terms(lock=HASTY, note=notes.append))
         return notes
 
     return run

@@ -8,7 +8,7 @@ import pytest
 
 from pgwindlass.config.sections import MigrationsConfig
 from pgwindlass.database.connection import Database
-from pgwindlass.engines.sql.engine import SqlEngine
+from pgwindlass.engines import open_engine
 from pgwindlass.rehearsal.existing import find, in_running_order
 from tests.fix_postgres import Server
 from tests.kit import Project
@@ -245,8 +245,8 @@ def standing(tmp_path: Path, database16: Database) -> Names:
         directory = tmp_path / "migrations"
         directory.mkdir(exist_ok=True)
         (directory / f"{COLUMN}.sql").write_text(text)
-        engine = SqlEngine(MigrationsConfig(), tmp_path)
-        found = find(database16, engine, in_running_order(engine.on_disk()))
+        engine = open_engine(MigrationsConfig(), tmp_path)
+        found = find(database16, engine, in_running_order(engine.files.list()))
         return found[0].objects if found else ()
 
     return look

@@ -175,7 +175,7 @@ def test_what_the_server_words_anew_after_a_restore_is_alike_and_nothing_else_is
     with database.connect("test") as connection:
         clients = find_clients(read_target(connection).server_version)
 
-    before, after = definitions(database, clients), definitions(copy, clients)
+    before, after = definitions(database, clients, ()), definitions(copy, clients, ())
 
     assert before.keys() == after.keys()
     worded_anew = [title for title in before if before[title] != after[title]]

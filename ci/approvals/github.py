@@ -48,6 +48,8 @@ class _Review(msgspec.Struct, frozen=True):
 class GithubSource:
     """Reads the reviews of the workflow run we are in."""
 
+    required = 1
+
     def __init__(
         self,
         config: GithubApproval,

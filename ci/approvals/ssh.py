@@ -20,10 +20,11 @@ from .. import git, process
 from ..config.sections import SshApproval
 from ..errors import ChildFailed, ConfigError, NotApproved, StepFailed
 from ..model import Approval, Plan, Signed, Statement
+from . import ssh_branch
+from .ssh_branch import SUFFIX
 
 NAMESPACE = "windlass"  # so that no signature made for git or a file counts as a yes
 WITHIN = 60.0  # seconds; a hardware key waits for a finger
-SUFFIX = ".approval"
 KEYS = ("id_ed25519_sk", "id_ed25519", "id_ecdsa_sk", "id_ecdsa", "id_rsa")
 
 
@@ -37,6 +38,28 @@ class SshSource:
     def directory(self) -> Path:
         """Where the signatures lie."""
         return self.root / self.config.directory
+
+    @property
+    def required(self) -> int:
+        """How many different approvers it takes."""
+        return self.config.required
+
+    @property
+    def branch(self) -> str:
+        """The branch of git's remote where signatures are shared."""
+        return self.config.branch
+
+    def sign(self, plan: Plan, *, key: str, comment: str, now: datetime) -> tuple[Path, Statement]:
+        """Sign a plan; StepFailed where ssh-keygen did not."""
+        return sign(plan, self.config, directory=self.directory, key=key, comment=comment, now=now)
+
+    def push(self, file: Path, *, message: str) -> None:
+        """Add a signature to the branch."""
+        ssh_branch.push(self.root, self.branch, file, message=message)
+
+    def fetch(self, plan: Plan) -> int:
+        """Bring a plan's signatures from the branch; return how many are new."""
+        return ssh_branch.fetch(self.root, self.branch, self.directory, digest=plan.digest)
 
     def find(self, plan: Plan) -> tuple[Approval, ...]:
         """Return every signed approval for this environment.

@@ -13,8 +13,8 @@ from pathlib import Path
 from .. import git
 from ..errors import ChildFailed, StepFailed
 from ..secret import Secret
-from .ssh import SUFFIX
 
+SUFFIX = ".approval"  # of the files
 REMOTE = "origin"
 WITHIN = 60.0  # seconds, for each call of git
 TRIES = 5  # where others push at the same time

@@ -11,6 +11,8 @@ from ..model import Approval, Plan
 class TerminalSource:
     """Asks on the terminal; without one there is nobody to ask."""
 
+    required = 1
+
     def __init__(self, config: TerminalApproval) -> None:
         self.config = config
 

@@ -16,6 +16,7 @@ from .. import process
 from ..config.sections import BackupsConfig
 from ..database.connection import Database, is_pooled, read_target
 from ..database.errors import asking
+from ..database.history_table import HistoryTable
 from ..errors import ChildFailed, Refused, Stopped, StoreFailed
 from ..model import Manifest, Part, Target
 from ..postgres.clients import Clients, find_clients
@@ -36,6 +37,7 @@ class Order:
     environment: first element of the key.
     deployment: id, part of the key's last element.
     applied: names of the migrations the database has, newest last.
+    history: the tables that are no part of the schema's fingerprint.
     former: the newest backup of the same database, for the estimate; None: there is none.
     """
 
@@ -43,6 +45,7 @@ class Order:
     deployment: str
     applied: tuple[str, ...] = ()
     commit: str | None = None
+    history: tuple[HistoryTable, ...] = ()
     former: Manifest | None = None
 
 
@@ -86,7 +89,7 @@ def take(
         key = _key(order, target.database, began)
         # Ours alone: whoever backs this database up, or deploys to it, holds the lock.
         store.sweep(folder(order.environment, target.database))
-        held = snapshot.hold(connection)
+        held = snapshot.hold(connection, order.history)
         store.require_time(_seconds(held, order.former))
         taking = _Taking(database, store, clients, held, key, recipients, progress)
         taking.estimate = _estimate(held, order.former)

@@ -9,6 +9,7 @@ from psycopg import sql
 
 from ..database import fingerprint
 from ..database.errors import REMEDIES, one_value
+from ..database.history_table import HistoryTable
 from ..errors import LockTimeout, StepFailed
 from ..postgres.throwaway import EXTENSIONS, ROLES
 from ..secret import redact
@@ -55,11 +56,12 @@ class Snapshot:
     schema_fingerprint: str  # "": the schema was changed while the snapshot was taken
 
 
-def hold(connection: psycopg.Connection) -> Snapshot:
+def hold(connection: psycopg.Connection, history: tuple[HistoryTable, ...] = ()) -> Snapshot:
     """Lock every table, then take and export the snapshot; both last until the transaction ends.
 
     TRUNCATE and rewriting ALTER TABLE are not MVCC-safe: they would make a table look empty to an
-    older snapshot, without an error. So the locks come first, and stay.
+    older snapshot, without an error. So the locks come first, and stay. `history` are the tables
+    that are no part of the schema's fingerprint.
 
     Raises:
         LockTimeout: a table stayed locked by others; it says by whom.
@@ -73,7 +75,7 @@ def hold(connection: psycopg.Connection) -> Snapshot:
         connection.execute("set transaction_timeout = 0")
     for _ in range(ATTEMPTS):
         # Listed outside of the transaction: its snapshot must be taken after its locks.
-        tables, before = read_tables(connection), _fingerprint(connection)
+        tables, before = read_tables(connection), _fingerprint(connection, history)
         connection.execute("begin isolation level repeatable read, read only")
         try:
             _lock_tables(connection, tables)
@@ -81,7 +83,7 @@ def hold(connection: psycopg.Connection) -> Snapshot:
             if read_tables(connection) == tables:
                 # The server words a function as it is now, whatever the snapshot: what is the same
                 # before and after it was taken is the same in it.
-                known = before if before and before == _fingerprint(connection) else ""
+                known = before if before and before == _fingerprint(connection, history) else ""
                 return _described(connection, str(name), tables, known)
         except (pg.UndefinedTable, pg.InvalidSchemaName):
             pass  # dropped since it was listed
@@ -93,11 +95,11 @@ def hold(connection: psycopg.Connection) -> Snapshot:
     )
 
 
-def _fingerprint(connection: psycopg.Connection) -> str:
+def _fingerprint(connection: psycopg.Connection, history: tuple[HistoryTable, ...]) -> str:
     """Return the schema's fingerprint; empty where others drop or hold a view at this moment."""
     try:
         with connection.transaction():
-            return fingerprint.of(fingerprint.read_lines(connection))
+            return fingerprint.of(fingerprint.read_lines(connection, history))
     except (pg.InternalError_, pg.LockNotAvailable):
         return ""
 

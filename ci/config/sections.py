@@ -1,7 +1,7 @@
 """The sections of `deploy.yml`: every key, its type and its default. Pure."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import msgspec
 
@@ -144,13 +144,20 @@ class RehearsalConfig(Options, frozen=True, kw_only=True):
     blocks_at_most: Duration = _span("2s")  # how long a lock may hold an application up
 
 
-class TerminalApproval(Options, frozen=True, kw_only=True, tag="terminal", tag_field="from"):
+class Approval(Options, frozen=True, kw_only=True):
+    """Base of every source of approvals."""
+
+    # Whether GitHub's required reviewers have to be set, where a workflow deploys.
+    reviewed: ClassVar[bool] = True
+
+
+class TerminalApproval(Approval, frozen=True, kw_only=True, tag="terminal", tag_field="from"):
     """The approver types the environment's name at a terminal, with the digest on screen."""
 
     expires: Duration = _span("24h")
 
 
-class GithubApproval(Options, frozen=True, kw_only=True, tag="github", tag_field="from"):
+class GithubApproval(Approval, frozen=True, kw_only=True, tag="github", tag_field="from"):
     """A required reviewer of the GitHub environment of the same name approves the run."""
 
     expires: Duration = _span("24h")
@@ -158,9 +165,10 @@ class GithubApproval(Options, frozen=True, kw_only=True, tag="github", tag_field
     comment: Literal["any", "digest"] = "any"  # digest: its first 12 digits must stand there
 
 
-class SshApproval(Options, frozen=True, kw_only=True, tag="ssh", tag_field="from"):
+class SshApproval(Approval, frozen=True, kw_only=True, tag="ssh", tag_field="from"):
     """Approvers sign the plan with their own SSH keys; `invoke approve` writes the signature."""
 
+    reviewed: ClassVar[bool] = False
     signers: str  # who may approve: an allowed-signers file of ssh-keygen's, beside deploy.yml
     revoked: str = ""  # keys that count no more: a list of public keys, or a KRL
     required: int = 1  # different approvers
@@ -175,6 +183,13 @@ class SshApproval(Options, frozen=True, kw_only=True, tag="ssh", tag_field="from
 
 
 ApprovalConfig = TerminalApproval | GithubApproval | SshApproval
+
+
+def approval_of(written: object) -> type[Approval]:
+    """Return the kind of an approval as deploy.yml has it; the base where it names none."""
+    source = written.get("from") if isinstance(written, dict) else None
+    kinds: tuple[type[Approval], ...] = get_args(ApprovalConfig)
+    return next((kind for kind in kinds if kind.__struct_config__.tag == source), Approval)
 
 
 class SystemdRestart(Options, frozen=True, kw_only=True, tag="systemd", tag_field="with"):

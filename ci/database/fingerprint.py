@@ -1,8 +1,11 @@
 """The fingerprint of a schema: what a plan begins from, and what a backup holds."""
 
 import hashlib
+from collections.abc import Iterable
 
 import psycopg
+
+from .history_table import HistoryTable, excluded
 
 # Everything a person would call the schema, a line each, but for our own tables and what belongs
 # to an extension. Deparsed with an empty search_path, so that it reads the same in every session.
@@ -13,10 +16,8 @@ FINGERPRINT = r"""
     ), relation as (
         select c.oid, n.nspname, c.relname, c.relkind
         from pg_catalog.pg_class c join ours n on n.oid = c.relnamespace
-        where not (n.nspname = 'public' and c.relname like 'schema_migrations%')
-          and c.relname not like '\_prisma\_migrations%'
-          and not exists (select from pg_catalog.pg_depend d
-                          where d.objid = c.oid and d.deptype = 'e')
+        where not exists (select from pg_catalog.pg_depend d
+                          where d.objid = c.oid and d.deptype = 'e')/*EXCLUDED*/
     )
     select pg_catalog.format('relation %I.%I %s', nspname, relname, relkind) from relation
     union all
@@ -61,13 +62,14 @@ FINGERPRINT = r"""
 """
 
 
-def read_lines(connection: psycopg.Connection) -> tuple[str, ...]:
-    """Return the schema, a line for each thing in it, sorted.
+def read_lines(connection: psycopg.Connection, history: Iterable[HistoryTable]) -> tuple[str, ...]:
+    """Return the schema, a line for each thing in it, sorted; without the tables of the history.
 
     In a transaction of the caller's, which it leaves with an empty search_path.
     """
     connection.execute("set local search_path = ''")
-    rows = connection.execute(FINGERPRINT.encode()).fetchall()
+    query = FINGERPRINT.replace("/*EXCLUDED*/", excluded(history))
+    rows = connection.execute(query.encode()).fetchall()
     return tuple(sorted(row[0] for row in rows))
 
 

@@ -3,9 +3,8 @@
 import time
 from datetime import UTC, datetime, timedelta
 
-from ..approvals import ssh_branch
+from ..approvals import ApprovalSource, Signatures
 from ..config.duration import Duration
-from ..config.sections import SshApproval
 from ..errors import ChildFailed, ConfigError, NotApproved
 from ..model import Plan, StepName
 from ..plan import gate
@@ -40,8 +39,8 @@ def wait(plan: Plan, work: Work, *, within: float, every: float = EVERY) -> None
         ConfigError: the environment's approvals are no signatures.
 
     """
-    config, source = work.settings.environment.approval, work.approvals
-    if not isinstance(config, SshApproval) or source is None:
+    source = work.approvals
+    if source is None or not isinstance(source, Signatures):
         raise ConfigError(
             f"{work.settings.where('approval')}: {plan.environment} takes no signatures that one "
             "could wait for",
@@ -53,13 +52,13 @@ def wait(plan: Plan, work: Work, *, within: float, every: float = EVERY) -> None
     until = datetime.now(UTC) + timedelta(seconds=within)
     end, told, trouble = time.monotonic() + within, time.monotonic(), ""
     work.reporter.note(
-        f"waiting for {config.required} approvals of plan {plan.digest} until "
-        f"{until:%Y-%m-%d %H:%M} UTC, on branch {config.branch}; an approver: "
+        f"waiting for {source.required} approvals of plan {plan.digest} until "
+        f"{until:%Y-%m-%d %H:%M} UTC, on branch {source.branch}; an approver: "
         f"invoke approve --env {plan.environment} --plan FILE --push"
     )
     while True:
-        trouble = _fetch(plan, work, config, trouble)
-        lacking = _lacking(plan, work, config)
+        trouble = _fetch(plan, work, source, trouble)
+        lacking = _lacking(plan, work, source)
         if lacking is None:
             return
         left = end - time.monotonic()
@@ -75,33 +74,31 @@ def wait(plan: Plan, work: Work, *, within: float, every: float = EVERY) -> None
         time.sleep(min(every, left))
 
 
-def _fetch(plan: Plan, work: Work, config: SshApproval, before: str) -> str:
+def _fetch(plan: Plan, work: Work, source: Signatures, before: str) -> str:
     """Look at the branch and return what git complains of, which is told once."""
-    directory = work.settings.root / config.directory
     try:
-        new = ssh_branch.fetch(work.settings.root, config.branch, directory, digest=plan.digest)
+        new = source.fetch(plan)
     except ChildFailed as error:
         said = error.stderr or error.what
         if said != before:
-            work.reporter.note(f"git did not fetch {config.branch}, and is asked again: {said}")
+            work.reporter.note(f"git did not fetch {source.branch}, and is asked again: {said}")
         return said
     if new:
-        work.reporter.note(f"{new} new on branch {config.branch}")
+        work.reporter.note(f"{new} new on branch {source.branch}")
     return ""
 
 
-def _lacking(plan: Plan, work: Work, config: SshApproval) -> NotApproved | None:
+def _lacking(plan: Plan, work: Work, source: ApprovalSource) -> NotApproved | None:
     """Return what is lacking; None where the deployment may begin."""
-    assert work.approvals is not None  # noqa: S101  # asked by the only caller
-    found = work.approvals.find(plan)  # what is forged ends it here
+    found = source.find(plan)  # what is forged ends it here
     try:
         gate.require_approval(
             plan,
             found,
-            required=config.required,
+            required=source.required,
             used=journal.used_approvals(work.database),
             now=datetime.now(UTC),
-            how=work.approvals.how(plan),
+            how=source.how(plan),
         )
     except NotApproved as error:
         return error

@@ -37,7 +37,7 @@ def take(work: Work) -> Taken:
     _, config = store_of(work)
     work.reporter.started(StepName.BACKUP)
     with locked(work):
-        facts = take_facts(work.database, work.engine)
+        facts = take_facts(work.database, work.engine.history)
         applied = tuple(row.name for row in facts.history)
         manifest = take_backup(work, facts.target, applied=applied)
         proof = _prove(work, manifest, "rows")
@@ -60,6 +60,7 @@ def take_backup(work: Work, target: Target, *, applied: tuple[str, ...]) -> Mani
             deployment=work.deployment_id,
             applied=applied,
             commit=find_origin(work.settings.root).commit,
+            history=work.engine.history.tables,
             former=catalog.newest(store, environment=name, database=target.database),
         ),
         config,

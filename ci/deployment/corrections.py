@@ -47,7 +47,7 @@ def stamp(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...
 def baseline(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...]:
     """Record every migration up to the named one as applied, in a database without a history."""
     files, _ = _known(work, facts, names)
-    within = up_to(work.engine.on_disk(), names)
+    within = up_to(work.engine.files.list(), names)
     if facts.history or facts.partials:
         raise Refused(
             f"{work.database.name} has a history of {len(facts.history)} migrations already",
@@ -65,7 +65,7 @@ def unstamp(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, .
     for name in names:
         if name not in before:
             raise Refused(
-                work.engine.never_ran(name),
+                work.engine.names.never_ran(name),
                 next_step=f"invoke status --env {work.settings.name} lists it",
             )
     _refuse_below_others(work, rows, names)
@@ -86,7 +86,7 @@ def repair(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ..
 
 def _refuse_gaps(work: Work, facts: Facts, names: tuple[str, ...]) -> None:
     """Refuse to record a revision of a graph without those it builds on: the tool implies them."""
-    on_disk = work.engine.on_disk()
+    on_disk = work.engine.files.list()
     if not is_graph(on_disk):
         return
     there = {row.name for row in facts.history} | set(names)
@@ -99,7 +99,7 @@ def _refuse_gaps(work: Work, facts: Facts, names: tuple[str, ...]) -> None:
 
 
 def _refuse_below_others(work: Work, rows: dict[str, Applied], names: tuple[str, ...]) -> None:
-    on_disk = work.engine.on_disk()
+    on_disk = work.engine.files.list()
     for name in names:
         above = sorted((built_on(on_disk, name) & rows.keys()) - set(names))
         if above:
@@ -130,14 +130,14 @@ def find(work: Work, verb: str, names: tuple[str, ...]) -> tuple[Change, ...]:
             f"{verb} needs the name of a migration",
             next_step=f"invoke {verb} --env {work.settings.name} --name NAME --reason WHY",
         )
-    on_disk = work.engine.on_disk()
-    known = tuple(work.engine.named(name) for name in names)
+    on_disk = work.engine.files.list()
+    known = tuple(work.engine.names.resolve(name) for name in names)
     if is_graph(on_disk):  # its tool goes from one to the next
         known = tuple(m.name for m in on_disk if m.name in known) + tuple(
             name for name in known if name not in {m.name for m in on_disk}
         )
         known = known[::-1] if verb == "unstamp" else known
-    return VERBS[verb](work, take_facts(work.database, work.engine), known)
+    return VERBS[verb](work, take_facts(work.database, work.engine.history), known)
 
 
 def apply(
@@ -148,7 +148,7 @@ def apply(
     keys = work.engine.lock_keys
     with lock.hold(work.database, wait=wait, on_wait=work.reporter.note, beside=keys):
         changes = find(work, verb, names)
-        files = {migration.name: migration for migration in work.engine.on_disk()}
+        files = {migration.name: migration for migration in work.engine.files.list()}
         with work.database.connect("history") as connection, connection.transaction():
             for change in changes:
                 _make(work, connection, verb, change, files)
@@ -173,23 +173,23 @@ def _make(
     files: dict[str, Migration],
 ) -> None:
     if verb == "unstamp":
-        work.engine.unstamp(connection, change.migration)
+        work.engine.corrections.unstamp(connection, change.migration)
     elif verb == "repair":
-        work.engine.accept(connection, files[change.migration])
+        work.engine.corrections.accept(connection, files[change.migration])
     else:
-        work.engine.stamp(connection, files[change.migration])
+        work.engine.corrections.stamp(connection, files[change.migration])
 
 
 def _known(
     work: Work, facts: Facts, names: tuple[str, ...]
 ) -> tuple[dict[str, Migration], dict[str, MigrationState]]:
     """Return the files and the states by name; ConfigError where one of the names has no file."""
-    on_disk = work.engine.on_disk()
+    on_disk = work.engine.files.list()
     files = {migration.name: migration for migration in on_disk}
     missing = [name for name in names if name not in files]
     if missing:
         raise ConfigError(
-            work.engine.missing(missing[0]),
+            work.engine.names.unknown(missing[0]),
             next_step=f"invoke status --env {work.settings.name} lists them",
         )
     states = compare(on_disk, facts.history, facts.partials, facts.failed)

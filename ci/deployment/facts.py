@@ -7,7 +7,7 @@ import psycopg
 
 from ..database import fingerprint, leftovers
 from ..database.connection import Database, read_target
-from ..engines import Engine
+from ..engines import History
 from ..lint.severity import graded
 from ..model import Facts, Finding, Migration, Plan, Rehearsal, TableSize
 from .work import Work
@@ -30,17 +30,17 @@ SIZES = """
 LONGEST = 200  # characters of a line of the schema that a plan keeps
 
 
-def take_facts(database: Database, engine: Engine) -> Facts:
+def take_facts(database: Database, history: History) -> Facts:
     """Return the facts of one moment. Read-only."""
 
     def read(connection: psycopg.Connection) -> Facts:
         with connection.transaction():
-            lines = fingerprint.read_lines(connection)
+            lines = fingerprint.read_lines(connection, history.tables)
             return Facts(
                 target=read_target(connection),
-                history=engine.history(connection),
-                partials=engine.partials(connection),
-                failed=engine.failed(connection),
+                history=history.rows(connection),
+                partials=history.partials(connection),
+                failed=history.failed(connection),
                 leftovers=leftovers.read(connection),
                 schema_fingerprint=fingerprint.of(lines),
                 schema=tuple(_short(line) for line in lines),
@@ -65,7 +65,7 @@ def read_sizes(connection: psycopg.Connection, names: Iterable[str]) -> tuple[Ta
 
 def sizes_of_tables(migrations: tuple[Migration, ...], work: Work) -> tuple[TableSize, ...]:
     """Return the sizes of the tables that migrations name and that stand already."""
-    names = frozenset[str]().union(*(work.engine.tables(one) for one in migrations))
+    names = frozenset[str]().union(*(work.engine.files.tables(one) for one in migrations))
     return work.database.read("plan", lambda connection: read_sizes(connection, names))
 
 
@@ -75,6 +75,6 @@ def lint_findings(
     """Return what is dangerous in a plan's migrations, graded, the gravest first."""
 
     def look(connection: psycopg.Connection) -> tuple[Finding, ...]:
-        return work.engine.lint(plan.migrations, connection)
+        return work.engine.files.lint(plan.migrations, connection)
 
     return graded(work.database.read("lint", look), tables, rehearsal)

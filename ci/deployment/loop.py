@@ -25,6 +25,7 @@ from ..model import (
 )
 from ..plan.gate import require_unchanged
 from ..policy import on_failure
+from ..restarters import Reverting
 from ..secret import redact
 from . import journal as journals
 from .steps import STEPS, Done, Skipped, Step
@@ -246,7 +247,7 @@ class _Run:
         """Take the steps back, last first; the first error stays the headline."""
         attempted = list(reversed(self.results))
         restarted = any(result.step is StepName.RESTART for result in attempted)
-        reverted = bool(self.work.restarter and self.work.restarter.reverts)
+        reverted = isinstance(self.work.restarter, Reverting)
         try:
             for result in attempted:
                 undo = self.steps.get(result.step, _NOTHING).undo

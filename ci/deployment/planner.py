@@ -13,12 +13,10 @@ from ..model import About, Direction, Facts, Migration, Plan, StepName
 from ..origin import find_origin
 from ..plan.make import make_plan
 from ..plan.pending import pending
-from ..plan.states import built_on, is_graph, up_to
+from ..plan.states import NOTHING, built_on, is_graph, up_to
 from . import rehearsals
 from .facts import lint_findings, sizes_of_tables, take_facts
 from .work import Work
-
-NOTHING = "base"  # undo everything; what Alembic calls the state before the first revision
 
 
 def clear_the_way(work: Work) -> None:
@@ -42,9 +40,16 @@ def current_plan(
     `to` names the last migration to run, in the words of its tool; `steps` says how many;
     `without` leaves steps out (`migrate`, `--break-glass`).
     """
-    facts = take_facts(work.database, work.engine)
-    named = work.engine.named(to) if to is not None else None
-    chosen = pending(work.settings, work.engine.on_disk(), facts, to=named, steps=steps)
+    facts = take_facts(work.database, work.engine.history)
+    named = work.engine.names.resolve(to) if to is not None else None
+    chosen = pending(
+        work.settings,
+        work.engine.files.list(),
+        facts,
+        names=work.engine.names,
+        to=named,
+        steps=steps,
+    )
     return _plan(work, facts, chosen, direction="up", without=without)
 
 
@@ -62,7 +67,7 @@ def described(work: Work, plan: Plan) -> Plan:
         backup_to=work.store.address(backups.folder(plan.environment, plan.target.database))
         if work.store
         else "",
-        models=work.engine.models(work.database),
+        models=work.engine.differences(work.database),
         rehearsal=rehearsal,
     )
     return msgspec.structs.replace(plan, about=about)
@@ -77,11 +82,11 @@ def newest_applied(
         Refused: the one that stays is not applied, or there is nothing to undo.
 
     """
-    facts = take_facts(work.database, work.engine)
-    on_disk = work.engine.on_disk()
+    facts = take_facts(work.database, work.engine.history)
+    on_disk = work.engine.files.list()
     applied = _in_order(on_disk, {r.name for r in facts.history} | {p.name for p in facts.partials})
     if to is not None:
-        named = work.engine.named(to)
+        named = work.engine.names.resolve(to)
         if named != NOTHING and named not in applied:
             raise _not_undone(work, f"{to} is not applied")
         staying = _staying(on_disk, applied, named)
@@ -130,12 +135,12 @@ def undo_plan(
         Refused: one is not applied, has no file or rollback script, or a later one builds on it.
 
     """
-    facts = take_facts(work.database, work.engine)
+    facts = take_facts(work.database, work.engine.history)
     applied = {row.name for row in facts.history} | {p.name for p in facts.partials}
-    on_disk = work.engine.on_disk()
+    on_disk = work.engine.files.list()
     files = {migration.name: migration for migration in on_disk}
     chosen = []
-    for name in _in_order(on_disk, {work.engine.named(name) for name in names}):
+    for name in _in_order(on_disk, {work.engine.names.resolve(name) for name in names}):
         migration = files.get(name)
         if name not in applied or migration is None or migration.rollback is None:
             why = (
@@ -171,9 +176,9 @@ def _refuse_what_others_build_on(
     work: Work, chosen: list[Migration], staying: list[Migration]
 ) -> None:
     for migration in chosen:
-        tables = work.engine.tables(migration)
+        tables = work.engine.files.tables(migration)
         later = [m for m in staying if m.name > migration.name]
-        touching = {m.name: work.engine.tables(m) & tables for m in later}
+        touching = {m.name: work.engine.files.tables(m) & tables for m in later}
         blocking = {name: shared for name, shared in touching.items() if shared}
         if blocking:
             words = ", ".join(f"{n} ({', '.join(sorted(t))})" for n, t in blocking.items())
@@ -196,7 +201,7 @@ def _plan(
         work.settings,
         facts,
         migrations,
-        engine=(work.engine.name, work.engine.version()),
+        engine=(work.engine.name, work.engine.runner.version()),
         direction=direction,
         without=without,
     )

@@ -10,7 +10,6 @@ from ..backup import catalog, encryption
 from ..config import Settings
 from ..config.sections import BackupsConfig, EncryptConfig
 from ..database.connection import Database, is_pooled, read_target
-from ..engines import Engine
 from ..errors import Refused, WindlassError
 from ..model import Migration, PlannedStep, PreflightCheck, StepName
 from ..policy import drill_age
@@ -41,12 +40,12 @@ def look(
     """
     planned = {step.name: step for step in steps}
     database, store = work.database, work.store
-    found = [_guard("migrations", lambda: f"{len(work.engine.on_disk())} on disk")]
+    found = [_guard("migrations", lambda: f"{len(work.engine.files.list())} on disk")]
     reached = _guard("database", lambda: database.read("doctor", _server))
     found.append(reached)
     if not reached.problem:
         found.append(_guard("rights", lambda: database.read("doctor", _rights)))
-        history = _guard("history", lambda: database.read("doctor", _history(work.engine)))
+        history = _guard("history", lambda: database.read("doctor", work.engine.history.ready))
         found.append(history)
         if not (history.problem or found[0].problem):
             found.append(_guard("pending", partial(_pending, work, migrations)))
@@ -116,10 +115,6 @@ def _rights(connection: psycopg.Connection) -> str:
             next_step=f"grant create on {what.removeprefix('the ')} to {user}",
         )
     return f"{user} may create in the database and in public"
-
-
-def _history(engine: Engine) -> Callable[[psycopg.Connection], str]:
-    return engine.ready
 
 
 def _pending(work: Work, migrations: tuple[Migration, ...] | None) -> str:

@@ -116,7 +116,7 @@ def refuse_long_locks(plan: Plan, work: Work, found: Rehearsal) -> None:
     files = {migration.name: migration for migration in plan.migrations}
     for one in found.migrations:
         long = forecast.too_long(one, at_most=limit.seconds)
-        if long is None or LONG_LOCK in work.engine.allowed(files[one.name]):
+        if long is None or LONG_LOCK in work.engine.files.allowed(files[one.name]):
             continue
         what = (
             f"{long.statement.where}: {long.mode} on {long.relation} held {long.blocks} up for "

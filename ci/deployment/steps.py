@@ -10,7 +10,6 @@ import psycopg
 from .. import policy
 from ..backup import catalog as backups
 from ..backup import proof as proofs
-from ..config.sections import SshApproval
 from ..database import leftovers
 from ..errors import Refused, StepFailed
 from ..lint import severity
@@ -19,10 +18,9 @@ from ..plan import gate
 from ..rehearsal import existing
 from ..report import format
 from ..report import plan as plan_report
-from ..restarters import Running
+from ..restarters import Reverting, Running
 from . import backups as safekeeping
 from . import facts, journal, preflight, rehearsals
-from .facts import take_facts
 from .work import Work, bytes_of, store_of
 
 
@@ -90,13 +88,13 @@ def lint(plan: Plan, work: Work) -> Done | Skipped:
 
 def approve(plan: Plan, work: Work) -> Done | Skipped:
     """Find somebody's yes to exactly this plan."""
-    source, config = work.approvals, work.settings.environment.approval
-    if source is None or config is None:
+    source = work.approvals
+    if source is None:
         return Skipped("deploy.yml names no source of approvals")
     granted = gate.require_approval(
         plan,
         source.find(plan),
-        required=config.required if isinstance(config, SshApproval) else 1,
+        required=source.required,
         used=journal.used_approvals(work.database),
         now=datetime.now(UTC),
         how=source.how(plan),
@@ -206,7 +204,7 @@ def _apply(plan: Plan, work: Work, step: StepName, phase: Phase) -> Done | Skipp
     chosen = _of_phase(plan, phase)
     for number, migration in enumerate(chosen, start=1):
         started = time.monotonic()
-        retries = work.engine.apply(migration, work.database, work.terms())
+        retries = work.engine.runner.apply(migration, work.database, work.terms())
         detail = f"retried {retries}×" if retries else ""
         work.reporter.item(step, migration.name, detail, time.monotonic() - started)
         work.reporter.progress(number, len(chosen), "migrations")
@@ -218,8 +216,8 @@ def _undo(chosen: tuple[Migration, ...], work: Work) -> Done | Skipped:
     undone = 0
     for migration in reversed(chosen):
         started = time.monotonic()
-        applied = {row.name for row in take_facts(work.database, work.engine).history}
-        work.engine.undo(migration, work.database, work.terms())
+        applied = {row.name for row in work.database.read("migrate", work.engine.history.rows)}
+        work.engine.runner.undo(migration, work.database, work.terms())
         if migration.name in applied:
             undone += 1
             work.reporter.item(
@@ -253,7 +251,7 @@ def restart(plan: Plan, work: Work) -> Done | Skipped:
 
 def undo_restart(_plan: Plan, work: Work, done: StepResult) -> Done | Skipped:
     """Put the version that served before into service, where the driver can choose one."""
-    if work.restarter is None or not work.restarter.reverts:
+    if work.restarter is None or not isinstance(work.restarter, Reverting):
         return Skipped("this driver restarts what is installed; it does so when the schema is back")
     before = Running(
         instance=done.get("instance_before") or "", version=done.get("version_before") or ""
@@ -281,11 +279,11 @@ def verify(plan: Plan, work: Work) -> Done | Skipped:
 
     def look(connection: psycopg.Connection) -> tuple[str, ...]:
         for migration in scripts:
-            work.engine.verify(migration, connection)
+            work.engine.runner.verify(migration, connection)
         return leftovers.read(connection)
 
     found = work.database.read("verify", look)
-    allowed = {rule for m in plan.migrations for rule in work.engine.allowed(m)}
+    allowed = {rule for m in plan.migrations for rule in work.engine.files.allowed(m)}
     new = [one for one in found if one not in plan.leftovers and leftovers.rule(one) not in allowed]
     if new:
         raise StepFailed(

@@ -1,49 +1,88 @@
-"""What a migration engine must do, and which ones there are."""
+"""What a migration engine must do, in parts that each caller asks for, and which ones there are."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, assert_never
 
 import msgspec
 import psycopg
 
 from ..config.sections import MigrationsConfig
 from ..database.connection import Database
+from ..database.history_table import HistoryTable
 from ..database.retry import Terms
+from ..errors import ConfigError
 from ..model import Applied, Direction, Failed, Finding, Migration, Partial, Unrecorded
 
 
-class Engine(Protocol):
-    """Knows the files and the history table of one tool. Decides nothing."""
+class Files(Protocol):
+    """What is on disk, and what its text says. Each file is parsed once."""
 
-    name: str
-
-    def version(self) -> str:
-        """Return the version of what reads and runs the files, as it goes into the plan."""
+    def list(self) -> tuple[Migration, ...]:
+        """Return every migration, in the order they must run; ConfigError where a file is wrong."""
         ...
 
-    def on_disk(self) -> tuple[Migration, ...]:
-        """Return every migration, in the order they must run."""
+    def create(self, name: str) -> tuple[Path, ...]:
+        """Write a new, empty migration and the scripts beside it; never over a file."""
         ...
 
-    def create(
-        self, name: str, *, compared: Database | None = None, merge: bool = False
-    ) -> tuple[Path, ...]:
-        """Write a new migration, with its rollback and verify scripts; never over a file.
+    def render(self, migration: Migration, direction: Direction, terms: Terms) -> str:
+        """Return the SQL as it would be sent, bookkeeping included; or why nobody can know it."""
+        ...
 
-        It is empty, or holds what the tool's models have and `compared` has not, or merges heads.
+    def lint(
+        self, migrations: tuple[Migration, ...], connection: psycopg.Connection | None
+    ) -> tuple[Finding, ...]:
+        """Return what is dangerous in migrations, given what exists in the database.
+
+        Without a connection, what only the catalog knows is left out.
         """
         ...
 
-    def named(self, text: str) -> str:
+    def tables(self, migration: Migration) -> frozenset[str]:
+        """Return the tables that the migration and its rollback script name, without schemas."""
+        ...
+
+    def allowed(self, migration: Migration) -> frozenset[str]:
+        """Return the rules that the migration's text sets aside, each with a reason there."""
+        ...
+
+
+class Names(Protocol):
+    """What people call migrations, and what the tool's own words are."""
+
+    def resolve(self, text: str) -> str:
         """Return the migration that a person means by these words; unknown ones as they are."""
         ...
 
-    def models(self, database: Database) -> str:
-        """Say how the tool's models differ from the database; empty where it has no models."""
+    def unknown(self, name: str) -> str:
+        """Return what to say of a name that no migration on disk has."""
         ...
 
-    # Advisory locks of the tool itself, which are held beside the deployment lock.
-    lock_keys: tuple[int, ...]
+    def never_ran(self, name: str) -> str:
+        """Return what to say of a name that is not in the history."""
+        ...
+
+    def no_file(self, name: str) -> str:
+        """Return what to say of an applied migration that has no file."""
+        ...
+
+    def failed(self, name: str) -> str:
+        """Return what to say of a migration that the tool itself began, and did not end."""
+        ...
+
+    def rollback_script(self, name: str) -> str:
+        """Return where the rollback script of a migration is expected."""
+        ...
+
+
+class History(Protocol):
+    """What ran, by the tool's own tables. Reads, but for `prepare`."""
+
+    @property
+    def tables(self) -> tuple[HistoryTable, ...]:
+        """The tool's own tables that are no part of the schema that is compared."""
+        ...
 
     def prepare(self, database: Database) -> None:
         """Create the tool's own tables where they are missing."""
@@ -53,24 +92,24 @@ class Engine(Protocol):
         """Return what the history holds, in words; raise where a deployment could not begin."""
         ...
 
-    def missing(self, name: str) -> str:
-        """Return what to say of a name that no migration on disk has."""
+    def rows(self, connection: psycopg.Connection) -> tuple[Applied, ...]:
+        """Return what is applied; an absent table is an empty history."""
         ...
 
-    def never_ran(self, name: str) -> str:
-        """Return what to say of a name that is not in the history."""
+    def partials(self, connection: psycopg.Connection) -> tuple[Partial, ...]:
+        """Return what was cut off half way."""
         ...
 
     def failed(self, connection: psycopg.Connection) -> tuple[Failed, ...]:
         """Return what the tool began, and neither ended nor resolved."""
         ...
 
-    def history(self, connection: psycopg.Connection) -> tuple[Applied, ...]:
-        """Return the rows of the history table; an absent table is an empty history."""
-        ...
+
+class Corrections(Protocol):
+    """Changes what is recorded, and nothing else; in the caller's transaction."""
 
     def stamp(self, connection: psycopg.Connection, migration: Migration) -> None:
-        """Record the migration as applied without running it; in the caller's transaction."""
+        """Record the migration as applied without running it."""
         ...
 
     def unstamp(self, connection: psycopg.Connection, name: str) -> None:
@@ -81,15 +120,19 @@ class Engine(Protocol):
         """Record the migration's text as it is now as the one that ran, or ran in part."""
         ...
 
-    def partials(self, connection: psycopg.Connection) -> tuple[Partial, ...]:
-        """Return what was cut off half way; writes nothing."""
+
+class Runner(Protocol):
+    """How one migration runs."""
+
+    def version(self) -> str:
+        """Return the version of what reads and runs the files, as it goes into the plan."""
         ...
 
     def apply(self, migration: Migration, database: Database, terms: Terms) -> int:
         """Run one migration and record it, both or neither; return how often it was tried again.
 
         Where a statement cannot run in a transaction, each finished one is recorded, and a rerun
-        goes on behind the last.
+        goes on behind the last. One that is applied already is not run again.
         """
         ...
 
@@ -104,51 +147,105 @@ class Engine(Protocol):
         """
         ...
 
-    def render(self, migration: Migration, direction: Direction, terms: Terms) -> str:
-        """Return the SQL as it would be sent, bookkeeping included; or why nobody can know it."""
-        ...
 
-    def allowed(self, migration: Migration) -> frozenset[str]:
-        """Return the rules that the migration's text sets aside, each with a reason there."""
-        ...
-
-    def tables(self, migration: Migration) -> frozenset[str]:
-        """Return the tables that the migration and its rollback script name, without schemas."""
-        ...
+class Untracked(Protocol):
+    """Finds what exists already and would be created."""
 
     def unrecorded(
         self, migrations: tuple[Migration, ...], connection: psycopg.Connection
     ) -> tuple[Unrecorded, ...]:
-        """Return those, in running order, of whose objects some stand by name already.
+        """Return those, in running order, of whose objects some exist by name already.
 
-        Those that say IF NOT EXISTS of them, only where all stand. In a transaction of the
+        Those that say IF NOT EXISTS of them, only where all exist. In a transaction of the
         caller's, whose search_path it sets; reads the catalog alone.
         """
         ...
 
-    def lint(
-        self, migrations: tuple[Migration, ...], connection: psycopg.Connection | None
-    ) -> tuple[Finding, ...]:
-        """Return what is dangerous in migrations, given what stands in the database.
 
-        Without a connection, what only the catalog knows is left out.
-        """
+class Models(Protocol):
+    """Of a tool that has models beside its migrations."""
+
+    def differences(self, database: Database) -> str:
+        """Say how the models differ from the database."""
         ...
+
+    def autogenerate(self, name: str, database: Database) -> tuple[Path, ...]:
+        """Write a migration with what the models have and the database has not."""
+        ...
+
+
+class Branches(Protocol):
+    """Of a tool whose migrations are a graph, which may have several heads."""
+
+    def merge(self, name: str) -> tuple[Path, ...]:
+        """Write a migration that merges all heads."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """One tool's files and history table, in parts. Decides nothing."""
+
+    name: str
+    files: Files
+    names: Names
+    history: History
+    corrections: Corrections
+    runner: Runner
+    untracked: Untracked
+    models: Models | None = None
+    branches: Branches | None = None
+    lock_keys: tuple[int, ...] = ()  # the tool's own advisory locks, held beside ours
+
+    def differences(self, database: Database) -> str:
+        """Say how the tool's models differ from the database; empty where it has no models."""
+        return self.models.differences(database) if self.models else ""
+
+    def create(
+        self, name: str, *, compared: Database | None = None, merge: bool = False
+    ) -> tuple[Path, ...]:
+        """Write a new migration, with its rollback and verify scripts; never over a file.
+
+        It is empty, or holds what the models have and `compared` has not, or merges heads.
+
+        Raises:
+            ConfigError: the name is none, or the tool has no models or no heads.
+
+        """
+        if compared is not None:
+            if self.models is None:
+                raise self._cannot("--autogenerate", "no models")
+            return self.models.autogenerate(name, compared)
+        if merge:
+            if self.branches is None:
+                raise self._cannot("--merge", "no heads to merge")
+            return self.branches.merge(name)
+        return self.files.create(name)
+
+    def _cannot(self, flag: str, why: str) -> ConfigError:
+        return ConfigError(
+            f"create {flag}: the engine {self.name} has {why}",
+            next_step=f"leave out {flag}, and write the migration by hand",
+        )
 
 
 def open_engine(config: MigrationsConfig, root: Path) -> Engine:
     """Return the engine `deploy.yml` asks for; its libraries are imported here, not before."""
-    if config.engine == "prisma":
-        from .prisma.engine import PrismaEngine
+    match config.engine:
+        case "sql":
+            from .sql.engine import open_sql
 
-        return PrismaEngine(config, root)
-    if config.engine == "alembic":
-        from .alembic.engine import AlembicEngine
+            return open_sql(config, root)
+        case "prisma":
+            from .prisma.engine import open_prisma
 
-        return AlembicEngine(config, root)
-    from .sql.engine import SqlEngine
+            return open_prisma(config, root)
+        case "alembic":
+            from .alembic.engine import open_alembic
 
-    return SqlEngine(config, root)
+            return open_alembic(config, root)
+        case _:
+            assert_never(config.engine)
 
 
 def open_checkout(config: MigrationsConfig, root: Path, *, tools: Path) -> Engine | None:
@@ -156,16 +253,22 @@ def open_checkout(config: MigrationsConfig, root: Path, *, tools: Path) -> Engin
 
     Args:
         config: as deploy.yml says at `tools`.
-        root: where deploy.yml stands, or would stand, in the other checkout.
+        root: where deploy.yml is, or would be, in the other checkout.
         tools: the same of this one; what runs the files is installed here alone.
 
     """
     if not (root / (config.ini or config.directory)).exists():
         return None
-    if config.engine == "alembic":
-        from .alembic.pipe import find_python
+    match config.engine:
+        case "sql" | "prisma":
+            return open_engine(config, root)
+        case "alembic":
+            from .alembic.pipe import find_python
 
-        ini = (tools / config.ini).absolute()
-        python = find_python(config.python, ini=ini, root=tools.absolute())
-        config = msgspec.structs.replace(config, python=str(python), directory="")
-    return open_engine(config, root)
+            ini = (tools / config.ini).absolute()
+            python = find_python(config.python, ini=ini, root=tools.absolute())
+            return open_engine(
+                msgspec.structs.replace(config, python=str(python), directory=""), root
+            )
+        case _:
+            assert_never(config.engine)

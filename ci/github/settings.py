@@ -12,6 +12,7 @@ from typing import Any
 
 from .. import policy
 from ..config import Config
+from ..config.sections import approval_of
 from ..errors import Refused, WindlassError
 from ..model import PreflightCheck, StepName
 from .api import GithubApi, NotFound, NotPermitted
@@ -61,7 +62,7 @@ def wanted(config: Config, only: str = "") -> tuple[Wanted, ...]:
         own = approval if isinstance(approval, dict) else {}
         environment = Wanted(
             name=name,
-            reviewed=asks and own.get("from") != "ssh",
+            reviewed=asks and approval_of(approval).reviewed,
             self_approval=own.get("self_approval") is True,
             guarded=policy.TABLE[StepName.BACKUP][row] is policy.REQUIRED,
             names=tuple(sorted(shared | set(config.variables(name)))),

@@ -1,11 +1,31 @@
 """Which migrations run, and why none may. Pure."""
 
+from typing import Protocol
+
 from ..config import Settings
 from ..config.sections import MigrationsConfig
 from ..errors import Refused
 from ..model import Facts, Failed, Migration, Partial
 from ..policy import ROLLBACK_ASKED_FOR
 from .states import EVERYTHING, MigrationState, State, compare, heads, is_graph, up_to
+
+BACK = "bring the file back as it was (git log)"
+
+
+class Names(Protocol):
+    """What an engine says of a migration in its tool's own words."""
+
+    def no_file(self, name: str) -> str:
+        """Return what to say of an applied migration that has no file."""
+        ...
+
+    def failed(self, name: str) -> str:
+        """Return what to say of a migration that the tool itself began, and did not end."""
+        ...
+
+    def rollback_script(self, name: str) -> str:
+        """Return where the rollback script of a migration is expected."""
+        ...
 
 
 def order_problems(
@@ -51,19 +71,23 @@ def pending(
     on_disk: tuple[Migration, ...],
     facts: Facts,
     *,
+    names: Names,
     to: str | None = None,
     steps: int | None = None,
 ) -> tuple[Migration, ...]:
     """Return the migrations to run, in order, up to and including `to`, and at most `steps`.
+
+    `names` words what is refused.
 
     Raises:
         Refused: the history does not fit the files, or a rollback script is asked for and missing.
 
     """
     states = compare(on_disk, facts.history, facts.partials, facts.failed)
-    _refuse_failed(settings, facts.failed)
+    _refuse_failed(settings, facts.failed, names)
     _refuse_another_case(states)
     _refuse_edited(settings, states)
+    _refuse_missing(states, names)
     _refuse_half_undone(settings, facts.partials)
     _refuse_out_of_order(settings, states)
     runs = (State.PENDING, State.OUT_OF_ORDER, State.PARTIAL)
@@ -77,7 +101,7 @@ def pending(
         _refuse_several_heads(settings, on_disk)
     within = wanted if to is None or to == EVERYTHING else up_to(on_disk, [to])
     found = tuple(m for m in on_disk if m.name in wanted and m.name in within)[:steps]
-    _refuse_without_rollback(settings, found)
+    _refuse_without_rollback(settings, found, names)
     return found
 
 
@@ -92,11 +116,11 @@ def _refuse_another_case(states: tuple[MigrationState, ...]) -> None:
             )
 
 
-def _refuse_failed(settings: Settings, failed: tuple[Failed, ...]) -> None:
+def _refuse_failed(settings: Settings, failed: tuple[Failed, ...], names: Names) -> None:
     if failed:
         name, env = failed[0].name, settings.name
         raise Refused(
-            f"P3009: {name} failed when the tool itself ran it, and nobody resolved it",
+            names.failed(name),
             next_step=f"undo by hand what it left, then invoke unstamp --env {env} --name {name} "
             f"makes it pending again; or finish it by hand, then invoke stamp --env {env} "
             f"--name {name}",
@@ -125,21 +149,26 @@ def _refuse_several_heads(settings: Settings, on_disk: tuple[Migration, ...]) ->
 
 
 def _refuse_edited(settings: Settings, states: tuple[MigrationState, ...]) -> None:
-    for state in (State.EDITED, State.MISSING):
-        names = [s.name for s in states if s.state is state]
-        if names:
-            was = "was edited after it was applied" if state is State.EDITED else "has no file"
-            if state is State.MISSING and settings.shared.migrations.engine == "alembic":
-                was += f" (Can't locate revision identified by '{names[0]}')"
-            back = "bring the file back as it was (git log)"
-            raise Refused(
-                f"{names[0]} is applied and {was}"
-                + (f" (and {len(names) - 1} more)" if len(names) > 1 else ""),
-                next_step=f"{back}, and write a new migration for the new change; where the edit "
-                f"changes nothing: invoke repair --env {settings.name} --name {names[0]}"
-                if state is State.EDITED
-                else f"{back}: this database was migrated from a commit that has it",
-            )
+    edited = [state.name for state in states if state.state is State.EDITED]
+    if edited:
+        raise Refused(
+            f"{edited[0]} is applied and was edited after it was applied{_more(edited)}",
+            next_step=f"{BACK}, and write a new migration for the new change; where the edit "
+            f"changes nothing: invoke repair --env {settings.name} --name {edited[0]}",
+        )
+
+
+def _refuse_missing(states: tuple[MigrationState, ...], names: Names) -> None:
+    missing = [state.name for state in states if state.state is State.MISSING]
+    if missing:
+        raise Refused(
+            f"{names.no_file(missing[0])}{_more(missing)}",
+            next_step=f"{BACK}: this database was migrated from a commit that has it",
+        )
+
+
+def _more(found: list[str]) -> str:
+    return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
 
 
 def _refuse_out_of_order(settings: Settings, states: tuple[MigrationState, ...]) -> None:
@@ -152,19 +181,12 @@ def _refuse_out_of_order(settings: Settings, states: tuple[MigrationState, ...])
         )
 
 
-def _refuse_without_rollback(settings: Settings, found: tuple[Migration, ...]) -> None:
+def _refuse_without_rollback(
+    settings: Settings, found: tuple[Migration, ...], names: Names
+) -> None:
     bare = [m.name for m in found if m.rollback is None]
     if bare and ROLLBACK_ASKED_FOR[settings.tier]:
         raise Refused(
             f"{bare[0]} has no rollback script, which the {settings.tier} tier asks for",
-            next_step=f"write {_rollback_of(settings, bare[0])}",
+            next_step=f"write {names.rollback_script(bare[0])}",
         )
-
-
-def _rollback_of(settings: Settings, name: str) -> str:
-    """Return where the rollback script of a migration is expected."""
-    migrations = settings.shared.migrations
-    if migrations.engine == "alembic":
-        return f"the downgrade() of revision {name}"
-    file = f"{name}/rollback.sql" if migrations.engine == "prisma" else f"{name}_rollback.sql"
-    return f"{migrations.directory}/{file}"

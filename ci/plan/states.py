@@ -6,7 +6,9 @@ from enum import StrEnum
 
 from ..model import Applied, Failed, Migration, Partial
 
+# What --to takes beside the name of a migration.
 EVERYTHING = "heads"  # every migration, where a graph has several ends
+NOTHING = "base"  # the state before the first migration: undo everything
 SHOWN = 120  # characters of what a tool wrote about its failure
 
 

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 from .. import process
 from ..database.connection import Database
+from ..database.history_table import HistoryTable
 from ..parser.equivalence import alike, meaning
 from .clients import Clients
 
@@ -18,21 +19,23 @@ TITLE = re.compile(
     r"(?P<name>.*); Type: (?P<type>.*); Schema: (?P<schema>.*); Owner: .*", re.DOTALL
 )
 COLUMN = re.compile(r'(?:CONSTRAINT )?(?:"(?:[^"]|"")+"|\S+)')
-# Ours are no part of what a migration changes.
-NOT_OURS = (
-    "--exclude-schema=windlass",
-    "--exclude-table=public.schema_migrations*",
-    "--exclude-table=*._prisma_migrations",
-)
 
 
-def definitions(copy: Database, clients: Clients, *more: str) -> dict[str, str]:
-    """Return the definitions of a database by pg_dump's title of each, ours left out.
+def not_ours(history: Iterable[HistoryTable]) -> tuple[str, ...]:
+    """Return the options of pg_dump that leave out what no migration changes: the records."""
+    tables = (f"--exclude-table={table.pattern}" for table in history)
+    return ("--exclude-schema=windlass", *tables)
 
-    `more` are further options of pg_dump's.
+
+def definitions(
+    copy: Database, clients: Clients, history: Iterable[HistoryTable], *more: str
+) -> dict[str, str]:
+    """Return the definitions of a database by pg_dump's title of each, the records left out.
+
+    `history` are the tables of the engine's own; `more` are further options of pg_dump's.
     """
     env = copy.environment()
-    options = ("--schema-only", "--no-password", *NOT_OURS, *more)
+    options = ("--schema-only", "--no-password", *not_ours(history), *more)
     command = clients.command("pg_dump", *options, env=env)
     printed = b"".join(process.stream(command, env=env))
     return blocks(printed.decode(errors="surrogateescape"))

@@ -43,12 +43,12 @@ def waiting(database: Database, engine: Engine) -> tuple[Migration, ...]:
         return _recorded(connection, engine)
 
     recorded = database.read("unrecorded", read)
-    return in_running_order(one for one in engine.on_disk() if one.name not in recorded)
+    return in_running_order(one for one in engine.files.list() if one.name not in recorded)
 
 
 def _recorded(connection: psycopg.Connection, engine: Engine) -> frozenset[str]:
-    names = {row.name for row in engine.history(connection)}
-    return frozenset(names | {partial.name for partial in engine.partials(connection)})
+    names = {row.name for row in engine.history.rows(connection)}
+    return frozenset(names | {partial.name for partial in engine.history.partials(connection)})
 
 
 def find(
@@ -60,7 +60,7 @@ def find(
     """
 
     def read(connection: psycopg.Connection) -> tuple[Unrecorded, ...]:
-        found = engine.unrecorded(migrations, connection)
+        found = engine.untracked.unrecorded(migrations, connection)
         if not found:
             return ()
         # Read after the catalog: what came to stand meanwhile has its record by now.
@@ -113,9 +113,14 @@ class _Comparison:
     later: tuple[Migration, ...]  # not applied, up to the last one whose objects stand
     standing: frozenset[str]
 
+    def definitions(self, database: Database) -> dict[str, str]:
+        """Return the definitions of a database, without owners and records."""
+        history = self.engine.history.tables
+        return definitions.definitions(database, self.clients, history, *COPIED)
+
     def live(self) -> dict[str, str]:
         """Return the live definitions."""
-        return definitions.definitions(self.database, self.clients, *COPIED)
+        return self.definitions(self.database)
 
     def chain(self) -> list[Definitions]:
         """Return the definitions before the first of the later migrations, and after each."""
@@ -137,8 +142,8 @@ class _Comparison:
             for migration in reversed(self.later):
                 if migration.name in self.standing:
                     with copy.connect("stamp") as connection, connection.transaction():
-                        self.engine.stamp(connection, migration)
-                    self.engine.undo(migration, copy, Terms())
+                        self.engine.corrections.stamp(connection, migration)
+                    self.engine.runner.undo(migration, copy, Terms())
             return self.forward(copy)
         except (WindlassError, psycopg.Error) as second:
             raise StepFailed(
@@ -150,16 +155,16 @@ class _Comparison:
 
     def forward(self, copy: Database) -> list[Definitions]:
         """Run the later migrations; return the definitions before them and after each."""
-        found: list[Definitions] = [definitions.definitions(copy, self.clients, *COPIED)]
+        found: list[Definitions] = [self.definitions(copy)]
         for migration in self.later:
             self.apply(migration, copy)
-            found.append(definitions.definitions(copy, self.clients, *COPIED))
+            found.append(self.definitions(copy))
         return found
 
     def apply(self, migration: Migration, copy: Database) -> None:
         """Run one; its verify script is for a database with rows in it."""
         bare = msgspec.structs.replace(migration, verify=None)
-        self.engine.apply(bare, copy, Terms())
+        self.engine.runner.apply(bare, copy, Terms())
 
     def restore(self, copy: Database) -> None:
         """Copy the live definitions; no rows, and no history."""
@@ -170,7 +175,7 @@ class _Comparison:
             "--schema-only",
             "--no-password",
             LOCK_WAIT,
-            *definitions.NOT_OURS,
+            *definitions.not_ours(self.engine.history.tables),
             env=source,
         )
         name = make_conninfo(dbname=copy.name)
@@ -196,11 +201,11 @@ def _comparison(
                 state="nothing was changed",
                 next_step="write the address of the server itself into database:",
             )
-        applied = frozenset(row.name for row in engine.history(connection))
+        applied = frozenset(row.name for row in engine.history.rows(connection))
         return throwaway.read_needs(connection), applied, connection.pgconn.ssl_in_use
 
     needs, recorded, tls = database.read("unrecorded", read)
-    on_disk = engine.on_disk()
+    on_disk = engine.files.list()
     standing = frozenset(one.migration for one in found)
     rest = in_running_order(one for one in on_disk if one.name not in recorded)
     last = max(at for at, one in enumerate(rest) if one.name in standing)

@@ -51,7 +51,7 @@ def check(
 
     """
     engine = open_engine(config, root)
-    here = engine.on_disk()
+    here = engine.files.list()
     commit, there = _at(root, config, base)
     known = {migration.name for migration in there}
     new = in_running_order(migration for migration in here if migration.name not in known)
@@ -90,7 +90,7 @@ def _at(root: Path, config: MigrationsConfig, base: str) -> tuple[str, tuple[Mig
         ) from error
     with _checked_out(top, commit) as copy:
         engine = open_checkout(config, copy / below, tools=root)
-        return commit, engine.on_disk() if engine else ()
+        return commit, engine.files.list() if engine else ()
 
 
 @contextmanager
@@ -116,17 +116,17 @@ def _on_a_server(
     with throwaway.running(needs, configured) as server, throwaway.copy(server) as copy:
         with copy.connect("check") as connection:
             version = read_target(connection).server_version
-        engine.prepare(copy)
+        engine.history.prepare(copy)
         for migration in lasting:
             _build(engine, migration, copy)
-        findings = copy.read("lint", lambda connection: engine.lint(new, connection))
+        findings = copy.read("lint", lambda connection: engine.files.lint(new, connection))
         trial = _Trial(engine, copy, find_clients(version))
         return server.name, graded(findings, (), None), tuple(trial.all(new))
 
 
 def _build(engine: Engine, migration: Migration, copy: Database) -> None:
     try:
-        engine.apply(_without_verify(migration), copy, Terms())
+        engine.runner.apply(_without_verify(migration), copy, Terms())
     except (WindlassError, psycopg.Error) as error:
         raise StepFailed(
             f"{migration.name} of the base does not run on an empty database: {_said(error)}",
@@ -174,7 +174,7 @@ class _Trial:
             rollback=migration.rollback is not None,
             seconds=seconds,
             problem=problem,
-            sql=self.engine.render(migration, "up", Terms()),
+            sql=self.engine.files.render(migration, "up", Terms()),
         )
 
     def _one(self, migration: Migration) -> tuple[str, bool]:
@@ -183,19 +183,19 @@ class _Trial:
         before = self._definitions()
         problem, tells = "", "does not run"
         try:
-            self.engine.apply(bare, self.copy, Terms())
+            self.engine.runner.apply(bare, self.copy, Terms())
             if migration.rollback is None:
                 return "", True
             tells = "its rollback does not run"
-            self.engine.undo(bare, self.copy, Terms())
+            self.engine.runner.undo(bare, self.copy, Terms())
             differs = definitions.different(before, self._definitions())
             if differs:
                 problem = f"its rollback does not give the schema back: {'; '.join(differs)}"
             tells = "does not run a second time"
-            self.engine.apply(bare, self.copy, Terms())
+            self.engine.runner.apply(bare, self.copy, Terms())
         except (WindlassError, psycopg.Error) as error:
             return problem or f"{tells}: {_said(error)}", False
         return problem, True
 
     def _definitions(self) -> dict[str, str]:
-        return definitions.definitions(self.copy, self.clients, *COPIED)
+        return definitions.definitions(self.copy, self.clients, self.engine.history.tables, *COPIED)

@@ -152,8 +152,8 @@ class _Copy:
         with self.copy.connect("rehearse") as connection:
             version = read_target(connection).server_version
         self.clients = find_clients(version, image=self.bench.config.image)
-        self.bench.engine.prepare(self.copy)
-        before = definitions.definitions(self.copy, self.clients)
+        self.bench.engine.history.prepare(self.copy)
+        before = self.definitions()
         ordered = sorted(self.plan.migrations, key=lambda one: one.phase == "after")  # stable
         found = []
         for number, migration in enumerate(ordered, start=1):
@@ -166,9 +166,9 @@ class _Copy:
         """Run one; return what it did, and the definitions after it."""
         cut_off = any(partial.name == migration.name for partial in self.plan.partials)
         undone = migration.rollback is not None and not cut_off
-        names = self.bench.engine.tables(migration)
+        names = self.bench.engine.files.tables(migration)
         stood = rows.read_tables(self.copy, names) if undone else {}
-        size, began, trace = self.size(), time.monotonic(), Trace(self.copy)
+        size, began, trace = self.size(), time.monotonic(), self.trace()
         self.apply(migration, self.terms(trace))
         found = Rehearsed(
             name=migration.name,
@@ -182,7 +182,7 @@ class _Copy:
         if undone:
             found = self.back(migration, found, before, stood)
             self.apply(migration, self.terms())
-        return found, definitions.definitions(self.copy, self.clients)
+        return found, self.definitions()
 
     def back(
         self,
@@ -192,12 +192,12 @@ class _Copy:
         stood: dict[rows.TableName, rows.Table],
     ) -> Rehearsed:
         """Undo one, compare, and return what is known of it then."""
-        names = self.bench.engine.tables(migration)
+        names = self.bench.engine.files.tables(migration)
         standing = rows.read_tables(self.copy, names)
         began = time.monotonic()
-        self.on_copy(lambda: self.bench.engine.undo(migration, self.copy, self.terms()))
+        self.on_copy(lambda: self.bench.engine.runner.undo(migration, self.copy, self.terms()))
         seconds = round(time.monotonic() - began, 3)
-        after = definitions.definitions(self.copy, self.clients)
+        after = self.definitions()
         if difference := definitions.different(before, after):
             more = f"; and {len(difference) - 1} more" if len(difference) > 1 else ""
             raise StepFailed(
@@ -215,6 +215,10 @@ class _Copy:
             dropped=rows.dropped(standing, now),
         )
 
+    def trace(self) -> Trace:
+        """Return what watches the statements of one migration."""
+        return Trace(self.copy, self.bench.engine.history.tables)
+
     def terms(self, trace: Trace | None = None) -> Terms:
         """Return the terms of production; on a copy nobody needs to be told of waits."""
         if trace is None:
@@ -223,7 +227,7 @@ class _Copy:
 
     def apply(self, migration: Migration, terms: Terms) -> None:
         """Apply one."""
-        self.on_copy(lambda: self.bench.engine.apply(migration, self.copy, terms))
+        self.on_copy(lambda: self.bench.engine.runner.apply(migration, self.copy, terms))
 
     def on_copy(self, run: Callable[[], int]) -> None:
         """Run something, and say of its failure that it was on the copy."""
@@ -231,6 +235,11 @@ class _Copy:
             run()
         except StepFailed as error:
             raise StepFailed(error.what, state=UNCHANGED, next_step=error.next_step) from error
+
+    def definitions(self) -> dict[str, str]:
+        """Return the definitions of the copy."""
+        tables = self.bench.engine.history.tables
+        return definitions.definitions(self.copy, self.clients, tables)
 
     def size(self) -> int:
         """Return the bytes of the copy."""

@@ -15,6 +15,7 @@ from typing import Any
 from psycopg.pq import TransactionStatus
 
 from ..database.connection import Database
+from ..database.history_table import HistoryTable, excluded
 from ..database.retry import Session
 from ..errors import StepFailed
 from ..model import Traced
@@ -29,8 +30,6 @@ select c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname), c.relkind::text,
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p', 'm', 'v', 'i', 'I', 'S', 'f') and n.nspname !~ '^pg_'
   and n.nspname not in ('information_schema', 'windlass')
-  and not (n.nspname = 'public' and c.relname like 'schema_migrations%')
-  and c.relname not like '\_prisma\_migrations%'
 """
 LOCKS = """
 select relation, mode from pg_catalog.pg_locks
@@ -71,6 +70,7 @@ class Trace:
     """Keeps what each statement of a run did; give `observe` to the engine."""
 
     database: Database
+    history: tuple[HistoryTable, ...] = ()  # where the engine keeps what ran: not looked at
     statements: list[Traced] = field(default_factory=list)
     overhead: float = 0.0  # seconds that the watching took beside the statements
     kept: int = 0  # statements of tries that lasted
@@ -94,30 +94,30 @@ class Trace:
         if connection.autocommit and idle:
             with self.database.connect("trace") as other:
                 pid = connection.info.backend_pid
-                before = _read(other, pid)
+                before = _read(other, self.history, pid)
                 with _looking(self.database, pid, where) as seen:
                     began = time.monotonic()
                     yield
                     seconds = time.monotonic() - began
-                after = replace(_read(other, pid), locks=frozenset(seen))
+                after = replace(_read(other, self.history, pid), locks=frozenset(seen))
         else:
-            before = _read(connection)
+            before = _read(connection, self.history)
             began = time.monotonic()
             yield
             seconds = time.monotonic() - began
-            after = _read(connection)
+            after = _read(connection, self.history)
         self.statements.append(_difference(before, after, where, sql, seconds))
         self.overhead += time.monotonic() - entered - seconds
 
 
-def _read(connection: Session, pid: int | None = None) -> _Books:
+def _read(connection: Session, history: tuple[HistoryTable, ...], pid: int | None = None) -> _Books:
     def rows(query: str) -> list[Any]:
         return connection.execute(query.encode()).fetchall()
 
     whose = "pg_catalog.pg_backend_pid()" if pid is None else str(pid)
     counts = {} if pid is not None else {row[0]: (row[1], row[2]) for row in rows(COUNTS)}
     return _Books(
-        relations={row[0]: (row[1], row[2], row[3]) for row in rows(RELATIONS)},
+        relations={row[0]: (row[1], row[2], row[3]) for row in rows(RELATIONS + excluded(history))},
         locks=frozenset((row[0], row[1]) for row in rows(LOCKS.format(pid=whose))),
         counts=counts,
         lsn=rows(LSN)[0][0],

@@ -1,6 +1,6 @@
 """What a restarter must do, and which ones there are."""
 
-from typing import Protocol, assert_never
+from typing import Protocol, assert_never, runtime_checkable
 
 import msgspec
 
@@ -18,7 +18,7 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
     """What serves now.
 
     `instance` differs before and after every real restart (InvocationID, StartedAt, revision);
-    `version` names what `revert` can go back to, and is empty where a restart cannot choose.
+    `version` names what `revert` can go back to, and is empty where a restarter is not Reverting.
     """
 
     instance: str
@@ -34,7 +34,6 @@ class Restarter(Protocol):
     """
 
     name: str  # what people see: "systemd todo-backend.service"
-    reverts: bool  # True where `revert` can put an earlier version into service
 
     def running(self) -> Running:
         """Return what serves now; a service that is down is an answer, not an error."""
@@ -44,12 +43,17 @@ class Restarter(Protocol):
         """Return when a new instance has been up, unchanged, for the settle time."""
         ...
 
-    def revert(self, to: Running) -> Running:
-        """Return when `to.version` serves again; only where `reverts` is True."""
-        ...
-
     def check(self) -> str:
         """Return what was found, for `doctor`; raise when a restart could not work. Read-only."""
+        ...
+
+
+@runtime_checkable
+class Reverting(Protocol):
+    """Of a restarter that can put an earlier version into service; ask with isinstance."""
+
+    def revert(self, to: Running) -> Running:
+        """Return when `to.version` serves again."""
         ...
 
 

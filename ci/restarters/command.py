@@ -21,8 +21,6 @@ class Command:
     is gone), is a service that is down: it never counts as a new one.
     """
 
-    reverts = False
-
     def __init__(self, config: CommandRestart) -> None:
         for key, argv in (("run", config.run), ("identity", config.identity)):
             if not argv:
@@ -50,14 +48,6 @@ class Command:
         new = self._wait_for_new(before, latest)
         self._settle(new)
         return Running(instance=new, detail=f"new identity {new}")
-
-    def revert(self, to: Running) -> Running:  # noqa: ARG002  # the protocol's form
-        """Refuse: a command restarts what is installed."""
-        raise StepFailed(
-            f"{self.name} cannot go back to an earlier version",
-            state="it runs what is installed",
-            next_step=f"install the earlier version, then: {redact(shlex.join(self.config.run))}",
-        )
 
     def check(self) -> str:
         """Run `identity`, which only reads; ChildFailed where it fails.

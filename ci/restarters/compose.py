@@ -38,8 +38,6 @@ def restart_command(base: tuple[str, ...], service: str, *, grace: int) -> tuple
 class Compose:
     """Runs compose restart, and proves on every container of the service that it did."""
 
-    reverts = False
-
     def __init__(self, config: ComposeRestart) -> None:
         self.config = config
         self.name = f"compose {config.service}"
@@ -59,14 +57,6 @@ class Compose:
         self.client.restart(argv, before, deadline=deadline)
         # By name, not by id: one that somebody recreates meanwhile is proven all the same.
         return self.client.prove([state.name for state in before], before, deadline=deadline)
-
-    def revert(self, to: Running) -> Running:  # noqa: ARG002  # the protocol's form
-        """Refuse: a restart keeps the image."""
-        raise StepFailed(
-            f"{self.name} cannot go back to an earlier version",
-            state=f"it runs the image it was made from; set the earlier one in {self.config.file}",
-            next_step=self._typed("up", "-d", "--no-deps", self.config.service),
-        )
 
     def check(self) -> str:
         """Return the service's state; StepFailed where it has no container."""

@@ -16,8 +16,6 @@ def restart_command(container: str, *, grace: int) -> tuple[str, ...]:
 class Docker:
     """Runs docker restart, and proves that it did."""
 
-    reverts = False
-
     def __init__(self, config: DockerRestart) -> None:
         self.config = config
         self.name = f"docker {config.container}"
@@ -36,14 +34,6 @@ class Docker:
         argv = restart_command(self.config.container, grace=grace)
         self.client.restart(argv, before, deadline=deadline)
         return self.client.prove([self.config.container], before, deadline=deadline)
-
-    def revert(self, to: Running) -> Running:  # noqa: ARG002  # the protocol's form
-        """Refuse: docker restart keeps the image."""
-        raise StepFailed(
-            f"{self.name} cannot go back to an earlier version",
-            state="it runs the image it was made from; another one needs a new container",
-            next_step=self.client.typed("docker", "inspect", self.config.container),
-        )
 
     def check(self) -> str:
         """Return the container's state; StepFailed where there is none."""

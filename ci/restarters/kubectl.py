@@ -117,8 +117,6 @@ def status_command(
 class Kubectl:
     """Rolls a Deployment out anew; `version` is its revision."""
 
-    reverts = True
-
     def __init__(self, config: KubectlRestart) -> None:
         self.config = config
         self.name = f"kubectl deployment/{config.deployment}"

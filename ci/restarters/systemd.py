@@ -68,8 +68,6 @@ def _over_ssh(config: SystemdRestart, own: tuple[str, ...]) -> tuple[str, ...]:
 class Systemd:
     """Restarts every unit, and watches each."""
 
-    reverts = False
-
     def __init__(self, config: SystemdRestart) -> None:
         self.config = config
         self.name = f"systemd {', '.join(config.units)}"
@@ -96,14 +94,6 @@ class Systemd:
         self._settle(new)
         said = ", ".join(state["ActiveState"] for state in new.values())
         return _as_running(list(new.values()), f"new invocation, {said}")
-
-    def revert(self, to: Running) -> Running:  # noqa: ARG002  # the protocol's form
-        """Refuse: systemd starts what is installed."""
-        raise StepFailed(
-            f"{self.name} cannot go back to an earlier version",
-            state="it runs what is installed",
-            next_step="install the earlier version and restart",
-        )
 
     def check(self) -> str:
         """Return the units' states; StepFailed where one does not exist."""

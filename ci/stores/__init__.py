@@ -3,7 +3,8 @@
 import secrets
 import time
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from enum import StrEnum
+from typing import Protocol, assert_never
 from urllib.parse import urlsplit
 
 from ..config.sections import BackupsConfig
@@ -97,11 +98,19 @@ def probe(store: Store, advice: str) -> float:
     return time.monotonic() - start
 
 
+class Scheme(StrEnum):
+    """How `backups.to` begins."""
+
+    S3 = "s3"
+    FILE = "file"
+
+
 def open_store(config: BackupsConfig) -> Store:
     """Return the store that `backups.to` names; its libraries are imported here, not before."""
     parts = urlsplit(config.to)
-    match parts.scheme:
-        case "s3":
+    scheme = _scheme(config, parts.scheme)
+    match scheme:
+        case Scheme.S3:
             from .s3 import S3Store
 
             return S3Store(
@@ -110,12 +119,19 @@ def open_store(config: BackupsConfig) -> Store:
                 endpoint=config.endpoint or None,
                 options=config.s3,
             )
-        case "file":
+        case Scheme.FILE:
             from .directory import DirectoryStore
 
             return DirectoryStore(parts.path)
         case _:
-            raise ConfigError(
-                f'backups.to is "{config.to}"; expected s3://BUCKET/PREFIX or file:///PATH',
-                next_step="write one of these in deploy.yml",
-            )
+            assert_never(scheme)
+
+
+def _scheme(config: BackupsConfig, text: str) -> Scheme:
+    try:
+        return Scheme(text)
+    except ValueError:
+        raise ConfigError(
+            f'backups.to is "{config.to}"; expected s3://BUCKET/PREFIX or file:///PATH',
+            next_step="write one of these in deploy.yml",
+        ) from None

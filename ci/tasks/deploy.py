@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from invoke.context import Context
 
-from ..config import sections
 from ..errors import ConfigError, Refused
 from ..model import Migration, Plan, StepName, Unrecorded
 from ..report import deployment as report
@@ -51,7 +50,7 @@ def _begin(run: summary.Run, work: "Work", plan: Plan) -> None:
 
 def _rendered(work: "Work", plan: Plan) -> tuple[str, ...]:
     terms = work.terms()
-    return tuple(work.engine.render(one, plan.direction, terms) for one in plan.migrations)
+    return tuple(work.engine.files.render(one, plan.direction, terms) for one in plan.migrations)
 
 
 @verb(
@@ -272,13 +271,13 @@ def approve(
     """Sign a plan with your own SSH key. Reads its file; asks no database and no store."""
     from datetime import UTC, datetime
 
-    from ..approvals import ssh_branch
-    from ..approvals.ssh import sign
+    from ..approvals import Signatures, open_approvals
     from ..plan import gate
 
     loaded = loaded_for(env)
     approval, root = loaded.approval(env), loaded.file.path.resolve().parent
-    if not isinstance(approval, sections.SshApproval):
+    source = open_approvals(approval, environment=env, root=root) if approval else None
+    if not isinstance(source, Signatures):
         where = loaded.file.where(("environments", env, "approval"))
         raise ConfigError(
             f"{where}: {env} takes no signatures",
@@ -297,17 +296,10 @@ def approve(
     sys.stderr.write(shown + "\n")
     if ask(f'\n  Type "{env}" to sign exactly this: ') not in (env, None):
         raise Refused("nothing was signed", next_step="look at the plan again")
-    file, statement = sign(
-        chosen,
-        approval,
-        directory=root / approval.directory,
-        key=key,
-        comment=comment,
-        now=datetime.now(UTC),
-    )
+    file, statement = source.sign(chosen, key=key, comment=comment, now=datetime.now(UTC))
     if push:
         message = f"Approve plan {chosen.digest[:12]} for {env}"
-        ssh_branch.push(root, approval.branch, file, message=message)
+        source.push(file, message=message)
     text = (
         f"signed plan {chosen.digest[:12]} until {statement.expires_at:%Y-%m-%d %H:%M} UTC: {file}"
     )

@@ -82,16 +82,16 @@ def status(
     from ..plan.states import compare, waiting
 
     with opened(env) as work:
-        history = work.database.read("status", work.engine.history)
-        halves = work.database.read("status", work.engine.partials)
-        failed = work.database.read("status", work.engine.failed)
-        on_disk = work.engine.on_disk()
+        history = work.database.read("status", work.engine.history.rows)
+        halves = work.database.read("status", work.engine.history.partials)
+        failed = work.database.read("status", work.engine.history.failed)
+        on_disk = work.engine.files.list()
         states = compare(on_disk, history, halves, failed)
         there = _unrecorded(work, waiting(on_disk, states))
         holder = work.database.read("status", lock.who)
         newest = journal.history(work.database, limit=1)
         drill = safekeeping.drill_note(work)
-        models = work.engine.models(work.database)
+        models = work.engine.differences(work.database)
     note = report.last_note(newest, holder)
     document = {
         "environment": env,

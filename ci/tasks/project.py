@@ -36,7 +36,7 @@ def lint(
     else:
         file = deploy_file()
         engine = open_engine(config.load(file).migrations(), file.resolve().parent)
-        found = severity.graded(engine.lint(engine.on_disk(), None), (), None)
+        found = severity.graded(engine.files.lint(engine.files.list(), None), (), None)
     root = deploy_file().resolve().parent
     if sarif:
         _write_sarif(Path(sarif), found, root)

@@ -10,8 +10,8 @@ from ...errors import ConfigError
 from ...lint import catalog as sqlcatalog
 from ...lint import statements as sqllint
 from ...model import Finding
-from ...parser import file as sqlfile
 from ...parser.file import SqlFile
+from ...parser.once import Parser
 from . import revision
 
 
@@ -39,7 +39,7 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
         """The statements, each with its place."""
         return tuple((one.sql, one.where) for one in self.sent)
 
-    def parsed(self, head: SqlFile) -> tuple[SqlFile, dict[int, int]]:
+    def parsed(self, head: SqlFile, parser: Parser) -> tuple[SqlFile, dict[int, int]]:
         """Return it as a file, and for each line where a statement begins that of the revision.
 
         Raises:
@@ -51,20 +51,22 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
         for one in self.sent:
             lines[text.count("\n") + 1] = int(one.where.rpartition(":")[2])
             text += f"{one.sql}\n"
-        return sqlfile.parse(head.path, text), lines
+        return parser.parse(head.path, text), lines
 
-    def tables(self, head: SqlFile) -> frozenset[str] | None:
+    def tables(self, head: SqlFile, parser: Parser) -> frozenset[str] | None:
         """Return the tables it names; None where that cannot be known."""
         if self.why:
             return None
         try:
-            return self.parsed(head)[0].tables()
+            return self.parsed(head, parser)[0].tables()
         except ConfigError:
             return None
 
 
 def findings(
-    revisions: Iterable[tuple[SqlFile, str, Rendered]], connection: psycopg.Connection | None
+    revisions: Iterable[tuple[SqlFile, str, Rendered]],
+    parser: Parser,
+    connection: psycopg.Connection | None,
 ) -> tuple[Finding, ...]:
     """Return the findings of revisions: (directives, source, as rendered) each.
 
@@ -75,7 +77,7 @@ def findings(
     lines: dict[str, dict[int, int]] = {}
     for head, source, rendered in revisions:
         try:
-            file, at = rendered.parsed(head)
+            file, at = rendered.parsed(head, parser)
         except ConfigError as error:
             found.append(_unknown(head, error.what))
             continue

@@ -11,6 +11,7 @@ from ...errors import ConfigError, Refused
 from ...model import Direction, Migration
 from ...parser import file as sqlfile
 from ...parser.file import SqlFile
+from ...parser.once import Parser
 from ..sql import run
 from . import revision as alembicfile
 from .graph import Graph, Listing, Revision
@@ -39,6 +40,10 @@ class AlembicProject:
         self._listing: Listing | None = None
         self._graph = Graph({})
         self._rendered: dict[tuple[str, Direction], Rendered] = {}
+        self.parser = Parser()
+        self.applied = frozenset[
+            str
+        ]()  # as the history was read last: what is applied is not rendered
 
     def version(self) -> str:
         """Return the versions of what runs revisions, and a hash of env.py and alembic.ini."""
@@ -72,6 +77,11 @@ class AlembicProject:
         """Look anew when asked next: files may have come or changed."""
         self._listing = None
 
+    def written(self, paths: Iterable[str]) -> tuple[Path, ...]:
+        """Return what Alembic has written, for people; it is read when asked for next."""
+        self.forget()
+        return tuple(self.shown / path for path in paths)
+
     def migrations(self) -> tuple[Migration, ...]:
         """Return every revision, each behind all that it builds on, as it is on disk now.
 
@@ -85,7 +95,7 @@ class AlembicProject:
     def migration(self, revision: Revision) -> Migration:
         """Return a revision as it is on disk now."""
         source, shown = self.source(revision), self.path(revision)
-        head = alembicfile.head(shown, source)
+        head = alembicfile.head(shown, source, self.parser)
         return Migration(
             name=revision.revision,
             checksum=sqlfile.checksum_of(source),
@@ -109,7 +119,8 @@ class AlembicProject:
 
     def head(self, migration: Migration) -> SqlFile:
         """Return the directives of a revision."""
-        return alembicfile.head(self.path(self.revision(migration.name)), migration.sql)
+        path = self.path(self.revision(migration.name))
+        return alembicfile.head(path, migration.sql, self.parser)
 
     def revision(self, name: str) -> Revision:
         """Return the revision of a name; Refused where there is no file."""
@@ -130,7 +141,7 @@ class AlembicProject:
         if not (self.home / file).exists():
             return None
         text = sqlfile.normalise((self.home / file).read_bytes(), self.shown / file)
-        run.require_reading(sqlfile.parse(self.shown / file, text))
+        run.require_reading(self.parser.parse(self.shown / file, text))
         return text
 
     def verify(self, migration: Migration) -> SqlFile | None:
@@ -138,19 +149,17 @@ class AlembicProject:
         if migration.verify is None:
             return None
         revision = self.revision(migration.name)
-        return sqlfile.parse(self.shown / self._verify_path(revision), migration.verify)
+        return self.parser.parse(self.shown / self._verify_path(revision), migration.verify)
 
-    def render(
-        self, names: Iterable[str], direction: Direction, *, applied: frozenset[str]
-    ) -> dict[str, Rendered]:
+    def render(self, names: Iterable[str], direction: Direction) -> dict[str, Rendered]:
         """Return revisions as the SQL that offline mode makes of them.
 
-        What is not `applied` is asked for at once, in both directions, and kept.
+        What is not applied is asked for at once, in both directions, and kept.
         """
         listed = self.graph.revisions
         wanted = [name for name in names if (name, direction) not in self._rendered]
         if wanted:
-            asked = [(name, way) for name in listed if name not in applied for way in BOTH]
+            asked = [(name, way) for name in listed if name not in self.applied for way in BOTH]
             asked += [(name, direction) for name in wanted if (name, direction) not in asked]
             request = [{"revision": name, "direction": way} for name, way in asked]
             try:

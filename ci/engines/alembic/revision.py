@@ -6,15 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...errors import ConfigError
-from ...parser import file
 from ...parser.file import Allowed, SqlFile
+from ...parser.once import Parser
 
 DIRECTIVE = re.compile(r"^\s*#\s*(windlass:.*)$")
 WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 OUTSIDE = "autocommit_block"  # of Operations.get_context(): what it holds commits by itself
 
 
-def head(path: Path, source: str) -> SqlFile:
+def head(path: Path, source: str, parser: Parser) -> SqlFile:
     """Return the directives of a revision: `# windlass: phase=after` in lines of their own.
 
     Its path is the revision's, its statements are none.
@@ -25,7 +25,7 @@ def head(path: Path, source: str) -> SqlFile:
     """
     lines = [DIRECTIVE.match(line) for line in source.splitlines()]
     text = "\n".join(f"-- {match[1]}" if match else "" for match in lines)
-    found = file.parse(path, text)
+    found = parser.parse(path, text)
     return replace(found, transactional=found.transactional and OUTSIDE not in source)
 
 

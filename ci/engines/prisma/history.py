@@ -64,6 +64,7 @@ class PrismaMigrations:
     table = "_prisma_migrations"
 
     def __init__(self, schema: str) -> None:
+        self.schema = schema
         self.name = sql.Identifier(schema, self.table).as_string()
         self.create = CREATE.format(table=self.name)
 

@@ -19,7 +19,7 @@ from ...database.retry import Terms
 from ...errors import StepFailed, WindlassError
 from ...parser import tree
 from ...parser.split import Statement
-from .if_not_exists import quoted, same_index
+from .if_not_exists import quoted, same_index, settled
 from .shadow import one
 
 LOOK_EVERY = 0.5  # seconds
@@ -120,6 +120,52 @@ def run(
             raise
         return watchdog.gave_up
     return None
+
+
+def prepare(
+    connection: psycopg.Connection,
+    database: Database,
+    statement: Statement,
+    *,
+    begun: bool,
+    where: str,
+    note: Callable[[str], None],
+) -> str:
+    """Return what there is to run now; empty where nothing is.
+
+    Args:
+        connection: a session of the migration, outside a transaction.
+        database: where.
+        statement: what the file says.
+        begun: whether an earlier run began it, and did not record its end.
+        where: its file and line.
+        note: is told where what it would create exists already.
+
+    Raises:
+        StepFailed: something else of that name exists, or what is left cannot be cleared away.
+
+    """
+    if begun and finished(connection, statement):
+        return ""
+    if settled(connection, statement, where=where):
+        note(f"{where}: stands already")
+        return ""
+    return clear(connection, database, statement, where=where)
+
+
+def left(
+    connection: psycopg.Connection, database: Database, statement: Statement, *, where: str
+) -> str:
+    """Clear away what a statement left that failed; return in words what is left."""
+    if connection.broken:
+        return "what it left is cleared away by the next deployment"
+    if statement.kind in ("drop_stmt", "alter_table_stmt"):  # a DROP or DETACH, maybe half way
+        return "it may be half way, which the next deployment finishes"
+    try:
+        clear(connection, database, statement, where=where)
+    except (StepFailed, psycopg.Error) as error:
+        return f"what it left stands ({error})".splitlines()[0]
+    return "nothing of this statement is left"
 
 
 def finished(connection: psycopg.Connection, statement: Statement) -> bool:

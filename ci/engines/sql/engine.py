@@ -1,7 +1,5 @@
-"""The `sql` engine: plain SQL files with a rollback and a verify script beside each."""
+"""The `sql` engine: plain SQL files; the script and its history row commit together."""
 
-import re
-from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,280 +7,130 @@ import psycopg
 
 from ...config.sections import MigrationsConfig
 from ...database.connection import Database
+from ...database.history_table import HistoryTable
 from ...database.retry import Terms
-from ...errors import ConfigError, StepFailed
-from ...lint import catalog as sqlcatalog
-from ...lint import statements
-from ...model import Applied, Direction, Failed, Finding, Migration, Partial, Unrecorded
-from ...parser import file as sqlfile
-from ...parser.file import SqlFile
-from . import bookkeeping, creates, partial, run
+from ...model import Applied, Failed, Migration, Partial
+from .. import Engine
+from . import bookkeeping, partial, run
+from .files import SqlFiles
 from .history import SchemaMigrations
 
-NAME = re.compile(r"\d{8}_\d{6}_[a-z0-9_]+")
-EXTRAS = ("_rollback", "_verify")
-CREATED_NAME = re.compile(r"[a-z][a-z0-9_]{1,80}")
+HISTORY = HistoryTable("schema_migrations", schema="public")
 
 
-class SqlEngine:
-    """Runs SQL files; the script and its history row commit together."""
+def open_sql(config: MigrationsConfig, root: Path) -> Engine:
+    """Return the engine of the files below `root`."""
+    table = SchemaMigrations()
+    files = SqlFiles(config, root, table)
+    return Engine(
+        name="sql",
+        files=files,
+        names=SqlNames(files),
+        history=SqlHistory(table, HISTORY),
+        corrections=SqlCorrections(table, files),
+        runner=SqlRunner(files),
+        untracked=files,
+    )
 
-    name = "sql"
-    lock_keys: tuple[int, ...] = ()
-    failure = ""  # the tool's code for a migration that failed
 
-    def __init__(self, config: MigrationsConfig, root: Path) -> None:
-        self.directory = root / config.directory
-        self.search_path = config.search_path
-        self.history_table: bookkeeping.History = SchemaMigrations()
-        self.shown = Path(config.directory)  # in messages and plans: relative, the same everywhere
+class SqlNames:
+    """A migration is called as its file is."""
 
-    def version(self) -> str:
-        """Return the parser's version: another parser may split a file otherwise."""
-        return f"postgast {version('postgast')}"
+    def __init__(self, files: SqlFiles) -> None:
+        self.files = files
 
-    def on_disk(self) -> tuple[Migration, ...]:
-        """Return every migration by timestamp; ConfigError where a file is wrong."""
-        if not self.directory.is_dir():
-            raise ConfigError(
-                f"{self.shown}: no such directory; migrations.directory in deploy.yml names it",
-                next_step="create the first migration: invoke create --name NAME",
-            )
-        files = {path.stem: path for path in sorted(self.directory.glob("*.sql"))}
-        main = [stem for stem in files if not stem.endswith(EXTRAS)]
-        self._refuse_odd_names(list(files), main)
-        return tuple(self._migration(stem) for stem in main)
-
-    def _refuse_odd_names(self, stems: list[str], main: list[str]) -> None:
-        stamps: dict[str, str] = {}
-        self._refuse_twins(stems)
-        for stem in stems:
-            base = next((stem.removesuffix(e) for e in EXTRAS if stem.endswith(e)), stem)
-            if not NAME.fullmatch(base) or base not in main:
-                raise ConfigError(
-                    f"{self.shown / stem}.sql: expected YYYYMMDD_HHMMSS_name.sql, in lower case, "
-                    "with _rollback or _verify only beside a migration of that name",
-                    next_step="rename the file, or move it out of the directory",
-                )
-            other = stamps.setdefault(base[:15], base)
-            if other != base:
-                raise ConfigError(
-                    f"{self.shown / stem}.sql: has the timestamp of {other}; which is first?",
-                    next_step="give one of them another timestamp",
-                )
-
-    def _refuse_twins(self, stems: list[str]) -> None:
-        folded: dict[str, str] = {}
-        for stem in stems:
-            twin = folded.setdefault(stem.lower(), stem)
-            if twin != stem:
-                raise ConfigError(
-                    f"{self.shown / stem}.sql and {twin}.sql differ in case alone, and are "
-                    "one file where names have no case",
-                    next_step="rename one of them, in lower case",
-                )
-
-    def file_of(self, name: str, extra: str = "") -> Path:
-        """Return where a script of a migration stands, below the directory."""
-        return Path(f"{name}{extra}.sql")
-
-    def _migration(self, stem: str) -> Migration:
-        parsed = self._parse(stem, "", self._read(stem, "") or "")
-        rollback, verify = self._read(stem, "_rollback"), self._read(stem, "_verify")
-        if rollback is not None:
-            self._parse(stem, "_rollback", rollback)
-        if verify is not None:
-            run.require_reading(self._parse(stem, "_verify", verify))
-        return Migration(
-            name=stem,
-            checksum=parsed.checksum,
-            sql=parsed.text,
-            phase=parsed.phase,
-            transactional=parsed.transactional,
-            rollback=rollback,
-            verify=verify,
-        )
-
-    def _read(self, name: str, extra: str) -> str | None:
-        file = self.file_of(name, extra)
-        path = self.directory / file
-        return sqlfile.normalise(path.read_bytes(), self.shown / file) if path.exists() else None
-
-    def _parse(self, name: str, extra: str, text: str) -> SqlFile:
-        return sqlfile.parse(self.shown / self.file_of(name, extra), text)
-
-    def named(self, text: str) -> str:
+    def resolve(self, text: str) -> str:
         """Return the name itself."""
         return text
 
-    def models(self, _database: Database) -> str:
-        """Return nothing: SQL files have no models."""
-        return ""
-
-    def create(
-        self, name: str, *, compared: Database | None = None, merge: bool = False
-    ) -> tuple[Path, ...]:
-        """Write an empty trio with this moment's timestamp and return the paths."""
-        self.refuse_what_alembic_does(compared=compared, merge=merge)
-        if not CREATED_NAME.fullmatch(name) or name.endswith(EXTRAS):
-            raise ConfigError(
-                f'"{name}" is no name for a migration; expected lower-case letters, digits and _',
-                next_step="invoke create --name add_user_preferences",
-            )
-        now = datetime.now(UTC)
-        self.directory.mkdir(parents=True, exist_ok=True)
-        made = []
-        for extra, text in TEMPLATES.items():
-            path = self.directory / f"{now:%Y%m%d_%H%M%S}_{name}{extra}.sql"
-            with path.open("x", encoding="utf-8") as file:
-                file.write(text.format(name=name, date=f"{now:%Y-%m-%d}"))
-            made.append(path)
-        return tuple(made)
-
-    def refuse_what_alembic_does(self, *, compared: Database | None, merge: bool) -> None:
-        """Raise ConfigError where a migration is asked for that only Alembic can write."""
-        if compared is not None or merge:
-            flag = "--merge" if merge else "--autogenerate"
-            raise ConfigError(
-                f"create {flag} is for engine: alembic; the engine is {self.name}",
-                next_step=f"leave out {flag}, and write the migration by hand",
-            )
-
-    def prepare(self, database: Database) -> None:
-        """Create the history's tables where they are missing."""
-        with database.connect("migrate") as connection:
-            bookkeeping.ensure(self.history_table, connection)
-
-    def ready(self, connection: psycopg.Connection) -> str:
-        """Return how many migrations are applied; Refused where the table is another tool's."""
-        return f"{len(self.history(connection))} applied"
-
-    def missing(self, name: str) -> str:
+    def unknown(self, name: str) -> str:
         """Say which file there is not."""
-        return f"{self.shown / self.file_of(name)}: no such migration"
+        return f"{self.files.shown / self.files.path_of(name)}: no such migration"
 
     def never_ran(self, name: str) -> str:
         """Say that it is not in the history."""
         return f"{name} is not in the history"
 
-    def failed(self, connection: psycopg.Connection) -> tuple[Failed, ...]:
-        """Return what began, and neither ended nor was resolved."""
-        return self.history_table.failed(connection)
+    def no_file(self, name: str) -> str:
+        """Say that an applied migration has no file."""
+        return f"{name} is applied and has no file"
 
-    def history(self, connection: psycopg.Connection) -> tuple[Applied, ...]:
-        """Return the rows of schema_migrations; Refused where the table is another tool's."""
-        return self.history_table.read(connection)
+    def failed(self, name: str) -> str:
+        """Say that a migration began, and did not end."""
+        return f"{name} failed when the tool itself ran it, and nobody resolved it"
 
-    def stamp(self, connection: psycopg.Connection, migration: Migration) -> None:
-        """Record the migration as applied without running it."""
-        bookkeeping.stamp(self.history_table, connection, migration)
+    def rollback_script(self, name: str) -> str:
+        """Return the file beside its own."""
+        return str(self.files.shown / self.files.path_of(name, "_rollback"))
 
-    def unstamp(self, connection: psycopg.Connection, name: str) -> None:
-        """Take the record away without undoing anything."""
-        bookkeeping.unstamp(self.history_table, connection, name)
 
-    def accept(self, connection: psycopg.Connection, migration: Migration) -> None:
-        """Record the text as it is now as the one that ran."""
-        file = self._parse(migration.name, "", migration.sql)
-        bookkeeping.accept(self.history_table, connection, file, migration)
+class SqlHistory:
+    """A history whose rows commit with their scripts, and the parts of those that cannot."""
+
+    def __init__(self, table: bookkeeping.History, *tables: HistoryTable) -> None:
+        self.table, self.tables = table, tables
+
+    def prepare(self, database: Database) -> None:
+        """Create the history's tables where they are missing."""
+        with database.connect("migrate") as connection:
+            bookkeeping.ensure(self.table, connection)
+
+    def ready(self, connection: psycopg.Connection) -> str:
+        """Return how many migrations are applied; Refused where the table is another tool's."""
+        return f"{len(self.rows(connection))} applied"
+
+    def rows(self, connection: psycopg.Connection) -> tuple[Applied, ...]:
+        """Return what is applied; Refused where the table is another tool's."""
+        return self.table.read(connection)
 
     def partials(self, connection: psycopg.Connection) -> tuple[Partial, ...]:
         """Return what was cut off half way."""
         return partial.partials(connection)
 
+    def failed(self, connection: psycopg.Connection) -> tuple[Failed, ...]:
+        """Return what began, and neither ended nor was resolved."""
+        return self.table.failed(connection)
+
+
+class SqlCorrections:
+    """Changes the rows alone."""
+
+    def __init__(self, table: bookkeeping.History, files: SqlFiles) -> None:
+        self.table, self.files = table, files
+
+    def stamp(self, connection: psycopg.Connection, migration: Migration) -> None:
+        """Record the migration as applied without running it."""
+        bookkeeping.stamp(self.table, connection, migration)
+
+    def unstamp(self, connection: psycopg.Connection, name: str) -> None:
+        """Take the record away without undoing anything."""
+        bookkeeping.unstamp(self.table, connection, name)
+
+    def accept(self, connection: psycopg.Connection, migration: Migration) -> None:
+        """Record the text as it is now as the one that ran."""
+        bookkeeping.accept(self.table, connection, self.files.main(migration), migration)
+
+
+class SqlRunner:
+    """Runs the scripts."""
+
+    def __init__(self, files: SqlFiles) -> None:
+        self.files = files
+
+    def version(self) -> str:
+        """Return the parser's version: another parser may split a file otherwise."""
+        return f"postgast {version('postgast')}"
+
     def apply(self, migration: Migration, database: Database, terms: Terms) -> int:
         """Run one migration and its verify script, and record it."""
-        return run.run(self._job(migration, "up"), database, terms)
+        return run.run(self.files.job(migration, "up"), database, terms)
 
     def undo(self, migration: Migration, database: Database, terms: Terms) -> int:
         """Run the rollback script and take the history row out."""
-        return run.run(self._job(migration, "down"), database, terms)
-
-    def _job(self, migration: Migration, direction: Direction) -> run.Job:
-        verify = None
-        if direction == "up":
-            file = self._parse(migration.name, "", migration.sql)
-            if migration.verify is not None:
-                verify = self._parse(migration.name, "_verify", migration.verify)
-        elif migration.rollback is not None:
-            file = self._parse(migration.name, "_rollback", migration.rollback)
-        else:
-            raise StepFailed(
-                f"{migration.name} has no rollback script",
-                state="the migration stays applied",
-                next_step=f"write {self.shown / self.file_of(migration.name, '_rollback')}, or "
-                "restore a backup",
-            )
-        return run.Job(
-            migration=migration,
-            direction=direction,
-            file=file,
-            verify=verify,
-            search_path=self.search_path,
-            history=self.history_table,
-            failure=self.failure if direction == "up" else "",
-        )
+        return run.run(self.files.job(migration, "down"), database, terms)
 
     def verify(self, migration: Migration, connection: psycopg.Connection) -> int:
         """Run the verify script; StepFailed with file and line where it does not hold."""
-        job = self._job(migration, "up")
-        connection.execute(job.settings().encode())
-        return run.check(job.verify, connection) if job.verify else 0
-
-    def render(self, migration: Migration, direction: Direction, terms: Terms) -> str:
-        """Return the SQL as it would be sent."""
-        return run.render(self._job(migration, direction), terms)
-
-    def allowed(self, migration: Migration) -> frozenset[str]:
-        """Return the rules that the file sets aside."""
-        return frozenset(a.rule for a in self._parse(migration.name, "", migration.sql).allowed)
-
-    def tables(self, migration: Migration) -> frozenset[str]:
-        """Return the tables that a migration and its rollback script name."""
-        found = self._parse(migration.name, "", migration.sql).tables()
-        if migration.rollback is not None:
-            found |= self._parse(migration.name, "_rollback", migration.rollback).tables()
-        return found
-
-    def unrecorded(
-        self, migrations: tuple[Migration, ...], connection: psycopg.Connection
-    ) -> tuple[Unrecorded, ...]:
-        """Return those of whose objects some stand by name already."""
-        files = {one.name: self._parse(one.name, "", one.sql) for one in migrations}
-        connection.execute(run.searching(self.search_path).encode())
-        return creates.unrecorded(files, (self.search_path or ("",))[0], connection)
-
-    def lint(
-        self, migrations: tuple[Migration, ...], connection: psycopg.Connection | None
-    ) -> tuple[Finding, ...]:
-        """Return what is dangerous in the files."""
-        files = [self._parse(one.name, "", one.sql) for one in migrations]
-        catalog = None
-        if connection is not None:
-            tables = frozenset[str]().union(*(file.tables() for file in files))
-            functions = frozenset[str]().union(*(file.functions() for file in files))
-            catalog = sqlcatalog.read(connection, tables, functions)
-        return statements.findings(files, catalog)
-
-
-TEMPLATES = {
-    "": """-- Migration: {name}
--- Created: {date}
--- Description:
-
-BEGIN;
-
-COMMIT;
-""",
-    "_rollback": """-- Rollback: {name}
--- Created: {date}
-
-BEGIN;
-
-COMMIT;
-""",
-    "_verify": """-- Verify: {name}
--- Every statement must return rows that are true; after "-- expect: none", no row.
-
-""",
-}
+        connection.execute(self.files.job(migration, "up").settings().encode())
+        script = self.files.verify_script(migration)
+        return run.check(script, connection) if script else 0

@@ -20,6 +20,7 @@ from ...parser.tree import Node
 from .shadow import (
     SHADOW,
     Incomparable,
+    copied,
     create,
     described,
     indexdef,
@@ -87,7 +88,7 @@ def settled(connection: psycopg.Connection, statement: Statement, *, where: str)
         return ""
     try:
         with connection.transaction(force_rollback=True):
-            return look(connection, statement.node, statement.sql)
+            return look(connection, statement.node)
     except Differs as difference:
         raise StepFailed(
             f"{where}: {difference}",
@@ -110,18 +111,18 @@ def same_index(connection: psycopg.Connection, statement: Statement) -> bool | N
             return None
         oid, schema, table, _ = found
         try:
-            wanted = wanted_index(connection, statement.sql, schema, table)
+            wanted = wanted_index(connection, statement.node, schema, table)
         except Incomparable:
             return False
         return wanted == indexdef(connection, oid)
 
 
-def _create_index(connection: psycopg.Connection, node: Node, text: str) -> str:
+def _create_index(connection: psycopg.Connection, node: Node) -> str:
     found = _index(connection, node) if node.if_not_exists else None
     if found is None:
         return ""
     oid, schema, table, valid = found
-    wanted = wanted_index(connection, text, schema, table)
+    wanted = wanted_index(connection, node, schema, table)
     standing = indexdef(connection, oid)
     if wanted != standing:
         raise Differs(f"an index of that name stands, as {standing}; the file wants {wanted}")
@@ -132,7 +133,7 @@ def _create_index(connection: psycopg.Connection, node: Node, text: str) -> str:
     return f"the index {node.idxname} stands"
 
 
-def _create_table(connection: psycopg.Connection, node: Node, text: str) -> str:
+def _create_table(connection: psycopg.Connection, node: Node) -> str:
     schema = one(connection, CREATED_IN, node.relation.schemaname)
     found = one(connection, NAMED, schema, node.relation.relname) if node.if_not_exists else None
     if not found or node.inh_relations or node.HasField("partspec") or node.HasField("partbound"):
@@ -140,8 +141,7 @@ def _create_table(connection: psycopg.Connection, node: Node, text: str) -> str:
     name = node.relation.relname
     if found[1] not in ("r", "p"):
         raise Differs(f"{name} stands already, and is no table")
-    tree = postgast.parse(text)
-    shadow = tree.stmts[0].stmt.create_stmt
+    tree, shadow = copied("create_stmt", node)
     shadow.relation.schemaname, shadow.if_not_exists, shadow.tablespacename = "pg_temp", False, ""
     foreign = [key for element in shadow.table_elts for key in _take_foreign_keys(element)]
     kept = [e for e in shadow.table_elts if _constraint(e) != "CONSTR_FOREIGN"]
@@ -158,23 +158,23 @@ def _create_table(connection: psycopg.Connection, node: Node, text: str) -> str:
     return f"the table {name} stands"
 
 
-def _alter_table(connection: psycopg.Connection, node: Node, text: str) -> str:
+def _alter_table(connection: psycopg.Connection, node: Node) -> str:
     table = one(connection, TABLE, quoted(node.relation))
     if not table:
         return ""
     commands = sqltree.commands(node)
-    done = [_command(connection, cmd, table, text, number) for number, cmd in enumerate(commands)]
+    done = [_command(connection, cmd, table, node, number) for number, cmd in enumerate(commands)]
     return "; ".join(done) if all(done) else ""
 
 
 def _command(
-    connection: psycopg.Connection, cmd: Node, table: tuple[int, str, str], text: str, number: int
+    connection: psycopg.Connection, cmd: Node, table: tuple[int, str, str], alter: Node, number: int
 ) -> str:
     kind = sqltree.subtype(cmd) if cmd.missing_ok else ""
     columns, _ = described(connection, table[0])
     if kind == "AT_AddColumn":
         name = getattr(cmd, "def").column_def.colname
-        return _add_column(connection, name, table, text, number) if name in columns else ""
+        return _add_column(connection, name, table, alter, number) if name in columns else ""
     if kind == "AT_DropColumn" and cmd.name not in columns:
         return f"the column {cmd.name} is gone"
     if kind == "AT_DropConstraint":
@@ -184,11 +184,10 @@ def _command(
 
 
 def _add_column(
-    connection: psycopg.Connection, name: str, table: tuple[int, str, str], text: str, number: int
+    connection: psycopg.Connection, name: str, table: tuple[int, str, str], alter: Node, number: int
 ) -> str:
     oid, schema, relname = table
-    tree = postgast.parse(text)
-    node = tree.stmts[0].stmt.alter_table_stmt
+    tree, node = copied("alter_table_stmt", alter)
     only = node.cmds[number]
     element = getattr(only.alter_table_cmd, "def")
     only.alter_table_cmd.missing_ok = False
@@ -274,7 +273,7 @@ def _take_foreign_keys(element: Node) -> list[tuple[str, str]]:
     return found
 
 
-def _create_sequence(connection: psycopg.Connection, node: Node, text: str) -> str:
+def _create_sequence(connection: psycopg.Connection, node: Node) -> str:
     schema = one(connection, CREATED_IN, node.sequence.schemaname)
     name = node.sequence.relname
     found = one(connection, NAMED, schema, name) if node.if_not_exists else None
@@ -282,8 +281,7 @@ def _create_sequence(connection: psycopg.Connection, node: Node, text: str) -> s
         return ""
     if found[1] != "S":
         raise Differs(f"{name} stands already, and is no sequence")
-    tree = postgast.parse(text)
-    shadow = tree.stmts[0].stmt.create_seq_stmt
+    tree, shadow = copied("create_seq_stmt", node)
     shadow.sequence.schemaname, shadow.if_not_exists = "pg_temp", False
     kept = [option for option in shadow.options if option.def_elem.defname != "owned_by"]
     del shadow.options[:]
@@ -297,7 +295,7 @@ def _create_sequence(connection: psycopg.Connection, node: Node, text: str) -> s
     return f"the sequence {name} stands"
 
 
-def _create_view(connection: psycopg.Connection, node: Node, _text: str) -> str:
+def _create_view(connection: psycopg.Connection, node: Node) -> str:
     into = node.into.rel
     is_view = node.objtype == pg_query_pb2.ObjectType.OBJECT_MATVIEW
     if not node.if_not_exists or not is_view or node.into.col_names:
@@ -325,12 +323,12 @@ def _create_view(connection: psycopg.Connection, node: Node, _text: str) -> str:
     return f"the materialized view {into.relname} stands"
 
 
-def _create_schema(connection: psycopg.Connection, node: Node, _text: str) -> str:
+def _create_schema(connection: psycopg.Connection, node: Node) -> str:
     there = node.if_not_exists and one(connection, HAS_SCHEMA, node.schemaname)
     return f"the schema {node.schemaname} stands" if there else ""
 
 
-def _create_extension(connection: psycopg.Connection, node: Node, _text: str) -> str:
+def _create_extension(connection: psycopg.Connection, node: Node) -> str:
     version = one(connection, EXTENSION, node.extname) if node.if_not_exists else None
     if version is None:
         return ""
@@ -343,13 +341,13 @@ def _create_extension(connection: psycopg.Connection, node: Node, _text: str) ->
     return f"the extension {node.extname} stands"
 
 
-def _add_value(connection: psycopg.Connection, node: Node, _text: str) -> str:
+def _add_value(connection: psycopg.Connection, node: Node) -> str:
     names = ".".join('"' + part.string.sval.replace('"', '""') + '"' for part in node.type_name)
     there = node.skip_if_new_val_exists and one(connection, ENUM, names, node.new_val)
     return f"the value {node.new_val} stands" if there else ""
 
 
-_LOOKS: dict[str, Callable[[psycopg.Connection, Any, str], str]] = {
+_LOOKS: dict[str, Callable[[psycopg.Connection, Any], str]] = {
     "index_stmt": _create_index,
     "create_stmt": _create_table,
     "alter_table_stmt": _alter_table,

@@ -192,15 +192,13 @@ def _outside(job: Job, database: Database, terms: Terms, statement: Statement, n
     with database.connect(step) as connection:
         connection.execute(job.session().encode())
         begun = sqlpartial.begun(connection, name, direction) == number
-        if not (begun and concurrently.finished(connection, statement)):
-            if if_not_exists.settled(connection, statement, where=where):
-                terms.note(f"{where}: stands already")
-            else:
-                text = concurrently.clear(connection, database, statement, where=where)
-                terms.guard()
-                sqlpartial.note_begun(connection, name, direction, job.file, number)
-                retries = _send(job, database, terms, connection, statement, text)
-                concurrently.require_valid(connection, statement, where=where)
+        text = concurrently.prepare(
+            connection, database, statement, begun=begun, where=where, note=terms.note
+        )
+        if text:
+            terms.guard()
+            sqlpartial.note_begun(connection, name, direction, job.file, number)
+            retries = _send(job, database, terms, connection, statement, text)
         sqlpartial.note_finished(connection, name, direction, job.file, number)
     return retries
 
@@ -226,32 +224,18 @@ def _send(
         with terms.observe(connection, job.where(statement), text):
             gave_up = concurrently.run(connection, database, text, terms, seconds=seconds)
     except psycopg.Error as error:
-        left = _cleared(job, database, connection, statement)
+        left = concurrently.left(connection, database, statement, where=job.where(statement))
         raise _failed(job.file, statement, error, left=left, code=job.failure) from error
     if gave_up is not None:
+        left = concurrently.left(connection, database, statement, where=job.where(statement))
         raise StepFailed(
             f"{job.where(statement)}: {gave_up.reason}",
-            state=f"{_cleared(job, database, connection, statement)}; the statements before it "
-            "stay done and are recorded",
+            state=f"{left}; the statements before it stay done and are recorded",
             next_step="let the sessions named end, or give it longer (lock.concurrently), and "
             "deploy again",
         )
+    concurrently.require_valid(connection, statement, where=job.where(statement))
     return 0
-
-
-def _cleared(
-    job: Job, database: Database, connection: psycopg.Connection, statement: Statement
-) -> str:
-    """Clear away what a statement left that failed; return in words what stands."""
-    if connection.broken:
-        return "what it left is cleared away by the next deployment"
-    if statement.kind in ("drop_stmt", "alter_table_stmt"):  # a DROP or DETACH, maybe half way
-        return "it may be half way, which the next deployment finishes"
-    try:
-        concurrently.clear(connection, database, statement, where=job.where(statement))
-    except (StepFailed, psycopg.Error) as error:
-        return f"what it left stands ({error})".splitlines()[0]
-    return "nothing of this statement is left"
 
 
 def _execute(job: Job, terms: Terms, connection: psycopg.Connection, statement: Statement) -> None:

@@ -8,9 +8,11 @@ from typing import Any
 
 import postgast
 import psycopg
+from postgast import pg_query_pb2
 from psycopg import sql
 
 from ...database.retry import RETRIED
+from ...parser.tree import Node
 
 Found = Any  # a row, or a value: whatever the query returns
 
@@ -61,6 +63,14 @@ def create(connection: psycopg.Connection, statement: sql.Composed | str) -> Non
         raise Incomparable from error
 
 
+def copied(kind: str, node: Node) -> tuple[Node, Node]:
+    """Return a statement of its own that may be changed, and its node of this kind."""
+    tree = pg_query_pb2.ParseResult()
+    copy = getattr(tree.stmts.add().stmt, kind)
+    copy.CopyFrom(node)
+    return tree, copy
+
+
 def one(connection: psycopg.Connection, query: str, *values: object) -> Found:
     """Return the first row, or its value where it has one only; None where there is no row."""
     row = connection.execute(query.encode(), values).fetchone()
@@ -85,10 +95,9 @@ def described(connection: psycopg.Connection, oid: int) -> tuple[dict[str, str],
         return columns, {row[0] for row in connection.execute(CONSTRAINTS, (oid,)).fetchall()}
 
 
-def wanted_index(connection: psycopg.Connection, text: str, schema: str, table: str) -> str:
+def wanted_index(connection: psycopg.Connection, index: Node, schema: str, table: str) -> str:
     """Return the definition of the index that a CREATE INDEX would build on a table."""
-    tree = postgast.parse(text)
-    node = tree.stmts[0].stmt.index_stmt
+    tree, node = copied("index_stmt", index)
     node.relation.schemaname, node.relation.relname, node.relation.inh = "pg_temp", table, True
     node.concurrent, node.if_not_exists, node.table_space = False, False, ""
     with connection.transaction(force_rollback=True):

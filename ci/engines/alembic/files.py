@@ -1,0 +1,86 @@
+"""The revisions of a project as migrations, and the SQL that offline mode makes of them."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import psycopg
+
+from ...database.retry import Terms, limits
+from ...errors import ConfigError
+from ...model import Direction, Finding, Migration, Unrecorded
+from ...parser.file import SqlFile
+from ..sql import creates
+from ..sql import run as sqlrun
+from . import revision as alembicfile
+from .environment import Environment
+from .lint import Rendered, findings
+from .project import BOTH, AlembicProject
+
+
+class AlembicFiles:
+    """The revisions, and what their texts say. `search_path` is that of lookups by name."""
+
+    def __init__(
+        self, project: AlembicProject, environment: Environment, search_path: tuple[str, ...]
+    ) -> None:
+        self.project, self.environment, self.search_path = project, environment, search_path
+
+    def list(self) -> tuple[Migration, ...]:
+        """Return every revision, each behind all that it builds on; ConfigError where not so."""
+        return self.project.migrations()
+
+    def create(self, name: str) -> tuple[Path, ...]:
+        """Let Alembic write an empty revision; ConfigError where there is no message."""
+        return self.environment.write_revision(name)
+
+    def render(self, migration: Migration, direction: Direction, terms: Terms) -> str:
+        """Return the SQL that offline mode makes of it, or why it makes none."""
+        found = self._render([migration.name], direction)[migration.name]
+        if found.unread:
+            return f"-- not renderable: revision {migration.name}: {found.unread}"
+        lock = sqlrun.terms_of(self.project.head(migration), terms).lock
+        lines = [f"-- {where}\n{text}" for text, where in found.statements]
+        record = f"-- and Alembic's record of {migration.name} in its version table"
+        begin = f"BEGIN;\n{limits(lock.timeout[0], lock).replace('set local', 'set')}"
+        return "\n\n".join([begin, *lines, f"{record}\nCOMMIT;"])
+
+    def _render(self, names: Iterable[str], direction: Direction) -> dict[str, Rendered]:
+        return self.project.render(names, direction)
+
+    def allowed(self, migration: Migration) -> frozenset[str]:
+        """Return the rules that the file sets aside."""
+        return frozenset(one.rule for one in self.project.head(migration).allowed)
+
+    def tables(self, migration: Migration) -> frozenset[str]:
+        """Return the tables that a revision names; of one that cannot be rendered, every word."""
+        head = self.project.head(migration)
+        rendered = [self._render([migration.name], way)[migration.name] for way in BOTH]
+        found = [one.tables(head, self.project.parser) for one in rendered]
+        known = [names for names in found if names is not None]
+        if len(known) < len(found):
+            known.append(alembicfile.words(migration.sql))
+        return frozenset[str]().union(*known)
+
+    def unrecorded(
+        self, migrations: tuple[Migration, ...], connection: psycopg.Connection
+    ) -> tuple[Unrecorded, ...]:
+        """Return those of whose objects some stand by name already, of what can be rendered."""
+        rendered = self._render([one.name for one in migrations], "up")
+        files: dict[str, SqlFile] = {}
+        for one in migrations:
+            with suppress(ConfigError):
+                if not rendered[one.name].why:
+                    files[one.name], _ = rendered[one.name].parsed(
+                        self.project.head(one), self.project.parser
+                    )
+        connection.execute(sqlrun.searching(self.search_path).encode())
+        return creates.unrecorded(files, (self.search_path or ("",))[0], connection)
+
+    def lint(
+        self, migrations: tuple[Migration, ...], connection: psycopg.Connection | None
+    ) -> tuple[Finding, ...]:
+        """Return what is dangerous in the SQL that revisions make."""
+        rendered = self._render([one.name for one in migrations], "up")
+        heads = [(self.project.head(one), one.sql, rendered[one.name]) for one in migrations]
+        return findings(heads, self.project.parser, connection)
