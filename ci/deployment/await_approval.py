@@ -43,8 +43,8 @@ def wait(plan: Plan, work: Work, *, within: float, every: float = EVERY) -> None
     config, source = work.settings.environment.approval, work.approvals
     if not isinstance(config, SshApproval) or source is None:
         raise ConfigError(
-            f"{work.settings.where('approval')}: {plan.environment} takes no signatures that one "
-            "could wait for",
+            f"{plan.environment} takes no signatures that one could wait for",
+            place=work.settings.where("approval"),
             next_step="leave out --wait-for-approval: on GitHub the job itself waits for its "
             "reviewers; or write approval: {from: ssh, signers: .github/approvers}",
         )

@@ -92,6 +92,7 @@ def verify(work: Work) -> int:
 
 def _no_section(work: Work, section: str) -> ConfigError:
     return ConfigError(
-        f"{work.settings.where()}: environments.{work.settings.name}.{section}: missing",
+        f"environments.{work.settings.name}.{section}: missing",
+        place=work.settings.where(),
         next_step=f"write a {section} section",
     )

@@ -8,7 +8,7 @@ from .. import policy
 from ..backup import catalog, retention
 from ..backup import proof as proofs
 from ..database.connection import read_target
-from ..errors import Refused
+from ..errors import Place, Refused
 from ..lint import severity
 from ..model import Manifest, Plan, Rehearsal
 from ..postgres import throwaway
@@ -119,14 +119,15 @@ def refuse_long_locks(plan: Plan, work: Work, found: Rehearsal) -> None:
         if long is None or LONG_LOCK in work.engine.allowed(files[one.name]):
             continue
         what = (
-            f"{long.statement.where}: {long.mode} on {long.relation} held {long.blocks} up for "
-            f"{long.seconds:.1f} s on the copy; at most {limit} is allowed"
+            f"{long.mode} on {long.relation} held {long.blocks} up for {long.seconds:.1f} s on "
+            f"the copy; at most {limit} is allowed"
         )
         if not policy.LINT_STOPS[plan.tier]:
-            work.reporter.note(what)
+            work.reporter.note(f"{long.statement.where}: {what}")
             continue
         raise Refused(
             what,
+            place=Place.parse(long.statement.where),
             next_step="change the migration (NOT VALID and VALIDATE, CONCURRENTLY, batches), or "
             f"write above the statement: -- windlass: allow {LONG_LOCK} REASON",
         )

@@ -12,7 +12,7 @@ from ..backup import catalog as backups
 from ..backup import proof as proofs
 from ..config.sections import SshApproval
 from ..database import leftovers
-from ..errors import Refused, StepFailed
+from ..errors import Place, Refused, StepFailed
 from ..lint import severity
 from ..model import Evidence, Manifest, Migration, Phase, Plan, Proof, StepName, StepResult
 from ..plan import gate
@@ -81,7 +81,8 @@ def lint(plan: Plan, work: Work) -> Done | Skipped:
         errors += unknown
     if errors and policy.LINT_STOPS[plan.tier]:
         raise Refused(
-            str(errors[0]) + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""),
+            errors[0].headline + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""),
+            place=Place(errors[0].file, errors[0].line),
             next_step="change the migration, or write above the statement: "
             f"-- windlass: allow {errors[0].rule} REASON",
         )

@@ -279,9 +279,9 @@ def approve(
     loaded = loaded_for(env)
     approval, root = loaded.approval(env), loaded.file.path.resolve().parent
     if not isinstance(approval, sections.SshApproval):
-        where = loaded.file.where(("environments", env, "approval"))
         raise ConfigError(
-            f"{where}: {env} takes no signatures",
+            f"{env} takes no signatures",
+            place=loaded.file.where(("environments", env, "approval")),
             next_step="write approval: {from: ssh, signers: .github/approvers}",
         )
     if not plan:

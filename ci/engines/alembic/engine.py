@@ -15,7 +15,7 @@ import psycopg
 from ...config.sections import MigrationsConfig
 from ...database.connection import Database, is_pooled, read_target
 from ...database.retry import Terms, limits
-from ...errors import ConfigError, Refused, StepFailed
+from ...errors import ConfigError, Place, Refused, StepFailed
 from ...model import Applied, Direction, Failed, Finding, Migration, Partial, Unrecorded
 from ...parser.file import SqlFile
 from ..sql import creates
@@ -284,7 +284,8 @@ class AlembicEngine:
         revision = self.project.revision(migration.name)
         if self.project.source(revision) != migration.sql:
             raise StepFailed(
-                f"{self.project.path(revision)}: changed since it was planned",
+                "changed since it was planned",
+                place=Place(str(self.project.path(revision))),
                 state="this revision did not run",
                 next_step="see who writes into this directory, and plan again",
             )

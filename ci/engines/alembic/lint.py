@@ -6,7 +6,7 @@ from dataclasses import replace
 import msgspec
 import psycopg
 
-from ...errors import ConfigError
+from ...errors import ConfigError, Place
 from ...lint import catalog as sqlcatalog
 from ...lint import statements as sqllint
 from ...model import Finding
@@ -49,7 +49,7 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
         text = "" if head.transactional else "-- windlass: transaction=off\n"
         lines: dict[int, int] = {}
         for one in self.sent:
-            lines[text.count("\n") + 1] = int(one.where.rpartition(":")[2])
+            lines[text.count("\n") + 1] = Place.parse(one.where).line
             text += f"{one.sql}\n"
         return sqlfile.parse(head.path, text), lines
 

@@ -13,7 +13,7 @@ import psycopg
 
 from ...config.sections import MigrationsConfig
 from ...database.connection import Database
-from ...errors import ConfigError, Refused
+from ...errors import ConfigError, Place, Refused
 from ...model import Applied, Migration
 from ..sql.engine import SqlEngine
 from .history import PREFIX, PrismaMigrations, never_applied
@@ -68,7 +68,8 @@ class PrismaEngine(SqlEngine):
                 )
             if not (self.directory / self.file_of(name)).exists():
                 raise ConfigError(
-                    f"{self.shown / self.file_of(name)}: P3015: no such file",
+                    "P3015: no such file",
+                    place=Place(str(self.shown / self.file_of(name))),
                     next_step="bring it back (git log), or remove its directory",
                 )
         return tuple(self._migration(name) for name in names)
@@ -89,7 +90,8 @@ class PrismaEngine(SqlEngine):
         said = _provider(lock.read_text(encoding="utf-8")) if lock.exists() else PROVIDERS[0]
         if said not in PROVIDERS:
             raise ConfigError(
-                f'{self.shown / LOCK_FILE}: P3019: the provider is "{said}", not PostgreSQL',
+                f'P3019: the provider is "{said}", not PostgreSQL',
+                place=Place(str(self.shown / LOCK_FILE)),
                 next_step="name the migrations of the PostgreSQL project",
             )
 
