@@ -16,7 +16,7 @@ from ..errors import Place, Refused, StepFailed
 from ..lint import severity
 from ..model import Evidence, Manifest, Migration, Phase, Plan, Proof, StepName, StepResult
 from ..plan import gate
-from ..rehearsal import existing
+from ..plan.pending import in_running_order
 from ..report import format
 from ..report import plan as plan_report
 from ..restarters import Running
@@ -56,7 +56,7 @@ class Step:
 
 def check(plan: Plan, work: Work) -> Done | Skipped:
     """Check everything the deployment will need."""
-    up = existing.in_running_order(plan.migrations) if plan.direction == "up" else ()
+    up = in_running_order(plan.migrations) if plan.direction == "up" else ()
     found = preflight.look(plan.steps, work, migrations=up)
     wrong = [one for one in found if one.problem]
     if wrong:

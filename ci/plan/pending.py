@@ -1,11 +1,18 @@
 """Which migrations run, and why none may. Pure."""
 
+from collections.abc import Iterable
+
 from ..config import Settings
 from ..config.sections import MigrationsConfig
 from ..errors import Refused
 from ..model import Facts, Failed, Migration, Partial
 from ..policy import ROLLBACK_ASKED_FOR
 from .states import EVERYTHING, MigrationState, State, compare, heads, is_graph, up_to
+
+
+def in_running_order(migrations: Iterable[Migration]) -> tuple[Migration, ...]:
+    """Return migrations as a deployment runs them: those of after the restart last."""
+    return tuple(sorted(migrations, key=lambda migration: migration.phase == "after"))  # stable
 
 
 def order_problems(
