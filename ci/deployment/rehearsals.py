@@ -10,6 +10,7 @@ from ..backup import proof as proofs
 from ..database.connection import read_target
 from ..errors import Place, Refused
 from ..lint import severity
+from ..lint.rules import LONG_LOCK
 from ..model import Manifest, Plan, Rehearsal
 from ..postgres import throwaway
 from ..rehearsal import forecast
@@ -17,8 +18,6 @@ from ..rehearsal import rehearse as rehearsals
 from . import backups as safekeeping
 from . import facts
 from .work import Work, bytes_of, store_of
-
-LONG_LOCK = "long-lock"  # the rule that a lock held for too long on the copy breaks
 
 
 def lacking(work: Work) -> str:
@@ -116,12 +115,15 @@ def refuse_long_locks(plan: Plan, work: Work, found: Rehearsal) -> None:
     files = {migration.name: migration for migration in plan.migrations}
     for one in found.migrations:
         long = forecast.too_long(one, at_most=limit.seconds)
-        if long is None or LONG_LOCK in work.engine.allowed(files[one.name]):
+        if long is None or LONG_LOCK.id in work.engine.allowed(files[one.name]):
             continue
-        what = (
-            f"{long.mode} on {long.relation} held {long.blocks} up for {long.seconds:.1f} s on "
-            f"the copy; at most {limit} is allowed"
-        )
+        what = LONG_LOCK.says(
+            mode=long.mode,
+            relation=long.relation,
+            blocks=long.blocks,
+            seconds=f"{long.seconds:.1f}",
+            limit=str(limit),
+        ).message
         if not policy.LINT_STOPS[plan.tier]:
             work.reporter.note(f"{long.statement.where}: {what}")
             continue
@@ -129,5 +131,5 @@ def refuse_long_locks(plan: Plan, work: Work, found: Rehearsal) -> None:
             what,
             place=Place.parse(long.statement.where),
             next_step="change the migration (NOT VALID and VALIDATE, CONCURRENTLY, batches), or "
-            f"write above the statement: -- windlass: allow {LONG_LOCK} REASON",
+            f"write above the statement: -- windlass: allow {LONG_LOCK.id} REASON",
         )

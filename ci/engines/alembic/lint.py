@@ -8,6 +8,7 @@ import psycopg
 
 from ...errors import ConfigError, Place
 from ...lint import catalog as sqlcatalog
+from ...lint import rules
 from ...lint import statements as sqllint
 from ...model import Finding
 from ...parser import file as sqlfile
@@ -80,7 +81,7 @@ def findings(
             found.append(_unknown(head, error.what))
             continue
         if rendered.why:
-            if not any(one.covers(sqllint.OPAQUE, 0) for one in head.allowed):
+            if not any(one.covers(rules.OPAQUE.id, 0) for one in head.allowed):
                 found.append(_unknown(head, f"not renderable: {rendered.unread}"))
             continue
         allowed = revision.scoped(head.allowed, source, at)
@@ -97,8 +98,8 @@ def findings(
 
 def _unknown(head: SqlFile, why: str) -> Finding:
     return Finding(
-        level="unknown",
-        rule=sqllint.OPAQUE,
+        level=rules.OPAQUE.level,
+        rule=rules.OPAQUE.id,
         file=str(head.path),
         line=1,
         message=f"{why}; a rehearsal shows what it does",
@@ -111,7 +112,7 @@ def _moved(finding: Finding, lines: dict[int, int]) -> Finding:
     def source(line: int) -> int:
         return lines[max(at for at in lines if at <= line)] if lines and line >= min(lines) else 1
 
-    if finding.rule == "stale-allow":
+    if finding.rule == rules.STALE_ALLOW.id:
         return finding
     return msgspec.structs.replace(
         finding,
