@@ -103,7 +103,8 @@ def refuse_unknown(plan: Plan, work: Work, reason: str) -> None:
     unknown = severity.unknown(facts.lint_findings(plan, work, tables, None))
     if unknown and policy.UNKNOWN_STOPS[plan.tier]:
         raise Refused(
-            f"{unknown[0]}, and there can be none: {reason}",
+            f"{unknown[0].headline}, and there can be none: {reason}",
+            place=Place(unknown[0].file, unknown[0].line),
             next_step="name a server for copies (throwaway: URL under backups), or write above "
             f"the statement: -- windlass: allow {unknown[0].rule} REASON",
         )
