@@ -17,20 +17,105 @@ WindlassError            1  failed
 └── Interrupted        130  somebody pressed Ctrl-C (143: SIGTERM)
 """
 
-from typing import ClassVar
+import copy
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self, TypedDict, TypeVar, Unpack
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a file something is wrong.
+
+    file: its path as messages name it, from the directory of deploy.yml.
+    line: 1-based; 0: the whole file.
+    """
+
+    file: str
+    line: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the place of a text that `str` made of one: in a document, or from a child."""
+        file, _, line = text.rpartition(":")
+        return cls(file, int(line)) if file and line.isdecimal() else cls(text)
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+class Where(TypedDict, total=False):
+    """Where an error happened, as keyword arguments of every error.
+
+    place: the file and the line, where it is about one; without: None.
+    step: the step of the deployment that failed; without: empty.
+    """
+
+    place: Place | None
+    step: str
 
 
 class WindlassError(Exception):
-    """Base of all errors that end a task. Subclasses fix the exit code."""
+    """Base of all errors that end a task. Subclasses fix the exit code.
+
+    Args:
+        message: what happened, without step and place.
+        state: what state things are in.
+        next_step: what to type next.
+        where: see `Where`.
+
+    """
 
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, what: str, *, state: str, next_step: str) -> None:
-        super().__init__(what)
-        self.what, self.state, self.next_step = what, state, next_step
+    def __init__(
+        self, message: str, /, *, state: str, next_step: str, **where: Unpack[Where]
+    ) -> None:
+        super().__init__(message)
+        self.message, self.state, self.next_step = message, state, next_step
+        self.place, self.step = where.get("place"), where.get("step", "")
+
+    @property
+    def what(self) -> str:
+        """What happened, behind its step and its place: "migrate: db/1_a.sql:3: syntax error"."""
+        return ": ".join(str(part) for part in (self.step, self.place, self.message) if part)
 
     def __str__(self) -> str:
-        return f"{self.what}\n{self.state}\n{self.next_step}"
+        return self.what
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own calls the class with `args` alone, and ours want keyword arguments.
+        return _bare, (type(self), self.args), self.__dict__
+
+
+Error = TypeVar("Error", bound=WindlassError)
+
+
+def _bare(kind: type[Error], args: tuple[object, ...]) -> Error:
+    return kind.__new__(kind, *args)
+
+
+def changed(error: Error, *, state: str = "", next_step: str = "", step: str = "") -> Error:
+    """Return a new error like another one, with what is given in place of its own parts.
+
+    The message, the place and the notes stay; the other error is as it was. Raise it `from` that.
+    """
+    new = copy.copy(error)
+    new.state, new.next_step = state or error.state, next_step or error.next_step
+    new.step = step or error.step
+    if hasattr(error, "__notes__"):
+        new.__notes__ = list(error.__notes__)
+    return new
+
+
+def found_at(error: BaseException) -> Place | None:
+    """Return the place of an error, or else of what it was raised from; None: neither has one."""
+    cause: BaseException | None = error
+    while cause is not None:
+        place = getattr(cause, "place", None)
+        if isinstance(place, Place):
+            return place
+        cause = cause.__cause__
+    return None
 
 
 class ConfigError(WindlassError):
@@ -39,9 +124,15 @@ class ConfigError(WindlassError):
     exit_code = 2
 
     def __init__(
-        self, what: str, *, state: str = "nothing was contacted or changed", next_step: str
+        self,
+        message: str,
+        /,
+        *,
+        state: str = "nothing was contacted or changed",
+        next_step: str,
+        **where: Unpack[Where],
     ) -> None:
-        super().__init__(what, state=state, next_step=next_step)
+        super().__init__(message, state=state, next_step=next_step, **where)
 
 
 class Refused(WindlassError):
@@ -49,8 +140,16 @@ class Refused(WindlassError):
 
     exit_code = 3
 
-    def __init__(self, what: str, *, state: str = "nothing was changed", next_step: str) -> None:
-        super().__init__(what, state=state, next_step=next_step)
+    def __init__(
+        self,
+        message: str,
+        /,
+        *,
+        state: str = "nothing was changed",
+        next_step: str,
+        **where: Unpack[Where],
+    ) -> None:
+        super().__init__(message, state=state, next_step=next_step, **where)
 
 
 class NotApproved(Refused):
@@ -83,9 +182,17 @@ class ChildFailed(StepFailed):
     """
 
     def __init__(
-        self, what: str, *, state: str, next_step: str, code: int | None, stderr: str
+        self,
+        message: str,
+        /,
+        *,
+        state: str,
+        next_step: str,
+        code: int | None,
+        stderr: str,
+        **where: Unpack[Where],
     ) -> None:
-        super().__init__(what, state=state, next_step=next_step)
+        super().__init__(message, state=state, next_step=next_step, **where)
         self.code, self.stderr = code, stderr
 
 
@@ -116,8 +223,17 @@ class Interrupted(WindlassError):
 
     exit_code = 130
 
-    def __init__(self, what: str, *, state: str, next_step: str, by_sigterm: bool = False) -> None:
-        super().__init__(what, state=state, next_step=next_step)
+    def __init__(
+        self,
+        message: str,
+        /,
+        *,
+        state: str,
+        next_step: str,
+        by_sigterm: bool = False,
+        **where: Unpack[Where],
+    ) -> None:
+        super().__init__(message, state=state, next_step=next_step, **where)
         self.by_sigterm = by_sigterm
 
 

@@ -139,9 +139,14 @@ class Finding(Document, frozen=True, kw_only=True):
     table: str = ""  # without its schema
     does: Effect = ""  # to every row of the table, while others wait
 
+    @property
+    def headline(self) -> str:
+        """Level, message and rule: "error: TRUNCATE deletes every row … [truncate]"."""
+        return f"{self.level}: {self.message} [{self.rule}]"
+
     def __str__(self) -> str:
         """Return it as a compiler would."""
-        return f"{self.file}:{self.line}: {self.level}: {self.message} [{self.rule}]"
+        return f"{self.file}:{self.line}: {self.headline}"
 
 
 class Checked(Document, frozen=True, kw_only=True):

@@ -138,8 +138,9 @@ def on_failure(settings: Settings) -> str:
     asked, tier = settings.environment.on_failure, ON_FAILURE[settings.tier]
     if asked == "stop" and tier == "rollback":
         raise Laxer(
-            f"{settings.where('on_failure')}: environments.{settings.name}.on_failure: "
-            f'"stop" is laxer than the {settings.tier} tier, which rolls back',
+            f'environments.{settings.name}.on_failure: "stop" is laxer than the {settings.tier} '
+            "tier, which rolls back",
+            place=settings.where("on_failure"),
             next_step="remove the key, or write on_failure: rollback",
         )
     return asked or tier
@@ -155,8 +156,9 @@ def proof(settings: Settings) -> ProofLevel:
     asked, tier = settings.environment.proof, PROOF[settings.tier]
     if asked is not None and LEVELS.index(asked) < LEVELS.index(tier):
         raise Laxer(
-            f"{settings.where('proof')}: environments.{settings.name}.proof: "
-            f'"{asked}" is laxer than the {settings.tier} tier, which asks for "{tier}"',
+            f'environments.{settings.name}.proof: "{asked}" is laxer than the {settings.tier} '
+            f'tier, which asks for "{tier}"',
+            place=settings.where("proof"),
             next_step="remove the key; an environment may be stricter than its tier, never laxer",
         )
     return asked or tier
@@ -179,8 +181,9 @@ def _level(settings: Settings, name: StepName, tier: Level) -> Level:
     asked = _ASKED[setting]
     if tier is REQUIRED and asked is not REQUIRED:
         raise Laxer(
-            f"{settings.where('steps', name)}: environments.{settings.name}.steps.{name}: "
-            f'"{setting}" is laxer than the {settings.tier} tier, which requires it',
+            f'environments.{settings.name}.steps.{name}: "{setting}" is laxer than the '
+            f"{settings.tier} tier, which requires it",
+            place=settings.where("steps", name),
             next_step="remove the key; an environment may be stricter than its tier, never laxer",
         )
     return asked
@@ -195,9 +198,9 @@ def _configured(settings: Settings, name: StepName) -> bool:
 
 def _missing(settings: Settings, name: StepName) -> ConfigError:
     section = NEEDS[name]
-    place = "" if section == "backups" else f"environments.{settings.name}."
+    above = "" if section == "backups" else f"environments.{settings.name}."
     return ConfigError(
-        f"{settings.where()}: {place}{section}: missing; the step {name} is required "
-        f"in the {settings.tier} tier",
+        f"{above}{section}: missing; the step {name} is required in the {settings.tier} tier",
+        place=settings.where(),
         next_step=f"write a {section} section; docs/configuration.md shows one of each kind",
     )

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import psycopg
 
 from pgwindlass.config import Settings, load
+from pgwindlass.errors import WindlassError
 from pgwindlass.model import Finding, StepName, StepResult
 from pgwindlass.report.console import Console
 from tests import warm
@@ -56,6 +57,11 @@ home = pathlib.Path({home!r})
 with (home / "restarts").open("a") as log:
     log.write("restart\\n")
 """
+
+
+def parts(error: WindlassError) -> str:
+    """Return all that a person sees of an error: three lines."""
+    return f"{error.what}\n{error.state}\n{error.next_step}"
 
 
 @dataclass

@@ -23,7 +23,7 @@ from pgwindlass.deployment import await_approval
 from pgwindlass.deployment.work import open_work
 from pgwindlass.errors import ChildFailed
 from pgwindlass.model import Plan, Signed, Statement
-from tests.kit import Project, Quiet, Ran, tables
+from tests.kit import Project, Quiet, Ran, parts, tables
 
 A = "20260801_000000_create_orders"
 NAMES = ("ann", "bob", "eve")
@@ -595,7 +595,7 @@ def test_a_job_gives_git_its_token_and_shows_it_nowhere(
     server.server_close()
 
     assert asked[0] == f"basic {encoded}"
-    assert encoded not in str(failed.value) + failed.value.stderr
+    assert encoded not in parts(failed.value) + failed.value.stderr
 
 
 def test_a_wait_that_makes_no_sense_is_refused(team: Team) -> None:

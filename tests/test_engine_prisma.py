@@ -197,7 +197,7 @@ def test_a_failing_migration_says_what_prisma_says_of_it(shop: PrismaProject) ->
     said = shop.cli("deploy").text
 
     assert ran.error()[0] == (
-        f"✗ migrate: P3018: prisma/migrations/{LAST_ERROR}/migration.sql:2: division by zero "
+        f"✗ migrate: prisma/migrations/{LAST_ERROR}/migration.sql:2: P3018: division by zero "
         "[22012]"
     )
     for one in (LAST_ERROR, "division by zero"):

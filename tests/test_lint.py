@@ -191,7 +191,8 @@ def test_squawk_is_found_where_it_was_installed_not_where_this_python_has_its_sc
     made = venv.EnvBuilder(symlinks=True)
     made.create(tmp_path / "venv")
     (packages,) = (tmp_path / "venv").glob("lib/*/site-packages")
-    (packages / "ours.pth").write_text(f"{ROOT}\n{sysconfig.get_path('purelib')}\n")
+    ours = sysconfig.get_path("purelib")  # as a site directory: the package is installed editable
+    (packages / "ours.pth").write_text(f"{ROOT}\nimport site; site.addsitedir({ours!r})\n")
     lint = "from tests.test_lint import rules\nprint(rules('drop table t'))"
 
     printed = subprocess.run(

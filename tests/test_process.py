@@ -10,6 +10,7 @@ import pytest
 from pgwindlass import process
 from pgwindlass.errors import ChildFailed
 from pgwindlass.secret import Secret
+from tests.kit import parts
 
 PYTHON = sys.executable
 MEBIBYTE = 1 << 20
@@ -165,7 +166,7 @@ def test_the_last_lines_of_stderr_are_in_the_error_without_the_secret() -> None:
     assert "cannot log in with ***" in caught.value.what
     assert "20 | 21" not in caught.value.what.split("ended")[0]
     assert " 12 |" not in caught.value.what
-    assert "hunter2" not in str(caught.value) + caught.value.stderr
+    assert "hunter2" not in parts(caught.value) + caught.value.stderr
 
 
 def test_a_program_that_does_not_exist_is_named() -> None:

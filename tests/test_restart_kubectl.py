@@ -19,6 +19,7 @@ from pgwindlass.restarters.kubectl import (
     status_command,
 )
 from tests.fix_kubernetes import Cluster, write_kubeconfig
+from tests.kit import parts
 
 
 def driver(within: float = 8, settle: float = 0.5, name: str = "api") -> Kubectl:
@@ -175,7 +176,7 @@ def test_a_deployment_that_does_not_exist_is_told_from_a_cluster_that_does_not_a
 
     assert nobody.running() == Running(instance="", detail="no deployment")
     assert not isinstance(caught.value, Unreachable)
-    assert str(caught.value) == (
+    assert parts(caught.value) == (
         "deployment nobody does not exist in namespace default\n"
         "nothing was restarted\n"
         "kubectl --namespace=default get deployments"

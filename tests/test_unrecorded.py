@@ -9,7 +9,8 @@ import pytest
 from pgwindlass.config.sections import MigrationsConfig
 from pgwindlass.database.connection import Database
 from pgwindlass.engines import open_engine
-from pgwindlass.rehearsal.existing import find, in_running_order
+from pgwindlass.plan.pending import in_running_order
+from pgwindlass.rehearsal.existing import find
 from tests.fix_postgres import Server
 from tests.kit import Project
 

@@ -30,10 +30,8 @@ def prove(manifest: Manifest, store: Store, config: BackupsConfig, *, progress: 
 
     """
     began = time.monotonic()
-    with (
-        throwaway.running(throwaway.needs_of(manifest), config.throwaway) as server,
-        throwaway.copy(server) as copy,
-    ):
+    needs = throwaway.needs_of(manifest)
+    with throwaway.copied(needs, config.throwaway) as (server, copy):
         restored = restore_backup(manifest, store, copy, config, progress=progress)
         _compare(reader(manifest, store, config, manifest.server_version), copy)
         return Proof(

@@ -17,7 +17,7 @@ from ..config.sections import BackupsConfig
 from ..database.connection import Database, is_pooled, read_target
 from ..database.errors import asking
 from ..database.history_table import HistoryTable
-from ..errors import ChildFailed, Refused, Stopped, StoreFailed
+from ..errors import ChildFailed, Refused, Stopped, StoreFailed, changed
 from ..model import Manifest, Part, Target
 from ..postgres.clients import Clients, find_clients
 from ..stores import Store
@@ -209,13 +209,8 @@ class _Taking:
             with closing(self._child(command, env)) as script:
                 self.stored.append(self._store(key, script, share, 1, together))
         except ChildFailed as error:
-            raise ChildFailed(
-                error.what,
-                state=NOT_KEPT,
-                code=error.code,
-                stderr=error.stderr,
-                next_step="let this user read the roles, or write globals: false under backups",
-            ) from error
+            remedy = "let this user read the roles, or write globals: false under backups"
+            raise changed(error, state=NOT_KEPT, next_step=remedy) from error
         return frozenset()
 
     def _whole(self) -> frozenset[str]:
@@ -235,13 +230,7 @@ class _Taking:
         try:
             yield from process.stream(command, env=env, stop=self.stop)
         except ChildFailed as error:
-            raise ChildFailed(
-                error.what,
-                state=NOT_KEPT,
-                next_step=error.next_step,
-                code=error.code,
-                stderr=error.stderr,
-            ) from error
+            raise changed(error, state=NOT_KEPT) from error
 
     def _environment(self) -> process.Environment:
         name = f"windlass/{self.database.deployment_id}/backup"

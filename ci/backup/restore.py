@@ -16,7 +16,7 @@ from .. import process
 from ..config.sections import BackupsConfig
 from ..database.connection import Database, read_target
 from ..database.errors import asking
-from ..errors import ChildFailed, ConfigError, StepFailed
+from ..errors import ChildFailed, ConfigError, StepFailed, changed
 from ..model import Manifest, Part
 from ..stores import Store
 from . import databases, toc
@@ -234,15 +234,10 @@ def _explained(state: str) -> Iterator[None]:
     try:
         yield
     except ChildFailed as error:
-        raise ChildFailed(
-            error.what,
-            state=state,
-            next_step="create the role or extension it misses, or try invoke backup.verify",
-            code=error.code,
-            stderr=error.stderr,
-        ) from error
+        remedy = "create the role or extension it misses, or try invoke backup.verify"
+        raise changed(error, state=state, next_step=remedy) from error
     except StepFailed as error:
-        raise type(error)(error.what, state=state, next_step=error.next_step) from error
+        raise changed(error, state=state) from error
 
 
 def _count_restored(target: Database) -> dict[TableName, int]:

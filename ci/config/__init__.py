@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import ConfigError
+from ..errors import ConfigError, Place
 from ..model import Tier
 from ..secret import Secret
 from .convert import VARIABLE, convert, expand, nearest, needed
@@ -43,7 +43,7 @@ class Settings:
         """The environment's tier."""
         return self.environment.tier
 
-    def where(self, *path: str | int) -> str:
+    def where(self, *path: str | int) -> Place:
         """Return file and line of a key of this environment."""
         return self.file.where(("environments", self.name, *path))
 
@@ -130,8 +130,9 @@ class Config:
         self.require(name)
         if not ENVIRONMENT_NAME.fullmatch(name):
             raise ConfigError(
-                f"{self.file.where(('environments', name))}: environments.{name}: an environment "
-                "name has lower-case letters, digits and dashes, and starts with a letter",
+                f"environments.{name}: an environment name has lower-case letters, digits and "
+                "dashes, and starts with a letter",
+                place=self.file.where(("environments", name)),
                 next_step="rename it; it becomes part of backup keys and GitHub's environment",
             )
         written = {"shared": self._top(), "environment": environments[name]}
@@ -160,7 +161,8 @@ def _section(file: YamlFile, key: str) -> dict[str, Data]:
     section = top.get(key) if isinstance(top, dict) else None
     if not isinstance(section, dict) or not section:
         raise ConfigError(
-            f"{file.where((key,))}: {key}: missing or empty; expected a mapping of environments",
+            f"{key}: missing or empty; expected a mapping of environments",
+            place=file.where((key,)),
             next_step="write at least one environment; docs/configuration.md shows every key",
         )
     return section

@@ -65,7 +65,8 @@ def expand(file: YamlFile, at: Path_, data: Data, variables: Mapping[str, str]) 
             return text
         if default is None:
             raise ConfigError(
-                f"{file.where(at)}: {_dotted(at)}: the variable {name} is not set",
+                f"{_dotted(at)}: the variable {name} is not set",
+                place=file.where(at),
                 next_step=f"export {name}=…, or write ${{{name}:-default}}",
             )
         return str(default)
@@ -106,7 +107,7 @@ def _explain(file: YamlFile, at: Path_, data: Data, kind: type, problem: str) ->
         problem = problem.replace("`", "")
     full = tuple(part for part in (*at, *path) if part != ANY_KEY)
     return ConfigError(
-        f"{file.where(full)}: {_dotted(full) or 'top level'}: {problem}", next_step=next_step
+        f"{_dotted(full) or 'top level'}: {problem}", place=file.where(full), next_step=next_step
     )
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from ..errors import ConfigError
+from ..errors import ConfigError, Place
 
 Data = str | int | float | bool | None | list["Data"] | dict[str, "Data"]
 Path_ = tuple[str | int, ...]
@@ -41,11 +41,11 @@ class YamlFile:
     data: Data
     lines: dict[Path_, int]
 
-    def where(self, path: Path_) -> str:
-        """Return `deploy.yml:12` for the path, or for the nearest one above it."""
+    def where(self, path: Path_) -> Place:
+        """Return file and line of the path, or of the nearest one above it."""
         while path and path not in self.lines:
             path = path[:-1]
-        return f"{self.path}:{self.lines.get(path, 1)}"
+        return Place(str(self.path), self.lines.get(path, 1))
 
 
 def read(path: Path) -> YamlFile:
@@ -67,7 +67,8 @@ def read(path: Path) -> YamlFile:
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
         raise ConfigError(
-            f"{path}:{line}: not valid YAML: {error.problem}",
+            f"not valid YAML: {error.problem}",
+            place=Place(str(path), line),
             next_step="mend the line; indentation is two spaces",
         ) from error
     lines: dict[Path_, int] = {}
@@ -100,7 +101,8 @@ class _Builder:
                 continue
             if key.value in own:
                 raise ConfigError(
-                    f'{self.path}:{key.start_mark.line + 1}: key "{key.value}" stands here twice',
+                    f'key "{key.value}" stands here twice',
+                    place=Place(str(self.path), key.start_mark.line + 1),
                     next_step="keep one of the two; YAML would silently take the last",
                 )
             own[key.value] = self.build(value, (*at, key.value))
@@ -114,7 +116,8 @@ class _Builder:
             built = self.build(source, at)
             if not isinstance(built, dict):
                 raise ConfigError(
-                    f"{self.path}:{node.start_mark.line + 1}: << needs a mapping to merge",
+                    "<< needs a mapping to merge",
+                    place=Place(str(self.path), node.start_mark.line + 1),
                     next_step="point it at an anchored mapping: <<: *name",
                 )
             result = built | result

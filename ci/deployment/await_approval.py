@@ -42,8 +42,8 @@ def wait(plan: Plan, work: Work, *, within: float, every: float = EVERY) -> None
     source = work.approvals
     if source is None or not isinstance(source, Signatures):
         raise ConfigError(
-            f"{work.settings.where('approval')}: {plan.environment} takes no signatures that one "
-            "could wait for",
+            f"{plan.environment} takes no signatures that one could wait for",
+            place=work.settings.where("approval"),
             next_step="leave out --wait-for-approval: on GitHub the job itself waits for its "
             "reviewers; or write approval: {from: ssh, signers: .github/approvers}",
         )

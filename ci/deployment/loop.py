@@ -1,17 +1,18 @@
 """Runs a plan: each step once, in order, recorded; on failure, backwards."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
+from typing import TypeVar
 
 import msgspec
 import psycopg
 
 from ..database import lock, orphans
-from ..errors import Interrupted, RolledBack, StepFailed, Terminated, WindlassError
+from ..errors import Interrupted, RolledBack, StepFailed, Terminated, WindlassError, changed
 from ..model import (
     Deployment,
     Evidence,
@@ -30,6 +31,8 @@ from ..secret import redact
 from . import journal as journals
 from .steps import STEPS, Done, Skipped, Step
 from .work import Work
+
+Failure = TypeVar("Failure", bound=BaseException)
 
 # After a rollback of the schema the service starts anew, and has to show that it serves.
 RECOVERY = (StepName.RESTART, StepName.SMOKE)
@@ -159,10 +162,11 @@ class _Run:
                     next_step="mend what it lacks, and deploy again",
                 )
         except BaseException as error:
-            with _added_to(error):
-                words = _words(error)
-                self.end(name, Outcome.FAILED, words, started_at, start, evidence, number, undo)
-            raise
+            end = partial(self.end, name, Outcome.FAILED, _words(error), started_at, start)
+            told = _after(error, lambda: end(evidence, number, undo))
+            if told is error:
+                raise
+            raise told from error
         outcome = Outcome.SKIPPED if isinstance(done, Skipped) else Outcome.OK
         if undo and outcome is Outcome.OK:
             outcome = Outcome.UNDONE
@@ -203,8 +207,7 @@ class _Run:
         if self.journal is None:
             return self._before_anything(error)
         if isinstance(error, KeyboardInterrupt):
-            with _added_to(error):
-                self.close(Status.INTERRUPTED, "interrupted")
+            _after(error, lambda: self.close(Status.INTERRUPTED, "interrupted"))
             return self.interrupted(error, "what ran before stands in the journal")
         first = _translated(error, self.results)
         touched = [r for r in self.results if self.steps.get(r.step, _NOTHING).undo]
@@ -212,12 +215,9 @@ class _Run:
         if touched and back:
             if self.still_held():
                 return self.roll_back(first)
-            first.state = (
-                "nothing was rolled back, for the deployment lock was lost; " + first.state
-            )
-        with _added_to(first):
-            self.close(Status.FAILED, first.what)
-        return first
+            lost = "nothing was rolled back, for the deployment lock was lost; "
+            first = changed(first, state=lost + first.state)
+        return _after(first, lambda: self.close(Status.FAILED, first.what))
 
     def still_held(self) -> bool:
         """Tell whether the lock is ours: without it a rollback could meet another deployment."""
@@ -263,7 +263,9 @@ class _Run:
         self.close(Status.ROLLED_BACK, first.what)
         serves = " and the service was restarted and serves" if restarted else ""
         return RolledBack(
-            first.what,
+            first.message,
+            place=first.place,
+            step=first.step,
             state=f"rolled back: the schema is as it was before{serves}",
             next_step=f"{first.next_step}; the record: invoke history --env "
             f"{self.plan.environment} --deployment {self.work.deployment_id}",
@@ -272,12 +274,14 @@ class _Run:
     def stuck(self, first: WindlassError, second: BaseException) -> WindlassError:
         """Return the error of a rollback that failed itself: the worst case, said plainly."""
         words = _words(second)
-        with _added_to(first):
-            self.close(Status.ROLLBACK_FAILED, f"{first.what}; rolling back: {words}")
+        both = f"{first.what}; rolling back: {words}"
+        _after(first, lambda: self.close(Status.ROLLBACK_FAILED, both))
         if isinstance(second, KeyboardInterrupt):
             return self.interrupted(second, "the rollback is half done; the journal says how far")
         return StepFailed(
-            f"{first.what}; and rolling back failed: {words}",
+            f"{first.message}; and rolling back failed: {words}",
+            place=first.place,
+            step=first.step,
             state="the database and the service may not fit each other: look now",
             next_step=f"invoke status --env {self.plan.environment}; the backup is in invoke "
             f"history --env {self.plan.environment} --deployment {self.work.deployment_id}",
@@ -309,15 +313,18 @@ class _Run:
         return msgspec.structs.replace(ended, results=tuple(self.results))
 
 
-@contextmanager
-def _added_to(first: BaseException) -> Iterator[None]:
-    """Let a record that cannot be written be added to the first error, not take its place."""
+def _after(first: Failure, record: Callable[[], object]) -> Failure:
+    """Record an error, and return it, or one like it that says that it could not be recorded.
+
+    What keeps it from being recorded is added to the first error, and does not take its place.
+    """
     try:
-        yield
+        record()
     except (WindlassError, psycopg.Error) as second:
-        first.add_note(f"and it could not be recorded: {_words(second)}")
         if isinstance(first, WindlassError):
-            first.state += "; the journal could not be written"
+            first = changed(first, state=f"{first.state}; the journal could not be written")
+        first.add_note(f"and it could not be recorded: {_words(second)}")
+    return first
 
 
 def _nothing(_plan: Plan, _work: Work) -> Done | Skipped:
@@ -336,14 +343,14 @@ def _words(error: BaseException) -> str:
 
 
 def _translated(error: BaseException, results: list[StepResult]) -> WindlassError:
-    """Return our own errors with the step's name before them, anything else as a failed step."""
+    """Return our own errors with the step's name, anything else as a failed step."""
     failed = next((r for r in reversed(results) if r.outcome is Outcome.FAILED), None)
-    step = f"{failed.step}: " if failed else ""
+    step = str(failed.step) if failed else ""
     if isinstance(error, WindlassError):
-        error.what = f"{step}{error.what}"
-        return error
+        return changed(error, step=step)
     return StepFailed(
-        f"{step}an error of Windlass itself: {_words(error)}",
+        f"an error of Windlass itself: {_words(error)}",
+        step=step,
         state="what ran before stands in the journal",
         next_step="run it again with --debug, and report what it prints",
     )

@@ -6,6 +6,7 @@ import psycopg
 
 from ..errors import ConfigError
 from ..model import Finding, Migration, Plan, Rehearsal, StepName, Unrecorded
+from ..plan.pending import in_running_order
 from ..rehearsal import existing as unrecords
 from ..restarters import Running
 from . import facts, steps
@@ -50,7 +51,7 @@ def lint(work: Work) -> tuple[Finding, ...]:
 
 def unrecorded(work: Work, migrations: tuple[Migration, ...]) -> tuple[Unrecorded, ...]:
     """Return those of the migrations that are not recorded and stand; compared, with verdicts."""
-    ordered = unrecords.in_running_order(migrations)
+    ordered = in_running_order(migrations)
     found = unrecords.find(work.database, work.engine, ordered)
     return unrecords.compare(found, work.database, work.engine, work.settings.shared.backups)
 
@@ -91,6 +92,7 @@ def verify(work: Work) -> int:
 
 def _no_section(work: Work, section: str) -> ConfigError:
     return ConfigError(
-        f"{work.settings.where()}: environments.{work.settings.name}.{section}: missing",
+        f"environments.{work.settings.name}.{section}: missing",
+        place=work.settings.where(),
         next_step=f"write a {section} section",
     )

@@ -8,8 +8,9 @@ from .. import policy
 from ..backup import catalog, retention
 from ..backup import proof as proofs
 from ..database.connection import read_target
-from ..errors import Refused
+from ..errors import Place, Refused
 from ..lint import severity
+from ..lint.rules import LONG_LOCK
 from ..model import Manifest, Plan, Rehearsal
 from ..postgres import throwaway
 from ..rehearsal import forecast
@@ -17,8 +18,6 @@ from ..rehearsal import rehearse as rehearsals
 from . import backups as safekeeping
 from . import facts
 from .work import Work, bytes_of, store_of
-
-LONG_LOCK = "long-lock"  # the rule that a lock held for too long on the copy breaks
 
 
 def lacking(work: Work) -> str:
@@ -104,7 +103,8 @@ def refuse_unknown(plan: Plan, work: Work, reason: str) -> None:
     unknown = severity.unknown(facts.lint_findings(plan, work, tables, None))
     if unknown and policy.UNKNOWN_STOPS[plan.tier]:
         raise Refused(
-            f"{unknown[0]}, and there can be none: {reason}",
+            f"{unknown[0].headline}, and there can be none: {reason}",
+            place=Place(unknown[0].file, unknown[0].line),
             next_step="name a server for copies (throwaway: URL under backups), or write above "
             f"the statement: -- windlass: allow {unknown[0].rule} REASON",
         )
@@ -116,17 +116,21 @@ def refuse_long_locks(plan: Plan, work: Work, found: Rehearsal) -> None:
     files = {migration.name: migration for migration in plan.migrations}
     for one in found.migrations:
         long = forecast.too_long(one, at_most=limit.seconds)
-        if long is None or LONG_LOCK in work.engine.files.allowed(files[one.name]):
+        if long is None or LONG_LOCK.id in work.engine.files.allowed(files[one.name]):
             continue
-        what = (
-            f"{long.statement.where}: {long.mode} on {long.relation} held {long.blocks} up for "
-            f"{long.seconds:.1f} s on the copy; at most {limit} is allowed"
-        )
+        what = LONG_LOCK.says(
+            mode=long.mode,
+            relation=long.relation,
+            blocks=long.blocks,
+            seconds=f"{long.seconds:.1f}",
+            limit=str(limit),
+        ).message
         if not policy.LINT_STOPS[plan.tier]:
-            work.reporter.note(what)
+            work.reporter.note(f"{long.statement.where}: {what}")
             continue
         raise Refused(
             what,
+            place=Place.parse(long.statement.where),
             next_step="change the migration (NOT VALID and VALIDATE, CONCURRENTLY, batches), or "
-            f"write above the statement: -- windlass: allow {LONG_LOCK} REASON",
+            f"write above the statement: -- windlass: allow {LONG_LOCK.id} REASON",
         )

@@ -11,11 +11,11 @@ from .. import policy
 from ..backup import catalog as backups
 from ..backup import proof as proofs
 from ..database import leftovers
-from ..errors import Refused, StepFailed
+from ..errors import Place, Refused, StepFailed
 from ..lint import severity
 from ..model import Evidence, Manifest, Migration, Phase, Plan, Proof, StepName, StepResult
 from ..plan import gate
-from ..rehearsal import existing
+from ..plan.pending import in_running_order
 from ..report import format
 from ..report import plan as plan_report
 from ..restarters import Reverting, Running
@@ -54,7 +54,7 @@ class Step:
 
 def check(plan: Plan, work: Work) -> Done | Skipped:
     """Check everything the deployment will need."""
-    up = existing.in_running_order(plan.migrations) if plan.direction == "up" else ()
+    up = in_running_order(plan.migrations) if plan.direction == "up" else ()
     found = preflight.look(plan.steps, work, migrations=up)
     wrong = [one for one in found if one.problem]
     if wrong:
@@ -79,7 +79,8 @@ def lint(plan: Plan, work: Work) -> Done | Skipped:
         errors += unknown
     if errors and policy.LINT_STOPS[plan.tier]:
         raise Refused(
-            str(errors[0]) + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""),
+            errors[0].headline + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""),
+            place=Place(errors[0].file, errors[0].line),
             next_step="change the migration, or write above the statement: "
             f"-- windlass: allow {errors[0].rule} REASON",
         )

@@ -4,12 +4,11 @@ from collections.abc import Iterable, Iterator
 
 from postgast import pg_query_pb2
 
-from ..model import Effect, FindingLevel
 from ..parser import tree
 from ..parser.tree import Node
+from . import rules
 from .catalog import Catalog, Column, Table
-
-Said = tuple[FindingLevel, str, str, Effect]
+from .rules import Remark
 
 SERIAL = frozenset(
     {
@@ -36,8 +35,6 @@ VOLATILE = frozenset(
         "gen_random_bytes",
     }
 )
-REWRITES = "writes the whole table and its indexes anew under the strongest lock"
-BACKFILL = "add it without, set the default, and fill it in batches"
 # Type changes that keep every row as it is, measured alike on 12 to 18: to the same type with a
 # wider modifier or none, and these. timestamptz: where the session's time zone is UTC, as ours is.
 SAME_FORM = frozenset(
@@ -52,51 +49,29 @@ WIDENS = frozenset({"varchar", "varbit"})
 HEADER = 4  # bytes by which pg_attribute.atttypmod of varchar and numeric is more than is written
 
 
-def added_column(node: Node, catalog: Catalog | None) -> Iterator[Said]:
+def added_column(node: Node, catalog: Catalog | None) -> Iterator[Remark]:
     """Say what ADD COLUMN does beyond the catalog."""
     name = str(node.type_name.names[-1].string.sval)
     if name in SERIAL:
-        yield "warning", "add-serial", f"{REWRITES}: {BACKFILL}", "rewrite"
+        yield rules.ADD_SERIAL.says()
     if catalog is not None and name in catalog.constrained_domains:
-        yield (
-            "warning",
-            "add-column-domain",
-            f"{REWRITES}, for {name} has a constraint: take the "
-            "type beneath it, and a CHECK NOT VALID",
-            "rewrite",
-        )
+        yield rules.ADD_COLUMN_DOMAIN.says(domain=name)
     for item in node.constraints:
         yield from _column_constraint(item.constraint, catalog)
 
 
-def _column_constraint(node: Node, catalog: Catalog | None) -> Iterator[Said]:
+def _column_constraint(node: Node, catalog: Catalog | None) -> Iterator[Remark]:
     kind = pg_query_pb2.ConstrType.Name(node.contype)
     if kind == "CONSTR_IDENTITY":
-        yield "warning", "add-identity", f"{REWRITES}: {BACKFILL}", "rewrite"
+        yield rules.ADD_IDENTITY.says()
     elif kind == "CONSTR_GENERATED" and _stored(node, catalog):
-        yield (
-            "warning",
-            "add-generated",
-            f"{REWRITES}: a plain column, a trigger, and batches",
-            "rewrite",
-        )
+        yield rules.ADD_GENERATED.says()
     elif kind == "CONSTR_CHECK" and not node.skip_validation:
-        yield (
-            "warning",
-            "add-column-check",
-            "reads the whole table under its strongest lock: add "
-            "the CHECK apart, NOT VALID, then VALIDATE",
-            "scan",
-        )
+        yield rules.ADD_COLUMN_CHECK.says()
     elif kind == "CONSTR_DEFAULT":
         for name in tree.functions(node.raw_expr):
             if _volatile(name, catalog):
-                yield (
-                    "warning",
-                    "volatile-default",
-                    f"{name} is volatile, so that this {REWRITES}: {BACKFILL}",
-                    "rewrite",
-                )
+                yield rules.VOLATILE_DEFAULT.says(function=name)
 
 
 def _stored(node: Node, catalog: Catalog | None) -> bool:

@@ -16,6 +16,7 @@ from ..model import Effect, Finding
 from ..parser.file import SqlFile
 from ..parser.split import Statement
 from .catalog import Catalog
+from .rules import OPAQUE
 
 PACKAGE = "squawk-cli"
 WITHIN = 60.0  # seconds; 8,000 statements take 0.1
@@ -145,8 +146,8 @@ def _finding(file: SqlFile, said: dict[str, str]) -> Finding:
     message = f"{first}. {said['help'].replace('`', '')}" if said.get("help") else first
     broken = rule == "syntax-error"
     return Finding(
-        level="unknown" if broken else "warning",
-        rule="opaque" if broken else rule,
+        level=OPAQUE.level if broken else "warning",
+        rule=OPAQUE.id if broken else rule,
         file=str(file.path),
         line=line,
         message=f"squawk cannot read it: {first}" if broken else message.rstrip("."),

@@ -7,24 +7,23 @@ from collections.abc import Iterable, Iterator
 
 from postgast import pg_query_pb2
 
-from ..model import Effect, Finding, FindingLevel
+from ..model import Finding
 from ..parser import tree
 from ..parser.file import SqlFile
 from ..parser.split import Statement
 from ..parser.tree import Node
-from . import squawk, transaction
+from . import rules, squawk, transaction
 from .catalog import Catalog
 from .columns import added_column, altered_column
+from .rules import RULES, Remark
 
-Said = tuple[FindingLevel, str, str, Effect]  # level, rule, message, what it does to every row
-OPAQUE = "opaque"
-
+# By the parser's name of a statement.
 ERRORS = {
-    "truncate_stmt": ("truncate", "TRUNCATE deletes every row, and only the backup has them"),
-    "cluster_stmt": ("cluster", "CLUSTER rewrites the table; nobody reads it meanwhile"),
-    "alter_system_stmt": ("alter-system", "ALTER SYSTEM changes the server, not this database"),
-    "dropdb_stmt": ("drop-database", "DROP DATABASE has no place in a migration"),
-    "drop_owned_stmt": ("drop-owned", "DROP OWNED drops what nobody listed"),
+    "truncate_stmt": rules.TRUNCATE,
+    "cluster_stmt": rules.CLUSTER,
+    "alter_system_stmt": rules.ALTER_SYSTEM,
+    "dropdb_stmt": rules.DROP_DATABASE,
+    "drop_owned_stmt": rules.DROP_OWNED,
 }
 HIDDEN = {
     "do_stmt": "what a DO block does is not in its text",
@@ -33,10 +32,10 @@ HIDDEN = {
 }
 # Alter-table subtypes (nodes/parsenodes.h) that copy the table under its strongest lock.
 COPIES = {
-    "AT_SetLogged": "set-logged",
-    "AT_SetUnLogged": "set-unlogged",
-    "AT_SetTableSpace": "set-tablespace",
-    "AT_SetAccessMethod": "set-access-method",
+    "AT_SetLogged": rules.SET_LOGGED,
+    "AT_SetUnLogged": rules.SET_UNLOGGED,
+    "AT_SetTableSpace": rules.SET_TABLESPACE,
+    "AT_SetAccessMethod": rules.SET_ACCESS_METHOD,
 }
 # Where no catalog is asked: those that people call in migrations, and that only return something.
 KNOWN_FUNCTIONS = frozenset(
@@ -59,26 +58,6 @@ KNOWN_FUNCTIONS = frozenset(
         "format",
     }
 )
-# Rules that need the catalog: without one, an allowance of theirs is not known to be stale.
-OF_THE_CATALOG = frozenset(
-    {
-        "add-column-domain",
-        "concurrently-on-partitioned",
-        "primary-key-scan",
-        "foreign-key-no-index",
-        "volatile-default",
-    }
-)
-# Rules of the deployment, which it looks at later.
-OF_THE_DEPLOYMENT = frozenset(
-    {
-        "invalid-index",
-        "not-valid-constraint",
-        "disabled-trigger",
-        "detaching-partition",
-        "long-lock",
-    }
-)
 
 
 def findings(files: Iterable[SqlFile], catalog: Catalog | None) -> tuple[Finding, ...]:
@@ -95,8 +74,8 @@ def _in_file(file: SqlFile, said: list[Finding], catalog: Catalog | None) -> lis
     created = transaction.created(file)
     found = [
         Finding(
-            level=level,
-            rule=rule,
+            level=rule.level,
+            rule=rule.id,
             file=str(file.path),
             line=statement.line,
             message=message,
@@ -105,7 +84,7 @@ def _in_file(file: SqlFile, said: list[Finding], catalog: Catalog | None) -> lis
             does=does,
         )
         for statement in file.statements
-        for level, rule, message, does in _of(statement, file, created, catalog)
+        for rule, message, does in _of(statement, file, created, catalog)
     ]
     found = [one for one in [*found, *said] if not _harmless(one, file, created, catalog)]
     kept = [f for f in found if not any(a.covers(f.rule, f.statement) for a in file.allowed)]
@@ -129,27 +108,27 @@ def _harmless(
 
 
 def _stale(file: SqlFile, found: Iterable[Finding], catalog: Catalog | None) -> Iterator[Finding]:
-    later = OF_THE_DEPLOYMENT | (frozenset() if catalog else OF_THE_CATALOG)
+    later = {one.id for one in RULES.values() if one.later or (one.catalog and catalog is None)}
     for allowed in file.allowed:
         needed = any(allowed.covers(one.rule, one.statement) for one in found)
         if not needed and allowed.rule not in later:
             yield Finding(
-                level="warning",
-                rule="stale-allow",
+                level=rules.STALE_ALLOW.level,
+                rule=rules.STALE_ALLOW.id,
                 file=str(file.path),
                 line=allowed.line,
-                message=f"allows {allowed.rule}, which nothing here breaks: take it out",
+                message=rules.STALE_ALLOW.says(rule=allowed.rule).message,
             )
 
 
 def _of(
     statement: Statement, file: SqlFile, created: frozenset[str], catalog: Catalog | None
-) -> Iterator[Said]:
+) -> Iterator[Remark]:
     kind, node = statement.kind, statement.node
     if kind in ERRORS:
-        yield ("error", *ERRORS[kind], "")
+        yield ERRORS[kind].says()
     elif hidden := _hidden(kind, node, catalog):
-        yield "unknown", OPAQUE, f"{hidden}: a rehearsal shows it", ""
+        yield rules.OPAQUE.says(why=hidden)
     elif kind == "alter_table_stmt":
         yield from _alterations(node, created, catalog)
     else:
@@ -174,58 +153,30 @@ def _hidden(kind: str, node: Node, catalog: Catalog | None) -> str:
     return ""
 
 
-def _others(kind: str, node: Node, catalog: Catalog | None) -> Iterator[Said]:
+def _others(kind: str, node: Node, catalog: Catalog | None) -> Iterator[Remark]:
     if kind == "lock_stmt":
-        yield "warning", "lock-table", "LOCK TABLE makes the application wait", ""
+        yield rules.LOCK_TABLE.says()
     elif kind == "vacuum_stmt" and any(o.def_elem.defname == "full" for o in node.options):
-        yield (
-            "error",
-            "vacuum-full",
-            "VACUUM FULL rewrites the table; nobody reads it meanwhile",
-            "",
-        )
+        yield rules.VACUUM_FULL.says()
     elif kind == "refresh_mat_view_stmt" and not node.concurrent:
-        yield (
-            "warning",
-            "refresh-locks",
-            "nobody reads the view while it is refreshed: "
-            "CONCURRENTLY lets them, with a unique index",
-            "",
-        )
+        yield rules.REFRESH_LOCKS.says()
     elif kind in ("update_stmt", "delete_stmt") and not node.HasField("where_clause"):
-        yield (
-            "warning",
-            "every-row",
-            "changes every row of the table in one transaction: do it in batches",
-            "rows",
-        )
+        yield rules.EVERY_ROW.says()
     elif kind == "alter_domain_stmt":
         yield from _domain(node)
     elif kind == "index_stmt" and node.concurrent and catalog is not None:
         table = catalog.tables.get(str(node.relation.relname))
         if table is not None and table.kind == "p":
-            yield (
-                "error",
-                "concurrently-on-partitioned",
-                "the server refuses it on a partitioned "
-                "table: build it ON ONLY the table, CONCURRENTLY on each partition, and attach",
-                "",
-            )
+            yield rules.CONCURRENTLY_ON_PARTITIONED.says()
 
 
-def _domain(node: Node) -> Iterator[Said]:
+def _domain(node: Node) -> Iterator[Remark]:
     constraint = getattr(node, "def").constraint
     if node.subtype == "O" or (node.subtype == "C" and not constraint.skip_validation):
-        yield (
-            "warning",
-            "domain-scan",
-            "reads every table that uses the domain, and holds up "
-            "whoever writes to them: NOT VALID, then VALIDATE",
-            "scan",
-        )
+        yield rules.DOMAIN_SCAN.says()
 
 
-def _alterations(node: Node, created: frozenset[str], catalog: Catalog | None) -> Iterator[Said]:
+def _alterations(node: Node, created: frozenset[str], catalog: Catalog | None) -> Iterator[Remark]:
     name = str(node.relation.relname)
     if name in created:
         return
@@ -233,40 +184,23 @@ def _alterations(node: Node, created: frozenset[str], catalog: Catalog | None) -
     for cmd in tree.commands(node):
         subtype = tree.subtype(cmd)
         if subtype in COPIES:
-            yield (
-                "warning",
-                COPIES[subtype],
-                "copies the whole table under its strongest lock",
-                "rewrite",
-            )
+            yield COPIES[subtype].says()
         elif subtype == "AT_AddColumn":
             yield from added_column(getattr(cmd, "def").column_def, catalog)
         elif subtype == "AT_AddIdentity":
-            yield "warning", "add-identity", "locks the table while its sequence is made", ""
+            yield Remark(rules.ADD_IDENTITY, "locks the table while its sequence is made", "")
         elif subtype == "AT_AddConstraint" and table is not None and catalog is not None:
             yield from _constraint(getattr(cmd, "def").constraint, node, catalog)
 
 
-def _constraint(node: Node, statement: Node, catalog: Catalog) -> Iterator[Said]:
+def _constraint(node: Node, statement: Node, catalog: Catalog) -> Iterator[Remark]:
     table = catalog.tables[str(statement.relation.relname)]
     kind = pg_query_pb2.ConstrType.Name(node.contype)
     if kind == "CONSTR_PRIMARY" and node.indexname:
         keys = table.indexes.get(str(node.indexname), ())
         if any(not table.columns[key].never_null for key in keys if key in table.columns):
-            yield (
-                "warning",
-                "primary-key-scan",
-                "reads the whole table for NULLs under its "
-                "strongest lock: SET NOT NULL behind a validated CHECK first",
-                "scan",
-            )
+            yield rules.PRIMARY_KEY_SCAN.says()
     if kind == "CONSTR_FOREIGN":
         columns = tuple(str(one.string.sval) for one in node.fk_attrs)
         if not any(keys[: len(columns)] == columns for keys in table.indexes.values()):
-            yield (
-                "warning",
-                "foreign-key-no-index",
-                f"no index begins with {', '.join(columns)}: "
-                "every delete of a row that is referred to reads the whole table",
-                "",
-            )
+            yield rules.FOREIGN_KEY_NO_INDEX.says(columns=", ".join(columns))

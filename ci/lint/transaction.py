@@ -5,12 +5,11 @@ from collections.abc import Iterator
 from postgast import find_nodes, pg_query_pb2
 from postgast.pg_query_pb2 import A_Const
 
-from ..model import Effect, FindingLevel
 from ..parser import tree
 from ..parser.file import SqlFile
 from ..parser.split import Statement
-
-Said = tuple[FindingLevel, str, str, Effect]
+from . import rules
+from .rules import Remark
 
 # Statements that may work for long on what stands.
 SLOW = frozenset({"update_stmt", "delete_stmt", "insert_stmt", "index_stmt", "merge_stmt"})
@@ -48,7 +47,7 @@ def created(file: SqlFile) -> frozenset[str]:
     )
 
 
-def findings(statement: Statement, file: SqlFile, created: frozenset[str]) -> Iterator[Said]:
+def findings(statement: Statement, file: SqlFile, created: frozenset[str]) -> Iterator[Remark]:
     """Say what is wrong with a statement where it stands in its file."""
     if statement.kind == "create_stmt":
         yield from _new_table(statement, created)
@@ -61,22 +60,11 @@ def findings(statement: Statement, file: SqlFile, created: frozenset[str]) -> It
     locked = {name: one for one in before for name in _locked(one, created)}
     if statement.kind in SLOW and locked and not _within(statement, created):
         first = next(iter(locked.values()))
-        yield (
-            "warning",
-            "work-under-lock",
-            "works in a transaction that holds the lock of line "
-            f"{first.line} until its end: give it a migration of its own",
-            "",
-        )
+        yield rules.WORK_UNDER_LOCK.says(line=str(first.line))
     mine = _locked(statement, created) - locked.keys()
     if mine and locked:
-        yield (
-            "warning",
-            "several-tables",
-            f"locks {', '.join(sorted(mine))} while "
-            f"{', '.join(sorted(locked))} stays locked: a migration for each",
-            "",
-        )
+        these, those = ", ".join(sorted(mine)), ", ".join(sorted(locked))
+        yield rules.SEVERAL_TABLES.says(these=these, those=those)
 
 
 def _locked(statement: Statement, created: frozenset[str]) -> frozenset[str]:
@@ -102,26 +90,15 @@ def _within(statement: Statement, created: frozenset[str]) -> bool:
     return statement.kind == "insert_stmt" and bool(node.select_stmt.select_stmt.values_lists)
 
 
-def _new_table(statement: Statement, created: frozenset[str]) -> Iterator[Said]:
+def _new_table(statement: Statement, created: frozenset[str]) -> Iterator[Remark]:
     node = statement.node
     if node.HasField("partbound"):
         parent = node.inh_relations[0].range_var.relname
         if str(parent) not in created:
-            yield (
-                "warning",
-                "partition-of",
-                f"locks {parent} against everybody: CREATE TABLE … "
-                "LIKE, a CHECK, then ATTACH PARTITION",
-                "",
-            )
+            yield rules.PARTITION_OF.says(parent=str(parent))
     for name in _referred(node):
         if name not in created and name != str(node.relation.relname):
-            yield (
-                "note",
-                "references-locks",
-                f"keeps writers out of {name} until the end of the transaction",
-                "",
-            )
+            yield rules.REFERENCES_LOCKS.says(table=name)
 
 
 def _referred(node: tree.Node) -> list[str]:
@@ -142,22 +119,16 @@ def _referred(node: tree.Node) -> list[str]:
     )
 
 
-def _attached(statement: Statement, created: frozenset[str]) -> Iterator[Said]:
+def _attached(statement: Statement, created: frozenset[str]) -> Iterator[Remark]:
     for cmd in tree.commands(statement.node):
         if tree.subtype(cmd) != "AT_AttachPartition":
             continue
         child = str(getattr(cmd, "def").partition_cmd.name.relname)
         if child not in created:
-            yield (
-                "warning",
-                "attach-scan",
-                f"reads all of {child}, and of a default partition, "
-                "unless a CHECK proves that its rows belong there",
-                "scan",
-            )
+            yield rules.ATTACH_SCAN.says(partition=child)
 
 
-def _enum(statement: Statement, before: tuple[Statement, ...]) -> Iterator[Said]:
+def _enum(statement: Statement, before: tuple[Statement, ...]) -> Iterator[Remark]:
     """Say where a value is used in the transaction that adds it, which the server refuses."""
     added = {
         str(s.node.new_val): s for s in before if s.kind == "alter_enum_stmt" and not s.node.old_val
@@ -166,10 +137,4 @@ def _enum(statement: Statement, before: tuple[Statement, ...]) -> Iterator[Said]
         return
     used = {str(const.sval.sval) for const in find_nodes(statement.node, A_Const)}
     for value in sorted(added.keys() & used):
-        yield (
-            "error",
-            "enum-used-at-once",
-            f"uses '{value}' in the transaction that adds it (line "
-            f"{added[value].line}), which the server refuses: a migration of its own",
-            "",
-        )
+        yield rules.ENUM_USED_AT_ONCE.says(value=value, line=str(added[value].line))

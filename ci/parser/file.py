@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config.duration import Duration
-from ..errors import ConfigError
+from ..errors import ConfigError, Place
 from ..model import Phase
 from . import tree
 from .split import Statement, comments, split
@@ -76,12 +76,13 @@ def normalise(raw: bytes, path: Path) -> str:
         before = raw[: error.start].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         line = before.count(b"\n") + 1
         raise ConfigError(
-            f"{path}:{line}: not UTF-8: byte 0x{raw[error.start]:02x}",
+            f"not UTF-8: byte 0x{raw[error.start]:02x}",
+            place=Place(str(path), line),
             next_step="save the file as UTF-8",
         ) from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise ConfigError(f"{path}:{line}: holds a NUL byte", next_step="remove it")
+        raise ConfigError("holds a NUL byte", place=Place(str(path), line), next_step="remove it")
     return text
 
 
@@ -107,8 +108,8 @@ def parse(path: Path, text: str) -> SqlFile:
     transactional = _transactional(path, statements, off=off)
     if not transactional and len(parsed) > len(statements):
         raise ConfigError(
-            f"{path}:{parsed[0].line}: BEGIN … COMMIT around a statement that cannot run in a "
-            "transaction",
+            "BEGIN … COMMIT around a statement that cannot run in a transaction",
+            place=Place(str(path), parsed[0].line),
             next_step="take the BEGIN and the COMMIT out",
         )
     return SqlFile(
@@ -145,11 +146,12 @@ def _timeouts(path: Path, directives: dict[str, str]) -> dict[str, Duration]:
             found[key] = Duration.parse(directives[key])
         except ValueError as error:
             raise ConfigError(
-                f"{path}: {key}: {error}", next_step=f"-- windlass: {key}=2s"
+                f"{key}: {error}", place=Place(str(path)), next_step=f"-- windlass: {key}=2s"
             ) from None
         if found[key].seconds <= 0:
             raise ConfigError(
-                f"{path}: {key}={directives[key]} would wait for ever",
+                f"{key}={directives[key]} would wait for ever",
+                place=Place(str(path)),
                 next_step=f"give it an end: -- windlass: {key}=2s",
             )
     return found
@@ -161,8 +163,8 @@ def _refuse_late_directives(path: Path, text: str, statements: tuple[Statement, 
     for number, said in _said(text):
         if first and number > first and not ALLOW.fullmatch(said):
             raise ConfigError(
-                f"{path}:{number}: this directive is for the whole file, and stands below its "
-                "first statement",
+                "this directive is for the whole file, and stands below its first statement",
+                place=Place(str(path), number),
                 next_step="move it to the head of the file",
             )
 
@@ -196,7 +198,8 @@ def _directives(path: Path, text: str) -> tuple[dict[str, str], tuple[tuple[int,
         if allow := ALLOW.fullmatch(said):
             if not allow[2]:
                 raise ConfigError(
-                    f"{path}:{number}: allow {allow[1]} has no reason",
+                    f"allow {allow[1]} has no reason",
+                    place=Place(str(path), number),
                     next_step=f"write why: -- windlass: allow {allow[1]} REASON",
                 )
             allowed.append((number, allow[1], allow[2]))
@@ -205,7 +208,8 @@ def _directives(path: Path, text: str) -> tuple[dict[str, str], tuple[tuple[int,
             key, _, value = pair.partition("=")
             if key not in values or not re.fullmatch(values[key], value):
                 raise ConfigError(
-                    f'{path}:{number}: unknown directive "{pair}"',
+                    f'unknown directive "{pair}"',
+                    place=Place(str(path), number),
                     next_step=f"known are: {KNOWN_DIRECTIVES}",
                 )
             found[key] = value
@@ -242,8 +246,8 @@ def _refuse_command(path: Path, commands: list[Statement], *, opens: bool) -> No
     word = re.split(r"[^a-z]", blamed.sql.lower(), maxsplit=1)[0].upper()
     said = "BEGIN without a COMMIT at the end of" if alone else f"{word} in the middle of"
     raise ConfigError(
-        f"{path}:{blamed.line}: {said} the file; the script and its history row must commit "
-        "together",
+        f"{said} the file; the script and its history row must commit together",
+        place=Place(str(path), blamed.line),
         next_step="keep one BEGIN at the start and one COMMIT at the end, or none; "
         "split the file where two transactions are meant",
     )
@@ -254,30 +258,34 @@ def _asked_of_begin(path: Path, begin: Statement) -> str:
     modes = tree.modes(begin.node)
     if "READ ONLY" in modes:
         raise ConfigError(
-            f"{path}:{begin.line}: READ ONLY, and the history row must be written",
+            "READ ONLY, and the history row must be written",
+            place=Place(str(path), begin.line),
             next_step="take READ ONLY out",
         )
     return modes
 
 
 def _refuse_owned(path: Path, statement: Statement) -> None:
-    where, kind, node = f"{path}:{statement.line}", statement.kind, statement.node
+    place, kind, node = Place(str(path), statement.line), statement.kind, statement.node
     setting = tree.owned_setting(kind, node, statement.sql)
     if setting:
         raise ConfigError(
-            f"{where}: the file sets {setting}, which the runner owns",
+            f"the file sets {setting}, which the runner owns",
+            place=place,
             next_step="remove the line; lock: in deploy.yml sets how long a statement may wait, "
             "and -- windlass: lock_timeout=2s in the head of the file for this file alone",
         )
     if kind == "copy_stmt" and not node.filename:
         raise ConfigError(
-            f"{where}: COPY … {'FROM stdin' if node.is_from else 'TO stdout'} does not run here",
+            f"COPY … {'FROM stdin' if node.is_from else 'TO stdout'} does not run here",
+            place=place,
             next_step="write INSERT statements" if node.is_from else "take the statement out",
         )
     if kind == "index_stmt" and node.concurrent and not node.idxname:
         raise ConfigError(
-            f"{where}: an index built concurrently needs a name: after a run that was cut off, "
-            "the next one looks for it",
+            "an index built concurrently needs a name: after a run that was cut off, the next one "
+            "looks for it",
+            place=place,
             next_step="write CREATE INDEX CONCURRENTLY name ON …",
         )
 
@@ -289,8 +297,9 @@ def _transactional(path: Path, statements: tuple[Statement, ...], *, off: bool) 
     rest = [s for s in statements if s.transactional and not tree.is_harmless(s.kind, s.node)]
     if outside and rest:
         raise ConfigError(
-            f"{path}:{outside[0].line}: this statement cannot run in a transaction, and beside it "
-            f"stands one that should not be found half done (line {rest[0].line})",
+            "this statement cannot run in a transaction, and beside it stands one that should not "
+            f"be found half done (line {rest[0].line})",
+            place=Place(str(path), outside[0].line),
             next_step="give it a migration of its own, or write -- windlass: transaction=off "
             "when every statement may be found half done",
         )

@@ -9,7 +9,7 @@ import postgast
 from google.protobuf.message import DecodeError
 from postgast import pg_query_pb2
 
-from ..errors import ConfigError
+from ..errors import ConfigError, Place
 from . import tree as sqltree
 
 EXPECT = re.compile(r"--[ \t]*expect:[ \t]*(?:(none)|(\d+)[ \t]+rows?)[ \t]*$", re.MULTILINE)
@@ -48,7 +48,8 @@ def split(path: Path, text: str) -> tuple[Statement, ...]:
         tree = _without_comments(path, text, error)
     except DecodeError:
         raise ConfigError(
-            f"{path}: an expression is nested more deeply than the parser's messages can be",
+            "an expression is nested more deeply than the parser's messages can be",
+            place=Place(str(path)),
             next_step="break it up: some fifty operators or brackets in one another are too many",
         ) from None
     raw, end, line, found = text.encode(), 0, 1, []
@@ -83,7 +84,8 @@ def _expects(path: Path, before: str, line: int) -> int | None:
     if match is None:
         at = line - before[said[-1].start() :].count("\n")
         raise ConfigError(
-            f'{path}:{at}: "{said[-1][0].strip()}" is no expectation',
+            f'"{said[-1][0].strip()}" is no expectation',
+            place=Place(str(path), at),
             next_step="write -- expect: none, or -- expect: 3 rows; without it rows must be true",
         )
     return 0 if match[1] else int(match[2])
@@ -130,7 +132,9 @@ def _syntax_error(path: Path, text: str, error: postgast.PgQueryError) -> Config
         hint = "psql's :variables do not run here: write the value"
     said = error.message.splitlines()[0]
     said = said if len(said) <= SHOWN else said[:SHOWN] + "…"
-    return ConfigError(f"{path}:{line}: {said} (column {at - begin + 1})", next_step=hint)
+    return ConfigError(
+        f"{said} (column {at - begin + 1})", place=Place(str(path), line), next_step=hint
+    )
 
 
 def _in_a_comment(text: str, match: re.Match[str] | None) -> bool:

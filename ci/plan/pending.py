@@ -1,5 +1,6 @@
 """Which migrations run, and why none may. Pure."""
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from ..config import Settings
@@ -26,6 +27,11 @@ class Names(Protocol):
     def rollback_script(self, name: str) -> str:
         """Return where the rollback script of a migration is expected."""
         ...
+
+
+def in_running_order(migrations: Iterable[Migration]) -> tuple[Migration, ...]:
+    """Return migrations as a deployment runs them: those of after the restart last."""
+    return tuple(sorted(migrations, key=lambda migration: migration.phase == "after"))  # stable
 
 
 def order_problems(

@@ -151,6 +151,13 @@ def copy(server: Throwaway) -> Iterator[Database]:
 
 
 @contextmanager
+def copied(needs: Needs, configured: Secret | None) -> Iterator[tuple[Throwaway, Database]]:
+    """Run a server as `running` does, with one database on it as `copy` makes."""
+    with running(needs, configured) as server, copy(server) as database:
+        yield server, database
+
+
+@contextmanager
 def _server(needs: Needs, configured: Secret | None) -> Iterator[tuple[Secret, str]]:
     if configured is not None:
         with Database(url=configured, deployment_id="throwaway").connect("drill") as connection:

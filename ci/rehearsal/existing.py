@@ -7,7 +7,7 @@ files do not build the schema from nothing, the live one's definitions are copie
 migrations undone there by their rollback scripts and run again.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -17,23 +17,13 @@ from psycopg.conninfo import make_conninfo
 from .. import process
 from ..config.sections import BackupsConfig
 from ..database.connection import Database, is_pooled
-from ..database.retry import Terms
 from ..engines import Engine
 from ..errors import StepFailed, WindlassError
 from ..model import Migration, Unrecorded
+from ..plan.pending import in_running_order
 from ..postgres import definitions, throwaway
 from ..postgres.clients import Clients, find_clients
-from ..secret import redact
-
-LOCK_WAIT = "--lock-wait-timeout=5s"  # of pg_dump, for a table that somebody has locked
-COPIED = ("--no-owner", LOCK_WAIT)  # owners are who made something, not what was made
-
-Definitions = Mapping[str, str]
-
-
-def in_running_order(migrations: Iterable[Migration]) -> tuple[Migration, ...]:
-    """Return migrations as a deployment runs them: those of after the restart last."""
-    return tuple(sorted(migrations, key=lambda one: one.phase == "after"))  # stable
+from .copy import COPIED, LOCK_WAIT, Copy, Definitions, one_line
 
 
 def waiting(database: Database, engine: Engine) -> tuple[Migration, ...]:
@@ -88,7 +78,7 @@ def compare(
         comparison = _comparison(found, database, engine, config)
         chain, live = comparison.chain(), comparison.live()
     except (WindlassError, psycopg.Error) as error:
-        return tuple(msgspec.structs.replace(one, says=(_said(error),)) for one in found)
+        return tuple(msgspec.structs.replace(one, says=(one_line(error),)) for one in found)
     names = [migration.name for migration in comparison.later]
     return tuple(_judged(one, names.index(one.migration), chain, live) for one in found)
 
@@ -113,14 +103,11 @@ class _Comparison:
     later: tuple[Migration, ...]  # not applied, up to the last one whose objects stand
     standing: frozenset[str]
 
-    def definitions(self, database: Database) -> dict[str, str]:
-        """Return the definitions of a database, without owners and records."""
-        history = self.engine.history.tables
-        return definitions.definitions(database, self.clients, history, *COPIED)
-
     def live(self) -> dict[str, str]:
         """Return the live definitions."""
-        return self.definitions(self.database)
+        return definitions.definitions(
+            self.database, self.clients, self.engine.history.tables, *COPIED
+        )
 
     def chain(self) -> list[Definitions]:
         """Return the definitions before the first of the later migrations, and after each."""
@@ -128,43 +115,41 @@ class _Comparison:
         with throwaway.running(self.needs, configured) as server:
             try:
                 with throwaway.copy(server) as empty:
+                    copy = self.of(empty)
                     for migration in self.applied:
-                        self.apply(migration, empty)
-                    return self.forward(empty)
+                        copy.apply(migration)
+                    return list(copy.states(self.later))
             except (WindlassError, psycopg.Error) as first:
-                with throwaway.copy(server) as copy:
-                    return self.back_and_forth(copy, first)
+                with throwaway.copy(server) as database:
+                    return self.back_and_forth(self.of(database), first)
 
-    def back_and_forth(self, copy: Database, first: Exception) -> list[Definitions]:
+    def of(self, database: Database) -> Copy:
+        """Return a database as a copy of the live one, in which nothing has run yet."""
+        return Copy(
+            database=database,
+            engine=self.engine,
+            clients=self.clients,
+            options=COPIED,
+            verifies=False,
+        )
+
+    def back_and_forth(self, copy: Copy, first: WindlassError | psycopg.Error) -> list[Definitions]:
         """Return the same from a copy of the live definitions; `first` says why."""
         try:
-            self.restore(copy)
+            self.restore(copy.database)
             for migration in reversed(self.later):
                 if migration.name in self.standing:
-                    with copy.connect("stamp") as connection, connection.transaction():
+                    with copy.database.connect("stamp") as connection, connection.transaction():
                         self.engine.corrections.stamp(connection, migration)
-                    self.engine.runner.undo(migration, copy, Terms())
-            return self.forward(copy)
+                    copy.undo(migration)
+            return list(copy.states(self.later))
         except (WindlassError, psycopg.Error) as second:
             raise StepFailed(
-                f"the migrations do not run from nothing ({_said(first)}), nor back and forth on "
-                f"a copy of what stands ({_said(second)})",
+                f"the migrations do not run from nothing ({one_line(first)}), nor back and forth "
+                f"on a copy of what stands ({one_line(second)})",
                 state="seen on a copy; nothing was changed in the database",
                 next_step="compare by hand",
             ) from second
-
-    def forward(self, copy: Database) -> list[Definitions]:
-        """Run the later migrations; return the definitions before them and after each."""
-        found: list[Definitions] = [self.definitions(copy)]
-        for migration in self.later:
-            self.apply(migration, copy)
-            found.append(self.definitions(copy))
-        return found
-
-    def apply(self, migration: Migration, copy: Database) -> None:
-        """Run one; its verify script is for a database with rows in it."""
-        bare = msgspec.structs.replace(migration, verify=None)
-        self.engine.runner.apply(bare, copy, Terms())
 
     def restore(self, copy: Database) -> None:
         """Copy the live definitions; no rows, and no history."""
@@ -184,11 +169,6 @@ class _Comparison:
         )
         for _ in process.pipe(load, process.stream(dump, env=source), env=target):
             pass
-
-
-def _said(error: Exception) -> str:
-    what = error.what if isinstance(error, WindlassError) else str(error)
-    return redact(" ".join(what.split()))
 
 
 def _comparison(

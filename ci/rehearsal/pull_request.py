@@ -8,27 +8,28 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import psycopg
 
 from .. import git
 from ..config.sections import MigrationsConfig
-from ..database.connection import Database, read_target
 from ..database.retry import Terms
 from ..engines import Engine, open_checkout, open_engine
 from ..errors import ChildFailed, ConfigError, StepFailed, WindlassError
 from ..lint.severity import graded
 from ..model import Checked, Finding, Migration, PullRequestCheck
-from ..plan.pending import order_problems
-from ..postgres import definitions, embedded, throwaway
-from ..postgres.clients import Clients, find_clients
-from ..secret import Secret, redact
-from .existing import COPIED, in_running_order
+from ..plan.pending import in_running_order, order_problems
+from ..postgres import embedded, throwaway
+from ..secret import Secret
+from .copy import COPIED, Attempt, Copy, Definitions, Stage, clients_for, one_line
 
 GIT_WITHIN = 120.0  # seconds; a checkout of a large repository
+FAILED: dict[Stage, str] = {
+    "apply": "does not run",
+    "undo": "its rollback does not run",
+    "again": "does not run a second time",
+}
 
 
 def check(
@@ -113,89 +114,65 @@ def _on_a_server(
 ) -> tuple[str, tuple[Finding, ...], tuple[Checked, ...]]:
     """Build the base's schema on a throwaway server, and try the new migrations there."""
     needs = throwaway.Needs(server_version=embedded.NEWEST * 10_000, extensions=(), roles=())
-    with throwaway.running(needs, configured) as server, throwaway.copy(server) as copy:
-        with copy.connect("check") as connection:
-            version = read_target(connection).server_version
-        engine.history.prepare(copy)
+    with throwaway.copied(needs, configured) as (server, database):
+        copy = Copy(
+            database=database,
+            engine=engine,
+            clients=clients_for(database),
+            options=COPIED,
+            verifies=False,
+        )
+        engine.history.prepare(database)
         for migration in lasting:
-            _build(engine, migration, copy)
-        findings = copy.read("lint", lambda connection: engine.files.lint(new, connection))
-        trial = _Trial(engine, copy, find_clients(version))
-        return server.name, graded(findings, (), None), tuple(trial.all(new))
+            _build(copy, migration)
+        findings = database.read("lint", lambda connection: engine.files.lint(new, connection))
+        return server.name, graded(findings, (), None), tuple(_all(copy, new))
 
 
-def _build(engine: Engine, migration: Migration, copy: Database) -> None:
+def _build(copy: Copy, migration: Migration) -> None:
     try:
-        engine.runner.apply(_without_verify(migration), copy, Terms())
+        copy.apply(migration)
     except (WindlassError, psycopg.Error) as error:
         raise StepFailed(
-            f"{migration.name} of the base does not run on an empty database: {_said(error)}",
+            f"{migration.name} of the base does not run on an empty database: {one_line(error)}",
             state="tried on a throwaway server; nothing else was touched",
             next_step="make the base's migrations build its schema from nothing; where they need "
             "an extension, name a server that has it: throwaway: URL under backups in deploy.yml",
         ) from error
 
 
-def _without_verify(migration: Migration) -> Migration:
-    return msgspec.structs.replace(migration, verify=None)
+def _all(copy: Copy, new: tuple[Migration, ...]) -> Iterator[Checked]:
+    """Yield what came of each; what builds on one that failed is not tried."""
+    failed = ""
+    now: Definitions = copy.definitions()
+    for migration in new:
+        if failed:
+            yield _checked(copy, migration, 0.0, f"not tried, for {failed} failed")
+            continue
+        began = time.monotonic()
+        attempt = copy.attempt(migration, now, back=migration.rollback is not None)
+        seconds = round(time.monotonic() - began, 3)
+        yield _checked(copy, migration, seconds, _problem(attempt))
+        failed, now = migration.name if attempt.failed else "", attempt.after
 
 
-def _said(error: Exception) -> str:
-    what = error.what if isinstance(error, WindlassError) else str(error)
-    return redact(" ".join(what.split()))
+def _problem(attempt: Attempt) -> str:
+    """Say what is wrong with a migration; empty where nothing is."""
+    if attempt.differences:
+        return f"its rollback does not give the schema back: {'; '.join(attempt.differences)}"
+    if attempt.failed is None or attempt.error is None:
+        return ""
+    return f"{FAILED[attempt.failed]}: {one_line(attempt.error)}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Trial:
-    """The new migrations on a copy of the base's schema."""
-
-    engine: Engine
-    copy: Database
-    clients: Clients
-
-    def all(self, new: tuple[Migration, ...]) -> Iterator[Checked]:
-        """Yield what came of each; what builds on one that failed is not tried."""
-        failed = ""
-        for migration in new:
-            if failed:
-                yield self._told(migration, 0.0, f"not tried, for {failed} failed")
-                continue
-            began = time.monotonic()
-            problem, stands = self._one(migration)
-            yield self._told(migration, round(time.monotonic() - began, 3), problem)
-            failed = "" if stands else migration.name
-
-    def _told(self, migration: Migration, seconds: float, problem: str) -> Checked:
-        return Checked(
-            name=migration.name,
-            title=migration.title,
-            phase=migration.phase,
-            transactional=migration.transactional,
-            rollback=migration.rollback is not None,
-            seconds=seconds,
-            problem=problem,
-            sql=self.engine.files.render(migration, "up", Terms()),
-        )
-
-    def _one(self, migration: Migration) -> tuple[str, bool]:
-        """Run it, undo it and run it again; return the problem, and whether it stands."""
-        bare = _without_verify(migration)
-        before = self._definitions()
-        problem, tells = "", "does not run"
-        try:
-            self.engine.runner.apply(bare, self.copy, Terms())
-            if migration.rollback is None:
-                return "", True
-            tells = "its rollback does not run"
-            self.engine.runner.undo(bare, self.copy, Terms())
-            differs = definitions.different(before, self._definitions())
-            if differs:
-                problem = f"its rollback does not give the schema back: {'; '.join(differs)}"
-            tells = "does not run a second time"
-            self.engine.runner.apply(bare, self.copy, Terms())
-        except (WindlassError, psycopg.Error) as error:
-            return problem or f"{tells}: {_said(error)}", False
-        return problem, True
-
-    def _definitions(self) -> dict[str, str]:
-        return definitions.definitions(self.copy, self.clients, self.engine.history.tables, *COPIED)
+def _checked(copy: Copy, migration: Migration, seconds: float, problem: str) -> Checked:
+    return Checked(
+        name=migration.name,
+        title=migration.title,
+        phase=migration.phase,
+        transactional=migration.transactional,
+        rollback=migration.rollback is not None,
+        seconds=seconds,
+        problem=problem,
+        sql=copy.engine.files.render(migration, "up", Terms()),
+    )

@@ -2,32 +2,30 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
 import psycopg
 
 from ..backup import catalog, restore, stream
 from ..backup.retention import Backup
 from ..config.sections import BackupsConfig, LockConfig, RehearsalConfig
-from ..database.connection import Database, read_target
+from ..database.connection import Database
 from ..database.retry import Terms
 from ..engines import Engine
-from ..errors import ConfigError, StepFailed
+from ..errors import ConfigError, StepFailed, changed
 from ..model import Migration, Plan, Rehearsal, Rehearsed
-from ..postgres import definitions, throwaway
-from ..postgres.clients import Clients, find_clients
+from ..plan.pending import in_running_order
+from ..postgres import throwaway
 from ..secret import redact
 from ..stores import Store
 from . import rows
-from .trace import Trace
+from .copy import Attempt, Copy, Definitions, clients_for
 
 UNCHANGED = "seen on the copy; nothing was changed in the database"
 NO_SCRIPT = "no rollback script"
 CUT_OFF = "it was cut off half way before: how it began is not known"
-SIZE = "select pg_catalog.pg_database_size(pg_catalog.current_database())"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,16 +80,20 @@ def rehearse(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
     manifest, config = backup.manifest, bench.config
     mask = read_mask(bench.rehearsal, bench.root)
     began = time.monotonic()
-    with (
-        throwaway.running(throwaway.needs_of(manifest), config.throwaway) as server,
-        throwaway.copy(server) as copy,
-    ):
-        restore.restore_backup(manifest, bench.store, copy, config, progress=bench.progress)
+    needs = throwaway.needs_of(manifest)
+    with throwaway.copied(needs, config.throwaway) as (server, database):
+        restore.restore_backup(manifest, bench.store, database, config, progress=bench.progress)
         restored = time.monotonic()
         if mask:
-            _run_mask(mask, bench.rehearsal.mask, copy)
-        restore.analyze(copy)
-        found = _Copy(plan, copy, bench).all()
+            _run_mask(mask, bench.rehearsal.mask, database)
+        restore.analyze(database)
+        copy = Copy(
+            database=database,
+            engine=bench.engine,
+            clients=clients_for(database, config.image),
+            terms=Terms(lock=bench.lock),
+            watched=True,
+        )
         rehearsal = Rehearsal(
             plan_digest=plan.digest,
             backup=manifest.id,
@@ -101,7 +103,7 @@ def rehearse(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
             backup_seconds=manifest.seconds,
             proof_seconds=max((proof.seconds for proof in backup.proofs), default=0.0),
             restore_seconds=round(restored - began, 3),
-            migrations=found,
+            migrations=_all(plan, copy, bench),
         )
     catalog.note_rehearsal(bench.store, manifest, rehearsal)
     return rehearsal
@@ -138,111 +140,51 @@ def _run_mask(text: str, name: str, copy: Database) -> None:
         ) from error
 
 
-@dataclass
-class _Copy:
-    """The copy, while the migrations of a plan run on it."""
+def _all(plan: Plan, copy: Copy, bench: Bench) -> tuple[Rehearsed, ...]:
+    """Run every migration, those of before the restart first, and return what they did."""
+    copy.engine.history.prepare(copy.database)
+    now: Definitions = copy.definitions()
+    ordered, done = in_running_order(plan.migrations), []
+    cut_off = {partial.name for partial in plan.partials}
+    for number, migration in enumerate(ordered, start=1):
+        back = migration.rollback is not None and migration.name not in cut_off
+        attempt = copy.attempt(migration, now, back=back)
+        _require_success(migration, attempt)
+        why = CUT_OFF if migration.name in cut_off else NO_SCRIPT
+        done.append(_rehearsed(migration, attempt, not_rolled_back="" if back else why))
+        now = attempt.after
+        bench.done(number, len(ordered))
+    return tuple(done)
 
-    plan: Plan
-    copy: Database
-    bench: Bench
-    clients: Clients = field(init=False)
 
-    def all(self) -> tuple[Rehearsed, ...]:
-        """Run every migration, those of before the restart first, and return what they did."""
-        with self.copy.connect("rehearse") as connection:
-            version = read_target(connection).server_version
-        self.clients = find_clients(version, image=self.bench.config.image)
-        self.bench.engine.history.prepare(self.copy)
-        before = self.definitions()
-        ordered = sorted(self.plan.migrations, key=lambda one: one.phase == "after")  # stable
-        found = []
-        for number, migration in enumerate(ordered, start=1):
-            one, before = self.one(migration, before)
-            found.append(one)
-            self.bench.done(number, len(ordered))
-        return tuple(found)
-
-    def one(self, migration: Migration, before: dict[str, str]) -> tuple[Rehearsed, dict[str, str]]:
-        """Run one; return what it did, and the definitions after it."""
-        cut_off = any(partial.name == migration.name for partial in self.plan.partials)
-        undone = migration.rollback is not None and not cut_off
-        names = self.bench.engine.files.tables(migration)
-        stood = rows.read_tables(self.copy, names) if undone else {}
-        size, began, trace = self.size(), time.monotonic(), self.trace()
-        self.apply(migration, self.terms(trace))
-        found = Rehearsed(
-            name=migration.name,
-            transactional=migration.transactional,
-            seconds=round(time.monotonic() - began - trace.overhead, 3),
-            statements=tuple(trace.statements),
-            growth=self.size() - size,
-            rolled_back=False,
-            not_rolled_back=CUT_OFF if cut_off else "" if undone else NO_SCRIPT,
+def _require_success(migration: Migration, attempt: Attempt) -> None:
+    """Raise where a migration failed, or its rollback does not give the schema back."""
+    if attempt.differences:
+        others = len(attempt.differences) - 1
+        more = f"; and {others} more" if others else ""
+        raise StepFailed(
+            f"{migration.name}: its rollback does not give the schema back: "
+            f"{attempt.differences[0]}{more}",
+            state=UNCHANGED,
+            next_step=f"mend the rollback script of {migration.name}, and rehearse again",
         )
-        if undone:
-            found = self.back(migration, found, before, stood)
-            self.apply(migration, self.terms())
-        return found, self.definitions()
+    if isinstance(attempt.error, StepFailed):
+        raise changed(attempt.error, state=UNCHANGED) from attempt.error
+    if attempt.error is not None:
+        raise attempt.error
 
-    def back(
-        self,
-        migration: Migration,
-        found: Rehearsed,
-        before: dict[str, str],
-        stood: dict[rows.TableName, rows.Table],
-    ) -> Rehearsed:
-        """Undo one, compare, and return what is known of it then."""
-        names = self.bench.engine.files.tables(migration)
-        standing = rows.read_tables(self.copy, names)
-        began = time.monotonic()
-        self.on_copy(lambda: self.bench.engine.runner.undo(migration, self.copy, self.terms()))
-        seconds = round(time.monotonic() - began, 3)
-        after = self.definitions()
-        if difference := definitions.different(before, after):
-            more = f"; and {len(difference) - 1} more" if len(difference) > 1 else ""
-            raise StepFailed(
-                f"{migration.name}: its rollback does not give the schema back: "
-                f"{difference[0]}{more}",
-                state=UNCHANGED,
-                next_step=f"mend the rollback script of {migration.name}, and rehearse again",
-            )
-        now = rows.read_tables(self.copy, names)
-        return msgspec.structs.replace(
-            found,
-            rolled_back=True,
-            rollback_seconds=seconds,
-            lost=rows.lost(stood, now),
-            dropped=rows.dropped(standing, now),
-        )
 
-    def trace(self) -> Trace:
-        """Return what watches the statements of one migration."""
-        return Trace(self.copy, self.bench.engine.history.tables)
-
-    def terms(self, trace: Trace | None = None) -> Terms:
-        """Return the terms of production; on a copy nobody needs to be told of waits."""
-        if trace is None:
-            return Terms(lock=self.bench.lock)
-        return Terms(lock=self.bench.lock, observe=trace.observe, attempt=trace.attempt)
-
-    def apply(self, migration: Migration, terms: Terms) -> None:
-        """Apply one."""
-        self.on_copy(lambda: self.bench.engine.runner.apply(migration, self.copy, terms))
-
-    def on_copy(self, run: Callable[[], int]) -> None:
-        """Run something, and say of its failure that it was on the copy."""
-        try:
-            run()
-        except StepFailed as error:
-            raise StepFailed(error.what, state=UNCHANGED, next_step=error.next_step) from error
-
-    def definitions(self) -> dict[str, str]:
-        """Return the definitions of the copy."""
-        tables = self.bench.engine.history.tables
-        return definitions.definitions(self.copy, self.clients, tables)
-
-    def size(self) -> int:
-        """Return the bytes of the copy."""
-        with self.copy.connect("rehearse") as connection:
-            row = connection.execute(SIZE).fetchone()
-            return int(row[0]) if row else 0
+def _rehearsed(migration: Migration, attempt: Attempt, *, not_rolled_back: str) -> Rehearsed:
+    back = not not_rolled_back
+    return Rehearsed(
+        name=migration.name,
+        transactional=migration.transactional,
+        seconds=attempt.seconds,
+        statements=attempt.statements,
+        growth=attempt.growth,
+        rolled_back=back,
+        not_rolled_back=not_rolled_back,
+        rollback_seconds=attempt.undo_seconds,
+        lost=rows.lost(attempt.rows_before, attempt.rows_undone) if back else (),
+        dropped=rows.dropped(attempt.rows_applied, attempt.rows_undone) if back else (),
+    )

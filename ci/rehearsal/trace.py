@@ -17,7 +17,7 @@ from psycopg.pq import TransactionStatus
 from ..database.connection import Database
 from ..database.history_table import HistoryTable, excluded
 from ..database.retry import Session
-from ..errors import StepFailed
+from ..errors import Place, StepFailed
 from ..model import Traced
 from ..secret import redact
 
@@ -155,7 +155,8 @@ def _looking(database: Database, pid: int, where: str) -> Iterator[set[tuple[int
             thread.join()
     if failed:
         raise StepFailed(
-            redact(f"{where}: its locks were not seen to the end: {failed[0]}".splitlines()[0]),
+            redact(f"its locks were not seen to the end: {failed[0]}".splitlines()[0]),
+            place=Place.parse(where),
             state="the statement has run; what it held is not known",
             next_step="look at the server's log, and rehearse again",
         ) from failed[0]

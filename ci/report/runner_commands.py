@@ -4,12 +4,12 @@ https://docs.github.com/actions/reference/workflows-and-actions/workflow-command
 runner does with a line: actions/runner, src/Runner.Common/ActionCommand.cs.
 """
 
-import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 from urllib.parse import quote
 
+from ..errors import Place
 from ..model import Finding, FindingLevel
 from ..secret import redact
 
@@ -22,7 +22,6 @@ KINDS: dict[FindingLevel, Kind] = {
 }
 AT_MOST = 10  # of each kind and step; the runner drops the rest without a word
 LONGEST = 4000  # characters of a message; GitHub takes 64 KiB, and shows the beginning
-WHERE = re.compile(r"(?P<file>[^\s:]+\.(?:sql|py|ya?ml)):(?P<line>\d+)")
 
 
 class Annotation(NamedTuple):
@@ -115,18 +114,14 @@ def of_finding(finding: Finding, prefix: str) -> Annotation:
     )
 
 
-def of_failure(what: str, next_step: str, prefix: str, exists: Callable[[str], bool]) -> Annotation:
-    """Return an error as an annotation, at the file and line that its text names.
-
-    `exists` tells of a path from deploy.yml's directory whether it is a file: a text names any.
-    """
-    place = next((m for m in WHERE.finditer(what) if exists(m["file"])), None)
+def of_failure(what: str, next_step: str, place: Place | None, prefix: str) -> Annotation:
+    """Return an error as an annotation, at its place; None: on the run."""
     return Annotation(
         "error",
         "Windlass",
         f"{what}\nnext: {next_step}",
-        in_repository(place["file"], prefix) if place else "",
-        int(place["line"]) if place else 0,
+        in_repository(place.file, prefix) if place else "",
+        place.line if place else 0,
     )
 
 

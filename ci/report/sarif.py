@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .. import __version__
+from ..lint.rules import RULES
 from ..model import Finding, FindingLevel
 from ..secret import redact
 from .runner_commands import in_repository, uri
@@ -24,52 +25,6 @@ LEVELS: dict[FindingLevel, str] = {
 }
 PAGE = "docs/lint.md"
 SQUAWK = "https://squawkhq.com/docs"
-
-# As docs/lint.md says them.
-RULES: dict[str, str] = {
-    "opaque": (
-        "DO, CALL, EXECUTE, a function that is not the server's own, SQL that squawk "
-        "cannot read, or a revision of Alembic that reads data"
-    ),
-    "truncate": "every row goes, and only the backup has them",
-    "cluster": "the table is rewritten, and nobody reads it meanwhile",
-    "vacuum-full": "the table is rewritten, and nobody reads it meanwhile",
-    "alter-system": "no work of a migration",
-    "drop-database": "no work of a migration",
-    "drop-owned": "no work of a migration",
-    "set-logged": "copies the table under its strongest lock",
-    "set-unlogged": "copies the table under its strongest lock",
-    "set-tablespace": "copies the table under its strongest lock",
-    "set-access-method": "copies the table under its strongest lock",
-    "lock-table": "others wait for it",
-    "refresh-locks": "others wait for it",
-    "add-serial": "a new column with a value for each row",
-    "add-identity": "a new column with a value for each row",
-    "add-generated": "a new column with a value for each row",
-    "add-column-domain": "a new column with a value for each row",
-    "volatile-default": "a new column with a value for each row",
-    "add-column-check": "a CHECK written into ADD COLUMN",
-    "work-under-lock": (
-        "a statement that may take long, behind one whose lock lasts until the end of "
-        "the transaction: ALTER, DROP TABLE, CREATE TRIGGER"
-    ),
-    "several-tables": "one table stays locked, by one of these, while the next is waited for",
-    "partition-of": "locks the parent against everybody",
-    "attach-scan": "the new partition is read, unless a CHECK proves its rows",
-    "references-locks": "a new table keeps writers out of the one it refers to",
-    "concurrently-on-partitioned": "the server refuses it",
-    "primary-key-scan": "an index made primary key over a column that may hold NULLs",
-    "foreign-key-no-index": "a delete of the referred row reads the whole table",
-    "domain-scan": "every table that uses the domain is read",
-    "every-row": "UPDATE or DELETE without WHERE",
-    "enum-used-at-once": "a value in the transaction that adds it, which the server refuses",
-    "stale-allow": "an allowance that nothing needs",
-    "long-lock": "found by the rehearsal: see configuration, rehearsal.blocks_at_most",
-    "invalid-index": "found after the deployment: what it left half done",
-    "not-valid-constraint": "found after the deployment: what it left half done",
-    "disabled-trigger": "found after the deployment: what it left half done",
-    "detaching-partition": "found after the deployment: what it left half done",
-}
 
 
 def document(
@@ -105,7 +60,7 @@ def document(
 
 def _rule(rule: str, page: str) -> dict[str, Any]:
     ours = rule in RULES
-    says = RULES.get(rule, f"a rule of squawk: {rule}")
+    says = RULES[rule].about if ours else f"a rule of squawk: {rule}"
     where = page if ours else f"{SQUAWK}/{rule}"
     link = {"helpUri": where} if where else {}
     text = f"{says}. Described in {where or PAGE}."

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..backup.retention import Backup
-from ..errors import WindlassError
+from ..errors import WindlassError, found_at
 from ..model import (
     Deployment,
     Finding,
@@ -388,13 +388,18 @@ ENDS = {3: "refused", 4: "rolled back", 130: "interrupted"}  # by exit code; els
 
 
 def failure_page(run: Run, error: WindlassError, exists: Callable[[str], bool]) -> Page:
-    """Return what a task says that ended with an error; `exists` tells which files there are."""
+    """Return what a task says that ended with an error.
+
+    `exists` tells of a path from deploy.yml's directory whether it is a file of this checkout.
+    """
     status = ENDS.get(error.exit_code, "failed")
     verdict = f"{error.what}\nstate: {error.state}"
     title = f"{status.capitalize()}: {run.environment or 'no environment'}"
     page = run_page(run, title, verdict, error.next_step, status)
-    place = of_failure(error.what, error.next_step, run.prefix, exists)
-    return replace(page, annotations=(place, *page.annotations))
+    place = found_at(error)
+    shown = place if place is not None and exists(place.file) else None
+    own = of_failure(error.what, error.next_step, shown, run.prefix)
+    return replace(page, annotations=(own, *page.annotations))
 
 
 def rehearsal_page(found: Rehearsal) -> Page:

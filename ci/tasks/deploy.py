@@ -278,9 +278,9 @@ def approve(
     approval, root = loaded.approval(env), loaded.file.path.resolve().parent
     source = open_approvals(approval, environment=env, root=root) if approval else None
     if not isinstance(source, Signatures):
-        where = loaded.file.where(("environments", env, "approval"))
         raise ConfigError(
-            f"{where}: {env} takes no signatures",
+            f"{env} takes no signatures",
+            place=loaded.file.where(("environments", env, "approval")),
             next_step="write approval: {from: ssh, signers: .github/approvers}",
         )
     if not plan:

@@ -18,7 +18,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from .. import config
-from ..errors import ConfigError, Interrupted, Terminated, WindlassError
+from ..errors import ConfigError, Interrupted, Terminated, WindlassError, found_at
 from ..report import deployment, format, runner, runner_commands, summary
 from ..secret import redact, remember_environment
 
@@ -120,10 +120,23 @@ def _end(error: BaseException, *, as_json: bool, debug: bool) -> NoReturn:
     sys.stderr.write(deployment.error_text(error.what, error.state, error.next_step) + "\n")
     runner.tell(functools.partial(_failure_page, error=error))
     if as_json:
-        said = {"what": error.what, "state": error.state, "next_step": error.next_step}
-        document = {"error": {"kind": type(error).__name__, "exit_code": code, **said}}
-        _out(format.as_json(document), as_json=True)
+        _out(format.as_json({"error": _document(error, code)}), as_json=True)
     raise Exit(code=code) from None
+
+
+def _document(error: WindlassError, code: int) -> dict[str, object]:
+    """Return an error as JSON has it; without a file `file` and `line` are null."""
+    place = found_at(error)
+    return {
+        "kind": type(error).__name__,
+        "exit_code": code,
+        "what": error.what,
+        "state": error.state,
+        "next_step": error.next_step,
+        "step": error.step or None,
+        "file": place.file if place else None,
+        "line": (place.line or None) if place else None,
+    }
 
 
 def _failure_page(run: summary.Run, error: WindlassError) -> summary.Page:

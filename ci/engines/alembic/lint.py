@@ -6,8 +6,9 @@ from dataclasses import replace
 import msgspec
 import psycopg
 
-from ...errors import ConfigError
+from ...errors import ConfigError, Place
 from ...lint import catalog as sqlcatalog
+from ...lint import rules
 from ...lint import statements as sqllint
 from ...model import Finding
 from ...parser.file import SqlFile
@@ -49,7 +50,7 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
         text = "" if head.transactional else "-- windlass: transaction=off\n"
         lines: dict[int, int] = {}
         for one in self.sent:
-            lines[text.count("\n") + 1] = int(one.where.rpartition(":")[2])
+            lines[text.count("\n") + 1] = Place.parse(one.where).line
             text += f"{one.sql}\n"
         return parser.parse(head.path, text), lines
 
@@ -82,7 +83,7 @@ def findings(
             found.append(_unknown(head, error.what))
             continue
         if rendered.why:
-            if not any(one.covers(sqllint.OPAQUE, 0) for one in head.allowed):
+            if not any(one.covers(rules.OPAQUE.id, 0) for one in head.allowed):
                 found.append(_unknown(head, f"not renderable: {rendered.unread}"))
             continue
         allowed = revision.scoped(head.allowed, source, at)
@@ -99,8 +100,8 @@ def findings(
 
 def _unknown(head: SqlFile, why: str) -> Finding:
     return Finding(
-        level="unknown",
-        rule=sqllint.OPAQUE,
+        level=rules.OPAQUE.level,
+        rule=rules.OPAQUE.id,
         file=str(head.path),
         line=1,
         message=f"{why}; a rehearsal shows what it does",
@@ -113,7 +114,7 @@ def _moved(finding: Finding, lines: dict[int, int]) -> Finding:
     def source(line: int) -> int:
         return lines[max(at for at in lines if at <= line)] if lines and line >= min(lines) else 1
 
-    if finding.rule == "stale-allow":
+    if finding.rule == rules.STALE_ALLOW.id:
         return finding
     return msgspec.structs.replace(
         finding,

@@ -19,7 +19,7 @@ from psycopg.pq import TransactionStatus
 
 from ... import process
 from ...database.retry import Session
-from ...errors import ChildFailed, ConfigError, StepFailed
+from ...errors import ChildFailed, ConfigError, Place, StepFailed
 from ...secret import redact
 
 CHILD = Path(__file__).with_name("child.py")
@@ -28,7 +28,7 @@ NOT_INSTALLED = "ModuleNotFoundError: No module named"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Installation:
     """Where a project's Alembic is. It runs in the directory of its alembic.ini."""
 
     ini: Path
@@ -40,19 +40,25 @@ class Place:
 class Said(Exception):  # always translated where the request is known
     """An error of the project, of Alembic or of the server, as the child told it."""
 
-    def __init__(self, *, kind: str, words: str, sqlstate: str | None, at: str) -> None:
-        super().__init__(words)
-        self.kind, self.words, self.sqlstate, self.at = kind, redact(words), sqlstate, at
+    def __init__(self, kind: str, words: str, sqlstate: str | None, at: str) -> None:
+        words = redact(words)
+        super().__init__(kind, words, sqlstate, at)
+        self.kind, self.words, self.sqlstate = kind, words, sqlstate
+        self.place = Place.parse(at) if at else None
+
+    @property
+    def message(self) -> str:
+        """What it says, behind its kind where that says more."""
+        kind = "" if self.kind in ("Wrong", "CommandError") or self.sqlstate else f"{self.kind}: "
+        return f"{kind}{self.words}"
 
     def __str__(self) -> str:
         """Return where it was and what it says."""
-        place = f"{self.at}: " if self.at else ""
-        kind = "" if self.kind in ("Wrong", "CommandError") or self.sqlstate else f"{self.kind}: "
-        return f"{place}{kind}{self.words}"
+        return f"{self.place}: {self.message}" if self.place else self.message
 
     def failed(self, *, state: str = "nothing was changed", next_step: str) -> StepFailed:
         """Return it as an error for people."""
-        return StepFailed(str(self), state=state, next_step=next_step)
+        return StepFailed(self.message, state=state, next_step=next_step, place=self.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +101,7 @@ def _nobody(_event: Event, _session: Callable[[], Session]) -> str:
 class Child:
     """The process in the project. It is started when first asked, and ended by what failed."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Installation) -> None:
         self.place = place
         self._talk: process.Talk | None = None
         self._messages: Iterator[Event] = iter(())
@@ -228,7 +234,7 @@ class _Conversation:
         self._talk.say(msgspec.json.encode(message))
 
 
-def _not_installed(place: Place, stderr: str) -> ConfigError:
+def _not_installed(place: Installation, stderr: str) -> ConfigError:
     line = next(one for one in reversed(stderr.splitlines()) if NOT_INSTALLED in one)
     name = line.rpartition("'")[0].rpartition("'")[2]
     return ConfigError(

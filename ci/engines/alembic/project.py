@@ -16,7 +16,7 @@ from ..sql import run
 from . import revision as alembicfile
 from .graph import Graph, Listing, Revision
 from .lint import Rendered
-from .pipe import Child, Place, Said, find_python
+from .pipe import Child, Installation, Said, find_python
 
 BOTH: tuple[Direction, ...] = ("up", "down")
 
@@ -35,7 +35,7 @@ class AlembicProject:
         self.home, self.shown = ini.parent, self.ini.parent
         python = find_python(config.python, ini=ini, root=root.absolute())
         self.child = Child(
-            Place(ini=ini, shown=self.shown, python=python, url_variable=config.url_variable)
+            Installation(ini=ini, shown=self.shown, python=python, url_variable=config.url_variable)
         )
         self._listing: Listing | None = None
         self._graph = Graph({})

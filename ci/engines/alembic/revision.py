@@ -5,7 +5,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from ...errors import ConfigError
+from ...errors import ConfigError, Place
 from ...parser.file import Allowed, SqlFile
 from ...parser.once import Parser
 
@@ -42,7 +42,7 @@ def downgrade(path: Path, source: str) -> str | None:
         tree = ast.parse(source)
     except SyntaxError as error:
         raise ConfigError(
-            f"{path}:{error.lineno}: {error.msg}", next_step="mend the revision"
+            error.msg, place=Place(str(path), error.lineno or 0), next_step="mend the revision"
         ) from None
     functions = {one.name: one for one in tree.body if isinstance(one, ast.FunctionDef)}
     down, up = functions.get("downgrade"), functions.get("upgrade")

@@ -15,7 +15,7 @@ from psycopg.conninfo import make_conninfo
 from ...config.duration import Duration
 from ...database.connection import Database, read_target
 from ...database.retry import RETRIED, Session, Terms, Watching, milliseconds, with_retry_elsewhere
-from ...errors import ConfigError, StepFailed, WindlassError
+from ...errors import ConfigError, Place, StepFailed, WindlassError
 from ...model import Direction, Migration, Target
 from ...parser.file import SqlFile
 from ...parser.split import Statement, split
@@ -157,11 +157,11 @@ class _Run:
 
 
 def _fail(job: Job, listener: "_Listener", error: Said) -> NoReturn:
-    where = listener.where if error.sqlstate and listener.where else error.at
+    place = listener.place if error.sqlstate and listener.place else error.place
     state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
-    kind = "" if error.sqlstate or error.kind in ("Wrong", "CommandError") else f"{error.kind}: "
     raise StepFailed(
-        f"{where or job.head.path}: {kind}{error.words}{state}",
+        f"{error.message}{state}",
+        place=place or Place(str(job.head.path)),
         state="what stood before its autocommit_block, and what ran in it, stays done; it is not "
         "recorded as applied"
         if listener.committed
@@ -182,7 +182,7 @@ class _Listener:
     watching: Watching
     rung: Duration
     pid: int = 0
-    where: str = ""
+    place: Place | None = None  # of the statement that runs
     committed: bool = False
     observed: ExitStack = field(default_factory=ExitStack)
     build: Statement | None = None
@@ -203,16 +203,16 @@ class _Listener:
         if not self.pid:
             self.pid = event["pid"]
             self.stack.enter_context(self.watching(self.pid))
-        self.where = event["where"]
+        self.place = place = Place.parse(event["where"])
         text = str(event["sql"])
         if event["alone"]:
             self.commits()
-            instead = self.concurrent(text, session)
+            instead = self.concurrent(text, session, place)
             if instead:
                 return instead
         self.observed = ExitStack()
         if not text.lstrip().lower().startswith(REFLECTION):
-            self.observed.enter_context(self.run.terms.observe(session, self.where, text))
+            self.observed.enter_context(self.run.terms.observe(session, str(place), text))
         return ""
 
     def commits(self) -> None:
@@ -224,19 +224,19 @@ class _Listener:
             partial.note_begun(connection, job.migration.name, job.direction, job.head, 1)
         self.committed = True
 
-    def concurrent(self, text: str, session: Session) -> str:
+    def concurrent(self, text: str, session: Session, place: Place) -> str:
         """Prepare a CONCURRENTLY: it has its own deadline, and an earlier run may have begun it."""
         try:
-            statement = next(iter(split(Path(self.where), text)), None)
+            statement = next(iter(split(Path(place.file), text)), None)
         except ConfigError:  # of a dialect that only the driver makes whole
             return ""
         if statement is None or not statement.concurrent:
             return ""
         with self.run.database.connect("migrate") as connection:
             if self.run.begun and concurrently.finished(connection, statement):
-                self.run.terms.note(f"{self.where}: stands already")
+                self.run.terms.note(f"{place}: stands already")
                 return "do 'begin end'"
-            concurrently.clear(connection, self.run.database, statement, where=self.where)
+            concurrently.clear(connection, self.run.database, statement, place=place)
         self.build = statement
         session.execute(b"set lock_timeout = 0")
         within = milliseconds(self.run.terms.lock.concurrently)
@@ -284,5 +284,5 @@ class _Listener:
                 if not row or not row[0]:
                     break
                 time.sleep(0.02)
-            if self.build is not None:
-                concurrently.clear(connection, self.run.database, self.build, where=self.where)
+            if self.build is not None and self.place is not None:
+                concurrently.clear(connection, self.run.database, self.build, place=self.place)

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ...errors import ConfigError
+from ...errors import ConfigError, Place
 from ...model import Migration
 from ..sql.files import SqlFiles
 
@@ -44,7 +44,8 @@ class PrismaFiles(SqlFiles):
                 )
             if not (self.directory / self.path_of(name)).exists():
                 raise ConfigError(
-                    f"{self.shown / self.path_of(name)}: P3015: no such file",
+                    "P3015: no such file",
+                    place=Place(str(self.shown / self.path_of(name))),
                     next_step="bring it back (git log), or remove its directory",
                 )
         return tuple(self.migration(name) for name in names)
@@ -65,7 +66,8 @@ class PrismaFiles(SqlFiles):
         said = _provider(lock.read_text(encoding="utf-8")) if lock.exists() else PROVIDERS[0]
         if said not in PROVIDERS:
             raise ConfigError(
-                f'{self.shown / LOCK_FILE}: P3019: the provider is "{said}", not PostgreSQL',
+                f'P3019: the provider is "{said}", not PostgreSQL',
+                place=Place(str(self.shown / LOCK_FILE)),
                 next_step="name the migrations of the PostgreSQL project",
             )
 

@@ -16,7 +16,7 @@ import psycopg
 from ...database.blockers import SIGHT, Blocker, Lookout
 from ...database.connection import Database
 from ...database.retry import Terms
-from ...errors import StepFailed, WindlassError
+from ...errors import Place, StepFailed, WindlassError
 from ...parser import tree
 from ...parser.split import Statement
 from .if_not_exists import quoted, same_index, settled
@@ -128,7 +128,7 @@ def prepare(
     statement: Statement,
     *,
     begun: bool,
-    where: str,
+    place: Place,
     note: Callable[[str], None],
 ) -> str:
     """Return what there is to run now; empty where nothing is.
@@ -138,7 +138,7 @@ def prepare(
         database: where.
         statement: what the file says.
         begun: whether an earlier run began it, and did not record its end.
-        where: its file and line.
+        place: its file and line.
         note: is told where what it would create exists already.
 
     Raises:
@@ -147,14 +147,14 @@ def prepare(
     """
     if begun and finished(connection, statement):
         return ""
-    if settled(connection, statement, where=where):
-        note(f"{where}: stands already")
+    if settled(connection, statement, place=place):
+        note(f"{place}: stands already")
         return ""
-    return clear(connection, database, statement, where=where)
+    return clear(connection, database, statement, place=place)
 
 
 def left(
-    connection: psycopg.Connection, database: Database, statement: Statement, *, where: str
+    connection: psycopg.Connection, database: Database, statement: Statement, *, place: Place
 ) -> str:
     """Clear away what a statement left that failed; return in words what is left."""
     if connection.broken:
@@ -162,7 +162,7 @@ def left(
     if statement.kind in ("drop_stmt", "alter_table_stmt"):  # a DROP or DETACH, maybe half way
         return "it may be half way, which the next deployment finishes"
     try:
-        clear(connection, database, statement, where=where)
+        clear(connection, database, statement, place=place)
     except (StepFailed, psycopg.Error) as error:
         return f"what it left stands ({error})".splitlines()[0]
     return "nothing of this statement is left"
@@ -207,7 +207,7 @@ def _detached(statement: Statement) -> tuple[str, str]:
 
 
 def clear(
-    connection: psycopg.Connection, database: Database, statement: Statement, *, where: str
+    connection: psycopg.Connection, database: Database, statement: Statement, *, place: Place
 ) -> str:
     """Clear away what an earlier run left of this statement; return what there is to run now.
 
@@ -216,11 +216,11 @@ def clear(
 
     """
     if statement.kind == "index_stmt":
-        _drop_invalid(connection, database, statement, where=where)
+        _drop_invalid(connection, database, statement, place=place)
     if statement.kind == "reindex_stmt" and statement.node.HasField("relation"):
         values = {"name": quoted(statement.node.relation)}
         for (name,) in connection.execute(LEFT_BY_REINDEX, values).fetchall():
-            _drop(connection, database, name, where=where)
+            _drop(connection, database, name, place=place)
     if statement.kind == "alter_table_stmt":
         parent, child = _detached(statement)
         row = connection.execute(DETACHING, (parent, child)).fetchone() if child else None
@@ -230,7 +230,7 @@ def clear(
 
 
 def _drop_invalid(
-    connection: psycopg.Connection, database: Database, statement: Statement, *, where: str
+    connection: psycopg.Connection, database: Database, statement: Statement, *, place: Place
 ) -> None:
     """Drop what a killed build left; IF NOT EXISTS would take the invalid index for a good one."""
     node = statement.node
@@ -239,31 +239,34 @@ def _drop_invalid(
         return
     if row[1]:
         raise StepFailed(
-            f"{where}: the index {row[2]} is being built by another session",
+            f"the index {row[2]} is being built by another session",
+            place=place,
             state="this statement did not run",
             next_step="wait until pg_stat_progress_create_index is empty, and deploy again",
         )
     if not same_index(connection, statement):
         raise StepFailed(
-            f"{where}: an invalid index {row[2]} stands, and is not the one this file builds",
+            f"an invalid index {row[2]} stands, and is not the one this file builds",
+            place=place,
             state="this statement did not run",
             next_step=f"look at it (\\d {row[2]} in psql), drop it, and deploy again",
         )
-    _drop(connection, database, row[2], where=where)
+    _drop(connection, database, row[2], place=place)
 
 
-def _drop(connection: psycopg.Connection, database: Database, name: str, *, where: str) -> None:
+def _drop(connection: psycopg.Connection, database: Database, name: str, *, place: Place) -> None:
     statement = f"drop index concurrently if exists {name}"
     gave_up = run(connection, database, statement, Terms(), seconds=CLEARING)
     if gave_up is not None:
         raise StepFailed(
-            f"{where}: the invalid index {name} could not be dropped: {gave_up.reason}",
+            f"the invalid index {name} could not be dropped: {gave_up.reason}",
+            place=place,
             state="the invalid index stands, and costs every write; no query uses it",
             next_step="let the sessions named end, and deploy again: it drops the index first",
         )
 
 
-def require_valid(connection: psycopg.Connection, statement: Statement, *, where: str) -> None:
+def require_valid(connection: psycopg.Connection, statement: Statement, *, place: Place) -> None:
     """Raise unless a concurrently built index can be used."""
     node = statement.node
     if statement.kind != "index_stmt":
@@ -271,7 +274,8 @@ def require_valid(connection: psycopg.Connection, statement: Statement, *, where
     row = connection.execute(INDEX, (node.idxname, quoted(node.relation))).fetchone()
     if row is None or not row[0]:
         raise StepFailed(
-            f"{where}: the index {node.idxname} is invalid after its build",
+            f"the index {node.idxname} is invalid after its build",
+            place=place,
             state="the invalid index is left; the statement is not recorded as done",
             next_step="deploy again: it drops the invalid index and builds it anew",
         )

@@ -8,7 +8,7 @@ import psycopg
 
 from ...config.sections import MigrationsConfig
 from ...database.retry import Terms
-from ...errors import ConfigError, StepFailed
+from ...errors import ConfigError, Place, StepFailed
 from ...lint import catalog as sqlcatalog
 from ...lint import statements
 from ...model import Direction, Finding, Migration, Unrecorded
@@ -57,14 +57,16 @@ class SqlFiles:
             base = next((stem.removesuffix(e) for e in EXTRAS if stem.endswith(e)), stem)
             if not NAME.fullmatch(base) or base not in main:
                 raise ConfigError(
-                    f"{self.shown / stem}.sql: expected YYYYMMDD_HHMMSS_name.sql, in lower case, "
+                    "expected YYYYMMDD_HHMMSS_name.sql, in lower case, "
                     "with _rollback or _verify only beside a migration of that name",
+                    place=Place(f"{self.shown / stem}.sql"),
                     next_step="rename the file, or move it out of the directory",
                 )
             other = stamps.setdefault(base[:15], base)
             if other != base:
                 raise ConfigError(
-                    f"{self.shown / stem}.sql: has the timestamp of {other}; which is first?",
+                    f"has the timestamp of {other}; which is first?",
+                    place=Place(f"{self.shown / stem}.sql"),
                     next_step="give one of them another timestamp",
                 )
 

@@ -13,7 +13,7 @@ import psycopg
 from postgast import pg_query_pb2
 from psycopg import sql
 
-from ...errors import StepFailed
+from ...errors import Place, StepFailed
 from ...parser import tree as sqltree
 from ...parser.split import Statement
 from ...parser.tree import Node
@@ -74,7 +74,7 @@ class Differs(Exception):
     """Something of that name stands, and is something else."""
 
 
-def settled(connection: psycopg.Connection, statement: Statement, *, where: str) -> str:
+def settled(connection: psycopg.Connection, statement: Statement, *, place: Place) -> str:
     """Return what stands already, where the statement has nothing to do; empty where it has.
 
     What cannot be compared counts as not standing: the statement then runs as written.
@@ -91,7 +91,8 @@ def settled(connection: psycopg.Connection, statement: Statement, *, where: str)
             return look(connection, statement.node)
     except Differs as difference:
         raise StepFailed(
-            f"{where}: {difference}",
+            str(difference),
+            place=place,
             state="this statement did not run",
             next_step="correct the file, or change what stands in a migration of its own",
         ) from None

@@ -2,7 +2,7 @@
 
 import psycopg
 
-from ...errors import Refused
+from ...errors import Place, Refused
 from ...model import Direction, Partial
 from ...parser.file import SqlFile, checksum_of
 
@@ -88,7 +88,8 @@ def finished_statements(
     done, checksum = row
     if checksum != _prefix(file, done):
         raise Refused(
-            f"{file.path}: {done} of its statements ran already, and their text has changed since",
+            f"{done} of its statements ran already, and their text has changed since",
+            place=Place(str(file.path)),
             state="nothing was changed now; what ran before stays done",
             next_step="bring the file back as it was (git log), deploy, and write a new migration",
         )

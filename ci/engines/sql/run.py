@@ -11,7 +11,7 @@ from psycopg import sql
 from ...config.sections import LockConfig
 from ...database.connection import Database, is_pooled
 from ...database.retry import RETRIED, Session, Terms, limits, with_retry
-from ...errors import ConfigError, StepFailed
+from ...errors import ConfigError, Place, StepFailed
 from ...model import Direction, Migration
 from ...parser import tree
 from ...parser.file import SqlFile
@@ -52,9 +52,9 @@ class Job:
         """Return the same for a statement outside a transaction."""
         return self.settings().replace("set local", "set", 1)
 
-    def where(self, statement: Statement) -> str:
+    def place(self, statement: Statement) -> Place:
         """Return file and line of a statement."""
-        return f"{self.file.path}:{statement.line}"
+        return Place(str(self.file.path), statement.line)
 
 
 def terms_of(file: SqlFile, terms: Terms) -> Terms:
@@ -75,7 +75,8 @@ def terms_of(file: SqlFile, terms: Terms) -> Terms:
         own.__post_init__()
     except ValueError as error:
         raise ConfigError(
-            f"{file.path}: {error}",
+            str(error),
+            place=Place(str(file.path)),
             next_step="write -- windlass: statement_timeout=… above lock_timeout",
         ) from None
     return replace(terms, lock=own)
@@ -94,12 +95,14 @@ def run(job: Job, database: Database, terms: Terms) -> int:
     except psycopg.Error as error:  # of our own statements; those of the file have their line
         if error.sqlstate in LOST:
             raise StepFailed(
-                redact(f"{job.file.path}: the connection was lost: {error}".splitlines()[0]),
+                redact(f"the connection was lost: {error}".splitlines()[0]),
+                place=Place(str(job.file.path)),
                 state="a transaction in progress was rolled back, unless its COMMIT had arrived",
                 next_step="look at invoke status, and deploy again",
             ) from error
         raise StepFailed(
-            redact(f"{job.file.path}: its record could not be written: {error}".splitlines()[0]),
+            redact(f"its record could not be written: {error}".splitlines()[0]),
+            place=Place(str(job.file.path)),
             state="what is not recorded was rolled back, but for what cannot run in a transaction",
             next_step="mend what it says (invoke doctor looks at the rights), and deploy again",
         ) from error
@@ -137,7 +140,8 @@ def _refuse_behind_a_pooler(job: Job, connection: psycopg.Connection) -> None:
         else:
             continue
         raise StepFailed(
-            f"{job.where(statement)}: behind a pooler {what}",
+            f"behind a pooler {what}",
+            place=job.place(statement),
             state="this migration did not run",
             next_step="use the address of the server itself in deploy.yml",
         )
@@ -187,13 +191,13 @@ def _outside(job: Job, database: Database, terms: Terms, statement: Statement, n
 
     Killed in between, nobody knows whether it ended: the catalog is asked.
     """
-    name, direction, where, retries = job.migration.name, job.direction, job.where(statement), 0
+    name, direction, place, retries = job.migration.name, job.direction, job.place(statement), 0
     step = f"migrate/{name}"
     with database.connect(step) as connection:
         connection.execute(job.session().encode())
         begun = sqlpartial.begun(connection, name, direction) == number
         text = concurrently.prepare(
-            connection, database, statement, begun=begun, where=where, note=terms.note
+            connection, database, statement, begun=begun, place=place, note=terms.note
         )
         if text:
             terms.guard()
@@ -214,37 +218,39 @@ def _send(
     if not statement.concurrent:
 
         def alone(own: psycopg.Connection) -> None:
-            with terms.observe(own, job.where(statement), text):
+            with terms.observe(own, str(job.place(statement)), text):
                 _sent(job, own, statement, text)
 
         step = f"migrate/{job.migration.name}"
         return with_retry(terms, database, alone, step=step, in_transaction=False)[1]
     seconds = terms.lock.concurrently.seconds
     try:
-        with terms.observe(connection, job.where(statement), text):
+        with terms.observe(connection, str(job.place(statement)), text):
             gave_up = concurrently.run(connection, database, text, terms, seconds=seconds)
     except psycopg.Error as error:
-        left = concurrently.left(connection, database, statement, where=job.where(statement))
+        left = concurrently.left(connection, database, statement, place=job.place(statement))
         raise _failed(job.file, statement, error, left=left, code=job.failure) from error
     if gave_up is not None:
-        left = concurrently.left(connection, database, statement, where=job.where(statement))
+        left = concurrently.left(connection, database, statement, place=job.place(statement))
         raise StepFailed(
-            f"{job.where(statement)}: {gave_up.reason}",
+            gave_up.reason,
+            place=job.place(statement),
             state=f"{left}; the statements before it stay done and are recorded",
             next_step="let the sessions named end, or give it longer (lock.concurrently), and "
             "deploy again",
         )
-    concurrently.require_valid(connection, statement, where=job.where(statement))
+    concurrently.require_valid(connection, statement, place=job.place(statement))
     return 0
 
 
 def _execute(job: Job, terms: Terms, connection: psycopg.Connection, statement: Statement) -> None:
     terms.guard()
-    stands = if_not_exists.settled(connection, statement, where=job.where(statement))
+    place = job.place(statement)
+    stands = if_not_exists.settled(connection, statement, place=place)
     if stands:
-        terms.note(f"{job.where(statement)}: {stands} already; no lock was taken")
+        terms.note(f"{place}: {stands} already; no lock was taken")
         return
-    with terms.observe(connection, job.where(statement), statement.sql):
+    with terms.observe(connection, str(place), statement.sql):
         _sent(job, connection, statement, statement.sql)
 
 
@@ -264,7 +270,8 @@ def require_reading(file: SqlFile) -> None:
     for statement in file.statements:
         if statement.kind != "select_stmt":
             raise ConfigError(
-                f"{file.path}:{statement.line}: a verify script only reads; this is no SELECT",
+                "a verify script only reads; this is no SELECT",
+                place=Place(str(file.path), statement.line),
                 next_step="write a SELECT that returns true, or rows, or none after "
                 "-- expect: none",
             )
@@ -282,7 +289,8 @@ def check(file: SqlFile, connection: Session) -> int:
         wrong = _wrong(rows, statement.expects)
         if wrong:
             raise StepFailed(
-                f"{file.path}:{statement.line}: {wrong}",
+                wrong,
+                place=Place(str(file.path), statement.line),
                 state="the verification does not hold",
                 next_step="run the statement by hand; mend the migration or the script",
             )
@@ -350,7 +358,8 @@ def _failed(
     if error.sqlstate == psycopg.errors.QueryCanceled.sqlstate:
         next_step = "-- windlass: statement_timeout=2h in the head of the file gives it longer"
     return StepFailed(
-        redact(f"{before}{file.path}:{line}: {said}{hint} [{error.sqlstate or 'no SQLSTATE'}]"),
+        redact(f"{before}{said}{hint} [{error.sqlstate or 'no SQLSTATE'}]"),
+        place=Place(str(file.path), line),
         state=f"{left}; {state}" if left else state,
         next_step=next_step,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import pgwindlass.errors
+from pgwindlass.database.connection import Database
 from pgwindlass.errors import WindlassError
 from tests.kit import ROOT, Project
 
@@ -51,6 +52,23 @@ def test_an_error_is_one_json_document_where_json_is_asked_for(tmp_path: Path) -
     assert found["what"] and found["state"] and found["next_step"]
 
 
+def test_the_json_document_of_an_error_has_file_line_and_step_apart(
+    tmp_path: Path, database16: Database
+) -> None:
+    project = Project(tmp_path / "shop", database16.url.reveal())
+    project.migration("20260801_000000_a", "select 1;\n\nselect 1 / 0;", "select 1;")
+
+    failed = project.json("deploy", "--env", "dev")["error"]
+    project.deploy_yml.write_text("a: 1\na: 2\n")
+    unread = project.json("deploy", "--env", "dev")["error"]
+
+    where = {key: failed[key] for key in ("step", "file", "line")}
+    assert where == {"step": "migrate", "file": "migrations/20260801_000000_a.sql", "line": 3}
+    assert failed["what"].startswith("migrate: migrations/20260801_000000_a.sql:3: division by")
+    assert (unread["step"], unread["file"], unread["line"]) == (None, "deploy.yml", 2)
+    assert unread["what"] == 'deploy.yml:2: key "a" stands here twice'
+
+
 def test_every_error_class_has_its_place_in_the_tree_and_an_exit_code() -> None:
     tree = pgwindlass.errors.__doc__ or ""
     for name, kind in vars(pgwindlass.errors).items():
@@ -60,7 +78,12 @@ def test_every_error_class_has_its_place_in_the_tree_and_an_exit_code() -> None:
 
 
 def test_no_error_is_raised_without_a_next_step() -> None:
-    kinds = {n for n, k in vars(pgwindlass.errors).items() if isinstance(k, type)} - {"Terminated"}
+    kinds = {
+        name
+        for name, kind in vars(pgwindlass.errors).items()
+        if isinstance(kind, type) and issubclass(kind, WindlassError)
+    }
+    assert len(kinds) > 10
     for path in (ROOT / "ci").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in kinds:

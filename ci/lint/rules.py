@@ -1,0 +1,268 @@
+"""Every rule of our own, once: its id, its level, what it says, and what it needs to know.
+
+squawk's rules are `squawk`'s; how grave a finding is in the end is `severity`'s.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..model import Effect, FindingLevel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One rule.
+
+    id: by which a migration allows what it forbids.
+    level: of its findings, before `severity` looks at the table's size.
+    about: what it is about, as docs/lint.md and SARIF say it.
+    text: what a finding says; a template, whose {names} the call of `says` fills in.
+    does: what the statement does to every row, while others wait.
+    catalog: only the catalog knows all that it is about, so that without a connection an allowance
+        of it is not known to be stale.
+    later: the deployment finds it, not the text: by the rehearsal, or in the catalog at the end.
+    """
+
+    id: str
+    level: FindingLevel
+    about: str
+    text: str = ""
+    does: Effect = ""
+    catalog: bool = False
+    later: bool = False
+
+    def says(self, **words: str) -> "Remark":
+        """Return what it says of a statement; `words` fill in its text."""
+        return Remark(self, self.text.format(**words), self.does)
+
+
+class Remark(NamedTuple):
+    """What a rule says of one statement."""
+
+    rule: Rule
+    message: str
+    does: Effect
+
+
+_REWRITES = "writes the whole table and its indexes anew under the strongest lock"
+_BACKFILL = "add it without, set the default, and fill it in batches"
+_NO_WORK = "no work of a migration"
+_VALUE_FOR_EACH_ROW = "a new column with a value for each row"
+_COPIES = "copies the table under its strongest lock"
+_COPIES_ALL = "copies the whole table under its strongest lock"
+_REWRITTEN = "the table is rewritten, and nobody reads it meanwhile"
+_OTHERS_WAIT = "others wait for it"
+_LEFT = "found after the deployment: what it left half done"
+
+OPAQUE = Rule(
+    id="opaque",
+    level="unknown",
+    about="DO, CALL, EXECUTE, a function that is not the server's own, SQL that squawk cannot "
+    "read, or a revision of Alembic that reads data",
+    text="{why}: a rehearsal shows it",
+)
+TRUNCATE = Rule(
+    id="truncate",
+    level="error",
+    about="every row goes, and only the backup has them",
+    text="TRUNCATE deletes every row, and only the backup has them",
+)
+CLUSTER = Rule(
+    id="cluster",
+    level="error",
+    about=_REWRITTEN,
+    text="CLUSTER rewrites the table; nobody reads it meanwhile",
+)
+VACUUM_FULL = Rule(
+    id="vacuum-full",
+    level="error",
+    about=_REWRITTEN,
+    text="VACUUM FULL rewrites the table; nobody reads it meanwhile",
+)
+ALTER_SYSTEM = Rule(
+    id="alter-system",
+    level="error",
+    about=_NO_WORK,
+    text="ALTER SYSTEM changes the server, not this database",
+)
+DROP_DATABASE = Rule(
+    id="drop-database",
+    level="error",
+    about=_NO_WORK,
+    text="DROP DATABASE has no place in a migration",
+)
+DROP_OWNED = Rule(
+    id="drop-owned",
+    level="error",
+    about=_NO_WORK,
+    text="DROP OWNED drops what nobody listed",
+)
+SET_LOGGED = Rule(id="set-logged", level="warning", about=_COPIES, text=_COPIES_ALL, does="rewrite")
+SET_UNLOGGED = Rule(
+    id="set-unlogged", level="warning", about=_COPIES, text=_COPIES_ALL, does="rewrite"
+)
+SET_TABLESPACE = Rule(
+    id="set-tablespace", level="warning", about=_COPIES, text=_COPIES_ALL, does="rewrite"
+)
+SET_ACCESS_METHOD = Rule(
+    id="set-access-method", level="warning", about=_COPIES, text=_COPIES_ALL, does="rewrite"
+)
+LOCK_TABLE = Rule(
+    id="lock-table",
+    level="warning",
+    about=_OTHERS_WAIT,
+    text="LOCK TABLE makes the application wait",
+)
+REFRESH_LOCKS = Rule(
+    id="refresh-locks",
+    level="warning",
+    about=_OTHERS_WAIT,
+    text="nobody reads the view while it is refreshed: CONCURRENTLY lets them, with a unique index",
+)
+ADD_SERIAL = Rule(
+    id="add-serial",
+    level="warning",
+    about=_VALUE_FOR_EACH_ROW,
+    text=f"{_REWRITES}: {_BACKFILL}",
+    does="rewrite",
+)
+ADD_IDENTITY = Rule(
+    id="add-identity",
+    level="warning",
+    about=_VALUE_FOR_EACH_ROW,
+    text=f"{_REWRITES}: {_BACKFILL}",
+    does="rewrite",
+)
+ADD_GENERATED = Rule(
+    id="add-generated",
+    level="warning",
+    about=_VALUE_FOR_EACH_ROW,
+    text=f"{_REWRITES}: a plain column, a trigger, and batches",
+    does="rewrite",
+)
+ADD_COLUMN_DOMAIN = Rule(
+    id="add-column-domain",
+    level="warning",
+    about=_VALUE_FOR_EACH_ROW,
+    text=f"{_REWRITES}, for {{domain}} has a constraint: take the type beneath it, and a CHECK "
+    "NOT VALID",
+    does="rewrite",
+    catalog=True,
+)
+VOLATILE_DEFAULT = Rule(
+    id="volatile-default",
+    level="warning",
+    about=_VALUE_FOR_EACH_ROW,
+    text=f"{{function}} is volatile, so that this {_REWRITES}: {_BACKFILL}",
+    does="rewrite",
+    catalog=True,
+)
+ADD_COLUMN_CHECK = Rule(
+    id="add-column-check",
+    level="warning",
+    about="a CHECK written into ADD COLUMN",
+    text="reads the whole table under its strongest lock: add the CHECK apart, NOT VALID, then "
+    "VALIDATE",
+    does="scan",
+)
+WORK_UNDER_LOCK = Rule(
+    id="work-under-lock",
+    level="warning",
+    about="a statement that may take long, behind one whose lock lasts until the end of the "
+    "transaction: ALTER, DROP TABLE, CREATE TRIGGER",
+    text="works in a transaction that holds the lock of line {line} until its end: give it a "
+    "migration of its own",
+)
+SEVERAL_TABLES = Rule(
+    id="several-tables",
+    level="warning",
+    about="one table stays locked, by one of these, while the next is waited for",
+    text="locks {these} while {those} stays locked: a migration for each",
+)
+PARTITION_OF = Rule(
+    id="partition-of",
+    level="warning",
+    about="locks the parent against everybody",
+    text="locks {parent} against everybody: CREATE TABLE … LIKE, a CHECK, then ATTACH PARTITION",
+)
+ATTACH_SCAN = Rule(
+    id="attach-scan",
+    level="warning",
+    about="the new partition is read, unless a CHECK proves its rows",
+    text="reads all of {partition}, and of a default partition, unless a CHECK proves that its "
+    "rows belong there",
+    does="scan",
+)
+REFERENCES_LOCKS = Rule(
+    id="references-locks",
+    level="note",
+    about="a new table keeps writers out of the one it refers to",
+    text="keeps writers out of {table} until the end of the transaction",
+)
+CONCURRENTLY_ON_PARTITIONED = Rule(
+    id="concurrently-on-partitioned",
+    level="error",
+    about="the server refuses it",
+    text="the server refuses it on a partitioned table: build it ON ONLY the table, CONCURRENTLY "
+    "on each partition, and attach",
+    catalog=True,
+)
+PRIMARY_KEY_SCAN = Rule(
+    id="primary-key-scan",
+    level="warning",
+    about="an index made primary key over a column that may hold NULLs",
+    text="reads the whole table for NULLs under its strongest lock: SET NOT NULL behind a "
+    "validated CHECK first",
+    does="scan",
+    catalog=True,
+)
+FOREIGN_KEY_NO_INDEX = Rule(
+    id="foreign-key-no-index",
+    level="warning",
+    about="a delete of the referred row reads the whole table",
+    text="no index begins with {columns}: every delete of a row that is referred to reads the "
+    "whole table",
+    catalog=True,
+)
+DOMAIN_SCAN = Rule(
+    id="domain-scan",
+    level="warning",
+    about="every table that uses the domain is read",
+    text="reads every table that uses the domain, and holds up whoever writes to them: NOT VALID, "
+    "then VALIDATE",
+    does="scan",
+)
+EVERY_ROW = Rule(
+    id="every-row",
+    level="warning",
+    about="UPDATE or DELETE without WHERE",
+    text="changes every row of the table in one transaction: do it in batches",
+    does="rows",
+)
+ENUM_USED_AT_ONCE = Rule(
+    id="enum-used-at-once",
+    level="error",
+    about="a value in the transaction that adds it, which the server refuses",
+    text="uses '{value}' in the transaction that adds it (line {line}), which the server refuses: "
+    "a migration of its own",
+)
+STALE_ALLOW = Rule(
+    id="stale-allow",
+    level="warning",
+    about="an allowance that nothing needs",
+    text="allows {rule}, which nothing here breaks: take it out",
+)
+LONG_LOCK = Rule(
+    id="long-lock",
+    level="error",
+    about="found by the rehearsal: see configuration, rehearsal.blocks_at_most",
+    text="{mode} on {relation} held {blocks} up for {seconds} s on the copy; at most {limit} is "
+    "allowed",
+    later=True,
+)
+INVALID_INDEX = Rule(id="invalid-index", level="error", about=_LEFT, later=True)
+NOT_VALID_CONSTRAINT = Rule(id="not-valid-constraint", level="error", about=_LEFT, later=True)
+DISABLED_TRIGGER = Rule(id="disabled-trigger", level="error", about=_LEFT, later=True)
+DETACHING_PARTITION = Rule(id="detaching-partition", level="error", about=_LEFT, later=True)
+
+RULES = {rule.id: rule for rule in tuple(globals().values()) if isinstance(rule, Rule)}

@@ -1,0 +1,191 @@
+"""Migrations on a copy that is thrown away: applied, described, undone, compared, applied again.
+
+It returns values; who tries says in which order and with which terms, and words the result.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import msgspec
+import psycopg
+
+from ..database.connection import Database, read_target
+from ..database.retry import Terms
+from ..engines import Engine
+from ..errors import WindlassError
+from ..model import Migration, Traced
+from ..postgres import definitions
+from ..postgres.clients import Clients, find_clients
+from ..secret import redact
+from . import rows
+from .trace import Trace
+
+LOCK_WAIT = "--lock-wait-timeout=5s"  # of pg_dump, for a table that somebody has locked
+COPIED = ("--no-owner", LOCK_WAIT)  # owners are who made something, not what was made
+SIZE = "select pg_catalog.pg_database_size(pg_catalog.current_database())"
+
+Definitions = Mapping[str, str]
+Stage = Literal["apply", "undo", "again"]
+
+
+def one_line(error: WindlassError | psycopg.Error) -> str:
+    """Return what an error says, in one line and without secrets."""
+    what = error.what if isinstance(error, WindlassError) else str(error)
+    return redact(" ".join(what.split()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """What came of one migration on a copy.
+
+    after: the definitions when all was done; those of before where something failed.
+    differences: how the definitions differ from before when it was undone, in words.
+    failed: the stage that ended the attempt, with its error; None: none did.
+    seconds, undo_seconds: of the first run, less what the watching took, and of the rollback.
+    growth: of the database, in bytes, by the first run.
+    rows_before, rows_applied, rows_undone: what the tables it names hold at these moments.
+    """
+
+    after: Definitions
+    differences: tuple[str, ...] = ()
+    failed: Stage | None = None
+    error: WindlassError | psycopg.Error | None = None
+    seconds: float = 0.0
+    undo_seconds: float = 0.0
+    growth: int = 0
+    statements: tuple[Traced, ...] = ()
+    rows_before: rows.Tables = field(default_factory=dict)
+    rows_applied: rows.Tables = field(default_factory=dict)
+    rows_undone: rows.Tables = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Copy:
+    """A copy, and how migrations are run in it.
+
+    clients: whose pg_dump describes it.
+    options: of pg_dump, beside those that `definitions` has.
+    terms: of a deployment; nobody needs to be told of waits.
+    verifies: whether verify scripts are run: they are for a database with rows in it.
+    watched: whether statements, rows and size are looked at.
+    """
+
+    database: Database
+    engine: Engine
+    clients: Clients
+    options: tuple[str, ...] = ()
+    terms: Terms = field(default_factory=Terms)
+    verifies: bool = True
+    watched: bool = False
+
+    def definitions(self) -> dict[str, str]:
+        """Return the definitions as they are now."""
+        return definitions.definitions(
+            self.database, self.clients, self.engine.history.tables, *self.options
+        )
+
+    def apply(self, migration: Migration, terms: Terms | None = None) -> None:
+        """Run one; as the engine does, with the copy's terms unless others are given."""
+        if not self.verifies:
+            migration = msgspec.structs.replace(migration, verify=None)
+        self.engine.runner.apply(migration, self.database, terms or self.terms)
+
+    def undo(self, migration: Migration) -> None:
+        """Run its rollback script."""
+        self.engine.runner.undo(migration, self.database, self.terms)
+
+    def attempt(self, migration: Migration, before: Definitions, *, back: bool) -> Attempt:
+        """Run a migration and, where `back`, undo it, compare and run it again.
+
+        What fails, of ours or of the server, is in the value; nothing runs behind it.
+        """
+        attempt = Attempt(after=before)
+        stages: tuple[Stage, ...] = ("apply", "undo", "again") if back else ("apply",)
+        for stage in stages:
+            try:
+                attempt = self._stage(stage, migration, attempt, back=back)
+            except (WindlassError, psycopg.Error) as error:
+                return replace(attempt, failed=stage, error=error)
+        return replace(attempt, after=self.definitions())
+
+    def _stage(
+        self, stage: Stage, migration: Migration, attempt: Attempt, *, back: bool
+    ) -> Attempt:
+        if stage == "apply":
+            return self._first(migration, attempt, back=back)
+        if stage == "undo":
+            return self._back(migration, attempt)
+        self.apply(migration)
+        return attempt
+
+    def _first(self, migration: Migration, attempt: Attempt, *, back: bool) -> Attempt:
+        before = self._rows(migration) if back else {}
+        size, began, trace = self._size(), time.monotonic(), Trace(self.database)
+        watching = replace(self.terms, observe=trace.observe, attempt=trace.attempt)
+        self.apply(migration, watching if self.watched else self.terms)
+        return replace(
+            attempt,
+            seconds=round(time.monotonic() - began - trace.overhead, 3),
+            statements=tuple(trace.statements),
+            growth=self._size() - size,
+            rows_before=before,
+        )
+
+    def _back(self, migration: Migration, attempt: Attempt) -> Attempt:
+        applied = self._rows(migration)
+        began = time.monotonic()
+        self.undo(migration)
+        seconds = round(time.monotonic() - began, 3)
+        return replace(
+            attempt,
+            undo_seconds=seconds,
+            differences=definitions.different(attempt.after, self.definitions()),
+            rows_applied=applied,
+            rows_undone=self._rows(migration),
+        )
+
+    def _rows(self, migration: Migration) -> rows.Tables:
+        if not self.watched:
+            return {}
+        return rows.read_tables(self.database, self.engine.files.tables(migration))
+
+    def _size(self) -> int:
+        """Return the bytes of the copy."""
+        if not self.watched:
+            return 0
+        with self.database.connect("rehearse") as connection:
+            row = connection.execute(SIZE).fetchone()
+            return int(row[0]) if row else 0
+
+    def states(self, migrations: Iterable[Migration]) -> Iterator[Definitions]:
+        """Yield the definitions before migrations, and after each.
+
+        Raises:
+            WindlassError: a migration failed. Also psycopg.Error.
+
+        """
+        now: Definitions = self.definitions()
+        yield now
+        for migration in migrations:
+            attempt = self.attempt(migration, now, back=False)
+            if attempt.error is not None:
+                raise attempt.error
+            yield (now := attempt.after)
+
+
+def clients_for(database: Database, image: str = "") -> Clients:
+    """Return the client tools for a copy, by its server's version.
+
+    Args:
+        database: the copy.
+        image: the container image that has them; empty: those that are installed here.
+
+    Raises:
+        StepFailed: there are none of its version.
+
+    """
+    with database.connect("rehearse") as connection:
+        version = read_target(connection).server_version
+    return find_clients(version, image=image)
