@@ -11,7 +11,7 @@ import psycopg
 from ...config.sections import MigrationsConfig
 from ...database.connection import Database
 from ...database.retry import Terms
-from ...errors import StepFailed
+from ...errors import Place, StepFailed
 from ...model import Direction, Migration
 from .. import Engine
 from ..sql import partial as sqlpartial
@@ -165,7 +165,8 @@ class AlembicRunner:
         revision = self.project.revision(migration.name)
         if self.project.source(revision) != migration.sql:
             raise StepFailed(
-                f"{self.project.path(revision)}: changed since it was planned",
+                "changed since it was planned",
+                place=Place(str(self.project.path(revision))),
                 state="this revision did not run",
                 next_step="see who writes into this directory, and plan again",
             )
