@@ -21,6 +21,12 @@ FIND = """
 END = "select pg_catalog.pg_terminate_backend(%s)"
 
 
+def any_left(database: Database) -> bool:
+    """Tell whether a deployment left a session behind; it may be one that runs now."""
+    with database.session("lock") as connection:
+        return connection.execute(FIND, (database.deployment_id,)).fetchone() is not None
+
+
 def end(database: Database, note: Callable[[str], None]) -> None:
     """End the statements of dead deployments; called under the deployment lock, when all are dead.
 
@@ -28,7 +34,7 @@ def end(database: Database, note: Callable[[str], None]) -> None:
         StepFailed: one does not end.
 
     """
-    with database.connect("lock") as connection:
+    with database.session("lock") as connection:
         deadline = time.monotonic() + WITHIN
         ended: set[int] = set()
         while found := connection.execute(FIND, (database.deployment_id,)).fetchall():

@@ -9,7 +9,6 @@ from ..model import Finding, Migration, Plan, Rehearsal, StepName, Unrecorded
 from ..rehearsal import existing as unrecords
 from ..restarters import Running
 from . import facts, steps
-from .facts import take_facts
 from .planner import current_plan
 from .rehearsals import rehearsal_of, rehearse_now
 from .work import Work
@@ -79,14 +78,14 @@ def smoke(work: Work) -> "SmokeReport":
 
 def verify(work: Work) -> int:
     """Run the verify scripts of what is applied, and return how many there are."""
-    applied = {row.name for row in take_facts(work.database, work.engine).history}
+    applied = {row.name for row in work.database.read("history", work.engine.history)}
     scripts = [m for m in work.engine.on_disk() if m.name in applied and m.verify is not None]
 
     def look(connection: psycopg.Connection) -> None:
         for migration in scripts:
             work.engine.verify(migration, connection)
 
-    work.database.read("verify", look)
+    work.database.read("verify", look, own_session=True)
     return len(scripts)
 
 

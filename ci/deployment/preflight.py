@@ -9,6 +9,7 @@ import psycopg
 from ..backup import catalog, encryption
 from ..config import Settings
 from ..config.sections import BackupsConfig, EncryptConfig
+from ..database import own_tables
 from ..database.connection import Database, is_pooled, read_target
 from ..engines import Engine
 from ..errors import Refused, WindlassError
@@ -119,7 +120,11 @@ def _rights(connection: psycopg.Connection) -> str:
 
 
 def _history(engine: Engine) -> Callable[[psycopg.Connection], str]:
-    return engine.ready
+    def look_for(connection: psycopg.Connection) -> str:
+        own_tables.require_known(connection)
+        return engine.ready(connection)
+
+    return look_for
 
 
 def _pending(work: Work, migrations: tuple[Migration, ...] | None) -> str:

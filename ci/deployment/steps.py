@@ -22,7 +22,6 @@ from ..report import plan as plan_report
 from ..restarters import Running
 from . import backups as safekeeping
 from . import facts, journal, preflight, rehearsals
-from .facts import take_facts
 from .work import Work, bytes_of, store_of
 
 
@@ -218,7 +217,7 @@ def _undo(chosen: tuple[Migration, ...], work: Work) -> Done | Skipped:
     undone = 0
     for migration in reversed(chosen):
         started = time.monotonic()
-        applied = {row.name for row in take_facts(work.database, work.engine).history}
+        applied = {row.name for row in work.database.read("history", work.engine.history)}
         work.engine.undo(migration, work.database, work.terms())
         if migration.name in applied:
             undone += 1
@@ -284,7 +283,8 @@ def verify(plan: Plan, work: Work) -> Done | Skipped:
             work.engine.verify(migration, connection)
         return leftovers.read(connection)
 
-    found = work.database.read("verify", look)
+    # A verify script may call what stays in a session: set_config(), an advisory lock.
+    found = work.database.read("verify", look, own_session=bool(scripts))
     allowed = {rule for m in plan.migrations for rule in work.engine.allowed(m)}
     new = [one for one in found if one not in plan.leftovers and leftovers.rule(one) not in allowed]
     if new:

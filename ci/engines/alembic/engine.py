@@ -13,6 +13,7 @@ from typing import Any
 import psycopg
 
 from ...config.sections import MigrationsConfig
+from ...database import own_tables
 from ...database.connection import Database, is_pooled, read_target
 from ...database.retry import Terms, limits
 from ...errors import ConfigError, Refused, StepFailed
@@ -138,7 +139,7 @@ class AlembicEngine:
         except Said as error:
             raise error.failed(next_step="mend env.py, and do it again") from error
         with database.connect("migrate") as connection:
-            bookkeeping.ensure(connection)
+            own_tables.ensure(connection)
 
     def ready(self, connection: psycopg.Connection) -> str:
         """Return how many revisions are applied, and by what.
@@ -229,7 +230,7 @@ class AlembicEngine:
 
     def accept(self, connection: psycopg.Connection, migration: Migration) -> None:
         """Record the revision's text as it is now as the one that ran."""
-        bookkeeping.ensure(connection)
+        own_tables.ensure(connection)
         for statement in bookkeeping.note(migration, "up"):
             connection.execute(statement)
 
