@@ -37,6 +37,7 @@ class Order:
     deployment: id, part of the key's last element.
     applied: names of the migrations the database has, newest last.
     former: the newest backup of the same database, for the estimate; None: there is none.
+    schema_fingerprint: what it was a moment ago, under the deployment lock; "": not read.
     """
 
     environment: str
@@ -44,6 +45,7 @@ class Order:
     applied: tuple[str, ...] = ()
     commit: str | None = None
     former: Manifest | None = None
+    schema_fingerprint: str = ""
 
 
 def take(
@@ -86,7 +88,7 @@ def take(
         key = _key(order, target.database, began)
         # Ours alone: whoever backs this database up, or deploys to it, holds the lock.
         store.sweep(folder(order.environment, target.database))
-        held = snapshot.hold(connection)
+        held = snapshot.hold(connection, schema_fingerprint=order.schema_fingerprint)
         store.require_time(_seconds(held, order.former))
         taking = _Taking(database, store, clients, held, key, recipients, progress)
         taking.estimate = _estimate(held, order.former)

@@ -97,7 +97,9 @@ FIRST = (
 # the one before it has left. An entry that was released is never edited.
 VERSIONS: tuple[str, ...] = (FIRST,)
 
-SCHEMA_EXISTS = "select pg_catalog.to_regnamespace('windlass') is not null"
+# Not to_regnamespace(): it answers from the session's cache, which does not hear of what another
+# session has committed while we waited for ONE_AT_A_TIME before a table is looked at.
+SCHEMA_EXISTS = "select exists (select from pg_catalog.pg_namespace where nspname = 'windlass')"
 LEASE_EXISTS = "select pg_catalog.to_regclass('windlass.lease') is not null"
 VERSION_EXISTS = "select pg_catalog.to_regclass('windlass.version') is not null"
 NEWEST = "select version, release from windlass.version order by version desc limit 1"
@@ -182,8 +184,8 @@ def ensure(connection: psycopg.Connection, versions: tuple[str, ...] = VERSIONS)
     exists = bool(one_value(connection, SCHEMA_EXISTS))
     with _allowed(connection, schema=exists), connection.transaction():
         connection.execute(ONE_AT_A_TIME)
-        done = _known(connection, versions)  # another run may have been faster
         before = _tables(connection)
+        done = _known(connection, versions)  # another run may have been faster
         _create(connection, VERSION_TABLE)
         for number, text in enumerate(versions[done:], start=done + 1):
             connection.execute(text.encode())
@@ -209,7 +211,7 @@ def ensure_lease(connection: psycopg.Connection) -> None:
 def _create(connection: psycopg.Connection, table: str) -> None:
     """Create one table, and the schema; a role that may not create one may have been given it."""
     if not one_value(connection, SCHEMA_EXISTS):
-        connection.execute("create schema windlass")
+        connection.execute("create schema if not exists windlass")
     connection.execute(table.encode())
 
 

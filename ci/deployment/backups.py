@@ -44,10 +44,13 @@ def take(work: Work) -> Taken:
     return Taken(backup=Backup(manifest=manifest, proofs=(proof,)), pruned=pruned)
 
 
-def take_backup(work: Work, target: Target, *, applied: tuple[str, ...]) -> Manifest:
+def take_backup(
+    work: Work, target: Target, *, applied: tuple[str, ...], schema_fingerprint: str = ""
+) -> Manifest:
     """Stream a dump of the database to the store, and return its manifest.
 
-    `applied` are the migrations it has; whoever calls it holds the deployment lock.
+    `applied` are the migrations it has; the caller holds the deployment lock, and has read
+    `schema_fingerprint` under it, or "".
     """
     store, config = store_of(work)
     name = work.settings.name
@@ -60,6 +63,7 @@ def take_backup(work: Work, target: Target, *, applied: tuple[str, ...]) -> Mani
             applied=applied,
             commit=find_origin(work.settings.root).commit,
             former=catalog.newest(store, environment=name, database=target.database),
+            schema_fingerprint=schema_fingerprint,
         ),
         config,
         now=lambda: datetime.now(UTC),

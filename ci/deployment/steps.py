@@ -124,7 +124,10 @@ def backup(plan: Plan, work: Work) -> Done | Skipped:
         return Done("no statement will run: none taken")
     store, _ = store_of(work)
     manifest = safekeeping.take_backup(
-        work, plan.target, applied=tuple(name for name, _ in plan.history)
+        work,
+        plan.target,
+        applied=tuple(name for name, _ in plan.history),
+        schema_fingerprint=plan.schema_fingerprint,  # made sure of under the lock
     )
     address = store.address(manifest.key)
     return Done(f"{address} {format.human(manifest.size)}", evidence=(("backup", manifest.id),))
