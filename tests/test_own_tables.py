@@ -99,8 +99,8 @@ def run(database: Database, text: str) -> None:
 
 
 def names(database: Database) -> set[object]:
-    found = rows(database, "select tablename from pg_tables where schemaname = 'windlass'")
-    return {row[0] for row in found}
+    query = "select tablename from pg_tables where schemaname = 'windlass'"
+    return {row[0] for row in rows(database, query)}
 
 
 def version(database: Database) -> int:

@@ -23,8 +23,11 @@ END = "select pg_catalog.pg_terminate_backend(%s)"
 
 def any_left(database: Database) -> bool:
     """Tell whether a deployment left a session behind; it may be one that runs now."""
-    with database.session("lock") as connection:
+
+    def look(connection: psycopg.Connection) -> bool:
         return connection.execute(FIND, (database.deployment_id,)).fetchone() is not None
+
+    return database.read("lock", look)
 
 
 def end(database: Database, note: Callable[[str], None]) -> None:

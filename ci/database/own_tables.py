@@ -19,12 +19,12 @@ from .retry import Terms, with_retry
 
 PACKAGE = "pgwindlass"
 
-# Two first runs would collide in the catalog, `if not exists` or not: whoever creates anything
-# takes this lock first. A constant of every release, for they must exclude each other.
+# Two first runs would collide in the catalog, `if not exists` or not: a session that creates
+# anything takes this lock first. The same in every release: they must exclude each other.
 ONE_AT_A_TIME = "select pg_catalog.pg_advisory_xact_lock(7452012384610)"
 
-# The shape of these two is frozen: a lease is taken before the deployment lock is held, by
-# whichever release, and the version is read by releases that are older than it.
+# The shape of these two is frozen: any release takes a lease before it holds the deployment lock,
+# and reads the version that a newer release wrote.
 LEASE = """
     create table if not exists windlass.lease (
         name text primary key,
@@ -43,8 +43,8 @@ VERSION_TABLE = """
     );
 """
 
-# What databases have that no version was written to, or a part of it: each of these was created
-# by whoever needed it first.
+# What a database has that no version was written to, or a part of it: each table was created when
+# it was first needed.
 FIRST = (
     LEASE
     + """
@@ -166,15 +166,17 @@ def prepare(database: Database, terms: Terms, versions: tuple[str, ...] = VERSIO
         StepFailed: the server did not do it; what is recorded is as it was.
 
     """
+
+    def known(connection: psycopg.Connection) -> int:
+        with _allowed(connection):
+            return _known(connection, versions)
+
+    def attempt(connection: psycopg.Connection) -> None:
+        ensure(connection, versions)
+
     with asking("what is recorded is as it was"):
-        with database.session(STEP) as connection, _allowed(connection):
-            if _known(connection, versions) == len(versions):
-                return
-
-        def attempt(connection: psycopg.Connection) -> None:
-            ensure(connection, versions)
-
-        with_retry(terms, database, attempt, step=STEP)
+        if database.read(STEP, known) < len(versions):
+            with_retry(terms, database, attempt, step=STEP)
 
 
 def ensure(connection: psycopg.Connection, versions: tuple[str, ...] = VERSIONS) -> None:
