@@ -39,6 +39,7 @@ class Order:
     applied: names of the migrations the database has, newest last.
     history: the tables that are no part of the schema's fingerprint.
     former: the newest backup of the same database, for the estimate; None: there is none.
+    schema_fingerprint: what it was a moment ago, under the deployment lock; "": not read.
     """
 
     environment: str
@@ -47,6 +48,7 @@ class Order:
     commit: str | None = None
     history: tuple[HistoryTable, ...] = ()
     former: Manifest | None = None
+    schema_fingerprint: str = ""
 
 
 def take(
@@ -89,7 +91,7 @@ def take(
         key = _key(order, target.database, began)
         # Ours alone: whoever backs this database up, or deploys to it, holds the lock.
         store.sweep(folder(order.environment, target.database))
-        held = snapshot.hold(connection, order.history)
+        held = snapshot.hold(connection, order.history, schema_fingerprint=order.schema_fingerprint)
         store.require_time(_seconds(held, order.former))
         taking = _Taking(database, store, clients, held, key, recipients, progress)
         taking.estimate = _estimate(held, order.former)

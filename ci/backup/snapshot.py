@@ -56,8 +56,15 @@ class Snapshot:
     schema_fingerprint: str  # "": the schema was changed while the snapshot was taken
 
 
-def hold(connection: psycopg.Connection, history: tuple[HistoryTable, ...] = ()) -> Snapshot:
+def hold(
+    connection: psycopg.Connection,
+    history: tuple[HistoryTable, ...] = (),
+    *,
+    schema_fingerprint: str = "",
+) -> Snapshot:
     """Lock every table, then take and export the snapshot; both last until the transaction ends.
+
+    `schema_fingerprint` is what somebody has just read under the deployment lock; read here if "".
 
     TRUNCATE and rewriting ALTER TABLE are not MVCC-safe: they would make a table look empty to an
     older snapshot, without an error. So the locks come first, and stay. `history` are the tables
@@ -75,7 +82,8 @@ def hold(connection: psycopg.Connection, history: tuple[HistoryTable, ...] = ())
         connection.execute("set transaction_timeout = 0")
     for _ in range(ATTEMPTS):
         # Listed outside of the transaction: its snapshot must be taken after its locks.
-        tables, before = read_tables(connection), _fingerprint(connection, history)
+        tables = read_tables(connection)
+        before = schema_fingerprint or _fingerprint(connection, history)
         connection.execute("begin isolation level repeatable read, read only")
         try:
             _lock_tables(connection, tables)

@@ -2,16 +2,19 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TypeVar
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ..errors import ConfigError, LockTimeout, Unreachable
 from ..model import Target
 from ..secret import Secret, redact, remember
+from .kept import KeptSession
 
 T = TypeVar("T")
 
@@ -24,6 +27,7 @@ KEEPALIVES = {
 }
 CONNECT_WITHIN = 10  # seconds, per address
 READ_WITHIN = 5  # seconds for a table that somebody has locked against readers
+READ_ONLY = f"set transaction read only; set local lock_timeout = '{READ_WITHIN}s'"
 
 TARGET = """
     select (select system_identifier from pg_catalog.pg_control_system()),
@@ -51,11 +55,12 @@ CHECK_CLIENT = "set client_connection_check_interval = '5s'"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """Where the target is. Holds no connection."""
+    """Where the target is. Holds no connection, but the one that `keeping` shares in its block."""
 
     url: Secret
     deployment_id: str = "-"
     name: str = field(default="", init=False)
+    kept: KeptSession | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.parameters().get("dbname", ""))
@@ -138,21 +143,64 @@ class Database:
             connection.autocommit = autocommit
             yield connection
 
-    def read(self, step: str, work: Callable[[psycopg.Connection], T]) -> T:
+    @contextmanager
+    def keeping(self) -> Iterator["Database"]:
+        """Give the same database with one session that consecutive uses share inside the block."""
+        kept = KeptSession(partial(self.connect, "session"))
+        try:
+            yield replace(self, kept=kept)
+        finally:
+            kept.close()
+
+    @contextmanager
+    def session(self, step: str) -> Iterator[psycopg.Connection]:
+        """Lend the session that is kept; where none is, or it is in use, open one. Autocommit.
+
+        For statements of our own that leave nothing in it: no SET, no session lock. It may turn
+        out to be lost at the first statement, and is opened anew for the next use.
+
+        Raises:
+            Unreachable: nothing answers, or it does not let us in.
+
+        """
+        with ExitStack() as stack:
+            lent = stack.enter_context(self.kept.lent()) if self.kept is not None else None
+            yield lent if lent is not None else stack.enter_context(self.connect(step))
+
+    def read(
+        self, step: str, work: Callable[[psycopg.Connection], T], *, own_session: bool = False
+    ) -> T:
         """Run a function in one read-only transaction and return its result.
+
+        Args:
+            step: names the session in pg_stat_activity meanwhile.
+            work: reads; called a second time where a session that was kept turns out to be lost.
+            own_session: for statements that are not ours, and may leave something in the session.
 
         Raises:
             LockTimeout: a table whose definition is read stayed locked; says by whom.
 
         """
+        if not own_session:
+            with self.session(step) as connection:
+                try:
+                    return self._read(connection, step, work)
+                except psycopg.OperationalError:
+                    if not connection.broken:
+                        raise
         with self.connect(step) as connection:
-            connection.read_only = True
-            try:
-                with connection.transaction():
-                    connection.execute(f"set local lock_timeout = '{READ_WITHIN}s'".encode())
-                    return work(connection)
-            except psycopg.errors.LockNotAvailable as error:
-                raise _locked(connection) from error
+            return self._read(connection, step, work)
+
+    def _read(
+        self, connection: psycopg.Connection, step: str, work: Callable[[psycopg.Connection], T]
+    ) -> T:
+        name = sql.Literal(f"windlass/{self.deployment_id}/{step}").as_string()
+        try:
+            with connection.transaction():
+                connection.execute(f"{READ_ONLY}; set local application_name = {name}".encode())
+                return work(connection)
+        except psycopg.errors.LockNotAvailable as error:
+            raise _locked(connection) from error
 
 
 def _locked(connection: psycopg.Connection) -> LockTimeout:

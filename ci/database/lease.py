@@ -11,26 +11,14 @@ from contextlib import ExitStack
 import psycopg
 
 from ..errors import WindlassError
+from . import own_tables
 from .connection import Database
+from .errors import one_value
 
 LASTS = 30  # seconds; goose's table locker has the same two numbers
 BEAT = 5.0  # seconds
 MARGIN = 5.0  # seconds before the expiry at which we count it as lost
 
-# `if not exists` alone would race; see ci/engines/sql/bookkeeping.py.
-CREATE = """
-    select pg_catalog.pg_advisory_xact_lock(7452012384610);
-    create schema if not exists windlass;
-    create table if not exists windlass.lease (
-        name text primary key,
-        token text not null,
-        holder text not null,
-        address text not null,
-        acquired_at timestamptz not null,
-        expires_at timestamptz not null
-    )
-"""
-EXISTS = "select pg_catalog.to_regclass('windlass.lease') is not null"
 TAKE = """
     insert into windlass.lease as l (name, token, holder, address, acquired_at, expires_at)
     values ('deployment', %(token)s, %(holder)s,
@@ -56,8 +44,8 @@ HOLDER = """
 
 def who(connection: psycopg.Connection) -> str:
     """Return who holds a lease, since when and from where; empty where nobody does."""
-    there = connection.execute(EXISTS).fetchone()
-    row = connection.execute(HOLDER).fetchone() if there and there[0] else None
+    exists = one_value(connection, own_tables.LEASE_EXISTS)
+    row = connection.execute(HOLDER).fetchone() if exists else None
     return f"{row[0]} from {row[1]}, for {row[2]} s, by a lease" if row else ""
 
 
@@ -79,11 +67,7 @@ class Lease:
 
     def take(self, connection: psycopg.Connection) -> bool:
         """Take the lease where nobody has one that is valid."""
-        there = connection.execute(EXISTS).fetchone()
-        if there is None or not there[0]:
-            with connection.transaction():
-                for statement in CREATE.split(";"):
-                    connection.execute(statement.encode())
+        own_tables.ensure_lease(connection)
         before = time.monotonic()
         row = connection.execute(TAKE, self._values).fetchone()
         self._proven = before

@@ -17,7 +17,7 @@ from typing import Protocol
 import psycopg
 
 from ..errors import LockHeld, StepFailed
-from . import lease
+from . import lease, own_tables
 from .connection import Database, is_pooled
 
 # 64 bits of a name: the same on every machine, and nobody else's by chance.
@@ -114,9 +114,11 @@ def hold(
 
     Raises:
         LockHeld: another deployment held it all the time.
+        Refused: a newer Windlass has changed our tables; how it locks is not known here.
 
     """
     with database.connect("lock") as connection:
+        own_tables.require_known(connection)
         if not is_pooled(connection):
             keys = (KEY, *beside)
             _poll(connection, lambda: _take_advisory(connection, keys), wait, on_wait, keys)

@@ -21,6 +21,15 @@ FIND = """
 END = "select pg_catalog.pg_terminate_backend(%s)"
 
 
+def any_left(database: Database) -> bool:
+    """Tell whether a deployment left a session behind; it may be one that runs now."""
+
+    def look(connection: psycopg.Connection) -> bool:
+        return connection.execute(FIND, (database.deployment_id,)).fetchone() is not None
+
+    return database.read("lock", look)
+
+
 def end(database: Database, note: Callable[[str], None]) -> None:
     """End the statements of dead deployments; called under the deployment lock, when all are dead.
 
@@ -28,7 +37,7 @@ def end(database: Database, note: Callable[[str], None]) -> None:
         StepFailed: one does not end.
 
     """
-    with database.connect("lock") as connection:
+    with database.session("lock") as connection:
         deadline = time.monotonic() + WITHIN
         ended: set[int] = set()
         while orphans := connection.execute(FIND, (database.deployment_id,)).fetchall():

@@ -13,14 +13,13 @@ from ..backup.retention import Backup, Choice
 from ..backup.swap import kept, rows_now, swap_databases
 from ..config.duration import Duration
 from ..database import create, lock
-from ..database.connection import Database
+from ..database.connection import Database, read_target
 from ..errors import ConfigError, Refused, StepFailed
 from ..model import LEVELS, Correction, Manifest, Origin, Pin, Proof, ProofLevel, StepName, Target
 from ..origin import find_origin
 from ..report import backup as backup_report
 from ..secret import Secret
 from . import journal, retention
-from .facts import take_facts
 from .work import Work, bytes_of, store_of
 
 
@@ -37,18 +36,21 @@ def take(work: Work) -> Taken:
     _, config = store_of(work)
     work.reporter.started(StepName.BACKUP)
     with locked(work):
-        facts = take_facts(work.database, work.engine.history)
-        applied = tuple(row.name for row in facts.history)
-        manifest = take_backup(work, facts.target, applied=applied)
+        target = work.database.read("backup", read_target)
+        history = work.database.read("backup", work.engine.history.rows)
+        manifest = take_backup(work, target, applied=tuple(row.name for row in history))
         proof = _prove(work, manifest, "rows")
         pruned = let_go(work) if config.keep is not None else ""
     return Taken(backup=Backup(manifest=manifest, proofs=(proof,)), pruned=pruned)
 
 
-def take_backup(work: Work, target: Target, *, applied: tuple[str, ...]) -> Manifest:
+def take_backup(
+    work: Work, target: Target, *, applied: tuple[str, ...], schema_fingerprint: str = ""
+) -> Manifest:
     """Stream a dump of the database to the store, and return its manifest.
 
-    `applied` are the migrations it has; whoever calls it holds the deployment lock.
+    `applied` are the migrations it has; the caller holds the deployment lock, and has read
+    `schema_fingerprint` under it, or "".
     """
     store, config = store_of(work)
     name = work.settings.name
@@ -62,6 +64,7 @@ def take_backup(work: Work, target: Target, *, applied: tuple[str, ...]) -> Mani
             commit=find_origin(work.settings.root).commit,
             history=work.engine.history.tables,
             former=catalog.newest(store, environment=name, database=target.database),
+            schema_fingerprint=schema_fingerprint,
         ),
         config,
         now=lambda: datetime.now(UTC),

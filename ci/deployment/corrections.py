@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from ..database import lock
+from ..database import lock, own_tables
 from ..errors import ConfigError, Refused
-from ..model import Applied, Correction, Facts, Migration, Origin
+from ..model import Applied, Correction, Migration, Origin
 from ..plan.states import MigrationState, State, built_on, compare, is_graph, up_to
 from . import journal
-from .facts import take_facts
+from .facts import Recorded, take_history
 from .work import Work
 
 PENDING = "pending"
@@ -32,35 +32,35 @@ class Change:
         return f"{self.migration}: {self.before} → {self.after}"
 
 
-Find = Callable[[Work, Facts, tuple[str, ...]], tuple[Change, ...]]
+Find = Callable[[Work, Recorded, tuple[str, ...]], tuple[Change, ...]]
 
 
-def stamp(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...]:
+def stamp(work: Work, history: Recorded, names: tuple[str, ...]) -> tuple[Change, ...]:
     """Record migrations as applied that were applied in another way."""
-    files, states = _known(work, facts, names)
+    files, states = _known(work, history, names)
     for name in names:
         _require(work, states[name], State.PENDING, State.OUT_OF_ORDER, State.PARTIAL, State.FAILED)
-    _refuse_gaps(work, facts, names)
+    _refuse_gaps(work, history, names)
     return tuple(Change(n, states[n].detail or PENDING, files[n].checksum) for n in names)
 
 
-def baseline(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...]:
+def baseline(work: Work, history: Recorded, names: tuple[str, ...]) -> tuple[Change, ...]:
     """Record every migration up to the named one as applied, in a database without a history."""
-    files, _ = _known(work, facts, names)
+    files, _ = _known(work, history, names)
     within = up_to(work.engine.files.list(), names)
-    if facts.history or facts.partials:
+    if history.applied or history.partials:
         raise Refused(
-            f"{work.database.name} has a history of {len(facts.history)} migrations already",
+            f"{work.database.name} has a history of {len(history.applied)} migrations already",
             next_step="a baseline begins a history; stamp adds to one: invoke stamp --name NAME",
         )
     return tuple(Change(n, PENDING, one.checksum) for n, one in files.items() if n in within)
 
 
-def unstamp(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...]:
+def unstamp(work: Work, history: Recorded, names: tuple[str, ...]) -> tuple[Change, ...]:
     """Take the records of migrations away, which makes them pending again."""
-    rows, halves = {r.name: r for r in facts.history}, {p.name: p for p in facts.partials}
+    rows, halves = {r.name: r for r in history.applied}, {p.name: p for p in history.partials}
     before = {name: str(half) for name, half in halves.items()}
-    before |= {one.name: str(State.FAILED) for one in facts.failed}
+    before |= {one.name: str(State.FAILED) for one in history.failed}
     before |= {name: _checksum(row) for name, row in rows.items()}
     for name in names:
         if name not in before:
@@ -72,10 +72,10 @@ def unstamp(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, .
     return tuple(Change(name, before[name], PENDING) for name in names)
 
 
-def repair(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ...]:
+def repair(work: Work, history: Recorded, names: tuple[str, ...]) -> tuple[Change, ...]:
     """Accept the text of edited files as what ran."""
-    files, states = _known(work, facts, names)
-    rows = {row.name: row for row in facts.history}
+    files, states = _known(work, history, names)
+    rows = {row.name: row for row in history.applied}
     for name in names:
         _require(work, states[name], State.EDITED, State.PARTIAL)
     return tuple(
@@ -84,12 +84,12 @@ def repair(work: Work, facts: Facts, names: tuple[str, ...]) -> tuple[Change, ..
     )
 
 
-def _refuse_gaps(work: Work, facts: Facts, names: tuple[str, ...]) -> None:
+def _refuse_gaps(work: Work, history: Recorded, names: tuple[str, ...]) -> None:
     """Refuse to record a revision of a graph without those it builds on: the tool implies them."""
     on_disk = work.engine.files.list()
     if not is_graph(on_disk):
         return
-    there = {row.name for row in facts.history} | set(names)
+    there = {row.name for row in history.applied} | set(names)
     missing = [m.name for m in on_disk if m.name in up_to(on_disk, names) and m.name not in there]
     if missing:
         raise Refused(
@@ -137,7 +137,7 @@ def find(work: Work, verb: str, names: tuple[str, ...]) -> tuple[Change, ...]:
             name for name in known if name not in {m.name for m in on_disk}
         )
         known = known[::-1] if verb == "unstamp" else known
-    return VERBS[verb](work, take_facts(work.database, work.engine.history), known)
+    return VERBS[verb](work, take_history(work.database, work.engine.history), known)
 
 
 def apply(
@@ -149,6 +149,7 @@ def apply(
     with lock.hold(work.database, wait=wait, on_wait=work.reporter.note, beside=keys):
         changes = find(work, verb, names)
         files = {migration.name: migration for migration in work.engine.files.list()}
+        own_tables.prepare(work.database, work.terms())
         with work.database.connect("history") as connection, connection.transaction():
             for change in changes:
                 _make(work, connection, verb, change, files)
@@ -181,7 +182,7 @@ def _make(
 
 
 def _known(
-    work: Work, facts: Facts, names: tuple[str, ...]
+    work: Work, history: Recorded, names: tuple[str, ...]
 ) -> tuple[dict[str, Migration], dict[str, MigrationState]]:
     """Return the files and the states by name; ConfigError where one of the names has no file."""
     on_disk = work.engine.files.list()
@@ -192,7 +193,7 @@ def _known(
             work.engine.names.unknown(missing[0]),
             next_step=f"invoke status --env {work.settings.name} lists them",
         )
-    states = compare(on_disk, facts.history, facts.partials, facts.failed)
+    states = compare(on_disk, history.applied, history.partials, history.failed)
     return files, {state.name: state for state in states}
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import psycopg
 
@@ -9,7 +10,17 @@ from ..database import fingerprint, leftovers
 from ..database.connection import Database, read_target
 from ..engines import History
 from ..lint.severity import graded
-from ..model import Facts, Finding, Migration, Plan, Rehearsal, TableSize
+from ..model import (
+    Applied,
+    Facts,
+    Failed,
+    Finding,
+    Migration,
+    Partial,
+    Plan,
+    Rehearsal,
+    TableSize,
+)
 from .work import Work
 
 # A partitioned table has no rows of its own: those of its partitions count.
@@ -30,21 +41,45 @@ SIZES = """
 LONGEST = 200  # characters of a line of the schema that a plan keeps
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What is recorded of migrations: applied, cut off half way, and failed in the tool's words."""
+
+    applied: tuple[Applied, ...]
+    partials: tuple[Partial, ...]
+    failed: tuple[Failed, ...]
+
+
+def take_history(database: Database, history: History) -> Recorded:
+    """Return what is recorded, of one moment, and nothing of the schema. Read-only."""
+
+    def read(connection: psycopg.Connection) -> Recorded:
+        return Recorded(
+            applied=history.rows(connection),
+            partials=history.partials(connection),
+            failed=history.failed(connection),
+        )
+
+    return database.read("history", read)
+
+
 def take_facts(database: Database, history: History) -> Facts:
-    """Return the facts of one moment. Read-only."""
+    """Return the facts of one moment, the schema's fingerprint among them. Read-only.
+
+    The fingerprint words every definition: where the history is enough, `take_history`.
+    """
 
     def read(connection: psycopg.Connection) -> Facts:
-        with connection.transaction():
-            lines = fingerprint.read_lines(connection, history.tables)
-            return Facts(
-                target=read_target(connection),
-                history=history.rows(connection),
-                partials=history.partials(connection),
-                failed=history.failed(connection),
-                leftovers=leftovers.read(connection),
-                schema_fingerprint=fingerprint.of(lines),
-                schema=tuple(_short(line) for line in lines),
-            )
+        lines = fingerprint.read_lines(connection, history.tables)
+        return Facts(
+            target=read_target(connection),
+            history=history.rows(connection),
+            partials=history.partials(connection),
+            failed=history.failed(connection),
+            leftovers=leftovers.read(connection),
+            schema_fingerprint=fingerprint.of(lines),
+            schema=tuple(_short(line) for line in lines),
+        )
 
     return database.read("facts", read)
 

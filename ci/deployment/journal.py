@@ -1,65 +1,24 @@
 """What happened, written before and after every step, in the target database.
 
-Written on its own connection and committed at once: a killed run leaves a step without an end,
-which is how `status` knows of it.
+Each record is committed at once: a killed run leaves a step without an end, which is how `status`
+knows of it. Who writes has brought the tables up to date before (`own_tables.prepare`).
 """
 
-from contextlib import ExitStack
 from datetime import datetime
 
 import msgspec
 import psycopg
 
+from ..database import own_tables
 from ..database.connection import Database
+from ..database.retry import Terms
 from ..errors import NotApproved, Refused
 from ..model import Correction, Deployment, Evidence, Outcome, Plan, Status, StepName, StepResult
 from ..secret import redact
 
-TABLES = (
-    "create schema if not exists windlass",
-    """
-    create table if not exists windlass.deployment (
-        id text primary key,
-        started_at timestamptz not null,
-        finished_at timestamptz,
-        status text not null,
-        record jsonb not null,
-        plan jsonb not null
-    )""",
-    """
-    create table if not exists windlass.step (
-        deployment_id text not null references windlass.deployment,
-        ordinal int not null,
-        step text not null,
-        undo boolean not null,
-        started_at timestamptz not null,
-        evidence jsonb not null,
-        result jsonb,
-        primary key (deployment_id, ordinal)
-    )""",
-)
-CORRECTIONS_TABLE = (
-    "create schema if not exists windlass",
-    """
-    create table if not exists windlass.correction (
-        id bigint generated always as identity primary key,
-        at timestamptz not null,
-        record jsonb not null
-    )""",
-)
 CORRECTIONS_EXIST = "select pg_catalog.to_regclass('windlass.correction') is not null"
 CORRECT = "insert into windlass.correction (at, record) values (%s, %s::jsonb)"
 CORRECTIONS = "select record::text from windlass.correction order by id desc limit %s"
-APPROVALS_TABLE = (
-    "create schema if not exists windlass",
-    """
-    create table if not exists windlass.approval (
-        nonce text primary key,
-        deployment_id text not null,
-        approver text not null,
-        at timestamptz not null default now()
-    )""",
-)
 APPROVALS_EXIST = "select pg_catalog.to_regclass('windlass.approval') is not null"
 USE_APPROVAL = "insert into windlass.approval (nonce, deployment_id, approver) values (%s, %s, %s)"
 USED_APPROVALS = "select nonce, deployment_id from windlass.approval"
@@ -70,6 +29,7 @@ EXIST = """
 OPEN = """
     insert into windlass.deployment (id, started_at, status, record, plan)
     values (%s, %s, %s, %s::jsonb, %s::jsonb)
+    on conflict (id) do update set status = excluded.status
 """
 CLOSE = """
     update windlass.deployment set finished_at = %s, status = %s, record = %s::jsonb where id = %s
@@ -117,32 +77,12 @@ class Journal:
     def __init__(self, database: Database, deployment: Deployment, plan: Plan) -> None:
         self.database, self.id = database, deployment.id
         self._ordinal = 0
-        self._opened = ExitStack()
-        self.connection = self._connect()
-        with self.connection.transaction():
-            for statement in () if _exists(self.connection) else TABLES:
-                self.connection.execute(statement.encode())
-            self.connection.execute(
-                OPEN,
-                (
-                    self.id,
-                    deployment.started_at,
-                    deployment.status.value,
-                    _json(deployment),
-                    _recorded(plan),
-                ),
-            )
-        # Whoever is still "running" cannot be: we hold the lock.
-        found = self.connection.execute(ABANDONED, (self.id,)).fetchall()
-        self.abandoned = tuple(row[0] for row in found)
-
-    def _connect(self) -> psycopg.Connection:
-        self._opened.close()
-        return self._opened.enter_context(self.database.connect("journal"))
-
-    def disconnect(self) -> None:
-        """Close the connection."""
-        self._opened.close()
+        status, record = deployment.status.value, _json(deployment)
+        self._one(OPEN, (self.id, deployment.started_at, status, record, _recorded(plan)))
+        # Another one that is "running" cannot be: we hold the lock.
+        with database.session("journal") as connection:
+            rows = connection.execute(ABANDONED, (self.id,)).fetchall()
+        self.abandoned = tuple(row[0] for row in rows)
 
     def begin(
         self, step: StepName, at: datetime, *, evidence: Evidence = (), undo: bool = False
@@ -164,14 +104,17 @@ class Journal:
 
     def _one(self, statement: str, values: tuple[object, ...]) -> None:
         try:
-            changed = self.connection.execute(statement.encode(), values)
+            rows = self._execute(statement, values)
         except psycopg.OperationalError:
             # The server was restarted, or the line cut: what happened must be written all the
             # same, and each statement here says the same thing when it runs twice.
-            self.connection = self._connect()
-            changed = self.connection.execute(statement.encode(), values)
-        if changed.rowcount != 1:
-            raise AssertionError(f"the journal changed {changed.rowcount} rows instead of one")
+            rows = self._execute(statement, values)
+        if rows != 1:
+            raise AssertionError(f"the journal changed {rows} rows instead of one")
+
+    def _execute(self, statement: str, values: tuple[object, ...]) -> int:
+        with self.database.session("journal") as connection:
+            return connection.execute(statement.encode(), values).rowcount
 
 
 def used_approvals(database: Database) -> dict[str, str]:
@@ -195,10 +138,7 @@ def use_approval(database: Database, result: StepResult, deployment: str) -> Non
     """
     approvers = [value for name, value in result.evidence if name == "approver"]
     nonces = [value for name, value in result.evidence if name == "nonce"]
-    with database.connect("approval") as connection, connection.transaction():
-        row = connection.execute(APPROVALS_EXIST).fetchone()
-        for statement in () if row and row[0] else APPROVALS_TABLE:
-            connection.execute(statement.encode())
+    with database.session("approval") as connection, connection.transaction():
         for approver, nonce in zip(approvers, nonces, strict=False):
             try:
                 connection.execute(USE_APPROVAL, (nonce, deployment, approver))
@@ -211,18 +151,15 @@ def use_approval(database: Database, result: StepResult, deployment: str) -> Non
 
 def correct(connection: psycopg.Connection, correction: Correction) -> None:
     """Record a correction of the history, in the transaction that makes it."""
-    row = connection.execute(CORRECTIONS_EXIST).fetchone()
-    for statement in () if row and row[0] else CORRECTIONS_TABLE:
-        connection.execute(statement.encode())
     connection.execute(CORRECT, (correction.at, _json(correction)))
 
 
 def restored(database: Database, correction: Correction) -> None:
     """Record in a restored database that it is one; what ran while it was dumped ended since."""
+    own_tables.prepare(database, Terms())
     with database.connect("journal") as connection, connection.transaction():
         correct(connection, correction)
-        if _exists(connection):
-            connection.execute(ABANDONED, ("",))
+        connection.execute(ABANDONED, ("",))
 
 
 def corrections(database: Database, *, limit: int = 20) -> tuple[Correction, ...]:

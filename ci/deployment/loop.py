@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 import psycopg
 
-from ..database import lock, orphans
+from ..database import lock, orphans, own_tables
 from ..errors import Interrupted, RolledBack, StepFailed, Terminated, WindlassError, changed
 from ..model import (
     Deployment,
@@ -108,11 +108,11 @@ class _Run:
         self.work = replace(work, guard=self.held.guard)
         orphans.end(work.database, work.reporter.note)
         require_unchanged(self.plan, self.again())
+        own_tables.prepare(work.database, self.work.terms())
         for result in self.results:
             if result.step is StepName.APPROVAL and result.get("nonce"):
                 journals.use_approval(work.database, result, work.deployment_id)
         self.journal = journals.Journal(work.database, self.record(Status.RUNNING), self.plan)
-        self.stack.callback(self.journal.disconnect)
         for result in self.results:
             number = self.journal.begin(result.step, result.started_at)
             self.journal.finish(number, result)

@@ -79,14 +79,14 @@ def smoke(work: Work) -> "SmokeReport":
 
 def verify(work: Work) -> int:
     """Run the verify scripts of what is applied, and return how many there are."""
-    applied = {row.name for row in work.database.read("verify", work.engine.history.rows)}
+    applied = {row.name for row in work.database.read("history", work.engine.history.rows)}
     scripts = [m for m in work.engine.files.list() if m.name in applied and m.verify is not None]
 
     def look(connection: psycopg.Connection) -> None:
         for migration in scripts:
             work.engine.runner.verify(migration, connection)
 
-    work.database.read("verify", look)
+    work.database.read("verify", look, own_session=True)
     return len(scripts)
 
 

@@ -15,7 +15,7 @@ from ..plan.make import make_plan
 from ..plan.pending import pending
 from ..plan.states import NOTHING, built_on, is_graph, up_to
 from . import rehearsals
-from .facts import lint_findings, sizes_of_tables, take_facts
+from .facts import lint_findings, sizes_of_tables, take_facts, take_history
 from .work import Work
 
 
@@ -24,6 +24,8 @@ def clear_the_way(work: Work) -> None:
 
     Under the deployment lock, for only then is it dead; where somebody has that, he deploys now.
     """
+    if not orphans.any_left(work.database):
+        return
     with suppress(LockHeld), lock.hold(work.database, wait=0):
         orphans.end(work.database, work.reporter.note)
 
@@ -82,9 +84,10 @@ def newest_applied(
         Refused: the one that stays is not applied, or there is nothing to undo.
 
     """
-    facts = take_facts(work.database, work.engine.history)
+    history = take_history(work.database, work.engine.history)
     on_disk = work.engine.files.list()
-    applied = _in_order(on_disk, {r.name for r in facts.history} | {p.name for p in facts.partials})
+    recorded = {row.name for row in history.applied} | {one.name for one in history.partials}
+    applied = _in_order(on_disk, recorded)
     if to is not None:
         named = work.engine.names.resolve(to)
         if named != NOTHING and named not in applied:

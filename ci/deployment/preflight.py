@@ -9,6 +9,7 @@ import psycopg
 from ..backup import catalog, encryption
 from ..config import Settings
 from ..config.sections import BackupsConfig, EncryptConfig
+from ..database import own_tables
 from ..database.connection import Database, is_pooled, read_target
 from ..errors import Refused, WindlassError
 from ..model import Migration, PlannedStep, PreflightCheck, StepName
@@ -45,7 +46,7 @@ def look(
     found.append(reached)
     if not reached.problem:
         found.append(_guard("rights", lambda: database.read("doctor", _rights)))
-        history = _guard("history", lambda: database.read("doctor", work.engine.history.ready))
+        history = _guard("history", lambda: database.read("doctor", _history(work)))
         found.append(history)
         if not (history.problem or found[0].problem):
             found.append(_guard("pending", partial(_pending, work, migrations)))
@@ -115,6 +116,14 @@ def _rights(connection: psycopg.Connection) -> str:
             next_step=f"grant create on {what.removeprefix('the ')} to {user}",
         )
     return f"{user} may create in the database and in public"
+
+
+def _history(work: Work) -> Callable[[psycopg.Connection], str]:
+    def look_for(connection: psycopg.Connection) -> str:
+        own_tables.require_known(connection)
+        return work.engine.history.ready(connection)
+
+    return look_for
 
 
 def _pending(work: Work, migrations: tuple[Migration, ...] | None) -> str:

@@ -37,8 +37,7 @@ def prunable(
             "backups.keep is missing: nothing is pruned",
             next_step="write keep: {last: 5, daily: 7, weekly: 4, monthly: 12} under backups",
         )
-    with database.connect("prune") as connection:
-        target = read_target(connection)
+    target = database.read("prune", read_target)
     found = catalog.backups(store, environment=environment, database=target.database)
     ours = [b for b in found if b.manifest.system_identifier == target.system_identifier]
     if ours and ours[0].level is None:
@@ -75,5 +74,4 @@ def prune(
 
 
 def _name(database: Database) -> str:
-    with database.connect("prune") as connection:
-        return read_target(connection).database
+    return database.read("prune", read_target).database

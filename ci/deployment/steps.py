@@ -124,7 +124,10 @@ def backup(plan: Plan, work: Work) -> Done | Skipped:
         return Done("no statement will run: none taken")
     store, _ = store_of(work)
     manifest = safekeeping.take_backup(
-        work, plan.target, applied=tuple(name for name, _ in plan.history)
+        work,
+        plan.target,
+        applied=tuple(name for name, _ in plan.history),
+        schema_fingerprint=plan.schema_fingerprint,  # made sure of under the lock
     )
     address = store.address(manifest.key)
     return Done(f"{address} {format.human(manifest.size)}", evidence=(("backup", manifest.id),))
@@ -217,7 +220,7 @@ def _undo(chosen: tuple[Migration, ...], work: Work) -> Done | Skipped:
     undone = 0
     for migration in reversed(chosen):
         started = time.monotonic()
-        applied = {row.name for row in work.database.read("migrate", work.engine.history.rows)}
+        applied = {row.name for row in work.database.read("history", work.engine.history.rows)}
         work.engine.runner.undo(migration, work.database, work.terms())
         if migration.name in applied:
             undone += 1
@@ -283,7 +286,8 @@ def verify(plan: Plan, work: Work) -> Done | Skipped:
             work.engine.runner.verify(migration, connection)
         return leftovers.read(connection)
 
-    found = work.database.read("verify", look)
+    # A verify script may call what stays in a session: set_config(), an advisory lock.
+    found = work.database.read("verify", look, own_session=bool(scripts))
     allowed = {rule for m in plan.migrations for rule in work.engine.files.allowed(m)}
     new = [one for one in found if one not in plan.leftovers and leftovers.rule(one) not in allowed]
     if new:

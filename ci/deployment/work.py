@@ -107,10 +107,15 @@ def open_work(
 
     if environment.database.reveal() == "embedded":
         directory = settings.root / ".windlass" / "embedded" / settings.name
-        with embedded.running(directory) as url:
-            yield work(Database(url=url, deployment_id=deployment_id))
+        with (
+            embedded.running(directory) as url,
+            Database(url=url, deployment_id=deployment_id).keeping() as database,
+        ):
+            yield work(database)
     else:
-        yield work(Database(url=environment.database, deployment_id=deployment_id))
+        url = environment.database
+        with Database(url=url, deployment_id=deployment_id).keeping() as database:
+            yield work(database)
 
 
 def store_of(work: Work) -> tuple[Store, BackupsConfig]:

@@ -10,15 +10,7 @@ import psycopg
 from psycopg import sql
 
 from ...model import Direction, Migration
-from ..sql import partial
-from ..sql.bookkeeping import ONE_AT_A_TIME
 
-CREATE = """
-    create table if not exists windlass.alembic_revision (
-        revision text primary key,
-        checksum text not null,
-        applied_at timestamptz not null default pg_catalog.now()
-    )"""
 EXISTS = "select pg_catalog.to_regclass('windlass.alembic_revision') is not null"
 READ = "select revision, checksum, applied_at from windlass.alembic_revision"
 ADD = sql.SQL("""
@@ -47,14 +39,6 @@ class Heads:
             return ()
         query = sql.SQL("select version_num from {} order by 1").format(name)
         return tuple(row[0] for row in connection.execute(query).fetchall())
-
-
-def ensure(connection: psycopg.Connection) -> None:
-    """Create our tables where they are missing."""
-    with connection.transaction():
-        connection.execute(ONE_AT_A_TIME)
-        for statement in (*partial.CREATE, CREATE):
-            connection.execute(statement.encode())
 
 
 def recorded(connection: psycopg.Connection) -> dict[str, tuple[str, datetime]]:

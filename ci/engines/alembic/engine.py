@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 
 from ...config.sections import MigrationsConfig
+from ...database import own_tables
 from ...database.connection import Database
 from ...database.retry import Terms
 from ...errors import Place, StepFailed
@@ -101,7 +102,7 @@ class AlembicCorrections:
 
     def accept(self, connection: psycopg.Connection, migration: Migration) -> None:
         """Record the revision's text as it is now as the one that ran."""
-        bookkeeping.ensure(connection)
+        own_tables.ensure(connection)
         for statement in bookkeeping.note(migration, "up"):
             connection.execute(statement)
 

@@ -2,6 +2,7 @@
 
 import psycopg
 
+from ...database import own_tables
 from ...database.connection import Database, is_pooled
 from ...database.history_table import HistoryTable
 from ...errors import Refused
@@ -28,7 +29,7 @@ class AlembicHistory:
         except Said as error:
             raise error.failed(next_step="mend env.py, and do it again") from error
         with database.connect("migrate") as connection:
-            bookkeeping.ensure(connection)
+            own_tables.ensure(connection)
 
     def ready(self, connection: psycopg.Connection) -> str:
         """Return how many revisions are applied, and by what.

@@ -13,6 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from ...config.duration import Duration
+from ...database import own_tables
 from ...database.connection import Database, read_target
 from ...database.retry import RETRIED, Session, Terms, Watching, milliseconds, with_retry_elsewhere
 from ...errors import ConfigError, Place, StepFailed, WindlassError
@@ -108,7 +109,7 @@ def run(job: Job, database: Database, terms: Terms) -> int:
 
     """
     with database.connect(f"migrate/{job.migration.name}") as connection:
-        bookkeeping.ensure(connection)
+        own_tables.ensure(connection)
         one = _Run(
             job=job,
             database=database,

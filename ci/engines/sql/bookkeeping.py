@@ -4,14 +4,11 @@ from typing import Protocol
 
 import psycopg
 
+from ...database import own_tables
 from ...errors import StepFailed
 from ...model import Applied, Direction, Failed, Migration
 from ...parser.file import SqlFile
 from . import partial
-
-# `if not exists` alone would race: two first runs collide in the catalog, so ONE_AT_A_TIME
-# comes first. Two runs of one migration would collide on its history row in the same way.
-ONE_AT_A_TIME = "select pg_catalog.pg_advisory_xact_lock(7452012384610)"
 
 
 class History(Protocol):
@@ -75,12 +72,11 @@ def ensure(history: History, connection: psycopg.Connection) -> None:
     one waits for its `lock_timeout` and tries again, and then finds the work done.
     """
     with connection.transaction():
-        connection.execute(ONE_AT_A_TIME)
+        # Two runs of one migration would collide on its history row, as on a new table.
+        connection.execute(own_tables.ONE_AT_A_TIME)
         if not history.exists(connection):
             connection.execute(history.create.encode())
-        if not partial.exists(connection):
-            for statement in partial.CREATE:
-                connection.execute(statement.encode())
+        own_tables.ensure(connection)
 
 
 def settled(

@@ -6,18 +6,6 @@ from ...errors import Place, Refused
 from ...model import Direction, Partial
 from ...parser.file import SqlFile, checksum_of
 
-CREATE = (
-    "create schema if not exists windlass",
-    """
-    create table if not exists windlass.partial_migration (
-        migration_name text primary key,
-        direction text not null,
-        statements_done int not null,
-        done_checksum text not null,
-        statements int not null,
-        statement_begun int
-    )""",
-)
 EXISTS = "select pg_catalog.to_regclass('windlass.partial_migration') is not null"
 STANDS = "select exists (select from windlass.partial_migration where migration_name = %s)"
 FORGET = "delete from windlass.partial_migration where migration_name = %s"

@@ -180,7 +180,7 @@ def _terminate(project: Project, name: str) -> None:
 
 def test_a_journal_whose_connection_is_cut_goes_on_writing(project: Project) -> None:
     def cut(*_: object) -> Done:
-        _terminate(project, "journal")
+        _terminate(project, "session")
         return Done("cut")
 
     found, _ = run(project, steps(migrate=Step(cut)))
