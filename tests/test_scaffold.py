@@ -12,6 +12,7 @@ import yaml
 from pgwindlass import scaffold
 from pgwindlass.config import load
 from pgwindlass.errors import ConfigError
+from pgwindlass.github.oidc import trust_policy
 from pgwindlass.policy import steps_for
 from tests.fix_github import Github, variables
 from tests.kit import WINDLASS, Ran
@@ -304,7 +305,7 @@ def test_what_is_left_to_do_by_hand_is_listed_with_its_pages(root: Path) -> None
     ]
     assert f"  workflow permissions: read: {SITE}/settings/actions" in lines
     policy = json.loads(text[text.index("\n    {") :])
-    assert policy == scaffold.trust_policy(found, "production")
+    assert policy == trust_policy(found.subjects, "production")
     condition = policy["Statement"][0]["Condition"]["StringEquals"]
     assert condition["token.actions.githubusercontent.com:sub"] == [
         "repo:acme/shop:environment:production"

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from ..config import Settings
 from ..errors import ConfigError
 from ..model import Finding, Migration, Plan, Rehearsal, StepName, Unrecorded
 from ..rehearsal import existing as unrecords
@@ -59,7 +60,7 @@ def unrecorded(work: Work, migrations: tuple[Migration, ...]) -> tuple[Unrecorde
 def restart(work: Work) -> Running:
     """Restart the service."""
     if work.restarter is None:
-        raise _no_section(work, "restart")
+        raise _no_section(work.settings, "restart")
     work.reporter.started(StepName.RESTART)
     return work.restarter.restart()
 
@@ -70,7 +71,7 @@ def smoke(work: Work) -> "SmokeReport":
 
     checks = work.settings.environment.smoke
     if checks is None:
-        raise _no_section(work, "smoke")
+        raise _no_section(work.settings, "smoke")
     work.reporter.started(StepName.SMOKE)
     return run_checks(
         checks, progress=lambda done, total: work.reporter.progress(done, total, "rounds")
@@ -90,8 +91,8 @@ def verify(work: Work) -> int:
     return len(scripts)
 
 
-def _no_section(work: Work, section: str) -> ConfigError:
+def _no_section(settings: Settings, section: str) -> ConfigError:
     return ConfigError(
-        f"{work.settings.where()}: environments.{work.settings.name}.{section}: missing",
+        f"{settings.where()}: environments.{settings.name}.{section}: missing",
         next_step=f"write a {section} section",
     )

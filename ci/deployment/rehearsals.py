@@ -64,7 +64,9 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
             manifest = safekeeping.take_backup(work, plan.target, applied=applied)
             _require_same_schema(plan, manifest)
             level = policy.proof(work.settings)
-            proof = proofs.prove(manifest, store, config, level=level, progress=bytes_of(work))
+            proof = proofs.prove(
+                manifest, store, config, level=level, progress=bytes_of(work.reporter)
+            )
         backup = retention.Backup(manifest=manifest, proofs=(proof,))
     return rehearsals.rehearse(
         plan,
@@ -76,7 +78,7 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
             lock=work.settings.environment.lock,
             engine=work.engine,
             root=work.settings.root,
-            progress=bytes_of(work),
+            progress=bytes_of(work.reporter),
             done=lambda done, total: work.reporter.progress(done, total, "migrations"),
         ),
     )

@@ -141,7 +141,7 @@ def prove(plan: Plan, work: Work) -> Done | Skipped:
         store,
         config,
         level=policy.proof(work.settings),
-        progress=bytes_of(work),
+        progress=bytes_of(work.reporter),
     )
     pruned = safekeeping.let_go(work) if config.keep is not None else ""
     return Done(proof_text(proven) + pruned, evidence=(("proof", proven.level),))
