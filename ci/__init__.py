@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         WindlassError,
     )
     from .model import Deployment, Plan
+    from .report.silent import Silent
 
 __all__ = [
     "Backup",
@@ -57,6 +58,7 @@ __all__ = [
     "RestoreReport",
     "RolledBack",
     "Settings",
+    "Silent",
     "StatusReport",
     "StepFailed",
     "Unreachable",
@@ -82,6 +84,7 @@ _MODULES = {
     "Reporter": "deployment.work",
     "RestoreReport": "deployment.restores",
     "Settings": "config",
+    "Silent": "report.silent",
     "StatusReport": "deployment.status",
     "Work": "deployment.work",
 }

@@ -128,7 +128,7 @@ def test_the_commands_of_the_readme_exist_in_the_makefile() -> None:
 
 
 def test_tiers_are_named_in_the_policy_and_the_gate_alone() -> None:
-    allowed = {"policy.py", "model.py", "gate.py", "plan.py", "tasks.py"}
+    allowed = {"policy.py", "model.py", "gate.py", "pending.py", "tasks.py"}
     pattern = re.compile(r"""== ["'](development|acceptance|production)["']""")
     found = {p.name for p in (ROOT / "ci").rglob("*.py") if pattern.search(p.read_text())}
 

@@ -252,9 +252,9 @@ def test_where_windlass_is_from_is_read_from_its_installation(
         ["git", "-C", home, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
     ).stdout.strip()
     packages = tmp_path / "packages"
-    information = packages / "windlass-9.9.dist-info"
+    information = packages / "pgwindlass-9.9.dist-info"
     information.mkdir(parents=True)
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: windlass\nVersion: 9.9\n")
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: pgwindlass\nVersion: 9.9\n")
     if told is not None:
         (information / "direct_url.json").write_text(json.dumps(told).replace("{home}", str(home)))
     monkeypatch.syspath_prepend(packages)
