@@ -47,7 +47,7 @@ def lint(work: Work) -> tuple[Finding, ...]:
     """Read the pending migrations for what is dangerous to the database as it stands."""
     plan = current_plan(work)
     tables = facts.sizes_of_tables(plan.migrations, work)
-    return facts.lint_findings(plan, work, tables, rehearsal_of(plan, work))
+    return facts.lint_findings(plan, work, tables, rehearsal_of(plan, work.store))
 
 
 def unrecorded(work: Work, migrations: tuple[Migration, ...]) -> tuple[Unrecorded, ...]:

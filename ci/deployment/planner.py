@@ -51,7 +51,7 @@ def current_plan(
 def described(work: Work, plan: Plan) -> Plan:
     """Return the plan with what its reader should know beside what decides."""
     tables = sizes_of_tables(plan.migrations, work)
-    rehearsal = rehearsals.rehearsal_of(plan, work)
+    rehearsal = rehearsals.rehearsal_of(plan, work.store)
     parameters = work.database.parameters()
     about = About(
         made_at=datetime.now(UTC),

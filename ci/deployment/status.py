@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import psycopg
 
 from ..database import lock
+from ..database.connection import Database
 from ..engines import Engine
 from ..model import Correction, Deployment, Migration, Unrecorded
 from ..plan.states import MigrationState, compare, waiting
@@ -95,7 +96,7 @@ def _read(
     )
 
 
-def history(work: Work) -> HistoryReport:
+def history(database: Database) -> HistoryReport:
     """Return what was deployed, and what was corrected by hand. Reads only.
 
     Raises:
@@ -110,4 +111,4 @@ def history(work: Work) -> HistoryReport:
             corrections=journal.read_corrections(connection),
         )
 
-    return work.database.read("history", read)
+    return database.read("history", read)

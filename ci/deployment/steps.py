@@ -71,7 +71,7 @@ def check(plan: Plan, work: Work) -> Done | Skipped:
 
 def lint(plan: Plan, work: Work) -> Done | Skipped:
     """Read the migrations for what is dangerous."""
-    rehearsal = rehearsals.rehearsal_of(plan, work)
+    rehearsal = rehearsals.rehearsal_of(plan, work.store)
     tables = facts.sizes_of_tables(plan.migrations, work)
     found = facts.lint_findings(plan, work, tables, rehearsal)
     for finding in found:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from invoke.collection import Collection
 
+from ..config import Settings
 from ..errors import ConfigError
 from ..report import backup as backup_report
 from ..report import runner, summary
@@ -128,7 +129,7 @@ def restore(
         if dry_run:
             return Answer(order.plan, text)
         if order.plan.swap:
-            _confirm(work, text, what="the restore")
+            _confirm(work.settings, text, what="the restore")
         done = restores.restore(work, order, owners=not no_owner)
     text = backup_report.restored_text(env, done.restored, done.kept)
     outputs = {
@@ -147,8 +148,8 @@ def _tables(text: str) -> tuple[str, ...]:
     return names
 
 
-def _confirm(work: "Work", text: str, *, what: str) -> None:
-    confirm(work.settings, text, what=what, variable="CONFIRM_RESTORE")
+def _confirm(settings: Settings, text: str, *, what: str) -> None:
+    confirm(settings, text, what=what, variable="CONFIRM_RESTORE")
 
 
 def _swap(work: "Work", restored: str, *, dry_run: bool) -> Answer:
@@ -158,7 +159,7 @@ def _swap(work: "Work", restored: str, *, dry_run: bool) -> Answer:
     text = f"{restored} takes the place of {work.database.name}, which is kept aside"
     if dry_run:
         return Answer({"swap": restored}, text)
-    _confirm(work, text, what="the restore")
+    _confirm(work.settings, text, what="the restore")
     done = restores.swap(work, restored)
     text = backup_report.swapped_text(env, done.kept)
     runner.tell(lambda _: summary.text_page(f"Restored: {env}", text, {"kept": done.kept}))
@@ -172,7 +173,7 @@ def _drop_old(work: "Work", *, dry_run: bool) -> Answer:
     text = "\n".join(f"{name}  {size:,} bytes" for name, size in databases)
     names = tuple(name for name, _ in databases)
     if not dry_run:
-        _confirm(work, text, what="dropping them")
+        _confirm(work.settings, text, what="dropping them")
         restores.drop_databases(work, names)
     return Answer({"dropped": names}, text)
 

@@ -66,5 +66,5 @@ def history(env: str = "", deployment: str = "") -> Answer:
         if deployment:
             record, _ = journal.find(work.database, deployment)
             return Answer(record, report.deployment_text(record))
-        newest = statuses.history(work)
+        newest = statuses.history(work.database)
     return Answer(newest, report.history_text(newest.deployments, newest.corrections))
