@@ -74,18 +74,18 @@ def verb(*positional: str, **help_: str) -> Callable[[Verb], Any]:
         @functools.wraps(body)
         def run(
             c: Context,
-            *,
-            json: bool,
-            debug: bool,
-            **arguments: Any,  # noqa: ANN401  # whatever the body takes
+            *values: Any,  # noqa: ANN401  # whatever the body takes
+            json: bool = False,
+            debug: bool = False,
+            **arguments: Any,  # noqa: ANN401
         ) -> None:
             remember_environment(os.environ)
             with runner.attached():
                 try:
                     _signals()
                     if c.config.run.dry:
-                        _dry(body.__name__, arguments)
-                    answer = body(**arguments)
+                        _dry(body.__name__, arguments, signature)
+                    answer = body(*values, **arguments)
                 except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # a bug too: three lines
                     _end(error, as_json=json, debug=debug)
                 text = format.as_json(answer.document) if json else redact(answer.text)
@@ -129,8 +129,8 @@ def _signals() -> None:
         signal.signal(number, stop)
 
 
-def _dry(name: str, arguments: dict[str, Any]) -> None:
-    if "dry_run" in arguments:
+def _dry(name: str, arguments: dict[str, Any], signature: inspect.Signature) -> None:
+    if "dry_run" in signature.parameters:
         arguments["dry_run"] = True
     elif name in CHANGES:
         raise ConfigError(f"{name} has no dry run", next_step="leave --dry out")
