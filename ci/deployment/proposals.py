@@ -169,4 +169,6 @@ def report_plan(work: Work, *, rehearse: bool = False) -> PlanReport:
 def rendered(work: Work, plan: Plan) -> tuple[str, ...]:
     """Return the SQL of each migration of a plan, as it would be sent."""
     terms = work.terms()
-    return tuple(work.engine.render(one, plan.direction, terms) for one in plan.migrations)
+    return tuple(
+        work.engine.render(migration, plan.direction, terms) for migration in plan.migrations
+    )

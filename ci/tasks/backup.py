@@ -36,8 +36,8 @@ def backup_list(env: str = "") -> Answer:
     from ..deployment import backups as safekeeping
 
     with opened(env) as work:
-        listed = safekeeping.listed(work)
-    return Answer(listed, backup_report.backups_text(listed))
+        all_backups = safekeeping.listed(work)
+    return Answer(all_backups, backup_report.backups_text(all_backups))
 
 
 @verb(which=WHICH, level="checksum, rows or restore (default: rows)")
@@ -130,15 +130,15 @@ def restore(
             return Answer(order.plan, text)
         if order.plan.swap:
             _confirm(work.settings, text, what="the restore")
-        done = restores.restore(work, order, owners=not no_owner)
-    text = backup_report.restored_text(env, done.restored, done.kept)
+        report = restores.restore(work, order, owners=not no_owner)
+    text = backup_report.restored_text(env, report.restored, report.kept)
     outputs = {
         "backup": order.plan.backup,
-        "database": done.restored.database,
-        "kept": done.kept,
+        "database": report.restored.database,
+        "kept": report.kept,
     }
     runner.tell(lambda _: summary.text_page(f"Restored: {env}", text, outputs))
-    return Answer(done, text)
+    return Answer(report, text)
 
 
 def _tables(text: str) -> tuple[str, ...]:
@@ -160,10 +160,10 @@ def _swap(work: "Work", restored: str, *, dry_run: bool) -> Answer:
     if dry_run:
         return Answer({"swap": restored}, text)
     _confirm(work.settings, text, what="the restore")
-    done = restores.swap(work, restored)
-    text = backup_report.swapped_text(env, done.kept)
-    runner.tell(lambda _: summary.text_page(f"Restored: {env}", text, {"kept": done.kept}))
-    return Answer(done, text)
+    report = restores.swap(work, restored)
+    text = backup_report.swapped_text(env, report.kept)
+    runner.tell(lambda _: summary.text_page(f"Restored: {env}", text, {"kept": report.kept}))
+    return Answer(report, text)
 
 
 def _drop_old(work: "Work", *, dry_run: bool) -> Answer:

@@ -22,9 +22,9 @@ def _carry_out(work: "Work", proposal: "Proposal") -> Answer:
 
     if on_github := runner.current():
         _begin(on_github.run, work, proposal.plan)
-    done = carry_out(work, proposal)
-    runner.tell(lambda run: summary.done_page(run, done))
-    return Answer(done, report.verdict(done))
+    record = carry_out(work, proposal)
+    runner.tell(lambda run: summary.done_page(run, record))
+    return Answer(record, report.verdict(record))
 
 
 def _begin(run: summary.Run, work: "Work", plan: Plan) -> None:
@@ -152,7 +152,7 @@ def plan(env: str = "", out: str = "", *, rehearse: bool = False) -> Answer:
         parts.append(runner.folded("SQL", "\n\n".join(rendered)))
     if planned.rehearsal is not None:
         parts.append(plan_report.rehearsal_text(planned.rehearsal))
-    parts += [report.unrecorded_note(env, one) for one in planned.unrecorded]
+    parts += [report.unrecorded_note(env, untracked) for untracked in planned.unrecorded]
     return Answer(planned, "\n\n".join(parts))
 
 
@@ -177,10 +177,10 @@ def approve(
     )
     sys.stderr.write(f"{redact(plan_report.plan_text(signable))}\n\n{shown}\n")
     confirm_signature(env)
-    signed = planfile.sign_plan(config, signable, key=key, comment=comment, push=push)
-    until = f"{signed.statement.expires_at:%Y-%m-%d %H:%M} UTC"
-    text = f"signed plan {signable.digest[:12]} until {until}: {signed.file}"
-    return Answer(signed, text)
+    signature = planfile.sign_plan(config, signable, key=key, comment=comment, push=push)
+    until = f"{signature.statement.expires_at:%Y-%m-%d %H:%M} UTC"
+    text = f"signed plan {signable.digest[:12]} until {until}: {signature.file}"
+    return Answer(signature, text)
 
 
 @verb()

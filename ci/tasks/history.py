@@ -51,7 +51,7 @@ def status(env: str = "") -> Answer:
 
     with opened(env) as work:
         now = statuses.status(work)
-    notes = (report.unrecorded_note(env, one) for one in now.unrecorded)
+    notes = (report.unrecorded_note(env, untracked) for untracked in now.unrecorded)
     text = report.status_text(env, now.migrations, *notes, now.models, now.note, now.drill)
     return Answer(now, text, report.status_exit(now.migrations, now.unrecorded))
 

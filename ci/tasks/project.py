@@ -141,8 +141,8 @@ def init(windlass: str = "", *, github: bool = False, force: bool = False) -> An
     """Write tasks.py, deploy.yml and the workflows into this repository; asks nothing."""
     from .. import scaffold
 
-    done = scaffold.init(Path.cwd(), github=github, source=windlass, force=force, note=_tell)
-    return Answer(done, scaffold.init_text(done, github=github))
+    written = scaffold.init(Path.cwd(), github=github, source=windlass, force=force, note=_tell)
+    return Answer(written, scaffold.init_text(written, github=github))
 
 
 def _tell(text: str) -> None:
