@@ -53,7 +53,7 @@ def open_environment(
 ) -> Iterator[Work]:
     """Open an environment for as long as the block; every other function is given it.
 
-    An embedded database runs as long as the block. No other connection is held open.
+    An embedded database runs as long as the block.
 
     Args:
         source: what `load` returned; or one environment of it, `config.environment(name, ...)`,

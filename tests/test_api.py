@@ -167,7 +167,9 @@ def test_status_reads_one_moment_on_one_connection(
     levels: list[str] = []
     read = Database.read
 
-    def noted(self: Database, step: str, work: Callable[[psycopg.Connection], Any]) -> Any:
+    def noted(
+        self: Database, step: str, work: Callable[[psycopg.Connection], Any], **more: Any
+    ) -> Any:
         def look(connection: psycopg.Connection) -> Any:
             result = work(connection)
             row = connection.execute(
@@ -179,7 +181,7 @@ def test_status_reads_one_moment_on_one_connection(
             return result
 
         steps.append(step)
-        return read(self, step, look)
+        return read(self, step, look, **more)
 
     monkeypatch.setattr(Database, "read", noted)
     with pgwindlass.open_environment(pgwindlass.load(), "dev") as environment:
