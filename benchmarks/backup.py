@@ -38,8 +38,9 @@ SHARES = (0.4, 0.3, 0.2, 0.1)  # of the rows, by table
 BYTES_PER_ROW = 8500
 OURS = """
 import datetime, pathlib, sys
-from ci import backup
-from pgwindlass.config import BackupsConfig
+from pgwindlass.backup import catalog, dump
+from pgwindlass.backup.verify import verify_backup
+from pgwindlass.config.sections import BackupsConfig
 from pgwindlass.database.connection import Database
 from pgwindlass.secret import Secret
 from pgwindlass.stores.s3 import S3Store
@@ -48,12 +49,12 @@ database = Database(url=Secret(sys.argv[1]), deployment_id="bench")
 config = BackupsConfig(to="s3://bench", jobs={jobs})
 silent = lambda done, total: None
 if {level!r}:
-    found = backup.find(store, environment="uat", which="latest").manifest
-    backup.verify(found, store, config, level={level!r}, progress=silent)
+    manifest = catalog.find(store, environment="uat", which="latest").manifest
+    verify_backup(manifest, store, config, level={level!r}, progress=silent)
 else:
-    order = backup.Order(environment="uat", deployment="jobs{jobs}")
+    order = dump.Order(environment="uat", deployment="jobs{jobs}")
     now = lambda: datetime.datetime.now(datetime.UTC)
-    backup.take(database, store, order, config, now=now, progress=silent)
+    dump.take(database, store, order, config, now=now, progress=silent)
 status = pathlib.Path("/proc/self/status").read_text()
 print(int(status.split("VmHWM:")[1].split()[0]) // 1024)
 """

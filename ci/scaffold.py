@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from . import git
 from .config import load
 from .errors import ConfigError, WindlassError
+from .github.oidc import subjects, trust_policy
 from .github.remote import find_remote, open_github, parse_remote
 from .github.settings import ENVIRONMENT, Wanted, wanted
 
@@ -20,7 +21,7 @@ WORKFLOWS = Path(".github") / "workflows"
 TASKS = """\
 \"\"\"The tasks of Windlass, for this repository.\"\"\"
 
-from pgwindlass.tasks.deploy import ns
+from pgwindlass.tasks import ns
 
 __all__ = ["ns"]
 """
@@ -35,11 +36,6 @@ NOT_OURS = {"node_modules", "venv", "site-packages", "build", "dist"}
 DEEPEST = 3  # directories below the root in which a project's files are looked for
 USUAL = ("migrations", "db/migrations", "database/migrations", "sql/migrations")
 SOURCE = re.compile(r"(?P<name>[^/@\s]+/[^/@\s]+)@(?P<ref>\S+)")
-
-# The subject of a workflow's identity since then, for repositories made, renamed or moved:
-# https://docs.github.com/actions/reference/security/oidc
-IMMUTABLE_SINCE = "2026-07-15"
-PROVIDER = "token.actions.githubusercontent.com"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +78,44 @@ class Found:
     subjects: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True)
+class Initialised:
+    """What `init` wrote, what it found, and what GitHub and AWS need for it."""
+
+    written: tuple[str, ...]
+    found: Found
+    environments: tuple[Wanted, ...]
+    trust: dict[str, dict[str, Any]]  # the trust policy of an AWS role, by environment
+
+
+def init(
+    root: Path, *, github: bool, source: str = "", force: bool, note: Callable[[str], None]
+) -> Initialised:
+    """Write what a repository needs, and return what was written and found.
+
+    Args:
+        root: the repository, or the directory of one project in it.
+        github: with the workflows too.
+        source: OWNER/NAME@REF of Windlass, for the workflows; empty: what this one is from.
+        force: write over files that are there.
+        note: is told what GitHub did not answer.
+
+    Raises:
+        ConfigError: a file is there already, or what is deployed or installed cannot be told.
+
+    """
+    found = look(root, note=note)
+    source = (source or installed()) if github else ""
+    written = write(root, files(found, github=github, source=source), force=force)
+    needed = environments(root)
+    return Initialised(
+        written=tuple(map(str, written)),
+        found=found,
+        environments=needed,
+        trust={one.name: trust_policy(found.subjects, one.name) for one in needed},
+    )
+
+
 def look(root: Path, *, note: Callable[[str], None]) -> Found:
     """Return what the files, git and, with a token, GitHub's API say about the repository.
 
@@ -120,19 +154,8 @@ def look(root: Path, *, note: Callable[[str], None]) -> Found:
         site=site,
         private=told["private"],
         there=frozenset(one["name"] for one in environments),
-        subjects=_subjects(told),
+        subjects=subjects(told),
     )
-
-
-def _subjects(told: dict[str, Any]) -> tuple[str, ...]:
-    """Return how the subject of the repository's identity may begin; see IMMUTABLE_SINCE.
-
-    The API does not tell when a repository was renamed, so an old one has both forms.
-    """
-    owner, name = str(told["full_name"]).split("/")
-    new = f"repo:{owner}@{told['owner']['id']}/{name}@{told['id']}"
-    old = f"repo:{owner}/{name}"
-    return (new,) if str(told["created_at"])[:10] > IMMUTABLE_SINCE else (old, new)
 
 
 def _branch(root: Path) -> str:
@@ -289,33 +312,20 @@ def write(root: Path, made: dict[Path, str], *, force: bool) -> tuple[Path, ...]
     return written
 
 
-def trust_policy(found: Found, environment: str) -> dict[str, Any]:
-    """Return the trust policy of an AWS role that jobs of one environment alone may take.
-
-    https://docs.github.com/actions/how-tos/secure-your-work/security-harden-deployments/oidc-in-aws
-    """
-    subjects = found.subjects or ("repo:OWNER/NAME",)
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Effect": "Allow",
-                "Principal": {"Federated": f"arn:aws:iam::ACCOUNT_ID:oidc-provider/{PROVIDER}"},
-                "Action": "sts:AssumeRoleWithWebIdentity",
-                "Condition": {
-                    "StringEquals": {
-                        f"{PROVIDER}:aud": "sts.amazonaws.com",
-                        f"{PROVIDER}:sub": [f"{s}:environment:{environment}" for s in subjects],
-                    }
-                },
-            }
-        ],
-    }
-
-
 def environments(root: Path) -> tuple[Wanted, ...]:
     """Return the environments on GitHub that the deploy.yml at `root` needs."""
     return wanted(load(root / "deploy.yml"))
+
+
+def init_text(done: Initialised, *, github: bool) -> str:
+    """Return what was written, and what comes next."""
+    migrations = done.found.migrations
+    lines = [f"wrote {path}" for path in done.written]
+    lines.append(f"{done.found.project}: engine {migrations.engine}, {migrations.place}")
+    lines.append("next: invoke create --name NAME, then invoke deploy --env dev")
+    if github:
+        lines.append(by_hand(done.found, done.environments))
+    return "\n".join(lines)
 
 
 def by_hand(found: Found, needed: tuple[Wanted, ...]) -> str:
@@ -345,7 +355,7 @@ def by_hand(found: Found, needed: tuple[Wanted, ...]) -> str:
     ]
     lines.append(f"  workflow permissions: read: {site}/settings/actions")
     role = (reviewed or needed)[-1].name
-    policy = json.dumps(trust_policy(found, role), indent=2)
+    policy = json.dumps(trust_policy(found.subjects, role), indent=2)
     lines += [
         "  with S3, an AWS role for each environment, which its jobs alone may take; of "
         f"{role} with this trust policy:",

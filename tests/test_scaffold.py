@@ -12,6 +12,7 @@ import yaml
 from pgwindlass import scaffold
 from pgwindlass.config import load
 from pgwindlass.errors import ConfigError
+from pgwindlass.github.oidc import trust_policy
 from pgwindlass.policy import steps_for
 from tests.fix_github import Github, variables
 from tests.kit import WINDLASS, Ran
@@ -251,9 +252,9 @@ def test_where_windlass_is_from_is_read_from_its_installation(
         ["git", "-C", home, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
     ).stdout.strip()
     packages = tmp_path / "packages"
-    information = packages / "windlass-9.9.dist-info"
+    information = packages / "pgwindlass-9.9.dist-info"
     information.mkdir(parents=True)
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: windlass\nVersion: 9.9\n")
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: pgwindlass\nVersion: 9.9\n")
     if told is not None:
         (information / "direct_url.json").write_text(json.dumps(told).replace("{home}", str(home)))
     monkeypatch.syspath_prepend(packages)
@@ -304,7 +305,7 @@ def test_what_is_left_to_do_by_hand_is_listed_with_its_pages(root: Path) -> None
     ]
     assert f"  workflow permissions: read: {SITE}/settings/actions" in lines
     policy = json.loads(text[text.index("\n    {") :])
-    assert policy == scaffold.trust_policy(found, "production")
+    assert policy == trust_policy(found.subjects, "production")
     condition = policy["Statement"][0]["Condition"]["StringEquals"]
     assert condition["token.actions.githubusercontent.com:sub"] == [
         "repo:acme/shop:environment:production"

@@ -55,6 +55,11 @@ class Config:
     file: YamlFile
 
     @property
+    def root(self) -> Path:
+        """The directory of the file; relative paths in it start here."""
+        return self.file.path.resolve().parent
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The environments' names, as written."""
         environments = _section(self.file, "environments")
@@ -140,10 +145,9 @@ class Config:
         environment = convert(
             self.file, at, environments[name], Environment, variables, decode=_decode
         )
-        root = self.file.path.resolve().parent
         return Settings(
             name=name,
-            root=root,
+            root=self.root,
             shared=self.shared(variables),
             environment=environment,
             written=written,

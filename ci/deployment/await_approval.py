@@ -15,16 +15,6 @@ EVERY = 10.0  # seconds between two looks at the branch
 TOLD_EVERY = 300.0  # seconds between two lines that say that it still waits
 
 
-def span(text: str) -> float:
-    """Return the seconds of a length of time; ConfigError where it is none."""
-    try:
-        return Duration.parse(text).seconds
-    except ValueError as error:
-        raise ConfigError(
-            f"--wait-for-approval: {error}", next_step="--wait-for-approval 2h"
-        ) from None
-
-
 def wait(plan: Plan, work: Work, *, within: float, every: float = EVERY) -> None:
     """Wait until the plan has the signatures it needs, fetching them from the branch.
 

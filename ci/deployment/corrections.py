@@ -11,7 +11,8 @@ import psycopg
 
 from ..database import lock, own_tables
 from ..errors import ConfigError, Refused
-from ..model import Applied, Correction, Migration, Origin
+from ..model import Applied, Correction, Migration
+from ..origin import find_origin
 from ..plan.states import MigrationState, State, built_on, compare, is_graph, up_to
 from . import journal
 from .facts import Recorded, take_history
@@ -39,7 +40,14 @@ def stamp(work: Work, history: Recorded, names: tuple[str, ...]) -> tuple[Change
     """Record migrations as applied that were applied in another way."""
     files, states = _known(work, history, names)
     for name in names:
-        _require(work, states[name], State.PENDING, State.OUT_OF_ORDER, State.PARTIAL, State.FAILED)
+        _require(
+            work.settings.name,
+            states[name],
+            State.PENDING,
+            State.OUT_OF_ORDER,
+            State.PARTIAL,
+            State.FAILED,
+        )
     _refuse_gaps(work, history, names)
     return tuple(Change(n, states[n].detail or PENDING, files[n].checksum) for n in names)
 
@@ -77,7 +85,7 @@ def repair(work: Work, history: Recorded, names: tuple[str, ...]) -> tuple[Chang
     files, states = _known(work, history, names)
     rows = {row.name: row for row in history.applied}
     for name in names:
-        _require(work, states[name], State.EDITED, State.PARTIAL)
+        _require(work.settings.name, states[name], State.EDITED, State.PARTIAL)
     return tuple(
         Change(n, _checksum(rows[n]) if n in rows else states[n].detail, files[n].checksum)
         for n in names
@@ -117,7 +125,7 @@ VERBS: dict[str, Find] = {
 }
 
 
-def find(work: Work, verb: str, names: tuple[str, ...]) -> tuple[Change, ...]:
+def find_changes(work: Work, verb: str, names: tuple[str, ...]) -> tuple[Change, ...]:
     """Return what a correction would change. Reads only.
 
     Raises:
@@ -140,14 +148,27 @@ def find(work: Work, verb: str, names: tuple[str, ...]) -> tuple[Change, ...]:
     return VERBS[verb](work, take_history(work.database, work.engine.history), known)
 
 
-def apply(
-    work: Work, verb: str, names: tuple[str, ...], *, reason: str, origin: Origin
-) -> tuple[Change, ...]:
-    """Make the correction under the deployment lock, and record it; return what changed."""
+def require_reason(verb: str, reason: str) -> None:
+    """Raise ConfigError where a correction has no reason."""
+    if not reason.strip():
+        raise ConfigError(f"{verb} needs a reason, for the record", next_step='--reason "why"')
+
+
+def correct(work: Work, verb: str, names: tuple[str, ...], *, reason: str) -> tuple[Change, ...]:
+    """Make the correction under the deployment lock, and record it; return what changed.
+
+    Raises:
+        ConfigError: there is no reason, no migration is named, or one has no file.
+        Refused: one is not in a state that the verb is for.
+        LockHeld: a deployment is running.
+
+    """
+    require_reason(verb, reason)
     wait = work.settings.environment.lock.wait.seconds
     keys = work.engine.lock_keys
+    origin = find_origin(work.settings.root)
     with lock.hold(work.database, wait=wait, on_wait=work.reporter.note, beside=keys):
-        changes = find(work, verb, names)
+        changes = find_changes(work, verb, names)
         files = {migration.name: migration for migration in work.engine.files.list()}
         own_tables.prepare(work.database, work.terms())
         with work.database.connect("history") as connection, connection.transaction():
@@ -158,7 +179,7 @@ def apply(
                     migration=change.migration,
                     before=change.before,
                     after=change.after,
-                    reason=reason,
+                    reason=reason.strip(),
                     origin=origin,
                     at=datetime.now(UTC),
                 )
@@ -197,12 +218,12 @@ def _known(
     return files, {state.name: state for state in states}
 
 
-def _require(work: Work, state: MigrationState, *allowed: State) -> None:
+def _require(environment: str, state: MigrationState, *allowed: State) -> None:
     if state.state not in allowed:
-        words = " or ".join(str(one) for one in allowed)
+        words = " or ".join(map(str, allowed))
         raise Refused(
             f"{state.name} is {state.state}; expected {words}",
-            next_step=f"invoke status --env {work.settings.name} shows the states",
+            next_step=f"invoke status --env {environment} shows the states",
         )
 
 

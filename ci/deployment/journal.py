@@ -162,17 +162,13 @@ def restored(database: Database, correction: Correction) -> None:
         connection.execute(ABANDONED, ("",))
 
 
-def corrections(database: Database, *, limit: int = 20) -> tuple[Correction, ...]:
+def read_corrections(connection: psycopg.Connection, *, limit: int = 20) -> tuple[Correction, ...]:
     """Return the newest corrections of the history, newest first."""
-
-    def read(connection: psycopg.Connection) -> tuple[Correction, ...]:
-        row = connection.execute(CORRECTIONS_EXIST).fetchone()
-        if row is None or not row[0]:
-            return ()
-        rows = connection.execute(CORRECTIONS, (limit,)).fetchall()
-        return tuple(msgspec.json.decode(one[0], type=Correction) for one in rows)
-
-    return database.read("history", read)
+    row = connection.execute(CORRECTIONS_EXIST).fetchone()
+    if row is None or not row[0]:
+        return ()
+    rows = connection.execute(CORRECTIONS, (limit,)).fetchall()
+    return tuple(msgspec.json.decode(record, type=Correction) for (record,) in rows)
 
 
 def _json(document: Deployment | StepResult | Correction) -> str:
@@ -184,16 +180,17 @@ def _exists(connection: psycopg.Connection) -> bool:
     return bool(row and row[0])
 
 
-def history(database: Database, *, limit: int = 20) -> tuple[Deployment, ...]:
+def read_history(connection: psycopg.Connection, *, limit: int = 20) -> tuple[Deployment, ...]:
     """Return the newest deployments, newest first; none where nothing was ever deployed."""
+    if not _exists(connection):
+        return ()
+    rows = connection.execute(DEPLOYMENTS, (limit,)).fetchall()
+    return tuple(_deployment(*row) for row in rows)
 
-    def read(connection: psycopg.Connection) -> tuple[Deployment, ...]:
-        if not _exists(connection):
-            return ()
-        rows = connection.execute(DEPLOYMENTS, (limit,)).fetchall()
-        return tuple(_deployment(*row) for row in rows)
 
-    return database.read("history", read)
+def history(database: Database, *, limit: int = 20) -> tuple[Deployment, ...]:
+    """Return the same, on a connection of its own."""
+    return database.read("history", lambda connection: read_history(connection, limit=limit))
 
 
 def find(database: Database, deployment: str) -> tuple[Deployment, Plan]:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 
+from ..config import Settings
 from ..errors import ConfigError
 from ..model import Finding, Migration, Plan, Rehearsal, StepName, Unrecorded
 from ..plan.pending import in_running_order
@@ -46,7 +47,7 @@ def lint(work: Work) -> tuple[Finding, ...]:
     """Read the pending migrations for what is dangerous to the database as it stands."""
     plan = current_plan(work)
     tables = facts.sizes_of_tables(plan.migrations, work)
-    return facts.lint_findings(plan, work, tables, rehearsal_of(plan, work))
+    return facts.lint_findings(plan, work, tables, rehearsal_of(plan, work.store))
 
 
 def unrecorded(work: Work, migrations: tuple[Migration, ...]) -> tuple[Unrecorded, ...]:
@@ -59,7 +60,7 @@ def unrecorded(work: Work, migrations: tuple[Migration, ...]) -> tuple[Unrecorde
 def restart(work: Work) -> Running:
     """Restart the service."""
     if work.restarter is None:
-        raise _no_section(work, "restart")
+        raise _no_section(work.settings, "restart")
     work.reporter.started(StepName.RESTART)
     return work.restarter.restart()
 
@@ -70,7 +71,7 @@ def smoke(work: Work) -> "SmokeReport":
 
     checks = work.settings.environment.smoke
     if checks is None:
-        raise _no_section(work, "smoke")
+        raise _no_section(work.settings, "smoke")
     work.reporter.started(StepName.SMOKE)
     return run_checks(
         checks, progress=lambda done, total: work.reporter.progress(done, total, "rounds")
@@ -90,9 +91,9 @@ def verify(work: Work) -> int:
     return len(scripts)
 
 
-def _no_section(work: Work, section: str) -> ConfigError:
+def _no_section(settings: Settings, section: str) -> ConfigError:
     return ConfigError(
-        f"environments.{work.settings.name}.{section}: missing",
-        place=work.settings.where(),
+        f"environments.{settings.name}.{section}: missing",
+        place=settings.where(),
         next_step=f"write a {section} section",
     )

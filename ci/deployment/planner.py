@@ -58,7 +58,7 @@ def current_plan(
 def described(work: Work, plan: Plan) -> Plan:
     """Return the plan with what its reader should know beside what decides."""
     tables = sizes_of_tables(plan.migrations, work)
-    rehearsal = rehearsals.rehearsal_of(plan, work)
+    rehearsal = rehearsals.rehearsal_of(plan, work.store)
     parameters = work.database.parameters()
     about = About(
         made_at=datetime.now(UTC),
@@ -91,13 +91,13 @@ def newest_applied(
     if to is not None:
         named = work.engine.names.resolve(to)
         if named != NOTHING and named not in applied:
-            raise _not_undone(work, f"{to} is not applied")
+            raise _not_undone(work.settings.name, f"{to} is not applied")
         staying = _staying(on_disk, applied, named)
         found = [name for name in applied if name not in staying]
     else:
         found = applied[-(steps or 0) :]
     if not found or steps == 0:
-        raise _not_undone(work, "there is nothing to undo")
+        raise _not_undone(work.settings.name, "there is nothing to undo")
     return tuple(found)
 
 
@@ -117,10 +117,8 @@ def _staying(on_disk: tuple[Migration, ...], applied: list[str], last: str) -> f
     return frozenset(applied[: applied.index(last) + 1])
 
 
-def _not_undone(work: Work, what: str) -> Refused:
-    return Refused(
-        what, next_step=f"invoke status --env {work.settings.name} shows what is applied"
-    )
+def _not_undone(environment: str, what: str) -> Refused:
+    return Refused(what, next_step=f"invoke status --env {environment} shows what is applied")
 
 
 def undo_plan(
@@ -153,17 +151,20 @@ def undo_plan(
                 if migration is None
                 else "has no rollback script"
             )
-            raise _not_undone(work, f"{name} {why}")
+            raise _not_undone(work.settings.name, f"{name} {why}")
         chosen.append(migration)
     staying = [one for one in on_disk if one.name in applied and one not in chosen]
-    _refuse_below_others(work, on_disk, chosen, staying)
+    _refuse_below_others(work.settings.name, on_disk, chosen, staying)
     if not force and not is_graph(on_disk):
         _refuse_what_others_build_on(work, chosen, staying)
     return _plan(work, facts, tuple(chosen), direction="down", without=without)
 
 
 def _refuse_below_others(
-    work: Work, on_disk: tuple[Migration, ...], chosen: list[Migration], staying: list[Migration]
+    environment: str,
+    on_disk: tuple[Migration, ...],
+    chosen: list[Migration],
+    staying: list[Migration],
 ) -> None:
     """Refuse to take one out of the middle of a graph: its tool cannot say that it is not there."""
     stay = {migration.name for migration in staying}
@@ -171,7 +172,8 @@ def _refuse_below_others(
         above = [n for n in _in_order(on_disk, built_on(on_disk, migration.name)) if n in stay]
         if above:
             raise _not_undone(
-                work, f"{migration.name} has applied revisions built on it: {', '.join(above)}"
+                environment,
+                f"{migration.name} has applied revisions built on it: {', '.join(above)}",
             )
 
 

@@ -1,4 +1,4 @@
-"""Everything a deployment will need, looked at before anything is touched. `doctor` is this."""
+"""Everything a deployment will need, looked at before anything is touched."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ from ..database import own_tables
 from ..database.connection import Database, is_pooled, read_target
 from ..errors import Refused, WindlassError
 from ..model import Migration, PlannedStep, PreflightCheck, StepName
-from ..policy import drill_age
+from ..policy import drill_age, steps_for
 from ..postgres.clients import find_clients
 from ..rehearsal import existing
 from ..rehearsal import rehearse as rehearsals
@@ -30,6 +30,11 @@ RIGHTS = """
            pg_catalog.has_schema_privilege('public', 'CREATE'),
            pg_catalog.pg_is_in_recovery(), current_user
 """
+
+
+def doctor(work: Work) -> tuple[PreflightCheck, ...]:
+    """Return every check of what a deployment to the environment needs."""
+    return look(steps_for(work.settings), work)
 
 
 def look(

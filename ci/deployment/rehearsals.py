@@ -15,6 +15,7 @@ from ..model import Manifest, Plan, Rehearsal
 from ..postgres import throwaway
 from ..rehearsal import forecast
 from ..rehearsal import rehearse as rehearsals
+from ..stores import Store
 from . import backups as safekeeping
 from . import facts
 from .work import Work, bytes_of, store_of
@@ -29,19 +30,19 @@ def lacking(work: Work) -> str:
 
 def of_late(plan: Plan, work: Work) -> Rehearsal | None:
     """Return the rehearsal of exactly this plan that is no older than a backup may be."""
-    found = rehearsal_of(plan, work)
+    found = rehearsal_of(plan, work.store)
     at_most = timedelta(seconds=work.settings.shared.rehearsal.backup_age.seconds)
     if found is None or datetime.now(UTC) - found.at > at_most:
         return None
     return found
 
 
-def rehearsal_of(plan: Plan, work: Work) -> Rehearsal | None:
+def rehearsal_of(plan: Plan, store: Store | None) -> Rehearsal | None:
     """Return the newest rehearsal of exactly this plan; None too where there are no backups."""
-    if work.store is None:
+    if store is None:
         return None
     return catalog.find_rehearsal(
-        work.store,
+        store,
         environment=plan.environment,
         database=plan.target.database,
         plan_digest=plan.digest,
@@ -63,7 +64,9 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
             manifest = safekeeping.take_backup(work, plan.target, applied=applied)
             _require_same_schema(plan, manifest)
             level = policy.proof(work.settings)
-            proof = proofs.prove(manifest, store, config, level=level, progress=bytes_of(work))
+            proof = proofs.prove(
+                manifest, store, config, level=level, progress=bytes_of(work.reporter)
+            )
         backup = retention.Backup(manifest=manifest, proofs=(proof,))
     return rehearsals.rehearse(
         plan,
@@ -75,7 +78,7 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
             lock=work.settings.environment.lock,
             engine=work.engine,
             root=work.settings.root,
-            progress=bytes_of(work),
+            progress=bytes_of(work.reporter),
             done=lambda done, total: work.reporter.progress(done, total, "migrations"),
         ),
     )

@@ -69,7 +69,7 @@ def check(plan: Plan, work: Work) -> Done | Skipped:
 
 def lint(plan: Plan, work: Work) -> Done | Skipped:
     """Read the migrations for what is dangerous."""
-    rehearsal = rehearsals.rehearsal_of(plan, work)
+    rehearsal = rehearsals.rehearsal_of(plan, work.store)
     tables = facts.sizes_of_tables(plan.migrations, work)
     found = facts.lint_findings(plan, work, tables, rehearsal)
     for finding in found:
@@ -143,7 +143,7 @@ def prove(plan: Plan, work: Work) -> Done | Skipped:
         store,
         config,
         level=policy.proof(work.settings),
-        progress=bytes_of(work),
+        progress=bytes_of(work.reporter),
     )
     pruned = safekeeping.let_go(work) if config.keep is not None else ""
     return Done(proof_text(proven) + pruned, evidence=(("proof", proven.level),))

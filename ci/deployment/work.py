@@ -130,6 +130,6 @@ def store_of(work: Work) -> tuple[Store, BackupsConfig]:
     return work.store, config
 
 
-def bytes_of(work: Work) -> backups.Progress:
+def bytes_of(reporter: Reporter) -> backups.Progress:
     """Return the progress of a stream of bytes."""
-    return lambda done, total: work.reporter.progress(done, total, "bytes")
+    return lambda done, total: reporter.progress(done, total, "bytes")

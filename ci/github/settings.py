@@ -16,6 +16,7 @@ from ..config.sections import approval_of
 from ..errors import Refused, WindlassError
 from ..model import PreflightCheck, StepName
 from .api import GithubApi, NotFound, NotPermitted
+from .remote import open_github
 
 ENVIRONMENT = "actions: read"  # what the API asks for, as GitHub names it
 ADMINISTRATION = "administration: read"
@@ -42,6 +43,21 @@ class Wanted:
     self_approval: bool = False
     guarded: bool = False
     names: tuple[str, ...] = ()
+
+
+def doctor(
+    config: Config, only: str = "", *, note: Callable[[str], None]
+) -> tuple[PreflightCheck, ...]:
+    """Return every check of what deploy.yml needs on GitHub; `only` chooses one environment.
+
+    Raises:
+        ConfigError: there is no such environment, no token, or no repository on GitHub.
+
+    """
+    if only:
+        config.require(only)
+    api, site = open_github(config.root, note=note)
+    return look(api, site, wanted(config, only))
 
 
 def wanted(config: Config, only: str = "") -> tuple[Wanted, ...]:

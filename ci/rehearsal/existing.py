@@ -48,16 +48,21 @@ def find(
 
     Not compared yet. What another deployment finishes meanwhile is left out.
     """
+    if not migrations:
+        return ()
+    return database.read("unrecorded", lambda line: read_unrecorded(line, engine, migrations))
 
-    def read(connection: psycopg.Connection) -> tuple[Unrecorded, ...]:
-        found = engine.untracked.unrecorded(migrations, connection)
-        if not found:
-            return ()
-        # Read after the catalog: what came to stand meanwhile has its record by now.
-        recorded = _recorded(connection, engine)
-        return tuple(one for one in found if one.migration not in recorded)
 
-    return database.read("unrecorded", read) if migrations else ()
+def read_unrecorded(
+    connection: psycopg.Connection, engine: Engine, migrations: tuple[Migration, ...]
+) -> tuple[Unrecorded, ...]:
+    """Return the same, in a transaction of the caller's, whose search_path may be changed."""
+    found = engine.untracked.unrecorded(migrations, connection) if migrations else ()
+    if not found:
+        return ()
+    # Read after the catalog: what came to stand meanwhile has its record by now.
+    recorded = _recorded(connection, engine)
+    return tuple(one for one in found if one.migration not in recorded)
 
 
 def compare(

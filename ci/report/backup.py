@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from ..backup.retention import Backup, Choice
-from ..model import Proof
+from ..model import Pin, Proof
 from .format import seconds
 
 TABLES_SHOWN = 12  # of those that changed since a backup
@@ -110,6 +110,11 @@ def proof_line(backup: str, proof: Proof) -> str:
     where = f" into {proof.server}" if proof.server else ""
     counted = f", {proof.rows:,} rows of {proof.tables} tables" if proof.tables else ""
     return f"{backup}: proven by {proof.level}{where}{counted}, in {seconds(proof.seconds)}"
+
+
+def pin_line(backup: str, pin: Pin | None) -> str:
+    """Return whether a backup is pinned now, and why."""
+    return f"{backup}: pinned, {pin.reason}" if pin else f"{backup}: pinned no more"
 
 
 def restore_text(plan: Restoring) -> str:

@@ -9,10 +9,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .. import __version__
 from ..lint.rules import RULES
 from ..model import Finding, FindingLevel
 from ..secret import redact
+from ..version import __version__
 from .runner_commands import in_repository, uri
 
 SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"

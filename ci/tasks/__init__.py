@@ -7,9 +7,9 @@ from invoke.collection import Collection
 from invoke.exceptions import ParseError
 from invoke.program import Program
 
-from .. import __version__
 from ..report import deployment as report
 from ..report import runner
+from ..version import __version__
 from .backup import backups, restore
 from .deploy import approve, deploy, migrate, plan, rehearse, rollback
 from .history import baseline, history, repair, stamp, status, unstamp

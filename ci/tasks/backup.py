@@ -1,25 +1,25 @@
 """The verbs of backups and restores: parse, call, print, exit. Holds no logic."""
 
-import os
 from typing import TYPE_CHECKING
 
 from invoke.collection import Collection
-from invoke.context import Context
 
+from ..config import Settings
 from ..errors import ConfigError
 from ..report import backup as backup_report
 from ..report import runner, summary
-from .task import Answer, ask, at_most_one, opened, verb
+from .confirm import confirm
+from .task import Answer, age_of, at_most_one, names_of, opened, verb
 
 if TYPE_CHECKING:
+    from ..deployment.backups import ProofReport
     from ..deployment.work import Work
-    from ..model import Origin, Proof
 
 WHICH = "a backup's id (default: latest)"
 
 
 @verb()
-def backup(c: Context, env: str = "", *, json: bool = False, debug: bool = False) -> Answer:
+def backup(env: str = "") -> Answer:
     """Take a backup, read it back, and let old ones go."""
     from ..deployment import backups as safekeeping
 
@@ -27,96 +27,68 @@ def backup(c: Context, env: str = "", *, json: bool = False, debug: bool = False
         taken = safekeeping.take(work)
     line = backup_report.backup_line(taken.backup)
     runner.tell(lambda run: summary.backup_page(taken.backup, line, run.environment))
-    return taken.backup, line + taken.pruned
+    return Answer(taken.backup, line + taken.pruned)
 
 
 @verb()
-def backup_list(c: Context, env: str = "", *, json: bool = False, debug: bool = False) -> Answer:
+def backup_list(env: str = "") -> Answer:
     """List the backups of an environment, newest first."""
     from ..deployment import backups as safekeeping
 
     with opened(env) as work:
-        found = safekeeping.listed(work)
-    return found, backup_report.backups_text(found)
+        all_backups = safekeeping.listed(work)
+    return Answer(all_backups, backup_report.backups_text(all_backups))
 
 
 @verb(which=WHICH, level="checksum, rows or restore (default: rows)")
-def backup_verify(
-    c: Context,
-    env: str = "",
-    which: str = "latest",
-    level: str = "rows",
-    *,
-    json: bool = False,
-    debug: bool = False,
-) -> Answer:
+def backup_verify(env: str = "", which: str = "latest", level: str = "rows") -> Answer:
     """Prove a backup: read back, decoded and counted, or restored into a throwaway server."""
     from ..deployment import backups as safekeeping
 
     with opened(env) as work:
-        manifest, proof = safekeeping.verify(work, which, level)
-    return _proven(manifest.id, proof)
+        proven = safekeeping.verify(work, which, level)
+    return _proven(proven)
 
 
 @verb(which=WHICH)
-def backup_drill(
-    c: Context, env: str = "", which: str = "latest", *, json: bool = False, debug: bool = False
-) -> Answer:
+def backup_drill(env: str = "", which: str = "latest") -> Answer:
     """Restore a backup into a throwaway server, compare all of it, and record the time."""
     from ..deployment import backups as safekeeping
 
     with opened(env) as work:
-        manifest, proof = safekeeping.verify(work, which, "restore")
-    return _proven(manifest.id, proof)
+        proven = safekeeping.verify(work, which, "restore")
+    return _proven(proven)
 
 
-def _proven(backup: str, proof: "Proof") -> Answer:
-    line = backup_report.proof_line(backup, proof)
-    runner.tell(lambda run: summary.proof_page(backup, proof, line, run.environment))
-    return {"backup": backup, "proof": proof}, line
+def _proven(proven: "ProofReport") -> Answer:
+    line = backup_report.proof_line(proven.backup, proven.proof)
+    runner.tell(lambda run: summary.proof_page(proven.backup, proven.proof, line, run.environment))
+    return Answer(proven, line)
 
 
 @verb()
-def backup_prune(
-    c: Context, env: str = "", *, dry_run: bool = False, json: bool = False, debug: bool = False
-) -> Answer:
+def backup_prune(env: str = "", *, dry_run: bool = False) -> Answer:
     """Remove the backups that no rule of backups.keep wants; only proven ones count."""
     from ..deployment import backups as safekeeping
 
     with opened(env) as work:
         choices = safekeeping.prune(work, dry_run=dry_run)
-    document = [{"backup": one.backup.manifest.id, "reasons": one.reasons} for one in choices]
-    return document, backup_report.prune_text(choices, dry_run=dry_run)
+    document = [
+        {"backup": choice.backup.manifest.id, "reasons": choice.reasons} for choice in choices
+    ]
+    return Answer(document, backup_report.prune_text(choices, dry_run=dry_run))
 
 
 @verb("which", which="a backup's id", reason="why; it is recorded", release="take the pin away")
-def backup_keep(
-    c: Context,
-    which: str,
-    env: str = "",
-    reason: str = "",
-    *,
-    release: bool = False,
-    json: bool = False,
-    debug: bool = False,
-) -> Answer:
+def backup_keep(which: str, env: str = "", reason: str = "", *, release: bool = False) -> Answer:
     """Pin a backup, so that no rule removes it."""
     from ..deployment import backups as safekeeping
 
-    if not (release or reason.strip()):
-        raise ConfigError("a pin needs a reason, for the record", next_step='--reason "why"')
     with opened(env) as work:
-        if release:
-            manifest = safekeeping.release(work, which)
-            return {"backup": manifest.id, "pin": None}, f"{manifest.id}: pinned no more"
-        manifest, pin = safekeeping.keep(work, which, reason.strip(), _origin(work))
-    return {"backup": manifest.id, "pin": pin}, f"{manifest.id}: pinned, {pin.reason}"
-
-
-def _origin(work: "Work") -> "Origin":
-    from ..origin import find_origin
-
-    return find_origin(work.settings.root)
+        pinned = (
+            safekeeping.release(work, which) if release else safekeeping.keep(work, which, reason)
+        )
+    return Answer(pinned, backup_report.pin_line(pinned.backup, pinned.pin))
 
 
 @verb(
@@ -129,7 +101,6 @@ def _origin(work: "Work") -> "Origin":
     drop_old="drop the databases that earlier restores put aside",
 )
 def restore(
-    c: Context,
     env: str = "",
     from_: str = "latest",
     into: str = "",
@@ -140,67 +111,71 @@ def restore(
     no_owner: bool = False,
     drop_old: bool = False,
     dry_run: bool = False,
-    json: bool = False,
-    debug: bool = False,
 ) -> Answer:
     """Restore a backup into a new database, verify it, and put it in the live one's place."""
-    from ..deployment import backups as safekeeping
+    from ..deployment import restores
 
     at_most_one(drop_old=drop_old, swap=swap, into=into)
+    age = age_of("--at-most-older", at_most_older, example="24h") if at_most_older else None
     with opened(env) as work:
         if drop_old:
             return _drop_old(work, dry_run=dry_run)
         if swap:
-            text = f"{swap} takes the place of {work.database.name}, which is kept aside"
-            if dry_run:
-                return {"swap": swap}, text
-            _confirm(work, text, what="the restore")
-            old = safekeeping.swap(work, swap, _origin(work), what=swap)
-            text = backup_report.swapped_text(env, old)
-            runner.tell(lambda _: summary.text_page(f"Restored: {env}", text, {"kept": old}))
-            return {"swap": swap, "kept": old}, text
-        plan = safekeeping.plan_restore(
-            work, from_, into=into, tables=tables, at_most_older=at_most_older
+            return _swap(work, swap, dry_run=dry_run)
+        order = restores.plan_restore(
+            work, from_, into=into, tables=_tables(tables), at_most_older=age
         )
-        text = backup_report.restore_text(plan)
+        text = backup_report.restore_text(order.plan)
         if dry_run:
-            return plan, text
-        if plan.swap:
-            _confirm(work, text, what="the restore")
-        done, old = safekeeping.restore(
-            work, plan, _origin(work), into=into, tables=tables, owners=not no_owner
-        )
-    text = backup_report.restored_text(env, done, old)
-    outputs = {"backup": plan.backup, "database": done.database, "kept": old}
+            return Answer(order.plan, text)
+        if order.plan.swap:
+            _confirm(work.settings, text, what="the restore")
+        report = restores.restore(work, order, owners=not no_owner)
+    text = backup_report.restored_text(env, report.restored, report.kept)
+    outputs = {
+        "backup": order.plan.backup,
+        "database": report.restored.database,
+        "kept": report.kept,
+    }
     runner.tell(lambda _: summary.text_page(f"Restored: {env}", text, outputs))
-    return {"restored": done, "kept": old}, text
+    return Answer(report, text)
 
 
-def _confirm(work: "Work", text: str, *, what: str) -> None:
-    """Have somebody type the environment's name above development."""
-    from ..plan import gate
+def _tables(text: str) -> tuple[str, ...]:
+    names = names_of(text)
+    if text and not names:  # none would be all of them, in the live one's place
+        raise ConfigError("--tables names no table", next_step="--tables orders,customers")
+    return names
 
-    env, tier = work.settings.name, work.settings.tier
-    typed = ask(f'{text}\n\n  Type "{env}": ') if tier != "development" else None
-    gate.require_typed(
-        env,
-        tier,
-        what=what,
-        typed=typed,
-        variable=os.environ.get("CONFIRM_RESTORE", ""),
-        named="CONFIRM_RESTORE",
-    )
+
+def _confirm(settings: Settings, text: str, *, what: str) -> None:
+    confirm(settings, text, what=what, variable="CONFIRM_RESTORE")
+
+
+def _swap(work: "Work", restored: str, *, dry_run: bool) -> Answer:
+    from ..deployment import restores
+
+    env = work.settings.name
+    text = f"{restored} takes the place of {work.database.name}, which is kept aside"
+    if dry_run:
+        return Answer({"swap": restored}, text)
+    _confirm(work.settings, text, what="the restore")
+    report = restores.swap(work, restored)
+    text = backup_report.swapped_text(env, report.kept)
+    runner.tell(lambda _: summary.text_page(f"Restored: {env}", text, {"kept": report.kept}))
+    return Answer(report, text)
 
 
 def _drop_old(work: "Work", *, dry_run: bool) -> Answer:
-    from ..deployment import backups as safekeeping
+    from ..deployment import restores
 
-    found = safekeeping.old_ones(work)
-    text = "\n".join(f"{name}  {size:,} bytes" for name, size in found)
+    databases = restores.old_databases(work.database, work.settings.name)
+    text = "\n".join(f"{name}  {size:,} bytes" for name, size in databases)
+    names = tuple(name for name, _ in databases)
     if not dry_run:
-        _confirm(work, text, what="dropping them")
-        safekeeping.drop_old(work, tuple(name for name, _ in found))
-    return {"dropped": [name for name, _ in found]}, text
+        _confirm(work.settings, text, what="dropping them")
+        restores.drop_databases(work, names)
+    return Answer({"dropped": names}, text)
 
 
 backups = Collection("backup")

@@ -8,7 +8,8 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -18,6 +19,7 @@ from invoke.exceptions import Exit
 from invoke.tasks import task
 
 from .. import config
+from ..config.duration import Duration
 from ..errors import ConfigError, Interrupted, Terminated, WindlassError, found_at
 from ..report import deployment, format, runner, runner_commands, summary
 from ..secret import redact, remember_environment
@@ -27,8 +29,17 @@ if TYPE_CHECKING:
 
     from ..deployment.work import Work
 
-Answer = tuple[object, str]  # the JSON document, the text for people
-Verb = Callable[..., "Answer | tuple[object, str, int]"]
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a verb returns: its JSON document, its text for people, and its exit code."""
+
+    document: object
+    text: str
+    code: int = 0
+
+
+Verb = Callable[..., Answer]
 
 COMMON = {
     "env": "environment of deploy.yml (required)",
@@ -40,48 +51,74 @@ COMMON = {
 CHANGES = ("create", "backup", "restart", "init")  # no dry run of their own: refused under one
 
 
+COMMON_FLAGS = tuple(
+    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
+    for name in ("json", "debug")
+)
+
+
 def verb(*positional: str, **help_: str) -> Callable[[Verb], Any]:
-    """Make a task of a function that returns its JSON document, its text and, if not 0, its code.
+    """Make a task of a function that has only its own flags, and returns its answer.
 
-    `positional` are the flags whose value may stand without the flag.
+    `positional` are the flags whose value may stand without the flag; `help_` are the texts of
+    the flags, where COMMON has none or another one.
 
-    One place for what all tasks share: signals, errors in three lines, exit codes, `--json`, and
-    that `invoke --dry` is a dry run (Invoke itself would run our code).
+    One place for what all tasks share: Invoke's context, `--json` and `--debug`, signals, errors
+    in three lines, exit codes, and that `invoke --dry` is a dry run (Invoke itself would run our
+    code).
     """
 
     def make(body: Verb) -> Any:  # noqa: ANN401  # invoke's Task is not generic in its body's type
-        parameters = inspect.signature(body).parameters
+        signature = _signature(body)
 
         @functools.wraps(body)
-        def run(c: Context, **arguments: Any) -> None:  # noqa: ANN401  # whatever the body takes
-            as_json = bool(arguments.get("json"))
+        def run(
+            c: Context,
+            *values: Any,  # noqa: ANN401  # whatever the body takes
+            json: bool = False,
+            debug: bool = False,
+            **arguments: Any,  # noqa: ANN401
+        ) -> None:
             remember_environment(os.environ)
             with runner.attached():
                 try:
                     _signals()
                     if c.config.run.dry:
-                        _dry(body.__name__, arguments, parameters)
-                    answer = body(c, **arguments)
-                except (WindlassError, KeyboardInterrupt) as error:
-                    _end(error, as_json=as_json, debug=bool(arguments.get("debug")))
-                except Exception as error:  # noqa: BLE001  # a bug: three lines all the same
-                    _end(error, as_json=as_json, debug=bool(arguments.get("debug")))
-                document, text, code = answer if len(answer) == 3 else (*answer, 0)
-                _out(format.as_json(document) if as_json else redact(text), as_json=as_json)
-            if code:
-                raise Exit(code=code)
+                        _dry(body.__name__, arguments, signature)
+                    answer = body(*values, **arguments)
+                except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # a bug too: three lines
+                    _end(error, as_json=json, debug=debug)
+                text = format.as_json(answer.document) if json else redact(answer.text)
+                _out(text, as_json=json)
+            if answer.code:
+                raise Exit(code=answer.code)
 
-        texts = COMMON | {k.strip("_").replace("_", "-"): v for k, v in help_.items()}
-        used = {name.strip("_").replace("_", "-") for name in parameters}
+        run.__signature__ = signature  # type: ignore[attr-defined]  # read by inspect, so by Invoke
         return task(
             run,
             positional=list(positional),
             auto_shortflags=False,
             name=body.__name__.rstrip("_").replace("_", "-"),
-            help={name: text for name, text in texts.items() if name in used},
+            help=_help(signature, help_),
         )
 
     return make
+
+
+def _signature(body: Verb) -> inspect.Signature:
+    """Return the signature that Invoke reads: the body's own flags, and those of every task."""
+    context = inspect.Parameter("c", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Context)
+    return inspect.Signature([context, *inspect.signature(body).parameters.values(), *COMMON_FLAGS])
+
+
+def _help(signature: inspect.Signature, own: dict[str, str]) -> dict[str, str]:
+    texts = COMMON | {_flag(name): text for name, text in own.items()}
+    used = {_flag(name) for name in signature.parameters}
+    return {name: text for name, text in texts.items() if name in used}
+
+
+def _flag(parameter: str) -> str:
+    return parameter.strip("_").replace("_", "-")
 
 
 def _signals() -> None:
@@ -92,8 +129,8 @@ def _signals() -> None:
         signal.signal(number, stop)
 
 
-def _dry(name: str, arguments: dict[str, Any], parameters: Any) -> None:  # noqa: ANN401
-    if "dry_run" in parameters:
+def _dry(name: str, arguments: dict[str, Any], signature: inspect.Signature) -> None:
+    if "dry_run" in signature.parameters:
         arguments["dry_run"] = True
     elif name in CHANGES:
         raise ConfigError(f"{name} has no dry run", next_step="leave --dry out")
@@ -152,18 +189,17 @@ def _out(text: str, *, as_json: bool) -> None:
         sys.stdout.flush()
 
 
-def settings_of(env: str) -> config.Settings:
-    """Return one environment of the nearest deploy.yml."""
-    return loaded_for(env).environment(env)
+def project() -> config.Config:
+    """Return the nearest deploy.yml, for a task that is about no environment."""
+    return config.load(deploy_file())
 
 
 def loaded_for(env: str) -> config.Config:
     """Return the nearest deploy.yml, for a task that is about one environment."""
     file = deploy_file()
     if on_github := runner.current():
-        run = on_github.run
-        run.environment = env
-        run.root, run.prefix = file.resolve().parent, runner.prefix(file.resolve().parent)
+        run, root = on_github.run, file.resolve().parent
+        run.environment, run.root, run.prefix = env, root, runner.prefix(root)
     loaded = config.load(file)
     if not env:
         raise ConfigError(
@@ -186,7 +222,7 @@ def opened(env: str, *, show_queries: bool = False) -> "Iterator[Work]":
     from ..origin import new_deployment_id
     from ..report.console import Console
 
-    settings = settings_of(env)
+    settings = loaded_for(env).environment(env)
     console = Console()
     identifier = new_deployment_id(datetime.now(UTC))
     if on_github := runner.current():
@@ -200,17 +236,8 @@ def opened(env: str, *, show_queries: bool = False) -> "Iterator[Work]":
         console.close()
 
 
-def ask(question: str) -> str | None:
-    """Return what a person typed, lower case; None where nobody can."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        return None
-    sys.stderr.write(question)
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower()
-
-
-def at_most_one(**flags: object) -> int:
-    """Return how many of the flags are given; ConfigError where they exclude each other."""
+def at_most_one(**flags: object) -> None:
+    """Raise ConfigError where flags are given that exclude each other, or a number below 0."""
     given = [f"--{name}" for name, value in flags.items() if value]
     if len(given) > 1:
         raise ConfigError(
@@ -219,4 +246,16 @@ def at_most_one(**flags: object) -> int:
     for name, value in flags.items():
         if isinstance(value, int) and value < 0:
             raise ConfigError(f"--{name} {value}: expected 1 or more", next_step=f"--{name} 1")
-    return len(given)
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """Return the names in a text with commas between them, each once."""
+    return tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
+
+
+def age_of(flag: str, text: str, *, example: str) -> timedelta:
+    """Return the length of time that a flag says; ConfigError where it is none."""
+    try:
+        return timedelta(seconds=Duration.parse(text).seconds)
+    except ValueError as error:
+        raise ConfigError(f"{flag}: {error}", next_step=f"{flag} {example}") from None

@@ -14,6 +14,7 @@ from tests.kit import WINDLASS, Project, Ran, tables
 
 A = "20260801_000000_create_orders"
 B = "20260802_000000_add_total"
+TWO_LINES = '"""Ours."""\nfrom pgwindlass.tasks import ns\n'
 
 
 @pytest.fixture
@@ -320,8 +321,8 @@ def test_break_glass_leaves_out_the_approval_and_never_the_backup(project: Proje
 def invoke() -> Callable[..., Ran]:
     """Run Invoke itself in a directory with the two-line tasks.py."""
 
-    def run(project: Project, *arguments: str) -> Ran:
-        (project.home / "tasks.py").write_text('"""Ours."""\nfrom pgwindlass.tasks import ns\n')
+    def run(project: Project, *arguments: str, tasks: str = TWO_LINES) -> Ran:
+        (project.home / "tasks.py").write_text(tasks)
         child = subprocess.run(
             [str(WINDLASS.with_name("invoke")), *arguments],
             cwd=project.home,
@@ -342,6 +343,35 @@ def test_two_lines_in_another_repository_are_enough(
     assert invoke(project, "deploy", "--env", "dev").code == 0
     assert "orders" in tables(project.url)
     assert "backup.list" in invoke(project, "--list").out
+
+
+OWN_TASKS = """\
+from invoke import call, task
+from pgwindlass.tasks import ns
+
+deploy = ns["deploy"]
+
+@task
+def ship(c):
+    deploy(c, "dev")
+
+@task(pre=[call(deploy, env="dev")])
+def after(c):
+    print("after it")
+
+ns.add_task(ship)
+ns.add_task(after)
+"""
+
+
+def test_a_task_of_the_repository_calls_ours(project: Project, invoke: Callable[..., Ran]) -> None:
+    ran = invoke(project, "ship", tasks=OWN_TASKS)
+    assert ran.code == 0, ran.err
+    assert "orders" in tables(project.url)
+
+    ran = invoke(project, "after", tasks=OWN_TASKS)
+    assert ran.code == 0, ran.err
+    assert "0 pending migrations" in ran.err and ran.out.endswith("after it\n")
 
 
 def test_invokes_own_dry_flag_is_a_dry_run(project: Project, invoke: Callable[..., Ran]) -> None:

@@ -1,0 +1,257 @@
+"""What a Python caller needs. `import pgwindlass` offers all of it, imported on first use.
+
+Nothing here asks a person: calling the function is the yes. What policy asks for holds all the
+same: an approval is found and used up by a deployment from Python as by one from the terminal.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from . import config as configuration
+from .backup.retention import Backup
+from .config import Config, Settings
+from .deployment import backups, proposals, restores
+from .deployment import status as statuses
+from .deployment.proposals import PlanReport
+from .deployment.restores import RestoreReport
+from .deployment.status import StatusReport
+from .deployment.work import Reporter, Work, open_work
+from .errors import ConfigError
+from .model import Deployment, Plan
+from .origin import new_deployment_id
+from .report.silent import Silent
+from .secret import remember_environment
+
+
+def load(path: str | Path = "deploy.yml") -> Config:
+    """Read a `deploy.yml`. Each environment is checked when it is opened.
+
+    Args:
+        path: the file; relative paths in it start at its directory.
+
+    Returns:
+        The configuration; `names` are its environments.
+
+    Raises:
+        ConfigError: there is no such file, or it is no strict YAML mapping.
+
+    """
+    return configuration.load(Path(path))
+
+
+@contextmanager
+def open_environment(
+    source: Config | Settings,
+    name: str = "",
+    *,
+    reporter: Reporter | None = None,
+    show_queries: bool = False,
+) -> Iterator[Work]:
+    """Open an environment for as long as the block; every other function is given it.
+
+    An embedded database runs as long as the block.
+
+    Args:
+        source: what `load` returned; or one environment of it, `config.environment(name, ...)`,
+            with variables that are not those of this process.
+        name: the environment, where `source` is a configuration.
+        reporter: is told what happens while it happens; None: nobody is.
+        show_queries: show the queries of sessions that block a migration to the reporter; they
+            may hold personal data.
+
+    Yields:
+        The opened environment.
+
+    Raises:
+        ConfigError: there is no such environment, or a key, type or variable is wrong.
+
+    """
+    remember_environment(os.environ)
+    with open_work(
+        _settings(source, name),
+        deployment_id=new_deployment_id(datetime.now(UTC)),
+        reporter=reporter or Silent(),
+        show_queries=show_queries,
+    ) as work:
+        yield work
+
+
+def _settings(source: Config | Settings, name: str) -> Settings:
+    if isinstance(source, Config):
+        return source.environment(name)
+    if name not in ("", source.name):
+        raise ConfigError(
+            f"the settings are those of {source.name}, not of {name}",
+            next_step="leave the name out, or pass the whole configuration",
+        )
+    return source
+
+
+def status(environment: Work) -> StatusReport:
+    """Return the state of an environment: its migrations, its lock, its last deployment.
+
+    Reads only, and what it reads of the database is of one moment.
+
+    Args:
+        environment: by `open_environment`.
+
+    Returns:
+        The report. `migrations` has a state for each migration that is on disk or in the history.
+
+    Raises:
+        Unreachable: the database does not answer, or does not let us in.
+        LockTimeout: a table whose definition is read stayed locked.
+        ConfigError: a migration file cannot be read.
+
+    """
+    return statuses.status(environment)
+
+
+def make_plan(environment: Work, *, rehearse: bool = False) -> PlanReport:
+    """Return exactly what a deployment would do now. Reads only.
+
+    Args:
+        environment: by `open_environment`.
+        rehearse: rehearse it on a restored copy first, as a deployment would.
+
+    Returns:
+        The report. `plan` is what `deploy` takes, `digest` is what an approval is of.
+
+    Raises:
+        Refused: something that is applied does not fit the files, or the rehearsal says no.
+        Unreachable: the database does not answer, or does not let us in.
+
+    """
+    return proposals.report_plan(environment, rehearse=rehearse)
+
+
+def deploy(
+    environment: Work,
+    plan: Plan | None = None,
+    *,
+    digest: str | None = None,
+    break_glass: str = "",
+) -> Deployment:
+    """Deploy: backup, migrate, restart, smoke test, by the environment's policy.
+
+    Args:
+        environment: by `open_environment`.
+        plan: one that was looked at before, of `make_plan`; None: made now.
+        digest: the digest that the plan must have; None: any.
+        break_glass: the reason to leave out approval and rehearsal; it is recorded.
+
+    Returns:
+        The record, as the journal has it; `id` is what `rollback` takes.
+
+    Raises:
+        Refused: policy says no; nothing was changed.
+        NotApproved: an approval is asked for, and none of exactly this plan counts.
+        PlanChanged: the database or the files are not what was planned; nothing was run.
+        LockHeld: another deployment is running.
+        StepFailed: a step failed; what ran before it stays.
+        RolledBack: a step failed, and what can be undone was undone.
+        Interrupted: Ctrl-C.
+
+    """
+    work = _renewed(environment)
+    proposal = proposals.propose_deployment(work, plan=plan, digest=digest, break_glass=break_glass)
+    return proposals.carry_out(work, proposal)
+
+
+def rollback(
+    environment: Work,
+    *,
+    name: str = "",
+    deployment: str = "",
+    to: str = "",
+    steps: int = 0,
+    force: bool = False,
+) -> Deployment:
+    """Undo migrations by their rollback scripts; give exactly one of the first four.
+
+    Args:
+        environment: by `open_environment`.
+        name: one applied migration.
+        deployment: the id of a deployment: all that it applied.
+        to: an applied migration that stays: all after it are undone.
+        steps: how many of the newest to undo.
+        force: also where a later migration that stays touches the same tables.
+
+    Returns:
+        The record of the rollback, which is a deployment with the direction "down".
+
+    Raises:
+        ConfigError: none or several of the four are given.
+        Refused: what is named is not applied, has no rollback script, or others build on it.
+        StepFailed: a step failed; what ran before it stays.
+
+    """
+    work = _renewed(environment)
+    proposal = proposals.propose_rollback(
+        work, name=name, deployment=deployment, to=to, steps=steps, force=force
+    )
+    return proposals.carry_out(work, proposal)
+
+
+def take_backup(environment: Work) -> Backup:
+    """Take a backup, read it back, and let old ones go by `backups.keep`.
+
+    Args:
+        environment: by `open_environment`.
+
+    Returns:
+        The backup with what was proven of it; `manifest.id` is what `restore` takes.
+
+    Raises:
+        LockHeld: a deployment is running.
+        StepFailed: there is no store, or the backup is not complete; nothing of it stays.
+
+    """
+    return backups.take(_renewed(environment)).backup
+
+
+def restore(
+    environment: Work,
+    which: str = "latest",
+    *,
+    into: str = "",
+    tables: tuple[str, ...] = (),
+    at_most_older: timedelta | None = None,
+    owners: bool = True,
+) -> RestoreReport:
+    """Restore a backup into a new database and verify it.
+
+    Without `into` and `tables` it then takes the place of the live database, which is kept aside.
+
+    Args:
+        environment: by `open_environment`.
+        which: a backup's id.
+        into: a new database's name, or the URL of an empty one, without a password.
+        tables: restore the rows of these alone, such as "orders" or "sales.orders".
+        at_most_older: refuse an older backup.
+        owners: give every object to its owner; else all of it is the user's.
+
+    Returns:
+        What was restored, and under which name the old live database is kept; empty: none is.
+
+    Raises:
+        ConfigError: there is no such backup, or the URL holds a password.
+        Refused: the backup is too old, or the database is not empty.
+        StepFailed: it was not restored; what was made for it is dropped again.
+
+    """
+    order = restores.plan_restore(
+        environment, which, into=into, tables=tables, at_most_older=at_most_older
+    )
+    return restores.restore(environment, order, owners=owners)
+
+
+def _renewed(work: Work) -> Work:
+    """Return the environment with a deployment id of its own, which one record alone may have."""
+    identifier = new_deployment_id(datetime.now(UTC))
+    database = replace(work.database, deployment_id=identifier)
+    return replace(work, deployment_id=identifier, database=database)

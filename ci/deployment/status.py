@@ -1,0 +1,116 @@
+"""What an environment is, and what was deployed to it: documents, read in one moment each."""
+
+from dataclasses import dataclass
+
+import psycopg
+
+from ..database import lock
+from ..database.connection import Database
+from ..engines import Engine
+from ..model import Correction, Deployment, Migration, Unrecorded
+from ..plan.pending import in_running_order
+from ..plan.states import MigrationState, compare, waiting
+from ..rehearsal import existing
+from ..report import deployment as report
+from . import journal
+from .backups import drill_note
+from .work import Work
+
+# One snapshot for all that is read. Still allowed here: no query ran in the transaction yet.
+ONE_MOMENT = "set transaction isolation level repeatable read"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusReport:
+    """The state of an environment. An empty text says that there is nothing to say."""
+
+    environment: str
+    migrations: tuple[MigrationState, ...]  # in the order they run
+    lock: str  # who holds the deployment lock
+    note: str  # what the last deployment left, where it did not end as it should
+    drill: str  # a warning where the last restore drill is too long ago
+    unrecorded: tuple[Unrecorded, ...]  # pending, and some of what they create exists
+    models: str  # how the models of the engine's tool differ from the database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryReport:
+    """The newest deployments and corrections by hand, newest first."""
+
+    deployments: tuple[Deployment, ...]
+    corrections: tuple[Correction, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Moment:
+    """What the database holds in one snapshot."""
+
+    migrations: tuple[MigrationState, ...]
+    lock: str
+    newest: tuple[Deployment, ...]
+    unrecorded: tuple[Unrecorded, ...]  # not compared yet
+
+
+def status(work: Work) -> StatusReport:
+    """Return the state of the environment. Reads only.
+
+    What the database holds is read in one read-only transaction of one snapshot. The store is
+    asked for the last drill after it; so is the engine's tool for its models, which has a
+    connection of its own. A throwaway server is started only where something exists that a
+    pending migration would create.
+
+    Raises:
+        Unreachable: the database does not answer, or does not let us in.
+        LockTimeout: a table whose definition is read stayed locked.
+        ConfigError: a migration file cannot be read.
+
+    """
+    database, engine = work.database, work.engine
+    on_disk = engine.files.list()
+    moment = database.read("status", lambda connection: _read(connection, engine, on_disk))
+    shared = work.settings.shared
+    return StatusReport(
+        environment=work.settings.name,
+        migrations=moment.migrations,
+        lock=moment.lock,
+        note=report.last_note(moment.newest, moment.lock),
+        drill=drill_note(work),
+        unrecorded=existing.compare(moment.unrecorded, database, engine, shared.backups),
+        models=engine.differences(database),
+    )
+
+
+def _read(
+    connection: psycopg.Connection, engine: Engine, on_disk: tuple[Migration, ...]
+) -> _Moment:
+    connection.execute(ONE_MOMENT)
+    history = engine.history
+    states = compare(
+        on_disk, history.rows(connection), history.partials(connection), history.failed(connection)
+    )
+    return _Moment(
+        migrations=states,
+        lock=lock.who(connection),
+        newest=journal.read_history(connection, limit=1),
+        unrecorded=existing.read_unrecorded(  # the last one: it sets the search_path
+            connection, engine, in_running_order(waiting(on_disk, states))
+        ),
+    )
+
+
+def history(database: Database) -> HistoryReport:
+    """Return what was deployed, and what was corrected by hand. Reads only.
+
+    Raises:
+        Unreachable: the database does not answer, or does not let us in.
+
+    """
+
+    def read(connection: psycopg.Connection) -> HistoryReport:
+        connection.execute(ONE_MOMENT)
+        return HistoryReport(
+            deployments=journal.read_history(connection),
+            corrections=journal.read_corrections(connection),
+        )
+
+    return database.read("history", read)
