@@ -68,9 +68,7 @@ def _forget_durability(server: Server) -> None:
     """Let the server write without waiting for a disk: no test pulls its plug."""
     with psycopg.connect(server.url(), autocommit=True) as connection:
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):
-            connection.execute(
-                sql.SQL("alter system set {} = off").format(sql.Identifier(setting))
-            )
+            connection.execute(sql.SQL("alter system set {} = off").format(sql.Identifier(setting)))
         connection.execute("select pg_reload_conf()")
 
 
