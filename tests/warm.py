@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -147,6 +148,12 @@ def _import_all() -> None:
         name = ".".join(parts).removesuffix(".__init__")
         if name != "pgwindlass.engines.alembic.child":  # at home in another Python
             __import__(name)
+    from pgwindlass.errors import StepFailed
+    from pgwindlass.postgres.clients import find_clients
+
+    for major in (16, 18):  # what each installation here can do is asked once, not by each fork
+        with suppress(StepFailed):
+            find_clients(major * 10_000)
     gc.collect()
     gc.freeze()
 
