@@ -60,4 +60,5 @@ pytest_plugins = [
     "tests.fix_kubernetes",
     "tests.fix_github",
     "tests.forks",
+    "tests.fix_unit",
 ]

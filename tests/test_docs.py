@@ -4,6 +4,8 @@ import ast
 import re
 from typing import Any
 
+import pytest
+
 from pgwindlass import config
 from pgwindlass.lint import statements
 from pgwindlass.model import StepName
@@ -24,12 +26,14 @@ def keys(schema: dict[str, Any]) -> set[str]:
     return found
 
 
+@pytest.mark.unit
 def test_every_key_of_deploy_yml_is_documented() -> None:
     missing = {key for key in keys(config.schema()) if not re.search(rf"\b{key}\b", CONFIGURATION)}
 
     assert missing == set()
 
 
+@pytest.mark.unit
 def test_every_task_is_in_the_readme_and_every_task_there_exists() -> None:
     tasks = set(ns.task_names)
     section = README.split("## Tasks")[1].split("\n## ")[0]
@@ -40,6 +44,7 @@ def test_every_task_is_in_the_readme_and_every_task_there_exists() -> None:
     assert tasks - {"backup.take"} <= shown | {"backup"}
 
 
+@pytest.mark.unit
 def test_the_policy_table_of_the_readme_is_the_policy() -> None:
     words = {"required": "required", "default": "on by default", "optional": "where configured"}
     section = README.split("## What each tier does")[1].split("\n## ")[0]
@@ -68,6 +73,7 @@ def test_every_rule_of_our_own_is_documented_and_every_documented_one_exists() -
     assert {rule for row in rows for rule in re.findall(r"`([a-z-]+)`", row)} == rules
 
 
+@pytest.mark.unit
 def test_everything_that_a_workflow_takes_is_documented() -> None:
     page = (ROOT / "docs" / "github.md").read_text()
     texts = {path.name: path.read_text() for path in (ROOT / ".github/workflows").glob("*.yml")}
@@ -101,6 +107,7 @@ class Texts(ast.NodeVisitor):
                 self.visit(part.value)
 
 
+@pytest.mark.unit
 def test_every_command_that_a_message_tells_exists_with_its_flags() -> None:
     flags = {
         name: set(task.flags) for task in ns.to_contexts() for name in (task.name, *task.aliases)
@@ -120,6 +127,7 @@ def test_every_command_that_a_message_tells_exists_with_its_flags() -> None:
     assert [one for one in told if not set(one[2]) <= flags[one[1]]] == []
 
 
+@pytest.mark.unit
 def test_the_commands_of_the_readme_exist_in_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text()
 

@@ -88,6 +88,7 @@ def test_expect_none_turns_a_verify_statement_around(database16: Database, write
             engine.verify(migration, connection)
 
 
+@pytest.mark.unit
 def test_a_verify_script_that_writes_is_refused(write: Write) -> None:
     with pytest.raises(ConfigError, match="a verify script only reads"):
         write("select 1;", verify="delete from t;")
@@ -276,6 +277,7 @@ def test_a_row_that_a_person_deleted_makes_the_migration_pending_again(
     assert names(engine, database16) == [NAME]
 
 
+@pytest.mark.unit
 def test_the_dry_run_shows_every_byte_that_would_be_sent(write: Write) -> None:
     engine, migration = write("BEGIN; create table t (i int); COMMIT;")
 
@@ -288,6 +290,7 @@ def test_the_dry_run_shows_every_byte_that_would_be_sent(write: Write) -> None:
     )
 
 
+@pytest.mark.unit
 def test_the_dry_run_of_a_concurrent_build_is_no_transaction(write: Write) -> None:
     engine, migration = write("create index concurrently i on t (a);")
 
@@ -300,6 +303,7 @@ def test_the_dry_run_of_a_concurrent_build_is_no_transaction(write: Write) -> No
     assert record.startswith("BEGIN;") and record.endswith("COMMIT;")
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -319,6 +323,7 @@ def test_files_whose_order_is_unclear_are_refused(
         engine.on_disk()
 
 
+@pytest.mark.unit
 def test_names_that_differ_in_case_alone_are_refused(tmp_path: Path, write: Write) -> None:
     engine, _ = write("select 1;")
     (tmp_path / "migrations" / f"{NAME.upper()}.sql").write_text("select 1;")
@@ -345,6 +350,7 @@ def test_reading_a_definition_that_somebody_has_locked_ends_and_names_him(
     )
 
 
+@pytest.mark.unit
 def test_create_writes_a_trio_that_parses(tmp_path: Path) -> None:
     engine = SqlEngine(MigrationsConfig(), tmp_path)
 

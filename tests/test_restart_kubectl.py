@@ -205,6 +205,7 @@ def test_a_wrong_token_is_told_apart(
         driver().check()
 
 
+@pytest.mark.unit
 def test_context_and_namespace_stand_before_the_verb() -> None:
     config = KubectlRestart(deployment="api", namespace="shop", context="prod")
 
@@ -217,6 +218,7 @@ def test_context_and_namespace_stand_before_the_verb() -> None:
     )
 
 
+@pytest.mark.unit
 def test_the_wait_is_for_one_revision_and_has_an_end() -> None:
     argv = status_command(KubectlRestart(deployment="api"), revision="7", within_seconds=30)
 
@@ -231,6 +233,7 @@ def test_the_wait_is_for_one_revision_and_has_an_end() -> None:
     )
 
 
+@pytest.mark.unit
 def test_a_selector_has_its_expressions_too() -> None:
     selector = _Selector(
         match_labels={"app": "api"},
