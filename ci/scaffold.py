@@ -232,7 +232,7 @@ def files(
         Path("deploy.yml"): deploy.replace("{migrations}", found.migrations.lines),
         Path(".windlass") / ".gitignore": IGNORED,
     }
-    if found.migrations.engine == "sql":
+    if not found.migrations.found:  # nothing is there yet: a directory of SQL files begins
         made[Path(found.migrations.directory) / ".gitkeep"] = ""
     if github:
         made |= _workflows(found, source, templates / "github")

@@ -22,7 +22,7 @@ from ...database.retry import Session
 from ...errors import ChildFailed, ConfigError, StepFailed
 from ...secret import redact
 
-CHILD = Path(__file__).with_name("alembicchild.py")
+CHILD = Path(__file__).with_name("child.py")
 WITHIN = 300.0  # seconds for what runs no migration; importing an application may take a while
 NOT_INSTALLED = "ModuleNotFoundError: No module named"
 
