@@ -8,18 +8,37 @@ MATRIX_TESTS := tests/test_engine_sql.py tests/test_stands.py tests/test_lock.py
   tests/laws/once tests/laws/rerunning_is_the_recovery tests/test_backup_everything.py \
   tests/test_trace.py tests/test_wording.py
 
-.PHONY: demo test matrix lock clean
+# In seconds: all that needs no server, no docker and no network.
+CHECKS := format lint types layers units
+
+.PHONY: demo test check $(CHECKS) matrix lock clean
 
 demo: .venv/ready
 	$(BIN)/python -m sample.demo
 
-test: .venv/ready-dev
+test: check
 	tests/install-parts
+	$(BIN)/pytest -n 3 --dist worksteal
+
+# Side by side: mypy alone takes as long as the others together.
+check: .venv/ready-dev
+	@$(MAKE) --no-print-directory --output-sync=target --jobs=2 $(CHECKS)
+
+format:
 	$(BIN)/ruff format --check .
+
+lint:
 	$(BIN)/ruff check .
+
+types:
 	$(BIN)/mypy
+
+layers:
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+# The files that have the mark, and no others: to import all takes as long as these tests.
+units:
+	$(BIN)/pytest -q -m unit $$(grep -rl 'pytest\.mark\.unit' tests --include='test_*.py')
 
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -38,7 +57,7 @@ matrix: .venv/ready-dev
 	$(BIN)/python tests/install-clients
 	for major in $(MATRIX) 16,17,18; do \
 	  echo "PostgreSQL $$major"; \
-	  WINDLASS_POSTGRES=$$major $(BIN)/pytest -q -n 3 --dist loadfile $(MATRIX_TESTS) || exit 1; \
+	  WINDLASS_POSTGRES=$$major $(BIN)/pytest -q -n 3 --dist worksteal $(MATRIX_TESTS) || exit 1; \
 	done
 
 # Resolve anew what the two lock files pin; needs uv.

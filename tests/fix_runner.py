@@ -5,11 +5,10 @@ src/Runner.Worker/ActionCommandManager.cs), both streams in one.
 """
 
 import re
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.kit import WINDLASS, Project, Ran
+from tests.kit import Project, Ran
 
 COMMANDS = {
     "add-mask",
@@ -99,7 +98,7 @@ class Job:
         return self.project.home.parent / f"{what}-{self.steps}"
 
     def run(self, *arguments: str, **more: str) -> Ran:
-        """Run a task as a step of the job: a process of its own, whose streams are pipes."""
+        """Run a task as a step of the job: a process of its own, without a terminal."""
         self.steps += 1
         job = {
             "GITHUB_ACTIONS": "true",
@@ -113,13 +112,4 @@ class Job:
             "GITHUB_STEP_SUMMARY": str(self._file("summary")),
             "GITHUB_OUTPUT": str(self._file("output")),
         }
-        child = subprocess.run(
-            [str(WINDLASS), *arguments],
-            cwd=self.project.home,
-            capture_output=True,
-            timeout=90,
-            env={**self.project.variables(), **job, **more},
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        return Ran(child.returncode, child.stdout.decode(), child.stderr.decode())
+        return self.project.run(*arguments, **{**job, **more})

@@ -3,7 +3,7 @@
 import json
 import os
 import pty
-import subprocess
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import psycopg
 
 from pgwindlass.database.connection import Database
-from tests.kit import WINDLASS, Project, Ran
+from tests import warm
+from tests.kit import Project, Ran
 
 
 class _Api(BaseHTTPRequestHandler):
@@ -48,23 +49,19 @@ def api_of(database: Database) -> Iterator[str]:
 def at_a_terminal(project: Project, *arguments: str, typed: str) -> Ran:
     """Run it at a pseudo terminal and type an answer to its question."""
     primary, secondary = pty.openpty()
-    child = subprocess.Popen(
-        [str(WINDLASS), *arguments],
-        cwd=project.home,
-        env={**project.variables(), "TERM": "dumb"},
-        stdin=secondary,
-        stderr=secondary,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    env = {**project.variables(), "TERM": "dumb"}
     seen: list[str] = []
-    os.close(secondary)
-    reader = threading.Thread(target=_watch, args=(primary, seen, typed), daemon=True)
-    reader.start()
-    out, _ = child.communicate(timeout=60)
-    reader.join()
-    os.close(primary)
-    return Ran(child.returncode, out, "".join(seen).replace("\r\n", "\n"))
+    with tempfile.TemporaryFile() as out:
+        streams = (secondary, out.fileno(), secondary)
+        child = warm.Child(arguments, cwd=project.home, env=env, streams=streams)
+        os.close(secondary)
+        reader = threading.Thread(target=_watch, args=(primary, seen, typed), daemon=True)
+        reader.start()
+        code = child.wait(60)
+        reader.join()
+        os.close(primary)
+        out.seek(0)
+        return Ran(code, out.read().decode(), "".join(seen).replace("\r\n", "\n"))
 
 
 def _watch(primary: int, seen: list[str], typed: str) -> None:

@@ -4,6 +4,7 @@ Run as a program it reads one JSON order per line and answers with one: how the 
 A child is a fork that runs the real `main` in its own directory and environment.
 """
 
+import gc
 import json
 import os
 import signal
@@ -77,6 +78,7 @@ def _serve() -> None:
     import pgwindlass.engines.sql.engine
     import pgwindlass.tasks.deploy  # noqa: F401  # imported before the forks, so that none of them has to
 
+    gc.freeze()
     for line in sys.stdin:
         order = json.loads(line)
         children = [_fork(order) for _ in range(order.get("count", 1))]
@@ -97,7 +99,8 @@ def _child(order: dict[str, Any], words: IO[str]) -> NoReturn:
         if order.get("seen"):
             _kill_at_the_first_new_boundary(Path(order["seen"]))
 
-    become(order, words, words, first)
+    with Path(os.devnull).open() as nothing:
+        become(order, [nothing.fileno(), words.fileno(), words.fileno()], first)
 
 
 def _end(pid: int, words: IO[str], kill_after: float | None) -> dict[str, Any]:

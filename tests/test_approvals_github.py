@@ -158,6 +158,7 @@ def test_the_digest_in_the_comment_where_it_is_asked_for(github: Github, plan: P
     assert strict.find(plan)
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     ("comment", "names"),
     [
@@ -336,6 +337,7 @@ def test_a_rate_limit_that_lasts_too_long_is_not_waited_for(github: Github, plan
     assert caught.value.next_step.startswith("the same command in 50 minutes")
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     ("code", "headers", "message", "seconds"),
     [

@@ -343,6 +343,7 @@ def test_a_backup_without_a_manifest_is_none(small: Database, store: DirectorySt
     assert manifests(store, environment="uat") == ()
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize("text", [b"", b"{", b"{}", b"\xff\xfe", b'{"format": 2}'])
 def test_a_manifest_that_cannot_be_read_is_an_error_that_names_it(
     store: DirectoryStore, text: bytes
@@ -376,6 +377,7 @@ def test_a_backup_is_found_by_latest_by_id_and_by_key(
     assert caught.value.next_step == f"name one of: {second.id}, {first.id}"
 
 
+@pytest.mark.unit
 def test_no_backup_at_all_says_how_to_take_one(store: DirectoryStore) -> None:
     with pytest.raises(StepFailed) as caught:
         catalog.find(store, environment="uat", which="latest")
@@ -478,6 +480,7 @@ SELECT pg_catalog.setval('public.counter', 2, true);
 )
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize("size", [1, 2, 3, 5, 7, 64, 100_000])
 def test_rows_are_counted_right_wherever_the_stream_is_cut(size: int) -> None:
     counter = RowCounter()
@@ -493,6 +496,7 @@ def test_rows_are_counted_right_wherever_the_stream_is_cut(size: int) -> None:
     }
 
 
+@pytest.mark.unit
 def test_a_block_without_an_end_is_an_error() -> None:
     counter = RowCounter()
     counter.feed(b"COPY public.a (id) FROM stdin;\n1\n2\n")

@@ -173,6 +173,7 @@ def migration(name: str, sql: str = "", after: tuple[str, ...] | None = None) ->
     return Migration(name=name, checksum=f"sha256:{sql}", sql=sql, after=after)
 
 
+@pytest.mark.unit
 def test_the_order_of_migrations_by_name() -> None:
     config = MigrationsConfig()
     base = (migration(A), migration(B))
@@ -187,6 +188,7 @@ def test_the_order_of_migrations_by_name() -> None:
     assert order_problems((migration(B),), base, allowed) == ()
 
 
+@pytest.mark.unit
 def test_the_order_of_a_graph_is_its_heads() -> None:
     config = MigrationsConfig(engine="alembic", ini="alembic.ini")
     base = (migration("f1", after=()), migration("a2", after=("f1",)))
@@ -196,6 +198,7 @@ def test_the_order_of_a_graph_is_its_heads() -> None:
     assert several.startswith("several heads: a2, 03: merge them")
 
 
+@pytest.mark.unit
 def test_a_comment_stays_within_what_github_takes_and_says_what_it_left_out() -> None:
     many = tuple(
         Checked(

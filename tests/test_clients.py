@@ -166,14 +166,37 @@ def test_the_path_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert find_clients(110022).directory == place
 
 
-def test_the_probe_does_not_follow_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_probe_does_not_follow_our_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # An address of TEST-NET-1: nobody answers there, and the probe must not ask it.
     monkeypatch.setenv("PGHOSTADDR", "192.0.2.1")
     monkeypatch.setenv("PGSSLMODE", "verify-full")
 
-    clients: Clients = find_clients(160014, places=[embedded("pginstall")])
+    place = tmp_path / "never asked before"
+    place.symlink_to(embedded("pginstall"))
+
+    clients: Clients = find_clients(160014, places=[place])
 
     assert not clients.zstd
+
+
+def test_a_program_is_asked_again_only_when_it_has_changed(tmp_path: Path) -> None:
+    place = install(tmp_path / "bin", "17.2")
+    first = find_clients(170000, places=[place])
+    asked = tmp_path / "asked"
+    for name in PROGRAMS:  # the same time stands beside other contents: it is not asked
+        was = (place / name).stat()
+        text = (place / name).read_text().replace("17.2", "17.3")
+        (place / name).write_text(text.replace("#!/bin/sh", f"#!/bin/sh\ntouch {asked}"))
+        os.utime(place / name, ns=(was.st_atime_ns, was.st_mtime_ns))
+
+    assert find_clients(170000, places=[place]) == first
+    assert not asked.exists()
+    for name in PROGRAMS:
+        os.utime(place / name)
+    assert find_clients(170000, places=[place]).version == "17.3"
+    assert asked.exists()
 
 
 def test_a_build_that_cannot_undo_an_archives_compression_is_passed_over(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import ast
 import re
 from typing import Any
 
+import pytest
+
 from pgwindlass import config
 from pgwindlass.database.leftovers import REPAIRS
 from pgwindlass.lint.rules import RULES
@@ -26,12 +28,14 @@ def keys(schema: dict[str, Any]) -> set[str]:
     return found
 
 
+@pytest.mark.unit
 def test_every_key_of_deploy_yml_is_documented() -> None:
     missing = {key for key in keys(config.schema()) if not re.search(rf"\b{key}\b", CONFIGURATION)}
 
     assert missing == set()
 
 
+@pytest.mark.unit
 def test_every_task_is_documented_and_every_documented_one_exists() -> None:
     tasks = set(ns.task_names)
     section = TASKS.split("## Tasks")[1].split("\n## ")[0]
@@ -42,6 +46,7 @@ def test_every_task_is_documented_and_every_documented_one_exists() -> None:
     assert tasks - {"backup.take"} <= shown | {"backup"}
 
 
+@pytest.mark.unit
 def test_the_policy_table_of_the_readme_is_the_policy() -> None:
     words = {"required": "required", "default": "on by default", "optional": "where configured"}
     section = README.split("## What each tier does")[1].split("\n## ")[0]
@@ -54,6 +59,7 @@ def test_the_policy_table_of_the_readme_is_the_policy() -> None:
                 assert cell.startswith("–" if level == "-" else words[level]), (name, cell)
 
 
+@pytest.mark.unit
 def test_the_table_of_lint_md_is_our_rules_with_level_effect_and_words() -> None:
     page = (ROOT / "docs" / "lint.md").read_text().split("## Our own")[1]
     rows = [line.split("|")[1:5] for line in page.splitlines() if line.startswith("| `")]
@@ -66,6 +72,7 @@ def test_the_table_of_lint_md_is_our_rules_with_level_effect_and_words() -> None
     assert documented == {rule.id: (rule.level, rule.does, rule.about) for rule in RULES.values()}
 
 
+@pytest.mark.unit
 def test_a_rule_is_named_once_and_used() -> None:
     sources = {
         path.relative_to(ROOT / "ci").as_posix(): path.read_text()
@@ -92,6 +99,7 @@ def test_a_rule_is_named_once_and_used() -> None:
     assert set(REPAIRS) == {rule.id for rule in RULES.values() if rule.later} - {"long-lock"}
 
 
+@pytest.mark.unit
 def test_everything_that_a_workflow_takes_is_documented() -> None:
     page = (ROOT / "docs" / "github.md").read_text()
     texts = {path.name: path.read_text() for path in (ROOT / ".github/workflows").glob("*.yml")}
@@ -125,6 +133,7 @@ class Texts(ast.NodeVisitor):
                 self.visit(part.value)
 
 
+@pytest.mark.unit
 def test_every_command_that_a_message_tells_exists_with_its_flags() -> None:
     flags = {
         name: set(task.flags) for task in ns.to_contexts() for name in (task.name, *task.aliases)
@@ -144,6 +153,7 @@ def test_every_command_that_a_message_tells_exists_with_its_flags() -> None:
     assert [one for one in told if not set(one[2]) <= flags[one[1]]] == []
 
 
+@pytest.mark.unit
 def test_the_commands_of_the_readme_exist_in_the_makefile() -> None:
     makefile = (ROOT / "Makefile").read_text()
 

@@ -74,6 +74,7 @@ def test_expect_none_turns_a_verify_statement_around(database16: Database, write
             engine.runner.verify(migration, connection)
 
 
+@pytest.mark.unit
 def test_a_verify_script_that_writes_is_refused(write: Write) -> None:
     with pytest.raises(ConfigError, match="a verify script only reads"):
         write("select 1;", verify="delete from t;")
@@ -255,6 +256,7 @@ def test_a_row_that_a_person_deleted_makes_the_migration_pending_again(
     assert names(engine, database16) == [NAME]
 
 
+@pytest.mark.unit
 def test_the_dry_run_shows_every_byte_that_would_be_sent(write: Write) -> None:
     engine, migration = write("BEGIN; create table t (i int); COMMIT;")
 
@@ -267,6 +269,7 @@ def test_the_dry_run_shows_every_byte_that_would_be_sent(write: Write) -> None:
     )
 
 
+@pytest.mark.unit
 def test_the_dry_run_of_a_concurrent_build_is_no_transaction(write: Write) -> None:
     engine, migration = write("create index concurrently i on t (a);")
 
@@ -279,6 +282,7 @@ def test_the_dry_run_of_a_concurrent_build_is_no_transaction(write: Write) -> No
     assert record.startswith("BEGIN;") and record.endswith("COMMIT;")
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -298,6 +302,7 @@ def test_files_whose_order_is_unclear_are_refused(
         engine.files.list()
 
 
+@pytest.mark.unit
 def test_names_that_differ_in_case_alone_are_refused(tmp_path: Path, write: Write) -> None:
     engine, _ = write("select 1;")
     (tmp_path / "migrations" / f"{NAME.upper()}.sql").write_text("select 1;")
@@ -324,6 +329,7 @@ def test_reading_a_definition_that_somebody_has_locked_ends_and_names_him(
     )
 
 
+@pytest.mark.unit
 def test_create_writes_a_trio_that_parses(tmp_path: Path) -> None:
     engine = open_engine(MigrationsConfig(), tmp_path)
 

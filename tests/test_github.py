@@ -268,6 +268,7 @@ def test_json_stays_one_document_that_says_nothing_to_the_runner(project: Projec
     assert json.loads(ran.out)["plan"]["migrations"][1]["sql"].startswith("-- ##[error]spoken")
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize("text", NASTY)
 def test_no_text_breaks_out_of_a_cell(text: str) -> None:
     page = summaries.facts(("what", text), ("next", "stays"))
@@ -281,6 +282,7 @@ def test_no_text_breaks_out_of_a_cell(text: str) -> None:
     assert not re.search(r"<(script|a|img|em|/details|!--)", html)
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize("text", NASTY)
 def test_no_text_ends_a_block_of_code(text: str) -> None:
     tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(
@@ -290,6 +292,7 @@ def test_no_text_ends_a_block_of_code(text: str) -> None:
     assert [token.type for token in tokens] == ["fence"]
 
 
+@pytest.mark.unit
 def test_two_hundred_migrations_stay_within_the_limit_and_it_says_what_is_left_out() -> None:
     plan = a_plan(200, "-- " + "x" * 10_000)
     page = summaries.plan_page(plan, tuple(m.sql for m in plan.migrations), "")
@@ -313,6 +316,7 @@ def test_a_step_that_has_said_much_already_stays_within_the_limit(
     assert len(job.summary.encode()) <= 1024**2
 
 
+@pytest.mark.unit
 def test_a_section_without_room_is_left_out_whole_and_counted() -> None:
     small = summaries.rendered([Section("fits\n"), Section("x" * 2000, noun="rows")], 1000)
 
@@ -320,6 +324,7 @@ def test_a_section_without_room_is_left_out_whole_and_counted() -> None:
     assert summaries.rendered([Section("x" * 2000)], 0) == ""
 
 
+@pytest.mark.unit
 def test_an_error_of_a_megabyte_leaves_the_next_step_in_sight() -> None:
     page = summaries.run_page(Run(), "Failed", "x" * 1024**2, "invoke status", "failed")
 
@@ -330,11 +335,13 @@ def test_an_error_of_a_megabyte_leaves_the_next_step_in_sight() -> None:
     assert len(annotations([Annotation("error", "t", "x" * 1024**2)])[0]) < 5000
 
 
+@pytest.mark.unit
 def test_what_does_not_show_is_shown() -> None:
     assert summaries.code("a\u202eb") == "`a<U+202E>b`"
     assert "<U+200B>" in summaries.fence("\u200b")
 
 
+@pytest.mark.unit
 def test_annotations_stay_within_the_limit_and_say_how_many_are_left_out() -> None:
     many = [Annotation("error", "t", f"m{at}") for at in range(200)]
 
@@ -345,12 +352,14 @@ def test_annotations_stay_within_the_limit_and_say_how_many_are_left_out() -> No
     assert lines[-1] == "::notice title=t::n"
 
 
+@pytest.mark.unit
 def test_commands_are_escaped_as_documented() -> None:
     assert command("error", "a%\r\n::b", file="x:y,z%", line=3) == (
         "::error file=x%3Ay%2Cz%25,line=3::a%25%0D%0A::b"
     )
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     "line",
     [
@@ -375,10 +384,12 @@ def test_no_line_is_a_command(line: str) -> None:
     assert "##[" not in shown
 
 
+@pytest.mark.unit
 def test_a_line_that_is_no_command_stays_as_it_is() -> None:
     assert harmless("a::b ❤\ufe0f # [x]") == "a::b ❤\ufe0f # [x]"
 
 
+@pytest.mark.unit
 def test_the_gantt_has_a_bar_for_each_step() -> None:
     result = StepResult(
         step=StepName.MIGRATE,
@@ -400,6 +411,7 @@ def a_finding(**more: object) -> Finding:
     return Finding(**(given | more))  # type: ignore[arg-type]  # as a test gives them
 
 
+@pytest.mark.unit
 def test_sarif_has_what_code_scanning_reads() -> None:
     found = (
         a_finding(),
@@ -436,6 +448,7 @@ def test_sarif_has_what_code_scanning_reads() -> None:
     assert "helpUri" not in later
 
 
+@pytest.mark.unit
 def test_sarif_says_what_it_leaves_out() -> None:
     document = json.loads(sarif.document((a_finding(),) * 5002, {}, prefix="", page=""))
 
@@ -445,6 +458,7 @@ def test_sarif_says_what_it_leaves_out() -> None:
     assert told.startswith("2 more findings are left out")
 
 
+@pytest.mark.unit
 def test_sarif_describes_our_rules_in_the_words_of_the_page() -> None:
     findings = (a_finding(rule="every-row"), a_finding(rule="ban-drop-column"))
     document = json.loads(sarif.document(findings, {}, prefix="", page=""))

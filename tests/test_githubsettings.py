@@ -302,6 +302,7 @@ def test_the_task_prints_every_check_and_exits_by_them(github: Github, tmp_path:
     assert (ran.code, 'did you mean "production"?' in ran.err) == (2, True)
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     ("url", "site", "api"),
     [
@@ -328,6 +329,7 @@ def test_the_repository_of_a_remote(url: str, site: str, api: str) -> None:
     assert (found.site, found.api) == (site, api)
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize("url", ["", "/srv/git/shop.git", "file:///srv/git/shop.git", "../shop"])
 def test_a_remote_that_is_no_server_s(url: str) -> None:
     assert parse_remote(url) is None
@@ -364,6 +366,7 @@ def test_nothing_says_which_repository_it_is(
         open_github(tmp_path, note=print)
 
 
+@pytest.mark.unit
 def test_the_project_s_own_environments_are_the_ones_its_workflow_names() -> None:
     wanted = settings.wanted(load(ROOT / "deploy.yml"))
 

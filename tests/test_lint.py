@@ -308,6 +308,7 @@ def finding(**more: object) -> Finding:
     return msgspec.structs.replace(base, **more)
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     ("size", "level"),
     [(SMALL - 1, "note"), (SMALL, "warning"), (LARGE, "warning"), (LARGE + 1, "error")],
@@ -325,6 +326,7 @@ def test_what_works_on_every_row_is_as_grave_as_its_table_is_large(size: int, le
     assert graded([finding(table="u")], sizes, None)[0].level == "warning"
 
 
+@pytest.mark.unit
 def test_the_gravest_is_first() -> None:
     found = graded(
         [finding(), finding(level="note"), finding(level="error"), finding(level="unknown")],

@@ -449,6 +449,7 @@ def test_the_corpus_leaves_nothing_that_belongs_to_no_case(outcome: Outcome) -> 
     assert set(theirs) == {"head"}
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize("case", CASES)
 def test_each_statement_stands_at_the_line_it_is_said_to_begin_at(case: str) -> None:
     file = parsed(CASES[case])
@@ -458,6 +459,7 @@ def test_each_statement_stands_at_the_line_it_is_said_to_begin_at(case: str) -> 
         assert statement.sql.split("\n")[0] in lines[statement.line - 1]
 
 
+@pytest.mark.unit
 def test_a_file_of_all_cases_is_split_as_each_alone() -> None:
     texts = [text for case, text in CASES.items() if not case.startswith("outer_")]
 
@@ -508,6 +510,7 @@ def test_a_continued_string_keeps_its_escapes_where_psql_loses_them(server16: Se
     ]
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     "text",
     [
@@ -521,6 +524,7 @@ def test_a_comment_may_touch_the_outer_begin_and_commit(text: str) -> None:
     assert [statement.sql for statement in parsed(text).statements] == ["select 1"]
 
 
+@pytest.mark.unit
 def test_a_directive_is_a_comment_and_not_a_line_inside_something_else() -> None:
     body = "create function f() returns text language sql as $$\n-- windlass: what\nselect 'a' $$"
     text = f"/*\n-- windlass: transaction=off\n*/\n{body};\nselect '\n-- windlass: phase=after\n';"
@@ -532,6 +536,7 @@ def test_a_directive_is_a_comment_and_not_a_line_inside_something_else() -> None
     assert [statement.line for statement in file.statements] == [4, 7]
 
 
+@pytest.mark.unit
 def test_line_ends_of_windows_in_a_string_are_one_character_wherever_it_was_checked_out() -> None:
     windows = parsed("select 'a\r\nb', $$\r\n;\r\n$$;\r\nselect 2;")
 
@@ -621,6 +626,7 @@ TRANSACTION = "split the file where two transactions are meant"
 MEND = "mend the statement"
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     ("text", "line", "words", "next_step"),
     [
@@ -694,6 +700,7 @@ def test_what_the_server_would_not_take_is_refused_with_its_line(
     assert caught.value.exit_code == 2
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize("quote", ["'", '"', "$a$", "/*", "E'"])
 def test_what_is_open_to_the_end_of_the_file_does_not_put_the_file_into_the_message(
     quote: str,
@@ -705,6 +712,7 @@ def test_what_is_open_to_the_end_of_the_file_does_not_put_the_file_into_the_mess
     assert len(caught.value.what) < 300
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     ("raw", "line", "words"),
     [

@@ -161,6 +161,7 @@ def test_without_a_docker_client_the_daemon_is_unreachable(
         driver("", "any").check()
 
 
+@pytest.mark.unit
 def test_the_commands_say_every_thing_they_mean() -> None:
     assert restart_command("api", grace=10) == ("docker", "restart", "-t", "10", "api")
     assert inspect_command(["a", "b"]) == (
@@ -173,6 +174,7 @@ def test_the_commands_say_every_thing_they_mean() -> None:
     )
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     ("stop_timeouts", "room", "grace"),
     [
@@ -191,6 +193,7 @@ def test_a_process_gets_the_time_its_container_asks_for_if_there_is_room(
     assert grace_seconds(stop_timeouts, room=room) == grace
 
 
+@pytest.mark.unit
 def test_a_health_check_that_was_turned_off_counts_as_none() -> None:
     document = {
         "Id": "0123456789abcdef",

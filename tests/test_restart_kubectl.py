@@ -206,6 +206,7 @@ def test_a_wrong_token_is_told_apart(
         driver().check()
 
 
+@pytest.mark.unit
 def test_context_and_namespace_stand_before_the_verb() -> None:
     config = KubectlRestart(deployment="api", namespace="shop", context="prod")
 
@@ -218,6 +219,7 @@ def test_context_and_namespace_stand_before_the_verb() -> None:
     )
 
 
+@pytest.mark.unit
 def test_the_wait_is_for_one_revision_and_has_an_end() -> None:
     argv = status_command(KubectlRestart(deployment="api"), revision="7", within_seconds=30)
 
@@ -232,6 +234,7 @@ def test_the_wait_is_for_one_revision_and_has_an_end() -> None:
     )
 
 
+@pytest.mark.unit
 def test_a_selector_has_its_expressions_too() -> None:
     selector = _Selector(
         match_labels={"app": "api"},

@@ -98,6 +98,7 @@ def test_a_wrong_status_shows_request_status_and_body(serve: Serve) -> None:
     )
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize("token", ["token-with-a-line-break\n", "token-with-…-in-it"])
 def test_a_token_that_no_header_can_hold_is_refused_at_once_and_not_shown(token: str) -> None:
     check = SmokeCheck(post="/api/chat", bearer=Secret(token))
@@ -292,6 +293,7 @@ def test_a_service_that_wavers_until_the_deadline_fails(serve: Serve) -> None:
     assert "status 500" in said or "rounds in a row" in said
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize(
     ("expected", "found", "said"),
     [
@@ -307,6 +309,7 @@ def test_json_is_compared_as_a_subset(expected: Any, found: Any, said: str) -> N
     assert subset_difference(expected, found) == said
 
 
+@pytest.mark.unit
 def test_a_check_names_exactly_one_method() -> None:
     with pytest.raises(msgspec.ValidationError, match="exactly one of get, post"):
         msgspec.convert({"get": "/a", "post": "/b"}, SmokeCheck)

@@ -370,6 +370,7 @@ def test_the_search_path_is_the_one_of_deploy_yml(
     assert database16.read("test", lambda c: engine.runner.verify(migration, c)) == 1
 
 
+@pytest.mark.unit
 def test_a_prepared_transaction_is_named_too(tmp_path: Path) -> None:
     from pgwindlass.database.blockers import Blocker
 
@@ -420,6 +421,7 @@ def test_a_verify_statement_expects_true_rows_none_or_so_many(
     assert one(database16, "select to_regclass('t')") is None
 
 
+@pytest.mark.unit
 def test_an_expectation_that_is_none_is_refused_with_its_line(write: Write) -> None:
     with pytest.raises(ConfigError) as caught:
         write("select 1;", verify="select true;\n\n-- expect: some\nselect 1;")

@@ -106,6 +106,7 @@ def test_githubs_parser_finds_what_is_planted(tmp_path: Path) -> None:
     assert "Unexpected value 'timeout'" in found.stdout
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize("path", [*FILES, SETUP], ids=lambda path: path.stem)
 def test_every_workflow_is_thin_and_pinned(path: Path) -> None:
     text = path.read_text()
@@ -127,6 +128,7 @@ def test_every_workflow_is_thin_and_pinned(path: Path) -> None:
         assert "permissions" in job
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize("path", CALLED, ids=lambda path: path.stem)
 def test_a_deployment_queues_and_is_never_cancelled(path: Path) -> None:
     text = read(path)
@@ -143,6 +145,7 @@ def test_a_deployment_queues_and_is_never_cancelled(path: Path) -> None:
             assert "${{ github.run_id }}" in group["group"], name
 
 
+@pytest.mark.unit
 @pytest.mark.parametrize("path", CALLED, ids=lambda path: path.stem)
 def test_a_template_gives_what_its_workflow_takes(path: Path) -> None:
     (job,) = read(TEMPLATES / path.name)["jobs"].values()

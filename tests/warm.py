@@ -1,44 +1,94 @@
 """Runs of `windlass` from one warm interpreter: each a process of its own, forked, not started.
 
-Half of what a short task takes is Python's own start and its imports; thousands of them begin in
-one run of the tests. A run has its own directory, environment and standard streams, none of them
-a terminal, and no state of another one: the interpreter it is forked from never runs a task.
+Three quarters of what a short task takes is Python's own start and its imports; thousands of them
+begin in one run of the tests. A run has its own directory, environment and standard streams, and
+no state of another one: the interpreter it is forked from never runs a task.
 """
 
 import atexit
+import gc
 import json
 import os
+import selectors
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
+STARTED_WITHIN = 60.0  # seconds; a fork takes ten milliseconds
 
 
-def run(argv: tuple[str, ...], *, cwd: Path, env: dict[str, str], within: float) -> Any:
+class Child:
+    """A run that has begun; its streams are whatever files it was given."""
+
+    def __init__(
+        self,
+        argv: tuple[str, ...],
+        *,
+        cwd: Path,
+        env: Mapping[str, str],
+        streams: tuple[int, int, int],
+    ) -> None:
+        self.argv = argv
+        order = {"argv": argv, "cwd": str(cwd), "env": dict(env)}
+        self._line = socket.socket(socket.AF_UNIX)
+        self._line.settimeout(STARTED_WITHIN)
+        self._line.connect(_server())
+        socket.send_fds(self._line, [b"!"], streams)
+        self._line.sendall(json.dumps(order).encode() + b"\n")
+        self._words = self._line.makefile("r")
+        self.pid = int(self._words.readline())
+
+    def wait(self, within: float) -> int:
+        """Return the exit code, a signal's negative.
+
+        Raises:
+            TimeoutError: it took longer than `within` seconds, and was killed with its group.
+
+        """
+        self._line.settimeout(within)
+        try:
+            return int(self._words.readline())
+        except TimeoutError:
+            os.killpg(self.pid, signal.SIGKILL)
+            raise
+        finally:
+            self._words.close()
+            self._line.close()
+
+
+def run(argv: tuple[str, ...], *, cwd: Path, env: Mapping[str, str], within: float) -> Any:
     """Run the program to its end; return {code, out, err}.
 
     Raises:
         subprocess.TimeoutExpired: it took longer than `within` seconds, and was killed.
 
     """
-    order = {"argv": argv, "cwd": str(cwd), "env": env, "within": within}
-    with socket.socket(socket.AF_UNIX) as line:
-        line.connect(_server())
-        with line.makefile("rw") as words:
-            words.write(json.dumps(order) + "\n")
-            words.flush()
-            answer = json.loads(words.readline())
-    if answer["code"] == -signal.SIGKILL and answer["late"]:
-        raise subprocess.TimeoutExpired(["windlass", *argv], within, answer["out"], answer["err"])
-    return answer
+    with (
+        Path(os.devnull).open() as nothing,
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+    ):
+        streams = (nothing.fileno(), out.fileno(), err.fileno())
+        child = Child(argv, cwd=cwd, env=env, streams=streams)
+        try:
+            code = child.wait(within)
+        except TimeoutError as late:
+            words = _text(out), _text(err)
+            raise subprocess.TimeoutExpired(["windlass", *argv], within, *words) from late
+        return {"code": code, "out": _text(out), "err": _text(err)}
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode().replace("\r\n", "\n")
 
 
 @cache
@@ -66,6 +116,29 @@ def _server() -> str:
 
 
 def _serve(path: str) -> None:
+    _import_all()
+    with socket.socket(socket.AF_UNIX) as door, selectors.DefaultSelector() as waiting:
+        door.bind(path)
+        door.listen(64)
+        waiting.register(door, selectors.EVENT_READ)
+        os.write(1, b"ready\n")
+        while True:
+            for key, _ in waiting.select():
+                if key.fileobj is door:
+                    line, _ = door.accept()
+                    pid = _fork(line)
+                    waiting.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, line))
+                else:
+                    waiting.unregister(key.fileobj)
+                    os.close(key.fd)
+                    _say_the_end(*key.data)
+
+
+def _import_all() -> None:
+    """Import what the forks would, and keep it out of their garbage collection.
+
+    A collection writes to each object, and a page that a fork writes to is copied first.
+    """
     import boto3  # noqa: F401  # what the forks would import
     import requests  # noqa: F401
     import rich.progress  # noqa: F401
@@ -75,61 +148,48 @@ def _serve(path: str) -> None:
         name = ".".join(parts).removesuffix(".__init__")
         if name != "pgwindlass.engines.alembic.child":  # at home in another Python
             __import__(name)
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind(path)
-        door.listen(64)
-        os.write(1, b"ready\n")
-        while True:
-            line, _ = door.accept()
-            if os.fork() == 0:
-                door.close()
-                _answer(line)
-            line.close()
+    from pgwindlass.errors import StepFailed
+    from pgwindlass.postgres.clients import find_clients
+
+    for major in (16, 18):  # what each installation here can do is asked once, not by each fork
+        with suppress(StepFailed):
+            find_clients(major * 10_000)
+    gc.collect()
+    gc.freeze()
 
 
-def _answer(line: socket.socket) -> NoReturn:
-    """Run one order in a process of its own, and say how that ended."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    with line.makefile("rw") as words, tempfile.TemporaryFile() as out:
-        with tempfile.TemporaryFile() as err:
-            order = json.loads(words.readline())
-            pid = os.fork()
-            if pid == 0:
-                line.close()
-                become(order, out, err)
-            code, late = _end_of(pid, order["within"])
-            said = [_text(file) for file in (out, err)]
-        words.write(json.dumps({"code": code, "late": late, "out": said[0], "err": said[1]}) + "\n")
-    os._exit(0)
+def _fork(line: socket.socket) -> int:
+    """Begin one order, and say its process number."""
+    _, streams, _, _ = socket.recv_fds(line, 1, 3)
+    with line.makefile("r") as words:
+        order = json.loads(words.readline())
+    pid = os.fork()
+    if pid == 0:
+        line.close()
+        become(order, streams)
+    for stream in streams:
+        os.close(stream)
+    line.sendall(f"{pid}\n".encode())
+    return pid
 
 
-def _end_of(pid: int, within: float) -> tuple[int, bool]:
-    deadline, late = time.monotonic() + within, False
-    while True:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-        if ended:
-            return os.waitstatus_to_exitcode(status), late
-        if time.monotonic() > deadline:
-            late = True
-            os.killpg(pid, signal.SIGKILL)
-        time.sleep(0.005)
-
-
-def _text(file: IO[bytes]) -> str:
-    file.seek(0)
-    return file.read().decode().replace("\r\n", "\n")
+def _say_the_end(pid: int, line: socket.socket) -> None:
+    _, status = os.waitpid(pid, 0)
+    with line:
+        try:
+            line.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
+        except BrokenPipeError:
+            return  # who asked has given up, and killed it
 
 
 def become(
-    order: dict[str, Any], out: IO[Any], err: IO[Any], first: Callable[[], None] = lambda: None
+    order: Mapping[str, Any], streams: list[int], first: Callable[[], None] = lambda: None
 ) -> NoReturn:
     """Make this fork a run of the program, with `first` done before it; it ends with that."""
     os.setsid()
-    with Path(os.devnull).open() as nothing:
-        os.dup2(nothing.fileno(), 0)
-    os.dup2(out.fileno(), 1)
-    os.dup2(err.fileno(), 2)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+    os.closerange(3, 1024)
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["env"])

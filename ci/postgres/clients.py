@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -121,9 +122,7 @@ def find_clients(
     if image:
         return _in_image(image.replace("{major}", str(major)), major, tls)
     installed = tuple(_installed(_places() if places is None else places))
-    fitting = [
-        _probe(tools.version, tools.directory) for tools in installed if tools.major == major
-    ]
+    fitting = [_able(tools.version, tools.directory) for tools in installed if tools.major == major]
     able = [
         clients for clients in fitting if (clients.tls or not tls) and clients.undoes(compression)
     ]
@@ -201,11 +200,27 @@ def _installed(places: Iterable[Path]) -> Iterator[_Installed]:
 def _version(program: Path) -> str | None:
     """Return the version a program prints; None where it does not run, as one not installed."""
     try:
-        printed = process.run([str(program), "--version"], within=VERSION_WITHIN).stdout
+        printed = _printed(program, program.stat().st_mtime_ns)
     except ChildFailed:
         return None
     match = re.search(VERSION, printed)
     return match[1] if match else None
+
+
+# A deployment asks four times, and each installation answers five: a program that has not
+# changed since is not asked again.
+@cache
+def _printed(program: Path, _changed: int) -> str:
+    return process.run([str(program), "--version"], within=VERSION_WITHIN).stdout
+
+
+def _able(version: str, directory: Path) -> Clients:
+    return _probed(version, directory, (directory / "pg_dump").stat().st_mtime_ns)
+
+
+@cache
+def _probed(version: str, directory: Path, _changed: int) -> Clients:
+    return _probe(version, directory)
 
 
 def _probe(version: str, directory: Path | None, image: str = "") -> Clients:
