@@ -243,5 +243,5 @@ def _allowed(connection: psycopg.Connection, *, schema: bool = True) -> Iterator
             f"{user} may not keep the tables of Windlass in this database: {words}",
             next_step=f"deploy as the owner of the schema windlass, or make {user} a member of it"
             if schema
-            else f"as the owner of the database: create schema windlass authorization {user}",
+            else f'as the owner of the database: create schema "windlass" authorization {user}',
         ) from error
