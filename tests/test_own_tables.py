@@ -349,7 +349,7 @@ def test_a_deployer_that_may_not_create_is_told_what_to_grant(
         "windlass_deployer may not keep the tables of Windlass in this database: permission "
         f"denied for database {database16.name}",
         "nothing was changed",
-        "as the owner of the database: create schema windlass authorization windlass_deployer",
+        'as the owner of the database: create schema "windlass" authorization windlass_deployer',
     ]
     run(database16, "create schema windlass authorization windlass_deployer")
     own_tables.prepare(deployer, Terms())
