@@ -21,6 +21,11 @@ PIN = "pin.json"
 REHEARSAL = re.compile(r"rehearsal-[0-9a-f]{12}\.json")
 PROOFS = {f"proof-{level}.json": level for level in LEVELS}
 AT_ONCE = 8  # small objects read at the same time: each is a round trip
+# Made here, not at the first use: msgspec learns a type then, and threads would do it together.
+MANIFESTS = msgspec.json.Decoder(Manifest)
+PINS = msgspec.json.Decoder(Pin)
+PROVEN = msgspec.json.Decoder(Proof)
+REHEARSALS = msgspec.json.Decoder(Rehearsal)
 
 
 def backups(store: Store, *, environment: str, database: str | None = None) -> tuple[Backup, ...]:
@@ -35,11 +40,11 @@ def backups(store: Store, *, environment: str, database: str | None = None) -> t
     folders = [key.removesuffix(MANIFEST) for key in keys if key.endswith(f"/{MANIFEST}")]
 
     def one(place: str) -> Backup:
-        proofs = (_read(store, place + name, Proof) for name in PROOFS if place + name in keys)
+        proofs = (_read(store, place + name, PROVEN) for name in PROOFS if place + name in keys)
         return Backup(
             manifest=_manifest(store, place),
             proofs=tuple(proofs),
-            pin=_read(store, place + PIN, Pin) if place + PIN in keys else None,
+            pin=_read(store, place + PIN, PINS) if place + PIN in keys else None,
         )
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -58,18 +63,19 @@ def _age(backup: Backup) -> tuple[datetime, str]:
 
 
 def _manifest(store: Store, place: str) -> Manifest:
-    manifest = _read(store, place + MANIFEST, Manifest)
+    manifest = _read(store, place + MANIFEST, MANIFESTS)
     if manifest.key != place:
         raise _unreadable(store, place + MANIFEST, f"it describes {manifest.key}")
     return manifest
 
 
-def _read(store: Store, key: str, kind: type[T]) -> T:
+def _read(store: Store, key: str, decoder: msgspec.json.Decoder[T]) -> T:
     content = b"".join(store.read(key))
     try:
-        return msgspec.json.decode(content, type=kind)
+        document = decoder.decode(content)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _unreadable(store, key, str(error)) from error
+    return document
 
 
 def _unreadable(store: Store, key: str, why: str) -> StoreFailed:
@@ -150,7 +156,7 @@ def find_rehearsal(
     """
     name = f"/rehearsal-{plan_digest[:12]}.json"
     keys = [key for key in store.keys(folder(environment, database)) if key.endswith(name)]
-    rehearsals = [_read(store, key, Rehearsal) for key in keys]
+    rehearsals = [_read(store, key, REHEARSALS) for key in keys]
     ours = [rehearsal for rehearsal in rehearsals if rehearsal.plan_digest == plan_digest]
     return max(ours, key=lambda rehearsal: rehearsal.at, default=None)
 

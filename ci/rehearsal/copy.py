@@ -122,7 +122,8 @@ class Copy:
 
     def _first(self, migration: Migration, attempt: Attempt, *, back: bool) -> Attempt:
         before = self._rows(migration) if back else {}
-        size, began, trace = self._size(), time.monotonic(), Trace(self.database)
+        trace = Trace(self.database, self.engine.history.tables)
+        size, began = self._size(), time.monotonic()
         watching = replace(self.terms, observe=trace.observe, attempt=trace.attempt)
         self.apply(migration, watching if self.watched else self.terms)
         return replace(
