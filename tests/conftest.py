@@ -22,7 +22,8 @@ os.environ["PATH"] = os.pathsep.join(
     [os.environ["PATH"], *(str(npm_postgres.clients(major)) for major in range(13, 19))]
 )
 
-# Files that take half a minute and more: begun last, one worker would be at them alone.
+# Files whose single tests take longest: begun last, one worker would be at them alone, and nobody
+# can take half a test from it.
 LONG = (
     "test_two_hundred_kills.py",
     "test_ten_at_once.py",

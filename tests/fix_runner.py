@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests import warm
 from tests.kit import Project, Ran
 
 COMMANDS = {
@@ -98,7 +99,7 @@ class Job:
         return self.project.home.parent / f"{what}-{self.steps}"
 
     def run(self, *arguments: str, **more: str) -> Ran:
-        """Run a task as a step of the job: a process of its own, without a terminal."""
+        """Run a task as a step of the job: a process of its own, whose streams are pipes."""
         self.steps += 1
         job = {
             "GITHUB_ACTIONS": "true",
@@ -112,4 +113,6 @@ class Job:
             "GITHUB_STEP_SUMMARY": str(self._file("summary")),
             "GITHUB_OUTPUT": str(self._file("output")),
         }
-        return self.project.run(*arguments, **{**job, **more})
+        env = {**self.project.variables(), **job, **more}
+        answer = warm.run_piped(arguments, cwd=self.project.home, env=env, within=90)
+        return Ran(answer["code"], answer["out"], answer["err"])

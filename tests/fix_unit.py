@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import psycopg
@@ -35,7 +36,7 @@ class Watch:
         self._others: set[int | None] = set()  # threads of parts that other tests have started
 
     def hear(self, event: str, _arguments: Any) -> None:
-        """Fail where a part is used. It cannot be taken away again: Python keeps audit hooks."""
+        """Fail where a part is used."""
         if self._on and event in PARTS and threading.get_ident() not in self._others:
             self.used.append(event)
             pytest.fail(f"a unit test needs no part; this one used {event}")
@@ -57,6 +58,11 @@ WATCH = Watch()
 
 
 def pytest_configure() -> None:
+    _listen()
+
+
+@cache  # once in a process: no hook goes away again
+def _listen() -> None:
     sys.addaudithook(WATCH.hear)
     # libpq opens its sockets by itself, and Python hears of none.
     connect = psycopg.Connection._connect_gen
