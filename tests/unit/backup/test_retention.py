@@ -1,5 +1,6 @@
 """Which backups stay: the rules alone, without a store."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -161,3 +162,15 @@ def test_a_backup_may_have_the_reasons_of_several_rules() -> None:
         ("younger than 7 days",),
         (),
     ]
+
+
+def test_a_day_is_one_of_utc_wherever_the_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        found = reasons(days(0, 20 / 24), KeepConfig(daily=2))  # one day in Tokyo, two of UTC
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert found == [("daily 2026-11-20",), ("daily 2026-11-19",)]
