@@ -178,3 +178,23 @@ def test_a_secret_that_is_a_word_or_a_number_may_stand_in_any_text(
 
     assert is_in(f"select '{value}'") is stands
     assert not is_in("select 'nothing of it'")
+
+
+def test_a_secret_of_two_lines_is_taken_out_whole_and_by_lines() -> None:
+    remember("only-feed-1\nonly-feed-2")
+
+    assert redact("(only-feed-1\nonly-feed-2)") == "(***)"
+    assert redact("only-feed-2") == "***"
+
+
+def test_a_secret_that_json_writes_otherwise_is_taken_out_as_it_is_too() -> None:
+    remember('plain"quote-1')
+
+    assert redact('x plain"quote-1 y') == "x *** y"
+
+
+@pytest.mark.parametrize("url", ["http://host/no-password", "http://[no-address"])
+def test_a_url_without_a_password_makes_no_other_word_a_secret(url: str) -> None:
+    remember(url)
+
+    assert redact("XXXX") == "XXXX"

@@ -434,3 +434,10 @@ def test_the_schema_says_what_an_editor_needs() -> None:
         r"^((\d+(?:\.\d+)?)(ms|s|m|h|d)|\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\})$"
     )
     assert kinds["Environment"]["properties"]["database"] == {"type": "string"}
+
+
+def test_a_file_that_is_no_mapping_shares_nothing() -> None:
+    given = Config(YamlFile(Path("d.yml"), [], {}))
+
+    with pytest.raises(ConfigError, match='the key "project" is missing'):
+        given.shared({})

@@ -178,3 +178,9 @@ def test_a_nested_array_is_cast_element_by_element() -> None:
 
 def test_an_array_that_is_cast_to_what_is_no_array_stays() -> None:
     assert not alike(check("x = (ARRAY['a'])::code"), check("x = ARRAY['a'::code]"))
+
+
+def test_the_columns_of_a_table_within_a_schema_may_stand_in_any_order_too() -> None:
+    schema = "CREATE SCHEMA s CREATE TABLE t ({});"
+
+    assert alike(schema.format("a int, b int"), schema.format("b int, a int"), any_order=True)

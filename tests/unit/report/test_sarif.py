@@ -1,5 +1,6 @@
 """What lint found, as SARIF 2.1.0: the whole document, and what stays the same of it."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -218,3 +219,10 @@ def test_five_thousand_findings_are_shown_and_the_rest_is_counted(
         {"executionSuccessful": True}
         | ({"toolExecutionNotifications": [notice]} if left_out else {})
     ]
+
+
+def test_the_fingerprint_of_a_line_that_is_not_there_is_of_an_empty_one() -> None:
+    key = hashlib.sha256(b"migrations/a.sql\0add-serial\0").hexdigest()
+
+    assert prints(finding(line=9), sources={}) == [f"{key}:1"]
+    assert prints(finding(line=1), sources={}) == [f"{key}:1"]
