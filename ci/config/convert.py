@@ -144,11 +144,13 @@ def _known_in_union(info: msgspec.inspect.UnionType, data: Data, path: Path_) ->
     tagged = [t for t in structs if t.tag_field]
     if tagged and path == (tagged[0].tag_field,):
         return tuple(str(t.tag) for t in tagged)
-    if tagged and isinstance(data, dict):
-        structs = [t for t in tagged if t.tag == data.get(str(t.tag_field))] or tagged[:0]
+    if tagged:  # of a value that is no mapping nobody knows which one is meant
+        tag = data.get(str(tagged[0].tag_field)) if isinstance(data, dict) else None
+        structs = [t for t in tagged if t.tag == tag]
     for struct in structs:
         return _known_at(struct, data, path)
-    return tuple(k for t in info.types if t not in structs for k in _known_at(t, data, path))
+    others = (t for t in info.types if not isinstance(t, msgspec.inspect.StructType))
+    return tuple(known for other in others for known in _known_at(other, data, path))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

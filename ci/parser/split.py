@@ -124,7 +124,8 @@ def _syntax_error(path: Path, text: str, error: postgast.PgQueryError) -> Config
     line = text[:at].count("\n") + 1
     begin = text.rfind("\n", 0, at) + 1
     hint = "mend the statement; the dialect is the server's own SQL"
-    if COPY_DATA.search(text[:at]) and not _in_a_comment(text, COPY_DATA.search(text[:at])):
+    copy = COPY_DATA.search(text[:at])
+    if copy is not None and not _in_a_comment(text, copy.start()):
         hint = "COPY … FROM stdin data does not run here: write INSERT statements"
     elif text[at:].startswith("\\") and error.message.startswith("syntax error"):
         hint = "psql's meta-commands do not run here: write the SQL they stand for"
@@ -137,6 +138,6 @@ def _syntax_error(path: Path, text: str, error: postgast.PgQueryError) -> Config
     )
 
 
-def _in_a_comment(text: str, match: re.Match[str] | None) -> bool:
-    at = len(text[: match.start()].encode()) if match else 0
+def _in_a_comment(text: str, character: int) -> bool:
+    at = len(text[:character].encode())
     return any(start <= at < end for start, end in comments(text))

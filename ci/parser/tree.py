@@ -126,8 +126,6 @@ def tables(kind: str, node: Node) -> frozenset[str]:
     found = {str(var.relname) for var in find_nodes(node, RangeVar) if var.relname}
     if kind == "drop_stmt" and _object(node) in TABLE_KINDS:
         found |= _dropped(node)
-    if kind == "index_stmt":
-        found.add(str(node.relation.relname))
     return frozenset(found)
 
 

@@ -1,0 +1,249 @@
+"""The sections of deploy.yml: their defaults, and the values that cannot be meant."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from pgwindlass.config.duration import Duration
+from pgwindlass.config.sections import (
+    BackupsConfig,
+    CommandRestart,
+    ComposeRestart,
+    DockerRestart,
+    EncryptConfig,
+    Environment,
+    Expect,
+    GithubApproval,
+    KeepConfig,
+    KubectlRestart,
+    LockConfig,
+    MigrationsConfig,
+    ObjectLockConfig,
+    RehearsalConfig,
+    S3Config,
+    SmokeCheck,
+    SmokeConfig,
+    SshApproval,
+    SystemdRestart,
+    TerminalApproval,
+)
+from pgwindlass.secret import Secret
+
+pytestmark = pytest.mark.unit
+
+URL = Secret("postgresql://sections@h/d")
+CHECK = SmokeCheck(get="/health")
+
+
+def shown(section: msgspec.Struct) -> str:
+    """Return the fields of a section as people write them."""
+    return ", ".join(
+        f"{name}={getattr(section, name)!r}" for name in section.__struct_fields__
+    ).replace("'", "")
+
+
+@pytest.mark.parametrize(
+    ("make", "defaults"),
+    [
+        (
+            lambda: MigrationsConfig(),
+            "engine=sql, directory=migrations, out_of_order=refuse, search_path=(public,), ini=, "
+            "python=, url_variable=, several_heads=refuse",
+        ),
+        (
+            lambda: MigrationsConfig(engine="prisma"),
+            "engine=prisma, directory=prisma/migrations, out_of_order=refuse, "
+            "search_path=(public,), ini=, python=, url_variable=, several_heads=refuse",
+        ),
+        (
+            lambda: MigrationsConfig(engine="alembic"),
+            "engine=alembic, directory=., out_of_order=refuse, search_path=(public,), "
+            "ini=alembic.ini, python=, url_variable=DATABASE_URL, several_heads=refuse",
+        ),
+        (
+            lambda: MigrationsConfig(
+                engine="alembic", ini="back/a.ini", python="py", url_variable="DB"
+            ),
+            "engine=alembic, directory=back, out_of_order=refuse, search_path=(public,), "
+            "ini=back/a.ini, python=py, url_variable=DB, several_heads=refuse",
+        ),
+        (lambda: KeepConfig(last=1), "last=1, daily=0, weekly=0, monthly=0, days=0"),
+        (lambda: EncryptConfig(recipients=("age1x",)), "recipients=(age1x,), identity=None"),
+        (lambda: ObjectLockConfig(), "mode=governance, retain=30d"),
+        (lambda: S3Config(), "storage_class=, encryption=, kms_key=, tags={}, object_lock=None"),
+        (
+            lambda: BackupsConfig(to="file:///b"),
+            "to=file:///b, endpoint=, "
+            "s3=S3Config(storage_class=, encryption=, kms_key=, tags={}, object_lock=None), "
+            "jobs=None, image=, globals=True, encrypt=None, keep=None, drill=None, throwaway=None",
+        ),
+        (
+            lambda: LockConfig(),
+            "timeout=(200ms, 500ms, 1s, 2s), wait=5m, statement_timeout=1h, concurrently=6h",
+        ),
+        (lambda: RehearsalConfig(), "backup_age=1d, mask=, blocks_at_most=2s"),
+        (lambda: TerminalApproval(), "expires=1d"),
+        (lambda: GithubApproval(), "expires=1d, self_approval=False, comment=any"),
+        (
+            lambda: SshApproval(signers="s"),
+            "signers=s, revoked=, required=1, expires=1d, not_by_author=False, "
+            "directory=.windlass/approvals, branch=windlass-approvals",
+        ),
+        (lambda: SystemdRestart(unit="u"), "unit=u, user=False, host=, settle=5s, within=2m"),
+        (lambda: DockerRestart(container="c"), "container=c, host=, settle=5s, within=2m"),
+        (
+            lambda: ComposeRestart(service="s"),
+            "service=s, file=docker-compose.yml, project_name=, host=, settle=5s, within=2m",
+        ),
+        (
+            lambda: KubectlRestart(deployment="d"),
+            "deployment=d, namespace=default, context=, settle=5s, within=5m",
+        ),
+        (
+            lambda: CommandRestart(run=("r",), identity=("i",)),
+            "run=(r,), identity=(i,), settle=5s, within=2m",
+        ),
+        (lambda: Expect(), "status=200, headers={}, json=None, within=None"),
+        (
+            lambda: Environment(tier="development", database=URL),
+            "tier=development, database=***, restart=None, smoke=None, approval=None, "
+            f"lock=LockConfig({shown(LockConfig())}), proof=None, on_failure=None, steps={{}}",
+        ),
+    ],
+)
+def test_the_defaults_of_a_section(make: Callable[[], msgspec.Struct], defaults: str) -> None:
+    assert shown(make()) == defaults
+
+
+def test_the_defaults_of_smoke_tests() -> None:
+    smoke = SmokeConfig(base_url="http://x", checks=(CHECK,))
+
+    assert (smoke.deadline, smoke.successes, smoke.pause) == (Duration(60), 3, Duration(0.5))
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "message"),
+    [
+        (
+            MigrationsConfig,
+            {"engine": "alembic", "directory": "m"},
+            "directory is said by alembic.ini; ini names that",
+        ),
+        (
+            MigrationsConfig,
+            {"ini": "alembic.ini"},
+            "ini is for engine: alembic; the engine is sql",
+        ),
+        (
+            MigrationsConfig,
+            {"engine": "prisma", "python": "py"},
+            "python is for engine: alembic; the engine is prisma",
+        ),
+        (
+            MigrationsConfig,
+            {"url_variable": "DB"},
+            "url_variable is for engine: alembic; the engine is sql",
+        ),
+        (KeepConfig, {"last": -1}, "last is -1; expected 0 or more"),
+        (KeepConfig, {"last": 2, "days": -3}, "days is -3; expected 0 or more"),
+        (
+            KeepConfig,
+            {},
+            "keep says nothing; expected one of last, daily, weekly, monthly, days",
+        ),
+        (
+            KeepConfig,
+            {"last": 0, "days": 0},
+            "keep says nothing; expected one of last, daily, weekly, monthly, days",
+        ),
+        (
+            EncryptConfig,
+            {"recipients": ()},
+            "recipients is empty; expected at least one public key, age1…",
+        ),
+        (S3Config, {"kms_key": "k"}, "kms_key needs encryption: aws:kms"),
+        (
+            S3Config,
+            {"kms_key": "k", "encryption": "AES256"},
+            "kms_key needs encryption: aws:kms",
+        ),
+        (BackupsConfig, {"to": "s3://b", "jobs": 0}, "jobs is 0; expected 1 or more"),
+        (
+            BackupsConfig,
+            {"to": "file:///b", "s3": S3Config(storage_class="GLACIER_IR")},
+            "s3 is for a store s3://BUCKET/PREFIX",
+        ),
+        (
+            LockConfig,
+            {"timeout": ()},
+            "timeout is empty; expected at least one duration, such as [200ms]",
+        ),
+        (
+            LockConfig,
+            {"timeout": (Duration(0),)},
+            "timeout must ascend from above 0, such as [200ms, 500ms, 1s]",
+        ),
+        (
+            LockConfig,
+            {"timeout": (Duration(1), Duration(0.5))},
+            "timeout must ascend from above 0, such as [200ms, 500ms, 1s]",
+        ),
+        (
+            LockConfig,
+            {"timeout": tuple(map(Duration, (0.5, 1, 2))), "statement_timeout": Duration(2)},
+            "every timeout must be shorter than statement_timeout",
+        ),
+        (SshApproval, {"signers": "s", "required": 0}, "required is 0; expected 1 or more"),
+        (
+            SmokeCheck,
+            {},
+            "a check needs exactly one of get, post, put, patch, delete, head",
+        ),
+        (
+            SmokeCheck,
+            {"get": "/", "post": "/"},
+            "a check needs exactly one of get, post, put, patch, delete, head",
+        ),
+        (
+            SmokeConfig,
+            {"base_url": "http://x", "checks": ()},
+            "checks is empty; expected at least one, such as {get: /health}",
+        ),
+        (
+            SmokeConfig,
+            {"base_url": "http://x", "checks": (CHECK,), "successes": 0},
+            "successes must be at least 1",
+        ),
+    ],
+)
+def test_a_section_that_cannot_be_meant_is_refused(
+    section: Any, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        section(**values)
+
+
+def test_the_values_at_the_edge_are_taken() -> None:
+    assert KeepConfig(days=1).days == 1
+    assert BackupsConfig(to="file:///b", jobs=1).jobs == 1
+    assert BackupsConfig(to="s3://b", s3=S3Config(tags={"a": "b"})).s3.tags == {"a": "b"}
+    assert S3Config(kms_key="k", encryption="aws:kms").kms_key == "k"
+    assert SshApproval(signers="s", required=1).required == 1
+    assert SmokeConfig(base_url="http://x", checks=(CHECK,), successes=1).successes == 1
+    equal = LockConfig(timeout=(Duration(1), Duration(1)), statement_timeout=Duration(1.5))
+    assert equal.timeout[-1] == Duration(1)
+
+
+@pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete", "head"])
+def test_a_check_has_the_method_and_path_that_it_names(method: str) -> None:
+    check = SmokeCheck(**{method: f"/of/{method}"})  # type: ignore[arg-type]  # a key by its name
+
+    assert (check.method, check.path) == (method.upper(), f"/of/{method}")
+
+
+def test_one_unit_or_several_can_be_named() -> None:
+    assert SystemdRestart(unit="a.service").units == ("a.service",)
+    assert SystemdRestart(unit=("a.service", "b.service")).units == ("a.service", "b.service")

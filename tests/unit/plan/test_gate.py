@@ -1,0 +1,266 @@
+"""May this plan run now? Every refusal with its whole message and its next step."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from pgwindlass.errors import ConfigError, NotApproved, PlanChanged, Refused
+from pgwindlass.model import Approval
+from pgwindlass.plan.gate import (
+    require_approval,
+    require_confirmation,
+    require_digest,
+    require_environment,
+    require_no_secret,
+    require_typed,
+    require_unchanged,
+)
+from pgwindlass.secret import Secret
+from tests.unit.examples import NOW, A, approval, migration, plan, steps
+
+pytestmark = pytest.mark.unit
+
+PLAN = plan()
+SHORT = PLAN.digest[:12]
+HOW = "invoke approve --env uat --plan FILE"
+
+
+def required(*approvals: Approval, **more: Any) -> tuple[Approval, ...]:
+    given: dict[str, Any] = {"now": NOW, "how": HOW}
+    return require_approval(PLAN, approvals, **(given | more))
+
+
+def refusal(*approvals: Approval, **more: Any) -> str:
+    """Return why no approval counts; its next step is always how to approve."""
+    with pytest.raises(NotApproved) as caught:
+        required(*approvals, **more)
+    assert caught.value.next_step == HOW
+    return caught.value.what
+
+
+def test_an_approval_of_this_plan_that_has_not_expired_counts() -> None:
+    given = approval(PLAN)
+
+    assert required(given) == (given,)
+
+
+def test_without_an_approval_the_plan_and_its_environment_are_named() -> None:
+    assert refusal() == f"plan {SHORT} of uat has no approval"
+
+
+def test_the_approval_of_another_plan_does_not_count() -> None:
+    given = approval(PLAN, plan_digest="0123456789abcdef")
+
+    assert refusal(given) == f"ann approved plan 0123456789ab, not {SHORT}"
+
+
+def test_an_approval_that_a_deployment_used_up_does_not_count() -> None:
+    said = refusal(approval(PLAN), used={"n1": "01FIRST"})
+
+    assert said == "the approval of ann was used by deployment 01FIRST"
+
+
+def test_an_approval_without_a_nonce_is_never_used_up() -> None:
+    given = approval(PLAN, nonce="")
+
+    assert required(given, used={"": "01FIRST"}) == (given,)
+
+
+@pytest.mark.parametrize(("late", "counts"), [(-1, True), (0, False), (1, False)])
+def test_an_approval_counts_until_the_moment_it_expires(late: int, counts: bool) -> None:
+    given = approval(PLAN)
+    now = given.expires_at + timedelta(microseconds=late)
+
+    if counts:
+        assert required(given, now=now) == (given,)
+    else:
+        assert refusal(given, now=now) == "the approval of ann expired at 2026-11-20 13:30 UTC"
+
+
+def test_everything_that_is_wrong_is_said_the_oldest_approval_first() -> None:
+    old = approval(PLAN, approver="eve", granted_at=NOW - timedelta(1), plan_digest="e" * 64)
+    new = approval(PLAN)
+
+    assert refusal(new, old, used={"n1": "01FIRST"}) == (
+        f"eve approved plan eeeeeeeeeeee, not {SHORT}; "
+        "the approval of ann was used by deployment 01FIRST"
+    )
+
+
+def test_one_approval_is_asked_for_by_default() -> None:
+    first, second = approval(PLAN), approval(PLAN, approver="bob", nonce="n2")
+
+    assert required(first, second) == (first,)
+
+
+def test_of_more_approvals_than_are_asked_for_the_oldest_count() -> None:
+    first = approval(PLAN, granted_at=NOW - timedelta(2))
+    second = approval(PLAN, approver="bob", granted_at=NOW - timedelta(1))
+    third = approval(PLAN, approver="cid")
+
+    assert required(third, second, first, required=2) == (first, second)
+
+
+def test_two_approvals_of_one_person_count_as_one() -> None:
+    first, again = approval(PLAN), approval(PLAN, granted_at=NOW + timedelta(1), nonce="n2")
+
+    assert refusal(first, again, required=2) == f"plan {SHORT} has 1 of 2 approvals, by ann"
+    assert required(again, first) == (first,)
+
+
+def test_too_few_approvals_are_counted_and_named_with_what_is_wrong_with_the_others() -> None:
+    bob = approval(PLAN, approver="bob", nonce="n2")
+    late = approval(PLAN, approver="cid", nonce="n3", expires_at=NOW)
+
+    assert refusal(approval(PLAN), bob, late, required=3) == (
+        f"plan {SHORT} has 2 of 3 approvals, by ann, bob; "
+        "the approval of cid expired at 2026-11-20 12:30 UTC"
+    )
+
+
+def test_the_same_plan_is_unchanged() -> None:
+    require_unchanged(PLAN, plan())
+
+
+def test_a_changed_plan_is_refused_with_what_differs() -> None:
+    now = plan(engine_version="2", schema_fingerprint="f2", schema=("table t",))
+
+    with pytest.raises(PlanChanged) as caught:
+        require_unchanged(PLAN, now)
+
+    assert caught.value.what == (
+        f"plan {SHORT} is not what would run now ({now.digest[:12]}): "
+        "another engine version: 1 then, 2 now; the schema gained table t"
+    )
+    assert caught.value.next_step == "look at it again: invoke plan --env uat"
+
+
+@pytest.mark.parametrize(
+    ("count", "tail"), [(5, "; the schema gained 5"), (6, "; and 1 more"), (8, "; and 3 more")]
+)
+def test_at_most_five_differences_are_told(count: int, tail: str) -> None:
+    lines = tuple(str(number) for number in range(1, count + 1))
+
+    with pytest.raises(PlanChanged) as caught:
+        require_unchanged(PLAN, plan(schema_fingerprint="f2", schema=lines))
+
+    assert caught.value.what.endswith(tail)
+    assert caught.value.what.count("the schema gained") == 5
+
+
+@pytest.mark.parametrize("script", ["sql", "rollback", "verify"])
+def test_a_plan_that_holds_a_secret_is_not_written_down(script: str) -> None:
+    Secret("gate-secret-4711")
+    holding = plan(migrations=(migration("b"), migration(A, **{script: "x gate-secret-4711 x"})))
+
+    with pytest.raises(Refused) as caught:
+        require_no_secret(holding)
+
+    assert caught.value.what == (
+        f"a secret of this environment stands in the text of {A}, and would stand in the "
+        "plan's file"
+    )
+    assert caught.value.next_step == (
+        "take it out of the migration, set it outside of migrations, and change it, for it is in "
+        "the repository's history"
+    )
+
+
+def test_a_plan_without_a_secret_may_be_written_down() -> None:
+    require_no_secret(plan(migrations=(migration(rollback=None, verify=None),)))
+
+
+def test_a_plan_is_for_its_own_environment() -> None:
+    require_environment(PLAN, "uat")
+    with pytest.raises(ConfigError) as caught:
+        require_environment(PLAN, "production")
+
+    assert caught.value.what == "the plan is for uat, not for production"
+    assert caught.value.next_step == "invoke deploy --env uat --plan …, or plan production"
+
+
+@pytest.mark.parametrize("digest", [None, PLAN.digest])
+def test_a_plan_with_the_digest_that_was_handed_on_may_run(digest: str | None) -> None:
+    require_digest(PLAN, digest)
+
+
+@pytest.mark.parametrize(
+    ("digest", "handed"),
+    [
+        ("0123456789abcdef", "0123456789ab was handed on with it"),
+        ("", "none was handed on with it"),
+    ],
+)
+def test_a_plan_with_another_digest_is_refused(digest: str, handed: str) -> None:
+    with pytest.raises(PlanChanged) as caught:
+        require_digest(PLAN, digest)
+
+    assert caught.value.what == f"the plan's file has the digest {SHORT}, and {handed}"
+    assert caught.value.next_step == (
+        "plan again, and deploy that: invoke plan --env uat --out FILE"
+    )
+
+
+CONFIRMED = [
+    # tier, typed, variable
+    ("development", None, ""),
+    ("development", "no", "no"),
+    ("acceptance", "uat", ""),
+    ("production", "uat", ""),
+    ("production", None, "yes"),
+]
+NOT_CONFIRMED = [
+    ("acceptance", None, ""),
+    ("acceptance", None, "no"),
+    ("production", "production", ""),
+    ("production", "", "yes"),  # what a person types counts for more than a variable
+    ("production", "no", "yes"),
+]
+
+
+@pytest.mark.parametrize(("tier", "typed", "variable"), CONFIRMED)
+def test_what_cannot_be_taken_back_is_confirmed(tier: Any, typed: Any, variable: str) -> None:
+    require_typed("uat", tier, what="the removal", typed=typed, variable=variable)
+    require_confirmation(plan(tier=tier), typed=typed, variable=variable)
+
+
+@pytest.mark.parametrize(("tier", "typed", "variable"), NOT_CONFIRMED)
+def test_what_cannot_be_taken_back_is_refused_unless_confirmed(
+    tier: Any, typed: Any, variable: str
+) -> None:
+    with pytest.raises(Refused) as caught:
+        require_typed("uat", tier, what="the removal", typed=typed, variable=variable)
+
+    assert caught.value.what == "the removal in uat is not confirmed"
+    assert caught.value.next_step == (
+        'type "uat" when asked; where nobody can: CONFIRM_HISTORY=yes'
+    )
+
+
+@pytest.mark.parametrize(("tier", "typed", "variable"), NOT_CONFIRMED)
+def test_a_rollback_above_development_is_refused_unless_confirmed(
+    tier: Any, typed: Any, variable: str
+) -> None:
+    with pytest.raises(Refused) as caught:
+        require_confirmation(plan(tier=tier), typed=typed, variable=variable)
+
+    assert caught.value.what == "the rollback of 1 migrations in uat is not confirmed"
+    assert caught.value.next_step == (
+        'type "uat" when asked; where nobody can: CONFIRM_ROLLBACK=yes'
+    )
+
+
+def test_another_variable_may_confirm() -> None:
+    with pytest.raises(Refused, match="is not confirmed") as caught:
+        require_typed(
+            "uat", "production", what="the swap", typed=None, variable="", named="CONFIRM_SWAP"
+        )
+
+    assert caught.value.next_step.endswith("where nobody can: CONFIRM_SWAP=yes")
+
+
+def test_an_approval_is_the_confirmation_of_a_rollback() -> None:
+    asking = plan(tier="production", steps=steps("approval", "migrate"))
+
+    require_confirmation(asking, typed=None, variable="")

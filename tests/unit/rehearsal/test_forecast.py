@@ -1,0 +1,113 @@
+"""From what was seen on the copy to what the deployment will do."""
+
+import pytest
+
+from pgwindlass.rehearsal.forecast import BLOCKS, Forecast, Held, forecast, held, too_long
+from tests.unit.examples import rehearsal, rehearsed, traced
+
+pytestmark = pytest.mark.unit
+
+EXCLUSIVE = "AccessExclusiveLock"
+
+
+def lock(relation: str = "public.t", mode: str = EXCLUSIVE) -> tuple[tuple[str, str], ...]:
+    return ((relation, mode),)
+
+
+@pytest.mark.parametrize(
+    ("mode", "blocks"),
+    [
+        ("AccessExclusiveLock", "reads and writes"),
+        ("ExclusiveLock", "writes"),
+        ("ShareRowExclusiveLock", "writes"),
+        ("ShareLock", "writes"),
+        ("ShareUpdateExclusiveLock", None),
+        ("RowExclusiveLock", None),
+        ("RowShareLock", None),
+        ("AccessShareLock", None),
+    ],
+)
+def test_a_lock_that_an_application_waits_for_says_what_waits(
+    mode: str, blocks: str | None
+) -> None:
+    statement = traced(locks=lock(mode=mode), seconds=2.0)
+
+    found = held(rehearsed(statement))
+
+    expected = (Held("public.t", mode, 2.0, statement),) if blocks else ()
+    assert found == expected
+    assert [one.blocks for one in found] == ([blocks] if blocks else [])
+    assert BLOCKS.get(mode) == blocks
+
+
+def test_in_a_transaction_a_lock_is_held_until_the_end() -> None:
+    before = traced(seconds=8.0)
+    taking = traced(seconds=1.0, locks=lock())
+    behind = traced(seconds=2.0, locks=lock("public.u"))
+    migration = rehearsed(before, taking, behind, seconds=11.5)  # half a second more for the rest
+
+    assert held(migration) == (
+        Held("public.t", EXCLUSIVE, 3.5, taking),
+        Held("public.u", EXCLUSIVE, 2.5, behind),
+    )
+
+
+def test_outside_a_transaction_a_lock_is_held_as_long_as_its_statement_runs() -> None:
+    taking, behind = traced(seconds=1.0, locks=lock()), traced(seconds=2.0)
+    migration = rehearsed(taking, behind, transactional=False, seconds=9.0)
+
+    assert held(migration) == (Held("public.t", EXCLUSIVE, 1.0, taking),)
+
+
+def test_statements_that_seem_longer_than_their_migration_shorten_no_lock() -> None:
+    taking = traced(seconds=2.0, locks=lock())
+
+    assert held(rehearsed(taking, seconds=1.0)) == (Held("public.t", EXCLUSIVE, 2.0, taking),)
+
+
+def test_of_equally_long_locks_the_stronger_is_first_and_then_the_smaller_name() -> None:
+    statement = traced(
+        locks=(
+            ("public.a", "ShareLock"),
+            ("public.z", EXCLUSIVE),
+            ("public.b", EXCLUSIVE),
+        )
+    )
+
+    assert [(one.relation, one.blocks) for one in held(rehearsed(statement))] == [
+        ("public.b", "reads and writes"),
+        ("public.z", "reads and writes"),
+        ("public.a", "writes"),
+    ]
+
+
+def test_the_lock_of_an_index_counts_where_no_table_has_the_same() -> None:
+    index = lock("public.i")
+    alone = traced(index_locks=(*index, ("public.j", "ShareLock")))
+    beside_weak = traced(locks=lock(mode="ShareLock"), index_locks=index)
+    beside_strong = traced(locks=lock(), index_locks=index)
+
+    assert [one.relation for one in held(rehearsed(alone))] == ["public.i"]
+    assert [one.relation for one in held(rehearsed(beside_weak))] == ["public.i", "public.t"]
+    assert [one.relation for one in held(rehearsed(beside_strong))] == ["public.t"]
+
+
+@pytest.mark.parametrize(("at_most", "expected"), [(1.9, True), (2.0, False), (2.1, False)])
+def test_a_lock_is_too_long_above_what_is_allowed(at_most: float, expected: bool) -> None:
+    longest = traced(seconds=2.0, locks=lock())
+    shorter = traced(seconds=1.0, locks=lock("public.u"))
+    migration = rehearsed(shorter, longest, transactional=False)
+
+    found = too_long(migration, at_most=at_most)
+
+    assert found == (Held("public.t", EXCLUSIVE, 2.0, longest) if expected else None)
+
+
+def test_without_a_lock_nothing_is_too_long() -> None:
+    assert too_long(rehearsed(traced()), at_most=0.0) is None
+
+
+def test_a_deployment_takes_the_backup_its_proof_and_the_migrations() -> None:
+    found = forecast(rehearsal(rehearsed(traced(seconds=1.5)), rehearsed(traced(seconds=0.25))))
+
+    assert found == Forecast(deployment=10.0 + 4.0 + 1.75, restore=20.0)

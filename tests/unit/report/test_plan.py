@@ -1,0 +1,200 @@
+"""Plans and rehearsals as text: every text whole."""
+
+import pytest
+
+from pgwindlass.model import Plan, Rehearsed
+from pgwindlass.report.plan import (
+    forecast_text,
+    headline,
+    plan_text,
+    rehearsal_notes,
+    rehearsal_text,
+    rehearsed_rows,
+)
+from tests.unit.examples import (
+    ORIGIN,
+    A,
+    B,
+    about,
+    changed,
+    finding,
+    migration,
+    plan,
+    rehearsal,
+    rehearsed,
+    steps,
+    table_size,
+    traced,
+)
+
+pytestmark = pytest.mark.unit
+
+EXCLUSIVE = "AccessExclusiveLock"
+
+
+@pytest.mark.parametrize(
+    ("given", "tail"),
+    [
+        (plan(), "1 pending migration"),
+        (plan(migrations=()), "0 pending migrations"),
+        (plan(migrations=(migration(A), migration(B))), "2 pending migrations"),
+        (plan(direction="down"), "1 to undo migration"),
+    ],
+)
+def test_the_headline_counts_the_migrations(given: Plan, tail: str) -> None:
+    assert headline(given) == f"uat · shop · plan {given.digest[:12]} · {tail}"
+
+
+def test_a_plan_is_shown_with_everything_that_decides() -> None:
+    given = plan(
+        history=(("a", None), ("b", None)),
+        steps=steps("lock", "migrate", "verify"),
+        engine_version="7",
+        migrations=(
+            migration(A),
+            migration(B, title="total", phase="after", transactional=False),
+        ),
+    )
+
+    assert plan_text(given, ("-- sql of a", "-- sql of b")) == (
+        f"{headline(given)}\n"
+        "\n"
+        f"  digest     {given.digest}\n"
+        "  target     database shop, system 7301, PostgreSQL 16\n"
+        "  engine     sql, 7\n"
+        "  steps      lock, migrate, verify\n"
+        "  history    2 applied\n"
+        f"  migrate    {A}\n"
+        f"  migrate    {B} total (after the restart) (outside a transaction)\n"
+        "\n"
+        "-- sql of a\n"
+        "\n"
+        "-- sql of b"
+    )
+
+
+def test_a_plan_without_migrations_says_so() -> None:
+    assert plan_text(plan(migrations=())).splitlines()[-1] == "  nothing to migrate"
+    assert "nothing to migrate" not in plan_text(plan())
+
+
+def test_a_rollback_shows_what_it_undoes() -> None:
+    assert plan_text(plan(direction="down")).splitlines()[-1] == f"  undo       {A}"
+
+
+def test_what_a_reader_should_know_is_shown_behind_what_decides() -> None:
+    given = plan(
+        about=about(
+            origin=changed(ORIGIN, ci_run="https://ci/1"),
+            backup_to="s3://b/p",
+            models="models: 2 differ: a, b",
+            tables=(table_size(rows=1234), table_size("public.u", rows=-1, size=5)),
+            findings=(finding(),),
+        )
+    )
+
+    assert plan_text(given).splitlines()[8:] == [
+        "  made       2026-11-20 12:30:15 UTC by ann on ci-7 from commit c0ffee000000, "
+        "https://ci/1",
+        "  host       db.example.com",
+        "  backup to  s3://b/p",
+        "  models     2 differ: a, b",
+        "  table      public.t: about 1,234 rows, 2.5 MB",
+        "  table      public.u: not analysed, 5 B",
+        "  lint       migrations/a.sql:3: warning: writes [add-serial]",
+    ]
+
+
+def test_what_is_not_known_of_a_plan_is_left_out() -> None:
+    given = plan(about=about(origin=changed(ORIGIN, commit=None)))
+
+    assert plan_text(given).splitlines()[8:] == [
+        "  made       2026-11-20 12:30:15 UTC by ann on ci-7",
+        "  host       db.example.com",
+    ]
+
+
+def test_a_table_without_rows_was_analysed() -> None:
+    given = plan(about=about(tables=(table_size(rows=0),)))
+
+    assert plan_text(given).splitlines()[-1] == "  table      public.t: about 0 rows, 2.5 MB"
+
+
+WORKING = rehearsed(
+    traced(
+        seconds=0.5,
+        locks=(("public.t", EXCLUSIVE), ("public.u", "ShareLock")),
+        rewrites=("public.t",),
+        scans=(("public.u", 7),),
+        wal=1000,
+    ),
+    traced(seconds=0.25, rewrites=("public.a", "public.t"), scans=(("public.b", 1),), wal=500),
+    lost=("2 rows of public.t",),
+    dropped=("column x of t",),
+)
+IDLE = rehearsed(
+    traced(seconds=0.002), name=B, rolled_back=False, not_rolled_back="no rollback script"
+)
+ONE_LOCK = rehearsed(traced(locks=(("public.t", "ShareLock"),)))
+
+
+@pytest.mark.parametrize(
+    ("given", "cells"),
+    [
+        (
+            WORKING,
+            (
+                A,
+                "750 ms",
+                "AccessExclusive on public.t: reads and writes, 750 ms and 1 more",
+                "public.a, public.t",
+                "public.b, public.u",
+                "1.5 kB",
+                "proven, 250 ms",
+            ),
+        ),
+        (IDLE, (B, "2 ms", "–", "–", "–", "0 B", "no rollback script")),
+        (
+            ONE_LOCK,
+            (A, "1.0 s", "Share on public.t: writes, 1.0 s", "–", "–", "0 B", "proven, 250 ms"),
+        ),
+    ],
+)
+def test_a_rehearsed_migration_is_a_row(given: Rehearsed, cells: tuple[str, ...]) -> None:
+    assert rehearsed_rows(rehearsal(given)) == [cells]
+
+
+def test_three_locks_are_the_longest_and_two_more() -> None:
+    locks = (("public.t", EXCLUSIVE), ("public.u", EXCLUSIVE), ("public.v", EXCLUSIVE))
+
+    ((_, _, shown, *_),) = rehearsed_rows(rehearsal(rehearsed(traced(locks=locks))))
+
+    assert shown == "AccessExclusive on public.t: reads and writes, 1.0 s and 2 more"
+
+
+def test_what_a_rollback_does_not_bring_back_is_noted() -> None:
+    assert rehearsal_notes(rehearsal(WORKING, IDLE)) == [
+        f"{A}: its rollback does not bring back: 2 rows of public.t",
+        f"{A}: its rollback drops column x of t",
+    ]
+
+
+def test_the_forecast_says_how_long_a_deployment_and_a_restore_take() -> None:
+    assert forecast_text(rehearsal(WORKING)) == (
+        "forecast: a deployment takes 14.8 s and the restart, a restore 20.0 s"
+    )
+
+
+def test_a_rehearsal_is_a_table_its_notes_and_its_forecast() -> None:
+    assert rehearsal_text(rehearsal(ONE_LOCK, IDLE, ONE_LOCK)) == (
+        "rehearsal of plan 0123456789ab on a copy of backup 20261120T113000Z-d1\n"
+        "migration                      time   who waits, and how long           rewrite"
+        "  full scan  WAL  rollback\n"
+        "20260801_000000_create_orders  1.0 s  Share on public.t: writes, 1.0 s  –      "
+        "  –          0 B  proven, 250 ms\n"
+        "20260802_000000_add_total      2 ms   –                                 –      "
+        "  –          0 B  no rollback script\n"
+        "20260801_000000_create_orders  1.0 s  Share on public.t: writes, 1.0 s  –      "
+        "  –          0 B  proven, 250 ms\n"
+        "forecast: a deployment takes 16.0 s and the restart, a restore 20.0 s"
+    )
