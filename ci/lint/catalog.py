@@ -80,8 +80,8 @@ def read(
     connection: psycopg.Connection, tables: Iterable[str], functions: Iterable[str]
 ) -> Catalog:
     """Return what stands of these names; in a transaction of the caller's, or none."""
-    found = connection.execute(TABLES, [sorted(tables)]).fetchall()
-    oids = [oid for oid, _, _ in found]
+    rows = connection.execute(TABLES, [sorted(tables)]).fetchall()
+    oids = [oid for oid, _, _ in rows]
     columns: dict[int, dict[str, Column]] = {oid: {} for oid in oids}
     indexes: dict[int, dict[str, tuple[str, ...]]] = {oid: {} for oid in oids}
     for oid, name, type_, modifier, never_null in connection.execute(COLUMNS, [oids]).fetchall():
@@ -90,7 +90,7 @@ def read(
         indexes[oid][name.rpartition(".")[2].strip('"')] = tuple(keys)
     return Catalog(
         major=connection.info.server_version // 10_000,
-        tables={name: Table(kind, columns[oid], indexes[oid]) for oid, name, kind in found},
+        tables={name: Table(kind, columns[oid], indexes[oid]) for oid, name, kind in rows},
         constrained_domains=frozenset(row[0] for row in connection.execute(DOMAINS).fetchall()),
         functions={
             name: Function(builtin, volatile)

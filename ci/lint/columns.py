@@ -103,7 +103,7 @@ def keeps_rows(cmd: Node, column: Column | None) -> bool:
     if column is None or definition.HasField("raw_default") or definition.HasField("coll_clause"):
         return False
     wanted = str(definition.type_name.names[-1].string.sval)
-    modifiers = [int(one.a_const.ival.ival) for one in definition.type_name.typmods]
+    modifiers = [int(modifier.a_const.ival.ival) for modifier in definition.type_name.typmods]
     if (column.type, wanted) in SAME_FORM:
         return not modifiers
     if column.type != wanted:

@@ -28,15 +28,15 @@ def graded(
 
     """
     largest: dict[str, TableSize] = {}
-    for one in sorted(sizes, key=lambda one: one.size):
-        largest[one.name.rpartition(".")[2].strip('"')] = one
+    for table in sorted(sizes, key=lambda table: table.size):
+        largest[table.name.rpartition(".")[2].strip('"')] = table
     seen = {
         traced.where: traced
         for migration in (rehearsal.migrations if rehearsal else ())
         for traced in migration.statements
     }
-    found = [_one(finding, largest.get(finding.table), seen) for finding in findings]
-    return tuple(sorted(found, key=lambda f: (ORDER.index(f.level), f.file, f.line)))
+    graded_findings = [_one(finding, largest.get(finding.table), seen) for finding in findings]
+    return tuple(sorted(graded_findings, key=lambda f: (ORDER.index(f.level), f.file, f.line)))
 
 
 def _one(finding: Finding, table: TableSize | None, seen: dict[str, Traced]) -> Finding:
@@ -73,9 +73,9 @@ def _size(table: TableSize) -> str:
 
 def errors(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return those that end a deployment."""
-    return tuple(one for one in findings if one.level == "error")
+    return tuple(finding for finding in findings if finding.level == "error")
 
 
 def unknown(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return those of statements that only a rehearsal can show."""
-    return tuple(one for one in findings if one.level == "unknown")
+    return tuple(finding for finding in findings if finding.level == "unknown")

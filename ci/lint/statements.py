@@ -66,13 +66,15 @@ def findings(files: Iterable[SqlFile], catalog: Catalog | None) -> tuple[Finding
     An allowance that nothing here needs is a finding of its own.
     """
     all_ = tuple(files)
-    said = squawk.findings(all_, catalog)
-    return tuple(one for file in all_ for one in _in_file(file, said[file.path], catalog))
+    reported = squawk.findings(all_, catalog)
+    return tuple(
+        finding for file in all_ for finding in _in_file(file, reported[file.path], catalog)
+    )
 
 
-def _in_file(file: SqlFile, said: list[Finding], catalog: Catalog | None) -> list[Finding]:
+def _in_file(file: SqlFile, reported: list[Finding], catalog: Catalog | None) -> list[Finding]:
     created = transaction.created(file)
-    found = [
+    results = [
         Finding(
             level=rule.level,
             rule=rule.id,
@@ -86,9 +88,13 @@ def _in_file(file: SqlFile, said: list[Finding], catalog: Catalog | None) -> lis
         for statement in file.statements
         for rule, message, does in _of(statement, file, created, catalog)
     ]
-    found = [one for one in [*found, *said] if not _harmless(one, file, created, catalog)]
-    kept = [f for f in found if not any(a.covers(f.rule, f.statement) for a in file.allowed)]
-    return sorted([*kept, *_stale(file, found, catalog)], key=lambda one: one.line)
+    results = [
+        finding
+        for finding in [*results, *reported]
+        if not _harmless(finding, file, created, catalog)
+    ]
+    kept = [f for f in results if not any(a.covers(f.rule, f.statement) for a in file.allowed)]
+    return sorted([*kept, *_stale(file, results, catalog)], key=lambda finding: finding.line)
 
 
 def _harmless(
@@ -107,10 +113,10 @@ def _harmless(
     return not altered_column(finding.rule, commands, table)
 
 
-def _stale(file: SqlFile, found: Iterable[Finding], catalog: Catalog | None) -> Iterator[Finding]:
-    later = {one.id for one in RULES.values() if one.later or (one.catalog and catalog is None)}
+def _stale(file: SqlFile, results: Iterable[Finding], catalog: Catalog | None) -> Iterator[Finding]:
+    later = {rule.id for rule in RULES.values() if rule.later or (rule.catalog and catalog is None)}
     for allowed in file.allowed:
-        needed = any(allowed.covers(one.rule, one.statement) for one in found)
+        needed = any(allowed.covers(finding.rule, finding.statement) for finding in results)
         if not needed and allowed.rule not in later:
             yield Finding(
                 level=rules.STALE_ALLOW.level,
@@ -201,6 +207,6 @@ def _constraint(node: Node, statement: Node, catalog: Catalog) -> Iterator[Remar
         if any(not table.columns[key].never_null for key in keys if key in table.columns):
             yield rules.PRIMARY_KEY_SCAN.says()
     if kind == "CONSTR_FOREIGN":
-        columns = tuple(str(one.string.sval) for one in node.fk_attrs)
+        columns = tuple(str(column.string.sval) for column in node.fk_attrs)
         if not any(keys[: len(columns)] == columns for keys in table.indexes.values()):
             yield rules.FOREIGN_KEY_NO_INDEX.says(columns=", ".join(columns))

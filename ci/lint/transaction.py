@@ -57,7 +57,7 @@ def findings(statement: Statement, file: SqlFile, created: frozenset[str]) -> It
         return
     before = file.statements[: file.statements.index(statement)]
     yield from _enum(statement, before)
-    locked = {name: one for one in before for name in _locked(one, created)}
+    locked = {name: earlier for earlier in before for name in _locked(earlier, created)}
     if statement.kind in SLOW and locked and not _within(statement, created):
         first = next(iter(locked.values()))
         yield rules.WORK_UNDER_LOCK.says(line=str(first.line))
@@ -112,9 +112,9 @@ def _referred(node: tree.Node) -> list[str]:
     ]
     return sorted(
         {
-            str(one.pktable.relname)
-            for one in constraints
-            if pg_query_pb2.ConstrType.Name(one.contype) == "CONSTR_FOREIGN"
+            str(constraint.pktable.relname)
+            for constraint in constraints
+            if pg_query_pb2.ConstrType.Name(constraint.contype) == "CONSTR_FOREIGN"
         }
     )
 

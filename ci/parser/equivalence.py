@@ -36,7 +36,7 @@ COLUMNS = frozenset({("CreateStmt", "table_elts"), ("CompositeTypeStmt", "coldef
 STRINGS = frozenset({("text",), ("pg_catalog", "text"), ("pg_catalog", "varchar")})
 
 
-def alike(one: str, other: str, *, any_order: bool = False) -> bool:
+def alike(text: str, other: str, *, any_order: bool = False) -> bool:
     """Tell whether two definitions say the same, however the server words them.
 
     Args:
@@ -46,7 +46,9 @@ def alike(one: str, other: str, *, any_order: bool = False) -> bool:
             the statements.
 
     """
-    return one == other or meaning(one, any_order=any_order) == meaning(other, any_order=any_order)
+    return text == other or meaning(text, any_order=any_order) == meaning(
+        other, any_order=any_order
+    )
 
 
 def meaning(text: str, *, any_order: bool = False) -> Hashable:
@@ -62,8 +64,8 @@ def meaning(text: str, *, any_order: bool = False) -> Hashable:
         return text
     for statement in statements:
         _write_one_way(statement, any_order)
-    found = [_bytes(statement) for statement in statements]
-    return tuple(sorted(found) if any_order else found) or text
+    encoded = [_bytes(statement) for statement in statements]
+    return tuple(sorted(encoded) if any_order else encoded) or text
 
 
 def _bytes(node: Node) -> bytes:
@@ -76,8 +78,8 @@ def _write_one_way(node: Node, any_order: bool) -> None:
         _write_cast(node)
     for field, value in node.ListFields():
         if field.is_repeated:
-            for one in value:
-                _write_one_way(one, any_order)
+            for item in value:
+                _write_one_way(item, any_order)
             if any_order and (node.DESCRIPTOR.name, field.name) in COLUMNS:
                 value.sort(key=_bytes)
         elif isinstance(value, Message):
@@ -96,11 +98,11 @@ def _write_cast(node: Node) -> None:
     ):
         array = pg_query_pb2.A_ArrayExpr()
         for element in inner.a_array_expr.elements:
-            one = array.elements.add().type_cast
-            one.arg.CopyFrom(element)
-            one.type_name.CopyFrom(cast.type_name)
+            element_cast = array.elements.add().type_cast
+            element_cast.arg.CopyFrom(element)
+            element_cast.type_name.CopyFrom(cast.type_name)
             if not element.HasField("a_array_expr"):  # one within another is of the same type
-                one.type_name.ClearField("array_bounds")
+                element_cast.type_name.ClearField("array_bounds")
         node.a_array_expr.CopyFrom(array)
     elif _is_string(cast) and inner.HasField("type_cast") and _is_string(inner.type_cast):
         text = inner.type_cast.arg

@@ -123,12 +123,12 @@ def sets_the_role(kind: str, node: Node) -> bool:
 
 def tables(kind: str, node: Node) -> frozenset[str]:
     """Return the tables and views a statement names, without their schemas."""
-    found = {str(var.relname) for var in find_nodes(node, RangeVar) if var.relname}
+    names = {str(var.relname) for var in find_nodes(node, RangeVar) if var.relname}
     if kind == "drop_stmt" and _object(node) in TABLE_KINDS:
-        found |= _dropped(node)
+        names |= _dropped(node)
     if kind == "index_stmt":
-        found.add(str(node.relation.relname))
-    return frozenset(found)
+        names.add(str(node.relation.relname))
+    return frozenset(names)
 
 
 def dropped_tables(node: Node) -> frozenset[str]:

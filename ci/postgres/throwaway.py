@@ -131,21 +131,21 @@ def running(needs: Needs, configured: Secret | None) -> Iterator[Throwaway]:
         )
     with _server(needs, configured) as (url, name):
         admin = Database(url=url, deployment_id="throwaway")
-        made = _make_roles(admin, needs.roles)
+        roles = _make_roles(admin, needs.roles)
         try:
             yield Throwaway(admin=admin, name=name)
         finally:
             if configured is not None:
-                _drop_roles(admin, made)
+                _drop_roles(admin, roles)
 
 
 @contextmanager
 def copy(server: Throwaway) -> Iterator[Database]:
     """Make a database on the server that is dropped at the end."""
     name = f"windlass_copy_{secrets.token_hex(6)}"
-    made = create.create_database(server.admin, name)
+    database = create.create_database(server.admin, name)
     try:
-        yield made
+        yield database
     finally:
         create.drop(server.admin, name)
 
@@ -184,12 +184,14 @@ def _server(needs: Needs, configured: Secret | None) -> Iterator[tuple[Secret, s
 def _directory() -> Iterator[Path]:
     """Make a directory that goes at the end, or when the next run finds that we were killed."""
     _sweep()
-    made = Path(tempfile.mkdtemp(prefix="windlass-"))
-    with (made / LOCK).open("wb") as lock:
+    directory = Path(tempfile.mkdtemp(prefix="windlass-"))
+    with (directory / LOCK).open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # falls with us, whatever ends us
-        made.chmod(0o755)  # where we are root the server is another user; its own part is closed
-        base = made.with_name(made.name.replace("windlass-", PREFIX))
-        made.rename(base)  # locked before the next run's sweep can see it
+        directory.chmod(
+            0o755
+        )  # where we are root the server is another user; its own part is closed
+        base = directory.with_name(directory.name.replace("windlass-", PREFIX))
+        directory.rename(base)  # locked before the next run's sweep can see it
         try:
             yield base
         finally:

@@ -33,7 +33,9 @@ def waiting(database: Database, engine: Engine) -> tuple[Migration, ...]:
         return _recorded(connection, engine)
 
     recorded = database.read("unrecorded", read)
-    return in_running_order(one for one in engine.files.list() if one.name not in recorded)
+    return in_running_order(
+        migration for migration in engine.files.list() if migration.name not in recorded
+    )
 
 
 def _recorded(connection: psycopg.Connection, engine: Engine) -> frozenset[str]:
@@ -57,42 +59,45 @@ def read_unrecorded(
     connection: psycopg.Connection, engine: Engine, migrations: tuple[Migration, ...]
 ) -> tuple[Unrecorded, ...]:
     """Return the same, in a transaction of the caller's, whose search_path may be changed."""
-    found = engine.untracked.unrecorded(migrations, connection) if migrations else ()
-    if not found:
+    untracked = engine.untracked.unrecorded(migrations, connection) if migrations else ()
+    if not untracked:
         return ()
     # Read after the catalog: what came to stand meanwhile has its record by now.
     recorded = _recorded(connection, engine)
-    return tuple(one for one in found if one.migration not in recorded)
+    return tuple(item for item in untracked if item.migration not in recorded)
 
 
 def compare(
-    found: tuple[Unrecorded, ...], database: Database, engine: Engine, config: BackupsConfig | None
+    untracked: tuple[Unrecorded, ...],
+    database: Database,
+    engine: Engine,
+    config: BackupsConfig | None,
 ) -> tuple[Unrecorded, ...]:
     """Return the same with verdicts; unknown, with the reason, where it cannot be found out.
 
     Args:
-        found: by `find`.
+        untracked: by `find`.
         database: the live one; nothing is changed in it.
         engine: of the migrations.
         config: the throwaway server and the client tools; None: what is installed here.
 
     """
-    if not found:
+    if not untracked:
         return ()
     try:
-        comparison = _comparison(found, database, engine, config)
+        comparison = _comparison(untracked, database, engine, config)
         chain, live = comparison.chain(), comparison.live()
     except (WindlassError, psycopg.Error) as error:
-        return tuple(msgspec.structs.replace(one, says=(one_line(error),)) for one in found)
+        return tuple(msgspec.structs.replace(item, says=(one_line(error),)) for item in untracked)
     names = [migration.name for migration in comparison.later]
-    return tuple(_judged(one, names.index(one.migration), chain, live) for one in found)
+    return tuple(_judged(item, names.index(item.migration), chain, live) for item in untracked)
 
 
 def _judged(
-    one: Unrecorded, at: int, chain: Sequence[Definitions], live: Definitions
+    item: Unrecorded, at: int, chain: Sequence[Definitions], live: Definitions
 ) -> Unrecorded:
     differs = definitions.stands(chain[at], chain[at + 1 :], live)
-    return msgspec.structs.replace(one, verdict="different" if differs else "alike", says=differs)
+    return msgspec.structs.replace(item, verdict="different" if differs else "alike", says=differs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +182,10 @@ class _Comparison:
 
 
 def _comparison(
-    found: tuple[Unrecorded, ...], database: Database, engine: Engine, config: BackupsConfig | None
+    untracked: tuple[Unrecorded, ...],
+    database: Database,
+    engine: Engine,
+    config: BackupsConfig | None,
 ) -> _Comparison:
     def read(connection: psycopg.Connection) -> tuple[throwaway.Needs, frozenset[str], bool]:
         if is_pooled(connection):
@@ -191,9 +199,9 @@ def _comparison(
 
     needs, recorded, tls = database.read("unrecorded", read)
     on_disk = engine.files.list()
-    standing = frozenset(one.migration for one in found)
-    rest = in_running_order(one for one in on_disk if one.name not in recorded)
-    last = max(at for at, one in enumerate(rest) if one.name in standing)
+    standing = frozenset(item.migration for item in untracked)
+    rest = in_running_order(migration for migration in on_disk if migration.name not in recorded)
+    last = max(at for at, migration in enumerate(rest) if migration.name in standing)
     return _Comparison(
         database=database,
         engine=engine,
@@ -201,6 +209,6 @@ def _comparison(
         needs=needs,
         standing=standing,
         clients=find_clients(needs.server_version, tls=tls, image=config.image if config else ""),
-        applied=tuple(one for one in on_disk if one.name in recorded),
+        applied=tuple(migration for migration in on_disk if migration.name in recorded),
         later=rest[: last + 1],
     )

@@ -35,19 +35,21 @@ def held(migration: Rehearsed) -> tuple[Held, ...]:
     script, the history's row and the commit come after the last statement. Else it is held as long
     as its statement runs. Of a relation locked twice, each mode is one.
     """
-    found = []
+    locks = []
     # What begins the transaction is in it too: a few milliseconds more, never less.
-    tail = max(0.0, migration.seconds - sum(one.seconds for one in migration.statements))
+    tail = max(
+        0.0, migration.seconds - sum(statement.seconds for statement in migration.statements)
+    )
     for at, statement in enumerate(migration.statements):
         seconds = statement.seconds
         if migration.transactional:
-            seconds = tail + sum(one.seconds for one in migration.statements[at:])
-        found += [
+            seconds = tail + sum(traced.seconds for traced in migration.statements[at:])
+        locks += [
             Held(relation, mode, seconds, statement)
             for relation, mode in (*statement.locks, *_indexes_alone(statement))
             if mode in BLOCKS
         ]
-    return tuple(sorted(found, key=lambda one: (-one.seconds, one.blocks, one.relation)))
+    return tuple(sorted(locks, key=lambda lock: (-lock.seconds, lock.blocks, lock.relation)))
 
 
 def _indexes_alone(statement: Traced) -> tuple[tuple[str, str], ...]:

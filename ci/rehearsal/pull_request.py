@@ -52,17 +52,17 @@ def check(
 
     """
     engine = open_engine(config, root)
-    here = engine.files.list()
-    commit, there = _at(root, config, base)
-    known = {migration.name for migration in there}
-    new = in_running_order(migration for migration in here if migration.name not in known)
-    problems = order_problems(there, here, config)
-    lasting = tuple(migration for migration in here if migration.name in known)
-    where, findings, migrations = _on_a_server(engine, server, lasting, new)
+    on_disk = engine.files.list()
+    commit, of_base = _at(root, config, base)
+    known = {migration.name for migration in of_base}
+    new = in_running_order(migration for migration in on_disk if migration.name not in known)
+    problems = order_problems(of_base, on_disk, config)
+    shared = tuple(migration for migration in on_disk if migration.name in known)
+    where, findings, migrations = _on_a_server(engine, server, shared, new)
     return PullRequestCheck(
         base=base,
         commit=commit,
-        applied=len(lasting),
+        applied=len(shared),
         server=where,
         problems=problems,
         findings=findings,
@@ -97,10 +97,10 @@ def _at(root: Path, config: MigrationsConfig, base: str) -> tuple[str, tuple[Mig
 @contextmanager
 def _checked_out(top: Path, commit: str) -> Iterator[Path]:
     """Write the files of a commit into a directory; the repository's index and files stay."""
-    with tempfile.TemporaryDirectory(prefix="windlass-check-") as made:
-        files = Path(made) / "files"
+    with tempfile.TemporaryDirectory(prefix="windlass-check-") as folder:
+        files = Path(folder) / "files"
         files.mkdir()
-        index = {"GIT_INDEX_FILE": str(Path(made) / "index")}
+        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
         git.read(top, "read-tree", commit, env=index, within=GIT_WITHIN)
         git.read(top, "checkout-index", "--all", f"--prefix={files}/", env=index, within=GIT_WITHIN)
         yield files

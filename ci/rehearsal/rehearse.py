@@ -55,15 +55,15 @@ def youngest(plan: Plan, store: Store, config: RehearsalConfig, *, now: datetime
     """
     known = catalog.backups(store, environment=plan.environment, database=plan.target.database)
     applied = {name for name, _ in plan.history}
-    for one in known:
-        manifest = one.manifest
+    for backup in known:
+        manifest = backup.manifest
         age = (now - manifest.taken_at).total_seconds()
         same = (
             manifest.system_identifier == plan.target.system_identifier
             and manifest.schema_fingerprint == plan.schema_fingerprint
         )
-        if one.level and same and set(manifest.applied) == applied:
-            return one if age <= config.backup_age.seconds else None
+        if backup.level and same and set(manifest.applied) == applied:
+            return backup if age <= config.backup_age.seconds else None
     return None
 
 

@@ -54,9 +54,9 @@ Tables = Mapping[TableName, Table]
 def read_tables(copy: Database, names: Iterable[str]) -> dict[TableName, Table]:
     """Return what the tables of these names hold, whatever their schema; each is read once."""
     with copy.connect("rehearse") as connection:
-        found = connection.execute(REACHED.encode(), {"names": list(names)}).fetchall()
+        tables = connection.execute(REACHED.encode(), {"names": list(names)}).fetchall()
         return {
-            (schema, name): _read(connection, schema, name, cols) for schema, name, cols in found
+            (schema, name): _read(connection, schema, name, cols) for schema, name, cols in tables
         }
 
 
@@ -84,19 +84,19 @@ def _read(connection: psycopg.Connection, schema: str, name: str, columns: list[
 
 def lost(before: Tables, after: Tables) -> tuple[str, ...]:
     """Return what stood before and does not stand after: tables, rows, columns, values."""
-    found: list[str] = []
+    losses: list[str] = []
     for name, table in before.items():
         now, shown = after.get(name), ".".join(name)
         if now is None:
-            found.append(f"{shown} with {table.rows:,} rows")
+            losses.append(f"{shown} with {table.rows:,} rows")
             continue
         if now.rows != table.rows:
             fewer = table.rows - now.rows
-            found.append(f"{shown}: {abs(fewer):,} rows {'fewer' if fewer > 0 else 'more'}")
+            losses.append(f"{shown}: {abs(fewer):,} rows {'fewer' if fewer > 0 else 'more'}")
         for column, values in table.columns.items():
             words = _lost_values(values, now.columns.get(column), same_rows=now.rows == table.rows)
-            found += [f"{shown}.{column} {words}"] if words else []
-    return tuple(found)
+            losses += [f"{shown}.{column} {words}"] if words else []
+    return tuple(losses)
 
 
 def _lost_values(before: Column, after: Column | None, *, same_rows: bool) -> str:
@@ -115,16 +115,16 @@ def dropped(standing: Tables, after: Tables) -> tuple[str, ...]:
 
     A column whose values stand under a name that was not there was renamed, not taken away.
     """
-    found = []
+    losses = []
     for name, table in standing.items():
         now, shown = after.get(name), ".".join(name)
         if now is None:
-            found += [f"{shown} with {table.rows:,} rows"] if table.rows else []
+            losses += [f"{shown} with {table.rows:,} rows"] if table.rows else []
             continue
         renamed = [now.columns[name] for name in now.columns if name not in table.columns]
-        found += [
+        losses += [
             f"{shown}.{column} with {values.values:,} values"
             for column, values in table.columns.items()
             if column not in now.columns and values.values and values not in renamed
         ]
-    return tuple(found)
+    return tuple(losses)

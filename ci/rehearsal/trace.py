@@ -197,9 +197,9 @@ def _difference(before: _Books, after: _Books, where: str, sql: str, seconds: fl
 
 def _grown(before: _Books, after: _Books, which: int) -> tuple[tuple[str, int], ...]:
     """Return by how much a counter grew for each table that was there before."""
-    found = {}
+    growth = {}
     for oid, counts in after.counts.items():
         grown = counts[which] - before.counts.get(oid, (0, 0))[which]
         if grown > 0 and oid in before.relations:
-            found[before.relations[oid][0]] = grown
-    return tuple(sorted(found.items()))
+            growth[before.relations[oid][0]] = grown
+    return tuple(sorted(growth.items()))

@@ -136,7 +136,7 @@ class AlembicRunner:
     ) -> int:
         """Run a revision unless the heads say already what it would make them say."""
         with database.connect("migrate") as connection:
-            there = {row.name for row in self.history.rows(connection)}
+            applied = {row.name for row in self.history.rows(connection)}
             begun = {
                 partial.name: partial.direction for partial in self.history.partials(connection)
             }
@@ -148,7 +148,7 @@ class AlembicRunner:
                 next_step=f"finish it: invoke deploy; or take back by hand what stands, then "
                 f"invoke unstamp --name {migration.name}",
             )
-        if (migration.name in there) == (direction == "up"):
+        if (migration.name in applied) == (direction == "up"):
             return 0
         self._refuse_changed(migration)
         retries = run.run(_job(self.project, migration, direction), database, terms)

@@ -36,11 +36,11 @@ class AlembicFiles:
 
     def render(self, migration: Migration, direction: Direction, terms: Terms) -> str:
         """Return the SQL that offline mode makes of it, or why it makes none."""
-        found = self._render([migration.name], direction)[migration.name]
-        if found.unread:
-            return f"-- not renderable: revision {migration.name}: {found.unread}"
+        rendered = self._render([migration.name], direction)[migration.name]
+        if rendered.unread:
+            return f"-- not renderable: revision {migration.name}: {rendered.unread}"
         lock = sqlrun.terms_of(self.project.head(migration), terms).lock
-        lines = [f"-- {where}\n{text}" for text, where in found.statements]
+        lines = [f"-- {where}\n{text}" for text, where in rendered.statements]
         record = f"-- and Alembic's record of {migration.name} in its version table"
         begin = f"BEGIN;\n{limits(lock.timeout[0], lock).replace('set local', 'set')}"
         return "\n\n".join([begin, *lines, f"{record}\nCOMMIT;"])
@@ -50,15 +50,15 @@ class AlembicFiles:
 
     def allowed(self, migration: Migration) -> frozenset[str]:
         """Return the rules that the file sets aside."""
-        return frozenset(one.rule for one in self.project.head(migration).allowed)
+        return frozenset(allowance.rule for allowance in self.project.head(migration).allowed)
 
     def tables(self, migration: Migration) -> frozenset[str]:
         """Return the tables that a revision names; of one that cannot be rendered, every word."""
         head = self.project.head(migration)
         rendered = [self._render([migration.name], way)[migration.name] for way in BOTH]
-        found = [one.tables(head, self.project.parser) for one in rendered]
-        known = [names for names in found if names is not None]
-        if len(known) < len(found):
+        tables = [script.tables(head, self.project.parser) for script in rendered]
+        known = [names for names in tables if names is not None]
+        if len(known) < len(tables):
             known.append(alembicfile.words(migration.sql))
         return frozenset[str]().union(*known)
 
@@ -66,13 +66,13 @@ class AlembicFiles:
         self, migrations: tuple[Migration, ...], connection: psycopg.Connection
     ) -> tuple[Unrecorded, ...]:
         """Return those of whose objects some stand by name already, of what can be rendered."""
-        rendered = self._render([one.name for one in migrations], "up")
+        rendered = self._render([migration.name for migration in migrations], "up")
         files: dict[str, SqlFile] = {}
-        for one in migrations:
+        for migration in migrations:
             with suppress(ConfigError):
-                if not rendered[one.name].why:
-                    files[one.name], _ = rendered[one.name].parsed(
-                        self.project.head(one), self.project.parser
+                if not rendered[migration.name].why:
+                    files[migration.name], _ = rendered[migration.name].parsed(
+                        self.project.head(migration), self.project.parser
                     )
         connection.execute(sqlrun.searching(self.search_path).encode())
         return creates.unrecorded(files, (self.search_path or ("",))[0], connection)
@@ -81,6 +81,9 @@ class AlembicFiles:
         self, migrations: tuple[Migration, ...], connection: psycopg.Connection | None
     ) -> tuple[Finding, ...]:
         """Return what is dangerous in the SQL that revisions make."""
-        rendered = self._render([one.name for one in migrations], "up")
-        heads = [(self.project.head(one), one.sql, rendered[one.name]) for one in migrations]
+        rendered = self._render([migration.name for migration in migrations], "up")
+        heads = [
+            (self.project.head(migration), migration.sql, rendered[migration.name])
+            for migration in migrations
+        ]
         return findings(heads, self.project.parser, connection)

@@ -38,7 +38,7 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def statements(self) -> tuple[tuple[str, str], ...]:
         """The statements, each with its place."""
-        return tuple((one.sql, one.where) for one in self.sent)
+        return tuple((statement.sql, statement.where) for statement in self.sent)
 
     def parsed(self, head: SqlFile, parser: Parser) -> tuple[SqlFile, dict[int, int]]:
         """Return it as a file, and for each line where a statement begins that of the revision.
@@ -49,9 +49,9 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
         """
         text = "" if head.transactional else "-- windlass: transaction=off\n"
         lines: dict[int, int] = {}
-        for one in self.sent:
-            lines[text.count("\n") + 1] = Place.parse(one.where).line
-            text += f"{one.sql}\n"
+        for statement in self.sent:
+            lines[text.count("\n") + 1] = Place.parse(statement.where).line
+            text += f"{statement.sql}\n"
         return parser.parse(head.path, text), lines
 
     def tables(self, head: SqlFile, parser: Parser) -> frozenset[str] | None:
@@ -73,18 +73,18 @@ def findings(
 
     One that cannot be rendered is unknown: only a rehearsal shows what it does.
     """
-    found: list[Finding] = []
+    results: list[Finding] = []
     files: list[SqlFile] = []
     lines: dict[str, dict[int, int]] = {}
     for head, source, rendered in revisions:
         try:
             file, at = rendered.parsed(head, parser)
         except ConfigError as error:
-            found.append(_unknown(head, error.what))
+            results.append(_unknown(head, error.what))
             continue
         if rendered.why:
-            if not any(one.covers(rules.OPAQUE.id, 0) for one in head.allowed):
-                found.append(_unknown(head, f"not renderable: {rendered.unread}"))
+            if not any(allowance.covers(rules.OPAQUE.id, 0) for allowance in head.allowed):
+                results.append(_unknown(head, f"not renderable: {rendered.unread}"))
             continue
         allowed = revision.scoped(head.allowed, source, at)
         files.append(replace(file, phase=head.phase, allowed=allowed))
@@ -94,8 +94,10 @@ def findings(
         tables = frozenset[str]().union(*(file.tables() for file in files))
         functions = frozenset[str]().union(*(file.functions() for file in files))
         catalog = sqlcatalog.read(connection, tables, functions)
-    found += [_moved(one, lines[one.file]) for one in sqllint.findings(files, catalog)]
-    return tuple(found)
+    results += [
+        _moved(finding, lines[finding.file]) for finding in sqllint.findings(files, catalog)
+    ]
+    return tuple(results)
 
 
 def _unknown(head: SqlFile, why: str) -> Finding:

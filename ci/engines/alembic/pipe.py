@@ -223,8 +223,8 @@ class _Conversation:
         if message is None:
             raise psycopg.OperationalError("the session of the revision is gone")
         if "failed" in message:
-            said = message["failed"]
-            raise psycopg.errors.lookup(said["sqlstate"] or "XX000")(redact(said["words"]))
+            failure = message["failed"]
+            raise psycopg.errors.lookup(failure["sqlstate"] or "XX000")(redact(failure["words"]))
         return [tuple(row) for row in message["rows"]]
 
     def _session(self) -> Session:
@@ -235,7 +235,7 @@ class _Conversation:
 
 
 def _not_installed(place: Installation, stderr: str) -> ConfigError:
-    line = next(one for one in reversed(stderr.splitlines()) if NOT_INSTALLED in one)
+    line = next(text for text in reversed(stderr.splitlines()) if NOT_INSTALLED in text)
     name = line.rpartition("'")[0].rpartition("'")[2]
     return ConfigError(
         f"{place.python} has no {name}",
@@ -261,9 +261,9 @@ def find_python(wanted: str, *, ini: Path, root: Path) -> Path:
             )
         return named
     below = (".venv/bin/python", "venv/bin/python")
-    for found in (place / name for place in (ini.parent, root) for name in below):
-        if found.exists():
-            return found
+    for candidate in (place / name for place in (ini.parent, root) for name in below):
+        if candidate.exists():
+            return candidate
     raise ConfigError(
         f"no virtual environment beside {ini.name}: .venv and venv were looked for",
         next_step="name the project's Python: migrations: {python: backend/.venv/bin/python}",

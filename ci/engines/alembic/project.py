@@ -56,13 +56,13 @@ class AlembicProject:
     def _listed(self) -> Listing:
         if self._listing is None:
             try:
-                found = self.child.ask({"do": "graph"})
+                answer = self.child.ask({"do": "graph"})
             except Said as error:
                 raise ConfigError(
                     f"{self.ini}: {error}",
                     next_step="mend the revision or alembic.ini; alembic history shows the same",
                 ) from error
-            self._listing = msgspec.convert(found, Listing)
+            self._listing = msgspec.convert(answer, Listing)
             self._graph = Graph.of(self._listing.revisions)
             self._rendered = {}
         return self._listing
@@ -90,7 +90,7 @@ class AlembicProject:
 
         """
         self.forget()
-        return tuple(self.migration(one) for one in self.graph.revisions.values())
+        return tuple(self.migration(revision) for revision in self.graph.revisions.values())
 
     def migration(self, revision: Revision) -> Migration:
         """Return a revision as it is on disk now."""
@@ -124,13 +124,13 @@ class AlembicProject:
 
     def revision(self, name: str) -> Revision:
         """Return the revision of a name; Refused where there is no file."""
-        found = self.graph.revisions.get(name)
-        if found is None:
+        revision = self.graph.revisions.get(name)
+        if revision is None:
             raise Refused(
                 f"Can't locate revision identified by '{name}': it has no file",
                 next_step="bring the file back (git log), and do it again",
             )
-        return found
+        return revision
 
     def _verify_path(self, revision: Revision) -> Path:
         """Return where its verify script stands: its file's name, and _verify.sql."""
@@ -163,9 +163,9 @@ class AlembicProject:
             asked += [(name, direction) for name in wanted if (name, direction) not in asked]
             request = [{"revision": name, "direction": way} for name, way in asked]
             try:
-                found = self.child.ask({"do": "render", "render": request})
+                answer = self.child.ask({"do": "render", "render": request})
             except Said as error:
                 raise error.failed(next_step="mend env.py, and plan again") from error
-            texts = msgspec.convert(found["rendered"], list[Rendered])
+            texts = msgspec.convert(answer["rendered"], list[Rendered])
             self._rendered |= dict(zip(asked, texts, strict=True))
         return {name: self._rendered[name, direction] for name in names}

@@ -25,8 +25,8 @@ def head(path: Path, source: str, parser: Parser) -> SqlFile:
     """
     lines = [DIRECTIVE.match(line) for line in source.splitlines()]
     text = "\n".join(f"-- {match[1]}" if match else "" for match in lines)
-    found = parser.parse(path, text)
-    return replace(found, transactional=found.transactional and OUTSIDE not in source)
+    file = parser.parse(path, text)
+    return replace(file, transactional=file.transactional and OUTSIDE not in source)
 
 
 def downgrade(path: Path, source: str) -> str | None:
@@ -44,7 +44,7 @@ def downgrade(path: Path, source: str) -> str | None:
         raise ConfigError(
             error.msg, place=Place(str(path), error.lineno or 0), next_step="mend the revision"
         ) from None
-    functions = {one.name: one for one in tree.body if isinstance(one, ast.FunctionDef)}
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     down, up = functions.get("downgrade"), functions.get("upgrade")
     if down is None or (_is_empty(down) and up is not None and not _is_empty(up)):
         return None
@@ -53,9 +53,9 @@ def downgrade(path: Path, source: str) -> str | None:
 
 def _is_empty(function: ast.FunctionDef) -> bool:
     return all(
-        isinstance(one, ast.Pass | ast.Raise)
-        or (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
-        for one in function.body
+        isinstance(node, ast.Pass | ast.Raise)
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        for node in function.body
     )
 
 
@@ -79,13 +79,13 @@ def scoped(allowed: tuple[Allowed, ...], source: str, lines: dict[int, int]) -> 
 
     """
     body = min(
-        (one.lineno for one in ast.parse(source).body if isinstance(one, ast.FunctionDef)),
+        (node.lineno for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)),
         default=0,
     )
-    found = []
-    for one in allowed:
-        below = min((at for at in lines.values() if at > one.line), default=0)
+    allowances = []
+    for allowance in allowed:
+        below = min((at for at in lines.values() if at > allowance.line), default=0)
         statements = [rendered for rendered, at in lines.items() if at == below]
-        where = [0] if one.line < body else statements
-        found += [replace(one, statement=statement) for statement in where]
-    return tuple(found)
+        where = [0] if allowance.line < body else statements
+        allowances += [replace(allowance, statement=statement) for statement in where]
+    return tuple(allowances)

@@ -50,10 +50,15 @@ class Job:
 def database_of(connection: psycopg.Connection) -> Database:
     """Return where a connection goes, to reach the same database once more."""
     info = connection.info
-    found = {k: v for k, v in info.get_parameters().items() if k != "application_name"}
-    found |= {"host": info.host, "port": str(info.port), "user": info.user, "dbname": info.dbname}
-    found |= {"password": info.password} if info.password else {}
-    return Database(url=Secret(make_conninfo(**found)))
+    parameters = {k: v for k, v in info.get_parameters().items() if k != "application_name"}
+    parameters |= {
+        "host": info.host,
+        "port": str(info.port),
+        "user": info.user,
+        "dbname": info.dbname,
+    }
+    parameters |= {"password": info.password} if info.password else {}
+    return Database(url=Secret(make_conninfo(**parameters)))
 
 
 def place_of(
@@ -110,14 +115,14 @@ def run(job: Job, database: Database, terms: Terms) -> int:
     """
     with database.connect(f"migrate/{job.migration.name}") as connection:
         own_tables.ensure(connection)
-        one = _Run(
+        attempts = _Run(
             job=job,
             database=database,
             terms=sqlrun.terms_of(job.head, terms),
             target=read_target(connection),
             begun=partial.begun(connection, job.migration.name, job.direction) is not None,
         )
-    return with_retry_elsewhere(one.terms, database, one.attempt)[1]
+    return with_retry_elsewhere(attempts.terms, database, attempts.attempt)[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -335,12 +335,12 @@ class _Watchdog:
         row = watch.execute(PROGRESS, (pid,)).fetchone()
         if row is not None:
             phase, total, done, unit = row
-            said = f"{unit}, {phase.removeprefix('building index: ')}"
-            self.terms.progress(int(done or 0), int(total or 0) or None, said)
-        found = watch.execute(SIGHT, {"pid": pid}).fetchall()
-        if not found:
+            activity = f"{unit}, {phase.removeprefix('building index: ')}"
+            self.terms.progress(int(done or 0), int(total or 0) or None, activity)
+        blockers = watch.execute(SIGHT, {"pid": pid}).fetchall()
+        if not blockers:
             return
-        words = "; ".join(Blocker(*b).text(show_queries=self.terms.show_queries) for b in found)
+        words = "; ".join(Blocker(*b).text(show_queries=self.terms.show_queries) for b in blockers)
         self._waits_for = f"waiting for {words}"
         if time.monotonic() - self._said > SAY_AGAIN:
             self._said = time.monotonic()

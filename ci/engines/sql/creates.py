@@ -92,11 +92,11 @@ class Gone:
     names: set[str] = field(default_factory=set)
     parts: set[tuple[str, str]] = field(default_factory=set)  # (table, column or constraint)
 
-    def covers(self, made: Made) -> bool:
+    def covers(self, item: Made) -> bool:
         """Tell whether something made would be new, for what had its name is gone."""
-        owner = plainly(made.owner).rpartition(".")[2]
-        names = {made.name, made.schema or self.home, owner}
-        return bool(names & self.names) or (owner, made.name) in self.parts
+        owner = plainly(item.owner).rpartition(".")[2]
+        names = {item.name, item.schema or self.home, owner}
+        return bool(names & self.names) or (owner, item.name) in self.parts
 
     def note(self, statement: Statement) -> None:
         """Remember what a statement drops or renames."""
@@ -129,13 +129,13 @@ def made(file: SqlFile, gone: Gone) -> tuple[Made, ...]:
     Behind a statement that sets the search_path nobody knows where a name stands: the rest is
     left out.
     """
-    found: list[Made] = []
+    objects: list[Made] = []
     for statement in file.statements:
         if statement.kind == "variable_set_stmt" and statement.node.name == "search_path":
             break
         gone.note(statement)
-        found += [one for one in _made(statement) if not gone.covers(one)]
-    return tuple(found)
+        objects += [item for item in _made(statement) if not gone.covers(item)]
+    return tuple(objects)
 
 
 def unrecorded(
@@ -147,29 +147,29 @@ def unrecorded(
     """
     gone = Gone(schema)
     created = {name: made(file, gone) for name, file in files.items()}
-    there = standing(connection, (one for each in created.values() for one in each))
-    found = []
-    for name, each in created.items():
-        stand = [one for one in each if one in there]
-        failing = [one for one in stand if not one.optional]
-        if failing or (stand and len(stand) == len(each)):
-            objects = tuple(dict.fromkeys(str(one) for one in failing or stand))
-            found.append(Unrecorded(migration=name, objects=objects, fails=bool(failing)))
-    return tuple(found)
+    existing = standing(connection, (item for items in created.values() for item in items))
+    results = []
+    for name, items in created.items():
+        present = [item for item in items if item in existing]
+        failing = [item for item in present if not item.optional]
+        if failing or (present and len(present) == len(items)):
+            objects = tuple(dict.fromkeys(str(item) for item in failing or present))
+            results.append(Unrecorded(migration=name, objects=objects, fails=bool(failing)))
+    return tuple(results)
 
 
 def standing(connection: psycopg.Connection, wanted: Iterable[Made]) -> frozenset[Made]:
     """Return which of them stand; in the search_path of the connection."""
-    each = list(wanted)
+    items = list(wanted)
     values = (
-        list(range(len(each))),
-        [one.place for one in each],
-        [one.schema for one in each],
-        [one.owner for one in each],
-        [one.name for one in each],
-        [one.valid for one in each],
+        list(range(len(items))),
+        [item.place for item in items],
+        [item.schema for item in items],
+        [item.owner for item in items],
+        [item.name for item in items],
+        [item.valid for item in items],
     )
-    return frozenset(each[n] for (n,) in connection.execute(STANDING.encode(), values).fetchall())
+    return frozenset(items[n] for (n,) in connection.execute(STANDING.encode(), values).fetchall())
 
 
 def _made(statement: Statement) -> Iterator[Made]:

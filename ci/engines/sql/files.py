@@ -122,13 +122,13 @@ class SqlFiles:
             )
         now = datetime.now(UTC)
         self.directory.mkdir(parents=True, exist_ok=True)
-        made = []
+        paths = []
         for extra, text in TEMPLATES.items():
             path = self.directory / f"{now:%Y%m%d_%H%M%S}_{name}{extra}.sql"
             with path.open("x", encoding="utf-8") as file:
                 file.write(text.format(name=name, date=f"{now:%Y-%m-%d}"))
-            made.append(path)
-        return tuple(made)
+            paths.append(path)
+        return tuple(paths)
 
     def job(self, migration: Migration, direction: Direction) -> run.Job:
         """Return what it takes to run a migration; StepFailed where it has no rollback script."""

@@ -107,10 +107,10 @@ def same_index(connection: psycopg.Connection, statement: Statement) -> bool | N
     What cannot be compared counts as another one.
     """
     with connection.transaction(force_rollback=True):
-        found = _index(connection, statement.node)
-        if found is None:
+        index = _index(connection, statement.node)
+        if index is None:
             return None
-        oid, schema, table, _ = found
+        oid, schema, table, _ = index
         try:
             wanted = wanted_index(connection, statement.node, schema, table)
         except Incomparable:
@@ -119,14 +119,14 @@ def same_index(connection: psycopg.Connection, statement: Statement) -> bool | N
 
 
 def _create_index(connection: psycopg.Connection, node: Node) -> str:
-    found = _index(connection, node) if node.if_not_exists else None
-    if found is None:
+    index = _index(connection, node) if node.if_not_exists else None
+    if index is None:
         return ""
-    oid, schema, table, valid = found
+    oid, schema, table, valid = index
     wanted = wanted_index(connection, node, schema, table)
-    standing = indexdef(connection, oid)
-    if wanted != standing:
-        raise Differs(f"an index of that name stands, as {standing}; the file wants {wanted}")
+    existing = indexdef(connection, oid)
+    if wanted != existing:
+        raise Differs(f"an index of that name stands, as {existing}; the file wants {wanted}")
     if not valid and node.concurrent:
         return ""  # what a killed build left: the build drops it and begins anew
     if not valid:
@@ -136,11 +136,16 @@ def _create_index(connection: psycopg.Connection, node: Node) -> str:
 
 def _create_table(connection: psycopg.Connection, node: Node) -> str:
     schema = one(connection, CREATED_IN, node.relation.schemaname)
-    found = one(connection, NAMED, schema, node.relation.relname) if node.if_not_exists else None
-    if not found or node.inh_relations or node.HasField("partspec") or node.HasField("partbound"):
+    relation = one(connection, NAMED, schema, node.relation.relname) if node.if_not_exists else None
+    if (
+        not relation
+        or node.inh_relations
+        or node.HasField("partspec")
+        or node.HasField("partbound")
+    ):
         return ""
     name = node.relation.relname
-    if found[1] not in ("r", "p"):
+    if relation[1] not in ("r", "p"):
         raise Differs(f"{name} stands already, and is no table")
     tree, shadow = copied("create_stmt", node)
     shadow.relation.schemaname, shadow.if_not_exists, shadow.tablespacename = "pg_temp", False, ""
@@ -149,11 +154,11 @@ def _create_table(connection: psycopg.Connection, node: Node) -> str:
     del shadow.table_elts[:]
     shadow.table_elts.extend(kept)
     wanted = wanted_table(connection, postgast.deparse(tree), name, schema)
-    standing = described(connection, found[0])
-    difference = _difference(wanted[0], standing[0]) or _missing(wanted[1], standing[1])
-    keys = {tuple(row) for row in connection.execute(FOREIGN_KEYS, (found[0],)).fetchall()}
+    existing = described(connection, relation[0])
+    difference = _difference(wanted[0], existing[0]) or _missing(wanted[1], existing[1])
+    keys = {tuple(row) for row in connection.execute(FOREIGN_KEYS, (relation[0],)).fetchall()}
     difference = difference or _missing(set(foreign), keys) or _missing(keys, set(foreign), "extra")
-    difference = difference or _missing(standing[1], wanted[1], "extra")
+    difference = difference or _missing(existing[1], wanted[1], "extra")
     if difference:
         raise Differs(f"the table {name} stands already, and is another one: {difference}")
     return f"the table {name} stands"
@@ -179,8 +184,8 @@ def _command(
     if kind == "AT_DropColumn" and cmd.name not in columns:
         return f"the column {cmd.name} is gone"
     if kind == "AT_DropConstraint":
-        there = one(connection, HAS_CONSTRAINT, table[0], cmd.name)
-        return "" if there else f"the constraint {cmd.name} is gone"
+        exists = one(connection, HAS_CONSTRAINT, table[0], cmd.name)
+        return "" if exists else f"the constraint {cmd.name} is gone"
     return ""
 
 
@@ -204,10 +209,10 @@ def _add_column(
         create(connection, postgast.deparse(tree))
         columns, constraints = described(connection, shadow)
     wanted = own(columns[name], schema)
-    standing, checks = described(connection, oid)
-    if wanted != standing[name]:
+    existing, checks = described(connection, oid)
+    if wanted != existing[name]:
         raise Differs(
-            f"the column {relname}.{name} stands already, as {standing[name]}; the file wants "
+            f"the column {relname}.{name} stands already, as {existing[name]}; the file wants "
             f"{wanted}"
         )
     keys = {tuple(row) for row in connection.execute(FOREIGN_KEYS, (oid,)).fetchall()}
@@ -217,19 +222,19 @@ def _add_column(
     return f"the column {relname}.{name} stands"
 
 
-def _difference(wanted: dict[str, str], standing: dict[str, str]) -> str:
-    for name in [*wanted, *standing]:
-        if wanted.get(name) != standing.get(name):
+def _difference(wanted: dict[str, str], existing: dict[str, str]) -> str:
+    for name in [*wanted, *existing]:
+        if wanted.get(name) != existing.get(name):
             return (
-                f"its column {name} is {standing.get(name, 'not there')}; the file wants "
+                f"its column {name} is {existing.get(name, 'not there')}; the file wants "
                 f"{wanted.get(name, 'no such column')}"
             )
     return ""
 
 
-def _missing(wanted: set[Any], standing: set[Any], word: str = "missing") -> str:
-    found = sorted(str(_key(one)) for one in wanted - standing)
-    return f"{word}: {found[0]}" if found else ""
+def _missing(wanted: set[Any], existing: set[Any], word: str = "missing") -> str:
+    keys = sorted(str(_key(constraint)) for constraint in wanted - existing)
+    return f"{word}: {keys[0]}" if keys else ""
 
 
 def _key(constraint: object) -> object:
@@ -256,31 +261,31 @@ def _take_foreign_keys(element: Node) -> list[tuple[str, str]]:
     if not element.HasField("column_def"):
         return []
     column = element.column_def
-    kinds = [_constraint(one) for one in column.constraints]
+    kinds = [_constraint(constraint) for constraint in column.constraints]
     if "CONSTR_FOREIGN" not in kinds:
         return []
-    found = [
-        (column.colname, one.constraint.pktable.relname)
-        for one, kind in zip(column.constraints, kinds, strict=True)
+    foreign_keys = [
+        (column.colname, constraint.constraint.pktable.relname)
+        for constraint, kind in zip(column.constraints, kinds, strict=True)
         if kind == "CONSTR_FOREIGN"
     ]
     kept = [
-        one
-        for one, kind in zip(column.constraints, kinds, strict=True)
+        constraint
+        for constraint, kind in zip(column.constraints, kinds, strict=True)
         if kind != "CONSTR_FOREIGN" and not kind.startswith("CONSTR_ATTR")
     ]
     del column.constraints[:]
     column.constraints.extend(kept)
-    return found
+    return foreign_keys
 
 
 def _create_sequence(connection: psycopg.Connection, node: Node) -> str:
     schema = one(connection, CREATED_IN, node.sequence.schemaname)
     name = node.sequence.relname
-    found = one(connection, NAMED, schema, name) if node.if_not_exists else None
-    if not found:
+    relation = one(connection, NAMED, schema, name) if node.if_not_exists else None
+    if not relation:
         return ""
-    if found[1] != "S":
+    if relation[1] != "S":
         raise Differs(f"{name} stands already, and is no sequence")
     tree, shadow = copied("create_seq_stmt", node)
     shadow.sequence.schemaname, shadow.if_not_exists = "pg_temp", False
@@ -290,9 +295,9 @@ def _create_sequence(connection: psycopg.Connection, node: Node) -> str:
     with connection.transaction(force_rollback=True):
         create(connection, postgast.deparse(tree))
         wanted = one(connection, SEQUENCE, one(connection, SHADOW, name))
-    standing = one(connection, SEQUENCE, found[0])
-    if wanted != standing:
-        raise Differs(f"the sequence {name} stands, as {standing}; the file wants {wanted}")
+    existing = one(connection, SEQUENCE, relation[0])
+    if wanted != existing:
+        raise Differs(f"the sequence {name} stands, as {existing}; the file wants {wanted}")
     return f"the sequence {name} stands"
 
 
@@ -302,10 +307,10 @@ def _create_view(connection: psycopg.Connection, node: Node) -> str:
     if not node.if_not_exists or not is_view or node.into.col_names:
         return ""
     schema = one(connection, CREATED_IN, into.schemaname)
-    found = one(connection, NAMED, schema, into.relname)
-    if not found:
+    relation = one(connection, NAMED, schema, into.relname)
+    if not relation:
         return ""
-    if found[1] != "m":
+    if relation[1] != "m":
         raise Differs(f"{into.relname} stands already, and is no materialized view")
     query = pg_query_pb2.ParseResult()
     query.stmts.add().stmt.select_stmt.CopyFrom(node.query.select_stmt)
@@ -316,17 +321,17 @@ def _create_view(connection: psycopg.Connection, node: Node) -> str:
         connection.execute("set local search_path = ''")
         wanted = one(connection, VIEW, one(connection, SHADOW, into.relname))
     connection.execute("set local search_path = ''")
-    standing = one(connection, VIEW, found[0])
-    if wanted != standing:
+    existing = one(connection, VIEW, relation[0])
+    if wanted != existing:
         raise Differs(
-            f"the materialized view {into.relname} stands, as {' '.join(standing.split())}"
+            f"the materialized view {into.relname} stands, as {' '.join(existing.split())}"
         )
     return f"the materialized view {into.relname} stands"
 
 
 def _create_schema(connection: psycopg.Connection, node: Node) -> str:
-    there = node.if_not_exists and one(connection, HAS_SCHEMA, node.schemaname)
-    return f"the schema {node.schemaname} stands" if there else ""
+    exists = node.if_not_exists and one(connection, HAS_SCHEMA, node.schemaname)
+    return f"the schema {node.schemaname} stands" if exists else ""
 
 
 def _create_extension(connection: psycopg.Connection, node: Node) -> str:
@@ -344,8 +349,8 @@ def _create_extension(connection: psycopg.Connection, node: Node) -> str:
 
 def _add_value(connection: psycopg.Connection, node: Node) -> str:
     names = ".".join('"' + part.string.sval.replace('"', '""') + '"' for part in node.type_name)
-    there = node.skip_if_new_val_exists and one(connection, ENUM, names, node.new_val)
-    return f"the value {node.new_val} stands" if there else ""
+    exists = node.skip_if_new_val_exists and one(connection, ENUM, names, node.new_val)
+    return f"the value {node.new_val} stands" if exists else ""
 
 
 _LOOKS: dict[str, Callable[[psycopg.Connection, Any], str]] = {
@@ -369,9 +374,9 @@ def quoted(relation: Node) -> str:
 def _index(connection: psycopg.Connection, node: Node) -> tuple[int, str, str, bool] | None:
     """Return oid, schema, table and validity of the index that a statement names."""
     table = one(connection, TABLE, quoted(node.relation))
-    found = one(connection, NAMED, table[1], node.idxname) if table and node.idxname else None
-    if not found:
+    relation = one(connection, NAMED, table[1], node.idxname) if table and node.idxname else None
+    if not relation:
         return None
-    if found[1] not in ("i", "I"):
+    if relation[1] not in ("i", "I"):
         raise Differs(f"{node.idxname} stands already, and is no index")
-    return found[0], table[1], table[2], found[2]
+    return relation[0], table[1], table[2], relation[2]

@@ -153,9 +153,9 @@ def _one_by_one(job: Job, database: Database, terms: Terms, step: str) -> int:
 
     def in_transaction(work: Callable[[psycopg.Connection], int | None]) -> int | None:
         nonlocal retries
-        found, tries = with_retry(terms, database, work, step=step, settings=job.settings())
+        result, tries = with_retry(terms, database, work, step=step, settings=job.settings())
         retries += tries
-        return found
+        return result
 
     def begin(connection: psycopg.Connection) -> int | None:
         _refuse_behind_a_pooler(job, connection)
@@ -246,9 +246,9 @@ def _send(
 def _execute(job: Job, terms: Terms, connection: psycopg.Connection, statement: Statement) -> None:
     terms.guard()
     place = job.place(statement)
-    stands = if_not_exists.settled(connection, statement, place=place)
-    if stands:
-        terms.note(f"{place}: {stands} already; no lock was taken")
+    existing = if_not_exists.settled(connection, statement, place=place)
+    if existing:
+        terms.note(f"{place}: {existing} already; no lock was taken")
         return
     with terms.observe(connection, str(place), statement.sql):
         _sent(job, connection, statement, statement.sql)
@@ -348,7 +348,7 @@ def _failed(
     position = error.diag.statement_position  # 1-based, in characters of the statement
     line = statement.line + statement.sql[: int(position or 1) - 1].count("\n")
     hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
-    said = error.diag.message_primary or str(error)
+    message = error.diag.message_primary or str(error)
     before = f"{code}: " if code else ""
     if file.transactional:
         state = "its transaction was rolled back: nothing of this migration is left"
@@ -358,7 +358,7 @@ def _failed(
     if error.sqlstate == psycopg.errors.QueryCanceled.sqlstate:
         next_step = "-- windlass: statement_timeout=2h in the head of the file gives it longer"
     return StepFailed(
-        redact(f"{before}{said}{hint} [{error.sqlstate or 'no SQLSTATE'}]"),
+        redact(f"{before}{message}{hint} [{error.sqlstate or 'no SQLSTATE'}]"),
         place=Place(str(file.path), line),
         state=f"{left}; {state}" if left else state,
         next_step=next_step,
