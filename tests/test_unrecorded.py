@@ -10,7 +10,7 @@ from pgwindlass.config.sections import MigrationsConfig
 from pgwindlass.database.connection import Database
 from pgwindlass.engines import open_engine
 from pgwindlass.plan.pending import in_running_order
-from pgwindlass.rehearsal.existing import find
+from pgwindlass.rehearsal.existing import find_untracked
 from tests.fix_postgres import Server
 from tests.kit import Project
 
@@ -247,7 +247,7 @@ def standing(tmp_path: Path, database16: Database) -> Names:
         directory.mkdir(exist_ok=True)
         (directory / f"{COLUMN}.sql").write_text(text)
         engine = open_engine(MigrationsConfig(), tmp_path)
-        found = find(database16, engine, in_running_order(engine.files.list()))
+        found = find_untracked(database16, engine, in_running_order(engine.files.list()))
         return found[0].objects if found else ()
 
     return look

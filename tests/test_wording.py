@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pgwindlass.database.connection import Database, read_target
-from pgwindlass.parser.equivalence import alike, meaning
+from pgwindlass.parser.equivalence import equivalent, meaning
 from pgwindlass.postgres.clients import find_clients
 from pgwindlass.postgres.definitions import definitions
 from pgwindlass.stores.directory import DirectoryStore
@@ -181,7 +181,7 @@ def test_what_the_server_words_anew_after_a_restore_is_alike_and_nothing_else_is
     worded_anew = [title for title in before if before[title] != after[title]]
     assert len(worded_anew) >= 15
     assert [title for title in before if isinstance(meaning(before[title]), str)] == []
-    assert [title for title in before if not alike(before[title], after[title])] == []
+    assert [title for title in before if not equivalent(before[title], after[title])] == []
 
 
 def check(expression: str) -> str:
@@ -222,7 +222,7 @@ AFTER = check("((role)::text = ANY (ARRAY[('a'::character varying)::text, (y)::t
     ],
 )
 def test_the_same_in_other_words_is_alike(one: str, other: str) -> None:
-    assert alike(one, other)
+    assert equivalent(one, other)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +266,7 @@ def test_the_same_in_other_words_is_alike(one: str, other: str) -> None:
     ],
 )
 def test_what_says_something_else_is_not_alike(one: str, other: str) -> None:
-    assert not alike(one, other)
+    assert not equivalent(one, other)
 
 
 @pytest.mark.parametrize(
@@ -295,4 +295,4 @@ def test_what_says_something_else_is_not_alike(one: str, other: str) -> None:
 def test_columns_and_statements_alone_may_stand_in_any_order(
     one: str, other: str, expected: bool
 ) -> None:
-    assert alike(one, other, any_order=True) is expected
+    assert equivalent(one, other, any_order=True) is expected

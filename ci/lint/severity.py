@@ -35,25 +35,25 @@ def graded(
         for migration in (rehearsal.migrations if rehearsal else ())
         for traced in migration.statements
     }
-    graded_findings = [_one(finding, largest.get(finding.table), seen) for finding in findings]
+    graded_findings = [_grade(finding, largest.get(finding.table), seen) for finding in findings]
     return tuple(sorted(graded_findings, key=lambda f: (ORDER.index(f.level), f.file, f.line)))
 
 
-def _one(finding: Finding, table: TableSize | None, seen: dict[str, Traced]) -> Finding:
+def _grade(finding: Finding, table: TableSize | None, seen: dict[str, Traced]) -> Finding:
     traced = seen.get(f"{finding.file}:{finding.statement}")
     if finding.level == "unknown":
-        return _now(finding, "note", "it ran in the rehearsal") if traced else finding
+        return _with_level(finding, "note", "it ran in the rehearsal") if traced else finding
     if not finding.does or finding.level == "error":
         return finding
     if traced is not None and not _worked(finding, traced):
-        return _now(finding, "note", "the rehearsal saw nothing of it")
+        return _with_level(finding, "note", "the rehearsal saw nothing of it")
     if table is None:
         return finding
     if table.size < SMALL:
-        return _now(finding, "note", f"{table.name} is small: {_size(table)}")
+        return _with_level(finding, "note", f"{table.name} is small: {_size(table)}")
     if table.size > LARGE:
-        return _now(finding, "error", f"{table.name} is large: {_size(table)}")
-    return _now(finding, finding.level, f"{table.name}: {_size(table)}")
+        return _with_level(finding, "error", f"{table.name} is large: {_size(table)}")
+    return _with_level(finding, finding.level, f"{table.name}: {_size(table)}")
 
 
 def _worked(finding: Finding, traced: Traced) -> bool:
@@ -62,7 +62,7 @@ def _worked(finding: Finding, traced: Traced) -> bool:
     return bool(traced.rewrites or traced.scans or traced.indexes)
 
 
-def _now(finding: Finding, level: FindingLevel, why: str) -> Finding:
+def _with_level(finding: Finding, level: FindingLevel, why: str) -> Finding:
     return msgspec.structs.replace(finding, level=level, message=f"{finding.message} ({why})")
 
 

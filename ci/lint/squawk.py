@@ -65,7 +65,7 @@ GENERIC, SPECIFIC = (
 BREAKS_OLD_CODE = ("ban-drop-", "renaming-", "ban-set-schema", "adding-required-field")
 
 
-def findings(files: Iterable[SqlFile], catalog: Catalog | None) -> dict[Path, list[Finding]]:
+def squawk_findings(files: Iterable[SqlFile], catalog: Catalog | None) -> dict[Path, list[Finding]]:
     """Return what squawk says of each file, by its path. It runs at most twice.
 
     Raises:
@@ -78,13 +78,15 @@ def findings(files: Iterable[SqlFile], catalog: Catalog | None) -> dict[Path, li
         selected = {
             name: file for name, file in known.items() if file.transactional is transactional
         }
-        for report in _asked(selected, catalog, transactional=transactional) if selected else ():
+        for report in (
+            _run_squawk(selected, catalog, transactional=transactional) if selected else ()
+        ):
             name = Path(report["file"]).name
             results[name].append(_finding(known[name], report))
-    return {file.path: _counting(file, results[name]) for name, file in known.items()}
+    return {file.path: _without_duplicates(file, results[name]) for name, file in known.items()}
 
 
-def _counting(file: SqlFile, results: list[Finding]) -> list[Finding]:
+def _without_duplicates(file: SqlFile, results: list[Finding]) -> list[Finding]:
     if file.phase == "after":
         results = [finding for finding in results if not finding.rule.startswith(BREAKS_OLD_CODE)]
     specific = {finding.statement for finding in results if finding.rule in SPECIFIC}
@@ -95,7 +97,7 @@ def _counting(file: SqlFile, results: list[Finding]) -> list[Finding]:
     ]
 
 
-def _asked(
+def _run_squawk(
     files: Mapping[str, SqlFile], catalog: Catalog | None, *, transactional: bool
 ) -> list[dict[str, str]]:
     argv = [
@@ -146,7 +148,7 @@ def _broken(what: str) -> StepFailed:
 
 def _finding(file: SqlFile, report: dict[str, str]) -> Finding:
     line, rule = int(report["line"]) + 1, report["rule_name"]
-    statement = _at(file, line)
+    statement = _statement_at(file, line)
     first = report["message"].split(". ", 1)[0].rstrip(".").replace("`", "")
     # Its mend is said where there is one: a person reads one line at night.
     message = f"{first}. {report['help'].replace('`', '')}" if report.get("help") else first
@@ -163,7 +165,7 @@ def _finding(file: SqlFile, report: dict[str, str]) -> Finding:
     )
 
 
-def _at(file: SqlFile, line: int) -> Statement | None:
+def _statement_at(file: SqlFile, line: int) -> Statement | None:
     """Return the statement in which a line stands; the last that begins above it."""
     return next(
         (statement for statement in reversed(file.statements) if statement.line <= line), None

@@ -60,13 +60,13 @@ KNOWN_FUNCTIONS = frozenset(
 )
 
 
-def findings(files: Iterable[SqlFile], catalog: Catalog | None) -> tuple[Finding, ...]:
+def lint_files(files: Iterable[SqlFile], catalog: Catalog | None) -> tuple[Finding, ...]:
     """Return the findings of files, in the order of their lines, less those they allow.
 
     An allowance that nothing here needs is a finding of its own.
     """
     all_ = tuple(files)
-    reported = squawk.findings(all_, catalog)
+    reported = squawk.squawk_findings(all_, catalog)
     return tuple(
         finding for file in all_ for finding in _in_file(file, reported[file.path], catalog)
     )
@@ -86,7 +86,7 @@ def _in_file(file: SqlFile, reported: list[Finding], catalog: Catalog | None) ->
             does=does,
         )
         for statement in file.statements
-        for rule, message, does in _of(statement, file, created, catalog)
+        for rule, message, does in _remarks(statement, file, created, catalog)
     ]
     results = [
         finding
@@ -127,7 +127,7 @@ def _stale(file: SqlFile, results: Iterable[Finding], catalog: Catalog | None) -
             )
 
 
-def _of(
+def _remarks(
     statement: Statement, file: SqlFile, created: frozenset[str], catalog: Catalog | None
 ) -> Iterator[Remark]:
     kind, node = statement.kind, statement.node
@@ -139,7 +139,7 @@ def _of(
         yield from _alterations(node, created, catalog)
     else:
         yield from _others(kind, node, catalog)
-    yield from transaction.findings(statement, file, created)
+    yield from transaction.transaction_remarks(statement, file, created)
 
 
 def _hidden(kind: str, node: Node, catalog: Catalog | None) -> str:

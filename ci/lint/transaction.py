@@ -47,7 +47,9 @@ def created(file: SqlFile) -> frozenset[str]:
     )
 
 
-def findings(statement: Statement, file: SqlFile, created: frozenset[str]) -> Iterator[Remark]:
+def transaction_remarks(
+    statement: Statement, file: SqlFile, created: frozenset[str]
+) -> Iterator[Remark]:
     """Say what is wrong with a statement where it stands in its file."""
     if statement.kind == "create_stmt":
         yield from _new_table(statement, created)

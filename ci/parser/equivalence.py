@@ -36,7 +36,7 @@ COLUMNS = frozenset({("CreateStmt", "table_elts"), ("CompositeTypeStmt", "coldef
 STRINGS = frozenset({("text",), ("pg_catalog", "text"), ("pg_catalog", "varchar")})
 
 
-def alike(text: str, other: str, *, any_order: bool = False) -> bool:
+def equivalent(text: str, other: str, *, any_order: bool = False) -> bool:
     """Tell whether two definitions say the same, however the server words them.
 
     Args:

@@ -125,7 +125,7 @@ def parse(path: Path, text: str) -> SqlFile:
     )
 
 
-def _said(text: str) -> list[tuple[int, str]]:
+def _find_directives(text: str) -> list[tuple[int, str]]:
     """Return line and words of every directive: in a comment of its own line, nowhere else."""
     if "windlass:" not in text:
         return []
@@ -160,7 +160,7 @@ def _timeouts(path: Path, directives: dict[str, str]) -> dict[str, Duration]:
 def _refuse_late_directives(path: Path, text: str, statements: tuple[Statement, ...]) -> None:
     """Refuse a directive that looks as if it were for one statement, and is for the whole file."""
     first = statements[0].line if statements else 0
-    for number, directive in _said(text):
+    for number, directive in _find_directives(text):
         if first and number > first and not ALLOW.fullmatch(directive):
             raise ConfigError(
                 "this directive is for the whole file, and stands below its first statement",
@@ -194,7 +194,7 @@ def _directives(path: Path, text: str) -> tuple[dict[str, str], tuple[tuple[int,
     }
     directives: dict[str, str] = {}
     allowed: list[tuple[int, str, str]] = []
-    for number, directive in _said(text):
+    for number, directive in _find_directives(text):
         if allow := ALLOW.fullmatch(directive):
             if not allow[2]:
                 raise ConfigError(

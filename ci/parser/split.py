@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from postgast import pg_query_pb2
 
 from ..errors import ConfigError, Place
-from . import tree as sqltree
+from .tree import is_autocommit, is_concurrent
 
 EXPECT = re.compile(r"--[ \t]*expect:[ \t]*(?:(none)|(\d+)[ \t]+rows?)[ \t]*$", re.MULTILINE)
 ANY_EXPECT = re.compile(r"--[ \t]*expect:.*$", re.MULTILINE)
@@ -66,8 +66,8 @@ def split(path: Path, text: str) -> tuple[Statement, ...]:
                 line=line,
                 kind=kind,
                 node=node,
-                transactional=not sqltree.is_autocommit(kind, node),
-                concurrent=sqltree.is_concurrent(kind, node),
+                transactional=not is_autocommit(kind, node),
+                concurrent=is_concurrent(kind, node),
                 expects=_expects(path, before, line),
             )
         )

@@ -125,7 +125,7 @@ def tables(kind: str, node: Node) -> frozenset[str]:
     """Return the tables and views a statement names, without their schemas."""
     names = {str(var.relname) for var in find_nodes(node, RangeVar) if var.relname}
     if kind == "drop_stmt" and _object(node) in TABLE_KINDS:
-        names |= _dropped(node)
+        names |= _dropped_names(node)
     if kind == "index_stmt":
         names.add(str(node.relation.relname))
     return frozenset(names)
@@ -133,14 +133,14 @@ def tables(kind: str, node: Node) -> frozenset[str]:
 
 def dropped_tables(node: Node) -> frozenset[str]:
     """Return the tables that a DROP drops, without their schemas; none where it drops others."""
-    return _dropped(node) if _object(node) == "OBJECT_TABLE" else frozenset()
+    return _dropped_names(node) if _object(node) == "OBJECT_TABLE" else frozenset()
 
 
 def _object(node: Node) -> str:
     return str(pg_query_pb2.ObjectType.Name(node.remove_type))
 
 
-def _dropped(node: Node) -> frozenset[str]:
+def _dropped_names(node: Node) -> frozenset[str]:
     return frozenset(str(item.list.items[-1].string.sval) for item in node.objects)
 
 

@@ -127,7 +127,7 @@ def find_clients(
         clients for clients in fitting if (clients.tls or not tls) and clients.undoes(compression)
     ]
     if not able:
-        raise _missing(major, tls, compression, installed)
+        raise _no_clients(major, tls, compression, installed)
     # Stable: among equals the earlier place wins.
     return max(able, key=lambda clients: (clients.zstd, clients.lz4))
 
@@ -286,7 +286,7 @@ def _listener() -> Iterator[tuple[int, threading.Event]]:
             thread.join()
 
 
-def _missing(
+def _no_clients(
     major: int, tls: bool, compression: str, installed: tuple[_Installed, ...]
 ) -> StepFailed:
     listed = ", ".join(f"{tools.version} in {tools.directory}" for tools in installed) or "none"

@@ -87,7 +87,9 @@ class Throwaway:
     name: str  # for people: "embedded PostgreSQL 18"
 
 
-def lacking(server_version: int, extensions: Iterable[str], configured: Secret | None) -> str:
+def missing_reason(
+    server_version: int, extensions: Iterable[str], configured: Secret | None
+) -> str:
     """Return why there is no server for a copy of a database; empty where there is one.
 
     Args:
@@ -122,7 +124,7 @@ def running(needs: Needs, configured: Secret | None) -> Iterator[Throwaway]:
         StepFailed: there is none that can; says what is missing.
 
     """
-    if why := lacking(needs.server_version, needs.extensions, configured):
+    if why := missing_reason(needs.server_version, needs.extensions, configured):
         raise StepFailed(
             f"no server to restore into: {why}",
             state="nothing was restored",
@@ -131,7 +133,7 @@ def running(needs: Needs, configured: Secret | None) -> Iterator[Throwaway]:
         )
     with _server(needs, configured) as (url, name):
         admin = Database(url=url, deployment_id="throwaway")
-        roles = _make_roles(admin, needs.roles)
+        roles = _create_roles(admin, needs.roles)
         try:
             yield Throwaway(admin=admin, name=name)
         finally:
@@ -263,11 +265,11 @@ def _installations(major: int) -> Iterator[Path]:
         yield carried
     for pattern in PLACES:
         for place in sorted(Path("/").glob(pattern.removeprefix("/"))):
-            if os.access(place / "initdb", os.X_OK) and _is(place / "postgres", major):
+            if os.access(place / "initdb", os.X_OK) and _has_major(place / "postgres", major):
                 yield place
 
 
-def _is(program: Path, major: int) -> bool:
+def _has_major(program: Path, major: int) -> bool:
     printed = process.run([str(program), "--version"], within=STARTED_WITHIN, check=False).stdout
     return f"(PostgreSQL) {major}." in printed
 
@@ -334,7 +336,7 @@ def _be_careless(url: Secret) -> None:
         connection.execute("select pg_catalog.pg_reload_conf()")
 
 
-def _make_roles(admin: Database, roles: Iterable[str]) -> tuple[str, ...]:
+def _create_roles(admin: Database, roles: Iterable[str]) -> tuple[str, ...]:
     """Create the roles that are missing, and return them."""
     with admin.connect("drill") as connection:
         existing = {row[0] for row in connection.execute("select rolname from pg_catalog.pg_roles")}

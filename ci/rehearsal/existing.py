@@ -26,7 +26,7 @@ from ..postgres.clients import Clients, find_clients
 from .copy import COPIED, LOCK_WAIT, Copy, Definitions, one_line
 
 
-def waiting(database: Database, engine: Engine) -> tuple[Migration, ...]:
+def pending_without_record(database: Database, engine: Engine) -> tuple[Migration, ...]:
     """Return every migration that has no record, not even of a part, in running order."""
 
     def read(connection: psycopg.Connection) -> frozenset[str]:
@@ -43,7 +43,7 @@ def _recorded(connection: psycopg.Connection, engine: Engine) -> frozenset[str]:
     return frozenset(names | {partial.name for partial in engine.history.partials(connection)})
 
 
-def find(
+def find_untracked(
     database: Database, engine: Engine, migrations: tuple[Migration, ...]
 ) -> tuple[Unrecorded, ...]:
     """Return those of the migrations whose objects stand and that are not recorded. Reads only.
@@ -52,10 +52,10 @@ def find(
     """
     if not migrations:
         return ()
-    return database.read("unrecorded", lambda line: read_unrecorded(line, engine, migrations))
+    return database.read("unrecorded", lambda line: read_untracked(line, engine, migrations))
 
 
-def read_unrecorded(
+def read_untracked(
     connection: psycopg.Connection, engine: Engine, migrations: tuple[Migration, ...]
 ) -> tuple[Unrecorded, ...]:
     """Return the same, in a transaction of the caller's, whose search_path may be changed."""
@@ -67,7 +67,7 @@ def read_unrecorded(
     return tuple(item for item in untracked if item.migration not in recorded)
 
 
-def compare(
+def compare_untracked(
     untracked: tuple[Unrecorded, ...],
     database: Database,
     engine: Engine,
@@ -90,13 +90,15 @@ def compare(
     except (WindlassError, psycopg.Error) as error:
         return tuple(msgspec.structs.replace(item, says=(one_line(error),)) for item in untracked)
     names = [migration.name for migration in comparison.later]
-    return tuple(_judged(item, names.index(item.migration), chain, live) for item in untracked)
+    return tuple(
+        _with_verdict(item, names.index(item.migration), chain, live) for item in untracked
+    )
 
 
-def _judged(
+def _with_verdict(
     item: Unrecorded, at: int, chain: Sequence[Definitions], live: Definitions
 ) -> Unrecorded:
-    differs = definitions.stands(chain[at], chain[at + 1 :], live)
+    differs = definitions.differences_from_live(chain[at], chain[at + 1 :], live)
     return msgspec.structs.replace(item, verdict="different" if differs else "alike", says=differs)
 
 

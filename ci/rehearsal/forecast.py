@@ -14,7 +14,7 @@ BLOCKS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class BlockingLock:
     """A lock that an application's queries wait for, and how long it was held on the copy."""
 
     relation: str
@@ -28,7 +28,7 @@ class Held:
         return BLOCKS[self.mode]
 
 
-def held(migration: Rehearsed) -> tuple[Held, ...]:
+def blocking_locks(migration: Rehearsed) -> tuple[BlockingLock, ...]:
     """Return the locks of a migration that somebody would wait for, the longest first.
 
     In a transaction a lock is held from the statement that takes it until the end: the verify
@@ -45,7 +45,7 @@ def held(migration: Rehearsed) -> tuple[Held, ...]:
         if migration.transactional:
             seconds = tail + sum(traced.seconds for traced in migration.statements[at:])
         locks += [
-            Held(relation, mode, seconds, statement)
+            BlockingLock(relation, mode, seconds, statement)
             for relation, mode in (*statement.locks, *_indexes_alone(statement))
             if mode in BLOCKS
         ]
@@ -63,9 +63,9 @@ def _indexes_alone(statement: Traced) -> tuple[tuple[str, str], ...]:
     return tuple(lock for lock in statement.index_locks if lock[1] == exclusive)
 
 
-def too_long(migration: Rehearsed, *, at_most: float) -> Held | None:
+def too_long(migration: Rehearsed, *, at_most: float) -> BlockingLock | None:
     """Return the lock that was held the longest, where that is more than `at_most` seconds."""
-    longest = next(iter(held(migration)), None)
+    longest = next(iter(blocking_locks(migration)), None)
     return longest if longest is not None and longest.seconds > at_most else None
 
 

@@ -32,7 +32,7 @@ FAILED: dict[Stage, str] = {
 }
 
 
-def check(
+def check_pull_request(
     root: Path, config: MigrationsConfig, base: str, *, server: Secret | None = None
 ) -> PullRequestCheck:
     """Return what is to say of the migrations at `root` that the commit `base` has not.
@@ -53,7 +53,7 @@ def check(
     """
     engine = open_engine(config, root)
     on_disk = engine.files.list()
-    commit, of_base = _at(root, config, base)
+    commit, of_base = _migrations_at(root, config, base)
     known = {migration.name for migration in of_base}
     new = in_running_order(migration for migration in on_disk if migration.name not in known)
     problems = order_problems(of_base, on_disk, config)
@@ -70,7 +70,9 @@ def check(
     )
 
 
-def _at(root: Path, config: MigrationsConfig, base: str) -> tuple[str, tuple[Migration, ...]]:
+def _migrations_at(
+    root: Path, config: MigrationsConfig, base: str
+) -> tuple[str, tuple[Migration, ...]]:
     """Return the commit that `base` names, and its migrations."""
     try:
         commit = git.read(
@@ -126,7 +128,7 @@ def _on_a_server(
         for migration in lasting:
             _build(copy, migration)
         findings = database.read("lint", lambda connection: engine.files.lint(new, connection))
-        return server.name, graded(findings, (), None), tuple(_all(copy, new))
+        return server.name, graded(findings, (), None), tuple(_try_each(copy, new))
 
 
 def _build(copy: Copy, migration: Migration) -> None:
@@ -141,7 +143,7 @@ def _build(copy: Copy, migration: Migration) -> None:
         ) from error
 
 
-def _all(copy: Copy, new: tuple[Migration, ...]) -> Iterator[Checked]:
+def _try_each(copy: Copy, new: tuple[Migration, ...]) -> Iterator[Checked]:
     """Yield what came of each; what builds on one that failed is not tried."""
     failed = ""
     now: Definitions = copy.definitions()

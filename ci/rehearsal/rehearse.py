@@ -67,7 +67,7 @@ def youngest(plan: Plan, store: Store, config: RehearsalConfig, *, now: datetime
     return None
 
 
-def rehearse(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
+def rehearse_plan(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
     """Run a plan's migrations on a throw-away copy, and write down beside the backup what was seen.
 
     In the order and the transactions of a deployment; the copy and its server are gone afterwards.

@@ -33,7 +33,7 @@ TableName = tuple[str, str]  # schema and table, not quoted
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ColumnContent:
     """How many values a column has, nulls aside, and a sum over a hash of each."""
 
     values: int
@@ -41,26 +41,29 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TableContent:
     """What a table holds."""
 
     rows: int
-    columns: Mapping[str, Column]
+    columns: Mapping[str, ColumnContent]
 
 
-Tables = Mapping[TableName, Table]
+Tables = Mapping[TableName, TableContent]
 
 
-def read_tables(copy: Database, names: Iterable[str]) -> dict[TableName, Table]:
+def read_tables(copy: Database, names: Iterable[str]) -> dict[TableName, TableContent]:
     """Return what the tables of these names hold, whatever their schema; each is read once."""
     with copy.connect("rehearse") as connection:
         tables = connection.execute(REACHED.encode(), {"names": list(names)}).fetchall()
         return {
-            (schema, name): _read(connection, schema, name, cols) for schema, name, cols in tables
+            (schema, name): _read_table(connection, schema, name, cols)
+            for schema, name, cols in tables
         }
 
 
-def _read(connection: psycopg.Connection, schema: str, name: str, columns: list[str]) -> Table:
+def _read_table(
+    connection: psycopg.Connection, schema: str, name: str, columns: list[str]
+) -> TableContent:
     each = [
         sql.SQL("count({0}), coalesce(sum(pg_catalog.hashtextextended({0}::text, 0)), 0)").format(
             sql.Identifier(column)
@@ -73,10 +76,10 @@ def _read(connection: psycopg.Connection, schema: str, name: str, columns: list[
     row = connection.execute(query).fetchone()
     assert row is not None  # noqa: S101  # an aggregate has one row
     values = [int(value) for value in row]
-    return Table(
+    return TableContent(
         rows=values[0],
         columns={
-            column: Column(values[1 + 2 * at], values[2 + 2 * at])
+            column: ColumnContent(values[1 + 2 * at], values[2 + 2 * at])
             for at, column in enumerate(columns)
         },
     )
@@ -99,7 +102,7 @@ def lost(before: Tables, after: Tables) -> tuple[str, ...]:
     return tuple(losses)
 
 
-def _lost_values(before: Column, after: Column | None, *, same_rows: bool) -> str:
+def _lost_values(before: ColumnContent, after: ColumnContent | None, *, same_rows: bool) -> str:
     """Say what became of a column's values; empty where they are the same, or went with rows."""
     if after is None:
         return f"with {before.values:,} values" if before.values else ""

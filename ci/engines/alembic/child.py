@@ -74,7 +74,7 @@ LISTED: list[ScriptDirectory] = []  # as it was read last
 BEFORE: dict[str, str | None] = {}  # variables that a request has set, as they were
 
 
-class Stopped(BaseException):
+class StopRequested(BaseException):
     """Whoever asked wants no more of it; not to be caught by a revision."""
 
 
@@ -82,7 +82,7 @@ class ReadsDataError(Exception):
     """A revision looks at the database, and there is none in offline mode."""
 
 
-class Wrong(Exception):  # becomes a message, never seen as an exception
+class ProjectError(Exception):  # becomes a message, never seen as an exception
     """Something is not as it was asked for; the words are for people."""
 
 
@@ -127,11 +127,11 @@ class Pipe:
                 try:
                     self.tell(rows=run(answer["sql"]))
                 except Exception as error:  # noqa: BLE001  # told, and judged at the other end
-                    self.tell(failed=described(error))
+                    self.tell(failed=describe_error(error))
             elif answer.get("go"):
                 return str(answer.get("instead", ""))
             else:
-                raise Stopped
+                raise StopRequested
 
 
 class Printed(io.TextIOBase):
@@ -169,7 +169,7 @@ def shown(path: str) -> str:
     return os.path.normpath(Path(PREFIX[0]) / os.path.relpath(path))
 
 
-def described(error: BaseException) -> dict[str, Any]:
+def describe_error(error: BaseException) -> dict[str, Any]:
     """Return what is known of an error: kind, words, SQLSTATE, the project's last line in it."""
     cause = getattr(error, "orig", None) or error
     state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
@@ -233,17 +233,21 @@ class Project:
                 asked["ssl"] = wanted["sslmode"]
             wanted = asked
         elif not dialect.driver.startswith("psycopg"):
-            raise Wrong(f"env.py connects with {dialect.driver}; known are {', '.join(DRIVERS)}")
+            raise ProjectError(
+                f"env.py connects with {dialect.driver}; known are {', '.join(DRIVERS)}"
+            )
         kept = {key: value for key, value in parameters.items() if key not in WHERE}
         return dialect.connect(**(kept | wanted))
 
     def connected(self, connection: Any, record: Any) -> None:
         """See where we are, and set what holds for this session."""
-        identifier, name, pid = _rows(connection, IDENTITY)[0]
+        identifier, name, pid = _fetch_rows(connection, IDENTITY)[0]
         if [str(identifier), name] != self.request["identity"]:
-            raise Wrong(f"env.py connects to another database: {name}, of system {identifier}")
+            raise ProjectError(
+                f"env.py connects to another database: {name}, of system {identifier}"
+            )
         for statement in self.request["settings"]:
-            _rows(connection, statement)
+            _fetch_rows(connection, statement)
         connection.commit()
         record.info["windlass"] = pid
 
@@ -260,7 +264,7 @@ class Project:
             return statement, parameters
         dbapi = conn.connection.dbapi_connection
         instead = self.pipe.ask(
-            lambda sql: _rows(dbapi, sql),
+            lambda sql: _fetch_rows(dbapi, sql),
             at="statement",
             sql=statement,
             where=self._line(),
@@ -273,7 +277,7 @@ class Project:
         """Say that it has run."""
         if self.file:
             dbapi = conn.connection.dbapi_connection
-            self.pipe.ask(lambda sql: _rows(dbapi, sql), at="done")
+            self.pipe.ask(lambda sql: _fetch_rows(dbapi, sql), at="done")
 
     def _line(self) -> str:
         """Return file and line of the revision that the running statement comes from."""
@@ -323,7 +327,7 @@ class Project:
 
         self._run_env(look, dont_mutate=True)
         if not settings:
-            raise Wrong("env.py runs no migrations: context.run_migrations() was not called")
+            raise ProjectError("env.py runs no migrations: context.run_migrations() was not called")
         return settings
 
     def prepare(self) -> dict[str, Any]:
@@ -346,7 +350,7 @@ class Project:
 
         def steps(heads: tuple[str, ...], context: Any) -> Iterator[Any]:
             if calls:
-                raise Wrong(
+                raise ProjectError(
                     "env.py runs the migrations more than once, as for several databases; an "
                     "environment has one"
                 )
@@ -360,11 +364,11 @@ class Project:
 
         def applied(*, ctx: Any, **_: Any) -> None:
             dbapi = ctx.connection.connection.dbapi_connection
-            self.pipe.ask(lambda sql: _rows(dbapi, sql), at="applied")
+            self.pipe.ask(lambda sql: _fetch_rows(dbapi, sql), at="applied")
 
         self._run_env(steps)
         if not calls:
-            raise Wrong("env.py runs no migrations: context.run_migrations() was not called")
+            raise ProjectError("env.py runs no migrations: context.run_migrations() was not called")
         return {}
 
     def _watched(self, function: Callable[..., None], path: str) -> Callable[..., None]:
@@ -401,7 +405,7 @@ class Project:
         differences = [
             difference for operation in operations for difference in _flat(operation.as_diffs())
         ]
-        return {"differences": [text for text in map(_difference, differences) if text]}
+        return {"differences": [text for text in map(_describe_difference, differences) if text]}
 
     def create(self) -> dict[str, Any]:
         """Write a new revision, an autogenerated one, or a merge of all heads."""
@@ -445,7 +449,7 @@ class Project:
         try:
             self._run_env(steps, as_sql=True, starting_rev=list(start) or None)
         except Exception as error:  # noqa: BLE001  # any of them means that it has no text
-            reason = described(error)
+            reason = describe_error(error)
             return {"unread": reason["words"], "at": reason["at"]}
         return {"statements": statements}
 
@@ -494,12 +498,12 @@ def _driver(written: str) -> str:
             return str(url.drivername)
     installed = [name for name in DRIVERS if importlib.util.find_spec(name)]
     if not installed:
-        raise Wrong(f"none of {', '.join(DRIVERS)} is installed beside Alembic")
+        raise ProjectError(f"none of {', '.join(DRIVERS)} is installed beside Alembic")
     default = make_url("postgresql://").get_dialect().driver
     return "postgresql" if default in installed else f"postgresql+{installed[0]}"
 
 
-def _rows(connection: Any, sql: str) -> list[Any]:
+def _fetch_rows(connection: Any, sql: str) -> list[Any]:
     """Run a statement on the driver's own connection, in whatever transaction it has."""
     cursor = connection.cursor()
     try:
@@ -513,7 +517,7 @@ def _schema_of(context: Any) -> str:
     """Return the schema in which this session finds the table of the heads, or would make it."""
     name = context.version_table.replace("'", "''")
     dbapi = context.connection.connection.dbapi_connection
-    rows = _rows(dbapi, SCHEMA_OF.format(name))
+    rows = _fetch_rows(dbapi, SCHEMA_OF.format(name))
     return str(rows[0][0])
 
 
@@ -536,7 +540,7 @@ def _flat(differences: Any) -> Iterator[tuple[Any, ...]]:
             yield difference
 
 
-def _difference(difference: tuple[Any, ...]) -> str:
+def _describe_difference(difference: tuple[Any, ...]) -> str:
     """Return a difference in words: what would have to be done to the database."""
     kind, rest = str(difference[0]), difference[1:]
     if kind.startswith("modify_") or kind in ("add_column", "remove_column"):
@@ -584,10 +588,10 @@ def main() -> int:
         try:
             asked["now"] = Project(request, pipe)
             pipe.tell(result=DOES[request["do"]](asked["now"]))
-        except Stopped:
+        except StopRequested:
             return 0
         except (Exception, SystemExit) as error:  # noqa: BLE001  # judged at the other end
-            pipe.tell(error=described(error))
+            pipe.tell(error=describe_error(error))
             return 0
 
 

@@ -15,10 +15,10 @@ from ...database.retry import Terms
 from ...errors import Place, StepFailed
 from ...model import Direction, Migration
 from .. import Engine
-from ..sql import partial as sqlpartial
-from ..sql import run as sqlrun
+from ..sql import partial
+from ..sql.run import run_verify_script
 from . import bookkeeping, run
-from .environment import Environment
+from .environment import AlembicEnvironment
 from .files import AlembicFiles
 from .history import AlembicHistory
 from .models import AlembicBranches, AlembicModels
@@ -28,7 +28,7 @@ from .project import AlembicProject
 def open_alembic(config: MigrationsConfig, root: Path) -> Engine:
     """Return the engine of the project below `root`."""
     project = AlembicProject(config, root)
-    environment = Environment(project)
+    environment = AlembicEnvironment(project)
     files = AlembicFiles(project, environment, config.search_path)
     history = AlembicHistory(project, environment)
     return Engine(
@@ -91,14 +91,14 @@ class AlembicCorrections:
         if name in applied:
             revision = self.project.revision(name)
             self._record(connection, self.project.migration(revision), "down")
-        if sqlpartial.exists(connection):
-            sqlpartial.forget(connection, name)
+        if partial.exists(connection):
+            partial.forget(connection, name)
 
     def _record(
         self, connection: psycopg.Connection, migration: Migration, direction: Direction
     ) -> None:
         database = run.database_of(connection)
-        run.run(_job(self.project, migration, direction, really=False), database, Terms())
+        run.run_revision(_job(self.project, migration, direction, really=False), database, Terms())
 
     def accept(self, connection: psycopg.Connection, migration: Migration) -> None:
         """Record the revision's text as it is now as the one that ran."""
@@ -137,9 +137,7 @@ class AlembicRunner:
         """Run a revision unless the heads say already what it would make them say."""
         with database.connect("migrate") as connection:
             applied = {row.name for row in self.history.rows(connection)}
-            begun = {
-                partial.name: partial.direction for partial in self.history.partials(connection)
-            }
+            begun = {part.name: part.direction for part in self.history.partials(connection)}
         # Asked first: a revision that was cut off on its way up is in no history.
         if direction == "down" and begun.get(migration.name) == "up":
             raise StepFailed(
@@ -151,7 +149,7 @@ class AlembicRunner:
         if (migration.name in applied) == (direction == "up"):
             return 0
         self._refuse_changed(migration)
-        retries = run.run(_job(self.project, migration, direction), database, terms)
+        retries = run.run_revision(_job(self.project, migration, direction), database, terms)
         now = {row.name for row in database.read("migrate", self.history.rows)}
         if (migration.name in now) != (direction == "up"):
             raise StepFailed(
@@ -175,13 +173,13 @@ class AlembicRunner:
     def verify(self, migration: Migration, connection: psycopg.Connection) -> int:
         """Run the verify script; StepFailed with file and line where it does not hold."""
         file = self.project.verify(migration)
-        return sqlrun.check(file, connection) if file else 0
+        return run_verify_script(file, connection) if file else 0
 
 
 def _job(
     project: AlembicProject, migration: Migration, direction: Direction, *, really: bool = True
-) -> run.Job:
-    return run.Job(
+) -> run.RevisionJob:
+    return run.RevisionJob(
         child=project.child,
         migration=migration,
         direction=direction,

@@ -11,18 +11,18 @@ from ...errors import ConfigError
 from ...model import Direction, Finding, Migration, Unrecorded
 from ...parser.file import SqlFile
 from ..sql import creates
-from ..sql import run as sqlrun
-from . import revision as alembicfile
-from .environment import Environment
-from .lint import Rendered, findings
+from ..sql.run import set_search_path, terms_of
+from .environment import AlembicEnvironment
+from .lint import Rendered, lint_revisions
 from .project import BOTH, AlembicProject
+from .revision import words_in_strings
 
 
 class AlembicFiles:
     """The revisions, and what their texts say. `search_path` is that of lookups by name."""
 
     def __init__(
-        self, project: AlembicProject, environment: Environment, search_path: tuple[str, ...]
+        self, project: AlembicProject, environment: AlembicEnvironment, search_path: tuple[str, ...]
     ) -> None:
         self.project, self.environment, self.search_path = project, environment, search_path
 
@@ -39,7 +39,7 @@ class AlembicFiles:
         rendered = self._render([migration.name], direction)[migration.name]
         if rendered.unread:
             return f"-- not renderable: revision {migration.name}: {rendered.unread}"
-        lock = sqlrun.terms_of(self.project.head(migration), terms).lock
+        lock = terms_of(self.project.head(migration), terms).lock
         lines = [f"-- {where}\n{text}" for text, where in rendered.statements]
         record = f"-- and Alembic's record of {migration.name} in its version table"
         begin = f"BEGIN;\n{limits(lock.timeout[0], lock).replace('set local', 'set')}"
@@ -59,7 +59,7 @@ class AlembicFiles:
         tables = [script.tables(head, self.project.parser) for script in rendered]
         known = [names for names in tables if names is not None]
         if len(known) < len(tables):
-            known.append(alembicfile.words(migration.sql))
+            known.append(words_in_strings(migration.sql))
         return frozenset[str]().union(*known)
 
     def unrecorded(
@@ -74,8 +74,8 @@ class AlembicFiles:
                     files[migration.name], _ = rendered[migration.name].parsed(
                         self.project.head(migration), self.project.parser
                     )
-        connection.execute(sqlrun.searching(self.search_path).encode())
-        return creates.unrecorded(files, (self.search_path or ("",))[0], connection)
+        connection.execute(set_search_path(self.search_path).encode())
+        return creates.find_untracked(files, (self.search_path or ("",))[0], connection)
 
     def lint(
         self, migrations: tuple[Migration, ...], connection: psycopg.Connection | None
@@ -86,4 +86,4 @@ class AlembicFiles:
             (self.project.head(migration), migration.sql, rendered[migration.name])
             for migration in migrations
         ]
-        return findings(heads, self.project.parser, connection)
+        return lint_revisions(heads, self.project.parser, connection)

@@ -7,9 +7,9 @@ import msgspec
 import psycopg
 
 from ...errors import ConfigError, Place
-from ...lint import catalog as sqlcatalog
 from ...lint import rules
-from ...lint import statements as sqllint
+from ...lint.catalog import read_catalog
+from ...lint.statements import lint_files
 from ...model import Finding
 from ...parser.file import SqlFile
 from ...parser.once import Parser
@@ -64,7 +64,7 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
             return None
 
 
-def findings(
+def lint_revisions(
     revisions: Iterable[tuple[SqlFile, str, Rendered]],
     parser: Parser,
     connection: psycopg.Connection | None,
@@ -93,10 +93,8 @@ def findings(
     if connection is not None:
         tables = frozenset[str]().union(*(file.tables() for file in files))
         functions = frozenset[str]().union(*(file.functions() for file in files))
-        catalog = sqlcatalog.read(connection, tables, functions)
-    results += [
-        _moved(finding, lines[finding.file]) for finding in sqllint.findings(files, catalog)
-    ]
+        catalog = read_catalog(connection, tables, functions)
+    results += [_at_source(finding, lines[finding.file]) for finding in lint_files(files, catalog)]
     return tuple(results)
 
 
@@ -110,7 +108,7 @@ def _unknown(head: SqlFile, why: str) -> Finding:
     )
 
 
-def _moved(finding: Finding, lines: dict[int, int]) -> Finding:
+def _at_source(finding: Finding, lines: dict[int, int]) -> Finding:
     """Return a finding with the lines of the revision in place of those of its SQL."""
 
     def source(line: int) -> int:

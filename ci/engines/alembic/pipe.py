@@ -37,7 +37,7 @@ class Installation:
     url_variable: str
 
 
-class Said(Exception):  # always translated where the request is known
+class ReportedError(Exception):  # always translated where the request is known
     """An error of the project, of Alembic or of the server, as the child told it."""
 
     def __init__(self, kind: str, words: str, sqlstate: str | None, at: str) -> None:
@@ -49,7 +49,11 @@ class Said(Exception):  # always translated where the request is known
     @property
     def message(self) -> str:
         """What it says, behind its kind where that says more."""
-        kind = "" if self.kind in ("Wrong", "CommandError") or self.sqlstate else f"{self.kind}: "
+        kind = (
+            ""
+            if self.kind in ("ProjectError", "CommandError") or self.sqlstate
+            else f"{self.kind}: "
+        )
         return f"{kind}{self.words}"
 
     def __str__(self) -> str:
@@ -63,13 +67,13 @@ class Said(Exception):  # always translated where the request is known
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    found: list[Any]
+    rows: list[Any]
 
     def fetchall(self) -> list[Any]:
-        return self.found
+        return self.rows
 
 
-class Remote:
+class ChildSession:
     """The child's own session: what it executes runs in the transaction of the revision."""
 
     def __init__(self, talk: "_Conversation", *, pid: int, alone: bool) -> None:
@@ -94,7 +98,7 @@ Listen = Callable[[Event, Callable[[], Session]], str]  # returns what to run in
 def _ignore(_line: str) -> None: ...
 
 
-def _nobody(_event: Event, _session: Callable[[], Session]) -> str:
+def _run_as_written(_event: Event, _session: Callable[[], Session]) -> str:
     return ""
 
 
@@ -111,7 +115,7 @@ class Child:
         self,
         request: Mapping[str, object],
         *,
-        listen: Listen = _nobody,
+        listen: Listen = _run_as_written,
         printed: Callable[[str], None] = _ignore,
         within: float | None = WITHIN,
     ) -> dict[str, Any]:
@@ -152,7 +156,7 @@ class Child:
             return dict(answer["result"])
         self._gone(talk)
         if "error" in answer:
-            raise Said(**answer["error"])
+            raise ReportedError(**answer["error"])
         raise StepFailed(
             f"{self.place.python}: ended without an answer, or took longer than {within} s",
             state="what it had begun is rolled back by the server",
@@ -164,7 +168,7 @@ class Child:
             argv = [str(self.place.python), str(CHILD)]
             self._talk = talk = process.Talk(argv, cwd=self.place.ini.parent)
             self._messages = self._read(talk)
-            weakref.finalize(self, _let_go, talk, process.GRACE)
+            weakref.finalize(self, _end_child, talk, process.GRACE)
         return self._talk
 
     def _read(self, talk: process.Talk) -> Iterator[Event]:
@@ -189,10 +193,10 @@ class Child:
         """End the child, whatever it does."""
         talk, self._talk = self._talk, None
         if talk is not None:
-            _let_go(talk, within)
+            _end_child(talk, within)
 
 
-def _let_go(talk: process.Talk, within: float) -> None:
+def _end_child(talk: process.Talk, within: float) -> None:
     with suppress(ChildFailed):
         talk.end(within=within)
 
@@ -228,7 +232,7 @@ class _Conversation:
         return [tuple(row) for row in message["rows"]]
 
     def _session(self) -> Session:
-        return Remote(self, pid=self._pid, alone=self._alone)
+        return ChildSession(self, pid=self._pid, alone=self._alone)
 
     def _send(self, message: Mapping[str, object]) -> None:
         self._talk.say(msgspec.json.encode(message))

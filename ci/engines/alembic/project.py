@@ -9,14 +9,13 @@ import msgspec
 from ...config.sections import MigrationsConfig
 from ...errors import ConfigError, Refused
 from ...model import Direction, Migration
-from ...parser import file as sqlfile
-from ...parser.file import SqlFile
+from ...parser.file import SqlFile, checksum_of, normalise
 from ...parser.once import Parser
-from ..sql import run
-from . import revision as alembicfile
+from ..sql.run import require_reading
 from .graph import Graph, Listing, Revision
 from .lint import Rendered
-from .pipe import Child, Installation, Said, find_python
+from .pipe import Child, Installation, ReportedError, find_python
+from .revision import read_downgrade, read_head
 
 BOTH: tuple[Direction, ...] = ("up", "down")
 
@@ -57,7 +56,7 @@ class AlembicProject:
         if self._listing is None:
             try:
                 answer = self.child.ask({"do": "graph"})
-            except Said as error:
+            except ReportedError as error:
                 raise ConfigError(
                     f"{self.ini}: {error}",
                     next_step="mend the revision or alembic.ini; alembic history shows the same",
@@ -95,14 +94,14 @@ class AlembicProject:
     def migration(self, revision: Revision) -> Migration:
         """Return a revision as it is on disk now."""
         source, shown = self.source(revision), self.path(revision)
-        head = alembicfile.head(shown, source, self.parser)
+        head = read_head(shown, source, self.parser)
         return Migration(
             name=revision.revision,
-            checksum=sqlfile.checksum_of(source),
+            checksum=checksum_of(source),
             sql=source,
             phase=head.phase,
             transactional=head.transactional,
-            rollback=alembicfile.downgrade(shown, source),
+            rollback=read_downgrade(shown, source),
             verify=self._verify_text(revision),
             title=revision.message,
             after=revision.after,
@@ -115,12 +114,12 @@ class AlembicProject:
     def source(self, revision: Revision) -> str:
         """Return its text as it is now."""
         raw = (self.home / revision.path).read_bytes()
-        return sqlfile.normalise(raw, self.path(revision))
+        return normalise(raw, self.path(revision))
 
     def head(self, migration: Migration) -> SqlFile:
         """Return the directives of a revision."""
         path = self.path(self.revision(migration.name))
-        return alembicfile.head(path, migration.sql, self.parser)
+        return read_head(path, migration.sql, self.parser)
 
     def revision(self, name: str) -> Revision:
         """Return the revision of a name; Refused where there is no file."""
@@ -140,8 +139,8 @@ class AlembicProject:
         file = self._verify_path(revision)
         if not (self.home / file).exists():
             return None
-        text = sqlfile.normalise((self.home / file).read_bytes(), self.shown / file)
-        run.require_reading(self.parser.parse(self.shown / file, text))
+        text = normalise((self.home / file).read_bytes(), self.shown / file)
+        require_reading(self.parser.parse(self.shown / file, text))
         return text
 
     def verify(self, migration: Migration) -> SqlFile | None:
@@ -164,7 +163,7 @@ class AlembicProject:
             request = [{"revision": name, "direction": way} for name, way in asked]
             try:
                 answer = self.child.ask({"do": "render", "render": request})
-            except Said as error:
+            except ReportedError as error:
                 raise error.failed(next_step="mend env.py, and plan again") from error
             texts = msgspec.convert(answer["rendered"], list[Rendered])
             self._rendered |= dict(zip(asked, texts, strict=True))

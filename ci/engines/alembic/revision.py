@@ -14,7 +14,7 @@ WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 OUTSIDE = "autocommit_block"  # of Operations.get_context(): what it holds commits by itself
 
 
-def head(path: Path, source: str, parser: Parser) -> SqlFile:
+def read_head(path: Path, source: str, parser: Parser) -> SqlFile:
     """Return the directives of a revision: `# windlass: phase=after` in lines of their own.
 
     Its path is the revision's, its statements are none.
@@ -29,7 +29,7 @@ def head(path: Path, source: str, parser: Parser) -> SqlFile:
     return replace(file, transactional=file.transactional and OUTSIDE not in source)
 
 
-def downgrade(path: Path, source: str) -> str | None:
+def read_downgrade(path: Path, source: str) -> str | None:
     """Return the text of `downgrade()`; None where it does nothing, or only raises.
 
     What a revision that changes nothing itself, such as a merge, does not take back is nothing.
@@ -59,7 +59,7 @@ def _is_empty(function: ast.FunctionDef) -> bool:
     )
 
 
-def words(source: str) -> frozenset[str]:
+def words_in_strings(source: str) -> frozenset[str]:
     """Return every word of every string of a revision: the tables it names are among them."""
     strings = (
         node.value

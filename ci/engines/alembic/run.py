@@ -22,9 +22,9 @@ from ...parser.file import SqlFile
 from ...parser.split import Statement, split
 from ...secret import Secret
 from ..sql import concurrently, partial
-from ..sql import run as sqlrun
+from ..sql.run import run_verify_script, terms_of
 from . import bookkeeping
-from .pipe import Child, Event, Said
+from .pipe import Child, Event, ReportedError
 
 # What SQLAlchemy asks of the catalog, for a revision that looks before it leaps.
 REFLECTION = ("select pg_catalog.", "select information_schema.")
@@ -32,11 +32,11 @@ GONE_WITHIN = 5.0  # seconds for the server to roll back what a child left
 TERMINATE = """
     select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity where pid = %s
 """
-THERE = "select exists (select from pg_catalog.pg_stat_activity where pid = %s)"
+SESSION_EXISTS = "select exists (select from pg_catalog.pg_stat_activity where pid = %s)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class RevisionJob:
     """One revision to run, or only to record, and what belongs to it."""
 
     child: Child
@@ -102,7 +102,7 @@ def place_of(
     }
 
 
-def run(job: Job, database: Database, terms: Terms) -> int:
+def run_revision(job: RevisionJob, database: Database, terms: Terms) -> int:
     """Run the revision and record it, both or neither; return how often it was tried again.
 
     A revision with an `autocommit_block` commits what is before it, and is not tried again once
@@ -115,10 +115,10 @@ def run(job: Job, database: Database, terms: Terms) -> int:
     """
     with database.connect(f"migrate/{job.migration.name}") as connection:
         own_tables.ensure(connection)
-        attempts = _Run(
+        attempts = _RevisionRun(
             job=job,
             database=database,
-            terms=sqlrun.terms_of(job.head, terms),
+            terms=terms_of(job.head, terms),
             target=read_target(connection),
             begun=partial.begun(connection, job.migration.name, job.direction) is not None,
         )
@@ -126,10 +126,10 @@ def run(job: Job, database: Database, terms: Terms) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
+class _RevisionRun:
     """One revision, while it is tried."""
 
-    job: Job
+    job: RevisionJob
     database: Database
     terms: Terms
     target: Target
@@ -152,7 +152,7 @@ class _Run:
             listener = _Listener(self, stack, watching, rung)
             try:
                 self.job.child.ask(asked, listen=listener.on, printed=self.terms.note, within=None)
-            except Said as error:
+            except ReportedError as error:
                 listener.end_session()
                 if error.sqlstate in RETRIED and not listener.committed:
                     raise psycopg.errors.lookup(error.sqlstate)(error.words) from error
@@ -162,7 +162,7 @@ class _Run:
                 raise
 
 
-def _fail(job: Job, listener: "_Listener", error: Said) -> NoReturn:
+def _fail(job: RevisionJob, listener: "_Listener", error: ReportedError) -> NoReturn:
     place = listener.place if error.sqlstate and listener.place else error.place
     state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
     raise StepFailed(
@@ -183,7 +183,7 @@ def _fail(job: Job, listener: "_Listener", error: Said) -> NoReturn:
 class _Listener:
     """Answers what a running revision asks; sees what it has committed."""
 
-    run: _Run
+    run: _RevisionRun
     stack: ExitStack
     watching: Watching
     rung: Duration
@@ -266,7 +266,7 @@ class _Listener:
             and self.run.job.direction == "up"
             and self.run.job.really
         ):
-            sqlrun.check(self.run.job.verify, session)
+            run_verify_script(self.run.job.verify, session)
         self.run.terms.guard()
         for statement in bookkeeping.note(self.run.job.migration, self.run.job.direction):
             session.execute(statement)
@@ -286,7 +286,7 @@ class _Listener:
             connection.execute(TERMINATE, (self.pid,))
             deadline = time.monotonic() + GONE_WITHIN
             while time.monotonic() < deadline:
-                row = connection.execute(THERE, (self.pid,)).fetchone()
+                row = connection.execute(SESSION_EXISTS, (self.pid,)).fetchone()
                 if not row or not row[0]:
                     break
                 time.sleep(0.02)

@@ -19,8 +19,8 @@ from ...database.retry import Terms
 from ...errors import Place, StepFailed, WindlassError
 from ...parser import tree
 from ...parser.split import Statement
-from .if_not_exists import quoted, same_index, settled
-from .shadow import one
+from .if_not_exists import already_exists, quoted, same_index
+from .shadow import fetch_one
 
 LOOK_EVERY = 0.5  # seconds
 SAY_AGAIN = 15.0  # seconds between two notes about who is waited for
@@ -56,7 +56,7 @@ DETACHING = """
     select inhdetachpending from pg_catalog.pg_inherits
     where inhparent = pg_catalog.to_regclass(%s) and inhrelid = pg_catalog.to_regclass(%s)
 """
-THERE = {
+OUTCOMES = {
     "createdb_stmt": (
         "select exists (select from pg_catalog.pg_database where datname = %s)",
         "dbname",
@@ -97,7 +97,7 @@ class GaveUp:
     reason: str
 
 
-def run(
+def run_watched(
     connection: psycopg.Connection,
     database: Database,
     sql: str,
@@ -147,13 +147,13 @@ def prepare(
     """
     if begun and finished(connection, statement):
         return ""
-    if settled(connection, statement, place=place):
+    if already_exists(connection, statement, place=place):
         note(f"{place}: stands already")
         return ""
     return clear(connection, database, statement, place=place)
 
 
-def left(
+def clean_up(
     connection: psycopg.Connection, database: Database, statement: Statement, *, place: Place
 ) -> str:
     """Clear away what a statement left that failed; return in words what is left."""
@@ -180,9 +180,9 @@ def finished(connection: psycopg.Connection, statement: Statement) -> bool:
     if kind == "alter_table_stmt":
         parent, child = _detached(statement)
         return connection.execute(DETACHING, (parent, child)).fetchone() is None
-    if kind in THERE:
-        query, attribute, wanted = THERE[kind]
-        return bool(one(connection, query, getattr(node, attribute)) is wanted)
+    if kind in OUTCOMES:
+        query, attribute, wanted = OUTCOMES[kind]
+        return bool(fetch_one(connection, query, getattr(node, attribute)) is wanted)
     return False
 
 
@@ -196,7 +196,7 @@ def is_gone(connection: psycopg.Connection, statement: Statement) -> bool:
 
 def _gone(connection: psycopg.Connection, name: list[str]) -> bool:
     text = ".".join('"' + part.replace('"', '""') + '"' for part in name)
-    return one(connection, "select pg_catalog.to_regclass(%s)::oid", text) is None
+    return fetch_one(connection, "select pg_catalog.to_regclass(%s)::oid", text) is None
 
 
 def _detached(statement: Statement) -> tuple[str, str]:
@@ -256,7 +256,7 @@ def _drop_invalid(
 
 def _drop(connection: psycopg.Connection, database: Database, name: str, *, place: Place) -> None:
     statement = f"drop index concurrently if exists {name}"
-    gave_up = run(connection, database, statement, Terms(), seconds=CLEARING)
+    gave_up = run_watched(connection, database, statement, Terms(), seconds=CLEARING)
     if gave_up is not None:
         raise StepFailed(
             f"the invalid index {name} could not be dropped: {gave_up.reason}",

@@ -14,18 +14,18 @@ from postgast import pg_query_pb2
 from psycopg import sql
 
 from ...errors import Place, StepFailed
-from ...parser import tree as sqltree
+from ...parser import tree
 from ...parser.split import Statement
 from ...parser.tree import Node
 from .shadow import (
     SHADOW,
     Incomparable,
+    as_original,
     copied,
-    create,
-    described,
+    create_shadow,
+    describe_table,
+    fetch_one,
     indexdef,
-    one,
-    own,
     shadow_of,
     wanted_index,
     wanted_table,
@@ -74,7 +74,7 @@ class Differs(Exception):
     """Something of that name stands, and is something else."""
 
 
-def settled(connection: psycopg.Connection, statement: Statement, *, place: Place) -> str:
+def already_exists(connection: psycopg.Connection, statement: Statement, *, place: Place) -> str:
     """Return what stands already, where the statement has nothing to do; empty where it has.
 
     What cannot be compared counts as not standing: the statement then runs as written.
@@ -135,8 +135,10 @@ def _create_index(connection: psycopg.Connection, node: Node) -> str:
 
 
 def _create_table(connection: psycopg.Connection, node: Node) -> str:
-    schema = one(connection, CREATED_IN, node.relation.schemaname)
-    relation = one(connection, NAMED, schema, node.relation.relname) if node.if_not_exists else None
+    schema = fetch_one(connection, CREATED_IN, node.relation.schemaname)
+    relation = (
+        fetch_one(connection, NAMED, schema, node.relation.relname) if node.if_not_exists else None
+    )
     if (
         not relation
         or node.inh_relations
@@ -147,44 +149,50 @@ def _create_table(connection: psycopg.Connection, node: Node) -> str:
     name = node.relation.relname
     if relation[1] not in ("r", "p"):
         raise Differs(f"{name} stands already, and is no table")
-    tree, shadow = copied("create_stmt", node)
+    parsed, shadow = copied("create_stmt", node)
     shadow.relation.schemaname, shadow.if_not_exists, shadow.tablespacename = "pg_temp", False, ""
     foreign = [key for element in shadow.table_elts for key in _take_foreign_keys(element)]
     kept = [e for e in shadow.table_elts if _constraint(e) != "CONSTR_FOREIGN"]
     del shadow.table_elts[:]
     shadow.table_elts.extend(kept)
-    wanted = wanted_table(connection, postgast.deparse(tree), name, schema)
-    existing = described(connection, relation[0])
-    difference = _difference(wanted[0], existing[0]) or _missing(wanted[1], existing[1])
+    wanted = wanted_table(connection, postgast.deparse(parsed), name, schema)
+    existing = describe_table(connection, relation[0])
+    difference = _column_difference(wanted[0], existing[0]) or _first_missing(
+        wanted[1], existing[1]
+    )
     keys = {tuple(row) for row in connection.execute(FOREIGN_KEYS, (relation[0],)).fetchall()}
-    difference = difference or _missing(set(foreign), keys) or _missing(keys, set(foreign), "extra")
-    difference = difference or _missing(existing[1], wanted[1], "extra")
+    difference = (
+        difference
+        or _first_missing(set(foreign), keys)
+        or _first_missing(keys, set(foreign), "extra")
+    )
+    difference = difference or _first_missing(existing[1], wanted[1], "extra")
     if difference:
         raise Differs(f"the table {name} stands already, and is another one: {difference}")
     return f"the table {name} stands"
 
 
 def _alter_table(connection: psycopg.Connection, node: Node) -> str:
-    table = one(connection, TABLE, quoted(node.relation))
+    table = fetch_one(connection, TABLE, quoted(node.relation))
     if not table:
         return ""
-    commands = sqltree.commands(node)
-    done = [_command(connection, cmd, table, node, number) for number, cmd in enumerate(commands)]
+    changes = tree.commands(node)
+    done = [_command(connection, cmd, table, node, number) for number, cmd in enumerate(changes)]
     return "; ".join(done) if all(done) else ""
 
 
 def _command(
     connection: psycopg.Connection, cmd: Node, table: tuple[int, str, str], alter: Node, number: int
 ) -> str:
-    kind = sqltree.subtype(cmd) if cmd.missing_ok else ""
-    columns, _ = described(connection, table[0])
+    kind = tree.subtype(cmd) if cmd.missing_ok else ""
+    columns, _ = describe_table(connection, table[0])
     if kind == "AT_AddColumn":
         name = getattr(cmd, "def").column_def.colname
         return _add_column(connection, name, table, alter, number) if name in columns else ""
     if kind == "AT_DropColumn" and cmd.name not in columns:
         return f"the column {cmd.name} is gone"
     if kind == "AT_DropConstraint":
-        exists = one(connection, HAS_CONSTRAINT, table[0], cmd.name)
+        exists = fetch_one(connection, HAS_CONSTRAINT, table[0], cmd.name)
         return "" if exists else f"the constraint {cmd.name} is gone"
     return ""
 
@@ -193,7 +201,7 @@ def _add_column(
     connection: psycopg.Connection, name: str, table: tuple[int, str, str], alter: Node, number: int
 ) -> str:
     oid, schema, relname = table
-    tree, node = copied("alter_table_stmt", alter)
+    parsed, node = copied("alter_table_stmt", alter)
     only = node.cmds[number]
     element = getattr(only.alter_table_cmd, "def")
     only.alter_table_cmd.missing_ok = False
@@ -205,24 +213,26 @@ def _add_column(
         shadow = shadow_of(connection, schema, relname)
         column = sql.Identifier(name)
         target = sql.Identifier("pg_temp", relname)
-        create(connection, sql.SQL("alter table {} drop column {}").format(target, column))
-        create(connection, postgast.deparse(tree))
-        columns, constraints = described(connection, shadow)
-    wanted = own(columns[name], schema)
-    existing, checks = described(connection, oid)
+        create_shadow(connection, sql.SQL("alter table {} drop column {}").format(target, column))
+        create_shadow(connection, postgast.deparse(parsed))
+        columns, constraints = describe_table(connection, shadow)
+    wanted = as_original(columns[name], schema)
+    existing, checks = describe_table(connection, oid)
     if wanted != existing[name]:
         raise Differs(
             f"the column {relname}.{name} stands already, as {existing[name]}; the file wants "
             f"{wanted}"
         )
     keys = {tuple(row) for row in connection.execute(FOREIGN_KEYS, (oid,)).fetchall()}
-    lacks = _missing({own(c, schema) for c in constraints}, checks) or _missing(foreign, keys)
+    lacks = _first_missing({as_original(c, schema) for c in constraints}, checks) or _first_missing(
+        foreign, keys
+    )
     if lacks:
         raise Differs(f"the column {relname}.{name} stands already, and differs: {lacks}")
     return f"the column {relname}.{name} stands"
 
 
-def _difference(wanted: dict[str, str], existing: dict[str, str]) -> str:
+def _column_difference(wanted: dict[str, str], existing: dict[str, str]) -> str:
     for name in [*wanted, *existing]:
         if wanted.get(name) != existing.get(name):
             return (
@@ -232,7 +242,7 @@ def _difference(wanted: dict[str, str], existing: dict[str, str]) -> str:
     return ""
 
 
-def _missing(wanted: set[Any], existing: set[Any], word: str = "missing") -> str:
+def _first_missing(wanted: set[Any], existing: set[Any], word: str = "missing") -> str:
     keys = sorted(str(_key(constraint)) for constraint in wanted - existing)
     return f"{word}: {keys[0]}" if keys else ""
 
@@ -280,22 +290,22 @@ def _take_foreign_keys(element: Node) -> list[tuple[str, str]]:
 
 
 def _create_sequence(connection: psycopg.Connection, node: Node) -> str:
-    schema = one(connection, CREATED_IN, node.sequence.schemaname)
+    schema = fetch_one(connection, CREATED_IN, node.sequence.schemaname)
     name = node.sequence.relname
-    relation = one(connection, NAMED, schema, name) if node.if_not_exists else None
+    relation = fetch_one(connection, NAMED, schema, name) if node.if_not_exists else None
     if not relation:
         return ""
     if relation[1] != "S":
         raise Differs(f"{name} stands already, and is no sequence")
-    tree, shadow = copied("create_seq_stmt", node)
+    parsed, shadow = copied("create_seq_stmt", node)
     shadow.sequence.schemaname, shadow.if_not_exists = "pg_temp", False
     kept = [option for option in shadow.options if option.def_elem.defname != "owned_by"]
     del shadow.options[:]
     shadow.options.extend(kept)
     with connection.transaction(force_rollback=True):
-        create(connection, postgast.deparse(tree))
-        wanted = one(connection, SEQUENCE, one(connection, SHADOW, name))
-    existing = one(connection, SEQUENCE, relation[0])
+        create_shadow(connection, postgast.deparse(parsed))
+        wanted = fetch_one(connection, SEQUENCE, fetch_one(connection, SHADOW, name))
+    existing = fetch_one(connection, SEQUENCE, relation[0])
     if wanted != existing:
         raise Differs(f"the sequence {name} stands, as {existing}; the file wants {wanted}")
     return f"the sequence {name} stands"
@@ -306,8 +316,8 @@ def _create_view(connection: psycopg.Connection, node: Node) -> str:
     is_view = node.objtype == pg_query_pb2.ObjectType.OBJECT_MATVIEW
     if not node.if_not_exists or not is_view or node.into.col_names:
         return ""
-    schema = one(connection, CREATED_IN, into.schemaname)
-    relation = one(connection, NAMED, schema, into.relname)
+    schema = fetch_one(connection, CREATED_IN, into.schemaname)
+    relation = fetch_one(connection, NAMED, schema, into.relname)
     if not relation:
         return ""
     if relation[1] != "m":
@@ -317,11 +327,11 @@ def _create_view(connection: psycopg.Connection, node: Node) -> str:
     name = sql.Identifier("pg_temp", into.relname)
     with connection.transaction(force_rollback=True):
         beginning = sql.SQL("create temporary view {} as ").format(name).as_string(connection)
-        create(connection, beginning + postgast.deparse(query))
+        create_shadow(connection, beginning + postgast.deparse(query))
         connection.execute("set local search_path = ''")
-        wanted = one(connection, VIEW, one(connection, SHADOW, into.relname))
+        wanted = fetch_one(connection, VIEW, fetch_one(connection, SHADOW, into.relname))
     connection.execute("set local search_path = ''")
-    existing = one(connection, VIEW, relation[0])
+    existing = fetch_one(connection, VIEW, relation[0])
     if wanted != existing:
         raise Differs(
             f"the materialized view {into.relname} stands, as {' '.join(existing.split())}"
@@ -330,12 +340,12 @@ def _create_view(connection: psycopg.Connection, node: Node) -> str:
 
 
 def _create_schema(connection: psycopg.Connection, node: Node) -> str:
-    exists = node.if_not_exists and one(connection, HAS_SCHEMA, node.schemaname)
+    exists = node.if_not_exists and fetch_one(connection, HAS_SCHEMA, node.schemaname)
     return f"the schema {node.schemaname} stands" if exists else ""
 
 
 def _create_extension(connection: psycopg.Connection, node: Node) -> str:
-    version = one(connection, EXTENSION, node.extname) if node.if_not_exists else None
+    version = fetch_one(connection, EXTENSION, node.extname) if node.if_not_exists else None
     if version is None:
         return ""
     for option in node.options:
@@ -349,7 +359,7 @@ def _create_extension(connection: psycopg.Connection, node: Node) -> str:
 
 def _add_value(connection: psycopg.Connection, node: Node) -> str:
     names = ".".join('"' + part.string.sval.replace('"', '""') + '"' for part in node.type_name)
-    exists = node.skip_if_new_val_exists and one(connection, ENUM, names, node.new_val)
+    exists = node.skip_if_new_val_exists and fetch_one(connection, ENUM, names, node.new_val)
     return f"the value {node.new_val} stands" if exists else ""
 
 
@@ -373,8 +383,10 @@ def quoted(relation: Node) -> str:
 
 def _index(connection: psycopg.Connection, node: Node) -> tuple[int, str, str, bool] | None:
     """Return oid, schema, table and validity of the index that a statement names."""
-    table = one(connection, TABLE, quoted(node.relation))
-    relation = one(connection, NAMED, table[1], node.idxname) if table and node.idxname else None
+    table = fetch_one(connection, TABLE, quoted(node.relation))
+    relation = (
+        fetch_one(connection, NAMED, table[1], node.idxname) if table and node.idxname else None
+    )
     if not relation:
         return None
     if relation[1] not in ("i", "I"):
