@@ -392,7 +392,7 @@ def test_what_the_copy_saw_nothing_of_is_a_note(project: Project) -> None:
     project.json("rehearse", "--env", "uat")
     (found,) = [f for f in project.json("lint", "--env", "uat") if f["rule"] == "every-row"]
     assert found["level"] == "note"
-    assert "the rehearsal saw nothing of it" in found["message"]
+    assert "the rehearsal saw none of this work" in found["message"]
 
 
 def test_production_without_a_rehearsal_stops_at_what_is_unknown(project: Project) -> None:

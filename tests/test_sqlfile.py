@@ -48,7 +48,7 @@ def test_the_outer_begin_and_commit_are_the_runners_own() -> None:
         (
             "select 1;\n-- windlass: phase=after\nselect 2;",
             2,
-            "this directive is for the whole file, and stands below its first statement",
+            "this directive is for the whole file, and is below its first statement",
         ),
         ("insert into t values (1);\nvacuum t;", 2, "should not be found half done (line 1)"),
         ("copy t from stdin;\n", 1, "COPY … FROM stdin does not run here"),

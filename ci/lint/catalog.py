@@ -51,7 +51,7 @@ class CatalogColumn:
 
 @dataclass(frozen=True, slots=True)
 class CatalogTable:
-    """A table that stands already."""
+    """A table that already exists."""
 
     kind: str  # pg_class.relkind: r, p, m
     columns: Mapping[str, CatalogColumn]
@@ -68,7 +68,7 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """What stands in the database, of what a file names; by names without schemas."""
+    """What exists in the database, of what a file names; by names without schemas."""
 
     major: int
     tables: Mapping[str, CatalogTable]
@@ -79,7 +79,7 @@ class Catalog:
 def read_catalog(
     connection: psycopg.Connection, tables: Iterable[str], functions: Iterable[str]
 ) -> Catalog:
-    """Return what stands of these names; in a transaction of the caller's, or none."""
+    """Return what exists of these names; in a transaction of the caller's, or none."""
     rows = connection.execute(TABLES, [sorted(tables)]).fetchall()
     oids = [oid for oid, _, _ in rows]
     columns: dict[int, dict[str, CatalogColumn]] = {oid: {} for oid in oids}

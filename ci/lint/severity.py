@@ -18,8 +18,8 @@ def graded(
 ) -> tuple[Finding, ...]:
     """Return the findings with their levels, the gravest first.
 
-    What works on every row of a table is a note where the table is small or the copy saw nothing
-    of it, an error where it is large; an unknown statement is a note once it was rehearsed.
+    What works on every row of a table is a note where the table is small or the rehearsal saw no
+    such work, an error where it is large; an unknown statement is a note once it was rehearsed.
 
     Args:
         findings: of the engine, which knows neither.
@@ -46,7 +46,7 @@ def _grade(finding: Finding, table: TableSize | None, seen: dict[str, Traced]) -
     if not finding.does or finding.level == "error":
         return finding
     if traced is not None and not _worked(finding, traced):
-        return _with_level(finding, "note", "the rehearsal saw nothing of it")
+        return _with_level(finding, "note", "the rehearsal saw none of this work")
     if table is None:
         return finding
     if table.size < SMALL:

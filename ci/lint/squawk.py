@@ -142,7 +142,7 @@ def _broken(what: str) -> StepFailed:
     return StepFailed(
         what,
         state="nothing was changed",
-        next_step=f"install the locked version again: pip install {PACKAGE}",
+        next_step=f"reinstall the locked version: pip install {PACKAGE}",
     )
 
 
@@ -150,7 +150,7 @@ def _finding(file: SqlFile, report: dict[str, str]) -> Finding:
     line, rule = int(report["line"]) + 1, report["rule_name"]
     statement = _statement_at(file, line)
     first = report["message"].split(". ", 1)[0].rstrip(".").replace("`", "")
-    # Its mend is said where there is one: a person reads one line at night.
+    # The help is added where there is one: a person reads one line at night.
     message = f"{first}. {report['help'].replace('`', '')}" if report.get("help") else first
     broken = rule == "syntax-error"
     return Finding(
@@ -166,7 +166,7 @@ def _finding(file: SqlFile, report: dict[str, str]) -> Finding:
 
 
 def _statement_at(file: SqlFile, line: int) -> Statement | None:
-    """Return the statement in which a line stands; the last that begins above it."""
+    """Return the statement that holds a line; the last that begins above it."""
     return next(
         (statement for statement in reversed(file.statements) if statement.line <= line), None
     )

@@ -152,7 +152,7 @@ def _hidden(kind: str, node: Node, catalog: Catalog | None) -> str:
         if catalog is None:
             known = name in KNOWN_FUNCTIONS or name.startswith("pg_")
         else:
-            # One that nobody knows yet is made by a migration before.
+            # An unknown one is created by a migration before.
             known = name in catalog.functions and catalog.functions[name].builtin
         if not known:
             return f"what the function {name} does is not in its call"
@@ -194,7 +194,7 @@ def _alterations(node: Node, created: frozenset[str], catalog: Catalog | None) -
         elif subtype == "AT_AddColumn":
             yield from added_column(getattr(cmd, "def").column_def, catalog)
         elif subtype == "AT_AddIdentity":
-            yield Remark(rules.ADD_IDENTITY, "locks the table while its sequence is made", "")
+            yield Remark(rules.ADD_IDENTITY, "locks the table while its sequence is created", "")
         elif subtype == "AT_AddConstraint" and table is not None and catalog is not None:
             yield from _constraint(getattr(cmd, "def").constraint, node, catalog)
 

@@ -1,4 +1,4 @@
-"""Two wordings of one definition: the server words some anew once they were dumped and restored.
+"""Two forms of one definition: the server prints some otherwise after a dump and a restore.
 
 `x in ('a', 'b')` on a varchar is stored as `(x)::text = any ((array['a'::character varying,
 …])::text[])`, and read back from there as `(x)::text = any (array[('a'::character
@@ -6,7 +6,7 @@ varying)::text, …])`: the server takes the cast of an ARRAY[…] for a cast of
 trees of its own parser are compared, with such casts written in one way, and nothing else. Pure.
 
 Source: transformTypeCast in parse_expr.c. Of what tests/test_wording.py sends through pg_dump and
-pg_restore, nothing else is worded anew on PostgreSQL 13 to 18 (`make matrix`).
+pg_restore, nothing else is printed otherwise on PostgreSQL 13 to 18 (`make matrix`).
 """
 
 from collections.abc import Hashable
@@ -18,7 +18,7 @@ from postgast import pg_query_pb2
 
 Node = Any  # a protobuf message of postgast's, which come without type information
 
-# Numbers that say where in the text something stood.
+# Numbers that give positions in the text.
 PLACES = frozenset(
     {
         "location",
@@ -37,12 +37,12 @@ STRINGS = frozenset({("text",), ("pg_catalog", "text"), ("pg_catalog", "varchar"
 
 
 def equivalent(text: str, other: str, *, any_order: bool = False) -> bool:
-    """Tell whether two definitions say the same, however the server words them.
+    """Tell whether two definitions mean the same, however the server prints them.
 
     Args:
-        one: SQL as pg_dump prints it, one statement or several.
+        text: SQL as pg_dump prints it, one statement or several.
         other: likewise.
-        any_order: the columns of a table or composite type may stand in another order, and so may
+        any_order: the columns of a table or composite type may have another order, and so may
             the statements.
 
     """
@@ -52,7 +52,7 @@ def equivalent(text: str, other: str, *, any_order: bool = False) -> bool:
 
 
 def meaning(text: str, *, any_order: bool = False) -> Hashable:
-    """Return a value that is equal for two definitions that are alike; see there.
+    """Return a value that is equal for two equivalent definitions; see there.
 
     The body of a function is a string to the parser, and so equal to itself alone. That goes for
     the whole of a text without a statement, and of one that it does not take: what is no SQL, no

@@ -64,7 +64,7 @@ class SqlFile:
 
 
 def normalise(raw: bytes, path: Path) -> str:
-    """Return the text with LF line ends and without byte-order mark; what checksums are made of.
+    """Return the text with LF line ends and without byte-order mark; checksums are of this text.
 
     Raises:
         ConfigError: it is not UTF-8, or holds a NUL, which no statement can.
@@ -163,7 +163,7 @@ def _refuse_late_directives(path: Path, text: str, statements: tuple[Statement, 
     for number, directive in _find_directives(text):
         if first and number > first and not ALLOW.fullmatch(directive):
             raise ConfigError(
-                "this directive is for the whole file, and stands below its first statement",
+                "this directive is for the whole file, and is below its first statement",
                 place=Place(str(path), number),
                 next_step="move it to the head of the file",
             )
@@ -222,7 +222,7 @@ def _unwrap(
     """Take the outer BEGIN … COMMIT off; return the rest and what that BEGIN asked for.
 
     Raises:
-        ConfigError: a transaction command stands anywhere else.
+        ConfigError: a transaction command is anywhere else.
 
     """
     asked, parsed = "", statements
@@ -297,8 +297,8 @@ def _transactional(path: Path, statements: tuple[Statement, ...], *, off: bool) 
     rest = [s for s in statements if s.transactional and not tree.is_harmless(s.kind, s.node)]
     if outside and rest:
         raise ConfigError(
-            "this statement cannot run in a transaction, and beside it stands one that should not "
-            f"be found half done (line {rest[0].line})",
+            "this statement cannot run in a transaction, and the file has another one that should "
+            f"not be found half done (line {rest[0].line})",
             place=Place(str(path), outside[0].line),
             next_step="give it a migration of its own, or write -- windlass: transaction=off "
             "when every statement may be found half done",

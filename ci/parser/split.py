@@ -106,7 +106,7 @@ def _without_comments(
     """Parse once more with blanks for comments, byte for byte.
 
     postgast's grammar refuses a comment in places where the server takes one, such as between NOT
-    and IN (libpg_query, issue 365). Where that was not it, the first error stands.
+    and IN (libpg_query, issue 365). Where that was not the cause, the first error is raised.
     """
     raw = bytearray(text.encode())
     for start, end in comments(text):
@@ -127,7 +127,7 @@ def _syntax_error(path: Path, text: str, error: postgast.PgQueryError) -> Config
     if COPY_DATA.search(text[:at]) and not _in_a_comment(text, COPY_DATA.search(text[:at])):
         hint = "COPY … FROM stdin data does not run here: write INSERT statements"
     elif text[at:].startswith("\\") and error.message.startswith("syntax error"):
-        hint = "psql's meta-commands do not run here: write the SQL they stand for"
+        hint = "psql's meta-commands do not run here: write the SQL they run"
     elif text[at:].startswith(":"):
         hint = "psql's :variables do not run here: write the value"
     message = error.message.splitlines()[0]

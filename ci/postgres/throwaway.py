@@ -1,7 +1,7 @@
-"""A PostgreSQL that lives as long as a block: what backups are restored into to prove them.
+"""A PostgreSQL that lives as long as a block: backups are restored into it to verify them.
 
 The embedded one where its major version fits and it has the extensions; else one that is installed
-here beside the client tools; or a server that deploy.yml names.
+here with the client tools; or a server that deploy.yml names.
 """
 
 import fcntl
@@ -81,7 +81,7 @@ def read_needs(connection: psycopg.Connection) -> Needs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throwaway:
-    """A server where databases may be made and dropped."""
+    """A server where databases may be created and dropped."""
 
     admin: Database
     name: str  # for people: "embedded PostgreSQL 18"
@@ -118,7 +118,7 @@ def running(needs: Needs, configured: Secret | None) -> Iterator[Throwaway]:
 
     Args:
         needs: of the copy: its major version, extensions and roles decide.
-        configured: the URL of a server to use instead; what is made there is removed again.
+        configured: the URL of a server to use instead; what is created there is removed.
 
     Raises:
         StepFailed: there is none that can; says what is missing.
@@ -143,7 +143,7 @@ def running(needs: Needs, configured: Secret | None) -> Iterator[Throwaway]:
 
 @contextmanager
 def copy(server: Throwaway) -> Iterator[Database]:
-    """Make a database on the server that is dropped at the end."""
+    """Create a database on the server that is dropped at the end."""
     name = f"windlass_copy_{secrets.token_hex(6)}"
     database = create.create_database(server.admin, name)
     try:
@@ -154,7 +154,7 @@ def copy(server: Throwaway) -> Iterator[Database]:
 
 @contextmanager
 def copied(needs: Needs, configured: Secret | None) -> Iterator[tuple[Throwaway, Database]]:
-    """Run a server as `running` does, with one database on it as `copy` makes."""
+    """Run a server as `running` does, with one database on it, as of `copy`."""
     with running(needs, configured) as server, copy(server) as database:
         yield server, database
 
@@ -184,7 +184,7 @@ def _server(needs: Needs, configured: Secret | None) -> Iterator[tuple[Secret, s
 
 @contextmanager
 def _directory() -> Iterator[Path]:
-    """Make a directory that goes at the end, or when the next run finds that we were killed."""
+    """Create a directory that goes at the end, or when the next run finds that we were killed."""
     _sweep()
     directory = Path(tempfile.mkdtemp(prefix="windlass-"))
     with (directory / LOCK).open("wb") as lock:
@@ -201,7 +201,7 @@ def _directory() -> Iterator[Path]:
 
 
 def _sweep() -> None:
-    """End the servers of killed runs, which hold copies of somebody's data, and remove these."""
+    """End the servers of killed runs, which hold copies of a database, and remove these."""
     for base in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         if not (base / LOCK).exists():  # what an older version did not get away
             with suppress(OSError):
@@ -218,9 +218,9 @@ def _sweep() -> None:
 
 
 def _remove(base: Path) -> None:
-    """Remove a directory in which a server may be writing its last words.
+    """Remove a directory in which a server may still be writing.
 
-    The lock goes last: without it the next run's sweep would take what is left for nobody's.
+    The lock goes last: without it the next run's sweep would take it for one of a killed run.
     """
     deadline = time.monotonic() + ENDED_WITHIN
     while left := [path for path in base.iterdir() if path.name != LOCK]:
@@ -317,7 +317,7 @@ def _local(place: Path, base: Path) -> Iterator[Secret]:
 
 
 def _other_user(base: Path) -> str | None:
-    """Return who runs the server where we are root, with the directory made theirs."""
+    """Return the user who runs the server where we are root; the directory is given to them."""
     if os.geteuid() != 0:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
@@ -353,7 +353,7 @@ def _drop_roles(admin: Database, roles: Iterable[str]) -> None:
 
 
 EXTENSIONS = "select extname, extversion from pg_catalog.pg_extension order by 1"
-# Those pinned by the system, such as the first superuser, are in no dependency: owners beside them.
+# Those pinned by the system, such as the first superuser, are in no dependency: owners count too.
 ROLES = """
 select rolname from pg_catalog.pg_roles where oid in (
     select refobjid from pg_catalog.pg_shdepend

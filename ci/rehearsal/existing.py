@@ -1,10 +1,10 @@
-"""Migrations that are not recorded, and whose objects stand already: are they what it would make?
+"""Untracked objects: what migrations without a record create, and already exists. Is it the same?
 
-The catalog is asked by name, which is quick (`find`). Only where something stands is it compared
-(`compare`): every applied migration is run from disk on an empty throwaway database, then those
-that are not applied; what changes with each is compared with the live definitions. Where the
-files do not build the schema from nothing, the live one's definitions are copied, and the
-migrations undone there by their rollback scripts and run again.
+The catalog is asked by name, which is quick (`find_untracked`). Only what exists is compared
+(`compare_untracked`): every applied migration is run from disk on an empty throwaway database, then
+those that are not applied; what changes with each is compared with the live definitions. Where the
+files do not build the schema from nothing, the live definitions are copied, and the migrations
+undone there by their rollback scripts and rerun.
 """
 
 from collections.abc import Sequence
@@ -46,7 +46,7 @@ def _recorded(connection: psycopg.Connection, engine: Engine) -> frozenset[str]:
 def find_untracked(
     database: Database, engine: Engine, migrations: tuple[Migration, ...]
 ) -> tuple[Unrecorded, ...]:
-    """Return those of the migrations whose objects stand and that are not recorded. Reads only.
+    """Return those of the migrations whose objects exist and that are not recorded. Reads only.
 
     Not compared yet. What another deployment finishes meanwhile is left out.
     """
@@ -62,7 +62,7 @@ def read_untracked(
     untracked = engine.untracked.unrecorded(migrations, connection) if migrations else ()
     if not untracked:
         return ()
-    # Read after the catalog: what came to stand meanwhile has its record by now.
+    # Read after the catalog: what was created meanwhile has its record by now.
     recorded = _recorded(connection, engine)
     return tuple(item for item in untracked if item.migration not in recorded)
 
@@ -76,8 +76,8 @@ def compare_untracked(
     """Return the same with verdicts; unknown, with the reason, where it cannot be found out.
 
     Args:
-        untracked: by `find`.
-        database: the live one; nothing is changed in it.
+        untracked: from `find_untracked`.
+        database: the live database; nothing is changed in it.
         engine: of the migrations.
         config: the throwaway server and the client tools; None: what is installed here.
 
@@ -112,7 +112,7 @@ class _Comparison:
     clients: Clients
     needs: throwaway.Needs
     applied: tuple[Migration, ...]
-    later: tuple[Migration, ...]  # not applied, up to the last one whose objects stand
+    later: tuple[Migration, ...]  # not applied, up to the last one whose objects exist
     standing: frozenset[str]
 
     def live(self) -> dict[str, str]:
@@ -136,7 +136,7 @@ class _Comparison:
                     return self.back_and_forth(self.of(database), first)
 
     def of(self, database: Database) -> Copy:
-        """Return a database as a copy of the live one, in which nothing has run yet."""
+        """Return a database as a copy of the live database, in which nothing has run yet."""
         return Copy(
             database=database,
             engine=self.engine,
@@ -158,7 +158,7 @@ class _Comparison:
         except (WindlassError, psycopg.Error) as second:
             raise StepFailed(
                 f"the migrations do not run from nothing ({one_line(first)}), nor back and forth "
-                f"on a copy of what stands ({one_line(second)})",
+                f"on a copy of the live definitions ({one_line(second)})",
                 state="seen on a copy; nothing was changed in the database",
                 next_step="compare by hand",
             ) from second

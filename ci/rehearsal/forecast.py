@@ -29,7 +29,7 @@ class BlockingLock:
 
 
 def blocking_locks(migration: Rehearsed) -> tuple[BlockingLock, ...]:
-    """Return the locks of a migration that somebody would wait for, the longest first.
+    """Return the locks of a migration that an application would wait for, the longest first.
 
     In a transaction a lock is held from the statement that takes it until the end: the verify
     script, the history's row and the commit come after the last statement. Else it is held as long

@@ -1,7 +1,7 @@
-"""What a change of the migrations is told before anybody merges it: `invoke check`. Nothing live.
+"""The check of a change of the migrations before its merge: `invoke check`. Nothing live.
 
 The base's migrations are read from git and run on an empty throwaway database; then each new one
-is run, undone and run again there, and the definitions compared with those of before.
+is run, undone and rerun there, and the definitions compared with those of before.
 """
 
 import tempfile
@@ -149,7 +149,7 @@ def _try_each(copy: Copy, new: tuple[Migration, ...]) -> Iterator[Checked]:
     now: Definitions = copy.definitions()
     for migration in new:
         if failed:
-            yield _checked(copy, migration, 0.0, f"not tried, for {failed} failed")
+            yield _checked(copy, migration, 0.0, f"not tried, because {failed} failed")
             continue
         began = time.monotonic()
         attempt = copy.attempt(migration, now, back=migration.rollback is not None)

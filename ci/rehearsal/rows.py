@@ -86,7 +86,7 @@ def _read_table(
 
 
 def lost(before: Tables, after: Tables) -> tuple[str, ...]:
-    """Return what stood before and does not stand after: tables, rows, columns, values."""
+    """Return what existed before and does not exist after: tables, rows, columns, values."""
     losses: list[str] = []
     for name, table in before.items():
         now, shown = after.get(name), ".".join(name)
@@ -116,7 +116,7 @@ def _lost_values(before: ColumnContent, after: ColumnContent | None, *, same_row
 def dropped(standing: Tables, after: Tables) -> tuple[str, ...]:
     """Return what a rollback takes away with values in it: tables and columns.
 
-    A column whose values stand under a name that was not there was renamed, not taken away.
+    A column whose values are under a new name was renamed, not taken away.
     """
     losses = []
     for name, table in standing.items():

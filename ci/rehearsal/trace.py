@@ -1,6 +1,6 @@
 """What a statement really does to a copy: locks, rewrites, full scans, rows, write-ahead log.
 
-Read from the server's own books around each statement, in its own transaction: relation locks are
+Catalog snapshots are read around each statement, in its own transaction: relation locks are
 held until it ends, so those that a statement took are there after it. Names are taken from before,
 so that what was dropped keeps its own. Outside a transaction a second connection looks on.
 """
@@ -57,7 +57,7 @@ INDEXES = frozenset({"i", "I"})
 
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
-    """What the server's books said at one moment."""
+    """A catalog snapshot: what the server knew at one moment."""
 
     relations: dict[int, tuple[str, str, int | None]]  # oid -> name, kind, file
     locks: frozenset[tuple[int, str]]
@@ -72,7 +72,7 @@ class Trace:
     database: Database
     history: tuple[HistoryTable, ...] = ()  # where the engine keeps what ran: not looked at
     statements: list[Traced] = field(default_factory=list)
-    overhead: float = 0.0  # seconds that the watching took beside the statements
+    overhead: float = 0.0  # seconds that the watching took besides the statements
     kept: int = 0  # statements of tries that lasted
 
     def attempt(self, retries: int) -> None:
@@ -128,7 +128,7 @@ def _read_snapshot(
 
 @contextmanager
 def _looking(database: Database, pid: int, where: str) -> Iterator[set[tuple[int, str]]]:
-    """Look at another session's locks again and again while the block lasts.
+    """Poll another session's locks while the block lasts.
 
     Raises:
         StepFailed: a look failed, so that locks may be missing; an error of the block goes first.

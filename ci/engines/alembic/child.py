@@ -1,9 +1,9 @@
-"""The end of the pipe that stands in the project: its own Python, its own Alembic, its env.py.
+"""The end of the pipe in the project: its own Python, its own Alembic, its env.py.
 
 Started as a file, so that nothing of Windlass is installed there. Reads requests, each a line of
 JSON, from standard input, and answers with lines of JSON on standard output; what the project
 prints becomes one of them. Before and after each statement of a revision it asks, and waits to be
-told to go on: meanwhile whoever asked may run statements in the same transaction.
+told to go on: meanwhile the parent may run statements in the same transaction.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SCHEMA_OF = (
     " where oid = pg_catalog.to_regclass(pg_catalog.quote_ident('{}'))),"
     " pg_catalog.current_schema()::text, 'public')"
 )
-DRIVERS = ("psycopg", "psycopg2", "asyncpg")  # in the order in which one is chosen
+DRIVERS = ("psycopg", "psycopg2", "asyncpg")  # in the order of preference
 # What a URL or its connect_args say about where to go and as whom; the rest is the project's.
 WHERE = frozenset(
     {
@@ -75,7 +75,7 @@ BEFORE: dict[str, str | None] = {}  # variables that a request has set, as they 
 
 
 class StopRequested(BaseException):
-    """Whoever asked wants no more of it; not to be caught by a revision."""
+    """The parent asked to stop; not to be caught by a revision."""
 
 
 class ReadsDataError(Exception):
@@ -83,7 +83,7 @@ class ReadsDataError(Exception):
 
 
 class ProjectError(Exception):  # becomes a message, never seen as an exception
-    """Something is not as it was asked for; the words are for people."""
+    """The project is not as the request needs it; the text is for people."""
 
 
 class Pipe:
@@ -103,7 +103,7 @@ class Pipe:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 self._answers.put(json.loads(line))
-        os._exit(0)  # nobody asks any more; what is open is rolled back by the server
+        os._exit(0)  # the parent is gone; the server rolls back what is open
 
     def read(self) -> dict[str, Any]:
         """Wait for the next line."""
@@ -201,7 +201,7 @@ class Project:
         self.file = ""  # of the revision that runs now
 
     def _read(self) -> ScriptDirectory:
-        """Return the revisions; those of the last listing, for reading hundreds takes its time."""
+        """Return the revisions; those of the last listing, because reading hundreds is slow."""
         if self.request["do"] in ("graph", "create") or not LISTED:
             LISTED[:] = [ScriptDirectory.from_config(self.config)]
         return LISTED[0]
@@ -312,7 +312,7 @@ class Project:
             "versions": {"alembic": alembic.__version__, "SQLAlchemy": sqlalchemy.__version__},
         }
 
-    def books(self) -> dict[str, Any]:
+    def bookkeeping(self) -> dict[str, Any]:
         """Return which table holds the heads, and how env.py runs the revisions."""
         settings: dict[str, Any] = {}
 
@@ -459,7 +459,7 @@ class Project:
 
 
 class Unread:
-    """Stands for the connection in offline mode: takes statements, and has nothing to read."""
+    """The connection in offline mode: takes statements, and has nothing to read."""
 
     def __init__(self, connection: Any) -> None:
         self._connection, self.dialect = connection, connection.dialect
@@ -498,7 +498,7 @@ def _driver(written: str) -> str:
             return str(url.drivername)
     installed = [name for name in DRIVERS if importlib.util.find_spec(name)]
     if not installed:
-        raise ProjectError(f"none of {', '.join(DRIVERS)} is installed beside Alembic")
+        raise ProjectError(f"none of {', '.join(DRIVERS)} is installed with Alembic")
     default = make_url("postgresql://").get_dialect().driver
     return "postgresql" if default in installed else f"postgresql+{installed[0]}"
 
@@ -514,7 +514,7 @@ def _fetch_rows(connection: Any, sql: str) -> list[Any]:
 
 
 def _schema_of(context: Any) -> str:
-    """Return the schema in which this session finds the table of the heads, or would make it."""
+    """Return the schema in which this session finds the table of the heads, or would create it."""
     name = context.version_table.replace("'", "''")
     dbapi = context.connection.connection.dbapi_connection
     rows = _fetch_rows(dbapi, SCHEMA_OF.format(name))
@@ -522,7 +522,7 @@ def _schema_of(context: Any) -> str:
 
 
 def _nothing(**_: Any) -> None:
-    """Stand for the function of a revision that is only recorded."""
+    """Replace the function of a revision that is only recorded."""
 
 
 def _many(value: Any) -> tuple[Any, ...]:
@@ -559,7 +559,7 @@ def _describe_difference(difference: tuple[Any, ...]) -> str:
 
 DOES: dict[str, Callable[[Project], dict[str, Any]]] = {
     "graph": Project.graph,
-    "books": Project.books,
+    "bookkeeping": Project.bookkeeping,
     "prepare": Project.prepare,
     "run": Project.run,
     "check": Project.check,
@@ -569,7 +569,7 @@ DOES: dict[str, Callable[[Project], dict[str, Any]]] = {
 
 
 def hook(asked: dict[str, Project]) -> None:
-    """Listen to every engine and connection there will be, for the request that is answered."""
+    """Listen to every engine and connection of the request that is answered."""
     event.listen(Engine, "do_connect", lambda *told: asked["now"].connect(*told))
     event.listen(Pool, "connect", lambda *told: asked["now"].connected(*told))
     event.listen(
@@ -579,7 +579,7 @@ def hook(asked: dict[str, Project]) -> None:
 
 
 def main() -> int:
-    """Answer requests until one fails or nobody asks any more."""
+    """Answer requests until one fails or the parent is gone."""
     pipe = Pipe()
     asked: dict[str, Project] = {}
     hook(asked)

@@ -1,7 +1,7 @@
 """The `alembic` engine: the project's own Alembic, under the policy that every engine has.
 
 Each revision is a run of its own, in one transaction with its record, whatever env.py does with
-several: a lock is held no longer than its revision, and what failed is tried again alone.
+several: a lock is held no longer than its revision, and what failed is retried alone.
 """
 
 from pathlib import Path
@@ -63,12 +63,12 @@ class AlembicNames:
         return f"{name} is not in the history"
 
     def no_file(self, name: str) -> str:
-        """Say that an applied revision has no file, and what Alembic says of it."""
+        """Say that an applied revision has no file, and what Alembic says."""
         return f"{name} is applied and has no file (Can't locate revision identified by '{name}')"
 
     def failed(self, name: str) -> str:
         """Say that a revision began, and did not end."""
-        return f"{name} failed when the tool itself ran it, and nobody resolved it"
+        return f"{name} failed when the tool itself ran it, and is not resolved"
 
     def rollback_script(self, name: str) -> str:
         """Return the function of its file."""
@@ -108,7 +108,7 @@ class AlembicCorrections:
 
 
 class AlembicRunner:
-    """Runs revisions in their own Python, and keeps a checksum of each beside Alembic's heads."""
+    """Runs revisions in their own Python, and keeps a checksum of each with Alembic's heads."""
 
     def __init__(self, project: AlembicProject, history: AlembicHistory) -> None:
         self.project, self.history = project, history
@@ -142,8 +142,8 @@ class AlembicRunner:
         if direction == "down" and begun.get(migration.name) == "up":
             raise StepFailed(
                 f"{migration.name} was cut off in the middle, outside a transaction",
-                state="what it had committed stands; downgrade() takes back a whole revision",
-                next_step=f"finish it: invoke deploy; or take back by hand what stands, then "
+                state="what it committed is left; downgrade() takes back a whole revision",
+                next_step=f"finish it: invoke deploy; or take back by hand what is left, then "
                 f"invoke unstamp --name {migration.name}",
             )
         if (migration.name in applied) == (direction == "up"):

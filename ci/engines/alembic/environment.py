@@ -44,7 +44,7 @@ class AlembicEnvironment:
         if self._settings is not None:
             return self._settings
         try:
-            answer = self.project.child.ask({"do": "books", **_place(connection)})
+            answer = self.project.child.ask({"do": "bookkeeping", **_place(connection)})
         except ReportedError as error:
             raise error.failed(next_step="mend env.py; alembic current shows the same") from error
         self._settings = EnvSettings(
@@ -83,7 +83,7 @@ class AlembicEnvironment:
 
 
 def _place(connection: psycopg.Connection) -> dict[str, object]:
-    """Return where a connection goes, for a request that only reads."""
+    """Return where a connection goes, as a request that only reads has it."""
     terms, target = Terms(), read_target(connection)
     database, rung = run.database_of(connection), terms.lock.timeout[-1]
     return run.place_of(database, target, "windlass/-/alembic", terms, rung)
@@ -94,11 +94,11 @@ def _not_written(error: ReportedError, heads: tuple[str, ...]) -> Refused | Step
     if NOT_AT_HEAD in error.words:
         return Refused(
             "Target database is not up to date: models are compared with a database at head",
-            next_step="invoke migrate --env ENV first, then create again",
+            next_step="invoke migrate --env ENV first, then invoke create",
         )
     if len(heads) > 1:
         return Refused(
             f"Multiple head revisions are present: {', '.join(heads)}",
             next_step="merge them first: invoke create --merge --name merge_heads",
         )
-    return error.failed(next_step="mend env.py or the models, and create again")
+    return error.failed(next_step="mend env.py or the models, and invoke create")

@@ -35,7 +35,7 @@ class AlembicFiles:
         return self.environment.write_revision(name)
 
     def render(self, migration: Migration, direction: Direction, terms: Terms) -> str:
-        """Return the SQL that offline mode makes of it, or why it makes none."""
+        """Return the SQL that offline mode writes, or why it writes none."""
         rendered = self._render([migration.name], direction)[migration.name]
         if rendered.unread:
             return f"-- not renderable: revision {migration.name}: {rendered.unread}"
@@ -65,7 +65,7 @@ class AlembicFiles:
     def unrecorded(
         self, migrations: tuple[Migration, ...], connection: psycopg.Connection
     ) -> tuple[Unrecorded, ...]:
-        """Return those of whose objects some stand by name already, of what can be rendered."""
+        """Return those of whose objects some already exist by name, of what can be rendered."""
         rendered = self._render([migration.name for migration in migrations], "up")
         files: dict[str, SqlFile] = {}
         for migration in migrations:
@@ -80,7 +80,7 @@ class AlembicFiles:
     def lint(
         self, migrations: tuple[Migration, ...], connection: psycopg.Connection | None
     ) -> tuple[Finding, ...]:
-        """Return what is dangerous in the SQL that revisions make."""
+        """Return what is dangerous in the SQL of revisions."""
         rendered = self._render([migration.name for migration in migrations], "up")
         heads = [
             (self.project.head(migration), migration.sql, rendered[migration.name])

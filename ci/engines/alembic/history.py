@@ -1,4 +1,4 @@
-"""What ran, by Alembic's own heads and our checksums beside them."""
+"""What ran, by Alembic's own heads and our checksums."""
 
 import psycopg
 
@@ -35,7 +35,7 @@ class AlembicHistory:
         """Return how many revisions are applied, and by what.
 
         Raises:
-            Refused: a pooler stands between: a setting would stay in a session of others.
+            Refused: a pooler is between: a setting would stay in a session of others.
 
         """
         if is_pooled(connection):

@@ -1,4 +1,4 @@
-"""What is dangerous in the SQL that revisions make; its lines are those of the Python files."""
+"""What is dangerous in the SQL of revisions; its lines are those of the Python files."""
 
 from collections.abc import Iterable
 from dataclasses import replace

@@ -1,6 +1,6 @@
-"""The end of the pipe that stands here: starts the child in the project, and answers what it asks.
+"""Our end of the pipe: starts the child in the project, and answers what it asks.
 
-It stays for the next request, for importing an application takes long; one that failed is ended.
+It stays for the next request, because importing an application is slow; one that failed is ended.
 """
 
 import os
@@ -32,7 +32,7 @@ class Installation:
     """Where a project's Alembic is. It runs in the directory of its alembic.ini."""
 
     ini: Path
-    shown: Path  # the directory of it, in messages
+    shown: Path  # its directory, in messages
     python: Path
     url_variable: str
 
@@ -129,7 +129,7 @@ class Child:
             within: seconds until the child is ended; None: it may take as long as it takes.
 
         Raises:
-            Said: it failed; the caller knows what that means.
+            ReportedError: it failed; the caller knows what that means.
             ConfigError: the Python of the project has no Alembic.
             ChildFailed: the child ended without an answer.
 
@@ -180,7 +180,7 @@ class Child:
                 yield message
 
     def _gone(self, talk: process.Talk) -> None:
-        """Take leave of a child that said its last; ChildFailed where it ended otherwise."""
+        """Wait for the end of a child that answered last; ChildFailed where it ended otherwise."""
         self._talk = None
         try:
             talk.end()
@@ -269,6 +269,6 @@ def find_python(wanted: str, *, ini: Path, root: Path) -> Path:
         if candidate.exists():
             return candidate
     raise ConfigError(
-        f"no virtual environment beside {ini.name}: .venv and venv were looked for",
+        f"no virtual environment next to {ini.name}: .venv and venv were looked for",
         next_step="name the project's Python: migrations: {python: backend/.venv/bin/python}",
     )

@@ -1,4 +1,4 @@
-"""A project of Alembic on disk: its revisions, what their texts say, and the SQL they make."""
+"""A project of Alembic on disk: its revisions, what their texts say, and their SQL."""
 
 import hashlib
 from collections.abc import Iterable
@@ -77,7 +77,7 @@ class AlembicProject:
         self._listing = None
 
     def written(self, paths: Iterable[str]) -> tuple[Path, ...]:
-        """Return what Alembic has written, for people; it is read when asked for next."""
+        """Return what Alembic wrote, as people see its paths; it is read when asked for next."""
         self.forget()
         return tuple(self.shown / path for path in paths)
 
@@ -108,7 +108,7 @@ class AlembicProject:
         )
 
     def path(self, revision: Revision) -> Path:
-        """Return where a revision stands, for people."""
+        """Return the path of a revision, as people see it."""
         return self.shown / revision.path
 
     def source(self, revision: Revision) -> str:
@@ -132,7 +132,7 @@ class AlembicProject:
         return revision
 
     def _verify_path(self, revision: Revision) -> Path:
-        """Return where its verify script stands: its file's name, and _verify.sql."""
+        """Return the path of its verify script: its file's name, and _verify.sql."""
         return Path(f"{Path(revision.path).with_suffix('')}_verify.sql")
 
     def _verify_text(self, revision: Revision) -> str | None:

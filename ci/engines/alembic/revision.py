@@ -74,7 +74,7 @@ def scoped(allowed: tuple[Allowed, ...], source: str, lines: dict[int, int]) -> 
 
     Args:
         allowed: as the head has them, by lines of the source.
-        source: of the revision; what stands above its functions is for all of it.
+        source: of the revision; an allowance above its functions is for the whole revision.
         lines: of each rendered statement (its line there) the line of the source it is from.
 
     """

@@ -26,7 +26,7 @@ from ..sql.run import run_verify_script, terms_of
 from . import bookkeeping
 from .pipe import Child, Event, ReportedError
 
-# What SQLAlchemy asks of the catalog, for a revision that looks before it leaps.
+# What SQLAlchemy asks of the catalog when a revision inspects the schema.
 REFLECTION = ("select pg_catalog.", "select information_schema.")
 GONE_WITHIN = 5.0  # seconds for the server to roll back what a child left
 TERMINATE = """
@@ -77,7 +77,7 @@ def place_of(
         "set standard_conforming_strings = on",
         f"set lock_timeout = {lock_timeout}",
         f"set statement_timeout = {limit}",
-        # A revision may work in Python between two statements, for as long as one may run.
+        # A revision may work in Python between two statements, as long as one may run.
         f"set idle_in_transaction_session_timeout = {limit}",
         f"select pg_catalog.set_config('application_name', {name}, false)",
     ]
@@ -103,13 +103,13 @@ def place_of(
 
 
 def run_revision(job: RevisionJob, database: Database, terms: Terms) -> int:
-    """Run the revision and record it, both or neither; return how often it was tried again.
+    """Run the revision and record it, both or neither; return the number of retries.
 
-    A revision with an `autocommit_block` commits what is before it, and is not tried again once
-    that has happened.
+    A revision with an `autocommit_block` commits what is before it, and is not retried after
+    that.
 
     Raises:
-        StepFailed: it failed; says file, line and what stands.
+        StepFailed: it failed; says file, line and what is left.
         LockTimeout: a table stayed locked until `lock.wait` was over.
 
     """
@@ -168,11 +168,11 @@ def _fail(job: RevisionJob, listener: "_Listener", error: ReportedError) -> NoRe
     raise StepFailed(
         f"{error.message}{state}",
         place=place or Place(str(job.head.path)),
-        state="what stood before its autocommit_block, and what ran in it, stays done; it is not "
-        "recorded as applied"
+        state="what ran before and in its autocommit_block stays done; it is not recorded as "
+        "applied"
         if listener.committed
         else "its transaction was rolled back: nothing of this revision is left",
-        next_step=f"look at what stands; finish it by hand and invoke stamp --name "
+        next_step=f"look at what is left; finish it by hand and invoke stamp --name "
         f"{job.migration.name}, or mend the revision so that it can run again, and deploy"
         if listener.committed
         else "mend the revision, or what it found, and deploy again",
@@ -240,7 +240,7 @@ class _Listener:
             return ""
         with self.run.database.connect("migrate") as connection:
             if self.run.begun and concurrently.finished(connection, statement):
-                self.run.terms.note(f"{place}: stands already")
+                self.run.terms.note(f"{place}: already exists")
                 return "do 'begin end'"
             concurrently.clear(connection, self.run.database, statement, place=place)
         self.build = statement
@@ -272,7 +272,7 @@ class _Listener:
             session.execute(statement)
 
     def end_session(self) -> None:
-        """See that the session of a child that failed is gone, and with it what it held.
+        """End the session of a child that failed, and with it what it held.
 
         While the error is handled, which ends the watching too.
         """

@@ -18,7 +18,7 @@ PRISMA_8 = ("*/ops.json", "app/*/ops.json", "app/*/migration.ts", "app/refs")
 
 
 class PrismaFiles(SqlFiles):
-    """prisma/migrations/*/migration.sql, with rollback.sql and verify.sql beside it."""
+    """prisma/migrations/*/migration.sql, with its rollback.sql and verify.sql."""
 
     failure = "P3018"
 

@@ -21,7 +21,7 @@ class HistoryRows(Protocol):
 
     @property
     def create(self) -> str:
-        """The statement that makes it."""
+        """The statement that creates it."""
         ...
 
     def exists(self, connection: psycopg.Connection) -> bool:
@@ -66,10 +66,10 @@ class HistoryRows(Protocol):
 
 
 def ensure(history: HistoryRows, connection: psycopg.Connection) -> None:
-    """Create the tables where they are missing; where they stand, take no lock on them.
+    """Create the tables where they are missing; where they exist, take no lock on them.
 
     In a transaction of the caller's, no other run is in its own until that one ends: a second
-    one waits for its `lock_timeout` and tries again, and then finds the work done.
+    one waits for its `lock_timeout` and retries, and then finds the work done.
     """
     with connection.transaction():
         # Two runs of one migration would collide on its history row, as on a new table.

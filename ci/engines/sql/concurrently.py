@@ -1,4 +1,4 @@
-"""CONCURRENTLY: long statements that hold nobody up, outside any transaction.
+"""CONCURRENTLY: long statements that block no session, outside any transaction.
 
 They wait for every older snapshot, so `lock_timeout` would only cut them off and leave an invalid
 index; a watchdog reports how far they are and gives up at a deadline. What a run that was cut off
@@ -43,7 +43,7 @@ INDEX = """
     where c.relname = %s and c.relnamespace = (
         select relnamespace from pg_catalog.pg_class where oid = pg_catalog.to_regclass(%s))
 """
-# What a REINDEX CONCURRENTLY that was cut off leaves beside the index it was to replace.
+# What a REINDEX CONCURRENTLY that was cut off leaves next to the index it was to replace.
 LEFT_BY_REINDEX = """
     select i.indexrelid::pg_catalog.regclass::text
     from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
@@ -148,7 +148,7 @@ def prepare(
     if begun and finished(connection, statement):
         return ""
     if already_exists(connection, statement, place=place):
-        note(f"{place}: stands already")
+        note(f"{place}: already exists")
         return ""
     return clear(connection, database, statement, place=place)
 
@@ -164,7 +164,7 @@ def clean_up(
     try:
         clear(connection, database, statement, place=place)
     except (StepFailed, psycopg.Error) as error:
-        return f"what it left stands ({error})".splitlines()[0]
+        return f"what it left was not cleared away ({error})".splitlines()[0]
     return "nothing of this statement is left"
 
 
@@ -187,7 +187,7 @@ def finished(connection: psycopg.Connection, statement: Statement) -> bool:
 
 
 def is_gone(connection: psycopg.Connection, statement: Statement) -> bool:
-    """Tell whether the index that a statement built concurrently does not stand any more."""
+    """Tell whether the index that a statement built concurrently does not exist any more."""
     if statement.kind != "index_stmt" or not statement.concurrent:
         return False
     name = (statement.node.idxname, quoted(statement.node.relation))
@@ -212,7 +212,7 @@ def clear(
     """Clear away what an earlier run left of this statement; return what there is to run now.
 
     Raises:
-        StepFailed: it is somebody else's, is being built right now, or cannot be dropped in time.
+        StepFailed: another session builds it, it is another index, or it cannot be dropped in time.
 
     """
     if statement.kind == "index_stmt":
@@ -232,7 +232,7 @@ def clear(
 def _drop_invalid(
     connection: psycopg.Connection, database: Database, statement: Statement, *, place: Place
 ) -> None:
-    """Drop what a killed build left; IF NOT EXISTS would take the invalid index for a good one."""
+    """Drop what a killed build left; with IF NOT EXISTS the server would keep the invalid index."""
     node = statement.node
     row = connection.execute(INDEX, (node.idxname, quoted(node.relation))).fetchone()
     if row is None or row[0]:
@@ -246,7 +246,7 @@ def _drop_invalid(
         )
     if not same_index(connection, statement):
         raise StepFailed(
-            f"an invalid index {row[2]} stands, and is not the one this file builds",
+            f"an invalid index {row[2]} exists, and is not the one this file builds",
             place=place,
             state="this statement did not run",
             next_step=f"look at it (\\d {row[2]} in psql), drop it, and deploy again",
@@ -261,7 +261,7 @@ def _drop(connection: psycopg.Connection, database: Database, name: str, *, plac
         raise StepFailed(
             f"the invalid index {name} could not be dropped: {gave_up.reason}",
             place=place,
-            state="the invalid index stands, and costs every write; no query uses it",
+            state="the invalid index is left, and costs every write; no query uses it",
             next_step="let the sessions named end, and deploy again: it drops the index first",
         )
 

@@ -1,6 +1,6 @@
-"""What pending files would create and what of it stands already, by name, in one question.
+"""What pending files create and which of it already exists, by name, in one query.
 
-By name alone: whether it is the same is for `rehearsal.existing`. Functions are left out, for they
+By name alone: `rehearsal.existing` compares the definitions. Functions are left out, because they
 may be overloaded, and so is what a DO block creates.
 """
 
@@ -93,7 +93,7 @@ class Gone:
     parts: set[tuple[str, str]] = field(default_factory=set)  # (table, column or constraint)
 
     def covers(self, item: CreatedObject) -> bool:
-        """Tell whether something made would be new, for what had its name is gone."""
+        """Tell whether an object would be new, because what had its name is gone."""
         owner = plainly(item.owner).rpartition(".")[2]
         names = {item.name, item.schema or self.home, owner}
         return bool(names & self.names) or (owner, item.name) in self.parts
@@ -124,9 +124,9 @@ def plainly(name: str) -> str:
 
 
 def created_objects(file: SqlFile, gone: Gone) -> tuple[CreatedObject, ...]:
-    """Return what a file would create; `gone` is what files before it dropped, and is added to.
+    """Return what a file creates; `gone` is what files before it dropped, and is added to.
 
-    Behind a statement that sets the search_path nobody knows where a name stands: the rest is
+    Behind a statement that sets the search_path the schema of a name is not known: the rest is
     left out.
     """
     objects: list[CreatedObject] = []
@@ -141,7 +141,7 @@ def created_objects(file: SqlFile, gone: Gone) -> tuple[CreatedObject, ...]:
 def find_untracked(
     files: Mapping[str, SqlFile], schema: str, connection: psycopg.Connection
 ) -> tuple[Unrecorded, ...]:
-    """Return those of the files, by migration, of whose objects some stand by name already.
+    """Return those of the files, by migration, of whose objects some already exist by name.
 
     `schema` is the first of the search_path, which the connection has.
     """
@@ -161,7 +161,7 @@ def find_untracked(
 def existing_objects(
     connection: psycopg.Connection, wanted: Iterable[CreatedObject]
 ) -> frozenset[CreatedObject]:
-    """Return which of them stand; in the search_path of the connection."""
+    """Return which of them exist; in the search_path of the connection."""
     items = list(wanted)
     values = (
         list(range(len(items))),

@@ -57,7 +57,7 @@ class SqlNames:
 
     def failed(self, name: str) -> str:
         """Say that a migration began, and did not end."""
-        return f"{name} failed when the tool itself ran it, and nobody resolved it"
+        return f"{name} failed when the tool itself ran it, and is not resolved"
 
     def rollback_script(self, name: str) -> str:
         """Return the file beside its own."""

@@ -1,4 +1,4 @@
-"""Plain SQL files with a rollback and a verify script beside each, parsed once."""
+"""Plain SQL files with a rollback and a verify script for each, parsed once."""
 
 import re
 from datetime import UTC, datetime
@@ -178,7 +178,7 @@ class SqlFiles:
     def unrecorded(
         self, migrations: tuple[Migration, ...], connection: psycopg.Connection
     ) -> tuple[Unrecorded, ...]:
-        """Return those of whose objects some exist by name already."""
+        """Return those of whose objects some already exist by name."""
         files = {migration.name: self.main(migration) for migration in migrations}
         connection.execute(run.set_search_path(self.search_path).encode())
         return creates.find_untracked(files, (self.search_path or ("",))[0], connection)

@@ -1,8 +1,9 @@
-"""IF NOT EXISTS without the lock: does what a statement would create stand already, and is it that?
+"""IF NOT EXISTS without the lock: does what a statement creates already exist, and is it the same?
 
 The server takes its lock first and looks afterwards, so that a statement with nothing to do makes
-everybody wait; and it looks at the name alone. Here the catalog is asked first. What the statement
-wants is created as a temporary shadow (`sqlshadow`), and the server's words for both are compared.
+other sessions wait; and it looks at the name alone. Here the catalog is asked first. What the
+statement wants is created as a temporary shadow (`shadow`), and the server's definitions of both
+are compared.
 """
 
 from collections.abc import Callable
@@ -71,16 +72,16 @@ VIEW = "select pg_catalog.pg_get_viewdef(%s::oid)"
 
 
 class Differs(Exception):
-    """Something of that name stands, and is something else."""
+    """Something of that name exists, and is something else."""
 
 
 def already_exists(connection: psycopg.Connection, statement: Statement, *, place: Place) -> str:
-    """Return what stands already, where the statement has nothing to do; empty where it has.
+    """Return what already exists, where the statement has nothing to do; empty where it has.
 
-    What cannot be compared counts as not standing: the statement then runs as written.
+    What cannot be compared counts as absent: the statement then runs as written.
 
     Raises:
-        StepFailed: something of that name stands and is not what the statement would create.
+        StepFailed: something of that name exists and is not what the statement would create.
 
     """
     look = _LOOKS.get(statement.kind)
@@ -94,14 +95,14 @@ def already_exists(connection: psycopg.Connection, statement: Statement, *, plac
             str(difference),
             place=place,
             state="this statement did not run",
-            next_step="correct the file, or change what stands in a migration of its own",
+            next_step="correct the file, or change what exists in a migration of its own",
         ) from None
     except Incomparable:
         return ""
 
 
 def same_index(connection: psycopg.Connection, statement: Statement) -> bool | None:
-    """Tell whether the index of that name is the one a statement builds; None where none stands.
+    """Tell whether the index of that name is the one a statement builds; None where none exists.
 
     Validity is not asked: what a killed build left is the same index, and invalid.
     What cannot be compared counts as another one.
@@ -126,12 +127,14 @@ def _create_index(connection: psycopg.Connection, node: Node) -> str:
     wanted = wanted_index(connection, node, schema, table)
     existing = indexdef(connection, oid)
     if wanted != existing:
-        raise Differs(f"an index of that name stands, as {existing}; the file wants {wanted}")
+        raise Differs(
+            f"an index of that name already exists, as {existing}; the file wants {wanted}"
+        )
     if not valid and node.concurrent:
         return ""  # what a killed build left: the build drops it and begins anew
     if not valid:
-        raise Differs(f"the index {node.idxname} stands, and is invalid: drop it first")
-    return f"the index {node.idxname} stands"
+        raise Differs(f"the index {node.idxname} already exists, and is invalid: drop it first")
+    return f"the index {node.idxname} already exists"
 
 
 def _create_table(connection: psycopg.Connection, node: Node) -> str:
@@ -148,7 +151,7 @@ def _create_table(connection: psycopg.Connection, node: Node) -> str:
         return ""
     name = node.relation.relname
     if relation[1] not in ("r", "p"):
-        raise Differs(f"{name} stands already, and is no table")
+        raise Differs(f"{name} already exists, and is not a table")
     parsed, shadow = copied("create_stmt", node)
     shadow.relation.schemaname, shadow.if_not_exists, shadow.tablespacename = "pg_temp", False, ""
     foreign = [key for element in shadow.table_elts for key in _take_foreign_keys(element)]
@@ -168,8 +171,8 @@ def _create_table(connection: psycopg.Connection, node: Node) -> str:
     )
     difference = difference or _first_missing(existing[1], wanted[1], "extra")
     if difference:
-        raise Differs(f"the table {name} stands already, and is another one: {difference}")
-    return f"the table {name} stands"
+        raise Differs(f"the table {name} already exists, and is another one: {difference}")
+    return f"the table {name} already exists"
 
 
 def _alter_table(connection: psycopg.Connection, node: Node) -> str:
@@ -190,10 +193,10 @@ def _command(
         name = getattr(cmd, "def").column_def.colname
         return _add_column(connection, name, table, alter, number) if name in columns else ""
     if kind == "AT_DropColumn" and cmd.name not in columns:
-        return f"the column {cmd.name} is gone"
+        return f"the column {cmd.name} is already gone"
     if kind == "AT_DropConstraint":
         exists = fetch_one(connection, HAS_CONSTRAINT, table[0], cmd.name)
-        return "" if exists else f"the constraint {cmd.name} is gone"
+        return "" if exists else f"the constraint {cmd.name} is already gone"
     return ""
 
 
@@ -220,7 +223,7 @@ def _add_column(
     existing, checks = describe_table(connection, oid)
     if wanted != existing[name]:
         raise Differs(
-            f"the column {relname}.{name} stands already, as {existing[name]}; the file wants "
+            f"the column {relname}.{name} already exists, as {existing[name]}; the file wants "
             f"{wanted}"
         )
     keys = {tuple(row) for row in connection.execute(FOREIGN_KEYS, (oid,)).fetchall()}
@@ -228,8 +231,8 @@ def _add_column(
         foreign, keys
     )
     if lacks:
-        raise Differs(f"the column {relname}.{name} stands already, and differs: {lacks}")
-    return f"the column {relname}.{name} stands"
+        raise Differs(f"the column {relname}.{name} already exists, and differs: {lacks}")
+    return f"the column {relname}.{name} already exists"
 
 
 def _column_difference(wanted: dict[str, str], existing: dict[str, str]) -> str:
@@ -261,7 +264,7 @@ def _constraint(element: Node) -> str:
 
 
 def _take_foreign_keys(element: Node) -> list[tuple[str, str]]:
-    """Return the foreign keys of an element, and take those of a column out of it.
+    """Return the foreign keys of an element, and remove those of a column from it.
 
     A temporary table cannot refer to a lasting one, and a lasting shadow would lock it.
     """
@@ -296,7 +299,7 @@ def _create_sequence(connection: psycopg.Connection, node: Node) -> str:
     if not relation:
         return ""
     if relation[1] != "S":
-        raise Differs(f"{name} stands already, and is no sequence")
+        raise Differs(f"{name} already exists, and is not a sequence")
     parsed, shadow = copied("create_seq_stmt", node)
     shadow.sequence.schemaname, shadow.if_not_exists = "pg_temp", False
     kept = [option for option in shadow.options if option.def_elem.defname != "owned_by"]
@@ -307,8 +310,8 @@ def _create_sequence(connection: psycopg.Connection, node: Node) -> str:
         wanted = fetch_one(connection, SEQUENCE, fetch_one(connection, SHADOW, name))
     existing = fetch_one(connection, SEQUENCE, relation[0])
     if wanted != existing:
-        raise Differs(f"the sequence {name} stands, as {existing}; the file wants {wanted}")
-    return f"the sequence {name} stands"
+        raise Differs(f"the sequence {name} already exists, as {existing}; the file wants {wanted}")
+    return f"the sequence {name} already exists"
 
 
 def _create_view(connection: psycopg.Connection, node: Node) -> str:
@@ -321,7 +324,7 @@ def _create_view(connection: psycopg.Connection, node: Node) -> str:
     if not relation:
         return ""
     if relation[1] != "m":
-        raise Differs(f"{into.relname} stands already, and is no materialized view")
+        raise Differs(f"{into.relname} already exists, and is not a materialized view")
     query = pg_query_pb2.ParseResult()
     query.stmts.add().stmt.select_stmt.CopyFrom(node.query.select_stmt)
     name = sql.Identifier("pg_temp", into.relname)
@@ -334,14 +337,14 @@ def _create_view(connection: psycopg.Connection, node: Node) -> str:
     existing = fetch_one(connection, VIEW, relation[0])
     if wanted != existing:
         raise Differs(
-            f"the materialized view {into.relname} stands, as {' '.join(existing.split())}"
+            f"the materialized view {into.relname} already exists, as {' '.join(existing.split())}"
         )
-    return f"the materialized view {into.relname} stands"
+    return f"the materialized view {into.relname} already exists"
 
 
 def _create_schema(connection: psycopg.Connection, node: Node) -> str:
     exists = node.if_not_exists and fetch_one(connection, HAS_SCHEMA, node.schemaname)
-    return f"the schema {node.schemaname} stands" if exists else ""
+    return f"the schema {node.schemaname} already exists" if exists else ""
 
 
 def _create_extension(connection: psycopg.Connection, node: Node) -> str:
@@ -352,15 +355,15 @@ def _create_extension(connection: psycopg.Connection, node: Node) -> str:
         wanted = option.def_elem.arg.string.sval
         if option.def_elem.defname == "new_version" and wanted != version:
             raise Differs(
-                f"the extension {node.extname} stands in version {version}; the file wants {wanted}"
+                f"the extension {node.extname} exists in version {version}; the file wants {wanted}"
             )
-    return f"the extension {node.extname} stands"
+    return f"the extension {node.extname} already exists"
 
 
 def _add_value(connection: psycopg.Connection, node: Node) -> str:
     names = ".".join('"' + part.string.sval.replace('"', '""') + '"' for part in node.type_name)
     exists = node.skip_if_new_val_exists and fetch_one(connection, ENUM, names, node.new_val)
-    return f"the value {node.new_val} stands" if exists else ""
+    return f"the value {node.new_val} already exists" if exists else ""
 
 
 _LOOKS: dict[str, Callable[[psycopg.Connection, Any], str]] = {
@@ -390,5 +393,5 @@ def _index(connection: psycopg.Connection, node: Node) -> tuple[int, str, str, b
     if not relation:
         return None
     if relation[1] not in ("i", "I"):
-        raise Differs(f"{node.idxname} stands already, and is no index")
+        raise Differs(f"{node.idxname} already exists, and is not an index")
     return relation[0], table[1], table[2], relation[2]

@@ -43,7 +43,7 @@ class FileJob:
     failure: str = ""  # the tool's code for a migration that failed, before its message
 
     def settings(self) -> str:
-        """Return what every transaction of the file begins with, beside the limits."""
+        """Return what every transaction of the file begins with, besides the limits."""
         modes = f"set transaction {self.file.begin};\n" if self.file.begin else ""
         return modes + set_search_path(self.search_path)
 
@@ -82,7 +82,7 @@ def terms_of(file: SqlFile, terms: Terms) -> Terms:
 
 
 def run_file(job: FileJob, database: Database, terms: Terms) -> int:
-    """Run the file and record it, both or neither; return how often it was tried again."""
+    """Run the file and record it, both or neither; return the number of retries."""
     step = f"migrate/{job.migration.name}"
     own = terms_of(job.file, terms)
     try:
@@ -162,7 +162,7 @@ def _one_by_one(job: FileJob, database: Database, terms: Terms, step: str) -> in
         if bookkeeping.already_recorded(job.history, connection, name, job.direction):
             return None
         count = partial.finished_statements(connection, name, job.direction, job.file)
-        # An index that somebody dropped since, for it was another than it should be: once more.
+        # An index that was dropped since, because it was another one: it is built once more.
         last = job.file.statements[count - 1] if count else None
         return count - 1 if last and concurrently.is_gone(connection, last) else count
 
@@ -190,7 +190,7 @@ def _outside(
 ) -> int:
     """Run a statement that cannot run in a transaction, and record it before and after.
 
-    Killed in between, nobody knows whether it ended: the catalog is asked.
+    A run killed in between does not record whether it ended: the catalog is asked.
     """
     name, direction, place, retries = job.migration.name, job.direction, job.place(statement), 0
     step = f"migrate/{name}"
@@ -251,7 +251,7 @@ def _execute(
     place = job.place(statement)
     existing = if_not_exists.already_exists(connection, statement, place=place)
     if existing:
-        terms.note(f"{place}: {existing} already; no lock was taken")
+        terms.note(f"{place}: {existing}; no lock was taken")
         return
     with terms.observe(connection, str(place), statement.sql):
         _sent(job, connection, statement, statement.sql)

@@ -1,6 +1,6 @@
 """What a statement would create, as a temporary shadow that is rolled back, in the server's words.
 
-Nobody else sees a shadow, and it locks no table: an ACCESS SHARE while its columns are copied.
+No other session sees a shadow, and it locks no table: an ACCESS SHARE while its columns are copied.
 """
 
 import re
