@@ -138,7 +138,7 @@ def _kill_at_the_first_new_boundary(seen: Path) -> None:
         setattr(module, name, run)
 
     around(sqlrun, "_sent", lambda job, _c, statement, _t: job.place(statement))
-    around(concurrently, "run", lambda _c, _d, sql, *_: sql)
+    around(concurrently, "run_watched", lambda _c, _d, sql, *_: sql)
     around(partial, "note_begun", lambda _c, name, _d, _f, number: f"{name} {number}")
     around(partial, "note_finished", lambda _c, name, _d, _f, number: f"{name} {number}")
     around(bookkeeping, "record", lambda _h, _c, migration, _d: migration.name)

@@ -63,7 +63,7 @@ def test_what_fails_is_said_and_what_builds_on_it_is_not_tried(project: Project)
     first, second = json.loads(ran.out)["migrations"]
     assert first["problem"].startswith("does not run: ")
     assert 'relation "missing" does not exist' in first["problem"]
-    assert second["problem"] == f"not tried, for {B} failed"
+    assert second["problem"] == f"not tried, because {B} failed"
 
 
 def test_a_rollback_that_gives_something_else_back_is_told(project: Project) -> None:

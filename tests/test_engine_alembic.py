@@ -456,7 +456,7 @@ def test_an_index_that_a_killed_run_had_built_is_not_built_again(events: Alembic
 
     ran = done(events, "migrate", "--env", "uat")
 
-    assert "third_test.py:14: stands already" in ran.err
+    assert "third_test.py:14: already exists" in ran.err
     assert events.sql("select 'ix_note'::regclass::oid") == [before]
     assert events.heads() == ["third"]
 

@@ -8,7 +8,7 @@ import pkgutil
 import pytest
 
 import pgwindlass
-from pgwindlass.engines.alembic.pipe import Said
+from pgwindlass.engines.alembic.pipe import ReportedError
 from pgwindlass.errors import (
     ChildFailed,
     ConfigError,
@@ -39,8 +39,8 @@ def every_exception() -> list[type[BaseException]]:
 
 def an_error(kind: type[BaseException]) -> BaseException:
     """Return an error of a class, with everything that it can hold."""
-    if kind is Said:
-        return Said("ValueError", "no such tenant", None, str(PLACE))
+    if kind is ReportedError:
+        return ReportedError("ValueError", "no such tenant", None, str(PLACE))
     if not issubclass(kind, WindlassError):
         return kind("why")
     more: dict[str, object] = {}
@@ -66,7 +66,7 @@ def test_an_error_pickles_and_copies_with_all_its_fields(kind: type[BaseExceptio
 def test_every_error_of_the_tree_is_among_them() -> None:
     kinds = every_exception()
 
-    assert {WindlassError, ChildFailed, Interrupted, Terminated, Said} <= set(kinds)
+    assert {WindlassError, ChildFailed, Interrupted, Terminated, ReportedError} <= set(kinds)
     assert len(kinds) > 15
 
 

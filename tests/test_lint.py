@@ -29,7 +29,7 @@ AFTER = "-- windlass: phase=after\n"
 
 def rules(text: str) -> list[str]:
     """What is found in a text where no database is asked; several by their lines."""
-    return [one.rule for one in statements.findings([parse(PATH, text)], None)]
+    return [one.rule for one in statements.lint_files([parse(PATH, text)], None)]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_dangerous_statement_is_found(text: str, rule: str) -> None:
 
 def test_a_finding_has_the_line_of_its_place_and_of_its_statement() -> None:
     text = "select 1;\n\nalter table t\n  add column a int,\n  drop column b;"
-    (found,) = statements.findings([parse(PATH, text)], None)
+    (found,) = statements.lint_files([parse(PATH, text)], None)
 
     assert (found.line, found.statement, found.table) == (5, 3, "t")
     assert str(found) == (
@@ -151,7 +151,7 @@ def test_an_allowance_is_for_the_statement_below_it_and_in_the_head_for_the_file
     two = "truncate t;\n{}truncate u;"
     above = two.format("-- windlass: allow truncate it is a cache\n")
 
-    found = statements.findings([parse(PATH, above)], None)
+    found = statements.lint_files([parse(PATH, above)], None)
     assert [(one.rule, one.line) for one in found] == [("truncate", 1)]
     assert rules(f"-- windlass: allow truncate both are caches\n{two.format('')}") == []
 
@@ -159,7 +159,7 @@ def test_an_allowance_is_for_the_statement_below_it_and_in_the_head_for_the_file
 def test_an_allowance_that_nothing_needs_is_reported() -> None:
     text = "-- windlass: allow ban-drop-column gone since May\nselect 1;"
 
-    (found,) = statements.findings([parse(PATH, text)], None)
+    (found,) = statements.lint_files([parse(PATH, text)], None)
 
     assert str(found) == (
         f"{PATH}:1: warning: allows ban-drop-column, which nothing here breaks: take it out "
@@ -179,7 +179,7 @@ def test_a_volatile_default_that_is_allowed_is_known_to_be_stale_by_the_catalog(
 def test_what_squawk_cannot_read_is_unknown() -> None:
     text = "alter table t add column x int;\ncreate table y (a int, b int, period for c (a, b));"
     file = parse(PATH, "select 1;")
-    found = squawk.findings([replace(file, text=text)], None)[PATH]
+    found = squawk.squawk_findings([replace(file, text=text)], None)[PATH]
 
     assert {(one.level, one.rule) for one in found} == {("unknown", "opaque")}
 
@@ -240,8 +240,8 @@ def rules_in(database: Database, text: str) -> list[str]:
     file = parse(PATH, text)
     with database.connect("test") as connection:
         connection.execute(STANDS.encode())
-        catalog = sqlcatalog.read(connection, file.tables(), file.functions())
-    return [one.rule for one in statements.findings([file], catalog)]
+        catalog = sqlcatalog.read_catalog(connection, file.tables(), file.functions())
+    return [one.rule for one in statements.lint_files([file], catalog)]
 
 
 @pytest.mark.parametrize(
@@ -392,7 +392,7 @@ def test_what_the_copy_saw_nothing_of_is_a_note(project: Project) -> None:
     project.json("rehearse", "--env", "uat")
     (found,) = [f for f in project.json("lint", "--env", "uat") if f["rule"] == "every-row"]
     assert found["level"] == "note"
-    assert "the rehearsal saw nothing of it" in found["message"]
+    assert "the rehearsal saw none of this work" in found["message"]
 
 
 def test_production_without_a_rehearsal_stops_at_what_is_unknown(project: Project) -> None:

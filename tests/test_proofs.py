@@ -284,7 +284,9 @@ def test_no_other_user_and_no_other_machine_reaches_the_copy(
 
 
 def _lacking(manifest: Manifest) -> str:
-    return throwaway.lacking(manifest.server_version, [n for n, _ in manifest.extensions], None)
+    return throwaway.missing_reason(
+        manifest.server_version, [n for n, _ in manifest.extensions], None
+    )
 
 
 def test_where_no_server_fits_it_says_what_is_missing(

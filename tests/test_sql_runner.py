@@ -166,7 +166,7 @@ def test_an_invalid_index_of_somebody_else_is_not_dropped(
     with pytest.raises(StepFailed) as caught:
         engine.runner.apply(migration, database16, Terms())
 
-    assert f"{NAME}.sql:1: an invalid index i stands, and is not the one" in caught.value.what
+    assert f"{NAME}.sql:1: an invalid index i exists, and is not the one" in caught.value.what
     assert one(database16, "select to_regclass('i')::text") == "i"
 
 

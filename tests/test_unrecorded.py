@@ -10,7 +10,7 @@ from pgwindlass.config.sections import MigrationsConfig
 from pgwindlass.database.connection import Database
 from pgwindlass.engines import open_engine
 from pgwindlass.plan.pending import in_running_order
-from pgwindlass.rehearsal.existing import find
+from pgwindlass.rehearsal.existing import find_untracked
 from tests.fix_postgres import Server
 from tests.kit import Project
 
@@ -99,8 +99,8 @@ def test_what_stands_otherwise_is_told_with_both(shop: Project, made: str, stand
     assert ran.code == 3
     assert ran.error()[0].endswith(
         "column item.last_error stands already, not as it would make it: "
-        f"table public.item: {stands} stands, it would make last_error text DEFAULT 'none'::text "
-        "NOT NULL"
+        f"table public.item: {stands} exists; the migration creates last_error text "
+        "DEFAULT 'none'::text NOT NULL"
     ), ran.err
     assert f"change what stands into what the file makes, then {STAMP}" in ran.error()[2]
 
@@ -128,7 +128,7 @@ def test_of_what_stands_in_part_the_rest_is_named(shop: Project) -> None:
         "verdict": "different",
         "says": [
             "index public.item_error is missing",
-            "table public.log: extra integer stands, which it would not make",
+            "table public.log: extra integer exists; the migration does not create it",
             "type public.mood differs: - 'sad'",
         ],
     }
@@ -161,7 +161,7 @@ def test_with_if_not_exists_what_stands_otherwise_is_told_beforehand(shop: Proje
     status = shop.run("status", "--env", "uat")
 
     assert status.code == 1
-    assert "last_error integer stands, it would make last_error text" in status.out
+    assert "last_error integer exists; the migration creates last_error text" in status.out
 
 
 def test_what_later_pending_ones_make_of_it_may_stand_as_well(shop: Project) -> None:
@@ -247,7 +247,7 @@ def standing(tmp_path: Path, database16: Database) -> Names:
         directory.mkdir(exist_ok=True)
         (directory / f"{COLUMN}.sql").write_text(text)
         engine = open_engine(MigrationsConfig(), tmp_path)
-        found = find(database16, engine, in_running_order(engine.files.list()))
+        found = find_untracked(database16, engine, in_running_order(engine.files.list()))
         return found[0].objects if found else ()
 
     return look

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pgwindlass.database.connection import Database, read_target
-from pgwindlass.parser.equivalence import alike, meaning
+from pgwindlass.parser.equivalence import equivalent, meaning
 from pgwindlass.postgres.clients import find_clients
 from pgwindlass.postgres.definitions import definitions
 from pgwindlass.stores.directory import DirectoryStore
@@ -181,4 +181,4 @@ def test_what_the_server_words_anew_after_a_restore_is_alike_and_nothing_else_is
     worded_anew = [title for title in before if before[title] != after[title]]
     assert len(worded_anew) >= 15
     assert [title for title in before if isinstance(meaning(before[title]), str)] == []
-    assert [title for title in before if not alike(before[title], after[title])] == []
+    assert [title for title in before if not equivalent(before[title], after[title])] == []

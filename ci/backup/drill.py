@@ -10,7 +10,7 @@ from ..config.sections import BackupsConfig
 from ..database.connection import Database
 from ..errors import StepFailed
 from ..model import Manifest, Proof
-from ..parser.equivalence import alike
+from ..parser.equivalence import equivalent
 from ..postgres import definitions, throwaway
 from ..stores import Store
 from .restore import restore_backup
@@ -46,16 +46,16 @@ def prove(manifest: Manifest, store: Store, config: BackupsConfig, *, progress: 
 
 def _compare(reading: Reader, copy: Database) -> None:
     """Raise unless the copy's definitions are the ones in the backup."""
-    source = definitions.schema(reading.clients, _definitions(reading))
+    source = definitions.archive_definitions(reading.clients, _definitions(reading))
     env = copy.environment()
     command = reading.clients.command(
         "pg_dump", "--format=custom", "--schema-only", "--no-password", env=env
     )
-    restored = definitions.schema(reading.clients, process.stream(command, env=env))
+    restored = definitions.archive_definitions(reading.clients, process.stream(command, env=env))
     wrong = sorted(
         title
         for title in source.keys() | restored.keys()
-        if not alike(source.get(title, ""), restored.get(title, ""))
+        if not equivalent(source.get(title, ""), restored.get(title, ""))
     )
     if wrong:
         more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""

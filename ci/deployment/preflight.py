@@ -134,10 +134,10 @@ def _history(work: Work) -> Callable[[psycopg.Connection], str]:
 def _pending(work: Work, migrations: tuple[Migration, ...] | None) -> str:
     """Look whether what would be created stands already, which would end it half way."""
     settings, database, engine = work.settings, work.database, work.engine
-    chosen = existing.waiting(database, engine) if migrations is None else migrations
-    there = tuple(one for one in existing.find(database, engine, chosen) if one.fails)
+    chosen = existing.pending_without_record(database, engine) if migrations is None else migrations
+    there = tuple(one for one in existing.find_untracked(database, engine, chosen) if one.fails)
     if there:
-        first, *rest = existing.compare(there, database, engine, settings.shared.backups)
+        first, *rest = existing.compare_untracked(there, database, engine, settings.shared.backups)
         more = f" (and {len(rest)} more migrations)" if rest else ""
         raise Refused(
             deployment.unrecorded_text(first) + more,

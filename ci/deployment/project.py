@@ -18,7 +18,9 @@ def lint_files(config: Config) -> tuple[Finding, ...]:
 
 def check(config: Config, base: str) -> PullRequestCheck:
     """Try the migrations that a commit does not have, on its schema; see `pull_request.check`."""
-    return pull_request.check(config.root, config.migrations(), base, server=config.throwaway())
+    return pull_request.check_pull_request(
+        config.root, config.migrations(), base, server=config.throwaway()
+    )
 
 
 def create(config: Config, name: str, *, merge: bool = False) -> tuple[Path, ...]:

@@ -25,7 +25,7 @@ def lacking(work: Work) -> str:
     """Return why there is no server for a copy; empty where there is, or one is named."""
     _, config = store_of(work)
     version, extensions = work.database.read("rehearse", _needed)
-    return throwaway.lacking(version, extensions, config.throwaway)
+    return throwaway.missing_reason(version, extensions, config.throwaway)
 
 
 def of_late(plan: Plan, work: Work) -> Rehearsal | None:
@@ -68,7 +68,7 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
                 manifest, store, config, level=level, progress=bytes_of(work.reporter)
             )
         backup = retention.Backup(manifest=manifest, proofs=(proof,))
-    return rehearsals.rehearse(
+    return rehearsals.rehearse_plan(
         plan,
         backup,
         rehearsals.Bench(

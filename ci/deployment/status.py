@@ -75,7 +75,7 @@ def status(work: Work) -> StatusReport:
         lock=moment.lock,
         note=report.last_note(moment.newest, moment.lock),
         drill=drill_note(work),
-        unrecorded=existing.compare(moment.unrecorded, database, engine, shared.backups),
+        unrecorded=existing.compare_untracked(moment.unrecorded, database, engine, shared.backups),
         models=engine.differences(database),
     )
 
@@ -92,7 +92,7 @@ def _read(
         migrations=states,
         lock=lock.who(connection),
         newest=journal.read_history(connection, limit=1),
-        unrecorded=existing.read_unrecorded(  # the last one: it sets the search_path
+        unrecorded=existing.read_untracked(  # the last one: it sets the search_path
             connection, engine, in_running_order(waiting(on_disk, states))
         ),
     )

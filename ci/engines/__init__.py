@@ -23,11 +23,11 @@ class Files(Protocol):
         ...
 
     def create(self, name: str) -> tuple[Path, ...]:
-        """Write a new, empty migration and the scripts beside it; never over a file."""
+        """Write a new, empty migration and its scripts; never over a file."""
         ...
 
     def render(self, migration: Migration, direction: Direction, terms: Terms) -> str:
-        """Return the SQL as it would be sent, bookkeeping included; or why nobody can know it."""
+        """Return the SQL as it would be sent, bookkeeping included; or why it cannot be known."""
         ...
 
     def lint(
@@ -49,10 +49,10 @@ class Files(Protocol):
 
 
 class Names(Protocol):
-    """What people call migrations, and what the tool's own words are."""
+    """What people call migrations, and the tool's own messages."""
 
     def resolve(self, text: str) -> str:
-        """Return the migration that a person means by these words; unknown ones as they are."""
+        """Return the migration that a person means by this text; an unknown one as it is."""
         ...
 
     def unknown(self, name: str) -> str:
@@ -129,10 +129,10 @@ class Runner(Protocol):
         ...
 
     def apply(self, migration: Migration, database: Database, terms: Terms) -> int:
-        """Run one migration and record it, both or neither; return how often it was tried again.
+        """Run one migration and record it, both or neither; return the number of retries.
 
         Where a statement cannot run in a transaction, each finished one is recorded, and a rerun
-        goes on behind the last. One that is applied already is not run again.
+        goes on behind the last. One that is already applied does not run.
         """
         ...
 
@@ -154,7 +154,7 @@ class Untracked(Protocol):
     def unrecorded(
         self, migrations: tuple[Migration, ...], connection: psycopg.Connection
     ) -> tuple[Unrecorded, ...]:
-        """Return those, in running order, of whose objects some exist by name already.
+        """Return those, in running order, of whose objects some already exist by name.
 
         Those that say IF NOT EXISTS of them, only where all exist. In a transaction of the
         caller's, whose search_path it sets; reads the catalog alone.
@@ -163,7 +163,7 @@ class Untracked(Protocol):
 
 
 class Models(Protocol):
-    """Of a tool that has models beside its migrations."""
+    """Of a tool that has models besides its migrations."""
 
     def differences(self, database: Database) -> str:
         """Say how the models differ from the database."""
@@ -195,7 +195,7 @@ class Engine:
     untracked: Untracked
     models: Models | None = None
     branches: Branches | None = None
-    lock_keys: tuple[int, ...] = ()  # the tool's own advisory locks, held beside ours
+    lock_keys: tuple[int, ...] = ()  # the tool's own advisory locks, held with ours
 
     def differences(self, database: Database) -> str:
         """Say how the tool's models differ from the database; empty where it has no models."""

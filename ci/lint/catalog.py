@@ -41,7 +41,7 @@ from pg_catalog.pg_proc where proname = any (%s) group by 1
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class CatalogColumn:
     """A column's type as the catalog has it, and whether a full scan could find a NULL."""
 
     type: str  # pg_type.typname: int4, varchar
@@ -50,11 +50,11 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """A table that stands already."""
+class CatalogTable:
+    """A table that already exists."""
 
     kind: str  # pg_class.relkind: r, p, m
-    columns: Mapping[str, Column]
+    columns: Mapping[str, CatalogColumn]
     indexes: Mapping[str, tuple[str, ...]]  # name -> columns; valid ones of all rows
 
 
@@ -68,29 +68,29 @@ class Function:
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """What stands in the database, of what a file names; by names without schemas."""
+    """What exists in the database, of what a file names; by names without schemas."""
 
     major: int
-    tables: Mapping[str, Table]
+    tables: Mapping[str, CatalogTable]
     constrained_domains: frozenset[str]
     functions: Mapping[str, Function]
 
 
-def read(
+def read_catalog(
     connection: psycopg.Connection, tables: Iterable[str], functions: Iterable[str]
 ) -> Catalog:
-    """Return what stands of these names; in a transaction of the caller's, or none."""
-    found = connection.execute(TABLES, [sorted(tables)]).fetchall()
-    oids = [oid for oid, _, _ in found]
-    columns: dict[int, dict[str, Column]] = {oid: {} for oid in oids}
+    """Return what exists of these names; in a transaction of the caller's, or none."""
+    rows = connection.execute(TABLES, [sorted(tables)]).fetchall()
+    oids = [oid for oid, _, _ in rows]
+    columns: dict[int, dict[str, CatalogColumn]] = {oid: {} for oid in oids}
     indexes: dict[int, dict[str, tuple[str, ...]]] = {oid: {} for oid in oids}
     for oid, name, type_, modifier, never_null in connection.execute(COLUMNS, [oids]).fetchall():
-        columns[oid][name] = Column(type_, modifier, never_null)
+        columns[oid][name] = CatalogColumn(type_, modifier, never_null)
     for oid, name, keys in connection.execute(INDEXES, [oids]).fetchall():
         indexes[oid][name.rpartition(".")[2].strip('"')] = tuple(keys)
     return Catalog(
         major=connection.info.server_version // 10_000,
-        tables={name: Table(kind, columns[oid], indexes[oid]) for oid, name, kind in found},
+        tables={name: CatalogTable(kind, columns[oid], indexes[oid]) for oid, name, kind in rows},
         constrained_domains=frozenset(row[0] for row in connection.execute(DOMAINS).fetchall()),
         functions={
             name: Function(builtin, volatile)

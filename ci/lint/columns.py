@@ -7,7 +7,7 @@ from postgast import pg_query_pb2
 from ..parser import tree
 from ..parser.tree import Node
 from . import rules
-from .catalog import Catalog, Column, Table
+from .catalog import Catalog, CatalogColumn, CatalogTable
 from .rules import Remark
 
 SERIAL = frozenset(
@@ -85,7 +85,7 @@ def _volatile(name: str, catalog: Catalog | None) -> bool:
     return catalog.functions[name].volatile
 
 
-def altered_column(rule: str, commands: Iterable[Node], table: Table) -> bool:
+def altered_column(rule: str, commands: Iterable[Node], table: CatalogTable) -> bool:
     """Tell whether a rule that squawk says is broken is, given the table's columns."""
     if rule == "changing-column-type":
         changes = [cmd for cmd in commands if tree.subtype(cmd) == "AT_AlterColumnType"]
@@ -97,13 +97,13 @@ def altered_column(rule: str, commands: Iterable[Node], table: Table) -> bool:
     return True
 
 
-def keeps_rows(cmd: Node, column: Column | None) -> bool:
+def keeps_rows(cmd: Node, column: CatalogColumn | None) -> bool:
     """Tell whether ALTER COLUMN TYPE leaves every row as it is."""
     definition = getattr(cmd, "def").column_def
     if column is None or definition.HasField("raw_default") or definition.HasField("coll_clause"):
         return False
     wanted = str(definition.type_name.names[-1].string.sval)
-    modifiers = [int(one.a_const.ival.ival) for one in definition.type_name.typmods]
+    modifiers = [int(modifier.a_const.ival.ival) for modifier in definition.type_name.typmods]
     if (column.type, wanted) in SAME_FORM:
         return not modifiers
     if column.type != wanted:
@@ -113,7 +113,7 @@ def keeps_rows(cmd: Node, column: Column | None) -> bool:
     return _wider(column, wanted, modifiers)
 
 
-def _wider(column: Column, wanted: str, modifiers: list[int]) -> bool:
+def _wider(column: CatalogColumn, wanted: str, modifiers: list[int]) -> bool:
     if column.modifier == -1:
         return False
     if wanted == "numeric":

@@ -18,8 +18,8 @@ class Rule:
     about: what it is about, as docs/lint.md and SARIF say it.
     text: what a finding says; a template, whose {names} the call of `says` fills in.
     does: what the statement does to every row, while others wait.
-    catalog: only the catalog knows all that it is about, so that without a connection an allowance
-        of it is not known to be stale.
+    catalog: only the catalog knows all that it is about, so that without a connection its allowance
+        is not known to be stale.
     later: the deployment finds it, not the text: by the rehearsal, or in the catalog at the end.
     """
 
@@ -50,7 +50,7 @@ _NO_WORK = "no work of a migration"
 _VALUE_FOR_EACH_ROW = "a new column with a value for each row"
 _COPIES = "copies the table under its strongest lock"
 _COPIES_ALL = "copies the whole table under its strongest lock"
-_REWRITTEN = "the table is rewritten, and nobody reads it meanwhile"
+_REWRITTEN = "the table is rewritten, and no session can read it meanwhile"
 _OTHERS_WAIT = "others wait for it"
 _LEFT = "found after the deployment: what it left half done"
 
@@ -71,13 +71,13 @@ CLUSTER = Rule(
     id="cluster",
     level="error",
     about=_REWRITTEN,
-    text="CLUSTER rewrites the table; nobody reads it meanwhile",
+    text="CLUSTER rewrites the table; no session can read it meanwhile",
 )
 VACUUM_FULL = Rule(
     id="vacuum-full",
     level="error",
     about=_REWRITTEN,
-    text="VACUUM FULL rewrites the table; nobody reads it meanwhile",
+    text="VACUUM FULL rewrites the table; no session can read it meanwhile",
 )
 ALTER_SYSTEM = Rule(
     id="alter-system",
@@ -95,7 +95,7 @@ DROP_OWNED = Rule(
     id="drop-owned",
     level="error",
     about=_NO_WORK,
-    text="DROP OWNED drops what nobody listed",
+    text="DROP OWNED drops objects that no list names",
 )
 SET_LOGGED = Rule(id="set-logged", level="warning", about=_COPIES, text=_COPIES_ALL, does="rewrite")
 SET_UNLOGGED = Rule(
@@ -117,7 +117,8 @@ REFRESH_LOCKS = Rule(
     id="refresh-locks",
     level="warning",
     about=_OTHERS_WAIT,
-    text="nobody reads the view while it is refreshed: CONCURRENTLY lets them, with a unique index",
+    text="no session can read the view while it is refreshed: CONCURRENTLY allows it, with a "
+    "unique index",
 )
 ADD_SERIAL = Rule(
     id="add-serial",
@@ -144,7 +145,7 @@ ADD_COLUMN_DOMAIN = Rule(
     id="add-column-domain",
     level="warning",
     about=_VALUE_FOR_EACH_ROW,
-    text=f"{_REWRITES}, for {{domain}} has a constraint: take the type beneath it, and a CHECK "
+    text=f"{_REWRITES}, because {{domain}} has a constraint: take the type beneath it, and a CHECK "
     "NOT VALID",
     does="rewrite",
     catalog=True,
@@ -210,7 +211,7 @@ CONCURRENTLY_ON_PARTITIONED = Rule(
 PRIMARY_KEY_SCAN = Rule(
     id="primary-key-scan",
     level="warning",
-    about="an index made primary key over a column that may hold NULLs",
+    about="an index that becomes the primary key over a column that may hold NULLs",
     text="reads the whole table for NULLs under its strongest lock: SET NOT NULL behind a "
     "validated CHECK first",
     does="scan",
@@ -228,8 +229,8 @@ DOMAIN_SCAN = Rule(
     id="domain-scan",
     level="warning",
     about="every table that uses the domain is read",
-    text="reads every table that uses the domain, and holds up whoever writes to them: NOT VALID, "
-    "then VALIDATE",
+    text="reads every table that uses the domain, and blocks writes to them: NOT VALID, then "
+    "VALIDATE",
     does="scan",
 )
 EVERY_ROW = Rule(

@@ -18,8 +18,8 @@ def graded(
 ) -> tuple[Finding, ...]:
     """Return the findings with their levels, the gravest first.
 
-    What works on every row of a table is a note where the table is small or the copy saw nothing
-    of it, an error where it is large; an unknown statement is a note once it was rehearsed.
+    What works on every row of a table is a note where the table is small or the rehearsal saw no
+    such work, an error where it is large; an unknown statement is a note once it was rehearsed.
 
     Args:
         findings: of the engine, which knows neither.
@@ -28,32 +28,32 @@ def graded(
 
     """
     largest: dict[str, TableSize] = {}
-    for one in sorted(sizes, key=lambda one: one.size):
-        largest[one.name.rpartition(".")[2].strip('"')] = one
+    for table in sorted(sizes, key=lambda table: table.size):
+        largest[table.name.rpartition(".")[2].strip('"')] = table
     seen = {
         traced.where: traced
         for migration in (rehearsal.migrations if rehearsal else ())
         for traced in migration.statements
     }
-    found = [_one(finding, largest.get(finding.table), seen) for finding in findings]
-    return tuple(sorted(found, key=lambda f: (ORDER.index(f.level), f.file, f.line)))
+    graded_findings = [_grade(finding, largest.get(finding.table), seen) for finding in findings]
+    return tuple(sorted(graded_findings, key=lambda f: (ORDER.index(f.level), f.file, f.line)))
 
 
-def _one(finding: Finding, table: TableSize | None, seen: dict[str, Traced]) -> Finding:
+def _grade(finding: Finding, table: TableSize | None, seen: dict[str, Traced]) -> Finding:
     traced = seen.get(f"{finding.file}:{finding.statement}")
     if finding.level == "unknown":
-        return _now(finding, "note", "it ran in the rehearsal") if traced else finding
+        return _with_level(finding, "note", "it ran in the rehearsal") if traced else finding
     if not finding.does or finding.level == "error":
         return finding
     if traced is not None and not _worked(finding, traced):
-        return _now(finding, "note", "the rehearsal saw nothing of it")
+        return _with_level(finding, "note", "the rehearsal saw none of this work")
     if table is None:
         return finding
     if table.size < SMALL:
-        return _now(finding, "note", f"{table.name} is small: {_size(table)}")
+        return _with_level(finding, "note", f"{table.name} is small: {_size(table)}")
     if table.size > LARGE:
-        return _now(finding, "error", f"{table.name} is large: {_size(table)}")
-    return _now(finding, finding.level, f"{table.name}: {_size(table)}")
+        return _with_level(finding, "error", f"{table.name} is large: {_size(table)}")
+    return _with_level(finding, finding.level, f"{table.name}: {_size(table)}")
 
 
 def _worked(finding: Finding, traced: Traced) -> bool:
@@ -62,7 +62,7 @@ def _worked(finding: Finding, traced: Traced) -> bool:
     return bool(traced.rewrites or traced.scans or traced.indexes)
 
 
-def _now(finding: Finding, level: FindingLevel, why: str) -> Finding:
+def _with_level(finding: Finding, level: FindingLevel, why: str) -> Finding:
     return msgspec.structs.replace(finding, level=level, message=f"{finding.message} ({why})")
 
 
@@ -73,9 +73,9 @@ def _size(table: TableSize) -> str:
 
 def errors(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return those that end a deployment."""
-    return tuple(one for one in findings if one.level == "error")
+    return tuple(finding for finding in findings if finding.level == "error")
 
 
 def unknown(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return those of statements that only a rehearsal can show."""
-    return tuple(one for one in findings if one.level == "unknown")
+    return tuple(finding for finding in findings if finding.level == "unknown")

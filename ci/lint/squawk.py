@@ -65,7 +65,7 @@ GENERIC, SPECIFIC = (
 BREAKS_OLD_CODE = ("ban-drop-", "renaming-", "ban-set-schema", "adding-required-field")
 
 
-def findings(files: Iterable[SqlFile], catalog: Catalog | None) -> dict[Path, list[Finding]]:
+def squawk_findings(files: Iterable[SqlFile], catalog: Catalog | None) -> dict[Path, list[Finding]]:
     """Return what squawk says of each file, by its path. It runs at most twice.
 
     Raises:
@@ -73,23 +73,31 @@ def findings(files: Iterable[SqlFile], catalog: Catalog | None) -> dict[Path, li
 
     """
     known = {f"{number}.sql": file for number, file in enumerate(files)}
-    found: dict[str, list[Finding]] = {name: [] for name in known}
+    results: dict[str, list[Finding]] = {name: [] for name in known}
     for transactional in (True, False):
-        alike = {name: one for name, one in known.items() if one.transactional is transactional}
-        for said in _asked(alike, catalog, transactional=transactional) if alike else ():
-            name = Path(said["file"]).name
-            found[name].append(_finding(known[name], said))
-    return {file.path: _counting(file, found[name]) for name, file in known.items()}
+        selected = {
+            name: file for name, file in known.items() if file.transactional is transactional
+        }
+        for report in (
+            _run_squawk(selected, catalog, transactional=transactional) if selected else ()
+        ):
+            name = Path(report["file"]).name
+            results[name].append(_finding(known[name], report))
+    return {file.path: _without_duplicates(file, results[name]) for name, file in known.items()}
 
 
-def _counting(file: SqlFile, found: list[Finding]) -> list[Finding]:
+def _without_duplicates(file: SqlFile, results: list[Finding]) -> list[Finding]:
     if file.phase == "after":
-        found = [one for one in found if not one.rule.startswith(BREAKS_OLD_CODE)]
-    specific = {one.statement for one in found if one.rule in SPECIFIC}
-    return [one for one in found if one.rule != GENERIC or one.statement not in specific]
+        results = [finding for finding in results if not finding.rule.startswith(BREAKS_OLD_CODE)]
+    specific = {finding.statement for finding in results if finding.rule in SPECIFIC}
+    return [
+        finding
+        for finding in results
+        if finding.rule != GENERIC or finding.statement not in specific
+    ]
 
 
-def _asked(
+def _run_squawk(
     files: Mapping[str, SqlFile], catalog: Catalog | None, *, transactional: bool
 ) -> list[dict[str, str]]:
     argv = [
@@ -124,26 +132,26 @@ def _program() -> Path:
     except metadata.PackageNotFoundError:
         files = ()
     places = [Path(str(file.locate())) for file in files if file.name == "squawk"]
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
+    program = next((place for place in places if place.is_file()), None)
+    if program is None:
         raise _broken(f"the package {PACKAGE} is not installed, or its program is gone")
-    return found
+    return program
 
 
 def _broken(what: str) -> StepFailed:
     return StepFailed(
         what,
         state="nothing was changed",
-        next_step=f"install the locked version again: pip install {PACKAGE}",
+        next_step=f"reinstall the locked version: pip install {PACKAGE}",
     )
 
 
-def _finding(file: SqlFile, said: dict[str, str]) -> Finding:
-    line, rule = int(said["line"]) + 1, said["rule_name"]
-    statement = _at(file, line)
-    first = said["message"].split(". ", 1)[0].rstrip(".").replace("`", "")
-    # Its mend is said where there is one: a person reads one line at night.
-    message = f"{first}. {said['help'].replace('`', '')}" if said.get("help") else first
+def _finding(file: SqlFile, report: dict[str, str]) -> Finding:
+    line, rule = int(report["line"]) + 1, report["rule_name"]
+    statement = _statement_at(file, line)
+    first = report["message"].split(". ", 1)[0].rstrip(".").replace("`", "")
+    # The help is added where there is one: a person reads one line at night.
+    message = f"{first}. {report['help'].replace('`', '')}" if report.get("help") else first
     broken = rule == "syntax-error"
     return Finding(
         level=OPAQUE.level if broken else "warning",
@@ -157,9 +165,11 @@ def _finding(file: SqlFile, said: dict[str, str]) -> Finding:
     )
 
 
-def _at(file: SqlFile, line: int) -> Statement | None:
-    """Return the statement in which a line stands; the last that begins above it."""
-    return next((one for one in reversed(file.statements) if one.line <= line), None)
+def _statement_at(file: SqlFile, line: int) -> Statement | None:
+    """Return the statement that holds a line; the last that begins above it."""
+    return next(
+        (statement for statement in reversed(file.statements) if statement.line <= line), None
+    )
 
 
 def table_of(statement: Statement) -> str:

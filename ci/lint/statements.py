@@ -60,19 +60,21 @@ KNOWN_FUNCTIONS = frozenset(
 )
 
 
-def findings(files: Iterable[SqlFile], catalog: Catalog | None) -> tuple[Finding, ...]:
+def lint_files(files: Iterable[SqlFile], catalog: Catalog | None) -> tuple[Finding, ...]:
     """Return the findings of files, in the order of their lines, less those they allow.
 
     An allowance that nothing here needs is a finding of its own.
     """
     all_ = tuple(files)
-    said = squawk.findings(all_, catalog)
-    return tuple(one for file in all_ for one in _in_file(file, said[file.path], catalog))
+    reported = squawk.squawk_findings(all_, catalog)
+    return tuple(
+        finding for file in all_ for finding in _in_file(file, reported[file.path], catalog)
+    )
 
 
-def _in_file(file: SqlFile, said: list[Finding], catalog: Catalog | None) -> list[Finding]:
+def _in_file(file: SqlFile, reported: list[Finding], catalog: Catalog | None) -> list[Finding]:
     created = transaction.created(file)
-    found = [
+    results = [
         Finding(
             level=rule.level,
             rule=rule.id,
@@ -84,11 +86,15 @@ def _in_file(file: SqlFile, said: list[Finding], catalog: Catalog | None) -> lis
             does=does,
         )
         for statement in file.statements
-        for rule, message, does in _of(statement, file, created, catalog)
+        for rule, message, does in _remarks(statement, file, created, catalog)
     ]
-    found = [one for one in [*found, *said] if not _harmless(one, file, created, catalog)]
-    kept = [f for f in found if not any(a.covers(f.rule, f.statement) for a in file.allowed)]
-    return sorted([*kept, *_stale(file, found, catalog)], key=lambda one: one.line)
+    results = [
+        finding
+        for finding in [*results, *reported]
+        if not _harmless(finding, file, created, catalog)
+    ]
+    kept = [f for f in results if not any(a.covers(f.rule, f.statement) for a in file.allowed)]
+    return sorted([*kept, *_stale(file, results, catalog)], key=lambda finding: finding.line)
 
 
 def _harmless(
@@ -107,10 +113,10 @@ def _harmless(
     return not altered_column(finding.rule, commands, table)
 
 
-def _stale(file: SqlFile, found: Iterable[Finding], catalog: Catalog | None) -> Iterator[Finding]:
-    later = {one.id for one in RULES.values() if one.later or (one.catalog and catalog is None)}
+def _stale(file: SqlFile, results: Iterable[Finding], catalog: Catalog | None) -> Iterator[Finding]:
+    later = {rule.id for rule in RULES.values() if rule.later or (rule.catalog and catalog is None)}
     for allowed in file.allowed:
-        needed = any(allowed.covers(one.rule, one.statement) for one in found)
+        needed = any(allowed.covers(finding.rule, finding.statement) for finding in results)
         if not needed and allowed.rule not in later:
             yield Finding(
                 level=rules.STALE_ALLOW.level,
@@ -121,7 +127,7 @@ def _stale(file: SqlFile, found: Iterable[Finding], catalog: Catalog | None) -> 
             )
 
 
-def _of(
+def _remarks(
     statement: Statement, file: SqlFile, created: frozenset[str], catalog: Catalog | None
 ) -> Iterator[Remark]:
     kind, node = statement.kind, statement.node
@@ -133,7 +139,7 @@ def _of(
         yield from _alterations(node, created, catalog)
     else:
         yield from _others(kind, node, catalog)
-    yield from transaction.findings(statement, file, created)
+    yield from transaction.transaction_remarks(statement, file, created)
 
 
 def _hidden(kind: str, node: Node, catalog: Catalog | None) -> str:
@@ -146,7 +152,7 @@ def _hidden(kind: str, node: Node, catalog: Catalog | None) -> str:
         if catalog is None:
             known = name in KNOWN_FUNCTIONS or name.startswith("pg_")
         else:
-            # One that nobody knows yet is made by a migration before.
+            # An unknown one is created by a migration before.
             known = name in catalog.functions and catalog.functions[name].builtin
         if not known:
             return f"what the function {name} does is not in its call"
@@ -188,7 +194,7 @@ def _alterations(node: Node, created: frozenset[str], catalog: Catalog | None) -
         elif subtype == "AT_AddColumn":
             yield from added_column(getattr(cmd, "def").column_def, catalog)
         elif subtype == "AT_AddIdentity":
-            yield Remark(rules.ADD_IDENTITY, "locks the table while its sequence is made", "")
+            yield Remark(rules.ADD_IDENTITY, "locks the table while its sequence is created", "")
         elif subtype == "AT_AddConstraint" and table is not None and catalog is not None:
             yield from _constraint(getattr(cmd, "def").constraint, node, catalog)
 
@@ -201,6 +207,6 @@ def _constraint(node: Node, statement: Node, catalog: Catalog) -> Iterator[Remar
         if any(not table.columns[key].never_null for key in keys if key in table.columns):
             yield rules.PRIMARY_KEY_SCAN.says()
     if kind == "CONSTR_FOREIGN":
-        columns = tuple(str(one.string.sval) for one in node.fk_attrs)
+        columns = tuple(str(column.string.sval) for column in node.fk_attrs)
         if not any(keys[: len(columns)] == columns for keys in table.indexes.values()):
             yield rules.FOREIGN_KEY_NO_INDEX.says(columns=", ".join(columns))

@@ -11,7 +11,7 @@ from ..parser.split import Statement
 from . import rules
 from .rules import Remark
 
-# Statements that may work for long on what stands.
+# Statements that may take long on existing rows.
 SLOW = frozenset({"update_stmt", "delete_stmt", "insert_stmt", "index_stmt", "merge_stmt"})
 # What holds its table's strongest lock, or one that keeps writers out, until the end; DROP TABLE
 # too. Source: "Explicit Locking" in the documentation, ACCESS EXCLUSIVE and SHARE ROW EXCLUSIVE.
@@ -33,7 +33,7 @@ WEAK = frozenset(
 
 
 def created(file: SqlFile) -> frozenset[str]:
-    """Return the tables that a file makes; one that may stand already is not made here."""
+    """Return the tables that a file creates; one that may already exist does not count."""
     return frozenset(
         str(relation.relname)
         for statement in file.statements
@@ -47,8 +47,10 @@ def created(file: SqlFile) -> frozenset[str]:
     )
 
 
-def findings(statement: Statement, file: SqlFile, created: frozenset[str]) -> Iterator[Remark]:
-    """Say what is wrong with a statement where it stands in its file."""
+def transaction_remarks(
+    statement: Statement, file: SqlFile, created: frozenset[str]
+) -> Iterator[Remark]:
+    """Say what is wrong with a statement at its place in the file."""
     if statement.kind == "create_stmt":
         yield from _new_table(statement, created)
     if statement.kind == "alter_table_stmt":
@@ -57,7 +59,7 @@ def findings(statement: Statement, file: SqlFile, created: frozenset[str]) -> It
         return
     before = file.statements[: file.statements.index(statement)]
     yield from _enum(statement, before)
-    locked = {name: one for one in before for name in _locked(one, created)}
+    locked = {name: earlier for earlier in before for name in _locked(earlier, created)}
     if statement.kind in SLOW and locked and not _within(statement, created):
         first = next(iter(locked.values()))
         yield rules.WORK_UNDER_LOCK.says(line=str(first.line))
@@ -68,7 +70,7 @@ def findings(statement: Statement, file: SqlFile, created: frozenset[str]) -> It
 
 
 def _locked(statement: Statement, created: frozenset[str]) -> frozenset[str]:
-    """Return the tables that a statement locks against the application, if they stood before."""
+    """Return the tables that a statement locks against the application, if they existed before."""
     node = statement.node
     if statement.kind == "drop_stmt":
         return tree.dropped_tables(node) - created
@@ -83,7 +85,7 @@ def _locked(statement: Statement, created: frozenset[str]) -> frozenset[str]:
 
 
 def _within(statement: Statement, created: frozenset[str]) -> bool:
-    """Tell whether a statement works on a table alone that the file made, or on given values."""
+    """Tell whether a statement works only on a table that the file creates, or on given values."""
     node = statement.node
     if str(node.relation.relname) in created:
         return True
@@ -112,9 +114,9 @@ def _referred(node: tree.Node) -> list[str]:
     ]
     return sorted(
         {
-            str(one.pktable.relname)
-            for one in constraints
-            if pg_query_pb2.ConstrType.Name(one.contype) == "CONSTR_FOREIGN"
+            str(constraint.pktable.relname)
+            for constraint in constraints
+            if pg_query_pb2.ConstrType.Name(constraint.contype) == "CONSTR_FOREIGN"
         }
     )
 

@@ -1,4 +1,4 @@
-"""Two wordings of one definition: the server words some anew once they were dumped and restored.
+"""Two forms of one definition: the server prints some otherwise after a dump and a restore.
 
 `x in ('a', 'b')` on a varchar is stored as `(x)::text = any ((array['a'::character varying,
 …])::text[])`, and read back from there as `(x)::text = any (array[('a'::character
@@ -6,7 +6,7 @@ varying)::text, …])`: the server takes the cast of an ARRAY[…] for a cast of
 trees of its own parser are compared, with such casts written in one way, and nothing else. Pure.
 
 Source: transformTypeCast in parse_expr.c. Of what tests/test_wording.py sends through pg_dump and
-pg_restore, nothing else is worded anew on PostgreSQL 13 to 18 (`make matrix`).
+pg_restore, nothing else is printed otherwise on PostgreSQL 13 to 18 (`make matrix`).
 """
 
 from collections.abc import Hashable
@@ -18,7 +18,7 @@ from postgast import pg_query_pb2
 
 Node = Any  # a protobuf message of postgast's, which come without type information
 
-# Numbers that say where in the text something stood.
+# Numbers that give positions in the text.
 PLACES = frozenset(
     {
         "location",
@@ -36,21 +36,23 @@ COLUMNS = frozenset({("CreateStmt", "table_elts"), ("CompositeTypeStmt", "coldef
 STRINGS = frozenset({("text",), ("pg_catalog", "text"), ("pg_catalog", "varchar")})
 
 
-def alike(one: str, other: str, *, any_order: bool = False) -> bool:
-    """Tell whether two definitions say the same, however the server words them.
+def equivalent(text: str, other: str, *, any_order: bool = False) -> bool:
+    """Tell whether two definitions mean the same, however the server prints them.
 
     Args:
-        one: SQL as pg_dump prints it, one statement or several.
+        text: SQL as pg_dump prints it, one statement or several.
         other: likewise.
-        any_order: the columns of a table or composite type may stand in another order, and so may
+        any_order: the columns of a table or composite type may have another order, and so may
             the statements.
 
     """
-    return one == other or meaning(one, any_order=any_order) == meaning(other, any_order=any_order)
+    return text == other or meaning(text, any_order=any_order) == meaning(
+        other, any_order=any_order
+    )
 
 
 def meaning(text: str, *, any_order: bool = False) -> Hashable:
-    """Return a value that is equal for two definitions that are alike; see there.
+    """Return a value that is equal for two equivalent definitions; see there.
 
     The body of a function is a string to the parser, and so equal to itself alone. That goes for
     the whole of a text without a statement, and of one that it does not take: what is no SQL, no
@@ -62,8 +64,8 @@ def meaning(text: str, *, any_order: bool = False) -> Hashable:
         return text
     for statement in statements:
         _write_one_way(statement, any_order)
-    found = [_bytes(statement) for statement in statements]
-    return tuple(sorted(found) if any_order else found) or text
+    encoded = [_bytes(statement) for statement in statements]
+    return tuple(sorted(encoded) if any_order else encoded) or text
 
 
 def _bytes(node: Node) -> bytes:
@@ -76,8 +78,8 @@ def _write_one_way(node: Node, any_order: bool) -> None:
         _write_cast(node)
     for field, value in node.ListFields():
         if field.is_repeated:
-            for one in value:
-                _write_one_way(one, any_order)
+            for item in value:
+                _write_one_way(item, any_order)
             if any_order and (node.DESCRIPTOR.name, field.name) in COLUMNS:
                 value.sort(key=_bytes)
         elif isinstance(value, Message):
@@ -96,11 +98,11 @@ def _write_cast(node: Node) -> None:
     ):
         array = pg_query_pb2.A_ArrayExpr()
         for element in inner.a_array_expr.elements:
-            one = array.elements.add().type_cast
-            one.arg.CopyFrom(element)
-            one.type_name.CopyFrom(cast.type_name)
+            element_cast = array.elements.add().type_cast
+            element_cast.arg.CopyFrom(element)
+            element_cast.type_name.CopyFrom(cast.type_name)
             if not element.HasField("a_array_expr"):  # one within another is of the same type
-                one.type_name.ClearField("array_bounds")
+                element_cast.type_name.ClearField("array_bounds")
         node.a_array_expr.CopyFrom(array)
     elif _is_string(cast) and inner.HasField("type_cast") and _is_string(inner.type_cast):
         text = inner.type_cast.arg

@@ -54,8 +54,8 @@ class SqlFile:
 
     def tables(self) -> frozenset[str]:
         """Return the tables and views that the file names, without their schemas."""
-        found = (tree.tables(statement.kind, statement.node) for statement in self.statements)
-        return frozenset().union(*found)
+        names = (tree.tables(statement.kind, statement.node) for statement in self.statements)
+        return frozenset().union(*names)
 
     def functions(self) -> frozenset[str]:
         """Return the functions that the file calls, without their schemas."""
@@ -64,7 +64,7 @@ class SqlFile:
 
 
 def normalise(raw: bytes, path: Path) -> str:
-    """Return the text with LF line ends and without byte-order mark; what checksums are made of.
+    """Return the text with LF line ends and without byte-order mark; checksums are of this text.
 
     Raises:
         ConfigError: it is not UTF-8, or holds a NUL, which no statement can.
@@ -98,7 +98,7 @@ def parse(path: Path, text: str) -> SqlFile:
         ConfigError: it is no SQL the server takes, or mixes what cannot run together; with line.
 
     """
-    directives, said = _directives(path, text)
+    directives, allowances = _directives(path, text)
     off = directives.get("transaction") == "off"
     parsed = split(path, text)
     _refuse_late_directives(path, text, parsed)
@@ -118,59 +118,59 @@ def parse(path: Path, text: str) -> SqlFile:
         checksum=checksum_of(text),
         phase="after" if directives.get("phase") == "after" else "before",
         transactional=transactional,
-        allowed=_scoped(said, parsed),
+        allowed=_scoped(allowances, parsed),
         statements=statements,
         begin=begin,
         **_timeouts(path, directives),
     )
 
 
-def _said(text: str) -> list[tuple[int, str]]:
+def _find_directives(text: str) -> list[tuple[int, str]]:
     """Return line and words of every directive: in a comment of its own line, nowhere else."""
     if "windlass:" not in text:
         return []
-    raw, found = text.encode(), []
+    raw, directives = text.encode(), []
     for start, end in comments(text):
         match = DIRECTIVE.match(raw[start:end].decode())
         if match and not raw[raw.rfind(b"\n", 0, start) + 1 : start].strip():
-            found.append((raw[:start].count(b"\n") + 1, match[1].strip()))
-    return found
+            directives.append((raw[:start].count(b"\n") + 1, match[1].strip()))
+    return directives
 
 
 def _timeouts(path: Path, directives: dict[str, str]) -> dict[str, Duration]:
-    found: dict[str, Duration] = {}
+    timeouts: dict[str, Duration] = {}
     for key in ("lock_timeout", "statement_timeout"):
         if key not in directives:
             continue
         try:
-            found[key] = Duration.parse(directives[key])
+            timeouts[key] = Duration.parse(directives[key])
         except ValueError as error:
             raise ConfigError(
                 f"{key}: {error}", place=Place(str(path)), next_step=f"-- windlass: {key}=2s"
             ) from None
-        if found[key].seconds <= 0:
+        if timeouts[key].seconds <= 0:
             raise ConfigError(
                 f"{key}={directives[key]} would wait for ever",
                 place=Place(str(path)),
                 next_step=f"give it an end: -- windlass: {key}=2s",
             )
-    return found
+    return timeouts
 
 
 def _refuse_late_directives(path: Path, text: str, statements: tuple[Statement, ...]) -> None:
     """Refuse a directive that looks as if it were for one statement, and is for the whole file."""
     first = statements[0].line if statements else 0
-    for number, said in _said(text):
-        if first and number > first and not ALLOW.fullmatch(said):
+    for number, directive in _find_directives(text):
+        if first and number > first and not ALLOW.fullmatch(directive):
             raise ConfigError(
-                "this directive is for the whole file, and stands below its first statement",
+                "this directive is for the whole file, and is below its first statement",
                 place=Place(str(path), number),
                 next_step="move it to the head of the file",
             )
 
 
 def _scoped(
-    said: tuple[tuple[int, str, str], ...], parsed: tuple[Statement, ...]
+    allowances: tuple[tuple[int, str, str], ...], parsed: tuple[Statement, ...]
 ) -> tuple[Allowed, ...]:
     """Say for each allowance which statement it is for: the next below, in the head all."""
     first = parsed[0].line if parsed else 0
@@ -181,7 +181,7 @@ def _scoped(
             line,
             0 if line < first else next((s.line for s in parsed if s.line > line), 0),
         )
-        for line, rule, reason in said
+        for line, rule, reason in allowances
     )
 
 
@@ -192,10 +192,10 @@ def _directives(path: Path, text: str) -> tuple[dict[str, str], tuple[tuple[int,
         "lock_timeout": r"\S+",
         "statement_timeout": r"\S+",
     }
-    found: dict[str, str] = {}
+    directives: dict[str, str] = {}
     allowed: list[tuple[int, str, str]] = []
-    for number, said in _said(text):
-        if allow := ALLOW.fullmatch(said):
+    for number, directive in _find_directives(text):
+        if allow := ALLOW.fullmatch(directive):
             if not allow[2]:
                 raise ConfigError(
                     f"allow {allow[1]} has no reason",
@@ -204,7 +204,7 @@ def _directives(path: Path, text: str) -> tuple[dict[str, str], tuple[tuple[int,
                 )
             allowed.append((number, allow[1], allow[2]))
             continue
-        for pair in said.split():
+        for pair in directive.split():
             key, _, value = pair.partition("=")
             if key not in values or not re.fullmatch(values[key], value):
                 raise ConfigError(
@@ -212,8 +212,8 @@ def _directives(path: Path, text: str) -> tuple[dict[str, str], tuple[tuple[int,
                     place=Place(str(path), number),
                     next_step=f"known are: {KNOWN_DIRECTIVES}",
                 )
-            found[key] = value
-    return found, tuple(allowed)
+            directives[key] = value
+    return directives, tuple(allowed)
 
 
 def _unwrap(
@@ -222,7 +222,7 @@ def _unwrap(
     """Take the outer BEGIN … COMMIT off; return the rest and what that BEGIN asked for.
 
     Raises:
-        ConfigError: a transaction command stands anywhere else.
+        ConfigError: a transaction command is anywhere else.
 
     """
     asked, parsed = "", statements
@@ -244,9 +244,9 @@ def _refuse_command(path: Path, commands: list[Statement], *, opens: bool) -> No
     alone = opens and len(commands) == 1
     blamed = commands[1] if opens and not alone else commands[0]
     word = re.split(r"[^a-z]", blamed.sql.lower(), maxsplit=1)[0].upper()
-    said = "BEGIN without a COMMIT at the end of" if alone else f"{word} in the middle of"
+    problem = "BEGIN without a COMMIT at the end of" if alone else f"{word} in the middle of"
     raise ConfigError(
-        f"{said} the file; the script and its history row must commit together",
+        f"{problem} the file; the script and its history row must commit together",
         place=Place(str(path), blamed.line),
         next_step="keep one BEGIN at the start and one COMMIT at the end, or none; "
         "split the file where two transactions are meant",
@@ -297,8 +297,8 @@ def _transactional(path: Path, statements: tuple[Statement, ...], *, off: bool) 
     rest = [s for s in statements if s.transactional and not tree.is_harmless(s.kind, s.node)]
     if outside and rest:
         raise ConfigError(
-            "this statement cannot run in a transaction, and beside it stands one that should not "
-            f"be found half done (line {rest[0].line})",
+            "this statement cannot run in a transaction, and the file has another one that should "
+            f"not be found half done (line {rest[0].line})",
             place=Place(str(path), outside[0].line),
             next_step="give it a migration of its own, or write -- windlass: transaction=off "
             "when every statement may be found half done",

@@ -6,7 +6,7 @@ from .file import SqlFile, parse
 
 
 class Parser:
-    """Keeps what it parsed, by path and text. Nobody changes a tree."""
+    """Keeps what it parsed, by path and text. Trees are never changed."""
 
     def __init__(self) -> None:
         self._parsed: dict[tuple[Path, str], SqlFile] = {}

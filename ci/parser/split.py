@@ -10,7 +10,7 @@ from google.protobuf.message import DecodeError
 from postgast import pg_query_pb2
 
 from ..errors import ConfigError, Place
-from . import tree as sqltree
+from .tree import is_autocommit, is_concurrent
 
 EXPECT = re.compile(r"--[ \t]*expect:[ \t]*(?:(none)|(\d+)[ \t]+rows?)[ \t]*$", re.MULTILINE)
 ANY_EXPECT = re.compile(r"--[ \t]*expect:.*$", re.MULTILINE)
@@ -52,7 +52,7 @@ def split(path: Path, text: str) -> tuple[Statement, ...]:
             place=Place(str(path)),
             next_step="break it up: some fifty operators or brackets in one another are too many",
         ) from None
-    raw, end, line, found = text.encode(), 0, 1, []
+    raw, end, line, statements = text.encode(), 0, 1, []
     for item in tree.stmts:
         start = item.stmt_location
         before = raw[end:start].decode()
@@ -60,31 +60,31 @@ def split(path: Path, text: str) -> tuple[Statement, ...]:
         end = start + item.stmt_len if item.stmt_len else len(raw)
         kind = str(item.stmt.WhichOneof("node"))
         node = getattr(item.stmt, kind)
-        found.append(
+        statements.append(
             Statement(
                 sql=raw[start:end].decode().strip(BLANKS),
                 line=line,
                 kind=kind,
                 node=node,
-                transactional=not sqltree.is_autocommit(kind, node),
-                concurrent=sqltree.is_concurrent(kind, node),
+                transactional=not is_autocommit(kind, node),
+                concurrent=is_concurrent(kind, node),
                 expects=_expects(path, before, line),
             )
         )
         line += raw[start:end].count(b"\n")
-    return tuple(found)
+    return tuple(statements)
 
 
 def _expects(path: Path, before: str, line: int) -> int | None:
     """Return how many rows the comment between two statements expects; None where it says none."""
-    said = list(ANY_EXPECT.finditer(before))
-    if not said:
+    matches = list(ANY_EXPECT.finditer(before))
+    if not matches:
         return None
-    match = EXPECT.fullmatch(said[-1][0].rstrip())
+    match = EXPECT.fullmatch(matches[-1][0].rstrip())
     if match is None:
-        at = line - before[said[-1].start() :].count("\n")
+        at = line - before[matches[-1].start() :].count("\n")
         raise ConfigError(
-            f'"{said[-1][0].strip()}" is no expectation',
+            f'"{matches[-1][0].strip()}" is no expectation',
             place=Place(str(path), at),
             next_step="write -- expect: none, or -- expect: 3 rows; without it rows must be true",
         )
@@ -106,7 +106,7 @@ def _without_comments(
     """Parse once more with blanks for comments, byte for byte.
 
     postgast's grammar refuses a comment in places where the server takes one, such as between NOT
-    and IN (libpg_query, issue 365). Where that was not it, the first error stands.
+    and IN (libpg_query, issue 365). Where that was not the cause, the first error is raised.
     """
     raw = bytearray(text.encode())
     for start, end in comments(text):
@@ -128,13 +128,13 @@ def _syntax_error(path: Path, text: str, error: postgast.PgQueryError) -> Config
     if copy is not None and not _in_a_comment(text, copy.start()):
         hint = "COPY … FROM stdin data does not run here: write INSERT statements"
     elif text[at:].startswith("\\") and error.message.startswith("syntax error"):
-        hint = "psql's meta-commands do not run here: write the SQL they stand for"
+        hint = "psql's meta-commands do not run here: write the SQL they run"
     elif text[at:].startswith(":"):
         hint = "psql's :variables do not run here: write the value"
-    said = error.message.splitlines()[0]
-    said = said if len(said) <= SHOWN else said[:SHOWN] + "…"
+    message = error.message.splitlines()[0]
+    message = message if len(message) <= SHOWN else message[:SHOWN] + "…"
     return ConfigError(
-        f"{said} (column {at - begin + 1})", place=Place(str(path), line), next_step=hint
+        f"{message} (column {at - begin + 1})", place=Place(str(path), line), next_step=hint
     )
 
 

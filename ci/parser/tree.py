@@ -1,6 +1,6 @@
 """What a parsed statement is: may it run in a transaction, is it harmless, what it touches.
 
-Pure questions to the tree of postgast, PostgreSQL's own parser, which `sqlsplit` calls.
+Pure questions to the tree of postgast, PostgreSQL's own parser, which `split` calls.
 """
 
 import re
@@ -51,7 +51,7 @@ def commands(node: Node) -> list[Any]:
 
 
 def is_concurrent(kind: str, node: Node) -> bool:
-    """Tell whether this is one of the CONCURRENTLY forms, which wait long and hold nobody up."""
+    """Tell whether this is one of the CONCURRENTLY forms, which wait long and block no session."""
     if kind in ("index_stmt", "drop_stmt"):
         return bool(node.concurrent)
     if kind == "reindex_stmt":
@@ -76,10 +76,10 @@ def is_autocommit(kind: str, node: Node) -> bool:
 
 
 def is_harmless(kind: str, node: Node) -> bool:
-    """Tell whether the statement may stand done although one behind it in the file failed.
+    """Tell whether the statement may stay done although one behind it in the file failed.
 
-    It says nothing to an application: a setting, a comment, statistics, a constraint checked, or
-    something created or dropped that the file itself allows to be there, or gone, already.
+    An application does not see it: a setting, a comment, statistics, a constraint checked, or
+    something created or dropped that the file itself allows to be there, or gone, before.
     """
     if kind in HARMLESS_NODES or kind == "vacuum_stmt":
         return True
@@ -123,27 +123,27 @@ def sets_the_role(kind: str, node: Node) -> bool:
 
 def tables(kind: str, node: Node) -> frozenset[str]:
     """Return the tables and views a statement names, without their schemas."""
-    found = {str(var.relname) for var in find_nodes(node, RangeVar) if var.relname}
+    names = {str(var.relname) for var in find_nodes(node, RangeVar) if var.relname}
     if kind == "drop_stmt" and _object(node) in TABLE_KINDS:
-        found |= _dropped(node)
-    return frozenset(found)
+        names |= _dropped_names(node)
+    return frozenset(names)
 
 
 def dropped_tables(node: Node) -> frozenset[str]:
     """Return the tables that a DROP drops, without their schemas; none where it drops others."""
-    return _dropped(node) if _object(node) == "OBJECT_TABLE" else frozenset()
+    return _dropped_names(node) if _object(node) == "OBJECT_TABLE" else frozenset()
 
 
 def _object(node: Node) -> str:
     return str(pg_query_pb2.ObjectType.Name(node.remove_type))
 
 
-def _dropped(node: Node) -> frozenset[str]:
+def _dropped_names(node: Node) -> frozenset[str]:
     return frozenset(str(item.list.items[-1].string.sval) for item in node.objects)
 
 
 def functions(node: Node) -> tuple[str, ...]:
-    """Return the names of the functions a statement calls, without schemas, as they stand in it."""
+    """Return the names of the functions a statement calls, without schemas, in its order."""
     calls = find_nodes(node, FuncCall)
     return tuple(str(call.funcname[-1].string.sval) for call in calls if call.funcname)
 

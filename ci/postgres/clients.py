@@ -127,7 +127,7 @@ def find_clients(
         clients for clients in fitting if (clients.tls or not tls) and clients.undoes(compression)
     ]
     if not able:
-        raise _missing(major, tls, compression, installed)
+        raise _no_clients(major, tls, compression, installed)
     # Stable: among equals the earlier place wins.
     return max(able, key=lambda clients: (clients.zstd, clients.lz4))
 
@@ -138,7 +138,7 @@ def _docker(env: process.Environment, directory: str = "") -> tuple[str, ...]:
     paths = [str(env[name]) for name in FILES if name in env]
     paths += [path for path in (host, directory) if path.startswith("/")]
     mounts = [f"--volume={path}:{path}:ro" for path in paths]
-    # By name: a value would stand in the process list.
+    # By name: a value would show in the process list.
     names = [f"--env={name}" for name in (*env, "LC_ALL")]
     return ("docker", "run", "--rm", "--interactive", "--network=host", *names, *mounts)
 
@@ -208,7 +208,7 @@ def _version(program: Path) -> str | None:
 
 
 # A deployment asks four times, and each installation answers five: a program that has not
-# changed since is not asked again.
+# changed since is asked once.
 @cache
 def _printed(program: Path, _changed: int) -> str:
     return process.run([str(program), "--version"], within=VERSION_WITHIN).stdout
@@ -245,7 +245,7 @@ def _connects(clients: Clients, conninfo: str, *options: str) -> bool:
     """Tell whether pg_dump, run with these options, comes as far as opening a connection.
 
     A build that lacks TLS or a compression method says so before it connects; which of its
-    messages and exit statuses mean what is then no question. Nobody is asked for a database:
+    messages and exit statuses mean what is then no question. No database is needed:
     a listener of our own counts, and hangs up.
     """
     with _listener() as (port, connected):
@@ -286,7 +286,7 @@ def _listener() -> Iterator[tuple[int, threading.Event]]:
             thread.join()
 
 
-def _missing(
+def _no_clients(
     major: int, tls: bool, compression: str, installed: tuple[_Installed, ...]
 ) -> StepFailed:
     listed = ", ".join(f"{tools.version} in {tools.directory}" for tools in installed) or "none"

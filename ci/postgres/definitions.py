@@ -10,7 +10,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from .. import process
 from ..database.connection import Database
 from ..database.history_table import HistoryTable
-from ..parser.equivalence import alike, meaning
+from ..parser.equivalence import equivalent, meaning
 from .clients import Clients
 
 SHOWN = 3  # lines of a definition that differs
@@ -49,22 +49,22 @@ def different(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str,
             differences.append(f"{_words(title)} is missing")
         elif title not in before:
             differences.append(f"{_words(title)} was not there before")
-        elif not alike(before[title], after[title], any_order=True):
+        elif not equivalent(before[title], after[title], any_order=True):
             differences.append(f"{_words(title)} differs: {_changed(before[title], after[title])}")
     return tuple(differences)
 
 
-def stands(
+def differences_from_live(
     before: Mapping[str, str], states: Sequence[Mapping[str, str]], live: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """Return, in words, how what a migration would make differs from what stands; empty: nowhere.
+    """Return, in words, how a migration's definitions differ from the live ones; empty: nowhere.
 
-    Only what it changes is looked at. What later migrations make of it may stand as well.
+    Only what it changes is compared. What later migrations turn it into may be live as well.
 
     Args:
         before: the definitions without the migration.
         states: those with it, and those after each later one.
-        live: those that stand.
+        live: those of the live database.
 
     """
     after, differences = states[0], []
@@ -89,28 +89,28 @@ def stands(
 def _same(text: str | None, other: str | None) -> bool:
     if text is None or other is None:
         return text is other
-    return alike(text, other, any_order=True)
+    return equivalent(text, other, any_order=True)
 
 
 def _of_table(was: str | None, states: Sequence[str], stand: str) -> Iterator[str]:
-    """Say line by line what of a migration's change to a table stands otherwise."""
+    """Say line by line where a live table differs from a migration's change."""
     before, after, lines = _lines(was or ""), _lines(states[0]), _lines(stand)
     wanted = {key: line for key, line in after.items() if key not in before | lines}
     extra = {key: line for key, line in lines.items() if key in before and key not in after}
     if was is None:
         known = {key for state in states for key in _lines(state)}
         extra = {key: line for key, line in lines.items() if key not in known}
-    others = {_name(line): line for line in lines.values()}
+    others = {_defined_name(line): line for line in lines.values()}
     for line in wanted.values():
-        other = others.get(_name(line))
-        yield f"{other} stands, it would make {line}" if other else f"{line} is missing"
-    told = {_name(line) for line in wanted.values()}
+        other = others.get(_defined_name(line))
+        yield f"{other} exists; the migration creates {line}" if other else f"{line} is missing"
+    told = {_defined_name(line) for line in wanted.values()}
     for line in extra.values():
-        if _name(line) not in told:
-            yield f"{line} stands, which it would not make"
+        if _defined_name(line) not in told:
+            yield f"{line} exists; the migration does not create it"
 
 
-def _name(line: str) -> str:
+def _defined_name(line: str) -> str:
     """Return what a line of a table defines: its column, or its constraint."""
     match = COLUMN.match(line)
     return match[0] if match else line
@@ -141,8 +141,8 @@ SCRIPT_END = "\n--\n-- PostgreSQL database dump complete"
 REFRESH = "; Type: MATERIALIZED VIEW DATA; "  # of rows, though pg_restore prints it among the rest
 
 
-def schema(clients: Clients, source: Iterable[bytes]) -> dict[str, str]:
-    """Return an archive's definitions by title, as pg_restore words them; rows are not read."""
+def archive_definitions(clients: Clients, source: Iterable[bytes]) -> dict[str, str]:
+    """Return an archive's definitions by title, as pg_restore prints them; rows are not read."""
     command = clients.command("pg_restore", "--schema-only", "--file=-")
     printed = b"".join(process.pipe(command, source)).decode(errors="surrogateescape")
     return blocks(printed)
@@ -154,7 +154,7 @@ def blocks(script: str) -> dict[str, str]:
     for block in script.partition(SCRIPT_END)[0].split("\n--\n-- Name: ")[1:]:
         title, _, body = block.partition("\n")
         if REFRESH not in title:
-            # The settings stand before the definition they are for, and after another.
+            # The settings are before the definition they are for, and after another.
             lines = [line for line in body.splitlines() if not line.startswith("SET default_")]
             # Two of one title, such as the grants to two roles: both count.
             bodies[title] = bodies.get(title, "") + "\n".join(lines).strip("\n-")

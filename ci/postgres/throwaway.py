@@ -1,7 +1,7 @@
-"""A PostgreSQL that lives as long as a block: what backups are restored into to prove them.
+"""A PostgreSQL that lives as long as a block: backups are restored into it to verify them.
 
 The embedded one where its major version fits and it has the extensions; else one that is installed
-here beside the client tools; or a server that deploy.yml names.
+here with the client tools; or a server that deploy.yml names.
 """
 
 import fcntl
@@ -81,13 +81,15 @@ def read_needs(connection: psycopg.Connection) -> Needs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throwaway:
-    """A server where databases may be made and dropped."""
+    """A server where databases may be created and dropped."""
 
     admin: Database
     name: str  # for people: "embedded PostgreSQL 18"
 
 
-def lacking(server_version: int, extensions: Iterable[str], configured: Secret | None) -> str:
+def missing_reason(
+    server_version: int, extensions: Iterable[str], configured: Secret | None
+) -> str:
     """Return why there is no server for a copy of a database; empty where there is one.
 
     Args:
@@ -116,13 +118,13 @@ def running(needs: Needs, configured: Secret | None) -> Iterator[Throwaway]:
 
     Args:
         needs: of the copy: its major version, extensions and roles decide.
-        configured: the URL of a server to use instead; what is made there is removed again.
+        configured: the URL of a server to use instead; what is created there is removed.
 
     Raises:
         StepFailed: there is none that can; says what is missing.
 
     """
-    if why := lacking(needs.server_version, needs.extensions, configured):
+    if why := missing_reason(needs.server_version, needs.extensions, configured):
         raise StepFailed(
             f"no server to restore into: {why}",
             state="nothing was restored",
@@ -131,28 +133,28 @@ def running(needs: Needs, configured: Secret | None) -> Iterator[Throwaway]:
         )
     with _server(needs, configured) as (url, name):
         admin = Database(url=url, deployment_id="throwaway")
-        made = _make_roles(admin, needs.roles)
+        roles = _create_roles(admin, needs.roles)
         try:
             yield Throwaway(admin=admin, name=name)
         finally:
             if configured is not None:
-                _drop_roles(admin, made)
+                _drop_roles(admin, roles)
 
 
 @contextmanager
 def copy(server: Throwaway) -> Iterator[Database]:
-    """Make a database on the server that is dropped at the end."""
+    """Create a database on the server that is dropped at the end."""
     name = f"windlass_copy_{secrets.token_hex(6)}"
-    made = create.create_database(server.admin, name)
+    database = create.create_database(server.admin, name)
     try:
-        yield made
+        yield database
     finally:
         create.drop(server.admin, name)
 
 
 @contextmanager
 def copied(needs: Needs, configured: Secret | None) -> Iterator[tuple[Throwaway, Database]]:
-    """Run a server as `running` does, with one database on it as `copy` makes."""
+    """Run a server as `running` does, with one database on it, as of `copy`."""
     with running(needs, configured) as server, copy(server) as database:
         yield server, database
 
@@ -182,14 +184,16 @@ def _server(needs: Needs, configured: Secret | None) -> Iterator[tuple[Secret, s
 
 @contextmanager
 def _directory() -> Iterator[Path]:
-    """Make a directory that goes at the end, or when the next run finds that we were killed."""
+    """Create a directory that goes at the end, or when the next run finds that we were killed."""
     _sweep()
-    made = Path(tempfile.mkdtemp(prefix="windlass-"))
-    with (made / LOCK).open("wb") as lock:
+    directory = Path(tempfile.mkdtemp(prefix="windlass-"))
+    with (directory / LOCK).open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # falls with us, whatever ends us
-        made.chmod(0o755)  # where we are root the server is another user; its own part is closed
-        base = made.with_name(made.name.replace("windlass-", PREFIX))
-        made.rename(base)  # locked before the next run's sweep can see it
+        directory.chmod(
+            0o755
+        )  # where we are root the server is another user; its own part is closed
+        base = directory.with_name(directory.name.replace("windlass-", PREFIX))
+        directory.rename(base)  # locked before the next run's sweep can see it
         try:
             yield base
         finally:
@@ -197,7 +201,7 @@ def _directory() -> Iterator[Path]:
 
 
 def _sweep() -> None:
-    """End the servers of killed runs, which hold copies of somebody's data, and remove these."""
+    """End the servers of killed runs, which hold copies of a database, and remove these."""
     for base in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         if not (base / LOCK).exists():  # what an older version did not get away
             with suppress(OSError):
@@ -214,9 +218,9 @@ def _sweep() -> None:
 
 
 def _remove(base: Path) -> None:
-    """Remove a directory in which a server may be writing its last words.
+    """Remove a directory in which a server may still be writing.
 
-    The lock goes last: without it the next run's sweep would take what is left for nobody's.
+    The lock goes last: without it the next run's sweep would take it for one of a killed run.
     """
     deadline = time.monotonic() + ENDED_WITHIN
     while left := [path for path in base.iterdir() if path.name != LOCK]:
@@ -261,11 +265,11 @@ def _installations(major: int) -> Iterator[Path]:
         yield carried
     for pattern in PLACES:
         for place in sorted(Path("/").glob(pattern.removeprefix("/"))):
-            if os.access(place / "initdb", os.X_OK) and _is(place / "postgres", major):
+            if os.access(place / "initdb", os.X_OK) and _has_major(place / "postgres", major):
                 yield place
 
 
-def _is(program: Path, major: int) -> bool:
+def _has_major(program: Path, major: int) -> bool:
     printed = process.run([str(program), "--version"], within=STARTED_WITHIN, check=False).stdout
     return f"(PostgreSQL) {major}." in printed
 
@@ -313,7 +317,7 @@ def _local(place: Path, base: Path) -> Iterator[Secret]:
 
 
 def _other_user(base: Path) -> str | None:
-    """Return who runs the server where we are root, with the directory made theirs."""
+    """Return the user who runs the server where we are root; the directory is given to them."""
     if os.geteuid() != 0:
         return None
     known = {entry.pw_name for entry in pwd.getpwall()}
@@ -332,7 +336,7 @@ def _be_careless(url: Secret) -> None:
         connection.execute("select pg_catalog.pg_reload_conf()")
 
 
-def _make_roles(admin: Database, roles: Iterable[str]) -> tuple[str, ...]:
+def _create_roles(admin: Database, roles: Iterable[str]) -> tuple[str, ...]:
     """Create the roles that are missing, and return them."""
     with admin.connect("drill") as connection:
         existing = {row[0] for row in connection.execute("select rolname from pg_catalog.pg_roles")}
@@ -349,7 +353,7 @@ def _drop_roles(admin: Database, roles: Iterable[str]) -> None:
 
 
 EXTENSIONS = "select extname, extversion from pg_catalog.pg_extension order by 1"
-# Those pinned by the system, such as the first superuser, are in no dependency: owners beside them.
+# Those pinned by the system, such as the first superuser, are in no dependency: owners count too.
 ROLES = """
 select rolname from pg_catalog.pg_roles where oid in (
     select refobjid from pg_catalog.pg_shdepend

@@ -1,1 +1,1 @@
-"""The change, tried on a copy: traced, undone, compared, applied again."""
+"""The change, tried on a copy: traced, undone, compared, reapplied."""

@@ -1,6 +1,6 @@
-"""Migrations on a copy that is thrown away: applied, described, undone, compared, applied again.
+"""Migrations on a copy that is thrown away: applied, described, undone, compared, reapplied.
 
-It returns values; who tries says in which order and with which terms, and words the result.
+It returns values; the caller gives order and terms, and words the result.
 """
 
 import time
@@ -22,8 +22,8 @@ from ..secret import redact
 from . import rows
 from .trace import Trace
 
-LOCK_WAIT = "--lock-wait-timeout=5s"  # of pg_dump, for a table that somebody has locked
-COPIED = ("--no-owner", LOCK_WAIT)  # owners are who made something, not what was made
+LOCK_WAIT = "--lock-wait-timeout=5s"  # of pg_dump, for a table that is locked
+COPIED = ("--no-owner", LOCK_WAIT)  # an owner is no part of a definition
 SIZE = "select pg_catalog.pg_database_size(pg_catalog.current_database())"
 
 Definitions = Mapping[str, str]
@@ -66,8 +66,8 @@ class Copy:
     """A copy, and how migrations are run in it.
 
     clients: whose pg_dump describes it.
-    options: of pg_dump, beside those that `definitions` has.
-    terms: of a deployment; nobody needs to be told of waits.
+    options: of pg_dump, besides those that `definitions` has.
+    terms: of a deployment; no one is told of waits.
     verifies: whether verify scripts are run: they are for a database with rows in it.
     watched: whether statements, rows and size are looked at.
     """
@@ -97,7 +97,7 @@ class Copy:
         self.engine.runner.undo(migration, self.database, self.terms)
 
     def attempt(self, migration: Migration, before: Definitions, *, back: bool) -> Attempt:
-        """Run a migration and, where `back`, undo it, compare and run it again.
+        """Run a migration and, where `back`, undo it, compare and rerun it.
 
         What fails, of ours or of the server, is in the value; nothing runs behind it.
         """

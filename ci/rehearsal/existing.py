@@ -1,10 +1,10 @@
-"""Migrations that are not recorded, and whose objects stand already: are they what it would make?
+"""Untracked objects: what migrations without a record create, and already exists. Is it the same?
 
-The catalog is asked by name, which is quick (`find`). Only where something stands is it compared
-(`compare`): every applied migration is run from disk on an empty throwaway database, then those
-that are not applied; what changes with each is compared with the live definitions. Where the
-files do not build the schema from nothing, the live one's definitions are copied, and the
-migrations undone there by their rollback scripts and run again.
+The catalog is asked by name, which is quick (`find_untracked`). Only what exists is compared
+(`compare_untracked`): every applied migration is run from disk on an empty throwaway database, then
+those that are not applied; what changes with each is compared with the live definitions. Where the
+files do not build the schema from nothing, the live definitions are copied, and the migrations
+undone there by their rollback scripts and rerun.
 """
 
 from collections.abc import Sequence
@@ -26,14 +26,16 @@ from ..postgres.clients import Clients, find_clients
 from .copy import COPIED, LOCK_WAIT, Copy, Definitions, one_line
 
 
-def waiting(database: Database, engine: Engine) -> tuple[Migration, ...]:
+def pending_without_record(database: Database, engine: Engine) -> tuple[Migration, ...]:
     """Return every migration that has no record, not even of a part, in running order."""
 
     def read(connection: psycopg.Connection) -> frozenset[str]:
         return _recorded(connection, engine)
 
     recorded = database.read("unrecorded", read)
-    return in_running_order(one for one in engine.files.list() if one.name not in recorded)
+    return in_running_order(
+        migration for migration in engine.files.list() if migration.name not in recorded
+    )
 
 
 def _recorded(connection: psycopg.Connection, engine: Engine) -> frozenset[str]:
@@ -41,58 +43,63 @@ def _recorded(connection: psycopg.Connection, engine: Engine) -> frozenset[str]:
     return frozenset(names | {partial.name for partial in engine.history.partials(connection)})
 
 
-def find(
+def find_untracked(
     database: Database, engine: Engine, migrations: tuple[Migration, ...]
 ) -> tuple[Unrecorded, ...]:
-    """Return those of the migrations whose objects stand and that are not recorded. Reads only.
+    """Return those of the migrations whose objects exist and that are not recorded. Reads only.
 
     Not compared yet. What another deployment finishes meanwhile is left out.
     """
     if not migrations:
         return ()
-    return database.read("unrecorded", lambda line: read_unrecorded(line, engine, migrations))
+    return database.read("unrecorded", lambda line: read_untracked(line, engine, migrations))
 
 
-def read_unrecorded(
+def read_untracked(
     connection: psycopg.Connection, engine: Engine, migrations: tuple[Migration, ...]
 ) -> tuple[Unrecorded, ...]:
     """Return the same, in a transaction of the caller's, whose search_path may be changed."""
-    found = engine.untracked.unrecorded(migrations, connection) if migrations else ()
-    if not found:
+    untracked = engine.untracked.unrecorded(migrations, connection) if migrations else ()
+    if not untracked:
         return ()
-    # Read after the catalog: what came to stand meanwhile has its record by now.
+    # Read after the catalog: what was created meanwhile has its record by now.
     recorded = _recorded(connection, engine)
-    return tuple(one for one in found if one.migration not in recorded)
+    return tuple(item for item in untracked if item.migration not in recorded)
 
 
-def compare(
-    found: tuple[Unrecorded, ...], database: Database, engine: Engine, config: BackupsConfig | None
+def compare_untracked(
+    untracked: tuple[Unrecorded, ...],
+    database: Database,
+    engine: Engine,
+    config: BackupsConfig | None,
 ) -> tuple[Unrecorded, ...]:
     """Return the same with verdicts; unknown, with the reason, where it cannot be found out.
 
     Args:
-        found: by `find`.
-        database: the live one; nothing is changed in it.
+        untracked: from `find_untracked`.
+        database: the live database; nothing is changed in it.
         engine: of the migrations.
         config: the throwaway server and the client tools; None: what is installed here.
 
     """
-    if not found:
+    if not untracked:
         return ()
     try:
-        comparison = _comparison(found, database, engine, config)
+        comparison = _comparison(untracked, database, engine, config)
         chain, live = comparison.chain(), comparison.live()
     except (WindlassError, psycopg.Error) as error:
-        return tuple(msgspec.structs.replace(one, says=(one_line(error),)) for one in found)
+        return tuple(msgspec.structs.replace(item, says=(one_line(error),)) for item in untracked)
     names = [migration.name for migration in comparison.later]
-    return tuple(_judged(one, names.index(one.migration), chain, live) for one in found)
+    return tuple(
+        _with_verdict(item, names.index(item.migration), chain, live) for item in untracked
+    )
 
 
-def _judged(
-    one: Unrecorded, at: int, chain: Sequence[Definitions], live: Definitions
+def _with_verdict(
+    item: Unrecorded, at: int, chain: Sequence[Definitions], live: Definitions
 ) -> Unrecorded:
-    differs = definitions.stands(chain[at], chain[at + 1 :], live)
-    return msgspec.structs.replace(one, verdict="different" if differs else "alike", says=differs)
+    differs = definitions.differences_from_live(chain[at], chain[at + 1 :], live)
+    return msgspec.structs.replace(item, verdict="different" if differs else "alike", says=differs)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +112,7 @@ class _Comparison:
     clients: Clients
     needs: throwaway.Needs
     applied: tuple[Migration, ...]
-    later: tuple[Migration, ...]  # not applied, up to the last one whose objects stand
+    later: tuple[Migration, ...]  # not applied, up to the last one whose objects exist
     standing: frozenset[str]
 
     def live(self) -> dict[str, str]:
@@ -129,7 +136,7 @@ class _Comparison:
                     return self.back_and_forth(self.of(database), first)
 
     def of(self, database: Database) -> Copy:
-        """Return a database as a copy of the live one, in which nothing has run yet."""
+        """Return a database as a copy of the live database, in which nothing has run yet."""
         return Copy(
             database=database,
             engine=self.engine,
@@ -151,7 +158,7 @@ class _Comparison:
         except (WindlassError, psycopg.Error) as second:
             raise StepFailed(
                 f"the migrations do not run from nothing ({one_line(first)}), nor back and forth "
-                f"on a copy of what stands ({one_line(second)})",
+                f"on a copy of the live definitions ({one_line(second)})",
                 state="seen on a copy; nothing was changed in the database",
                 next_step="compare by hand",
             ) from second
@@ -177,7 +184,10 @@ class _Comparison:
 
 
 def _comparison(
-    found: tuple[Unrecorded, ...], database: Database, engine: Engine, config: BackupsConfig | None
+    untracked: tuple[Unrecorded, ...],
+    database: Database,
+    engine: Engine,
+    config: BackupsConfig | None,
 ) -> _Comparison:
     def read(connection: psycopg.Connection) -> tuple[throwaway.Needs, frozenset[str], bool]:
         if is_pooled(connection):
@@ -191,9 +201,9 @@ def _comparison(
 
     needs, recorded, tls = database.read("unrecorded", read)
     on_disk = engine.files.list()
-    standing = frozenset(one.migration for one in found)
-    rest = in_running_order(one for one in on_disk if one.name not in recorded)
-    last = max(at for at, one in enumerate(rest) if one.name in standing)
+    standing = frozenset(item.migration for item in untracked)
+    rest = in_running_order(migration for migration in on_disk if migration.name not in recorded)
+    last = max(at for at, migration in enumerate(rest) if migration.name in standing)
     return _Comparison(
         database=database,
         engine=engine,
@@ -201,6 +211,6 @@ def _comparison(
         needs=needs,
         standing=standing,
         clients=find_clients(needs.server_version, tls=tls, image=config.image if config else ""),
-        applied=tuple(one for one in on_disk if one.name in recorded),
+        applied=tuple(migration for migration in on_disk if migration.name in recorded),
         later=rest[: last + 1],
     )

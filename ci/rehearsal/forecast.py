@@ -14,7 +14,7 @@ BLOCKS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class BlockingLock:
     """A lock that an application's queries wait for, and how long it was held on the copy."""
 
     relation: str
@@ -28,26 +28,28 @@ class Held:
         return BLOCKS[self.mode]
 
 
-def held(migration: Rehearsed) -> tuple[Held, ...]:
-    """Return the locks of a migration that somebody would wait for, the longest first.
+def blocking_locks(migration: Rehearsed) -> tuple[BlockingLock, ...]:
+    """Return the locks of a migration that an application would wait for, the longest first.
 
     In a transaction a lock is held from the statement that takes it until the end: the verify
     script, the history's row and the commit come after the last statement. Else it is held as long
     as its statement runs. Of a relation locked twice, each mode is one.
     """
-    found = []
+    locks = []
     # What begins the transaction is in it too: a few milliseconds more, never less.
-    tail = max(0.0, migration.seconds - sum(one.seconds for one in migration.statements))
+    tail = max(
+        0.0, migration.seconds - sum(statement.seconds for statement in migration.statements)
+    )
     for at, statement in enumerate(migration.statements):
         seconds = statement.seconds
         if migration.transactional:
-            seconds = tail + sum(one.seconds for one in migration.statements[at:])
-        found += [
-            Held(relation, mode, seconds, statement)
+            seconds = tail + sum(traced.seconds for traced in migration.statements[at:])
+        locks += [
+            BlockingLock(relation, mode, seconds, statement)
             for relation, mode in (*statement.locks, *_indexes_alone(statement))
             if mode in BLOCKS
         ]
-    return tuple(sorted(found, key=lambda one: (-one.seconds, one.blocks, one.relation)))
+    return tuple(sorted(locks, key=lambda lock: (-lock.seconds, lock.blocks, lock.relation)))
 
 
 def _indexes_alone(statement: Traced) -> tuple[tuple[str, str], ...]:
@@ -61,9 +63,9 @@ def _indexes_alone(statement: Traced) -> tuple[tuple[str, str], ...]:
     return tuple(lock for lock in statement.index_locks if lock[1] == exclusive)
 
 
-def too_long(migration: Rehearsed, *, at_most: float) -> Held | None:
+def too_long(migration: Rehearsed, *, at_most: float) -> BlockingLock | None:
     """Return the lock that was held the longest, where that is more than `at_most` seconds."""
-    longest = next(iter(held(migration)), None)
+    longest = next(iter(blocking_locks(migration)), None)
     return longest if longest is not None and longest.seconds > at_most else None
 
 

@@ -1,7 +1,7 @@
-"""What a change of the migrations is told before anybody merges it: `invoke check`. Nothing live.
+"""The check of a change of the migrations before its merge: `invoke check`. Nothing live.
 
 The base's migrations are read from git and run on an empty throwaway database; then each new one
-is run, undone and run again there, and the definitions compared with those of before.
+is run, undone and rerun there, and the definitions compared with those of before.
 """
 
 import tempfile
@@ -32,7 +32,7 @@ FAILED: dict[Stage, str] = {
 }
 
 
-def check(
+def check_pull_request(
     root: Path, config: MigrationsConfig, base: str, *, server: Secret | None = None
 ) -> PullRequestCheck:
     """Return what is to say of the migrations at `root` that the commit `base` has not.
@@ -52,17 +52,17 @@ def check(
 
     """
     engine = open_engine(config, root)
-    here = engine.files.list()
-    commit, there = _at(root, config, base)
-    known = {migration.name for migration in there}
-    new = in_running_order(migration for migration in here if migration.name not in known)
-    problems = order_problems(there, here, config)
-    lasting = tuple(migration for migration in here if migration.name in known)
-    where, findings, migrations = _on_a_server(engine, server, lasting, new)
+    on_disk = engine.files.list()
+    commit, of_base = _migrations_at(root, config, base)
+    known = {migration.name for migration in of_base}
+    new = in_running_order(migration for migration in on_disk if migration.name not in known)
+    problems = order_problems(of_base, on_disk, config)
+    shared = tuple(migration for migration in on_disk if migration.name in known)
+    where, findings, migrations = _on_a_server(engine, server, shared, new)
     return PullRequestCheck(
         base=base,
         commit=commit,
-        applied=len(lasting),
+        applied=len(shared),
         server=where,
         problems=problems,
         findings=findings,
@@ -70,7 +70,9 @@ def check(
     )
 
 
-def _at(root: Path, config: MigrationsConfig, base: str) -> tuple[str, tuple[Migration, ...]]:
+def _migrations_at(
+    root: Path, config: MigrationsConfig, base: str
+) -> tuple[str, tuple[Migration, ...]]:
     """Return the commit that `base` names, and its migrations."""
     try:
         commit = git.read(
@@ -97,10 +99,10 @@ def _at(root: Path, config: MigrationsConfig, base: str) -> tuple[str, tuple[Mig
 @contextmanager
 def _checked_out(top: Path, commit: str) -> Iterator[Path]:
     """Write the files of a commit into a directory; the repository's index and files stay."""
-    with tempfile.TemporaryDirectory(prefix="windlass-check-") as made:
-        files = Path(made) / "files"
+    with tempfile.TemporaryDirectory(prefix="windlass-check-") as folder:
+        files = Path(folder) / "files"
         files.mkdir()
-        index = {"GIT_INDEX_FILE": str(Path(made) / "index")}
+        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
         git.read(top, "read-tree", commit, env=index, within=GIT_WITHIN)
         git.read(top, "checkout-index", "--all", f"--prefix={files}/", env=index, within=GIT_WITHIN)
         yield files
@@ -126,7 +128,7 @@ def _on_a_server(
         for migration in lasting:
             _build(copy, migration)
         findings = database.read("lint", lambda connection: engine.files.lint(new, connection))
-        return server.name, graded(findings, (), None), tuple(_all(copy, new))
+        return server.name, graded(findings, (), None), tuple(_try_each(copy, new))
 
 
 def _build(copy: Copy, migration: Migration) -> None:
@@ -141,13 +143,13 @@ def _build(copy: Copy, migration: Migration) -> None:
         ) from error
 
 
-def _all(copy: Copy, new: tuple[Migration, ...]) -> Iterator[Checked]:
+def _try_each(copy: Copy, new: tuple[Migration, ...]) -> Iterator[Checked]:
     """Yield what came of each; what builds on one that failed is not tried."""
     failed = ""
     now: Definitions = copy.definitions()
     for migration in new:
         if failed:
-            yield _checked(copy, migration, 0.0, f"not tried, for {failed} failed")
+            yield _checked(copy, migration, 0.0, f"not tried, because {failed} failed")
             continue
         began = time.monotonic()
         attempt = copy.attempt(migration, now, back=migration.rollback is not None)

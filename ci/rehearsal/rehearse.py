@@ -1,4 +1,4 @@
-"""The plan on a restored copy: each migration applied, watched, verified, undone, applied again."""
+"""The plan on a restored copy: each migration applied, watched, verified, undone, reapplied."""
 
 import time
 from collections.abc import Callable
@@ -30,7 +30,7 @@ CUT_OFF = "it was cut off half way before: how it began is not known"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bench:
-    """What a rehearsal needs beside the plan.
+    """What a rehearsal needs besides the plan.
 
     lock: the environment's; the copy gets the same timeouts.
     root: the directory of deploy.yml, where the mask's path begins.
@@ -49,26 +49,26 @@ class Bench:
 
 
 def youngest(plan: Plan, store: Store, config: RehearsalConfig, *, now: datetime) -> Backup | None:
-    """Return the newest proven backup that the plan can begin from, and that is young enough.
+    """Return the newest verified backup that the plan can begin from, and that is young enough.
 
     It holds the plan's history and exactly its schema, of the same database on the same server.
     """
     known = catalog.backups(store, environment=plan.environment, database=plan.target.database)
     applied = {name for name, _ in plan.history}
-    for one in known:
-        manifest = one.manifest
+    for backup in known:
+        manifest = backup.manifest
         age = (now - manifest.taken_at).total_seconds()
         same = (
             manifest.system_identifier == plan.target.system_identifier
             and manifest.schema_fingerprint == plan.schema_fingerprint
         )
-        if one.level and same and set(manifest.applied) == applied:
-            return one if age <= config.backup_age.seconds else None
+        if backup.level and same and set(manifest.applied) == applied:
+            return backup if age <= config.backup_age.seconds else None
     return None
 
 
-def rehearse(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
-    """Run a plan's migrations on a throw-away copy, and write down beside the backup what was seen.
+def rehearse_plan(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
+    """Run a plan's migrations on a throw-away copy, and record with the backup what was seen.
 
     In the order and the transactions of a deployment; the copy and its server are gone afterwards.
 

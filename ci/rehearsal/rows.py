@@ -33,7 +33,7 @@ TableName = tuple[str, str]  # schema and table, not quoted
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class ColumnContent:
     """How many values a column has, nulls aside, and a sum over a hash of each."""
 
     values: int
@@ -41,26 +41,29 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TableContent:
     """What a table holds."""
 
     rows: int
-    columns: Mapping[str, Column]
+    columns: Mapping[str, ColumnContent]
 
 
-Tables = Mapping[TableName, Table]
+Tables = Mapping[TableName, TableContent]
 
 
-def read_tables(copy: Database, names: Iterable[str]) -> dict[TableName, Table]:
+def read_tables(copy: Database, names: Iterable[str]) -> dict[TableName, TableContent]:
     """Return what the tables of these names hold, whatever their schema; each is read once."""
     with copy.connect("rehearse") as connection:
-        found = connection.execute(REACHED.encode(), {"names": list(names)}).fetchall()
+        tables = connection.execute(REACHED.encode(), {"names": list(names)}).fetchall()
         return {
-            (schema, name): _read(connection, schema, name, cols) for schema, name, cols in found
+            (schema, name): _read_table(connection, schema, name, cols)
+            for schema, name, cols in tables
         }
 
 
-def _read(connection: psycopg.Connection, schema: str, name: str, columns: list[str]) -> Table:
+def _read_table(
+    connection: psycopg.Connection, schema: str, name: str, columns: list[str]
+) -> TableContent:
     each = [
         sql.SQL("count({0}), coalesce(sum(pg_catalog.hashtextextended({0}::text, 0)), 0)").format(
             sql.Identifier(column)
@@ -73,33 +76,33 @@ def _read(connection: psycopg.Connection, schema: str, name: str, columns: list[
     row = connection.execute(query).fetchone()
     assert row is not None  # noqa: S101  # an aggregate has one row
     values = [int(value) for value in row]
-    return Table(
+    return TableContent(
         rows=values[0],
         columns={
-            column: Column(values[1 + 2 * at], values[2 + 2 * at])
+            column: ColumnContent(values[1 + 2 * at], values[2 + 2 * at])
             for at, column in enumerate(columns)
         },
     )
 
 
 def lost(before: Tables, after: Tables) -> tuple[str, ...]:
-    """Return what stood before and does not stand after: tables, rows, columns, values."""
-    found: list[str] = []
+    """Return what existed before and does not exist after: tables, rows, columns, values."""
+    losses: list[str] = []
     for name, table in before.items():
         now, shown = after.get(name), ".".join(name)
         if now is None:
-            found.append(f"{shown} with {table.rows:,} rows")
+            losses.append(f"{shown} with {table.rows:,} rows")
             continue
         if now.rows != table.rows:
             fewer = table.rows - now.rows
-            found.append(f"{shown}: {abs(fewer):,} rows {'fewer' if fewer > 0 else 'more'}")
+            losses.append(f"{shown}: {abs(fewer):,} rows {'fewer' if fewer > 0 else 'more'}")
         for column, values in table.columns.items():
             words = _lost_values(values, now.columns.get(column), same_rows=now.rows == table.rows)
-            found += [f"{shown}.{column} {words}"] if words else []
-    return tuple(found)
+            losses += [f"{shown}.{column} {words}"] if words else []
+    return tuple(losses)
 
 
-def _lost_values(before: Column, after: Column | None, *, same_rows: bool) -> str:
+def _lost_values(before: ColumnContent, after: ColumnContent | None, *, same_rows: bool) -> str:
     """Say what became of a column's values; empty where they are the same, or went with rows."""
     if after is None:
         return f"with {before.values:,} values" if before.values else ""
@@ -113,18 +116,18 @@ def _lost_values(before: Column, after: Column | None, *, same_rows: bool) -> st
 def dropped(standing: Tables, after: Tables) -> tuple[str, ...]:
     """Return what a rollback takes away with values in it: tables and columns.
 
-    A column whose values stand under a name that was not there was renamed, not taken away.
+    A column whose values are under a new name was renamed, not taken away.
     """
-    found = []
+    losses = []
     for name, table in standing.items():
         now, shown = after.get(name), ".".join(name)
         if now is None:
-            found += [f"{shown} with {table.rows:,} rows"] if table.rows else []
+            losses += [f"{shown} with {table.rows:,} rows"] if table.rows else []
             continue
         renamed = [now.columns[name] for name in now.columns if name not in table.columns]
-        found += [
+        losses += [
             f"{shown}.{column} with {values.values:,} values"
             for column, values in table.columns.items()
             if column not in now.columns and values.values and values not in renamed
         ]
-    return tuple(found)
+    return tuple(losses)

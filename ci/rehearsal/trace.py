@@ -1,6 +1,6 @@
 """What a statement really does to a copy: locks, rewrites, full scans, rows, write-ahead log.
 
-Read from the server's own books around each statement, in its own transaction: relation locks are
+Catalog snapshots are read around each statement, in its own transaction: relation locks are
 held until it ends, so those that a statement took are there after it. Names are taken from before,
 so that what was dropped keeps its own. Outside a transaction a second connection looks on.
 """
@@ -56,8 +56,8 @@ INDEXES = frozenset({"i", "I"})
 
 
 @dataclass(frozen=True, slots=True)
-class _Books:
-    """What the server's books said at one moment."""
+class _Snapshot:
+    """A catalog snapshot: what the server knew at one moment."""
 
     relations: dict[int, tuple[str, str, int | None]]  # oid -> name, kind, file
     locks: frozenset[tuple[int, str]]
@@ -72,7 +72,7 @@ class Trace:
     database: Database
     history: tuple[HistoryTable, ...] = ()  # where the engine keeps what ran: not looked at
     statements: list[Traced] = field(default_factory=list)
-    overhead: float = 0.0  # seconds that the watching took beside the statements
+    overhead: float = 0.0  # seconds that the watching took besides the statements
     kept: int = 0  # statements of tries that lasted
 
     def attempt(self, retries: int) -> None:
@@ -94,29 +94,31 @@ class Trace:
         if connection.autocommit and idle:
             with self.database.connect("trace") as other:
                 pid = connection.info.backend_pid
-                before = _read(other, self.history, pid)
+                before = _read_snapshot(other, self.history, pid)
                 with _looking(self.database, pid, where) as seen:
                     began = time.monotonic()
                     yield
                     seconds = time.monotonic() - began
-                after = replace(_read(other, self.history, pid), locks=frozenset(seen))
+                after = replace(_read_snapshot(other, self.history, pid), locks=frozenset(seen))
         else:
-            before = _read(connection, self.history)
+            before = _read_snapshot(connection, self.history)
             began = time.monotonic()
             yield
             seconds = time.monotonic() - began
-            after = _read(connection, self.history)
-        self.statements.append(_difference(before, after, where, sql, seconds))
+            after = _read_snapshot(connection, self.history)
+        self.statements.append(_traced(before, after, where, sql, seconds))
         self.overhead += time.monotonic() - entered - seconds
 
 
-def _read(connection: Session, history: tuple[HistoryTable, ...], pid: int | None = None) -> _Books:
+def _read_snapshot(
+    connection: Session, history: tuple[HistoryTable, ...], pid: int | None = None
+) -> _Snapshot:
     def rows(query: str) -> list[Any]:
         return connection.execute(query.encode()).fetchall()
 
     whose = "pg_catalog.pg_backend_pid()" if pid is None else str(pid)
     counts = {} if pid is not None else {row[0]: (row[1], row[2]) for row in rows(COUNTS)}
-    return _Books(
+    return _Snapshot(
         relations={row[0]: (row[1], row[2], row[3]) for row in rows(RELATIONS + excluded(history))},
         locks=frozenset((row[0], row[1]) for row in rows(LOCKS.format(pid=whose))),
         counts=counts,
@@ -126,7 +128,7 @@ def _read(connection: Session, history: tuple[HistoryTable, ...], pid: int | Non
 
 @contextmanager
 def _looking(database: Database, pid: int, where: str) -> Iterator[set[tuple[int, str]]]:
-    """Look at another session's locks again and again while the block lasts.
+    """Poll another session's locks while the block lasts.
 
     Raises:
         StepFailed: a look failed, so that locks may be missing; an error of the block goes first.
@@ -162,7 +164,7 @@ def _looking(database: Database, pid: int, where: str) -> Iterator[set[tuple[int
         ) from failed[0]
 
 
-def _difference(before: _Books, after: _Books, where: str, sql: str, seconds: float) -> Traced:
+def _traced(before: _Snapshot, after: _Snapshot, where: str, sql: str, seconds: float) -> Traced:
     known = before.relations
     new = {(oid, mode) for oid, mode in after.locks - before.locks if oid in known}
     strongest: dict[int, str] = {}
@@ -195,11 +197,11 @@ def _difference(before: _Books, after: _Books, where: str, sql: str, seconds: fl
     )
 
 
-def _grown(before: _Books, after: _Books, which: int) -> tuple[tuple[str, int], ...]:
+def _grown(before: _Snapshot, after: _Snapshot, which: int) -> tuple[tuple[str, int], ...]:
     """Return by how much a counter grew for each table that was there before."""
-    found = {}
+    growth = {}
     for oid, counts in after.counts.items():
         grown = counts[which] - before.counts.get(oid, (0, 0))[which]
         if grown > 0 and oid in before.relations:
-            found[before.relations[oid][0]] = grown
-    return tuple(sorted(found.items()))
+            growth[before.relations[oid][0]] = grown
+    return tuple(sorted(growth.items()))

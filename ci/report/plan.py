@@ -1,7 +1,7 @@
 """Plans and rehearsals as text. Pure."""
 
 from ..model import About, Plan, Rehearsal, Rehearsed, TableSize
-from ..rehearsal.forecast import forecast, held
+from ..rehearsal.forecast import blocking_locks, forecast
 from .format import duration, human, seconds
 
 
@@ -100,7 +100,7 @@ def rehearsed_rows(rehearsal: Rehearsal) -> list[tuple[str, ...]]:
 
 def _rehearsed(one: Rehearsed) -> tuple[str, ...]:
     """Return the cells of a migration; what it did not do is a dash."""
-    longest = held(one)
+    longest = blocking_locks(one)
     more = f" and {len(longest) - 1} more" if len(longest) > 1 else ""
     locks = (
         f"{longest[0].mode.removesuffix('Lock')} on {longest[0].relation}: {longest[0].blocks}, "

@@ -32,10 +32,10 @@ class Heads:
     def read(self, connection: psycopg.Connection) -> tuple[str, ...]:
         """Return the heads of the database; an absent table has none."""
         name = sql.Identifier(self.schema, self.table)
-        there = connection.execute(
+        row = connection.execute(
             "select pg_catalog.to_regclass(%s) is not null", (name.as_string(),)
         ).fetchone()
-        if not there or not there[0]:
+        if not row or not row[0]:
             return ()
         query = sql.SQL("select version_num from {} order by 1").format(name)
         return tuple(row[0] for row in connection.execute(query).fetchall())
@@ -53,5 +53,5 @@ def note(migration: Migration, direction: Direction) -> tuple[bytes, ...]:
     """Return the statements that record a revision; for the transaction of its own."""
     name = sql.Literal(migration.name)
     record = ADD if direction == "up" else REMOVE
-    one = record.format(name=name, checksum=sql.Literal(migration.checksum))
-    return tuple(part.as_string().encode() for part in (one, FORGET.format(name=name)))
+    upsert = record.format(name=name, checksum=sql.Literal(migration.checksum))
+    return tuple(part.as_string().encode() for part in (upsert, FORGET.format(name=name)))

@@ -1,9 +1,9 @@
-"""The end of the pipe that stands in the project: its own Python, its own Alembic, its env.py.
+"""The end of the pipe in the project: its own Python, its own Alembic, its env.py.
 
 Started as a file, so that nothing of Windlass is installed there. Reads requests, each a line of
 JSON, from standard input, and answers with lines of JSON on standard output; what the project
 prints becomes one of them. Before and after each statement of a revision it asks, and waits to be
-told to go on: meanwhile whoever asked may run statements in the same transaction.
+told to go on: meanwhile the parent may run statements in the same transaction.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SCHEMA_OF = (
     " where oid = pg_catalog.to_regclass(pg_catalog.quote_ident('{}'))),"
     " pg_catalog.current_schema()::text, 'public')"
 )
-DRIVERS = ("psycopg", "psycopg2", "asyncpg")  # in the order in which one is chosen
+DRIVERS = ("psycopg", "psycopg2", "asyncpg")  # in the order of preference
 # What a URL or its connect_args say about where to go and as whom; the rest is the project's.
 WHERE = frozenset(
     {
@@ -74,16 +74,16 @@ LISTED: list[ScriptDirectory] = []  # as it was read last
 BEFORE: dict[str, str | None] = {}  # variables that a request has set, as they were
 
 
-class Stopped(BaseException):
-    """Whoever asked wants no more of it; not to be caught by a revision."""
+class StopRequested(BaseException):
+    """The parent asked to stop; not to be caught by a revision."""
 
 
 class ReadsDataError(Exception):
     """A revision looks at the database, and there is none in offline mode."""
 
 
-class Wrong(Exception):  # becomes a message, never seen as an exception
-    """Something is not as it was asked for; the words are for people."""
+class ProjectError(Exception):  # becomes a message, never seen as an exception
+    """The project is not as the request needs it; the text is for people."""
 
 
 class Pipe:
@@ -103,7 +103,7 @@ class Pipe:
             *lines, rest = (rest + chunk).split(b"\n")
             for line in lines:
                 self._answers.put(json.loads(line))
-        os._exit(0)  # nobody asks any more; what is open is rolled back by the server
+        os._exit(0)  # the parent is gone; the server rolls back what is open
 
     def read(self) -> dict[str, Any]:
         """Wait for the next line."""
@@ -127,11 +127,11 @@ class Pipe:
                 try:
                     self.tell(rows=run(answer["sql"]))
                 except Exception as error:  # noqa: BLE001  # told, and judged at the other end
-                    self.tell(failed=described(error))
+                    self.tell(failed=describe_error(error))
             elif answer.get("go"):
                 return str(answer.get("instead", ""))
             else:
-                raise Stopped
+                raise StopRequested
 
 
 class Printed(io.TextIOBase):
@@ -169,7 +169,7 @@ def shown(path: str) -> str:
     return os.path.normpath(Path(PREFIX[0]) / os.path.relpath(path))
 
 
-def described(error: BaseException) -> dict[str, Any]:
+def describe_error(error: BaseException) -> dict[str, Any]:
     """Return what is known of an error: kind, words, SQLSTATE, the project's last line in it."""
     cause = getattr(error, "orig", None) or error
     state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
@@ -201,7 +201,7 @@ class Project:
         self.file = ""  # of the revision that runs now
 
     def _read(self) -> ScriptDirectory:
-        """Return the revisions; those of the last listing, for reading hundreds takes its time."""
+        """Return the revisions; those of the last listing, because reading hundreds is slow."""
         if self.request["do"] in ("graph", "create") or not LISTED:
             LISTED[:] = [ScriptDirectory.from_config(self.config)]
         return LISTED[0]
@@ -220,8 +220,8 @@ class Project:
         url = f"{driver}://{place}/{parameters.get('dbname', 'postgres')}"
         self.config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
         name = self.request["url_variable"]
-        there, _, _ = os.environ.get(name, "").partition("://")
-        os.environ[name] = f"{there}://{url.partition('://')[2]}" if there else url
+        scheme, _, _ = os.environ.get(name, "").partition("://")
+        os.environ[name] = f"{scheme}://{url.partition('://')[2]}" if scheme else url
 
     def connect(self, dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any]) -> Any:
         """Connect to where the deployment goes, whatever env.py says."""
@@ -233,17 +233,21 @@ class Project:
                 asked["ssl"] = wanted["sslmode"]
             wanted = asked
         elif not dialect.driver.startswith("psycopg"):
-            raise Wrong(f"env.py connects with {dialect.driver}; known are {', '.join(DRIVERS)}")
+            raise ProjectError(
+                f"env.py connects with {dialect.driver}; known are {', '.join(DRIVERS)}"
+            )
         kept = {key: value for key, value in parameters.items() if key not in WHERE}
         return dialect.connect(**(kept | wanted))
 
     def connected(self, connection: Any, record: Any) -> None:
         """See where we are, and set what holds for this session."""
-        identifier, name, pid = _rows(connection, IDENTITY)[0]
+        identifier, name, pid = _fetch_rows(connection, IDENTITY)[0]
         if [str(identifier), name] != self.request["identity"]:
-            raise Wrong(f"env.py connects to another database: {name}, of system {identifier}")
+            raise ProjectError(
+                f"env.py connects to another database: {name}, of system {identifier}"
+            )
         for statement in self.request["settings"]:
-            _rows(connection, statement)
+            _fetch_rows(connection, statement)
         connection.commit()
         record.info["windlass"] = pid
 
@@ -260,7 +264,7 @@ class Project:
             return statement, parameters
         dbapi = conn.connection.dbapi_connection
         instead = self.pipe.ask(
-            lambda sql: _rows(dbapi, sql),
+            lambda sql: _fetch_rows(dbapi, sql),
             at="statement",
             sql=statement,
             where=self._line(),
@@ -273,7 +277,7 @@ class Project:
         """Say that it has run."""
         if self.file:
             dbapi = conn.connection.dbapi_connection
-            self.pipe.ask(lambda sql: _rows(dbapi, sql), at="done")
+            self.pipe.ask(lambda sql: _fetch_rows(dbapi, sql), at="done")
 
     def _line(self) -> str:
         """Return file and line of the revision that the running statement comes from."""
@@ -286,34 +290,34 @@ class Project:
 
     def graph(self) -> dict[str, Any]:
         """Return every revision, and what reads them. Needs no database."""
-        found = [
+        revisions = [
             {
-                "revision": one.revision,
-                "down": list(_many(one.down_revision)),
+                "revision": script.revision,
+                "down": list(_many(script.down_revision)),
                 "depends": [
-                    found.revision
-                    for name in _many(one.dependencies)
-                    for found in self.script.get_revisions(name)
+                    dependency.revision
+                    for name in _many(script.dependencies)
+                    for dependency in self.script.get_revisions(name)
                 ],
-                "labels": sorted(one.branch_labels),
-                "message": (one.doc or "").split("\n")[0],
-                "path": os.path.relpath(one.path),
+                "labels": sorted(script.branch_labels),
+                "message": (script.doc or "").split("\n")[0],
+                "path": os.path.relpath(script.path),
             }
-            for one in self.script.walk_revisions()
+            for script in self.script.walk_revisions()
         ]
         return {
-            "revisions": found,
+            "revisions": revisions,
             "env": os.path.relpath(Path(self.script.dir) / "env.py"),
             "directory": os.path.relpath(self.script.versions),
             "versions": {"alembic": alembic.__version__, "SQLAlchemy": sqlalchemy.__version__},
         }
 
-    def books(self) -> dict[str, Any]:
+    def bookkeeping(self) -> dict[str, Any]:
         """Return which table holds the heads, and how env.py runs the revisions."""
-        found: dict[str, Any] = {}
+        settings: dict[str, Any] = {}
 
         def look(_heads: Any, context: Any) -> list[Any]:
-            found.update(
+            settings.update(
                 table=context.version_table,
                 schema=context.version_table_schema or _schema_of(context),
                 transaction_per_migration=bool(context.opts.get("transaction_per_migration")),
@@ -322,9 +326,9 @@ class Project:
             return []
 
         self._run_env(look, dont_mutate=True)
-        if not found:
-            raise Wrong("env.py runs no migrations: context.run_migrations() was not called")
-        return found
+        if not settings:
+            raise ProjectError("env.py runs no migrations: context.run_migrations() was not called")
+        return settings
 
     def prepare(self) -> dict[str, Any]:
         """Let Alembic create its table, as it does before the first revision."""
@@ -346,7 +350,7 @@ class Project:
 
         def steps(heads: tuple[str, ...], context: Any) -> Iterator[Any]:
             if calls:
-                raise Wrong(
+                raise ProjectError(
                     "env.py runs the migrations more than once, as for several databases; an "
                     "environment has one"
                 )
@@ -360,11 +364,11 @@ class Project:
 
         def applied(*, ctx: Any, **_: Any) -> None:
             dbapi = ctx.connection.connection.dbapi_connection
-            self.pipe.ask(lambda sql: _rows(dbapi, sql), at="applied")
+            self.pipe.ask(lambda sql: _fetch_rows(dbapi, sql), at="applied")
 
         self._run_env(steps)
         if not calls:
-            raise Wrong("env.py runs no migrations: context.run_migrations() was not called")
+            raise ProjectError("env.py runs no migrations: context.run_migrations() was not called")
         return {}
 
     def _watched(self, function: Callable[..., None], path: str) -> Callable[..., None]:
@@ -398,24 +402,28 @@ class Project:
 
         self._run_env(compare, template_args=revision.template_args, revision_context=revision)
         operations = revision.generated_revisions[-1].upgrade_ops_list
-        found = [said for one in operations for said in _flat(one.as_diffs())]
-        return {"differences": [text for text in map(_difference, found) if text]}
+        differences = [
+            difference for operation in operations for difference in _flat(operation.as_diffs())
+        ]
+        return {"differences": [text for text in map(_describe_difference, differences) if text]}
 
     def create(self) -> dict[str, Any]:
         """Write a new revision, an autogenerated one, or a merge of all heads."""
         asked = self.request["create"]
         if asked["merge"]:
-            made = command.merge(self.config, revisions="heads", message=asked["message"])
+            scripts = command.merge(self.config, revisions="heads", message=asked["message"])
         else:
-            made = command.revision(
+            scripts = command.revision(
                 self.config, message=asked["message"], autogenerate=asked["autogenerate"]
             )
-        return {"paths": [os.path.relpath(one.path) for one in _many(made)]}
+        return {"paths": [os.path.relpath(script.path) for script in _many(scripts)]}
 
     def render(self) -> dict[str, Any]:
         """Return the SQL of revisions as offline mode writes it, or why it cannot."""
         wanted = self.request["render"]
-        return {"rendered": [self._rendered(one["revision"], one["direction"]) for one in wanted]}
+        return {
+            "rendered": [self._rendered(item["revision"], item["direction"]) for item in wanted]
+        }
 
     def _rendered(self, name: str, direction: str) -> dict[str, Any]:
         revision, up = self.script.get_revision(name), direction == "up"
@@ -441,8 +449,8 @@ class Project:
         try:
             self._run_env(steps, as_sql=True, starting_rev=list(start) or None)
         except Exception as error:  # noqa: BLE001  # any of them means that it has no text
-            said = described(error)
-            return {"unread": said["words"], "at": said["at"]}
+            reason = describe_error(error)
+            return {"unread": reason["words"], "at": reason["at"]}
         return {"statements": statements}
 
     def _run_env(self, steps: Callable[..., Any], **options: Any) -> None:
@@ -451,7 +459,7 @@ class Project:
 
 
 class Unread:
-    """Stands for the connection in offline mode: takes statements, and has nothing to read."""
+    """The connection in offline mode: takes statements, and has nothing to read."""
 
     def __init__(self, connection: Any) -> None:
         self._connection, self.dialect = connection, connection.dialect
@@ -488,14 +496,14 @@ def _driver(written: str) -> str:
         url = make_url(written)
         if url.get_backend_name() == "postgresql" and "+" in url.drivername:
             return str(url.drivername)
-    there = [name for name in DRIVERS if importlib.util.find_spec(name)]
-    if not there:
-        raise Wrong(f"none of {', '.join(DRIVERS)} is installed beside Alembic")
+    installed = [name for name in DRIVERS if importlib.util.find_spec(name)]
+    if not installed:
+        raise ProjectError(f"none of {', '.join(DRIVERS)} is installed with Alembic")
     default = make_url("postgresql://").get_dialect().driver
-    return "postgresql" if default in there else f"postgresql+{there[0]}"
+    return "postgresql" if default in installed else f"postgresql+{installed[0]}"
 
 
-def _rows(connection: Any, sql: str) -> list[Any]:
+def _fetch_rows(connection: Any, sql: str) -> list[Any]:
     """Run a statement on the driver's own connection, in whatever transaction it has."""
     cursor = connection.cursor()
     try:
@@ -506,15 +514,15 @@ def _rows(connection: Any, sql: str) -> list[Any]:
 
 
 def _schema_of(context: Any) -> str:
-    """Return the schema in which this session finds the table of the heads, or would make it."""
+    """Return the schema in which this session finds the table of the heads, or would create it."""
     name = context.version_table.replace("'", "''")
     dbapi = context.connection.connection.dbapi_connection
-    found = _rows(dbapi, SCHEMA_OF.format(name))
-    return str(found[0][0])
+    rows = _fetch_rows(dbapi, SCHEMA_OF.format(name))
+    return str(rows[0][0])
 
 
 def _nothing(**_: Any) -> None:
-    """Stand for the function of a revision that is only recorded."""
+    """Replace the function of a revision that is only recorded."""
 
 
 def _many(value: Any) -> tuple[Any, ...]:
@@ -525,16 +533,16 @@ def _many(value: Any) -> tuple[Any, ...]:
 
 
 def _flat(differences: Any) -> Iterator[tuple[Any, ...]]:
-    for one in differences:
-        if isinstance(one, list):
-            yield from _flat(one)
+    for difference in differences:
+        if isinstance(difference, list):
+            yield from _flat(difference)
         else:
-            yield one
+            yield difference
 
 
-def _difference(one: tuple[Any, ...]) -> str:
+def _describe_difference(difference: tuple[Any, ...]) -> str:
     """Return a difference in words: what would have to be done to the database."""
-    kind, rest = str(one[0]), one[1:]
+    kind, rest = str(difference[0]), difference[1:]
     if kind.startswith("modify_") or kind in ("add_column", "remove_column"):
         schema, table = rest[0], rest[1]
         column = getattr(rest[2], "name", rest[2])
@@ -551,7 +559,7 @@ def _difference(one: tuple[Any, ...]) -> str:
 
 DOES: dict[str, Callable[[Project], dict[str, Any]]] = {
     "graph": Project.graph,
-    "books": Project.books,
+    "bookkeeping": Project.bookkeeping,
     "prepare": Project.prepare,
     "run": Project.run,
     "check": Project.check,
@@ -561,7 +569,7 @@ DOES: dict[str, Callable[[Project], dict[str, Any]]] = {
 
 
 def hook(asked: dict[str, Project]) -> None:
-    """Listen to every engine and connection there will be, for the request that is answered."""
+    """Listen to every engine and connection of the request that is answered."""
     event.listen(Engine, "do_connect", lambda *told: asked["now"].connect(*told))
     event.listen(Pool, "connect", lambda *told: asked["now"].connected(*told))
     event.listen(
@@ -571,7 +579,7 @@ def hook(asked: dict[str, Project]) -> None:
 
 
 def main() -> int:
-    """Answer requests until one fails or nobody asks any more."""
+    """Answer requests until one fails or the parent is gone."""
     pipe = Pipe()
     asked: dict[str, Project] = {}
     hook(asked)
@@ -580,10 +588,10 @@ def main() -> int:
         try:
             asked["now"] = Project(request, pipe)
             pipe.tell(result=DOES[request["do"]](asked["now"]))
-        except Stopped:
+        except StopRequested:
             return 0
         except (Exception, SystemExit) as error:  # noqa: BLE001  # judged at the other end
-            pipe.tell(error=described(error))
+            pipe.tell(error=describe_error(error))
             return 0
 
 

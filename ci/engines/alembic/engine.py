@@ -1,7 +1,7 @@
 """The `alembic` engine: the project's own Alembic, under the policy that every engine has.
 
 Each revision is a run of its own, in one transaction with its record, whatever env.py does with
-several: a lock is held no longer than its revision, and what failed is tried again alone.
+several: a lock is held no longer than its revision, and what failed is retried alone.
 """
 
 from pathlib import Path
@@ -15,10 +15,10 @@ from ...database.retry import Terms
 from ...errors import Place, StepFailed
 from ...model import Direction, Migration
 from .. import Engine
-from ..sql import partial as sqlpartial
-from ..sql import run as sqlrun
+from ..sql import partial
+from ..sql.run import run_verify_script
 from . import bookkeeping, run
-from .environment import Environment
+from .environment import AlembicEnvironment
 from .files import AlembicFiles
 from .history import AlembicHistory
 from .models import AlembicBranches, AlembicModels
@@ -28,7 +28,7 @@ from .project import AlembicProject
 def open_alembic(config: MigrationsConfig, root: Path) -> Engine:
     """Return the engine of the project below `root`."""
     project = AlembicProject(config, root)
-    environment = Environment(project)
+    environment = AlembicEnvironment(project)
     files = AlembicFiles(project, environment, config.search_path)
     history = AlembicHistory(project, environment)
     return Engine(
@@ -63,12 +63,12 @@ class AlembicNames:
         return f"{name} is not in the history"
 
     def no_file(self, name: str) -> str:
-        """Say that an applied revision has no file, and what Alembic says of it."""
+        """Say that an applied revision has no file, and what Alembic says."""
         return f"{name} is applied and has no file (Can't locate revision identified by '{name}')"
 
     def failed(self, name: str) -> str:
         """Say that a revision began, and did not end."""
-        return f"{name} failed when the tool itself ran it, and nobody resolved it"
+        return f"{name} failed when the tool itself ran it, and is not resolved"
 
     def rollback_script(self, name: str) -> str:
         """Return the function of its file."""
@@ -91,14 +91,14 @@ class AlembicCorrections:
         if name in applied:
             revision = self.project.revision(name)
             self._record(connection, self.project.migration(revision), "down")
-        if sqlpartial.exists(connection):
-            sqlpartial.forget(connection, name)
+        if partial.exists(connection):
+            partial.forget(connection, name)
 
     def _record(
         self, connection: psycopg.Connection, migration: Migration, direction: Direction
     ) -> None:
         database = run.database_of(connection)
-        run.run(_job(self.project, migration, direction, really=False), database, Terms())
+        run.run_revision(_job(self.project, migration, direction, really=False), database, Terms())
 
     def accept(self, connection: psycopg.Connection, migration: Migration) -> None:
         """Record the revision's text as it is now as the one that ran."""
@@ -108,7 +108,7 @@ class AlembicCorrections:
 
 
 class AlembicRunner:
-    """Runs revisions in their own Python, and keeps a checksum of each beside Alembic's heads."""
+    """Runs revisions in their own Python, and keeps a checksum of each with Alembic's heads."""
 
     def __init__(self, project: AlembicProject, history: AlembicHistory) -> None:
         self.project, self.history = project, history
@@ -136,22 +136,20 @@ class AlembicRunner:
     ) -> int:
         """Run a revision unless the heads say already what it would make them say."""
         with database.connect("migrate") as connection:
-            there = {row.name for row in self.history.rows(connection)}
-            begun = {
-                partial.name: partial.direction for partial in self.history.partials(connection)
-            }
+            applied = {row.name for row in self.history.rows(connection)}
+            begun = {part.name: part.direction for part in self.history.partials(connection)}
         # Asked first: a revision that was cut off on its way up is in no history.
         if direction == "down" and begun.get(migration.name) == "up":
             raise StepFailed(
                 f"{migration.name} was cut off in the middle, outside a transaction",
-                state="what it had committed stands; downgrade() takes back a whole revision",
-                next_step=f"finish it: invoke deploy; or take back by hand what stands, then "
+                state="what it committed is left; downgrade() takes back a whole revision",
+                next_step=f"finish it: invoke deploy; or take back by hand what is left, then "
                 f"invoke unstamp --name {migration.name}",
             )
-        if (migration.name in there) == (direction == "up"):
+        if (migration.name in applied) == (direction == "up"):
             return 0
         self._refuse_changed(migration)
-        retries = run.run(_job(self.project, migration, direction), database, terms)
+        retries = run.run_revision(_job(self.project, migration, direction), database, terms)
         now = {row.name for row in database.read("migrate", self.history.rows)}
         if (migration.name in now) != (direction == "up"):
             raise StepFailed(
@@ -175,13 +173,13 @@ class AlembicRunner:
     def verify(self, migration: Migration, connection: psycopg.Connection) -> int:
         """Run the verify script; StepFailed with file and line where it does not hold."""
         file = self.project.verify(migration)
-        return sqlrun.check(file, connection) if file else 0
+        return run_verify_script(file, connection) if file else 0
 
 
 def _job(
     project: AlembicProject, migration: Migration, direction: Direction, *, really: bool = True
-) -> run.Job:
-    return run.Job(
+) -> run.RevisionJob:
+    return run.RevisionJob(
         child=project.child,
         migration=migration,
         direction=direction,

@@ -10,14 +10,14 @@ from ...database.connection import Database, read_target
 from ...database.retry import Terms
 from ...errors import ConfigError, Refused, StepFailed
 from . import bookkeeping, run
-from .pipe import Said
+from .pipe import ReportedError
 from .project import AlembicProject
 
 NOT_AT_HEAD = "Target database is not up to date"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
+class EnvSettings:
     """What env.py says about how it runs revisions."""
 
     heads: bookkeeping.Heads
@@ -25,12 +25,12 @@ class Settings:
     models: bool
 
 
-class Environment:
+class AlembicEnvironment:
     """A project's env.py, asked in the project's own Python."""
 
     def __init__(self, project: AlembicProject) -> None:
         self.project = project
-        self._settings: Settings | None = None
+        self._settings: EnvSettings | None = None
 
     def ask(self, database: Database | None, do: str, request: dict[str, object]) -> dict[str, Any]:
         """Ask something of the child, with a connection to a database where there is one."""
@@ -39,15 +39,15 @@ class Environment:
         with database.connect(do) as connection:
             return self.project.child.ask({"do": do, **_place(connection), **request})
 
-    def settings(self, connection: psycopg.Connection) -> Settings:
+    def settings(self, connection: psycopg.Connection) -> EnvSettings:
         """Return where the heads are kept, and the like; env.py alone knows."""
         if self._settings is not None:
             return self._settings
         try:
-            answer = self.project.child.ask({"do": "books", **_place(connection)})
-        except Said as error:
+            answer = self.project.child.ask({"do": "bookkeeping", **_place(connection)})
+        except ReportedError as error:
             raise error.failed(next_step="mend env.py; alembic current shows the same") from error
-        self._settings = Settings(
+        self._settings = EnvSettings(
             heads=bookkeeping.Heads(table=str(answer["table"]), schema=str(answer["schema"])),
             transaction_per_migration=bool(answer["transaction_per_migration"]),
             models=bool(answer["models"]),
@@ -77,28 +77,28 @@ class Environment:
         request = {"message": message, "autogenerate": autogenerate, "merge": merge}
         try:
             answer = self.ask(database, "create", {"create": request})
-        except Said as error:
+        except ReportedError as error:
             raise _not_written(error, heads) from error
         return self.project.written(answer["paths"])
 
 
 def _place(connection: psycopg.Connection) -> dict[str, object]:
-    """Return where a connection goes, for a request that only reads."""
+    """Return where a connection goes, as a request that only reads has it."""
     terms, target = Terms(), read_target(connection)
     database, rung = run.database_of(connection), terms.lock.timeout[-1]
     return run.place_of(database, target, "windlass/-/alembic", terms, rung)
 
 
-def _not_written(error: Said, heads: tuple[str, ...]) -> Refused | StepFailed:
+def _not_written(error: ReportedError, heads: tuple[str, ...]) -> Refused | StepFailed:
     """Return what to say where Alembic wrote no revision."""
     if NOT_AT_HEAD in error.words:
         return Refused(
             "Target database is not up to date: models are compared with a database at head",
-            next_step="invoke migrate --env ENV first, then create again",
+            next_step="invoke migrate --env ENV first, then invoke create",
         )
     if len(heads) > 1:
         return Refused(
             f"Multiple head revisions are present: {', '.join(heads)}",
             next_step="merge them first: invoke create --merge --name merge_heads",
         )
-    return error.failed(next_step="mend env.py or the models, and create again")
+    return error.failed(next_step="mend env.py or the models, and invoke create")

@@ -11,18 +11,18 @@ from ...errors import ConfigError
 from ...model import Direction, Finding, Migration, Unrecorded
 from ...parser.file import SqlFile
 from ..sql import creates
-from ..sql import run as sqlrun
-from . import revision as alembicfile
-from .environment import Environment
-from .lint import Rendered, findings
+from ..sql.run import set_search_path, terms_of
+from .environment import AlembicEnvironment
+from .lint import Rendered, lint_revisions
 from .project import BOTH, AlembicProject
+from .revision import words_in_strings
 
 
 class AlembicFiles:
     """The revisions, and what their texts say. `search_path` is that of lookups by name."""
 
     def __init__(
-        self, project: AlembicProject, environment: Environment, search_path: tuple[str, ...]
+        self, project: AlembicProject, environment: AlembicEnvironment, search_path: tuple[str, ...]
     ) -> None:
         self.project, self.environment, self.search_path = project, environment, search_path
 
@@ -35,12 +35,12 @@ class AlembicFiles:
         return self.environment.write_revision(name)
 
     def render(self, migration: Migration, direction: Direction, terms: Terms) -> str:
-        """Return the SQL that offline mode makes of it, or why it makes none."""
-        found = self._render([migration.name], direction)[migration.name]
-        if found.unread:
-            return f"-- not renderable: revision {migration.name}: {found.unread}"
-        lock = sqlrun.terms_of(self.project.head(migration), terms).lock
-        lines = [f"-- {where}\n{text}" for text, where in found.statements]
+        """Return the SQL that offline mode writes, or why it writes none."""
+        rendered = self._render([migration.name], direction)[migration.name]
+        if rendered.unread:
+            return f"-- not renderable: revision {migration.name}: {rendered.unread}"
+        lock = terms_of(self.project.head(migration), terms).lock
+        lines = [f"-- {where}\n{text}" for text, where in rendered.statements]
         record = f"-- and Alembic's record of {migration.name} in its version table"
         begin = f"BEGIN;\n{limits(lock.timeout[0], lock).replace('set local', 'set')}"
         return "\n\n".join([begin, *lines, f"{record}\nCOMMIT;"])
@@ -50,37 +50,40 @@ class AlembicFiles:
 
     def allowed(self, migration: Migration) -> frozenset[str]:
         """Return the rules that the file sets aside."""
-        return frozenset(one.rule for one in self.project.head(migration).allowed)
+        return frozenset(allowance.rule for allowance in self.project.head(migration).allowed)
 
     def tables(self, migration: Migration) -> frozenset[str]:
         """Return the tables that a revision names; of one that cannot be rendered, every word."""
         head = self.project.head(migration)
         rendered = [self._render([migration.name], way)[migration.name] for way in BOTH]
-        found = [one.tables(head, self.project.parser) for one in rendered]
-        known = [names for names in found if names is not None]
-        if len(known) < len(found):
-            known.append(alembicfile.words(migration.sql))
+        tables = [script.tables(head, self.project.parser) for script in rendered]
+        known = [names for names in tables if names is not None]
+        if len(known) < len(tables):
+            known.append(words_in_strings(migration.sql))
         return frozenset[str]().union(*known)
 
     def unrecorded(
         self, migrations: tuple[Migration, ...], connection: psycopg.Connection
     ) -> tuple[Unrecorded, ...]:
-        """Return those of whose objects some stand by name already, of what can be rendered."""
-        rendered = self._render([one.name for one in migrations], "up")
+        """Return those of whose objects some already exist by name, of what can be rendered."""
+        rendered = self._render([migration.name for migration in migrations], "up")
         files: dict[str, SqlFile] = {}
-        for one in migrations:
+        for migration in migrations:
             with suppress(ConfigError):
-                if not rendered[one.name].why:
-                    files[one.name], _ = rendered[one.name].parsed(
-                        self.project.head(one), self.project.parser
+                if not rendered[migration.name].why:
+                    files[migration.name], _ = rendered[migration.name].parsed(
+                        self.project.head(migration), self.project.parser
                     )
-        connection.execute(sqlrun.searching(self.search_path).encode())
-        return creates.unrecorded(files, (self.search_path or ("",))[0], connection)
+        connection.execute(set_search_path(self.search_path).encode())
+        return creates.find_untracked(files, (self.search_path or ("",))[0], connection)
 
     def lint(
         self, migrations: tuple[Migration, ...], connection: psycopg.Connection | None
     ) -> tuple[Finding, ...]:
-        """Return what is dangerous in the SQL that revisions make."""
-        rendered = self._render([one.name for one in migrations], "up")
-        heads = [(self.project.head(one), one.sql, rendered[one.name]) for one in migrations]
-        return findings(heads, self.project.parser, connection)
+        """Return what is dangerous in the SQL of revisions."""
+        rendered = self._render([migration.name for migration in migrations], "up")
+        heads = [
+            (self.project.head(migration), migration.sql, rendered[migration.name])
+            for migration in migrations
+        ]
+        return lint_revisions(heads, self.project.parser, connection)

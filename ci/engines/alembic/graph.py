@@ -46,8 +46,8 @@ class Graph:
     @staticmethod
     def of(revisions: Iterable[Revision]) -> "Graph":
         """Return the graph; where two could be first, the smaller name is."""
-        known = {one.revision: one for one in revisions}
-        sorter = TopologicalSorter({name: one.after for name, one in known.items()})
+        known = {revision.revision: revision for revision in revisions}
+        sorter = TopologicalSorter({name: revision.after for name, revision in known.items()})
         try:
             sorter.prepare()
         except CycleError as error:
@@ -67,16 +67,16 @@ class Graph:
 
     def heads(self) -> tuple[str, ...]:
         """Return the revisions that no other has as its down_revision."""
-        below = {name for one in self.revisions.values() for name in one.down}
+        below = {name for revision in self.revisions.values() for name in revision.down}
         return tuple(name for name in self.revisions if name not in below)
 
     def reached(self, heads: Iterable[str]) -> frozenset[str]:
         """Return what is applied where these are the heads; also those without a file."""
-        found = set(heads)
+        applied = set(heads)
         for name in reversed(self.revisions):
-            if name in found:
-                found.update(self.revisions[name].after)
-        return frozenset(found)
+            if name in applied:
+                applied.update(self.revisions[name].after)
+        return frozenset(applied)
 
     def named(self, text: str) -> str:
         """Return the revision that a person means: its name or its beginning, head, branch@head.
@@ -95,25 +95,28 @@ class Graph:
             return self._only(text, heads) if heads else text
         if text in self.revisions or len(text) < SHORTEST:
             return text
-        found = tuple(name for name in self.revisions if name.startswith(text))
-        return self._only(text, found) if found else text
+        matches = tuple(name for name in self.revisions if name.startswith(text))
+        return self._only(text, matches) if matches else text
 
     def _labels(self, name: str) -> frozenset[str]:
         """Return the labels of a revision and of what it builds on."""
         below = self.reached([name])
         return frozenset(
-            label for one in below if one in self.revisions for label in self.revisions[one].labels
+            label
+            for name in below
+            if name in self.revisions
+            for label in self.revisions[name].labels
         )
 
-    def _only(self, text: str, found: tuple[str, ...]) -> str:
-        if len(found) == 1:
-            return found[0]
+    def _only(self, text: str, matches: tuple[str, ...]) -> str:
+        if len(matches) == 1:
+            return matches[0]
         if text.endswith("head"):
             raise Refused(
-                f"Multiple head revisions are present: {', '.join(found)}",
+                f"Multiple head revisions are present: {', '.join(matches)}",
                 next_step="name one of them, or heads for all; or merge them: "
                 "invoke create --merge --name merge_heads",
             )
         raise Refused(
-            f'"{text}" could be {", ".join(found)}', next_step="name the revision in full"
+            f'"{text}" could be {", ".join(matches)}', next_step="name the revision in full"
         )

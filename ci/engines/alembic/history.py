@@ -1,4 +1,4 @@
-"""What ran, by Alembic's own heads and our checksums beside them."""
+"""What ran, by Alembic's own heads and our checksums."""
 
 import psycopg
 
@@ -7,10 +7,10 @@ from ...database.connection import Database, is_pooled
 from ...database.history_table import HistoryTable
 from ...errors import Refused
 from ...model import Applied, Failed, Partial
-from ..sql import partial as sqlpartial
+from ..sql import partial
 from . import bookkeeping
-from .environment import Environment
-from .pipe import Said
+from .environment import AlembicEnvironment
+from .pipe import ReportedError
 from .project import AlembicProject
 
 
@@ -19,14 +19,14 @@ class AlembicHistory:
 
     tables: tuple[HistoryTable, ...] = ()  # env.py says where: it is compared as any other
 
-    def __init__(self, project: AlembicProject, environment: Environment) -> None:
+    def __init__(self, project: AlembicProject, environment: AlembicEnvironment) -> None:
         self.project, self.environment = project, environment
 
     def prepare(self, database: Database) -> None:
         """Let Alembic create its version table, wherever env.py wants it; and create ours."""
         try:
             self.environment.ask(database, "prepare", {})
-        except Said as error:
+        except ReportedError as error:
             raise error.failed(next_step="mend env.py, and do it again") from error
         with database.connect("migrate") as connection:
             own_tables.ensure(connection)
@@ -35,7 +35,7 @@ class AlembicHistory:
         """Return how many revisions are applied, and by what.
 
         Raises:
-            Refused: a pooler stands between: a setting would stay in a session of others.
+            Refused: a pooler is between: a setting would stay in a session of others.
 
         """
         if is_pooled(connection):
@@ -72,7 +72,7 @@ class AlembicHistory:
 
     def partials(self, connection: psycopg.Connection) -> tuple[Partial, ...]:
         """Return the revisions whose autocommit_block was cut off."""
-        return sqlpartial.partials(connection)
+        return partial.partials(connection)
 
     def failed(self, _connection: psycopg.Connection) -> tuple[Failed, ...]:
         """Return nothing: Alembic records no beginnings."""

@@ -1,4 +1,4 @@
-"""What is dangerous in the SQL that revisions make; its lines are those of the Python files."""
+"""What is dangerous in the SQL of revisions; its lines are those of the Python files."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -7,9 +7,9 @@ import msgspec
 import psycopg
 
 from ...errors import ConfigError, Place
-from ...lint import catalog as sqlcatalog
 from ...lint import rules
-from ...lint import statements as sqllint
+from ...lint.catalog import read_catalog
+from ...lint.statements import lint_files
 from ...model import Finding
 from ...parser.file import SqlFile
 from ...parser.once import Parser
@@ -38,7 +38,7 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def statements(self) -> tuple[tuple[str, str], ...]:
         """The statements, each with its place."""
-        return tuple((one.sql, one.where) for one in self.sent)
+        return tuple((statement.sql, statement.where) for statement in self.sent)
 
     def parsed(self, head: SqlFile, parser: Parser) -> tuple[SqlFile, dict[int, int]]:
         """Return it as a file, and for each line where a statement begins that of the revision.
@@ -49,9 +49,9 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
         """
         text = "" if head.transactional else "-- windlass: transaction=off\n"
         lines: dict[int, int] = {}
-        for one in self.sent:
-            lines[text.count("\n") + 1] = Place.parse(one.where).line
-            text += f"{one.sql}\n"
+        for statement in self.sent:
+            lines[text.count("\n") + 1] = Place.parse(statement.where).line
+            text += f"{statement.sql}\n"
         return parser.parse(head.path, text), lines
 
     def tables(self, head: SqlFile, parser: Parser) -> frozenset[str] | None:
@@ -64,7 +64,7 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
             return None
 
 
-def findings(
+def lint_revisions(
     revisions: Iterable[tuple[SqlFile, str, Rendered]],
     parser: Parser,
     connection: psycopg.Connection | None,
@@ -73,18 +73,18 @@ def findings(
 
     One that cannot be rendered is unknown: only a rehearsal shows what it does.
     """
-    found: list[Finding] = []
+    results: list[Finding] = []
     files: list[SqlFile] = []
     lines: dict[str, dict[int, int]] = {}
     for head, source, rendered in revisions:
         try:
             file, at = rendered.parsed(head, parser)
         except ConfigError as error:
-            found.append(_unknown(head, error.what))
+            results.append(_unknown(head, error.what))
             continue
         if rendered.why:
-            if not any(one.covers(rules.OPAQUE.id, 0) for one in head.allowed):
-                found.append(_unknown(head, f"not renderable: {rendered.unread}"))
+            if not any(allowance.covers(rules.OPAQUE.id, 0) for allowance in head.allowed):
+                results.append(_unknown(head, f"not renderable: {rendered.unread}"))
             continue
         allowed = revision.scoped(head.allowed, source, at)
         files.append(replace(file, phase=head.phase, allowed=allowed))
@@ -93,9 +93,9 @@ def findings(
     if connection is not None:
         tables = frozenset[str]().union(*(file.tables() for file in files))
         functions = frozenset[str]().union(*(file.functions() for file in files))
-        catalog = sqlcatalog.read(connection, tables, functions)
-    found += [_moved(one, lines[one.file]) for one in sqllint.findings(files, catalog)]
-    return tuple(found)
+        catalog = read_catalog(connection, tables, functions)
+    results += [_at_source(finding, lines[finding.file]) for finding in lint_files(files, catalog)]
+    return tuple(results)
 
 
 def _unknown(head: SqlFile, why: str) -> Finding:
@@ -108,7 +108,7 @@ def _unknown(head: SqlFile, why: str) -> Finding:
     )
 
 
-def _moved(finding: Finding, lines: dict[int, int]) -> Finding:
+def _at_source(finding: Finding, lines: dict[int, int]) -> Finding:
     """Return a finding with the lines of the revision in place of those of its SQL."""
 
     def source(line: int) -> int:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from ...database.connection import Database
 from ...errors import ConfigError
-from .environment import Environment
+from .environment import AlembicEnvironment
 from .history import AlembicHistory
-from .pipe import Said
+from .pipe import ReportedError
 from .project import AlembicProject
 
 
@@ -14,7 +14,7 @@ class AlembicModels:
     """What env.py calls target_metadata."""
 
     def __init__(
-        self, project: AlembicProject, environment: Environment, history: AlembicHistory
+        self, project: AlembicProject, environment: AlembicEnvironment, history: AlembicHistory
     ) -> None:
         self.project, self.environment, self.history = project, environment, history
 
@@ -29,7 +29,7 @@ class AlembicModels:
             return "models: compared when the database is at its one head"
         try:
             differences = self.environment.ask(database, "check", {})["differences"]
-        except Said as error:
+        except ReportedError as error:
             return f"models: could not be compared: {error}"
         if not differences:
             return "models: equal to the database"
@@ -49,7 +49,7 @@ class AlembicModels:
 class AlembicBranches:
     """The heads of a project."""
 
-    def __init__(self, project: AlembicProject, environment: Environment) -> None:
+    def __init__(self, project: AlembicProject, environment: AlembicEnvironment) -> None:
         self.project, self.environment = project, environment
 
     def merge(self, name: str) -> tuple[Path, ...]:

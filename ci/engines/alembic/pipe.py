@@ -1,6 +1,6 @@
-"""The end of the pipe that stands here: starts the child in the project, and answers what it asks.
+"""Our end of the pipe: starts the child in the project, and answers what it asks.
 
-It stays for the next request, for importing an application takes long; one that failed is ended.
+It stays for the next request, because importing an application is slow; one that failed is ended.
 """
 
 import os
@@ -32,12 +32,12 @@ class Installation:
     """Where a project's Alembic is. It runs in the directory of its alembic.ini."""
 
     ini: Path
-    shown: Path  # the directory of it, in messages
+    shown: Path  # its directory, in messages
     python: Path
     url_variable: str
 
 
-class Said(Exception):  # always translated where the request is known
+class ReportedError(Exception):  # always translated where the request is known
     """An error of the project, of Alembic or of the server, as the child told it."""
 
     def __init__(self, kind: str, words: str, sqlstate: str | None, at: str) -> None:
@@ -49,7 +49,11 @@ class Said(Exception):  # always translated where the request is known
     @property
     def message(self) -> str:
         """What it says, behind its kind where that says more."""
-        kind = "" if self.kind in ("Wrong", "CommandError") or self.sqlstate else f"{self.kind}: "
+        kind = (
+            ""
+            if self.kind in ("ProjectError", "CommandError") or self.sqlstate
+            else f"{self.kind}: "
+        )
         return f"{kind}{self.words}"
 
     def __str__(self) -> str:
@@ -63,13 +67,13 @@ class Said(Exception):  # always translated where the request is known
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    found: list[Any]
+    rows: list[Any]
 
     def fetchall(self) -> list[Any]:
-        return self.found
+        return self.rows
 
 
-class Remote:
+class ChildSession:
     """The child's own session: what it executes runs in the transaction of the revision."""
 
     def __init__(self, talk: "_Conversation", *, pid: int, alone: bool) -> None:
@@ -94,7 +98,7 @@ Listen = Callable[[Event, Callable[[], Session]], str]  # returns what to run in
 def _ignore(_line: str) -> None: ...
 
 
-def _nobody(_event: Event, _session: Callable[[], Session]) -> str:
+def _run_as_written(_event: Event, _session: Callable[[], Session]) -> str:
     return ""
 
 
@@ -111,7 +115,7 @@ class Child:
         self,
         request: Mapping[str, object],
         *,
-        listen: Listen = _nobody,
+        listen: Listen = _run_as_written,
         printed: Callable[[str], None] = _ignore,
         within: float | None = WITHIN,
     ) -> dict[str, Any]:
@@ -125,7 +129,7 @@ class Child:
             within: seconds until the child is ended; None: it may take as long as it takes.
 
         Raises:
-            Said: it failed; the caller knows what that means.
+            ReportedError: it failed; the caller knows what that means.
             ConfigError: the Python of the project has no Alembic.
             ChildFailed: the child ended without an answer.
 
@@ -152,7 +156,7 @@ class Child:
             return dict(answer["result"])
         self._gone(talk)
         if "error" in answer:
-            raise Said(**answer["error"])
+            raise ReportedError(**answer["error"])
         raise StepFailed(
             f"{self.place.python}: ended without an answer, or took longer than {within} s",
             state="what it had begun is rolled back by the server",
@@ -164,7 +168,7 @@ class Child:
             argv = [str(self.place.python), str(CHILD)]
             self._talk = talk = process.Talk(argv, cwd=self.place.ini.parent)
             self._messages = self._read(talk)
-            weakref.finalize(self, _let_go, talk, process.GRACE)
+            weakref.finalize(self, _end_child, talk, process.GRACE)
         return self._talk
 
     def _read(self, talk: process.Talk) -> Iterator[Event]:
@@ -176,7 +180,7 @@ class Child:
                 yield message
 
     def _gone(self, talk: process.Talk) -> None:
-        """Take leave of a child that said its last; ChildFailed where it ended otherwise."""
+        """Wait for the end of a child that answered last; ChildFailed where it ended otherwise."""
         self._talk = None
         try:
             talk.end()
@@ -189,10 +193,10 @@ class Child:
         """End the child, whatever it does."""
         talk, self._talk = self._talk, None
         if talk is not None:
-            _let_go(talk, within)
+            _end_child(talk, within)
 
 
-def _let_go(talk: process.Talk, within: float) -> None:
+def _end_child(talk: process.Talk, within: float) -> None:
     with suppress(ChildFailed):
         talk.end(within=within)
 
@@ -223,19 +227,19 @@ class _Conversation:
         if message is None:
             raise psycopg.OperationalError("the session of the revision is gone")
         if "failed" in message:
-            said = message["failed"]
-            raise psycopg.errors.lookup(said["sqlstate"] or "XX000")(redact(said["words"]))
+            failure = message["failed"]
+            raise psycopg.errors.lookup(failure["sqlstate"] or "XX000")(redact(failure["words"]))
         return [tuple(row) for row in message["rows"]]
 
     def _session(self) -> Session:
-        return Remote(self, pid=self._pid, alone=self._alone)
+        return ChildSession(self, pid=self._pid, alone=self._alone)
 
     def _send(self, message: Mapping[str, object]) -> None:
         self._talk.say(msgspec.json.encode(message))
 
 
 def _not_installed(place: Installation, stderr: str) -> ConfigError:
-    line = next(one for one in reversed(stderr.splitlines()) if NOT_INSTALLED in one)
+    line = next(text for text in reversed(stderr.splitlines()) if NOT_INSTALLED in text)
     name = line.rpartition("'")[0].rpartition("'")[2]
     return ConfigError(
         f"{place.python} has no {name}",
@@ -261,10 +265,10 @@ def find_python(wanted: str, *, ini: Path, root: Path) -> Path:
             )
         return named
     below = (".venv/bin/python", "venv/bin/python")
-    for found in (place / name for place in (ini.parent, root) for name in below):
-        if found.exists():
-            return found
+    for candidate in (place / name for place in (ini.parent, root) for name in below):
+        if candidate.exists():
+            return candidate
     raise ConfigError(
-        f"no virtual environment beside {ini.name}: .venv and venv were looked for",
+        f"no virtual environment next to {ini.name}: .venv and venv were looked for",
         next_step="name the project's Python: migrations: {python: backend/.venv/bin/python}",
     )

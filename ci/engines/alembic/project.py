@@ -1,4 +1,4 @@
-"""A project of Alembic on disk: its revisions, what their texts say, and the SQL they make."""
+"""A project of Alembic on disk: its revisions, what their texts say, and their SQL."""
 
 import hashlib
 from collections.abc import Iterable
@@ -9,14 +9,13 @@ import msgspec
 from ...config.sections import MigrationsConfig
 from ...errors import ConfigError, Refused
 from ...model import Direction, Migration
-from ...parser import file as sqlfile
-from ...parser.file import SqlFile
+from ...parser.file import SqlFile, checksum_of, normalise
 from ...parser.once import Parser
-from ..sql import run
-from . import revision as alembicfile
+from ..sql.run import require_reading
 from .graph import Graph, Listing, Revision
 from .lint import Rendered
-from .pipe import Child, Installation, Said, find_python
+from .pipe import Child, Installation, ReportedError, find_python
+from .revision import read_downgrade, read_head
 
 BOTH: tuple[Direction, ...] = ("up", "down")
 
@@ -56,13 +55,13 @@ class AlembicProject:
     def _listed(self) -> Listing:
         if self._listing is None:
             try:
-                found = self.child.ask({"do": "graph"})
-            except Said as error:
+                answer = self.child.ask({"do": "graph"})
+            except ReportedError as error:
                 raise ConfigError(
                     f"{self.ini}: {error}",
                     next_step="mend the revision or alembic.ini; alembic history shows the same",
                 ) from error
-            self._listing = msgspec.convert(found, Listing)
+            self._listing = msgspec.convert(answer, Listing)
             self._graph = Graph.of(self._listing.revisions)
             self._rendered = {}
         return self._listing
@@ -78,7 +77,7 @@ class AlembicProject:
         self._listing = None
 
     def written(self, paths: Iterable[str]) -> tuple[Path, ...]:
-        """Return what Alembic has written, for people; it is read when asked for next."""
+        """Return what Alembic wrote, as people see its paths; it is read when asked for next."""
         self.forget()
         return tuple(self.shown / path for path in paths)
 
@@ -90,58 +89,58 @@ class AlembicProject:
 
         """
         self.forget()
-        return tuple(self.migration(one) for one in self.graph.revisions.values())
+        return tuple(self.migration(revision) for revision in self.graph.revisions.values())
 
     def migration(self, revision: Revision) -> Migration:
         """Return a revision as it is on disk now."""
         source, shown = self.source(revision), self.path(revision)
-        head = alembicfile.head(shown, source, self.parser)
+        head = read_head(shown, source, self.parser)
         return Migration(
             name=revision.revision,
-            checksum=sqlfile.checksum_of(source),
+            checksum=checksum_of(source),
             sql=source,
             phase=head.phase,
             transactional=head.transactional,
-            rollback=alembicfile.downgrade(shown, source),
+            rollback=read_downgrade(shown, source),
             verify=self._verify_text(revision),
             title=revision.message,
             after=revision.after,
         )
 
     def path(self, revision: Revision) -> Path:
-        """Return where a revision stands, for people."""
+        """Return the path of a revision, as people see it."""
         return self.shown / revision.path
 
     def source(self, revision: Revision) -> str:
         """Return its text as it is now."""
         raw = (self.home / revision.path).read_bytes()
-        return sqlfile.normalise(raw, self.path(revision))
+        return normalise(raw, self.path(revision))
 
     def head(self, migration: Migration) -> SqlFile:
         """Return the directives of a revision."""
         path = self.path(self.revision(migration.name))
-        return alembicfile.head(path, migration.sql, self.parser)
+        return read_head(path, migration.sql, self.parser)
 
     def revision(self, name: str) -> Revision:
         """Return the revision of a name; Refused where there is no file."""
-        found = self.graph.revisions.get(name)
-        if found is None:
+        revision = self.graph.revisions.get(name)
+        if revision is None:
             raise Refused(
                 f"Can't locate revision identified by '{name}': it has no file",
                 next_step="bring the file back (git log), and do it again",
             )
-        return found
+        return revision
 
     def _verify_path(self, revision: Revision) -> Path:
-        """Return where its verify script stands: its file's name, and _verify.sql."""
+        """Return the path of its verify script: its file's name, and _verify.sql."""
         return Path(f"{Path(revision.path).with_suffix('')}_verify.sql")
 
     def _verify_text(self, revision: Revision) -> str | None:
         file = self._verify_path(revision)
         if not (self.home / file).exists():
             return None
-        text = sqlfile.normalise((self.home / file).read_bytes(), self.shown / file)
-        run.require_reading(self.parser.parse(self.shown / file, text))
+        text = normalise((self.home / file).read_bytes(), self.shown / file)
+        require_reading(self.parser.parse(self.shown / file, text))
         return text
 
     def verify(self, migration: Migration) -> SqlFile | None:
@@ -163,9 +162,9 @@ class AlembicProject:
             asked += [(name, direction) for name in wanted if (name, direction) not in asked]
             request = [{"revision": name, "direction": way} for name, way in asked]
             try:
-                found = self.child.ask({"do": "render", "render": request})
-            except Said as error:
+                answer = self.child.ask({"do": "render", "render": request})
+            except ReportedError as error:
                 raise error.failed(next_step="mend env.py, and plan again") from error
-            texts = msgspec.convert(found["rendered"], list[Rendered])
+            texts = msgspec.convert(answer["rendered"], list[Rendered])
             self._rendered |= dict(zip(asked, texts, strict=True))
         return {name: self._rendered[name, direction] for name in names}

@@ -14,7 +14,7 @@ WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*")
 OUTSIDE = "autocommit_block"  # of Operations.get_context(): what it holds commits by itself
 
 
-def head(path: Path, source: str, parser: Parser) -> SqlFile:
+def read_head(path: Path, source: str, parser: Parser) -> SqlFile:
     """Return the directives of a revision: `# windlass: phase=after` in lines of their own.
 
     Its path is the revision's, its statements are none.
@@ -25,11 +25,11 @@ def head(path: Path, source: str, parser: Parser) -> SqlFile:
     """
     lines = [DIRECTIVE.match(line) for line in source.splitlines()]
     text = "\n".join(f"-- {match[1]}" if match else "" for match in lines)
-    found = parser.parse(path, text)
-    return replace(found, transactional=found.transactional and OUTSIDE not in source)
+    file = parser.parse(path, text)
+    return replace(file, transactional=file.transactional and OUTSIDE not in source)
 
 
-def downgrade(path: Path, source: str) -> str | None:
+def read_downgrade(path: Path, source: str) -> str | None:
     """Return the text of `downgrade()`; None where it does nothing, or only raises.
 
     What a revision that changes nothing itself, such as a merge, does not take back is nothing.
@@ -44,7 +44,7 @@ def downgrade(path: Path, source: str) -> str | None:
         raise ConfigError(
             error.msg, place=Place(str(path), error.lineno or 0), next_step="mend the revision"
         ) from None
-    functions = {one.name: one for one in tree.body if isinstance(one, ast.FunctionDef)}
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     down, up = functions.get("downgrade"), functions.get("upgrade")
     if down is None or (_is_empty(down) and up is not None and not _is_empty(up)):
         return None
@@ -53,13 +53,13 @@ def downgrade(path: Path, source: str) -> str | None:
 
 def _is_empty(function: ast.FunctionDef) -> bool:
     return all(
-        isinstance(one, ast.Pass | ast.Raise)
-        or (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))
-        for one in function.body
+        isinstance(node, ast.Pass | ast.Raise)
+        or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+        for node in function.body
     )
 
 
-def words(source: str) -> frozenset[str]:
+def words_in_strings(source: str) -> frozenset[str]:
     """Return every word of every string of a revision: the tables it names are among them."""
     strings = (
         node.value
@@ -74,18 +74,18 @@ def scoped(allowed: tuple[Allowed, ...], source: str, lines: dict[int, int]) -> 
 
     Args:
         allowed: as the head has them, by lines of the source.
-        source: of the revision; what stands above its functions is for all of it.
+        source: of the revision; an allowance above its functions is for the whole revision.
         lines: of each rendered statement (its line there) the line of the source it is from.
 
     """
     body = min(
-        (one.lineno for one in ast.parse(source).body if isinstance(one, ast.FunctionDef)),
+        (node.lineno for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)),
         default=0,
     )
-    found = []
-    for one in allowed:
-        below = min((at for at in lines.values() if at > one.line), default=0)
+    allowances = []
+    for allowance in allowed:
+        below = min((at for at in lines.values() if at > allowance.line), default=0)
         statements = [rendered for rendered, at in lines.items() if at == below]
-        where = [0] if one.line < body else statements
-        found += [replace(one, statement=statement) for statement in where]
-    return tuple(found)
+        where = [0] if allowance.line < body else statements
+        allowances += [replace(allowance, statement=statement) for statement in where]
+    return tuple(allowances)

@@ -22,21 +22,21 @@ from ...parser.file import SqlFile
 from ...parser.split import Statement, split
 from ...secret import Secret
 from ..sql import concurrently, partial
-from ..sql import run as sqlrun
+from ..sql.run import run_verify_script, terms_of
 from . import bookkeeping
-from .pipe import Child, Event, Said
+from .pipe import Child, Event, ReportedError
 
-# What SQLAlchemy asks of the catalog, for a revision that looks before it leaps.
+# What SQLAlchemy asks of the catalog when a revision inspects the schema.
 REFLECTION = ("select pg_catalog.", "select information_schema.")
 GONE_WITHIN = 5.0  # seconds for the server to roll back what a child left
 TERMINATE = """
     select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity where pid = %s
 """
-THERE = "select exists (select from pg_catalog.pg_stat_activity where pid = %s)"
+SESSION_EXISTS = "select exists (select from pg_catalog.pg_stat_activity where pid = %s)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class RevisionJob:
     """One revision to run, or only to record, and what belongs to it."""
 
     child: Child
@@ -50,10 +50,15 @@ class Job:
 def database_of(connection: psycopg.Connection) -> Database:
     """Return where a connection goes, to reach the same database once more."""
     info = connection.info
-    found = {k: v for k, v in info.get_parameters().items() if k != "application_name"}
-    found |= {"host": info.host, "port": str(info.port), "user": info.user, "dbname": info.dbname}
-    found |= {"password": info.password} if info.password else {}
-    return Database(url=Secret(make_conninfo(**found)))
+    parameters = {k: v for k, v in info.get_parameters().items() if k != "application_name"}
+    parameters |= {
+        "host": info.host,
+        "port": str(info.port),
+        "user": info.user,
+        "dbname": info.dbname,
+    }
+    parameters |= {"password": info.password} if info.password else {}
+    return Database(url=Secret(make_conninfo(**parameters)))
 
 
 def place_of(
@@ -72,7 +77,7 @@ def place_of(
         "set standard_conforming_strings = on",
         f"set lock_timeout = {lock_timeout}",
         f"set statement_timeout = {limit}",
-        # A revision may work in Python between two statements, for as long as one may run.
+        # A revision may work in Python between two statements, as long as one may run.
         f"set idle_in_transaction_session_timeout = {limit}",
         f"select pg_catalog.set_config('application_name', {name}, false)",
     ]
@@ -97,34 +102,34 @@ def place_of(
     }
 
 
-def run(job: Job, database: Database, terms: Terms) -> int:
-    """Run the revision and record it, both or neither; return how often it was tried again.
+def run_revision(job: RevisionJob, database: Database, terms: Terms) -> int:
+    """Run the revision and record it, both or neither; return the number of retries.
 
-    A revision with an `autocommit_block` commits what is before it, and is not tried again once
-    that has happened.
+    A revision with an `autocommit_block` commits what is before it, and is not retried after
+    that.
 
     Raises:
-        StepFailed: it failed; says file, line and what stands.
+        StepFailed: it failed; says file, line and what is left.
         LockTimeout: a table stayed locked until `lock.wait` was over.
 
     """
     with database.connect(f"migrate/{job.migration.name}") as connection:
         own_tables.ensure(connection)
-        one = _Run(
+        attempts = _RevisionRun(
             job=job,
             database=database,
-            terms=sqlrun.terms_of(job.head, terms),
+            terms=terms_of(job.head, terms),
             target=read_target(connection),
             begun=partial.begun(connection, job.migration.name, job.direction) is not None,
         )
-    return with_retry_elsewhere(one.terms, database, one.attempt)[1]
+    return with_retry_elsewhere(attempts.terms, database, attempts.attempt)[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Run:
+class _RevisionRun:
     """One revision, while it is tried."""
 
-    job: Job
+    job: RevisionJob
     database: Database
     terms: Terms
     target: Target
@@ -147,7 +152,7 @@ class _Run:
             listener = _Listener(self, stack, watching, rung)
             try:
                 self.job.child.ask(asked, listen=listener.on, printed=self.terms.note, within=None)
-            except Said as error:
+            except ReportedError as error:
                 listener.end_session()
                 if error.sqlstate in RETRIED and not listener.committed:
                     raise psycopg.errors.lookup(error.sqlstate)(error.words) from error
@@ -157,17 +162,17 @@ class _Run:
                 raise
 
 
-def _fail(job: Job, listener: "_Listener", error: Said) -> NoReturn:
+def _fail(job: RevisionJob, listener: "_Listener", error: ReportedError) -> NoReturn:
     place = listener.place if error.sqlstate and listener.place else error.place
     state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
     raise StepFailed(
         f"{error.message}{state}",
         place=place or Place(str(job.head.path)),
-        state="what stood before its autocommit_block, and what ran in it, stays done; it is not "
-        "recorded as applied"
+        state="what ran before and in its autocommit_block stays done; it is not recorded as "
+        "applied"
         if listener.committed
         else "its transaction was rolled back: nothing of this revision is left",
-        next_step=f"look at what stands; finish it by hand and invoke stamp --name "
+        next_step=f"look at what is left; finish it by hand and invoke stamp --name "
         f"{job.migration.name}, or mend the revision so that it can run again, and deploy"
         if listener.committed
         else "mend the revision, or what it found, and deploy again",
@@ -178,7 +183,7 @@ def _fail(job: Job, listener: "_Listener", error: Said) -> NoReturn:
 class _Listener:
     """Answers what a running revision asks; sees what it has committed."""
 
-    run: _Run
+    run: _RevisionRun
     stack: ExitStack
     watching: Watching
     rung: Duration
@@ -235,7 +240,7 @@ class _Listener:
             return ""
         with self.run.database.connect("migrate") as connection:
             if self.run.begun and concurrently.finished(connection, statement):
-                self.run.terms.note(f"{place}: stands already")
+                self.run.terms.note(f"{place}: already exists")
                 return "do 'begin end'"
             concurrently.clear(connection, self.run.database, statement, place=place)
         self.build = statement
@@ -261,13 +266,13 @@ class _Listener:
             and self.run.job.direction == "up"
             and self.run.job.really
         ):
-            sqlrun.check(self.run.job.verify, session)
+            run_verify_script(self.run.job.verify, session)
         self.run.terms.guard()
         for statement in bookkeeping.note(self.run.job.migration, self.run.job.direction):
             session.execute(statement)
 
     def end_session(self) -> None:
-        """See that the session of a child that failed is gone, and with it what it held.
+        """End the session of a child that failed, and with it what it held.
 
         While the error is handled, which ends the watching too.
         """
@@ -281,7 +286,7 @@ class _Listener:
             connection.execute(TERMINATE, (self.pid,))
             deadline = time.monotonic() + GONE_WITHIN
             while time.monotonic() < deadline:
-                row = connection.execute(THERE, (self.pid,)).fetchone()
+                row = connection.execute(SESSION_EXISTS, (self.pid,)).fetchone()
                 if not row or not row[0]:
                     break
                 time.sleep(0.02)

@@ -82,7 +82,7 @@ class PrismaHistory(SqlHistory):
         if not self.table.exists(connection) and row is not None:
             raise Refused(
                 f"P3005: the schema {self.schema} has tables ({row[0]} is one), and no history",
-                next_step="record what stands already: invoke baseline --name MIGRATION",
+                next_step="record what already exists: invoke baseline --name MIGRATION",
             )
         return super().ready(connection)
 

@@ -18,7 +18,7 @@ PRISMA_8 = ("*/ops.json", "app/*/ops.json", "app/*/migration.ts", "app/refs")
 
 
 class PrismaFiles(SqlFiles):
-    """prisma/migrations/*/migration.sql, with rollback.sql and verify.sql beside it."""
+    """prisma/migrations/*/migration.sql, with its rollback.sql and verify.sql."""
 
     failure = "P3018"
 
@@ -63,10 +63,10 @@ class PrismaFiles(SqlFiles):
                 next_step="deploy it with Prisma's own `db migrate`",
             )
         lock = self.directory / LOCK_FILE
-        said = _provider(lock.read_text(encoding="utf-8")) if lock.exists() else PROVIDERS[0]
-        if said not in PROVIDERS:
+        provider = _provider(lock.read_text(encoding="utf-8")) if lock.exists() else PROVIDERS[0]
+        if provider not in PROVIDERS:
             raise ConfigError(
-                f'P3019: the provider is "{said}", not PostgreSQL',
+                f'P3019: the provider is "{provider}", not PostgreSQL',
                 place=Place(str(self.shown / LOCK_FILE)),
                 next_step="name the migrations of the PostgreSQL project",
             )
@@ -80,15 +80,15 @@ class PrismaFiles(SqlFiles):
             )
         place = self.directory / f"{datetime.now(UTC):%Y%m%d%H%M%S}_{name}"
         place.mkdir(parents=True)
-        made = []
+        paths = []
         for extra in ("", "_rollback"):
             path = place / SCRIPTS[extra]
             path.write_text(f"-- {name}{' undone' if extra else ''}\n", encoding="utf-8")
-            made.append(path)
-        return tuple(made)
+            paths.append(path)
+        return tuple(paths)
 
 
 def _provider(text: str) -> str:
     """Return the provider that the first line which begins with the word names."""
-    line = next((one for one in text.splitlines() if one.startswith("provider")), "")
+    line = next((row for row in text.splitlines() if row.startswith("provider")), "")
     return line.partition("=")[2].strip().strip('"')

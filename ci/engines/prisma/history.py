@@ -92,8 +92,8 @@ class PrismaMigrations:
         if not self.exists(connection):
             return ()
         return tuple(
-            Failed(name=name, started_at=at, said=said)
-            for name, at, said in connection.execute(self._query(FAILED)).fetchall()
+            Failed(name=name, started_at=at, said=logs)
+            for name, at, logs in connection.execute(self._query(FAILED)).fetchall()
         )
 
     def applied(self, connection: psycopg.Connection, name: str) -> bool:

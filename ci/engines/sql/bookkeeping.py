@@ -11,7 +11,7 @@ from ...parser.file import SqlFile
 from . import partial
 
 
-class History(Protocol):
+class HistoryRows(Protocol):
     """A table with what is applied. Each method runs in a transaction of the caller's."""
 
     @property
@@ -21,7 +21,7 @@ class History(Protocol):
 
     @property
     def create(self) -> str:
-        """The statement that makes it."""
+        """The statement that creates it."""
         ...
 
     def exists(self, connection: psycopg.Connection) -> bool:
@@ -65,11 +65,11 @@ class History(Protocol):
         ...
 
 
-def ensure(history: History, connection: psycopg.Connection) -> None:
-    """Create the tables where they are missing; where they stand, take no lock on them.
+def ensure(history: HistoryRows, connection: psycopg.Connection) -> None:
+    """Create the tables where they are missing; where they exist, take no lock on them.
 
     In a transaction of the caller's, no other run is in its own until that one ends: a second
-    one waits for its `lock_timeout` and tries again, and then finds the work done.
+    one waits for its `lock_timeout` and retries, and then finds the work done.
     """
     with connection.transaction():
         # Two runs of one migration would collide on its history row, as on a new table.
@@ -79,19 +79,19 @@ def ensure(history: History, connection: psycopg.Connection) -> None:
         own_tables.ensure(connection)
 
 
-def settled(
-    history: History, connection: psycopg.Connection, name: str, direction: Direction
+def already_recorded(
+    history: HistoryRows, connection: psycopg.Connection, name: str, direction: Direction
 ) -> bool:
     """Tell whether the history already says what the run would make it say.
 
     A migration that was cut off half way is neither applied nor undone.
     """
     applied = history.applied(connection, name)
-    return applied if direction == "up" else not (applied or partial.stands(connection, name))
+    return applied if direction == "up" else not (applied or partial.is_recorded(connection, name))
 
 
 def record(
-    history: History, connection: psycopg.Connection, migration: Migration, direction: Direction
+    history: HistoryRows, connection: psycopg.Connection, migration: Migration, direction: Direction
 ) -> None:
     """Write or remove the history row, and forget the partial run; in the caller's transaction."""
     if direction == "up":
@@ -109,14 +109,14 @@ def record(
     partial.forget(connection, migration.name)
 
 
-def stamp(history: History, connection: psycopg.Connection, migration: Migration) -> None:
+def stamp(history: HistoryRows, connection: psycopg.Connection, migration: Migration) -> None:
     """Record a migration as applied; in the caller's transaction."""
     ensure(history, connection)
     history.stamp(connection, migration)
     partial.forget(connection, migration.name)
 
 
-def unstamp(history: History, connection: psycopg.Connection, name: str) -> None:
+def unstamp(history: HistoryRows, connection: psycopg.Connection, name: str) -> None:
     """Take the record of a migration away, also of a part of one."""
     ensure(history, connection)
     history.unstamp(connection, name)
@@ -124,7 +124,7 @@ def unstamp(history: History, connection: psycopg.Connection, name: str) -> None
 
 
 def accept(
-    history: History, connection: psycopg.Connection, file: SqlFile, migration: Migration
+    history: HistoryRows, connection: psycopg.Connection, file: SqlFile, migration: Migration
 ) -> None:
     """Record the text as it is now as the one that ran; of a part of one, its beginning."""
     ensure(history, connection)

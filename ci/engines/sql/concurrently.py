@@ -1,4 +1,4 @@
-"""CONCURRENTLY: long statements that hold nobody up, outside any transaction.
+"""CONCURRENTLY: long statements that block no session, outside any transaction.
 
 They wait for every older snapshot, so `lock_timeout` would only cut them off and leave an invalid
 index; a watchdog reports how far they are and gives up at a deadline. What a run that was cut off
@@ -19,8 +19,8 @@ from ...database.retry import Terms
 from ...errors import Place, StepFailed, WindlassError
 from ...parser import tree
 from ...parser.split import Statement
-from .if_not_exists import quoted, same_index, settled
-from .shadow import one
+from .if_not_exists import already_exists, quoted, same_index
+from .shadow import fetch_one
 
 LOOK_EVERY = 0.5  # seconds
 SAY_AGAIN = 15.0  # seconds between two notes about who is waited for
@@ -43,7 +43,7 @@ INDEX = """
     where c.relname = %s and c.relnamespace = (
         select relnamespace from pg_catalog.pg_class where oid = pg_catalog.to_regclass(%s))
 """
-# What a REINDEX CONCURRENTLY that was cut off leaves beside the index it was to replace.
+# What a REINDEX CONCURRENTLY that was cut off leaves next to the index it was to replace.
 LEFT_BY_REINDEX = """
     select i.indexrelid::pg_catalog.regclass::text
     from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
@@ -56,7 +56,7 @@ DETACHING = """
     select inhdetachpending from pg_catalog.pg_inherits
     where inhparent = pg_catalog.to_regclass(%s) and inhrelid = pg_catalog.to_regclass(%s)
 """
-THERE = {
+OUTCOMES = {
     "createdb_stmt": (
         "select exists (select from pg_catalog.pg_database where datname = %s)",
         "dbname",
@@ -97,7 +97,7 @@ class GaveUp:
     reason: str
 
 
-def run(
+def run_watched(
     connection: psycopg.Connection,
     database: Database,
     sql: str,
@@ -147,13 +147,13 @@ def prepare(
     """
     if begun and finished(connection, statement):
         return ""
-    if settled(connection, statement, place=place):
-        note(f"{place}: stands already")
+    if already_exists(connection, statement, place=place):
+        note(f"{place}: already exists")
         return ""
     return clear(connection, database, statement, place=place)
 
 
-def left(
+def clean_up(
     connection: psycopg.Connection, database: Database, statement: Statement, *, place: Place
 ) -> str:
     """Clear away what a statement left that failed; return in words what is left."""
@@ -164,7 +164,7 @@ def left(
     try:
         clear(connection, database, statement, place=place)
     except (StepFailed, psycopg.Error) as error:
-        return f"what it left stands ({error})".splitlines()[0]
+        return f"what it left was not cleared away ({error})".splitlines()[0]
     return "nothing of this statement is left"
 
 
@@ -180,14 +180,14 @@ def finished(connection: psycopg.Connection, statement: Statement) -> bool:
     if kind == "alter_table_stmt":
         parent, child = _detached(statement)
         return connection.execute(DETACHING, (parent, child)).fetchone() is None
-    if kind in THERE:
-        query, attribute, wanted = THERE[kind]
-        return bool(one(connection, query, getattr(node, attribute)) is wanted)
+    if kind in OUTCOMES:
+        query, attribute, wanted = OUTCOMES[kind]
+        return bool(fetch_one(connection, query, getattr(node, attribute)) is wanted)
     return False
 
 
 def is_gone(connection: psycopg.Connection, statement: Statement) -> bool:
-    """Tell whether the index that a statement built concurrently does not stand any more."""
+    """Tell whether the index that a statement built concurrently does not exist any more."""
     if statement.kind != "index_stmt" or not statement.concurrent:
         return False
     name = (statement.node.idxname, quoted(statement.node.relation))
@@ -196,7 +196,7 @@ def is_gone(connection: psycopg.Connection, statement: Statement) -> bool:
 
 def _gone(connection: psycopg.Connection, name: list[str]) -> bool:
     text = ".".join('"' + part.replace('"', '""') + '"' for part in name)
-    return one(connection, "select pg_catalog.to_regclass(%s)::oid", text) is None
+    return fetch_one(connection, "select pg_catalog.to_regclass(%s)::oid", text) is None
 
 
 def _detached(statement: Statement) -> tuple[str, str]:
@@ -212,7 +212,7 @@ def clear(
     """Clear away what an earlier run left of this statement; return what there is to run now.
 
     Raises:
-        StepFailed: it is somebody else's, is being built right now, or cannot be dropped in time.
+        StepFailed: another session builds it, it is another index, or it cannot be dropped in time.
 
     """
     if statement.kind == "index_stmt":
@@ -232,7 +232,7 @@ def clear(
 def _drop_invalid(
     connection: psycopg.Connection, database: Database, statement: Statement, *, place: Place
 ) -> None:
-    """Drop what a killed build left; IF NOT EXISTS would take the invalid index for a good one."""
+    """Drop what a killed build left; with IF NOT EXISTS the server would keep the invalid index."""
     node = statement.node
     row = connection.execute(INDEX, (node.idxname, quoted(node.relation))).fetchone()
     if row is None or row[0]:
@@ -246,7 +246,7 @@ def _drop_invalid(
         )
     if not same_index(connection, statement):
         raise StepFailed(
-            f"an invalid index {row[2]} stands, and is not the one this file builds",
+            f"an invalid index {row[2]} exists, and is not the one this file builds",
             place=place,
             state="this statement did not run",
             next_step=f"look at it (\\d {row[2]} in psql), drop it, and deploy again",
@@ -256,12 +256,12 @@ def _drop_invalid(
 
 def _drop(connection: psycopg.Connection, database: Database, name: str, *, place: Place) -> None:
     statement = f"drop index concurrently if exists {name}"
-    gave_up = run(connection, database, statement, Terms(), seconds=CLEARING)
+    gave_up = run_watched(connection, database, statement, Terms(), seconds=CLEARING)
     if gave_up is not None:
         raise StepFailed(
             f"the invalid index {name} could not be dropped: {gave_up.reason}",
             place=place,
-            state="the invalid index stands, and costs every write; no query uses it",
+            state="the invalid index is left, and costs every write; no query uses it",
             next_step="let the sessions named end, and deploy again: it drops the index first",
         )
 
@@ -335,12 +335,12 @@ class _Watchdog:
         row = watch.execute(PROGRESS, (pid,)).fetchone()
         if row is not None:
             phase, total, done, unit = row
-            said = f"{unit}, {phase.removeprefix('building index: ')}"
-            self.terms.progress(int(done or 0), int(total or 0) or None, said)
-        found = watch.execute(SIGHT, {"pid": pid}).fetchall()
-        if not found:
+            activity = f"{unit}, {phase.removeprefix('building index: ')}"
+            self.terms.progress(int(done or 0), int(total or 0) or None, activity)
+        blockers = watch.execute(SIGHT, {"pid": pid}).fetchall()
+        if not blockers:
             return
-        words = "; ".join(Blocker(*b).text(show_queries=self.terms.show_queries) for b in found)
+        words = "; ".join(Blocker(*b).text(show_queries=self.terms.show_queries) for b in blockers)
         self._waits_for = f"waiting for {words}"
         if time.monotonic() - self._said > SAY_AGAIN:
             self._said = time.monotonic()

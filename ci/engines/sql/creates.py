@@ -1,6 +1,6 @@
-"""What pending files would create and what of it stands already, by name, in one question.
+"""What pending files create and which of it already exists, by name, in one query.
 
-By name alone: whether it is the same is for `rehearsal.existing`. Functions are left out, for they
+By name alone: `rehearsal.existing` compares the definitions. Functions are left out, because they
 may be overloaded, and so is what a DO block creates.
 """
 
@@ -21,7 +21,7 @@ from .if_not_exists import quoted
 Place = Literal["relation", "index", "type", "schema", "column", "constraint", "value"]
 
 # In the search_path of the migrations; `owner` is the table or type that the thing is part of.
-STANDING = """
+EXISTING = """
     with wanted as (
         select * from unnest(%s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
                              %s::bool[]) as w (n, place, schema, owner, name, valid)
@@ -61,7 +61,7 @@ STANDING = """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class CreatedObject:
     """One thing that a file would create."""
 
     what: str  # for people: "table"
@@ -92,17 +92,17 @@ class Gone:
     names: set[str] = field(default_factory=set)
     parts: set[tuple[str, str]] = field(default_factory=set)  # (table, column or constraint)
 
-    def covers(self, made: Made) -> bool:
-        """Tell whether something made would be new, for what had its name is gone."""
-        owner = plainly(made.owner).rpartition(".")[2]
-        names = {made.name, made.schema or self.home, owner}
-        return bool(names & self.names) or (owner, made.name) in self.parts
+    def covers(self, item: CreatedObject) -> bool:
+        """Tell whether an object would be new, because what had its name is gone."""
+        owner = plainly(item.owner).rpartition(".")[2]
+        names = {item.name, item.schema or self.home, owner}
+        return bool(names & self.names) or (owner, item.name) in self.parts
 
     def note(self, statement: Statement) -> None:
         """Remember what a statement drops or renames."""
         node = statement.node
         if statement.kind == "drop_stmt":
-            self.names |= {name for item in node.objects for name in _dropped(item)}
+            self.names |= {name for item in node.objects for name in _name_in_drop(item)}
         elif statement.kind == "rename_stmt":
             table, part = str(node.relation.relname), str(node.subname)
             if part:
@@ -123,61 +123,63 @@ def plainly(name: str) -> str:
     return name.replace('"', "")
 
 
-def made(file: SqlFile, gone: Gone) -> tuple[Made, ...]:
-    """Return what a file would create; `gone` is what files before it dropped, and is added to.
+def created_objects(file: SqlFile, gone: Gone) -> tuple[CreatedObject, ...]:
+    """Return what a file creates; `gone` is what files before it dropped, and is added to.
 
-    Behind a statement that sets the search_path nobody knows where a name stands: the rest is
+    Behind a statement that sets the search_path the schema of a name is not known: the rest is
     left out.
     """
-    found: list[Made] = []
+    objects: list[CreatedObject] = []
     for statement in file.statements:
         if statement.kind == "variable_set_stmt" and statement.node.name == "search_path":
             break
         gone.note(statement)
-        found += [one for one in _made(statement) if not gone.covers(one)]
-    return tuple(found)
+        objects += [item for item in _objects_of(statement) if not gone.covers(item)]
+    return tuple(objects)
 
 
-def unrecorded(
+def find_untracked(
     files: Mapping[str, SqlFile], schema: str, connection: psycopg.Connection
 ) -> tuple[Unrecorded, ...]:
-    """Return those of the files, by migration, of whose objects some stand by name already.
+    """Return those of the files, by migration, of whose objects some already exist by name.
 
     `schema` is the first of the search_path, which the connection has.
     """
     gone = Gone(schema)
-    created = {name: made(file, gone) for name, file in files.items()}
-    there = standing(connection, (one for each in created.values() for one in each))
-    found = []
-    for name, each in created.items():
-        stand = [one for one in each if one in there]
-        failing = [one for one in stand if not one.optional]
-        if failing or (stand and len(stand) == len(each)):
-            objects = tuple(dict.fromkeys(str(one) for one in failing or stand))
-            found.append(Unrecorded(migration=name, objects=objects, fails=bool(failing)))
-    return tuple(found)
+    created = {name: created_objects(file, gone) for name, file in files.items()}
+    existing = existing_objects(connection, (item for items in created.values() for item in items))
+    results = []
+    for name, items in created.items():
+        present = [item for item in items if item in existing]
+        failing = [item for item in present if not item.optional]
+        if failing or (present and len(present) == len(items)):
+            objects = tuple(dict.fromkeys(str(item) for item in failing or present))
+            results.append(Unrecorded(migration=name, objects=objects, fails=bool(failing)))
+    return tuple(results)
 
 
-def standing(connection: psycopg.Connection, wanted: Iterable[Made]) -> frozenset[Made]:
-    """Return which of them stand; in the search_path of the connection."""
-    each = list(wanted)
+def existing_objects(
+    connection: psycopg.Connection, wanted: Iterable[CreatedObject]
+) -> frozenset[CreatedObject]:
+    """Return which of them exist; in the search_path of the connection."""
+    items = list(wanted)
     values = (
-        list(range(len(each))),
-        [one.place for one in each],
-        [one.schema for one in each],
-        [one.owner for one in each],
-        [one.name for one in each],
-        [one.valid for one in each],
+        list(range(len(items))),
+        [item.place for item in items],
+        [item.schema for item in items],
+        [item.owner for item in items],
+        [item.name for item in items],
+        [item.valid for item in items],
     )
-    return frozenset(each[n] for (n,) in connection.execute(STANDING.encode(), values).fetchall())
+    return frozenset(items[n] for (n,) in connection.execute(EXISTING.encode(), values).fetchall())
 
 
-def _made(statement: Statement) -> Iterator[Made]:
+def _objects_of(statement: Statement) -> Iterator[CreatedObject]:
     kind, node = statement.kind, statement.node
     if kind in ("create_stmt", "create_seq_stmt", "view_stmt", "create_table_as_stmt"):
         yield from _relation(kind, node)
     elif kind == "index_stmt" and node.idxname:
-        yield Made(
+        yield CreatedObject(
             what="index",
             place="index",
             name=node.idxname,
@@ -190,7 +192,7 @@ def _made(statement: Statement) -> Iterator[Made]:
         yield from _parts(node)
     elif kind == "alter_enum_stmt" and node.new_val and not node.old_val:
         parts = ".".join('"' + part.string.sval.replace('"', '""') + '"' for part in node.type_name)
-        yield Made(
+        yield CreatedObject(
             what="enum value",
             place="value",
             name=node.new_val,
@@ -198,12 +200,14 @@ def _made(statement: Statement) -> Iterator[Made]:
             optional=node.skip_if_new_val_exists,
         )
     elif kind == "create_schema_stmt" and node.schemaname:
-        yield Made(what="schema", place="schema", name=node.schemaname, optional=node.if_not_exists)
+        yield CreatedObject(
+            what="schema", place="schema", name=node.schemaname, optional=node.if_not_exists
+        )
     else:
         yield from _type(kind, node)
 
 
-def _relation(kind: str, node: Node) -> Iterator[Made]:
+def _relation(kind: str, node: Node) -> Iterator[CreatedObject]:
     words = {
         "create_stmt": "table",
         "create_seq_stmt": "sequence",
@@ -221,7 +225,7 @@ def _relation(kind: str, node: Node) -> Iterator[Made]:
     if relation.relpersistence == "t" or (kind == "view_stmt" and node.replace):
         return
     is_view = kind == "create_table_as_stmt" and node.objtype == matview
-    yield Made(
+    yield CreatedObject(
         what="materialized view" if is_view else words[kind],
         place="relation",
         name=relation.relname,
@@ -230,13 +234,13 @@ def _relation(kind: str, node: Node) -> Iterator[Made]:
     )
 
 
-def _parts(node: Node) -> Iterator[Made]:
+def _parts(node: Node) -> Iterator[CreatedObject]:
     """Yield the columns and the named constraints that an ALTER TABLE adds."""
     owner = quoted(node.relation)
     for cmd in tree.commands(node):
         added = getattr(cmd, "def")
         if tree.subtype(cmd) == "AT_AddColumn":
-            yield Made(
+            yield CreatedObject(
                 what="column",
                 place="column",
                 name=added.column_def.colname,
@@ -245,10 +249,10 @@ def _parts(node: Node) -> Iterator[Made]:
             )
         elif tree.subtype(cmd) == "AT_AddConstraint" and added.constraint.conname:
             name = added.constraint.conname
-            yield Made(what="constraint", place="constraint", name=name, owner=owner)
+            yield CreatedObject(what="constraint", place="constraint", name=name, owner=owner)
 
 
-def _type(kind: str, node: Node) -> Iterator[Made]:
+def _type(kind: str, node: Node) -> Iterator[CreatedObject]:
     if kind == "composite_type_stmt":
         names = [node.typevar.schemaname, node.typevar.relname]
     elif kind in ("create_enum_stmt", "create_range_stmt"):
@@ -258,7 +262,7 @@ def _type(kind: str, node: Node) -> Iterator[Made]:
     else:
         return
     schema = names[-2] if len(names) > 1 else ""
-    yield Made(what="type", place="type", name=names[-1], schema=schema)
+    yield CreatedObject(what="type", place="type", name=names[-1], schema=schema)
 
 
 def _is_temporary(statement: Statement) -> bool:
@@ -266,7 +270,7 @@ def _is_temporary(statement: Statement) -> bool:
     return is_table and bool(statement.node.relation.relpersistence == "t")
 
 
-def _dropped(item: Node) -> Iterator[str]:
+def _name_in_drop(item: Node) -> Iterator[str]:
     """Yield the bare name of what a DROP names: a relation, a type, a schema."""
     kind = item.WhichOneof("node")
     if kind == "list":

@@ -57,7 +57,7 @@ class SqlNames:
 
     def failed(self, name: str) -> str:
         """Say that a migration began, and did not end."""
-        return f"{name} failed when the tool itself ran it, and nobody resolved it"
+        return f"{name} failed when the tool itself ran it, and is not resolved"
 
     def rollback_script(self, name: str) -> str:
         """Return the file beside its own."""
@@ -67,7 +67,7 @@ class SqlNames:
 class SqlHistory:
     """A history whose rows commit with their scripts, and the parts of those that cannot."""
 
-    def __init__(self, table: bookkeeping.History, *tables: HistoryTable) -> None:
+    def __init__(self, table: bookkeeping.HistoryRows, *tables: HistoryTable) -> None:
         self.table, self.tables = table, tables
 
     def prepare(self, database: Database) -> None:
@@ -95,7 +95,7 @@ class SqlHistory:
 class SqlCorrections:
     """Changes the rows alone."""
 
-    def __init__(self, table: bookkeeping.History, files: SqlFiles) -> None:
+    def __init__(self, table: bookkeeping.HistoryRows, files: SqlFiles) -> None:
         self.table, self.files = table, files
 
     def stamp(self, connection: psycopg.Connection, migration: Migration) -> None:
@@ -123,14 +123,14 @@ class SqlRunner:
 
     def apply(self, migration: Migration, database: Database, terms: Terms) -> int:
         """Run one migration and its verify script, and record it."""
-        return run.run(self.files.job(migration, "up"), database, terms)
+        return run.run_file(self.files.job(migration, "up"), database, terms)
 
     def undo(self, migration: Migration, database: Database, terms: Terms) -> int:
         """Run the rollback script and take the history row out."""
-        return run.run(self.files.job(migration, "down"), database, terms)
+        return run.run_file(self.files.job(migration, "down"), database, terms)
 
     def verify(self, migration: Migration, connection: psycopg.Connection) -> int:
         """Run the verify script; StepFailed with file and line where it does not hold."""
         connection.execute(self.files.job(migration, "up").settings().encode())
         script = self.files.verify_script(migration)
-        return run.check(script, connection) if script else 0
+        return run.run_verify_script(script, connection) if script else 0

@@ -1,4 +1,4 @@
-"""Plain SQL files with a rollback and a verify script beside each, parsed once."""
+"""Plain SQL files with a rollback and a verify script for each, parsed once."""
 
 import re
 from datetime import UTC, datetime
@@ -9,11 +9,10 @@ import psycopg
 from ...config.sections import MigrationsConfig
 from ...database.retry import Terms
 from ...errors import ConfigError, Place, StepFailed
-from ...lint import catalog as sqlcatalog
-from ...lint import statements
+from ...lint.catalog import read_catalog
+from ...lint.statements import lint_files
 from ...model import Direction, Finding, Migration, Unrecorded
-from ...parser import file as sqlfile
-from ...parser.file import SqlFile
+from ...parser.file import SqlFile, normalise
 from ...parser.once import Parser
 from . import bookkeeping, creates, run
 
@@ -27,7 +26,9 @@ class SqlFiles:
 
     failure = ""  # the tool's code for a migration that failed
 
-    def __init__(self, config: MigrationsConfig, root: Path, table: bookkeeping.History) -> None:
+    def __init__(
+        self, config: MigrationsConfig, root: Path, table: bookkeeping.HistoryRows
+    ) -> None:
         self.directory = root / config.directory
         self.search_path = config.search_path
         self.table = table
@@ -103,7 +104,7 @@ class SqlFiles:
         """Return the text of a script as it is on disk now; None where there is none."""
         file = self.path_of(name, extra)
         path = self.directory / file
-        return sqlfile.normalise(path.read_bytes(), self.shown / file) if path.exists() else None
+        return normalise(path.read_bytes(), self.shown / file) if path.exists() else None
 
     def script(self, name: str, extra: str, text: str) -> SqlFile:
         """Return a script, parsed."""
@@ -122,15 +123,15 @@ class SqlFiles:
             )
         now = datetime.now(UTC)
         self.directory.mkdir(parents=True, exist_ok=True)
-        made = []
+        paths = []
         for extra, text in TEMPLATES.items():
             path = self.directory / f"{now:%Y%m%d_%H%M%S}_{name}{extra}.sql"
             with path.open("x", encoding="utf-8") as file:
                 file.write(text.format(name=name, date=f"{now:%Y-%m-%d}"))
-            made.append(path)
-        return tuple(made)
+            paths.append(path)
+        return tuple(paths)
 
-    def job(self, migration: Migration, direction: Direction) -> run.Job:
+    def job(self, migration: Migration, direction: Direction) -> run.FileJob:
         """Return what it takes to run a migration; StepFailed where it has no rollback script."""
         if direction == "up":
             file, verify = self.main(migration), self.verify_script(migration)
@@ -143,7 +144,7 @@ class SqlFiles:
                 next_step=f"write {self.shown / self.path_of(migration.name, '_rollback')}, or "
                 "restore a backup",
             )
-        return run.Job(
+        return run.FileJob(
             migration=migration,
             direction=direction,
             file=file,
@@ -161,7 +162,7 @@ class SqlFiles:
 
     def render(self, migration: Migration, direction: Direction, terms: Terms) -> str:
         """Return the SQL as it would be sent."""
-        return run.render(self.job(migration, direction), terms)
+        return run.render_file(self.job(migration, direction), terms)
 
     def allowed(self, migration: Migration) -> frozenset[str]:
         """Return the rules that the file sets aside."""
@@ -177,10 +178,10 @@ class SqlFiles:
     def unrecorded(
         self, migrations: tuple[Migration, ...], connection: psycopg.Connection
     ) -> tuple[Unrecorded, ...]:
-        """Return those of whose objects some exist by name already."""
+        """Return those of whose objects some already exist by name."""
         files = {migration.name: self.main(migration) for migration in migrations}
-        connection.execute(run.searching(self.search_path).encode())
-        return creates.unrecorded(files, (self.search_path or ("",))[0], connection)
+        connection.execute(run.set_search_path(self.search_path).encode())
+        return creates.find_untracked(files, (self.search_path or ("",))[0], connection)
 
     def lint(
         self, migrations: tuple[Migration, ...], connection: psycopg.Connection | None
@@ -191,8 +192,8 @@ class SqlFiles:
         if connection is not None:
             tables = frozenset[str]().union(*(file.tables() for file in files))
             functions = frozenset[str]().union(*(file.functions() for file in files))
-            catalog = sqlcatalog.read(connection, tables, functions)
-        return statements.findings(files, catalog)
+            catalog = read_catalog(connection, tables, functions)
+        return lint_files(files, catalog)
 
 
 TEMPLATES = {

@@ -24,7 +24,7 @@ EXISTS = "select pg_catalog.to_regclass('public.schema_migrations') is not null"
 INSERT = "insert into public.schema_migrations (migration_name, checksum) values (%s, %s)"
 DELETE = "delete from public.schema_migrations where migration_name = %s"
 UPDATE = "update public.schema_migrations set checksum = %s where migration_name = %s"
-STANDS = "select exists (select from public.schema_migrations where migration_name = %s)"
+APPLIED = "select exists (select from public.schema_migrations where migration_name = %s)"
 OURS = {"migration_name", "checksum", "applied_at"}
 
 
@@ -70,7 +70,7 @@ class SchemaMigrations:
 
     def applied(self, connection: psycopg.Connection, name: str) -> bool:
         """Tell whether a migration has its row."""
-        row = connection.execute(STANDS, (name,)).fetchone()
+        row = connection.execute(APPLIED, (name,)).fetchone()
         return bool(row and row[0])
 
     def add(self, connection: psycopg.Connection, migration: Migration) -> int:

@@ -1,8 +1,9 @@
-"""IF NOT EXISTS without the lock: does what a statement would create stand already, and is it that?
+"""IF NOT EXISTS without the lock: does what a statement creates already exist, and is it the same?
 
 The server takes its lock first and looks afterwards, so that a statement with nothing to do makes
-everybody wait; and it looks at the name alone. Here the catalog is asked first. What the statement
-wants is created as a temporary shadow (`sqlshadow`), and the server's words for both are compared.
+other sessions wait; and it looks at the name alone. Here the catalog is asked first. What the
+statement wants is created as a temporary shadow (`shadow`), and the server's definitions of both
+are compared.
 """
 
 from collections.abc import Callable
@@ -14,18 +15,18 @@ from postgast import pg_query_pb2
 from psycopg import sql
 
 from ...errors import Place, StepFailed
-from ...parser import tree as sqltree
+from ...parser import tree
 from ...parser.split import Statement
 from ...parser.tree import Node
 from .shadow import (
     SHADOW,
     Incomparable,
+    as_original,
     copied,
-    create,
-    described,
+    create_shadow,
+    describe_table,
+    fetch_one,
     indexdef,
-    one,
-    own,
     shadow_of,
     wanted_index,
     wanted_table,
@@ -71,16 +72,16 @@ VIEW = "select pg_catalog.pg_get_viewdef(%s::oid)"
 
 
 class Differs(Exception):
-    """Something of that name stands, and is something else."""
+    """Something of that name exists, and is something else."""
 
 
-def settled(connection: psycopg.Connection, statement: Statement, *, place: Place) -> str:
-    """Return what stands already, where the statement has nothing to do; empty where it has.
+def already_exists(connection: psycopg.Connection, statement: Statement, *, place: Place) -> str:
+    """Return what already exists, where the statement has nothing to do; empty where it has.
 
-    What cannot be compared counts as not standing: the statement then runs as written.
+    What cannot be compared counts as absent: the statement then runs as written.
 
     Raises:
-        StepFailed: something of that name stands and is not what the statement would create.
+        StepFailed: something of that name exists and is not what the statement would create.
 
     """
     look = _LOOKS.get(statement.kind)
@@ -94,23 +95,23 @@ def settled(connection: psycopg.Connection, statement: Statement, *, place: Plac
             str(difference),
             place=place,
             state="this statement did not run",
-            next_step="correct the file, or change what stands in a migration of its own",
+            next_step="correct the file, or change what exists in a migration of its own",
         ) from None
     except Incomparable:
         return ""
 
 
 def same_index(connection: psycopg.Connection, statement: Statement) -> bool | None:
-    """Tell whether the index of that name is the one a statement builds; None where none stands.
+    """Tell whether the index of that name is the one a statement builds; None where none exists.
 
     Validity is not asked: what a killed build left is the same index, and invalid.
     What cannot be compared counts as another one.
     """
     with connection.transaction(force_rollback=True):
-        found = _index(connection, statement.node)
-        if found is None:
+        index = _index(connection, statement.node)
+        if index is None:
             return None
-        oid, schema, table, _ = found
+        oid, schema, table, _ = index
         try:
             wanted = wanted_index(connection, statement.node, schema, table)
         except Incomparable:
@@ -119,68 +120,83 @@ def same_index(connection: psycopg.Connection, statement: Statement) -> bool | N
 
 
 def _create_index(connection: psycopg.Connection, node: Node) -> str:
-    found = _index(connection, node) if node.if_not_exists else None
-    if found is None:
+    index = _index(connection, node) if node.if_not_exists else None
+    if index is None:
         return ""
-    oid, schema, table, valid = found
+    oid, schema, table, valid = index
     wanted = wanted_index(connection, node, schema, table)
-    standing = indexdef(connection, oid)
-    if wanted != standing:
-        raise Differs(f"an index of that name stands, as {standing}; the file wants {wanted}")
+    existing = indexdef(connection, oid)
+    if wanted != existing:
+        raise Differs(
+            f"an index of that name already exists, as {existing}; the file wants {wanted}"
+        )
     if not valid and node.concurrent:
         return ""  # what a killed build left: the build drops it and begins anew
     if not valid:
-        raise Differs(f"the index {node.idxname} stands, and is invalid: drop it first")
-    return f"the index {node.idxname} stands"
+        raise Differs(f"the index {node.idxname} already exists, and is invalid: drop it first")
+    return f"the index {node.idxname} already exists"
 
 
 def _create_table(connection: psycopg.Connection, node: Node) -> str:
-    schema = one(connection, CREATED_IN, node.relation.schemaname)
-    found = one(connection, NAMED, schema, node.relation.relname) if node.if_not_exists else None
-    if not found or node.inh_relations or node.HasField("partspec") or node.HasField("partbound"):
+    schema = fetch_one(connection, CREATED_IN, node.relation.schemaname)
+    relation = (
+        fetch_one(connection, NAMED, schema, node.relation.relname) if node.if_not_exists else None
+    )
+    if (
+        not relation
+        or node.inh_relations
+        or node.HasField("partspec")
+        or node.HasField("partbound")
+    ):
         return ""
     name = node.relation.relname
-    if found[1] not in ("r", "p"):
-        raise Differs(f"{name} stands already, and is no table")
-    tree, shadow = copied("create_stmt", node)
+    if relation[1] not in ("r", "p"):
+        raise Differs(f"{name} already exists, and is not a table")
+    parsed, shadow = copied("create_stmt", node)
     shadow.relation.schemaname, shadow.if_not_exists, shadow.tablespacename = "pg_temp", False, ""
     foreign = [key for element in shadow.table_elts for key in _take_foreign_keys(element)]
     kept = [e for e in shadow.table_elts if _constraint(e) != "CONSTR_FOREIGN"]
     del shadow.table_elts[:]
     shadow.table_elts.extend(kept)
-    wanted = wanted_table(connection, postgast.deparse(tree), name, schema)
-    standing = described(connection, found[0])
-    difference = _difference(wanted[0], standing[0]) or _missing(wanted[1], standing[1])
-    keys = {tuple(row) for row in connection.execute(FOREIGN_KEYS, (found[0],)).fetchall()}
-    difference = difference or _missing(set(foreign), keys) or _missing(keys, set(foreign), "extra")
-    difference = difference or _missing(standing[1], wanted[1], "extra")
+    wanted = wanted_table(connection, postgast.deparse(parsed), name, schema)
+    existing = describe_table(connection, relation[0])
+    difference = _column_difference(wanted[0], existing[0]) or _first_missing(
+        wanted[1], existing[1]
+    )
+    keys = {tuple(row) for row in connection.execute(FOREIGN_KEYS, (relation[0],)).fetchall()}
+    difference = (
+        difference
+        or _first_missing(set(foreign), keys)
+        or _first_missing(keys, set(foreign), "extra")
+    )
+    difference = difference or _first_missing(existing[1], wanted[1], "extra")
     if difference:
-        raise Differs(f"the table {name} stands already, and is another one: {difference}")
-    return f"the table {name} stands"
+        raise Differs(f"the table {name} already exists, and is another one: {difference}")
+    return f"the table {name} already exists"
 
 
 def _alter_table(connection: psycopg.Connection, node: Node) -> str:
-    table = one(connection, TABLE, quoted(node.relation))
+    table = fetch_one(connection, TABLE, quoted(node.relation))
     if not table:
         return ""
-    commands = sqltree.commands(node)
-    done = [_command(connection, cmd, table, node, number) for number, cmd in enumerate(commands)]
+    changes = tree.commands(node)
+    done = [_command(connection, cmd, table, node, number) for number, cmd in enumerate(changes)]
     return "; ".join(done) if all(done) else ""
 
 
 def _command(
     connection: psycopg.Connection, cmd: Node, table: tuple[int, str, str], alter: Node, number: int
 ) -> str:
-    kind = sqltree.subtype(cmd) if cmd.missing_ok else ""
-    columns, _ = described(connection, table[0])
+    kind = tree.subtype(cmd) if cmd.missing_ok else ""
+    columns, _ = describe_table(connection, table[0])
     if kind == "AT_AddColumn":
         name = getattr(cmd, "def").column_def.colname
         return _add_column(connection, name, table, alter, number) if name in columns else ""
     if kind == "AT_DropColumn" and cmd.name not in columns:
-        return f"the column {cmd.name} is gone"
+        return f"the column {cmd.name} is already gone"
     if kind == "AT_DropConstraint":
-        there = one(connection, HAS_CONSTRAINT, table[0], cmd.name)
-        return "" if there else f"the constraint {cmd.name} is gone"
+        exists = fetch_one(connection, HAS_CONSTRAINT, table[0], cmd.name)
+        return "" if exists else f"the constraint {cmd.name} is already gone"
     return ""
 
 
@@ -188,7 +204,7 @@ def _add_column(
     connection: psycopg.Connection, name: str, table: tuple[int, str, str], alter: Node, number: int
 ) -> str:
     oid, schema, relname = table
-    tree, node = copied("alter_table_stmt", alter)
+    parsed, node = copied("alter_table_stmt", alter)
     only = node.cmds[number]
     element = getattr(only.alter_table_cmd, "def")
     only.alter_table_cmd.missing_ok = False
@@ -200,36 +216,38 @@ def _add_column(
         shadow = shadow_of(connection, schema, relname)
         column = sql.Identifier(name)
         target = sql.Identifier("pg_temp", relname)
-        create(connection, sql.SQL("alter table {} drop column {}").format(target, column))
-        create(connection, postgast.deparse(tree))
-        columns, constraints = described(connection, shadow)
-    wanted = own(columns[name], schema)
-    standing, checks = described(connection, oid)
-    if wanted != standing[name]:
+        create_shadow(connection, sql.SQL("alter table {} drop column {}").format(target, column))
+        create_shadow(connection, postgast.deparse(parsed))
+        columns, constraints = describe_table(connection, shadow)
+    wanted = as_original(columns[name], schema)
+    existing, checks = describe_table(connection, oid)
+    if wanted != existing[name]:
         raise Differs(
-            f"the column {relname}.{name} stands already, as {standing[name]}; the file wants "
+            f"the column {relname}.{name} already exists, as {existing[name]}; the file wants "
             f"{wanted}"
         )
     keys = {tuple(row) for row in connection.execute(FOREIGN_KEYS, (oid,)).fetchall()}
-    lacks = _missing({own(c, schema) for c in constraints}, checks) or _missing(foreign, keys)
+    lacks = _first_missing({as_original(c, schema) for c in constraints}, checks) or _first_missing(
+        foreign, keys
+    )
     if lacks:
-        raise Differs(f"the column {relname}.{name} stands already, and differs: {lacks}")
-    return f"the column {relname}.{name} stands"
+        raise Differs(f"the column {relname}.{name} already exists, and differs: {lacks}")
+    return f"the column {relname}.{name} already exists"
 
 
-def _difference(wanted: dict[str, str], standing: dict[str, str]) -> str:
-    for name in [*wanted, *standing]:
-        if wanted.get(name) != standing.get(name):
+def _column_difference(wanted: dict[str, str], existing: dict[str, str]) -> str:
+    for name in [*wanted, *existing]:
+        if wanted.get(name) != existing.get(name):
             return (
-                f"its column {name} is {standing.get(name, 'not there')}; the file wants "
+                f"its column {name} is {existing.get(name, 'not there')}; the file wants "
                 f"{wanted.get(name, 'no such column')}"
             )
     return ""
 
 
-def _missing(wanted: set[Any], standing: set[Any], word: str = "missing") -> str:
-    found = sorted(str(_key(one)) for one in wanted - standing)
-    return f"{word}: {found[0]}" if found else ""
+def _first_missing(wanted: set[Any], existing: set[Any], word: str = "missing") -> str:
+    keys = sorted(str(_key(constraint)) for constraint in wanted - existing)
+    return f"{word}: {keys[0]}" if keys else ""
 
 
 def _key(constraint: object) -> object:
@@ -246,7 +264,7 @@ def _constraint(element: Node) -> str:
 
 
 def _take_foreign_keys(element: Node) -> list[tuple[str, str]]:
-    """Return the foreign keys of an element, and take those of a column out of it.
+    """Return the foreign keys of an element, and remove those of a column from it.
 
     A temporary table cannot refer to a lasting one, and a lasting shadow would lock it.
     """
@@ -256,44 +274,44 @@ def _take_foreign_keys(element: Node) -> list[tuple[str, str]]:
     if not element.HasField("column_def"):
         return []
     column = element.column_def
-    kinds = [_constraint(one) for one in column.constraints]
+    kinds = [_constraint(constraint) for constraint in column.constraints]
     if "CONSTR_FOREIGN" not in kinds:
         return []
-    found = [
-        (column.colname, one.constraint.pktable.relname)
-        for one, kind in zip(column.constraints, kinds, strict=True)
+    foreign_keys = [
+        (column.colname, constraint.constraint.pktable.relname)
+        for constraint, kind in zip(column.constraints, kinds, strict=True)
         if kind == "CONSTR_FOREIGN"
     ]
     kept = [
-        one
-        for one, kind in zip(column.constraints, kinds, strict=True)
+        constraint
+        for constraint, kind in zip(column.constraints, kinds, strict=True)
         if kind != "CONSTR_FOREIGN" and not kind.startswith("CONSTR_ATTR")
     ]
     del column.constraints[:]
     column.constraints.extend(kept)
-    return found
+    return foreign_keys
 
 
 def _create_sequence(connection: psycopg.Connection, node: Node) -> str:
-    schema = one(connection, CREATED_IN, node.sequence.schemaname)
+    schema = fetch_one(connection, CREATED_IN, node.sequence.schemaname)
     name = node.sequence.relname
-    found = one(connection, NAMED, schema, name) if node.if_not_exists else None
-    if not found:
+    relation = fetch_one(connection, NAMED, schema, name) if node.if_not_exists else None
+    if not relation:
         return ""
-    if found[1] != "S":
-        raise Differs(f"{name} stands already, and is no sequence")
-    tree, shadow = copied("create_seq_stmt", node)
+    if relation[1] != "S":
+        raise Differs(f"{name} already exists, and is not a sequence")
+    parsed, shadow = copied("create_seq_stmt", node)
     shadow.sequence.schemaname, shadow.if_not_exists = "pg_temp", False
     kept = [option for option in shadow.options if option.def_elem.defname != "owned_by"]
     del shadow.options[:]
     shadow.options.extend(kept)
     with connection.transaction(force_rollback=True):
-        create(connection, postgast.deparse(tree))
-        wanted = one(connection, SEQUENCE, one(connection, SHADOW, name))
-    standing = one(connection, SEQUENCE, found[0])
-    if wanted != standing:
-        raise Differs(f"the sequence {name} stands, as {standing}; the file wants {wanted}")
-    return f"the sequence {name} stands"
+        create_shadow(connection, postgast.deparse(parsed))
+        wanted = fetch_one(connection, SEQUENCE, fetch_one(connection, SHADOW, name))
+    existing = fetch_one(connection, SEQUENCE, relation[0])
+    if wanted != existing:
+        raise Differs(f"the sequence {name} already exists, as {existing}; the file wants {wanted}")
+    return f"the sequence {name} already exists"
 
 
 def _create_view(connection: psycopg.Connection, node: Node) -> str:
@@ -301,51 +319,51 @@ def _create_view(connection: psycopg.Connection, node: Node) -> str:
     is_view = node.objtype == pg_query_pb2.ObjectType.OBJECT_MATVIEW
     if not node.if_not_exists or not is_view or node.into.col_names:
         return ""
-    schema = one(connection, CREATED_IN, into.schemaname)
-    found = one(connection, NAMED, schema, into.relname)
-    if not found:
+    schema = fetch_one(connection, CREATED_IN, into.schemaname)
+    relation = fetch_one(connection, NAMED, schema, into.relname)
+    if not relation:
         return ""
-    if found[1] != "m":
-        raise Differs(f"{into.relname} stands already, and is no materialized view")
+    if relation[1] != "m":
+        raise Differs(f"{into.relname} already exists, and is not a materialized view")
     query = pg_query_pb2.ParseResult()
     query.stmts.add().stmt.select_stmt.CopyFrom(node.query.select_stmt)
     name = sql.Identifier("pg_temp", into.relname)
     with connection.transaction(force_rollback=True):
         beginning = sql.SQL("create temporary view {} as ").format(name).as_string(connection)
-        create(connection, beginning + postgast.deparse(query))
+        create_shadow(connection, beginning + postgast.deparse(query))
         connection.execute("set local search_path = ''")
-        wanted = one(connection, VIEW, one(connection, SHADOW, into.relname))
+        wanted = fetch_one(connection, VIEW, fetch_one(connection, SHADOW, into.relname))
     connection.execute("set local search_path = ''")
-    standing = one(connection, VIEW, found[0])
-    if wanted != standing:
+    existing = fetch_one(connection, VIEW, relation[0])
+    if wanted != existing:
         raise Differs(
-            f"the materialized view {into.relname} stands, as {' '.join(standing.split())}"
+            f"the materialized view {into.relname} already exists, as {' '.join(existing.split())}"
         )
-    return f"the materialized view {into.relname} stands"
+    return f"the materialized view {into.relname} already exists"
 
 
 def _create_schema(connection: psycopg.Connection, node: Node) -> str:
-    there = node.if_not_exists and one(connection, HAS_SCHEMA, node.schemaname)
-    return f"the schema {node.schemaname} stands" if there else ""
+    exists = node.if_not_exists and fetch_one(connection, HAS_SCHEMA, node.schemaname)
+    return f"the schema {node.schemaname} already exists" if exists else ""
 
 
 def _create_extension(connection: psycopg.Connection, node: Node) -> str:
-    version = one(connection, EXTENSION, node.extname) if node.if_not_exists else None
+    version = fetch_one(connection, EXTENSION, node.extname) if node.if_not_exists else None
     if version is None:
         return ""
     for option in node.options:
         wanted = option.def_elem.arg.string.sval
         if option.def_elem.defname == "new_version" and wanted != version:
             raise Differs(
-                f"the extension {node.extname} stands in version {version}; the file wants {wanted}"
+                f"the extension {node.extname} exists in version {version}; the file wants {wanted}"
             )
-    return f"the extension {node.extname} stands"
+    return f"the extension {node.extname} already exists"
 
 
 def _add_value(connection: psycopg.Connection, node: Node) -> str:
     names = ".".join('"' + part.string.sval.replace('"', '""') + '"' for part in node.type_name)
-    there = node.skip_if_new_val_exists and one(connection, ENUM, names, node.new_val)
-    return f"the value {node.new_val} stands" if there else ""
+    exists = node.skip_if_new_val_exists and fetch_one(connection, ENUM, names, node.new_val)
+    return f"the value {node.new_val} already exists" if exists else ""
 
 
 _LOOKS: dict[str, Callable[[psycopg.Connection, Any], str]] = {
@@ -368,10 +386,12 @@ def quoted(relation: Node) -> str:
 
 def _index(connection: psycopg.Connection, node: Node) -> tuple[int, str, str, bool] | None:
     """Return oid, schema, table and validity of the index that a statement names."""
-    table = one(connection, TABLE, quoted(node.relation))
-    found = one(connection, NAMED, table[1], node.idxname) if table and node.idxname else None
-    if not found:
+    table = fetch_one(connection, TABLE, quoted(node.relation))
+    relation = (
+        fetch_one(connection, NAMED, table[1], node.idxname) if table and node.idxname else None
+    )
+    if not relation:
         return None
-    if found[1] not in ("i", "I"):
-        raise Differs(f"{node.idxname} stands already, and is no index")
-    return found[0], table[1], table[2], found[2]
+    if relation[1] not in ("i", "I"):
+        raise Differs(f"{node.idxname} already exists, and is not an index")
+    return relation[0], table[1], table[2], relation[2]

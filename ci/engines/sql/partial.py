@@ -7,7 +7,7 @@ from ...model import Direction, Partial
 from ...parser.file import SqlFile, checksum_of
 
 EXISTS = "select pg_catalog.to_regclass('windlass.partial_migration') is not null"
-STANDS = "select exists (select from windlass.partial_migration where migration_name = %s)"
+RECORDED = "select exists (select from windlass.partial_migration where migration_name = %s)"
 FORGET = "delete from windlass.partial_migration where migration_name = %s"
 PARTIAL = """
     select statements_done, done_checksum from windlass.partial_migration
@@ -35,9 +35,9 @@ def exists(connection: psycopg.Connection) -> bool:
     return bool(row and row[0])
 
 
-def stands(connection: psycopg.Connection, name: str) -> bool:
+def is_recorded(connection: psycopg.Connection, name: str) -> bool:
     """Tell whether a part of a migration is recorded."""
-    row = connection.execute(STANDS, (name,)).fetchone()
+    row = connection.execute(RECORDED, (name,)).fetchone()
     return bool(row and row[0])
 
 

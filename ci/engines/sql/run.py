@@ -1,8 +1,8 @@
 """Runs one migration file: in one transaction with its history row, or statement by statement."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
 
 import msgspec
 import psycopg
@@ -17,22 +17,21 @@ from ...parser import tree
 from ...parser.file import SqlFile
 from ...parser.split import Statement
 from ...secret import redact
-from . import bookkeeping, concurrently, if_not_exists
-from . import partial as sqlpartial
+from . import bookkeeping, concurrently, if_not_exists, partial
 
 # None: the line was cut. The others: the server ended the session (admin_shutdown, crash_shutdown,
 # cannot_connect_now, idle_in_transaction_session_timeout).
 LOST = frozenset({None, "57P01", "57P02", "57P03", "25P03"})
 
 
-def searching(search_path: tuple[str, ...]) -> str:
+def set_search_path(search_path: tuple[str, ...]) -> str:
     """Return the statement that sets the search_path of one transaction."""
     names = sql.SQL(", ").join(map(sql.Identifier, search_path)).as_string()
     return f"set local search_path = {names or chr(39) * 2};"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class FileJob:
     """One file to run, and what belongs to it."""
 
     migration: Migration
@@ -40,13 +39,13 @@ class Job:
     file: SqlFile
     verify: SqlFile | None
     search_path: tuple[str, ...]
-    history: bookkeeping.History
+    history: bookkeeping.HistoryRows
     failure: str = ""  # the tool's code for a migration that failed, before its message
 
     def settings(self) -> str:
-        """Return what every transaction of the file begins with, beside the limits."""
+        """Return what every transaction of the file begins with, besides the limits."""
         modes = f"set transaction {self.file.begin};\n" if self.file.begin else ""
-        return modes + searching(self.search_path)
+        return modes + set_search_path(self.search_path)
 
     def session(self) -> str:
         """Return the same for a statement outside a transaction."""
@@ -82,15 +81,15 @@ def terms_of(file: SqlFile, terms: Terms) -> Terms:
     return replace(terms, lock=own)
 
 
-def run(job: Job, database: Database, terms: Terms) -> int:
-    """Run the file and record it, both or neither; return how often it was tried again."""
+def run_file(job: FileJob, database: Database, terms: Terms) -> int:
+    """Run the file and record it, both or neither; return the number of retries."""
     step = f"migrate/{job.migration.name}"
     own = terms_of(job.file, terms)
     try:
         if not job.file.transactional:
             return _one_by_one(job, database, own, step)
         return with_retry(
-            own, database, partial(_whole, job, own), step=step, settings=job.settings()
+            own, database, functools.partial(_whole, job, own), step=step, settings=job.settings()
         )[1]
     except psycopg.Error as error:  # of our own statements; those of the file have their line
         if error.sqlstate in LOST:
@@ -108,27 +107,27 @@ def run(job: Job, database: Database, terms: Terms) -> int:
         ) from error
 
 
-def _whole(job: Job, terms: Terms, connection: psycopg.Connection) -> None:
+def _whole(job: FileJob, terms: Terms, connection: psycopg.Connection) -> None:
     """Run everything in the caller's transaction; the history row commits with it."""
     _refuse_behind_a_pooler(job, connection)
     bookkeeping.ensure(job.history, connection)
-    if bookkeeping.settled(job.history, connection, job.migration.name, job.direction):
+    if bookkeeping.already_recorded(job.history, connection, job.migration.name, job.direction):
         return  # another machine was faster; the lock row of the insert says so
     for statement in job.file.statements:
         _execute(job, terms, connection, statement)
     _record(job, terms, connection)
 
 
-def _record(job: Job, terms: Terms, connection: psycopg.Connection) -> None:
+def _record(job: FileJob, terms: Terms, connection: psycopg.Connection) -> None:
     if job.verify is not None:
-        check(job.verify, connection)
+        run_verify_script(job.verify, connection)
     terms.guard()
     if any(tree.sets_the_role(s.kind, s.node) for s in job.file.statements):
         connection.execute("reset role")  # the history is written by who deploys
     bookkeeping.record(job.history, connection, job.migration, job.direction)
 
 
-def _refuse_behind_a_pooler(job: Job, connection: psycopg.Connection) -> None:
+def _refuse_behind_a_pooler(job: FileJob, connection: psycopg.Connection) -> None:
     """Refuse what would leave a setting in a session of others, or could have none of its own."""
     if not is_pooled(connection):
         return
@@ -147,23 +146,23 @@ def _refuse_behind_a_pooler(job: Job, connection: psycopg.Connection) -> None:
         )
 
 
-def _one_by_one(job: Job, database: Database, terms: Terms, step: str) -> int:
+def _one_by_one(job: FileJob, database: Database, terms: Terms, step: str) -> int:
     """Run each statement on its own, each finished one recorded, from where a run stopped."""
     name, retries = job.migration.name, 0
 
     def in_transaction(work: Callable[[psycopg.Connection], int | None]) -> int | None:
         nonlocal retries
-        found, tries = with_retry(terms, database, work, step=step, settings=job.settings())
+        result, tries = with_retry(terms, database, work, step=step, settings=job.settings())
         retries += tries
-        return found
+        return result
 
     def begin(connection: psycopg.Connection) -> int | None:
         _refuse_behind_a_pooler(job, connection)
         bookkeeping.ensure(job.history, connection)
-        if bookkeeping.settled(job.history, connection, name, job.direction):
+        if bookkeeping.already_recorded(job.history, connection, name, job.direction):
             return None
-        count = sqlpartial.finished_statements(connection, name, job.direction, job.file)
-        # An index that somebody dropped since, for it was another than it should be: once more.
+        count = partial.finished_statements(connection, name, job.direction, job.file)
+        # An index that was dropped since, because it was another one: it is built once more.
         last = job.file.statements[count - 1] if count else None
         return count - 1 if last and concurrently.is_gone(connection, last) else count
 
@@ -177,38 +176,40 @@ def _one_by_one(job: Job, database: Database, terms: Terms, step: str) -> int:
                 connection: psycopg.Connection, statement: Statement = statement, n: int = number
             ) -> None:
                 _execute(job, terms, connection, statement)
-                sqlpartial.note_finished(connection, name, job.direction, job.file, n)
+                partial.note_finished(connection, name, job.direction, job.file, n)
 
             in_transaction(both)
         else:
             retries += _outside(job, database, terms, statement, number)
-    in_transaction(partial(_record, job, terms))
+    in_transaction(functools.partial(_record, job, terms))
     return retries
 
 
-def _outside(job: Job, database: Database, terms: Terms, statement: Statement, number: int) -> int:
+def _outside(
+    job: FileJob, database: Database, terms: Terms, statement: Statement, number: int
+) -> int:
     """Run a statement that cannot run in a transaction, and record it before and after.
 
-    Killed in between, nobody knows whether it ended: the catalog is asked.
+    A run killed in between does not record whether it ended: the catalog is asked.
     """
     name, direction, place, retries = job.migration.name, job.direction, job.place(statement), 0
     step = f"migrate/{name}"
     with database.connect(step) as connection:
         connection.execute(job.session().encode())
-        begun = sqlpartial.begun(connection, name, direction) == number
+        begun = partial.begun(connection, name, direction) == number
         text = concurrently.prepare(
             connection, database, statement, begun=begun, place=place, note=terms.note
         )
         if text:
             terms.guard()
-            sqlpartial.note_begun(connection, name, direction, job.file, number)
+            partial.note_begun(connection, name, direction, job.file, number)
             retries = _send(job, database, terms, connection, statement, text)
-        sqlpartial.note_finished(connection, name, direction, job.file, number)
+        partial.note_finished(connection, name, direction, job.file, number)
     return retries
 
 
 def _send(
-    job: Job,
+    job: FileJob,
     database: Database,
     terms: Terms,
     connection: psycopg.Connection,
@@ -226,12 +227,12 @@ def _send(
     seconds = terms.lock.concurrently.seconds
     try:
         with terms.observe(connection, str(job.place(statement)), text):
-            gave_up = concurrently.run(connection, database, text, terms, seconds=seconds)
+            gave_up = concurrently.run_watched(connection, database, text, terms, seconds=seconds)
     except psycopg.Error as error:
-        left = concurrently.left(connection, database, statement, place=job.place(statement))
+        left = concurrently.clean_up(connection, database, statement, place=job.place(statement))
         raise _failed(job.file, statement, error, left=left, code=job.failure) from error
     if gave_up is not None:
-        left = concurrently.left(connection, database, statement, place=job.place(statement))
+        left = concurrently.clean_up(connection, database, statement, place=job.place(statement))
         raise StepFailed(
             gave_up.reason,
             place=job.place(statement),
@@ -243,19 +244,21 @@ def _send(
     return 0
 
 
-def _execute(job: Job, terms: Terms, connection: psycopg.Connection, statement: Statement) -> None:
+def _execute(
+    job: FileJob, terms: Terms, connection: psycopg.Connection, statement: Statement
+) -> None:
     terms.guard()
     place = job.place(statement)
-    stands = if_not_exists.settled(connection, statement, place=place)
-    if stands:
-        terms.note(f"{place}: {stands} already; no lock was taken")
+    existing = if_not_exists.already_exists(connection, statement, place=place)
+    if existing:
+        terms.note(f"{place}: {existing}; no lock was taken")
         return
     with terms.observe(connection, str(place), statement.sql):
         _sent(job, connection, statement, statement.sql)
 
 
 def _sent(
-    job: Job, connection: psycopg.Connection, statement: Statement, text: str
+    job: FileJob, connection: psycopg.Connection, statement: Statement, text: str
 ) -> psycopg.Cursor[tuple[object, ...]]:
     try:
         return connection.execute(text.encode())
@@ -277,7 +280,7 @@ def require_reading(file: SqlFile) -> None:
             )
 
 
-def check(file: SqlFile, connection: Session) -> int:
+def run_verify_script(file: SqlFile, connection: Session) -> int:
     """Run a verify script; StepFailed with file and line where it does not hold."""
     for statement in file.statements:
         try:
@@ -310,13 +313,13 @@ def _wrong(rows: list[tuple[object, ...]], expects: int | None) -> str:
     return ""
 
 
-def render(job: Job, terms: Terms) -> str:
+def render_file(job: FileJob, terms: Terms) -> str:
     """Return the SQL as it would be sent, bookkeeping included."""
     own = terms_of(job.file, terms).lock
     begin = f"BEGIN;\n{limits(own.timeout[0], own)}\n{job.settings()}"
     record = job.history.rendered(job.migration, job.direction)
     if job.file.transactional:
-        body = [_ended(statement.sql) for statement in job.file.statements]
+        body = [_with_semicolon(statement.sql) for statement in job.file.statements]
         return "\n\n".join([begin, *body, f"{record}\nCOMMIT;"])
     parts = [
         _rendered_alone(job, begin, number, own)
@@ -325,19 +328,19 @@ def render(job: Job, terms: Terms) -> str:
     return "\n\n".join([*parts, f"{begin}\n\n{record}\nCOMMIT;"])
 
 
-def _rendered_alone(job: Job, begin: str, number: int, lock: LockConfig) -> str:
+def _rendered_alone(job: FileJob, begin: str, number: int, lock: LockConfig) -> str:
     """Return what is sent for one statement of a file that is no transaction."""
     statement = job.file.statements[number - 1]
-    note = partial(sqlpartial.rendered_note, job.migration.name, job.direction, job.file)
+    note = functools.partial(partial.rendered_note, job.migration.name, job.direction, job.file)
     if statement.transactional:
-        return f"{begin}\n\n{_ended(statement.sql)}\n\n{note(number)}\nCOMMIT;"
+        return f"{begin}\n\n{_with_semicolon(statement.sql)}\n\n{note(number)}\nCOMMIT;"
     rung = int(lock.timeout[0].seconds * 1000)
     waits = "" if statement.concurrent else f"set lock_timeout = {rung};\n"
     before = f"{job.session()}\n{note(number - 1, begun=number)}\n{waits}"
-    return f"{before}\n{_ended(statement.sql)}\n\n{note(number)}"
+    return f"{before}\n{_with_semicolon(statement.sql)}\n\n{note(number)}"
 
 
-def _ended(text: str) -> str:
+def _with_semicolon(text: str) -> str:
     """Return a statement with its semicolon, which must not end up in a comment."""
     return f"{text}\n;" if "--" in text.rsplit("\n", 1)[-1] else f"{text};"
 
@@ -348,7 +351,7 @@ def _failed(
     position = error.diag.statement_position  # 1-based, in characters of the statement
     line = statement.line + statement.sql[: int(position or 1) - 1].count("\n")
     hint = f" ({error.diag.message_hint})" if error.diag.message_hint else ""
-    said = error.diag.message_primary or str(error)
+    message = error.diag.message_primary or str(error)
     before = f"{code}: " if code else ""
     if file.transactional:
         state = "its transaction was rolled back: nothing of this migration is left"
@@ -358,7 +361,7 @@ def _failed(
     if error.sqlstate == psycopg.errors.QueryCanceled.sqlstate:
         next_step = "-- windlass: statement_timeout=2h in the head of the file gives it longer"
     return StepFailed(
-        redact(f"{before}{said}{hint} [{error.sqlstate or 'no SQLSTATE'}]"),
+        redact(f"{before}{message}{hint} [{error.sqlstate or 'no SQLSTATE'}]"),
         place=Place(str(file.path), line),
         state=f"{left}; {state}" if left else state,
         next_step=next_step,

@@ -1,6 +1,6 @@
 """What a statement would create, as a temporary shadow that is rolled back, in the server's words.
 
-Nobody else sees a shadow, and it locks no table: an ACCESS SHARE while its columns are copied.
+No other session sees a shadow, and it locks no table: an ACCESS SHARE while its columns are copied.
 """
 
 import re
@@ -14,7 +14,7 @@ from psycopg import sql
 from ...database.retry import RETRIED
 from ...parser.tree import Node
 
-Found = Any  # a row, or a value: whatever the query returns
+RowOrValue = Any  # a row, or a value: whatever the query returns
 
 # The temporary schema is always searched, so that the name of a serial's sequence comes bare.
 SEQUENCE = re.compile(r"""nextval\('("[^"]+"|[^.'"]+)'""")
@@ -48,7 +48,7 @@ class Incomparable(Exception):
     """The shadow cannot be created: a right is missing, or it needs what only the original has."""
 
 
-def create(connection: psycopg.Connection, statement: sql.Composed | str) -> None:
+def create_shadow(connection: psycopg.Connection, statement: sql.Composed | str) -> None:
     """Create a shadow.
 
     Raises:
@@ -71,7 +71,7 @@ def copied(kind: str, node: Node) -> tuple[Node, Node]:
     return tree, copy
 
 
-def one(connection: psycopg.Connection, query: str, *values: object) -> Found:
+def fetch_one(connection: psycopg.Connection, query: str, *values: object) -> RowOrValue:
     """Return the first row, or its value where it has one only; None where there is no row."""
     row = connection.execute(query.encode(), values).fetchone()
     return row if row is None or len(row) > 1 else row[0]
@@ -82,12 +82,14 @@ def wanted_table(
 ) -> tuple[dict[str, str], set[str]]:
     """Create a shadow table as written, and return its columns and constraints."""
     with connection.transaction(force_rollback=True):
-        create(connection, text)
-        columns, constraints = described(connection, one(connection, SHADOW, name))
-    return {k: own(v, schema) for k, v in columns.items()}, {own(c, schema) for c in constraints}
+        create_shadow(connection, text)
+        columns, constraints = describe_table(connection, fetch_one(connection, SHADOW, name))
+    return {k: as_original(v, schema) for k, v in columns.items()}, {
+        as_original(c, schema) for c in constraints
+    }
 
 
-def described(connection: psycopg.Connection, oid: int) -> tuple[dict[str, str], set[str]]:
+def describe_table(connection: psycopg.Connection, oid: int) -> tuple[dict[str, str], set[str]]:
     """Return a table's columns and constraints in the server's words, every name qualified."""
     with connection.transaction(force_rollback=True):
         connection.execute("set local search_path = ''")
@@ -102,26 +104,28 @@ def wanted_index(connection: psycopg.Connection, index: Node, schema: str, table
     node.concurrent, node.if_not_exists, node.table_space = False, False, ""
     with connection.transaction(force_rollback=True):
         shadow_of(connection, schema, table)
-        create(connection, postgast.deparse(tree))
-        return own(indexdef(connection, one(connection, SHADOW, node.idxname)), schema)
+        create_shadow(connection, postgast.deparse(tree))
+        return as_original(
+            indexdef(connection, fetch_one(connection, SHADOW, node.idxname)), schema
+        )
 
 
 def indexdef(connection: psycopg.Connection, oid: int) -> str:
     """Return an index's definition with every name qualified."""
     with connection.transaction(force_rollback=True):
         connection.execute("set local search_path = ''")
-        text = str(one(connection, "select pg_catalog.pg_get_indexdef(%s)", oid))
+        text = str(fetch_one(connection, "select pg_catalog.pg_get_indexdef(%s)", oid))
     return text.replace(" ON ONLY ", " ON ", 1)
 
 
 def shadow_of(connection: psycopg.Connection, schema: str, table: str) -> int:
     """Create an empty temporary table with the columns of another one; return its oid."""
     names = sql.Identifier("pg_temp", table), sql.Identifier(schema, table)
-    create(connection, sql.SQL("create temporary table {} (like {})").format(*names))
-    return int(one(connection, SHADOW, table))
+    create_shadow(connection, sql.SQL("create temporary table {} (like {})").format(*names))
+    return int(fetch_one(connection, SHADOW, table))
 
 
-def own(text: str, schema: str) -> str:
+def as_original(text: str, schema: str) -> str:
     """Write a shadow's definition as that of what it is the shadow of."""
     name = schema if re.fullmatch(r"[a-z_][a-z0-9_$]*", schema) else f'"{schema}"'
     text = TEMP.sub(f"{name}.", text)

@@ -123,7 +123,7 @@ DIRECTIVES = (
         ),
         (
             "select 1;\n-- windlass: phase=after\nselect 2;",
-            "2: this directive is for the whole file, and stands below its first statement",
+            "2: this directive is for the whole file, and is below its first statement",
             "move it to the head of the file",
         ),
         (
