@@ -176,8 +176,10 @@ class PullRequestCheck(Document, frozen=True, kw_only=True):
     @property
     def passed(self) -> bool:
         """Whether nothing speaks against a merge; lint's warnings do not."""
-        errors = any(one.level == "error" for one in self.findings)
-        return not (self.problems or errors or any(one.problem for one in self.migrations))
+        errors = any(finding.level == "error" for finding in self.findings)
+        return not (
+            self.problems or errors or any(migration.problem for migration in self.migrations)
+        )
 
 
 class TableSize(Document, frozen=True, kw_only=True):
@@ -247,8 +249,8 @@ class Plan(Document, frozen=True, kw_only=True):
     @property
     def rehearsal(self) -> "Rehearsal | None":
         """The rehearsal that stands beside it; one of another plan counts as none."""
-        found = self.about.rehearsal if self.about is not None else None
-        return found if found is not None and found.plan_digest == self.digest else None
+        rehearsal = self.about.rehearsal if self.about is not None else None
+        return rehearsal if rehearsal is not None and rehearsal.plan_digest == self.digest else None
 
     def has(self, step: StepName) -> bool:
         """Tell whether the step is part of this plan."""
@@ -341,7 +343,7 @@ class Rehearsal(Document, frozen=True, kw_only=True):
     @property
     def seconds(self) -> float:
         """How long the migrations took on the copy."""
-        return sum(one.seconds for one in self.migrations)
+        return sum(migration.seconds for migration in self.migrations)
 
 
 class Part(Document, frozen=True, kw_only=True):

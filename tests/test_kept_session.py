@@ -185,8 +185,8 @@ def opened(project: Project, environment: str) -> Iterator[Work]:
 
 def deployed(work: Work) -> bool:
     clear_the_way(work)
-    again = partial(current_plan, work)
-    return deploy(again(), work, origin=ORIGIN, again=again).status is Status.DEPLOYED
+    replan = partial(current_plan, work)
+    return deploy(replan(), work, origin=ORIGIN, replan=replan).status is Status.DEPLOYED
 
 
 @pytest.fixture

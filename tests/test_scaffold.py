@@ -77,7 +77,7 @@ def tree(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in files)
 
 
-def look(root: Path) -> scaffold.Found:
+def look(root: Path) -> scaffold.Repository:
     return scaffold.look(root, note=lambda _text: None)
 
 

@@ -39,11 +39,11 @@ def wait(plan: Plan, work: Work, *, within: float, every: float = EVERY) -> None
         )
     if not plan.has(StepName.APPROVAL):
         return
-    until = datetime.now(UTC) + timedelta(seconds=within)
+    deadline = datetime.now(UTC) + timedelta(seconds=within)
     end, told, trouble = time.monotonic() + within, time.monotonic(), ""
     work.reporter.note(
         f"waiting for {source.required} approvals of plan {plan.digest} until "
-        f"{until:%Y-%m-%d %H:%M} UTC, on branch {source.branch}; an approver: "
+        f"{deadline:%Y-%m-%d %H:%M} UTC, on branch {source.branch}; an approver: "
         f"invoke approve --env {plan.environment} --plan FILE --push"
     )
     while True:
@@ -69,10 +69,12 @@ def _fetch(plan: Plan, work: Work, source: Signatures, before: str) -> str:
     try:
         new = source.fetch(plan)
     except ChildFailed as error:
-        said = error.stderr or error.what
-        if said != before:
-            work.reporter.note(f"git did not fetch {source.branch}, and is asked again: {said}")
-        return said
+        complaint = error.stderr or error.what
+        if complaint != before:
+            work.reporter.note(
+                f"git did not fetch {source.branch}, and is asked again: {complaint}"
+            )
+        return complaint
     if new:
         work.reporter.note(f"{new} new on branch {source.branch}")
     return ""
@@ -80,11 +82,11 @@ def _fetch(plan: Plan, work: Work, source: Signatures, before: str) -> str:
 
 def _lacking(plan: Plan, work: Work, source: ApprovalSource) -> NotApproved | None:
     """Return what is lacking; None where the deployment may begin."""
-    found = source.find(plan)  # what is forged ends it here
+    approvals = source.find(plan)  # what is forged ends it here
     try:
         gate.require_approval(
             plan,
-            found,
+            approvals,
             required=source.required,
             used=journal.used_approvals(work.database),
             now=datetime.now(UTC),

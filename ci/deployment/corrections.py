@@ -61,14 +61,16 @@ def baseline(work: Work, history: Recorded, names: tuple[str, ...]) -> tuple[Cha
             f"{work.database.name} has a history of {len(history.applied)} migrations already",
             next_step="a baseline begins a history; stamp adds to one: invoke stamp --name NAME",
         )
-    return tuple(Change(n, PENDING, one.checksum) for n, one in files.items() if n in within)
+    return tuple(
+        Change(n, PENDING, migration.checksum) for n, migration in files.items() if n in within
+    )
 
 
 def unstamp(work: Work, history: Recorded, names: tuple[str, ...]) -> tuple[Change, ...]:
     """Take the records of migrations away, which makes them pending again."""
     rows, halves = {r.name: r for r in history.applied}, {p.name: p for p in history.partials}
     before = {name: str(half) for name, half in halves.items()}
-    before |= {one.name: str(State.FAILED) for one in history.failed}
+    before |= {failure.name: str(State.FAILED) for failure in history.failed}
     before |= {name: _checksum(row) for name, row in rows.items()}
     for name in names:
         if name not in before:
@@ -97,8 +99,10 @@ def _refuse_gaps(work: Work, history: Recorded, names: tuple[str, ...]) -> None:
     on_disk = work.engine.files.list()
     if not is_graph(on_disk):
         return
-    there = {row.name for row in history.applied} | set(names)
-    missing = [m.name for m in on_disk if m.name in up_to(on_disk, names) and m.name not in there]
+    recorded = {row.name for row in history.applied} | set(names)
+    missing = [
+        m.name for m in on_disk if m.name in up_to(on_disk, names) and m.name not in recorded
+    ]
     if missing:
         raise Refused(
             f"{names[0]} builds on {', '.join(missing)}, which is pending",

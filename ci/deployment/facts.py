@@ -94,13 +94,15 @@ def _short(line: str) -> str:
 
 def read_sizes(connection: psycopg.Connection, names: Iterable[str]) -> tuple[TableSize, ...]:
     """Return the sizes of the tables of these names, whatever their schema, by name."""
-    found = connection.execute(SIZES.encode(), [sorted(names)]).fetchall()
-    return tuple(TableSize(name=name, rows=rows, size=size) for name, rows, size in found)
+    tables = connection.execute(SIZES.encode(), [sorted(names)]).fetchall()
+    return tuple(TableSize(name=name, rows=rows, size=size) for name, rows, size in tables)
 
 
 def sizes_of_tables(migrations: tuple[Migration, ...], work: Work) -> tuple[TableSize, ...]:
     """Return the sizes of the tables that migrations name and that stand already."""
-    names = frozenset[str]().union(*(work.engine.files.tables(one) for one in migrations))
+    names = frozenset[str]().union(
+        *(work.engine.files.tables(migration) for migration in migrations)
+    )
     return work.database.read("plan", lambda connection: read_sizes(connection, names))
 
 

@@ -61,12 +61,12 @@ def _recorded(plan: Plan) -> str:
     """Return what is kept of a plan: what decides, secrets taken out of the migrations' texts."""
     shown = tuple(
         msgspec.structs.replace(
-            one,
-            sql=redact(one.sql),
-            rollback=None if one.rollback is None else redact(one.rollback),
-            verify=None if one.verify is None else redact(one.verify),
+            migration,
+            sql=redact(migration.sql),
+            rollback=None if migration.rollback is None else redact(migration.rollback),
+            verify=None if migration.verify is None else redact(migration.verify),
         )
-        for one in plan.migrations
+        for migration in plan.migrations
     )
     return msgspec.structs.replace(plan.deciding(), migrations=shown).canonical().decode()
 
@@ -211,18 +211,18 @@ def find(database: Database, deployment: str) -> tuple[Deployment, Plan]:
         plan = msgspec.json.decode(row[3], type=Plan)
         return msgspec.structs.replace(record, results=results), plan
 
-    found = database.read("history", read)
-    if found is None:
+    deployment_and_plan = database.read("history", read)
+    if deployment_and_plan is None:
         raise Refused(
             f'there is no deployment "{deployment}" in this database',
             next_step="invoke history --env ENV lists them",
         )
-    return found
+    return deployment_and_plan
 
 
 def _deployment(record: str, status: str, finished_at: datetime | None) -> Deployment:
-    found = msgspec.json.decode(record, type=Deployment)
-    return msgspec.structs.replace(found, status=Status(status), finished_at=finished_at)
+    deployment = msgspec.json.decode(record, type=Deployment)
+    return msgspec.structs.replace(deployment, status=Status(status), finished_at=finished_at)
 
 
 def _result(

@@ -43,13 +43,13 @@ def deploy(
     work: Work,
     *,
     origin: Origin,
-    again: Callable[[], Plan],
+    replan: Callable[[], Plan],
     break_glass: str | None = None,
     steps: Mapping[StepName, Step] = STEPS,
 ) -> Deployment:
     """Run the plan's steps in order and return the record.
 
-    `again` computes the plan anew; it is called under the deployment lock.
+    `replan` computes the plan anew; it is called under the deployment lock.
 
     Raises:
         Refused: policy says no; nothing was changed.
@@ -60,7 +60,7 @@ def deploy(
 
     """
     with ExitStack() as stack:
-        run = _Run(plan, work, origin, steps, stack, again, break_glass)
+        run = _Run(plan, work, origin, steps, stack, replan, break_glass)
         return run.all()
 
 
@@ -73,7 +73,7 @@ class _Run:
     origin: Origin
     steps: Mapping[StepName, Step]
     stack: ExitStack
-    again: Callable[[], Plan]
+    replan: Callable[[], Plan]
     break_glass: str | None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     results: list[StepResult] = field(default_factory=list)
@@ -107,7 +107,7 @@ class _Run:
         )
         self.work = replace(work, guard=self.held.guard)
         orphans.end(work.database, work.reporter.note)
-        require_unchanged(self.plan, self.again())
+        require_unchanged(self.plan, self.replan())
         own_tables.prepare(work.database, self.work.terms())
         for result in self.results:
             if result.step is StepName.APPROVAL and result.get("nonce"):

@@ -53,8 +53,8 @@ def lint(work: Work) -> tuple[Finding, ...]:
 def unrecorded(work: Work, migrations: tuple[Migration, ...]) -> tuple[Unrecorded, ...]:
     """Return those of the migrations that are not recorded and stand; compared, with verdicts."""
     ordered = in_running_order(migrations)
-    found = unrecords.find(work.database, work.engine, ordered)
-    return unrecords.compare(found, work.database, work.engine, work.settings.shared.backups)
+    untracked = unrecords.find(work.database, work.engine, ordered)
+    return unrecords.compare(untracked, work.database, work.engine, work.settings.shared.backups)
 
 
 def restart(work: Work) -> Running:

@@ -44,7 +44,7 @@ def current_plan(
     """
     facts = take_facts(work.database, work.engine.history)
     named = work.engine.names.resolve(to) if to is not None else None
-    chosen = pending(
+    migrations = pending(
         work.settings,
         work.engine.files.list(),
         facts,
@@ -52,7 +52,7 @@ def current_plan(
         to=named,
         steps=steps,
     )
-    return _plan(work, facts, chosen, direction="up", without=without)
+    return _plan(work, facts, migrations, direction="up", without=without)
 
 
 def described(work: Work, plan: Plan) -> Plan:
@@ -86,25 +86,27 @@ def newest_applied(
     """
     history = take_history(work.database, work.engine.history)
     on_disk = work.engine.files.list()
-    recorded = {row.name for row in history.applied} | {one.name for one in history.partials}
+    recorded = {row.name for row in history.applied} | {
+        partial.name for partial in history.partials
+    }
     applied = _in_order(on_disk, recorded)
     if to is not None:
         named = work.engine.names.resolve(to)
         if named != NOTHING and named not in applied:
             raise _not_undone(work.settings.name, f"{to} is not applied")
         staying = _staying(on_disk, applied, named)
-        found = [name for name in applied if name not in staying]
+        selected = [name for name in applied if name not in staying]
     else:
-        found = applied[-(steps or 0) :]
-    if not found or steps == 0:
+        selected = applied[-(steps or 0) :]
+    if not selected or steps == 0:
         raise _not_undone(work.settings.name, "there is nothing to undo")
-    return tuple(found)
+    return tuple(selected)
 
 
 def _in_order(on_disk: tuple[Migration, ...], names: Iterable[str]) -> list[str]:
     """Return names in the order they run; those without a file by name."""
     graph = is_graph(on_disk)
-    place = {one.name: at for at, one in enumerate(on_disk, start=1)} if graph else {}
+    place = {migration.name: at for at, migration in enumerate(on_disk, start=1)} if graph else {}
     return sorted(names, key=lambda name: (place.get(name, 0), name))
 
 
@@ -140,7 +142,7 @@ def undo_plan(
     applied = {row.name for row in facts.history} | {p.name for p in facts.partials}
     on_disk = work.engine.files.list()
     files = {migration.name: migration for migration in on_disk}
-    chosen = []
+    selected = []
     for name in _in_order(on_disk, {work.engine.names.resolve(name) for name in names}):
         migration = files.get(name)
         if name not in applied or migration is None or migration.rollback is None:
@@ -152,23 +154,27 @@ def undo_plan(
                 else "has no rollback script"
             )
             raise _not_undone(work.settings.name, f"{name} {why}")
-        chosen.append(migration)
-    staying = [one for one in on_disk if one.name in applied and one not in chosen]
-    _refuse_below_others(work.settings.name, on_disk, chosen, staying)
+        selected.append(migration)
+    staying = [
+        migration
+        for migration in on_disk
+        if migration.name in applied and migration not in selected
+    ]
+    _refuse_below_others(work.settings.name, on_disk, selected, staying)
     if not force and not is_graph(on_disk):
-        _refuse_what_others_build_on(work, chosen, staying)
-    return _plan(work, facts, tuple(chosen), direction="down", without=without)
+        _refuse_what_others_build_on(work, selected, staying)
+    return _plan(work, facts, tuple(selected), direction="down", without=without)
 
 
 def _refuse_below_others(
     environment: str,
     on_disk: tuple[Migration, ...],
-    chosen: list[Migration],
+    selected: list[Migration],
     staying: list[Migration],
 ) -> None:
     """Refuse to take one out of the middle of a graph: its tool cannot say that it is not there."""
     stay = {migration.name for migration in staying}
-    for migration in chosen:
+    for migration in selected:
         above = [n for n in _in_order(on_disk, built_on(on_disk, migration.name)) if n in stay]
         if above:
             raise _not_undone(
@@ -178,9 +184,9 @@ def _refuse_below_others(
 
 
 def _refuse_what_others_build_on(
-    work: Work, chosen: list[Migration], staying: list[Migration]
+    work: Work, selected: list[Migration], staying: list[Migration]
 ) -> None:
-    for migration in chosen:
+    for migration in selected:
         tables = work.engine.files.tables(migration)
         later = [m for m in staying if m.name > migration.name]
         touching = {m.name: work.engine.files.tables(m) & tables for m in later}

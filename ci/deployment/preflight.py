@@ -46,29 +46,29 @@ def look(
     """
     planned = {step.name: step for step in steps}
     database, store = work.database, work.store
-    found = [_guard("migrations", lambda: f"{len(work.engine.files.list())} on disk")]
+    checks = [_guard("migrations", lambda: f"{len(work.engine.files.list())} on disk")]
     reached = _guard("database", lambda: database.read("doctor", _server))
-    found.append(reached)
+    checks.append(reached)
     if not reached.problem:
-        found.append(_guard("rights", lambda: database.read("doctor", _rights)))
+        checks.append(_guard("rights", lambda: database.read("doctor", _rights)))
         history = _guard("history", lambda: database.read("doctor", _history(work)))
-        found.append(history)
-        if not (history.problem or found[0].problem):
-            found.append(_guard("pending", partial(_pending, work, migrations)))
+        checks.append(history)
+        if not (history.problem or checks[0].problem):
+            checks.append(_guard("pending", partial(_pending, work, migrations)))
     if StepName.BACKUP in planned and store is not None:
         if not reached.problem:
-            found.append(_guard("connection", lambda: database.read("doctor", _direct)))
+            checks.append(_guard("connection", lambda: database.read("doctor", _direct)))
             tools = _clients(work.settings.shared.backups)
-            found.append(_guard("client tools", lambda: database.read("doctor", tools)))
-        found.append(_guard("backups", store.check))
-        found += _kept(work.settings, store)
+            checks.append(_guard("client tools", lambda: database.read("doctor", tools)))
+        checks.append(_guard("backups", store.check))
+        checks += _kept(work.settings, store)
     if StepName.REHEARSAL in planned and not reached.problem:
-        found += _rehearsal(work, required=planned[StepName.REHEARSAL].required)
+        checks += _rehearsal(work, required=planned[StepName.REHEARSAL].required)
     if StepName.RESTART in planned and work.restarter is not None:
-        found.append(_guard("service", work.restarter.check))
+        checks.append(_guard("service", work.restarter.check))
     if StepName.APPROVAL in planned and work.approvals is not None:
-        found.append(_guard("approval", work.approvals.check))
-    return tuple(found)
+        checks.append(_guard("approval", work.approvals.check))
+    return tuple(checks)
 
 
 def _guard(name: str, check: Callable[[], str]) -> PreflightCheck:
@@ -134,16 +134,18 @@ def _history(work: Work) -> Callable[[psycopg.Connection], str]:
 def _pending(work: Work, migrations: tuple[Migration, ...] | None) -> str:
     """Look whether what would be created stands already, which would end it half way."""
     settings, database, engine = work.settings, work.database, work.engine
-    chosen = existing.waiting(database, engine) if migrations is None else migrations
-    there = tuple(one for one in existing.find(database, engine, chosen) if one.fails)
-    if there:
-        first, *rest = existing.compare(there, database, engine, settings.shared.backups)
+    selected = existing.waiting(database, engine) if migrations is None else migrations
+    conflicts = tuple(
+        conflict for conflict in existing.find(database, engine, selected) if conflict.fails
+    )
+    if conflicts:
+        first, *rest = existing.compare(conflicts, database, engine, settings.shared.backups)
         more = f" (and {len(rest)} more migrations)" if rest else ""
         raise Refused(
             deployment.unrecorded_text(first) + more,
             next_step=deployment.unrecorded_next(settings.name, first),
         )
-    return f"{len(chosen)}, nothing stands in their way"
+    return f"{len(selected)}, nothing stands in their way"
 
 
 def _clients(config: BackupsConfig | None) -> Callable[[psycopg.Connection], str]:
@@ -161,10 +163,10 @@ def _clients(config: BackupsConfig | None) -> Callable[[psycopg.Connection], str
 def _rehearsal(work: Work, *, required: bool) -> list[PreflightCheck]:
     """Look for a server for the copy, and at the mask; where it may be skipped, that is told."""
 
-    found = [_guard("rehearsal", lambda: _copy(work, required=required))]
+    checks = [_guard("rehearsal", lambda: _copy(work, required=required))]
     if work.settings.shared.rehearsal.mask:
-        found.append(_guard("mask", lambda: _mask(work.settings)))
-    return found
+        checks.append(_guard("mask", lambda: _mask(work.settings)))
+    return checks
 
 
 def _copy(work: Work, *, required: bool) -> str:
@@ -191,14 +193,14 @@ def _mask(settings: Settings) -> str:
 
 def _kept(settings: Settings, store: Store) -> list[PreflightCheck]:
     """Look at the keys of encrypted backups; warn of a drill that is too long ago."""
-    config, found = settings.shared.backups, []
+    config, checks = settings.shared.backups, []
     if config is not None and config.encrypt is not None:
         keys = config.encrypt
-        found.append(_guard("encryption", lambda: _encryption(keys)))
+        checks.append(_guard("encryption", lambda: _encryption(keys)))
     at_most = drill_age(settings)
     if at_most is not None:
-        found.append(_guard("drill", lambda: _drill(settings.name, store, at_most)))
-    return found
+        checks.append(_guard("drill", lambda: _drill(settings.name, store, at_most)))
+    return checks
 
 
 def _encryption(keys: EncryptConfig) -> str:

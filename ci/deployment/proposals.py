@@ -140,7 +140,7 @@ def carry_out(work: Work, proposal: Proposal) -> Deployment:
         proposal.plan,
         work,
         origin=find_origin(work.settings.root),
-        again=proposal.replan,
+        replan=proposal.replan,
         break_glass=proposal.break_glass or None,
     )
 

@@ -30,11 +30,11 @@ def lacking(work: Work) -> str:
 
 def of_late(plan: Plan, work: Work) -> Rehearsal | None:
     """Return the rehearsal of exactly this plan that is no older than a backup may be."""
-    found = rehearsal_of(plan, work.store)
+    rehearsal = rehearsal_of(plan, work.store)
     at_most = timedelta(seconds=work.settings.shared.rehearsal.backup_age.seconds)
-    if found is None or datetime.now(UTC) - found.at > at_most:
+    if rehearsal is None or datetime.now(UTC) - rehearsal.at > at_most:
         return None
-    return found
+    return rehearsal
 
 
 def rehearsal_of(plan: Plan, store: Store | None) -> Rehearsal | None:
@@ -113,13 +113,13 @@ def refuse_unknown(plan: Plan, work: Work, reason: str) -> None:
         )
 
 
-def refuse_long_locks(plan: Plan, work: Work, found: Rehearsal) -> None:
+def refuse_long_locks(plan: Plan, work: Work, rehearsal: Rehearsal) -> None:
     """Refuse what held a lock for longer than deploy.yml takes, unless the file gives a reason."""
     limit = work.settings.shared.rehearsal.blocks_at_most
     files = {migration.name: migration for migration in plan.migrations}
-    for one in found.migrations:
-        long = forecast.too_long(one, at_most=limit.seconds)
-        if long is None or LONG_LOCK.id in work.engine.files.allowed(files[one.name]):
+    for migration in rehearsal.migrations:
+        long = forecast.too_long(migration, at_most=limit.seconds)
+        if long is None or LONG_LOCK.id in work.engine.files.allowed(files[migration.name]):
             continue
         what = LONG_LOCK.says(
             mode=long.mode,

@@ -38,8 +38,8 @@ def prunable(
             next_step="write keep: {last: 5, daily: 7, weekly: 4, monthly: 12} under backups",
         )
     target = database.read("prune", read_target)
-    found = catalog.backups(store, environment=environment, database=target.database)
-    ours = [b for b in found if b.manifest.system_identifier == target.system_identifier]
+    stored = catalog.backups(store, environment=environment, database=target.database)
+    ours = [b for b in stored if b.manifest.system_identifier == target.system_identifier]
     if ours and ours[0].level is None:
         raise Refused(
             f"the newest backup, {ours[0].manifest.id}, is not proven: while new ones fail, "
@@ -48,7 +48,7 @@ def prunable(
         )
     needed = {d.backup: d.id for d in journal.history(database) if d.backup and d.migrations}
     return retention.choose(
-        found,
+        stored,
         config.keep,
         needed=needed,
         system_identifier=target.system_identifier,

@@ -55,26 +55,26 @@ class Step:
 def check(plan: Plan, work: Work) -> Done | Skipped:
     """Check everything the deployment will need."""
     up = in_running_order(plan.migrations) if plan.direction == "up" else ()
-    found = preflight.look(plan.steps, work, migrations=up)
-    wrong = [one for one in found if one.problem]
-    if wrong:
-        first = wrong[0]
+    checks = preflight.look(plan.steps, work, migrations=up)
+    failures = [check for check in checks if check.problem]
+    if failures:
+        first = failures[0]
         raise Refused(
             f"{first.name}: {first.found}"
-            + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""),
+            + (f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""),
             next_step=f"{first.problem}; all of it: invoke doctor --env {work.settings.name}",
         )
-    return Done(f"{len(found)} checks")
+    return Done(f"{len(checks)} checks")
 
 
 def lint(plan: Plan, work: Work) -> Done | Skipped:
     """Read the migrations for what is dangerous."""
     rehearsal = rehearsals.rehearsal_of(plan, work.store)
     tables = facts.sizes_of_tables(plan.migrations, work)
-    found = facts.lint_findings(plan, work, tables, rehearsal)
-    for finding in found:
+    findings = facts.lint_findings(plan, work, tables, rehearsal)
+    for finding in findings:
         work.reporter.found(finding)
-    errors, unknown = severity.errors(found), severity.unknown(found)
+    errors, unknown = severity.errors(findings), severity.unknown(findings)
     if policy.UNKNOWN_STOPS[plan.tier] and not policy.rehearses(work.settings):
         errors += unknown
     if errors and policy.LINT_STOPS[plan.tier]:
@@ -84,7 +84,7 @@ def lint(plan: Plan, work: Work) -> Done | Skipped:
             next_step="change the migration, or write above the statement: "
             f"-- windlass: allow {errors[0].rule} REASON",
         )
-    return Done(f"{len(plan.migrations)} migrations, {len(found)} findings")
+    return Done(f"{len(plan.migrations)} migrations, {len(findings)} findings")
 
 
 def approve(plan: Plan, work: Work) -> Done | Skipped:
@@ -167,16 +167,16 @@ def rehearse(plan: Plan, work: Work) -> Done | Skipped:
     if reason:
         rehearsals.refuse_unknown(plan, work, reason)
         return Skipped(reason)
-    found = rehearsals.of_late(plan, work)
-    when = f" at {found.at:%Y-%m-%d %H:%M} UTC" if found else ""
-    found = found or rehearsals.rehearse_now(plan, work)
-    work.reporter.note(plan_report.rehearsal_text(found))
-    rehearsals.refuse_long_locks(plan, work, found)
-    back = sum(one.rolled_back for one in found.migrations)
+    rehearsal = rehearsals.of_late(plan, work)
+    when = f" at {rehearsal.at:%Y-%m-%d %H:%M} UTC" if rehearsal else ""
+    rehearsal = rehearsal or rehearsals.rehearse_now(plan, work)
+    work.reporter.note(plan_report.rehearsal_text(rehearsal))
+    rehearsals.refuse_long_locks(plan, work, rehearsal)
+    back = sum(migration.rolled_back for migration in rehearsal.migrations)
     return Done(
-        f"{len(found.migrations)} on a copy in {found.seconds:.1f} s{when}, {back} rolled back "
-        "and applied again",
-        evidence=(("rehearsed_on", found.backup), ("rehearsed_at", found.at.isoformat())),
+        f"{len(rehearsal.migrations)} on a copy in {rehearsal.seconds:.1f} s{when}, "
+        f"{back} rolled back and applied again",
+        evidence=(("rehearsed_on", rehearsal.backup), ("rehearsed_at", rehearsal.at.isoformat())),
     )
 
 
@@ -205,20 +205,20 @@ def undo_migrate_after(plan: Plan, work: Work, _done: StepResult) -> Done | Skip
 
 
 def _apply(plan: Plan, work: Work, step: StepName, phase: Phase) -> Done | Skipped:
-    chosen = _of_phase(plan, phase)
-    for number, migration in enumerate(chosen, start=1):
+    migrations = _of_phase(plan, phase)
+    for number, migration in enumerate(migrations, start=1):
         started = time.monotonic()
         retries = work.engine.runner.apply(migration, work.database, work.terms())
         detail = f"retried {retries}×" if retries else ""
         work.reporter.item(step, migration.name, detail, time.monotonic() - started)
-        work.reporter.progress(number, len(chosen), "migrations")
-    return Done(f"{len(chosen)} applied" if chosen else f"none runs {phase} the restart")
+        work.reporter.progress(number, len(migrations), "migrations")
+    return Done(f"{len(migrations)} applied" if migrations else f"none runs {phase} the restart")
 
 
-def _undo(chosen: tuple[Migration, ...], work: Work) -> Done | Skipped:
+def _undo(migrations: tuple[Migration, ...], work: Work) -> Done | Skipped:
     """Undo those that stand, judged by the database: a killed run left nobody to ask."""
     undone = 0
-    for migration in reversed(chosen):
+    for migration in reversed(migrations):
         started = time.monotonic()
         applied = {row.name for row in work.database.read("history", work.engine.history.rows)}
         work.engine.runner.undo(migration, work.database, work.terms())
@@ -271,10 +271,10 @@ def smoke_test(plan: Plan, work: Work) -> Done | Skipped:
     config = work.settings.environment.smoke
     if config is None:
         return Skipped(f"{plan.environment} has no smoke tests in deploy.yml")
-    found = run_checks(
+    report = run_checks(
         config, progress=lambda done, total: work.reporter.progress(done, total, "checks")
     )
-    return Done(f"{found.checks} checks, slowest {found.slowest * 1000:.0f} ms")
+    return Done(f"{report.checks} checks, slowest {report.slowest * 1000:.0f} ms")
 
 
 def verify(plan: Plan, work: Work) -> Done | Skipped:
@@ -287,9 +287,13 @@ def verify(plan: Plan, work: Work) -> Done | Skipped:
         return leftovers.read(connection)
 
     # A verify script may call what stays in a session: set_config(), an advisory lock.
-    found = work.database.read("verify", look, own_session=bool(scripts))
+    remains = work.database.read("verify", look, own_session=bool(scripts))
     allowed = {rule for m in plan.migrations for rule in work.engine.files.allowed(m)}
-    new = [one for one in found if one not in plan.leftovers and leftovers.rule(one) not in allowed]
+    new = [
+        remnant
+        for remnant in remains
+        if remnant not in plan.leftovers and leftovers.rule(remnant) not in allowed
+    ]
     if new:
         raise StepFailed(
             f"this deployment leaves: {'; '.join(new)}",
@@ -304,14 +308,14 @@ def verify(plan: Plan, work: Work) -> Done | Skipped:
 def _manifest(plan: Plan, work: Work) -> Manifest:
     """Return this deployment's own backup, as the store has it."""
     store, _ = store_of(work)
-    found = backups.newest(store, environment=plan.environment, database=plan.target.database)
-    if found is None or found.deployment != work.deployment_id:
+    manifest = backups.newest(store, environment=plan.environment, database=plan.target.database)
+    if manifest is None or manifest.deployment != work.deployment_id:
         raise StepFailed(
             "the store does not list the backup that was just written",
             state="no statement has run",
             next_step=f"invoke backup.list --env {plan.environment}, and check the bucket",
         )
-    return found
+    return manifest
 
 
 # LOCK is not here: it spans the steps after it, and is the loop's own (ci/deployment/loop.py).

@@ -34,7 +34,7 @@ def require_approval(
     """
     counting: dict[str, Approval] = {}
     wrong = []
-    for approval in sorted(approvals, key=lambda one: one.granted_at):
+    for approval in sorted(approvals, key=lambda approval: approval.granted_at):
         why = _against(plan, approval, used, now)
         if why:
             wrong.append(why)
@@ -72,11 +72,11 @@ def require_unchanged(approved: Plan, current: Plan) -> None:
     """Raise `PlanChanged` with the differences unless both plans are the same document."""
     if approved.digest == current.digest:
         return
-    found = differences(approved, current)
+    changes = differences(approved, current)
     raise PlanChanged(
         f"plan {approved.digest[:12]} is not what would run now ({current.digest[:12]}): "
-        + "; ".join(found[:5])
-        + (f"; and {len(found) - 5} more" if len(found) > 5 else ""),
+        + "; ".join(changes[:5])
+        + (f"; and {len(changes) - 5} more" if len(changes) > 5 else ""),
         next_step=f"look at it again: invoke plan --env {current.environment}",
     )
 

@@ -47,29 +47,31 @@ def order_problems(
     """
     now = {migration.name: migration for migration in here}
     known = {migration.name for migration in base}
-    found = [
-        f"{one.name} is in the base and missing here: bring it back, or merge the base first"
-        for one in base
-        if one.name not in now
+    problems = [
+        f"{migration.name} is in the base and missing here: bring it back, or merge the base first"
+        for migration in base
+        if migration.name not in now
     ]
-    found += [
-        f"{one.name} was edited: it may have run already; write a new migration instead"
-        for one in base
-        if one.name in now and now[one.name].checksum != one.checksum
+    problems += [
+        f"{migration.name} was edited: it may have run already; write a new migration instead"
+        for migration in base
+        if migration.name in now and now[migration.name].checksum != migration.checksum
     ]
     if is_graph(here):
         several = heads(here) if config.several_heads == "refuse" else ()
         if len(several) > 1:
             names = ", ".join(several)
-            found.append(f"several heads: {names}: merge them (invoke create --merge --name NAME)")
+            problems.append(
+                f"several heads: {names}: merge them (invoke create --merge --name NAME)"
+            )
     elif known and config.out_of_order == "refuse":
         newest = max(known)
-        found += [
-            f"{one.name} is older than {newest}, the base's newest: give it a later timestamp"
-            for one in here
-            if one.name not in known and one.name < newest
+        problems += [
+            f"{migration.name} is older than {newest}, the base's newest: give it a later timestamp"
+            for migration in here
+            if migration.name not in known and migration.name < newest
         ]
-    return tuple(found)
+    return tuple(problems)
 
 
 def pending(
@@ -106,9 +108,9 @@ def pending(
     if to is None:
         _refuse_several_heads(settings, on_disk)
     within = wanted if to is None or to == EVERYTHING else up_to(on_disk, [to])
-    found = tuple(m for m in on_disk if m.name in wanted and m.name in within)[:steps]
-    _refuse_without_rollback(settings, found, names)
-    return found
+    migrations = tuple(m for m in on_disk if m.name in wanted and m.name in within)[:steps]
+    _refuse_without_rollback(settings, migrations, names)
+    return migrations
 
 
 def _refuse_another_case(states: tuple[MigrationState, ...]) -> None:
@@ -143,12 +145,12 @@ def _refuse_half_undone(settings: Settings, partials: tuple[Partial, ...]) -> No
 
 
 def _refuse_several_heads(settings: Settings, on_disk: tuple[Migration, ...]) -> None:
-    found = heads(on_disk) if is_graph(on_disk) else ()
-    if len(found) > 1 and settings.shared.migrations.several_heads == "refuse":
+    head_names = heads(on_disk) if is_graph(on_disk) else ()
+    if len(head_names) > 1 and settings.shared.migrations.several_heads == "refuse":
         raise Refused(
-            f"Multiple head revisions are present: {', '.join(found)}",
+            f"Multiple head revisions are present: {', '.join(head_names)}",
             next_step="merge them: invoke create --merge --name merge_heads; or go to one of "
-            f"them: invoke migrate --env {settings.name} --to {found[0]}, or to all: --to "
+            f"them: invoke migrate --env {settings.name} --to {head_names[0]}, or to all: --to "
             f"{EVERYTHING}; where they are meant to stay apart: migrations: "
             "{several_heads: allow}",
         )
@@ -173,8 +175,8 @@ def _refuse_missing(states: tuple[MigrationState, ...], names: Names) -> None:
         )
 
 
-def _more(found: list[str]) -> str:
-    return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+def _more(names: list[str]) -> str:
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
 def _refuse_out_of_order(settings: Settings, states: tuple[MigrationState, ...]) -> None:
@@ -188,9 +190,9 @@ def _refuse_out_of_order(settings: Settings, states: tuple[MigrationState, ...])
 
 
 def _refuse_without_rollback(
-    settings: Settings, found: tuple[Migration, ...], names: Names
+    settings: Settings, migrations: tuple[Migration, ...], names: Names
 ) -> None:
-    bare = [m.name for m in found if m.rollback is None]
+    bare = [m.name for m in migrations if m.rollback is None]
     if bare and ROLLBACK_ASKED_FOR[settings.tier]:
         raise Refused(
             f"{bare[0]} has no rollback script, which the {settings.tier} tier asks for",

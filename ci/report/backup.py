@@ -73,11 +73,11 @@ class Whole(Protocol):
         ...
 
 
-def backups_text(found: tuple[Backup, ...]) -> str:
+def backups_text(backups: tuple[Backup, ...]) -> str:
     """Return a line for each backup, newest first."""
-    if not found:
+    if not backups:
         return "no backup"
-    return "\n".join(backup_line(one) for one in found)
+    return "\n".join(backup_line(backup) for backup in backups)
 
 
 def backup_line(backup: Backup) -> str:
@@ -145,7 +145,7 @@ def restored_text(env: str, done: Whole, old: str) -> str:
     """Return what was restored, and what became of the live database."""
     took = seconds(done.seconds)
     lines = [f"restored into {done.database}: {done.rows:,} rows of {done.tables} tables in {took}"]
-    lines += [f"  left out: {one}" for one in done.left_out]
+    lines += [f"  left out: {dependent}" for dependent in done.left_out]
     if old:
         lines.append(swapped_text(env, old))
     else:

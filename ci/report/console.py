@@ -59,22 +59,24 @@ class Console:
                 SpinnerColumn("line"),
                 TextColumn("{task.description}", markup=False),
                 _Bar(24),
-                TextColumn("{task.fields[said]}", markup=False),
+                TextColumn("{task.fields[status]}", markup=False),
                 console=self.rich,
                 transient=True,
             )
-            self._moving.add_task(f"{self._label} …", total=None, said="")
+            self._moving.add_task(f"{self._label} …", total=None, status="")
             self._moving.start()
 
     def progress(self, done: int, total: int | None, unit: str) -> None:
         """Show how far the step is: moving on a terminal, a line now and then elsewhere."""
         of = f" of {total:,}" if total else ""
-        said = f"{done:,}{of} {unit}"
+        status = f"{done:,}{of} {unit}"
         if self._moving is not None:
-            self._moving.update(self._moving.task_ids[0], completed=done, total=total, said=said)
+            self._moving.update(
+                self._moving.task_ids[0], completed=done, total=total, status=status
+            )
         elif time.monotonic() - self._told > PLAIN_EVERY:
             self._told = time.monotonic()
-            self.say(f"  {self._label} … {said}")
+            self.say(f"  {self._label} … {status}")
 
     def item(self, step: StepName, what: str, detail: str, seconds: float) -> None:
         """Print a line for one of several things a step does."""

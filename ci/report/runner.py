@@ -145,8 +145,8 @@ class Runner:
 
     def _fitting(self, page: Page) -> str:
         path = self._environ.get("GITHUB_STEP_SUMMARY")
-        there = Path(path).stat().st_size if path and Path(path).exists() else 0
-        return summaries.rendered(page.sections, min(summaries.LIMIT, STEP - there))
+        size = Path(path).stat().st_size if path and Path(path).exists() else 0
+        return summaries.rendered(page.sections, min(summaries.LIMIT, STEP - size))
 
     def _outputs(self, page: Page) -> str:
         return "".join(
@@ -171,18 +171,18 @@ class Runner:
 def prefix(root: Path) -> str:
     """Return the way from the repository's root to a directory in it; empty: it is the root."""
     root = root.resolve()
-    found = _within(root, _repository(root))
-    return found if found != "." else ""
+    path = _within(root, _repository(root))
+    return path if path != "." else ""
 
 
 def blob(file: Path) -> str:
     """Return the URL of a file at the job's commit; empty where the checkout does not have it."""
     env = os.environ
-    found = _within(file.resolve(), _repository(Path.cwd()))
-    if env.get("GITHUB_ACTIONS") != "true" or not (found and file.is_file()):
+    path = _within(file.resolve(), _repository(Path.cwd()))
+    if env.get("GITHUB_ACTIONS") != "true" or not (path and file.is_file()):
         return ""
     return "/".join(
-        (env["GITHUB_SERVER_URL"], env["GITHUB_REPOSITORY"], "blob", env["GITHUB_SHA"], found)
+        (env["GITHUB_SERVER_URL"], env["GITHUB_REPOSITORY"], "blob", env["GITHUB_SHA"], path)
     )
 
 
@@ -190,7 +190,7 @@ def _repository(inside: Path) -> Path:
     if os.environ.get("GITHUB_ACTIONS") == "true" and os.environ.get("GITHUB_WORKSPACE"):
         return Path(os.environ["GITHUB_WORKSPACE"]).resolve()
     above = (inside, *inside.parents)
-    return next((one for one in above if (one / ".git").exists()), inside)
+    return next((folder for folder in above if (folder / ".git").exists()), inside)
 
 
 def _within(path: Path, repository: Path) -> str:

@@ -77,19 +77,23 @@ def harmless_json(text: str) -> str:
     return text.replace("##[", "#\\u0023[")
 
 
-def annotations(found: Iterable[Annotation]) -> tuple[str, ...]:
+def annotations(annotations: Iterable[Annotation]) -> tuple[str, ...]:
     """Return the commands, each kind within the runner's limit; the last says what is left out."""
     by_kind: dict[Kind, list[Annotation]] = {"error": [], "warning": [], "notice": []}
-    for one in found:
-        by_kind[one.kind].append(one)
+    for annotation in annotations:
+        by_kind[annotation.kind].append(annotation)
     lines: list[str] = []
     for kind, all_ in by_kind.items():
         shown = all_ if len(all_) <= AT_MOST else all_[: AT_MOST - 1]
         lines += [
             command(
-                kind, redact(one.message)[:LONGEST], file=one.file, line=one.line, title=one.title
+                kind,
+                redact(annotation.message)[:LONGEST],
+                file=annotation.file,
+                line=annotation.line,
+                title=annotation.title,
             )
-            for one in shown
+            for annotation in shown
         ]
         if left := len(all_) - len(shown):
             lines.append(

@@ -40,9 +40,9 @@ def document(
 
     """
     shown = findings[:RESULTS]
-    rules = sorted({one.rule for one in shown})
+    rules = sorted({finding.rule for finding in shown})
     seen: dict[str, int] = {}
-    results = [_result(one, sources, prefix, rules, seen) for one in shown]
+    results = [_result(finding, sources, prefix, rules, seen) for finding in shown]
     run = {
         "tool": {
             "driver": {
@@ -118,6 +118,6 @@ def _fingerprint(
 def _invocation(left_out: int) -> dict[str, Any]:
     if not left_out:
         return {"executionSuccessful": True}
-    said = f"{left_out} more findings are left out: GitHub shows {RESULTS}, and the log has all"
-    notice = {"level": "warning", "message": {"text": said}}
+    text = f"{left_out} more findings are left out: GitHub shows {RESULTS}, and the log has all"
+    notice = {"level": "warning", "message": {"text": text}}
     return {"executionSuccessful": True, "toolExecutionNotifications": [notice]}

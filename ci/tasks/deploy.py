@@ -24,7 +24,7 @@ def _carry_out(work: "Work", proposal: "Proposal") -> Answer:
         _begin(on_github.run, work, proposal.plan)
     record = carry_out(work, proposal)
     runner.tell(lambda run: summary.done_page(run, record))
-    return Answer(record, report.verdict(record))
+    return Answer(record, report.deployment_verdict(record))
 
 
 def _begin(run: summary.Run, work: "Work", plan: Plan) -> None:

@@ -46,14 +46,14 @@ def run(
         project.settings(environment), deployment_id=identifier, reporter=reporter
     ) as work:
 
-        def again() -> Plan:
+        def replan() -> Plan:
             planned = tuple(PlannedStep(name=name, required=True) for name in NAMES)
             return msgspec.structs.replace(current_plan(work), steps=planned)
 
         work = replace(work, restarter=None)
         try:
             return (
-                loop.deploy(again(), work, origin=ORIGIN, again=again, steps={**STEPS, **steps}),
+                loop.deploy(replan(), work, origin=ORIGIN, replan=replan, steps={**STEPS, **steps}),
                 reporter,
             )
         except BaseException as error:  # noqa: BLE001  # the test looks at it
