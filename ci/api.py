@@ -11,14 +11,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from . import config as configuration
+from . import config
 from .backup.retention import Backup
 from .config import Config, Settings
 from .deployment import backups, proposals, restores
-from .deployment import status as statuses
 from .deployment.proposals import PlanReport
 from .deployment.restores import RestoreReport
-from .deployment.status import StatusReport
+from .deployment.status import StatusReport, report_status
 from .deployment.work import Reporter, Work, open_work
 from .errors import ConfigError
 from .model import Deployment, Plan
@@ -40,7 +39,7 @@ def load(path: str | Path = "deploy.yml") -> Config:
         ConfigError: there is no such file, or it is no strict YAML mapping.
 
     """
-    return configuration.load(Path(path))
+    return config.load(Path(path))
 
 
 @contextmanager
@@ -108,7 +107,7 @@ def status(environment: Work) -> StatusReport:
         ConfigError: a migration file cannot be read.
 
     """
-    return statuses.status(environment)
+    return report_status(environment)
 
 
 def make_plan(environment: Work, *, rehearse: bool = False) -> PlanReport:
@@ -247,7 +246,7 @@ def restore(
     order = restores.plan_restore(
         environment, which, into=into, tables=tables, at_most_older=at_most_older
     )
-    return restores.restore(environment, order, owners=owners)
+    return restores.run_restore(environment, order, owners=owners)
 
 
 def _renewed(work: Work) -> Work:

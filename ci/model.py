@@ -272,7 +272,7 @@ class Approval(Document, frozen=True, kw_only=True):
     nonce: str = ""
 
 
-class Statement(Document, frozen=True, kw_only=True):
+class ApprovalStatement(Document, frozen=True, kw_only=True):
     """What an approver signs: this plan, in this environment, until then."""
 
     format: Literal[1] = 1

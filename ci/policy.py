@@ -118,7 +118,7 @@ def steps_for(
         if not _configured(settings, name):
             if level is OPTIONAL:
                 continue
-            raise _missing(settings, name)
+            raise _missing_section(settings, name)
         planned.append(PlannedStep(name=name, required=level is REQUIRED))
     return tuple(planned)
 
@@ -196,7 +196,7 @@ def _configured(settings: Settings, name: StepName) -> bool:
     return section is None or getattr(settings.environment, section) is not None
 
 
-def _missing(settings: Settings, name: StepName) -> ConfigError:
+def _missing_section(settings: Settings, name: StepName) -> ConfigError:
     section = NEEDS[name]
     above = "" if section == "backups" else f"environments.{settings.name}."
     return ConfigError(

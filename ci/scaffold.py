@@ -104,7 +104,7 @@ def init(
         ConfigError: a file is there already, or what is deployed or installed cannot be told.
 
     """
-    repository = look(root, note=note)
+    repository = inspect_repository(root, note=note)
     source = (source or installed()) if github else ""
     written = write(root, files(repository, github=github, source=source), force=force)
     needed = environments(root)
@@ -119,7 +119,7 @@ def init(
     )
 
 
-def look(root: Path, *, note: Callable[[str], None]) -> Repository:
+def inspect_repository(root: Path, *, note: Callable[[str], None]) -> Repository:
     """Return what the files, git and, with a token, GitHub's API say about the repository.
 
     `note` is told what GitHub did not answer: nothing depends on it.

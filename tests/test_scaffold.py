@@ -78,7 +78,7 @@ def tree(root: Path) -> list[str]:
 
 
 def look(root: Path) -> scaffold.Repository:
-    return scaffold.look(root, note=lambda _text: None)
+    return scaffold.inspect_repository(root, note=lambda _text: None)
 
 
 def test_a_fresh_repository_deploys_to_its_own_dev_database(root: Path) -> None:
@@ -359,7 +359,7 @@ def test_a_github_that_does_not_answer_is_told_and_changes_nothing(
         monkeypatch.setenv(name, value)
     notes: list[str] = []
 
-    found = scaffold.look(root, note=notes.append)
+    found = scaffold.inspect_repository(root, note=notes.append)
 
     assert found.branch == "trunk"
     assert notes[0].startswith("GitHub was not asked: GitHub's API gave no answer to acme/shop")

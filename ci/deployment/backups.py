@@ -14,7 +14,7 @@ from ..database.connection import read_target
 from ..errors import ConfigError, StepFailed
 from ..model import LEVELS, Manifest, Pin, Proof, ProofLevel, StepName, Target
 from ..origin import find_origin
-from ..report import backup as backup_report
+from ..report.backup import drill_note
 from . import retention
 from .work import Work, bytes_of, store_of
 
@@ -52,7 +52,7 @@ def take(work: Work) -> Taken:
         history = work.database.read("backup", work.engine.history.rows)
         manifest = take_backup(work, target, applied=tuple(row.name for row in history))
         proof = _prove(work, manifest, "rows")
-        pruned = let_go(work) if config.keep is not None else ""
+        pruned = prune_old(work) if config.keep is not None else ""
     return Taken(backup=Backup(manifest=manifest, proofs=(proof,)), pruned=pruned)
 
 
@@ -84,7 +84,7 @@ def take_backup(
     )
 
 
-def let_go(work: Work) -> str:
+def prune_old(work: Work) -> str:
     """Let old backups go after a proven success, and say how many went.
 
     A failure is an alarm, never the end of a deployment: too many backups are no danger to it.
@@ -111,13 +111,13 @@ def locked(work: Work) -> Iterator[None]:
         yield
 
 
-def listed(work: Work) -> tuple[Backup, ...]:
+def list_backups(work: Work) -> tuple[Backup, ...]:
     """Return the environment's backups, newest first."""
     store, _ = store_of(work)
     return catalog.backups(store, environment=work.settings.name)
 
 
-def verify(work: Work, which: str = "latest", level: str = "rows") -> ProofReport:
+def verify_backup(work: Work, which: str = "latest", level: str = "rows") -> ProofReport:
     """Prove one backup at a level (checksum, rows, restore) and return what was proven."""
     proof_level = next((known for known in LEVELS if known == level), None)
     if proof_level is None:
@@ -140,7 +140,7 @@ def _find(work: Work, which: str) -> Backup:
     return catalog.find(store, environment=work.settings.name, which=which)
 
 
-def drill_note(work: Work) -> str:
+def drill_warning(work: Work) -> str:
     """Return a warning where the last drill is older than the policy says; else nothing.
 
     Where the store cannot be read, that is the warning: status is of the database first.
@@ -149,10 +149,10 @@ def drill_note(work: Work) -> str:
     if at_most is None:
         return ""
     try:
-        last = catalog.last_drill(listed(work))
+        last = catalog.last_drill(list_backups(work))
     except StepFailed as error:
         return f"when the last drill was is not known: {error.what}"
-    return backup_report.drill_note(last, at_most=at_most, now=datetime.now(UTC))
+    return drill_note(last, at_most=at_most, now=datetime.now(UTC))
 
 
 def prune(work: Work, *, dry_run: bool) -> tuple[Choice, ...]:
@@ -174,7 +174,7 @@ def prune(work: Work, *, dry_run: bool) -> tuple[Choice, ...]:
     return choices
 
 
-def keep(work: Work, which: str, reason: str) -> PinReport:
+def pin_backup(work: Work, which: str, reason: str) -> PinReport:
     """Pin a backup, so that no rule removes it; ConfigError without a reason."""
     if not reason.strip():
         raise ConfigError("a pin needs a reason, for the record", next_step='--reason "why"')
@@ -186,7 +186,7 @@ def keep(work: Work, which: str, reason: str) -> PinReport:
     return PinReport(backup=backup.manifest.id, pin=pin)
 
 
-def release(work: Work, which: str) -> PinReport:
+def unpin_backup(work: Work, which: str) -> PinReport:
     """Take a pin away."""
     store, _ = store_of(work)
     backup = _find(work, which)

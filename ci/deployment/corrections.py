@@ -187,7 +187,7 @@ def correct(work: Work, verb: str, names: tuple[str, ...], *, reason: str) -> tu
                     origin=origin,
                     at=datetime.now(UTC),
                 )
-                journal.correct(connection, record)
+                journal.record_correction(connection, record)
     return changes
 
 

@@ -149,16 +149,16 @@ def use_approval(database: Database, result: StepResult, deployment: str) -> Non
                 ) from error
 
 
-def correct(connection: psycopg.Connection, correction: Correction) -> None:
+def record_correction(connection: psycopg.Connection, correction: Correction) -> None:
     """Record a correction of the history, in the transaction that makes it."""
     connection.execute(CORRECT, (correction.at, _json(correction)))
 
 
-def restored(database: Database, correction: Correction) -> None:
+def record_restore(database: Database, correction: Correction) -> None:
     """Record in a restored database that it is one; what ran while it was dumped ended since."""
     own_tables.prepare(database, Terms())
     with database.connect("journal") as connection, connection.transaction():
-        correct(connection, correction)
+        record_correction(connection, correction)
         connection.execute(ABANDONED, ("",))
 
 
@@ -188,12 +188,12 @@ def read_history(connection: psycopg.Connection, *, limit: int = 20) -> tuple[De
     return tuple(_deployment(*row) for row in rows)
 
 
-def history(database: Database, *, limit: int = 20) -> tuple[Deployment, ...]:
+def newest_deployments(database: Database, *, limit: int = 20) -> tuple[Deployment, ...]:
     """Return the same, on a connection of its own."""
     return database.read("history", lambda connection: read_history(connection, limit=limit))
 
 
-def find(database: Database, deployment: str) -> tuple[Deployment, Plan]:
+def find_deployment(database: Database, deployment: str) -> tuple[Deployment, Plan]:
     """Return one deployment with its steps, and its plan.
 
     Raises:

@@ -28,7 +28,7 @@ from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
 from ..secret import redact
-from . import journal as journals
+from .journal import Journal, use_approval
 from .steps import STEPS, Done, Skipped, Step
 from .work import Work
 
@@ -38,7 +38,7 @@ Failure = TypeVar("Failure", bound=BaseException)
 RECOVERY = (StepName.RESTART, StepName.SMOKE)
 
 
-def deploy(
+def run_plan(
     plan: Plan,
     work: Work,
     *,
@@ -60,12 +60,12 @@ def deploy(
 
     """
     with ExitStack() as stack:
-        run = _Run(plan, work, origin, steps, stack, replan, break_glass)
+        run = _PlanRun(plan, work, origin, steps, stack, replan, break_glass)
         return run.all()
 
 
 @dataclass
-class _Run:
+class _PlanRun:
     """One run of one plan, while it lasts."""
 
     plan: Plan
@@ -77,7 +77,7 @@ class _Run:
     break_glass: str | None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     results: list[StepResult] = field(default_factory=list)
-    journal: journals.Journal | None = None
+    journal: Journal | None = None
     held: lock.Held | None = None
 
     def all(self) -> Deployment:
@@ -111,8 +111,8 @@ class _Run:
         own_tables.prepare(work.database, self.work.terms())
         for result in self.results:
             if result.step is StepName.APPROVAL and result.get("nonce"):
-                journals.use_approval(work.database, result, work.deployment_id)
-        self.journal = journals.Journal(work.database, self.record(Status.RUNNING), self.plan)
+                use_approval(work.database, result, work.deployment_id)
+        self.journal = Journal(work.database, self.record(Status.RUNNING), self.plan)
         for result in self.results:
             number = self.journal.begin(result.step, result.started_at)
             self.journal.finish(number, result)
@@ -162,7 +162,7 @@ class _Run:
                     next_step="mend what it lacks, and deploy again",
                 )
         except BaseException as error:
-            end = partial(self.end, name, Outcome.FAILED, _words(error), started_at, start)
+            end = partial(self.end, name, Outcome.FAILED, _description(error), started_at, start)
             told = _after(error, lambda: end(evidence, number, undo))
             if told is error:
                 raise
@@ -273,7 +273,7 @@ class _Run:
 
     def stuck(self, first: WindlassError, second: BaseException) -> WindlassError:
         """Return the error of a rollback that failed itself: the worst case, said plainly."""
-        words = _words(second)
+        words = _description(second)
         both = f"{first.what}; rolling back: {words}"
         _after(first, lambda: self.close(Status.ROLLBACK_FAILED, both))
         if isinstance(second, KeyboardInterrupt):
@@ -323,7 +323,7 @@ def _after(first: Failure, record: Callable[[], object]) -> Failure:
     except (WindlassError, psycopg.Error) as second:
         if isinstance(first, WindlassError):
             first = changed(first, state=f"{first.state}; the journal could not be written")
-        first.add_note(f"and it could not be recorded: {_words(second)}")
+        first.add_note(f"and it could not be recorded: {_description(second)}")
     return first
 
 
@@ -334,7 +334,7 @@ def _nothing(_plan: Plan, _work: Work) -> Done | Skipped:
 _NOTHING = Step(_nothing)
 
 
-def _words(error: BaseException) -> str:
+def _description(error: BaseException) -> str:
     if isinstance(error, WindlassError):
         return error.what
     if isinstance(error, KeyboardInterrupt):
@@ -349,7 +349,7 @@ def _translated(error: BaseException, results: list[StepResult]) -> WindlassErro
     if isinstance(error, WindlassError):
         return changed(error, step=step)
     return StepFailed(
-        f"an error of Windlass itself: {_words(error)}",
+        f"an error of Windlass itself: {_description(error)}",
         step=step,
         state="what ran before stands in the journal",
         next_step="run it again with --debug, and report what it prints",

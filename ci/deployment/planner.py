@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from ..backup import dump as backups
+from ..backup.dump import folder
 from ..database import lock, orphans
 from ..errors import LockHeld, Refused
 from ..model import About, Direction, Facts, Migration, Plan, StepName
@@ -19,7 +19,7 @@ from .facts import lint_findings, sizes_of_tables, take_facts, take_history
 from .work import Work
 
 
-def clear_the_way(work: Work) -> None:
+def end_orphans(work: Work) -> None:
     """End what a killed run left behind, so that not even reading waits for it.
 
     Under the deployment lock, for only then is it dead; where somebody has that, he deploys now.
@@ -55,7 +55,7 @@ def current_plan(
     return _plan(work, facts, migrations, direction="up", without=without)
 
 
-def described(work: Work, plan: Plan) -> Plan:
+def with_about(work: Work, plan: Plan) -> Plan:
     """Return the plan with what its reader should know beside what decides."""
     tables = sizes_of_tables(plan.migrations, work)
     rehearsal = rehearsals.rehearsal_of(plan, work.store)
@@ -66,7 +66,7 @@ def described(work: Work, plan: Plan) -> Plan:
         tables=tables,
         findings=lint_findings(plan, work, tables, rehearsal) if plan.direction == "up" else (),
         host=parameters.get("host") or parameters.get("hostaddr") or "this machine",
-        backup_to=work.store.address(backups.folder(plan.environment, plan.target.database))
+        backup_to=work.store.address(folder(plan.environment, plan.target.database))
         if work.store
         else "",
         models=work.engine.differences(work.database),

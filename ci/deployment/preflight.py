@@ -16,11 +16,11 @@ from ..model import Migration, PlannedStep, PreflightCheck, StepName
 from ..policy import drill_age, steps_for
 from ..postgres.clients import find_clients
 from ..rehearsal import existing
-from ..rehearsal import rehearse as rehearsals
+from ..rehearsal.rehearse import read_mask
 from ..report import deployment
 from ..report.backup import drill_note
 from ..stores import Store
-from . import rehearsals as rehearsing
+from . import rehearsals
 from .work import Work, store_of
 
 OLDEST = 13  # the oldest major version the PostgreSQL project still mends in 2025
@@ -32,12 +32,12 @@ RIGHTS = """
 """
 
 
-def doctor(work: Work) -> tuple[PreflightCheck, ...]:
+def check_environment(work: Work) -> tuple[PreflightCheck, ...]:
     """Return every check of what a deployment to the environment needs."""
-    return look(steps_for(work.settings), work)
+    return preflight_checks(steps_for(work.settings), work)
 
 
-def look(
+def preflight_checks(
     steps: tuple[PlannedStep, ...], work: Work, *, migrations: tuple[Migration, ...] | None = None
 ) -> tuple[PreflightCheck, ...]:
     """Return every check of what these steps need; a failing one does not hide the others.
@@ -175,7 +175,7 @@ def _copy(work: Work, *, required: bool) -> str:
     if config.throwaway is not None:
         server = Database(url=config.throwaway).read("doctor", read_target)
         return f"on the throwaway server, PostgreSQL {server.server_version // 10000}"
-    reason = rehearsing.lacking(work)
+    reason = rehearsals.missing_reason(work)
     if reason and required:
         raise WindlassError(
             f"required, and there can be none: {reason}",
@@ -187,7 +187,7 @@ def _copy(work: Work, *, required: bool) -> str:
 
 
 def _mask(settings: Settings) -> str:
-    rehearsals.read_mask(settings.shared.rehearsal, settings.root)
+    read_mask(settings.shared.rehearsal, settings.root)
     return settings.shared.rehearsal.mask
 
 

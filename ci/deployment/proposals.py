@@ -9,9 +9,9 @@ from ..model import Deployment, Plan, Rehearsal, Unrecorded
 from ..origin import find_origin
 from ..plan import gate
 from ..policy import BREAK_GLASS, SERVICE
-from ..report import plan as plan_report
+from ..report.plan import headline
 from . import journal, loop, one_step
-from .planner import clear_the_way, current_plan, described, newest_applied, undo_plan
+from .planner import current_plan, end_orphans, newest_applied, undo_plan, with_about
 from .work import Work
 
 
@@ -51,7 +51,7 @@ def propose_deployment(
         Refused: something that is applied does not fit the files.
 
     """
-    clear_the_way(work)
+    end_orphans(work)
     without = BREAK_GLASS if break_glass else frozenset()
     replan = partial(current_plan, work, without=without)
     plan = replan() if plan is None else plan
@@ -71,7 +71,7 @@ def propose_migration(work: Work, *, to: str = "", steps: int = 0) -> Proposal:
 
     """
     _require_count(steps)
-    clear_the_way(work)
+    end_orphans(work)
     replan = partial(current_plan, work, to=to or None, steps=steps or None, without=SERVICE)
     return Proposal(plan=replan(), replan=replan)
 
@@ -106,9 +106,9 @@ def propose_rollback(
             next_step="invoke history --env ENV lists deployments, invoke status migrations",
         )
     _require_count(steps)
-    clear_the_way(work)
+    end_orphans(work)
     if deployment:
-        names = journal.find(work.database, deployment)[0].migrations
+        names = journal.find_deployment(work.database, deployment)[0].migrations
     elif name:
         names = (name,)
     else:
@@ -133,10 +133,10 @@ def carry_out(work: Work, proposal: Proposal) -> Deployment:
         Interrupted: Ctrl-C or SIGTERM.
 
     """
-    work.reporter.note(plan_report.headline(proposal.plan))
+    work.reporter.note(headline(proposal.plan))
     if proposal.break_glass:
         work.reporter.alarm(f"BREAK-GLASS: {proposal.break_glass}: no approval, no rehearsal")
-    return loop.deploy(
+    return loop.run_plan(
         proposal.plan,
         work,
         origin=find_origin(work.settings.root),
@@ -157,7 +157,7 @@ def report_plan(work: Work, *, rehearse: bool = False) -> PlanReport:
     bare = current_plan(work)
     if rehearse:
         one_step.rehearse_as_planned(work, bare)
-    plan = described(work, bare)
+    plan = with_about(work, bare)
     return PlanReport(
         digest=plan.digest,
         plan=plan,

@@ -6,29 +6,27 @@ import psycopg
 
 from .. import policy
 from ..backup import catalog, retention
-from ..backup import proof as proofs
+from ..backup.proof import prove
 from ..database.connection import read_target
 from ..errors import Place, Refused
 from ..lint import severity
 from ..lint.rules import LONG_LOCK
 from ..model import Manifest, Plan, Rehearsal
 from ..postgres import throwaway
-from ..rehearsal import forecast
-from ..rehearsal import rehearse as rehearsals
+from ..rehearsal import forecast, rehearse
 from ..stores import Store
-from . import backups as safekeeping
-from . import facts
+from . import backups, facts
 from .work import Work, bytes_of, store_of
 
 
-def lacking(work: Work) -> str:
+def missing_reason(work: Work) -> str:
     """Return why there is no server for a copy; empty where there is, or one is named."""
     _, config = store_of(work)
     version, extensions = work.database.read("rehearse", _needed)
     return throwaway.lacking(version, extensions, config.throwaway)
 
 
-def of_late(plan: Plan, work: Work) -> Rehearsal | None:
+def recent_rehearsal(plan: Plan, work: Work) -> Rehearsal | None:
     """Return the rehearsal of exactly this plan that is no older than a backup may be."""
     rehearsal = rehearsal_of(plan, work.store)
     at_most = timedelta(seconds=work.settings.shared.rehearsal.backup_age.seconds)
@@ -53,25 +51,23 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
     """Rehearse on the newest proven backup; where none is young enough, on one taken now."""
     store, config = store_of(work)
     shared = work.settings.shared
-    backup = rehearsals.youngest(plan, store, shared.rehearsal, now=datetime.now(UTC))
+    backup = rehearse.youngest(plan, store, shared.rehearsal, now=datetime.now(UTC))
     if backup is None:
         work.reporter.note(
             "no proven backup of this history and schema is younger than "
             f"{shared.rehearsal.backup_age}: taking one"
         )
         applied = tuple(name for name, _ in plan.history)
-        with safekeeping.locked(work):
-            manifest = safekeeping.take_backup(work, plan.target, applied=applied)
+        with backups.locked(work):
+            manifest = backups.take_backup(work, plan.target, applied=applied)
             _require_same_schema(plan, manifest)
             level = policy.proof(work.settings)
-            proof = proofs.prove(
-                manifest, store, config, level=level, progress=bytes_of(work.reporter)
-            )
+            proof = prove(manifest, store, config, level=level, progress=bytes_of(work.reporter))
         backup = retention.Backup(manifest=manifest, proofs=(proof,))
-    return rehearsals.rehearse(
+    return rehearse.rehearse(
         plan,
         backup,
-        rehearsals.Bench(
+        rehearse.Bench(
             store=store,
             config=config,
             rehearsal=shared.rehearsal,

@@ -82,7 +82,7 @@ def plan_restore(
     now = datetime.now(UTC)
     if at_most_older is not None:
         catalog.require_young(manifest, at_most=at_most_older, now=now)
-    target = _elsewhere(into) if _is_url(into) else None
+    target = _other_server(into) if _is_url(into) else None
     swap = not into and not tables
     new = f"{work.database.name[:40]}_{'tables' if tables else 'restored'}_{now:%Y%m%d_%H%M%S}"
     plan = RestorePlan(
@@ -91,17 +91,17 @@ def plan_restore(
         database=target.name if target else into or new,
         swap=swap,
         changed=_changed(work.database, manifest) if swap else (),
-        last_drill=catalog.last_drill(backups.listed(work)),
+        last_drill=catalog.last_drill(backups.list_backups(work)),
         manifest=manifest,
     )
-    return RestoreOrder(plan=plan, target=target, tables=frozenset(map(_table, tables)))
+    return RestoreOrder(plan=plan, target=target, tables=frozenset(map(_table_name, tables)))
 
 
 def _is_url(into: str) -> bool:
     return "://" in into or "=" in into
 
 
-def _elsewhere(into: str) -> Database:
+def _other_server(into: str) -> Database:
     database = Database(url=Secret(into), deployment_id="restore")
     if "password" in database.parameters():
         raise ConfigError(
@@ -120,12 +120,12 @@ def _changed(database: Database, manifest: Manifest) -> tuple[tuple[str, int, in
     return tuple(row for row in rows if row[1] != row[2])
 
 
-def _table(name: str) -> TableName:
+def _table_name(name: str) -> TableName:
     schema, dot, table = name.strip().partition(".")
     return (schema, table) if dot else ("public", schema)
 
 
-def restore(work: Work, order: RestoreOrder, *, owners: bool = True) -> RestoreReport:
+def run_restore(work: Work, order: RestoreOrder, *, owners: bool = True) -> RestoreReport:
     """Restore, verify, and swap where planned.
 
     Args:
@@ -186,7 +186,7 @@ def swap(work: Work, restored: str, *, what: str = "") -> SwapReport:
     # The lock is in the live database, whose sessions are ended before it is renamed: nobody
     # who deploys may be at work, and from then on the connection limit keeps others out.
     with backups.locked(work):
-        journal.restored(create.named(work.database, restored), correction)
+        journal.record_restore(create.named(work.database, restored), correction)
     return SwapReport(swap=restored, kept=swap_databases(work.database, restored))
 
 

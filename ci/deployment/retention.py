@@ -46,7 +46,9 @@ def prunable(
             "the old ones stay",
             next_step=f"invoke backup.verify --env {environment}",
         )
-    needed = {d.backup: d.id for d in journal.history(database) if d.backup and d.migrations}
+    needed = {
+        d.backup: d.id for d in journal.newest_deployments(database) if d.backup and d.migrations
+    }
     return retention.choose(
         stored,
         config.keep,
@@ -65,7 +67,7 @@ def prune(
     done: Callable[[Manifest], None],
 ) -> int:
     """Remove what may go, and what a pruning that was cut off left; return how many went."""
-    finished = finish(store, environment=environment, database=_name(database))
+    finished = finish(store, environment=environment, database=_database_name(database))
     for manifest in finished:
         done(manifest)
     going = tuple(choice.backup for choice in choices if not choice.reasons)
@@ -73,5 +75,5 @@ def prune(
     return len(going) + len(finished)
 
 
-def _name(database: Database) -> str:
+def _database_name(database: Database) -> str:
     return database.read("prune", read_target).database

@@ -8,19 +8,18 @@ from datetime import UTC, datetime
 import psycopg
 
 from .. import policy
-from ..backup import catalog as backups
-from ..backup import proof as proofs
+from ..backup import catalog
+from ..backup.proof import prove
 from ..database import leftovers
 from ..errors import Place, Refused, StepFailed
 from ..lint import severity
 from ..model import Evidence, Manifest, Migration, Phase, Plan, Proof, StepName, StepResult
 from ..plan import gate
 from ..plan.pending import in_running_order
-from ..report import format
-from ..report import plan as plan_report
+from ..report.format import human
+from ..report.plan import rehearsal_text
 from ..restarters import Reverting, Running
-from . import backups as safekeeping
-from . import facts, journal, preflight, rehearsals
+from . import backups, facts, journal, preflight, rehearsals
 from .work import Work, bytes_of, store_of
 
 
@@ -52,10 +51,10 @@ class Step:
     before: Callable[[Work], Evidence] | None = None
 
 
-def check(plan: Plan, work: Work) -> Done | Skipped:
+def check_needs(plan: Plan, work: Work) -> Done | Skipped:
     """Check everything the deployment will need."""
     up = in_running_order(plan.migrations) if plan.direction == "up" else ()
-    checks = preflight.look(plan.steps, work, migrations=up)
+    checks = preflight.preflight_checks(plan.steps, work, migrations=up)
     failures = [check for check in checks if check.problem]
     if failures:
         first = failures[0]
@@ -67,7 +66,7 @@ def check(plan: Plan, work: Work) -> Done | Skipped:
     return Done(f"{len(checks)} checks")
 
 
-def lint(plan: Plan, work: Work) -> Done | Skipped:
+def lint_plan(plan: Plan, work: Work) -> Done | Skipped:
     """Read the migrations for what is dangerous."""
     rehearsal = rehearsals.rehearsal_of(plan, work.store)
     tables = facts.sizes_of_tables(plan.migrations, work)
@@ -123,29 +122,29 @@ def backup(plan: Plan, work: Work) -> Done | Skipped:
     if not plan.migrations:
         return Done("no statement will run: none taken")
     store, _ = store_of(work)
-    manifest = safekeeping.take_backup(
+    manifest = backups.take_backup(
         work,
         plan.target,
         applied=tuple(name for name, _ in plan.history),
         schema_fingerprint=plan.schema_fingerprint,  # made sure of under the lock
     )
     address = store.address(manifest.key)
-    return Done(f"{address} {format.human(manifest.size)}", evidence=(("backup", manifest.id),))
+    return Done(f"{address} {human(manifest.size)}", evidence=(("backup", manifest.id),))
 
 
-def prove(plan: Plan, work: Work) -> Done | Skipped:
+def verify_own_backup(plan: Plan, work: Work) -> Done | Skipped:
     """Read the backup back, as deep as the environment asks; then let old ones go."""
     if not plan.migrations:
         return Done("no backup to prove")
     store, config = store_of(work)
-    proven = proofs.prove(
-        _manifest(plan, work),
+    proven = prove(
+        _own_manifest(plan, work),
         store,
         config,
         level=policy.proof(work.settings),
         progress=bytes_of(work.reporter),
     )
-    pruned = safekeeping.let_go(work) if config.keep is not None else ""
+    pruned = backups.prune_old(work) if config.keep is not None else ""
     return Done(proof_text(proven) + pruned, evidence=(("proof", proven.level),))
 
 
@@ -159,18 +158,18 @@ def proof_text(proof: Proof) -> str:
     return f"restored into {proof.server}: {counted}, definitions equal"
 
 
-def rehearse(plan: Plan, work: Work) -> Done | Skipped:
+def rehearse_plan(plan: Plan, work: Work) -> Done | Skipped:
     """Run the migrations on a restored copy, unless this very plan was rehearsed of late."""
     if not plan.migrations:
         return Skipped("no migration to rehearse")
-    reason = rehearsals.lacking(work)
+    reason = rehearsals.missing_reason(work)
     if reason:
         rehearsals.refuse_unknown(plan, work, reason)
         return Skipped(reason)
-    rehearsal = rehearsals.of_late(plan, work)
+    rehearsal = rehearsals.recent_rehearsal(plan, work)
     when = f" at {rehearsal.at:%Y-%m-%d %H:%M} UTC" if rehearsal else ""
     rehearsal = rehearsal or rehearsals.rehearse_now(plan, work)
-    work.reporter.note(plan_report.rehearsal_text(rehearsal))
+    work.reporter.note(rehearsal_text(rehearsal))
     rehearsals.refuse_long_locks(plan, work, rehearsal)
     back = sum(migration.rolled_back for migration in rehearsal.migrations)
     return Done(
@@ -234,7 +233,7 @@ def _of_phase(plan: Plan, phase: Phase) -> tuple[Migration, ...]:
     return tuple(m for m in plan.migrations if m.phase == phase)
 
 
-def serving(work: Work) -> Evidence:
+def running_version(work: Work) -> Evidence:
     """Note what serves now; `undo_restart` goes back to it."""
     if work.restarter is None:
         return ()
@@ -242,7 +241,7 @@ def serving(work: Work) -> Evidence:
     return (("instance_before", now.instance), ("version_before", now.version))
 
 
-def restart(plan: Plan, work: Work) -> Done | Skipped:
+def restart_service(plan: Plan, work: Work) -> Done | Skipped:
     """Put the new version into service."""
     if work.restarter is None:
         return Skipped(f"{plan.environment} has no service in deploy.yml")
@@ -277,7 +276,7 @@ def smoke_test(plan: Plan, work: Work) -> Done | Skipped:
     return Done(f"{report.checks} checks, slowest {report.slowest * 1000:.0f} ms")
 
 
-def verify(plan: Plan, work: Work) -> Done | Skipped:
+def verify_migrations(plan: Plan, work: Work) -> Done | Skipped:
     """Run the verify scripts once more, and look for what looks finished and is not."""
     scripts = [m for m in plan.migrations if m.verify is not None and plan.direction == "up"]
 
@@ -305,10 +304,10 @@ def verify(plan: Plan, work: Work) -> Done | Skipped:
     return Done(f"{len(scripts)} verify scripts, nothing left half done{older}")
 
 
-def _manifest(plan: Plan, work: Work) -> Manifest:
+def _own_manifest(plan: Plan, work: Work) -> Manifest:
     """Return this deployment's own backup, as the store has it."""
     store, _ = store_of(work)
-    manifest = backups.newest(store, environment=plan.environment, database=plan.target.database)
+    manifest = catalog.newest(store, environment=plan.environment, database=plan.target.database)
     if manifest is None or manifest.deployment != work.deployment_id:
         raise StepFailed(
             "the store does not list the backup that was just written",
@@ -320,15 +319,15 @@ def _manifest(plan: Plan, work: Work) -> Manifest:
 
 # LOCK is not here: it spans the steps after it, and is the loop's own (ci/deployment/loop.py).
 STEPS: dict[StepName, Step] = {
-    StepName.PREFLIGHT: Step(check),
-    StepName.LINT: Step(lint),
+    StepName.PREFLIGHT: Step(check_needs),
+    StepName.LINT: Step(lint_plan),
     StepName.APPROVAL: Step(approve),
     StepName.BACKUP: Step(backup),
-    StepName.PROOF: Step(prove),
-    StepName.REHEARSAL: Step(rehearse),
+    StepName.PROOF: Step(verify_own_backup),
+    StepName.REHEARSAL: Step(rehearse_plan),
     StepName.MIGRATE: Step(migrate, undo=undo_migrate),
-    StepName.RESTART: Step(restart, undo=undo_restart, before=serving),
+    StepName.RESTART: Step(restart_service, undo=undo_restart, before=running_version),
     StepName.SMOKE: Step(smoke_test),
     StepName.MIGRATE_AFTER: Step(migrate_after, undo=undo_migrate_after),
-    StepName.VERIFY: Step(verify),
+    StepName.VERIFY: Step(verify_migrations),
 }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..approvals import ApprovalSource, open_approvals
-from ..backup import stream as backups
+from ..backup.stream import Progress
 from ..config import Settings
 from ..config.sections import BackupsConfig
 from ..database.connection import Database
@@ -130,6 +130,6 @@ def store_of(work: Work) -> tuple[Store, BackupsConfig]:
     return work.store, config
 
 
-def bytes_of(reporter: Reporter) -> backups.Progress:
+def bytes_of(reporter: Reporter) -> Progress:
     """Return the progress of a stream of bytes."""
     return lambda done, total: reporter.progress(done, total, "bytes")

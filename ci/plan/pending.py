@@ -13,7 +13,7 @@ from .states import EVERYTHING, MigrationState, State, compare, heads, is_graph,
 BACK = "bring the file back as it was (git log)"
 
 
-class Names(Protocol):
+class RefusalTexts(Protocol):
     """What an engine says of a migration in its tool's own words."""
 
     def no_file(self, name: str) -> str:
@@ -79,7 +79,7 @@ def pending(
     on_disk: tuple[Migration, ...],
     facts: Facts,
     *,
-    names: Names,
+    names: RefusalTexts,
     to: str | None = None,
     steps: int | None = None,
 ) -> tuple[Migration, ...]:
@@ -124,7 +124,7 @@ def _refuse_another_case(states: tuple[MigrationState, ...]) -> None:
             )
 
 
-def _refuse_failed(settings: Settings, failed: tuple[Failed, ...], names: Names) -> None:
+def _refuse_failed(settings: Settings, failed: tuple[Failed, ...], names: RefusalTexts) -> None:
     if failed:
         name, env = failed[0].name, settings.name
         raise Refused(
@@ -166,7 +166,7 @@ def _refuse_edited(settings: Settings, states: tuple[MigrationState, ...]) -> No
         )
 
 
-def _refuse_missing(states: tuple[MigrationState, ...], names: Names) -> None:
+def _refuse_missing(states: tuple[MigrationState, ...], names: RefusalTexts) -> None:
     missing = [state.name for state in states if state.state is State.MISSING]
     if missing:
         raise Refused(
@@ -190,7 +190,7 @@ def _refuse_out_of_order(settings: Settings, states: tuple[MigrationState, ...])
 
 
 def _refuse_without_rollback(
-    settings: Settings, migrations: tuple[Migration, ...], names: Names
+    settings: Settings, migrations: tuple[Migration, ...], names: RefusalTexts
 ) -> None:
     bare = [m.name for m in migrations if m.rollback is None]
     if bare and ROLLBACK_ASKED_FOR[settings.tier]:

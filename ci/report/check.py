@@ -15,7 +15,7 @@ def check_text(check: PullRequestCheck) -> str:
     """Return what `check` shows."""
     lines = [
         *_order(check),
-        *(f"{_name(migration)}  {_outcome(migration)}" for migration in check.migrations),
+        *(f"{_full_name(migration)}  {_outcome(migration)}" for migration in check.migrations),
     ]
     return "\n".join([*lines, *(str(finding) for finding in check.findings), verdict(check)])
 
@@ -36,7 +36,7 @@ def check_markdown(check: PullRequestCheck) -> str:
     if check.problems:
         parts.append("\n".join(_list(f"❌ {problem}" for problem in check.problems)))
     if check.migrations:
-        parts.append("\n".join(_table(check)))
+        parts.append("\n".join(_table_lines(check)))
     if check.findings:
         parts.append("\n".join(_list(str(finding) for finding in check.findings)))
     text = "\n\n".join(parts) + "\n"
@@ -54,12 +54,12 @@ def _list(texts: Iterable[str]) -> Iterator[str]:
     yield from _more(len(all_))
 
 
-def _table(check: PullRequestCheck) -> Iterator[str]:
+def _table_lines(check: PullRequestCheck) -> Iterator[str]:
     yield "| migration | runs | result | time |"
     yield "| --- | --- | --- | --- |"
     for migration in check.migrations[:SHOWN]:
         how = "in a transaction" if migration.transactional else "statement by statement"
-        name, when = _cell(_name(migration)), f"{migration.phase} the restart, {how}"
+        name, when = _cell(_full_name(migration)), f"{migration.phase} the restart, {how}"
         mark = "❌" if migration.problem else "✅"
         outcome = f"{mark} {_cell(_outcome(migration))}"
         yield f"| `{name}` | {when} | {outcome} | {duration(migration.seconds)} |"
@@ -77,7 +77,7 @@ def _sql(check: PullRequestCheck, room: int) -> str:
     for migration in check.migrations:
         fence = "~~~~~~"
         block = (
-            f"\n<details><summary>SQL of {_cell(_name(migration))}</summary>\n\n"
+            f"\n<details><summary>SQL of {_cell(_full_name(migration))}</summary>\n\n"
             f"{fence}sql\n{migration.sql.replace(fence, '~')}\n{fence}\n</details>\n"
         )
         if len(text) + len(block) + 100 > room:
@@ -87,7 +87,7 @@ def _sql(check: PullRequestCheck, room: int) -> str:
     return text + (f"\nThe SQL of {left} migrations is too long for a comment.\n" if left else "")
 
 
-def _name(migration: Checked) -> str:
+def _full_name(migration: Checked) -> str:
     return f"{migration.name} {migration.title}".strip()
 
 

@@ -52,14 +52,13 @@ def _about(about: About) -> list[str]:
     ]
     lines += [f"  backup to  {about.backup_to}"] if about.backup_to else []
     lines += [f"  {about.models.replace(': ', '     ', 1)}"] if about.models else []
-    lines += [
-        f"  table      {table.name}: {_rows(table)}, {human(table.size)}" for table in about.tables
-    ]
+    lines += [f"  table      {_table_size(table)}" for table in about.tables]
     return [*lines, *(f"  lint       {finding}" for finding in about.findings)]
 
 
-def _rows(table: TableSize) -> str:
-    return f"about {table.rows:,} rows" if table.rows >= 0 else "not analysed"
+def _table_size(table: TableSize) -> str:
+    rows = f"about {table.rows:,} rows" if table.rows >= 0 else "not analysed"
+    return f"{table.name}: {rows}, {human(table.size)}"
 
 
 def rehearsal_text(rehearsal: Rehearsal) -> str:

@@ -34,7 +34,7 @@ class Annotation(NamedTuple):
     line: int = 0
 
 
-def command(name: str, data: str = "", **properties: str | int) -> str:
+def workflow_command(name: str, data: str = "", **properties: str | int) -> str:
     """Return a line that the runner obeys; properties without a value are left out."""
     given = [f"{key}={_property(str(value))}" for key, value in properties.items() if value]
     return f"::{name}{' ' if given else ''}{','.join(given)}::{_data(data)}"
@@ -86,7 +86,7 @@ def annotations(annotations: Iterable[Annotation]) -> tuple[str, ...]:
     for kind, all_ in by_kind.items():
         shown = all_ if len(all_) <= AT_MOST else all_[: AT_MOST - 1]
         lines += [
-            command(
+            workflow_command(
                 kind,
                 redact(annotation.message)[:LONGEST],
                 file=annotation.file,
@@ -97,7 +97,7 @@ def annotations(annotations: Iterable[Annotation]) -> tuple[str, ...]:
         ]
         if left := len(all_) - len(shown):
             lines.append(
-                command(
+                workflow_command(
                     kind,
                     f"{left} more are left out here, for GitHub shows {AT_MOST} of a kind for a "
                     "step; the log has them all",

@@ -246,7 +246,7 @@ def timeline_sections(results: Iterable[StepResult]) -> tuple[Section, ...]:
         return ()
     bars = tuple(
         f"    {'undo ' if r.undo else ''}{r.step}, {seconds(r.seconds)} :{TAGS[r.outcome]}"
-        f"{_at(r)}, {_at(r) + max(1, int(r.seconds * 1000))}\n"
+        f"{_start(r)}, {_start(r) + max(1, int(r.seconds * 1000))}\n"
         for r in done
     )
     rows = (
@@ -265,7 +265,7 @@ def timeline_sections(results: Iterable[StepResult]) -> tuple[Section, ...]:
     )
 
 
-def _at(result: StepResult) -> int:
+def _start(result: StepResult) -> int:
     return int(result.started_at.timestamp() * 1000)
 
 

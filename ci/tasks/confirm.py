@@ -7,7 +7,7 @@ from ..config import Settings
 from ..errors import Refused
 from ..model import Plan, StepName
 from ..plan import gate
-from ..report import plan as plan_report
+from ..report.plan import plan_text
 
 
 def ask(question: str) -> str | None:
@@ -21,14 +21,14 @@ def ask(question: str) -> str | None:
 
 def confirm_deployment(plan: Plan) -> None:
     """Ask above development; where an approval is asked for, that is the question."""
-    question = f"{plan_report.plan_text(plan)}\n\n  Deploy this? [y/N] "
+    question = f"{plan_text(plan)}\n\n  Deploy this? [y/N] "
     if _asks(plan) and ask(question) not in ("y", None):
         raise Refused("you said no", next_step=f"invoke plan --env {plan.environment} shows more")
 
 
 def confirm_rollback(plan: Plan) -> None:
     """Have the environment's name typed, or CONFIRM_ROLLBACK=yes where nobody can."""
-    question = f'{plan_report.plan_text(plan)}\n\n  Type "{plan.environment}": '
+    question = f'{plan_text(plan)}\n\n  Type "{plan.environment}": '
     gate.require_confirmation(
         plan,
         typed=ask(question) if _asks(plan) else None,

@@ -87,7 +87,7 @@ def verb(*positional: str, **help_: str) -> Callable[[Verb], Any]:
                         _dry(body.__name__, arguments, signature)
                     answer = body(*values, **arguments)
                 except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # a bug too: three lines
-                    _end(error, as_json=json, debug=debug)
+                    _exit(error, as_json=json, debug=debug)
                 text = format.as_json(answer.document) if json else redact(answer.text)
                 _out(text, as_json=json)
             if answer.code:
@@ -136,7 +136,7 @@ def _dry(name: str, arguments: dict[str, Any], signature: inspect.Signature) -> 
         raise ConfigError(f"{name} has no dry run", next_step="leave --dry out")
 
 
-def _end(error: BaseException, *, as_json: bool, debug: bool) -> NoReturn:
+def _exit(error: BaseException, *, as_json: bool, debug: bool) -> NoReturn:
     """Say an error in three lines and leave with its exit code."""
     if debug:
         sys.stderr.write(redact("".join(traceback.format_exception(error))))

@@ -53,7 +53,9 @@ def run(
         work = replace(work, restarter=None)
         try:
             return (
-                loop.deploy(replan(), work, origin=ORIGIN, replan=replan, steps={**STEPS, **steps}),
+                loop.run_plan(
+                    replan(), work, origin=ORIGIN, replan=replan, steps={**STEPS, **steps}
+                ),
                 reporter,
             )
         except BaseException as error:  # noqa: BLE001  # the test looks at it
@@ -67,7 +69,7 @@ def done(*_: object) -> Done:
 def journalled(project: Project) -> tuple[Status, list[tuple[str, str, bool]]]:
     from pgwindlass.secret import Secret
 
-    found, _ = journal.find(Database(url=Secret(project.url)), "01TEST")
+    found, _ = journal.find_deployment(Database(url=Secret(project.url)), "01TEST")
     return found.status, [(r.step, r.outcome, r.undo) for r in found.results]
 
 
