@@ -80,7 +80,7 @@ MAY_BE_LEFT_OUT = BREAK_GLASS | SERVICE
 # A rollback undoes everything in the step migrate, and its scripts were rehearsed on the way up.
 NOT_DOWNWARDS = frozenset({StepName.LINT, StepName.REHEARSAL, StepName.MIGRATE_AFTER})
 
-# Where the sections stand that a step needs before it can run at all.
+# The section of deploy.yml that a step needs before it can run at all.
 NEEDS: dict[StepName, str] = {
     StepName.APPROVAL: "approval",
     StepName.BACKUP: "backups",

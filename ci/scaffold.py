@@ -61,7 +61,7 @@ class Migrations:
 
 @dataclass(frozen=True, kw_only=True)
 class Repository:
-    """What could be found out about a repository without asking anybody.
+    """What could be found out about a repository without asking a person.
 
     `repository` is OWNER/NAME, empty where git has no remote on a server; `subjects` begin the
     `sub` of a workflow's identity; `there` are the environments that exist on GitHub, None where
@@ -101,7 +101,7 @@ def init(
         note: is told what GitHub did not answer.
 
     Raises:
-        ConfigError: a file is there already, or what is deployed or installed cannot be told.
+        ConfigError: a file exists already, or what is deployed or installed cannot be told.
 
     """
     repository = inspect_repository(root, note=note)
@@ -297,7 +297,7 @@ def write(root: Path, texts: dict[Path, str], *, force: bool) -> tuple[Path, ...
     A `.gitkeep` or `.gitignore` that is there stays in any case.
 
     Raises:
-        ConfigError: one is there already; nothing was written.
+        ConfigError: one exists already; nothing was written.
 
     """
     existing = [path for path in texts if (root / path).exists()]
@@ -305,7 +305,7 @@ def write(root: Path, texts: dict[Path, str], *, force: bool) -> tuple[Path, ...
     others = [path for path in existing if path not in kept]
     if others and not force:
         raise ConfigError(
-            f"there already: {', '.join(map(str, others))}",
+            f"{', '.join(map(str, others))} would be overwritten",
             state="nothing was written",
             next_step="move them away, or write over them: invoke init --force",
         )
@@ -342,7 +342,7 @@ def by_hand(repository: Repository, needed: tuple[Wanted, ...]) -> str:
     lines = [
         "by hand; invoke doctor --github checks all but the last:",
         f"  environments {', '.join(names)}: {site}/settings/environments",
-        *([f"    there already: {', '.join(existing)}"] if existing else []),
+        *([f"    already exist: {', '.join(existing)}"] if existing else []),
     ]
     lines += [
         f"  {name}: required reviewers, prevent self-review, no bypass by administrators"

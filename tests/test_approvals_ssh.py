@@ -534,7 +534,7 @@ def test_a_remote_that_is_away_is_told_and_asked_again(shared: Team) -> None:
     ran = waiting(shared, "1s")
 
     require_refused(ran, shared, "after 1s of waiting; and git:", "/nowhere/shop.git")
-    assert ran.err.count("git did not fetch windlass-approvals, and is asked again") == 1
+    assert ran.err.count("git did not fetch windlass-approvals; trying again") == 1
 
     ran = shared.project.run(
         "approve",

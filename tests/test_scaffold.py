@@ -116,7 +116,7 @@ def test_what_is_there_is_named_and_stays(root: Path) -> None:
 
     assert refused.code == 2
     assert refused.error() == [
-        "✗ there already: tasks.py, deploy.yml",
+        "✗ tasks.py, deploy.yml would be overwritten",
         "  state: nothing was written",
         "  next:  move them away, or write over them: invoke init --force",
     ]
@@ -348,7 +348,7 @@ def test_with_a_token_github_tells_the_rest(
     assert found.subjects == subjects
     scaffold.write(root, scaffold.files(found, github=False), force=False)
     text = scaffold.by_hand(found, scaffold.environments(root))
-    assert "    there already: uat" in text.splitlines()
+    assert "    already exist: uat" in text.splitlines()
     assert "GitHub Enterprise" not in text
 
 

@@ -12,7 +12,7 @@ from . import journal
 from .work import Work
 
 EVERY = 10.0  # seconds between two looks at the branch
-TOLD_EVERY = 300.0  # seconds between two lines that say that it still waits
+TOLD_EVERY = 300.0  # seconds between two lines that say that it is waiting
 
 
 def wait(plan: Plan, work: Work, *, within: float, every: float = EVERY) -> None:
@@ -25,14 +25,14 @@ def wait(plan: Plan, work: Work, *, within: float, every: float = EVERY) -> None
         every: seconds between two looks.
 
     Raises:
-        NotApproved: the time is over, or a signature for this plan is forged or does not count.
-        ConfigError: the environment's approvals are no signatures.
+        NotApproved: the time is up, or a signature for this plan is forged or does not count.
+        ConfigError: the environment takes no signatures.
 
     """
     source = work.approvals
     if source is None or not isinstance(source, Signatures):
         raise ConfigError(
-            f"{plan.environment} takes no signatures that one could wait for",
+            f"{plan.environment} takes no signatures, so there is nothing to wait for",
             place=work.settings.where("approval"),
             next_step="leave out --wait-for-approval: on GitHub the job itself waits for its "
             "reviewers; or write approval: {from: ssh, signers: .github/approvers}",
@@ -48,41 +48,39 @@ def wait(plan: Plan, work: Work, *, within: float, every: float = EVERY) -> None
     )
     while True:
         trouble = _fetch(plan, work, source, trouble)
-        lacking = _lacking(plan, work, source)
-        if lacking is None:
+        refusal = _missing_approval(plan, work, source)
+        if refusal is None:
             return
         left = end - time.monotonic()
         if left <= 0:
             raise NotApproved(
-                f"{lacking.what}, after {Duration(within)!r} of waiting"
+                f"{refusal.what}, after {Duration(within)!r} of waiting"
                 + (f"; and git: {trouble}" if trouble else ""),
-                next_step=lacking.next_step,
+                next_step=refusal.next_step,
             )
         if time.monotonic() - told > TOLD_EVERY:
             told = time.monotonic()
-            work.reporter.note(f"{lacking.what}; waiting another {left / 60:.0f} minutes")
+            work.reporter.note(f"{refusal.what}; waiting another {left / 60:.0f} minutes")
         time.sleep(min(every, left))
 
 
 def _fetch(plan: Plan, work: Work, source: Signatures, before: str) -> str:
-    """Look at the branch and return what git complains of, which is told once."""
+    """Look at the branch, and return what git complains of; report it once."""
     try:
         new = source.fetch(plan)
     except ChildFailed as error:
         complaint = error.stderr or error.what
         if complaint != before:
-            work.reporter.note(
-                f"git did not fetch {source.branch}, and is asked again: {complaint}"
-            )
+            work.reporter.note(f"git did not fetch {source.branch}; trying again: {complaint}")
         return complaint
     if new:
         work.reporter.note(f"{new} new on branch {source.branch}")
     return ""
 
 
-def _lacking(plan: Plan, work: Work, source: ApprovalSource) -> NotApproved | None:
-    """Return what is lacking; None where the deployment may begin."""
-    approvals = source.find(plan)  # what is forged ends it here
+def _missing_approval(plan: Plan, work: Work, source: ApprovalSource) -> NotApproved | None:
+    """Return what is missing; None where the deployment may begin."""
+    approvals = source.find(plan)  # a forged signature raises here
     try:
         gate.require_approval(
             plan,

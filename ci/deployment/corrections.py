@@ -155,7 +155,7 @@ def find_changes(work: Work, verb: str, names: tuple[str, ...]) -> tuple[Change,
 def require_reason(verb: str, reason: str) -> None:
     """Raise ConfigError where a correction has no reason."""
     if not reason.strip():
-        raise ConfigError(f"{verb} needs a reason, for the record", next_step='--reason "why"')
+        raise ConfigError(f"{verb} needs a reason, which is recorded", next_step='--reason "why"')
 
 
 def correct(work: Work, verb: str, names: tuple[str, ...], *, reason: str) -> tuple[Change, ...]:

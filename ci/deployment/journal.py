@@ -1,7 +1,7 @@
 """What happened, written before and after every step, in the target database.
 
-Each record is committed at once: a killed run leaves a step without an end, which is how `status`
-knows of it. Who writes has brought the tables up to date before (`own_tables.prepare`).
+Each record is committed at once: a killed run leaves a step without an end, which `status`
+shows. The caller has brought the tables up to date before (`own_tables.prepare`).
 """
 
 from datetime import datetime
@@ -155,7 +155,7 @@ def record_correction(connection: psycopg.Connection, correction: Correction) ->
 
 
 def record_restore(database: Database, correction: Correction) -> None:
-    """Record in a restored database that it is one; what ran while it was dumped ended since."""
+    """Record in a restored database the restore; what ran during the dump has ended."""
     own_tables.prepare(database, Terms())
     with database.connect("journal") as connection, connection.transaction():
         record_correction(connection, correction)

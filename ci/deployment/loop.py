@@ -54,7 +54,7 @@ def run_plan(
     Raises:
         Refused: policy says no; nothing was changed.
         PlanChanged: the target or the migrations are not what was planned; nothing was run.
-        StepFailed: a step failed, and what ran before it stands.
+        StepFailed: a step failed, and what ran before it stays.
         RolledBack: a step failed, and what can be undone was undone.
         Interrupted: a person or the machine stopped us.
 
@@ -81,7 +81,7 @@ class _PlanRun:
     held: lock.Held | None = None
 
     def all(self) -> Deployment:
-        """Run every step; the one place that catches everything."""
+        """Run every step. Only this method catches everything."""
         try:
             for planned in self.plan.steps:
                 if planned.name is StepName.LOCK:
@@ -141,10 +141,10 @@ class _PlanRun:
         required: bool = False,
         undo: bool = False,
     ) -> StepResult:
-        """Run a function as a step: journal before and after, and its own words when it fails.
+        """Run a function as a step: journal before and after, and its own message when it fails.
 
-        `before` notes what an undo will need; it is in the journal when the step begins, so that
-        it outlives a kill.
+        `before` notes what an undo will need. It is in the journal before the step runs, so that
+        it survives a kill.
         """
         started_at, start = datetime.now(UTC), monotonic()
         number = 0
@@ -159,7 +159,7 @@ class _PlanRun:
                 raise StepFailed(  # noqa: TRY301  # ends this step exactly like its own errors
                     done.reason,
                     state=f"the step {name} is required here, so a skip is a failure",
-                    next_step="mend what it lacks, and deploy again",
+                    next_step="provide what is missing, and deploy again",
                 )
         except BaseException as error:
             end = partial(self.end, name, Outcome.FAILED, _description(error), started_at, start)
@@ -208,14 +208,14 @@ class _PlanRun:
             return self._before_anything(error)
         if isinstance(error, KeyboardInterrupt):
             _after(error, lambda: self.close(Status.INTERRUPTED, "interrupted"))
-            return self.interrupted(error, "what ran before stands in the journal")
+            return self.interrupted(error, "what ran before is in the journal")
         first = _translated(error, self.results)
         touched = [r for r in self.results if self.steps.get(r.step, _NOTHING).undo]
         back = self.plan.direction == "up" and on_failure(self.work.settings) == "rollback"
         if touched and back:
             if self.still_held():
                 return self.roll_back(first)
-            lost = "nothing was rolled back, for the deployment lock was lost; "
+            lost = "nothing was rolled back, because the deployment lock was lost; "
             first = changed(first, state=lost + first.state)
         return _after(first, lambda: self.close(Status.FAILED, first.what))
 
@@ -234,7 +234,7 @@ class _PlanRun:
         return _translated(error, self.results)
 
     def interrupted(self, error: KeyboardInterrupt, state: str) -> Interrupted:
-        """Return the error of a run that somebody stopped."""
+        """Return the error of a run that was stopped."""
         by_sigterm = isinstance(error, Terminated)
         return Interrupted(
             "stopped by SIGTERM" if by_sigterm else "stopped by Ctrl-C",
@@ -288,7 +288,7 @@ class _PlanRun:
         )
 
     def record(self, status: Status, error: str | None = None) -> Deployment:
-        """Return the deployment as it stands."""
+        """Return the record of the deployment as it is now."""
         backup = next((b for r in self.results if (b := r.get("backup"))), None)
         return Deployment(
             id=self.work.deployment_id,
@@ -351,6 +351,6 @@ def _translated(error: BaseException, results: list[StepResult]) -> WindlassErro
     return StepFailed(
         f"an error of Windlass itself: {_description(error)}",
         step=step,
-        state="what ran before stands in the journal",
+        state="what ran before is in the journal",
         next_step="run it again with --debug, and report what it prints",
     )

@@ -29,7 +29,7 @@ def rehearse_pending(work: Work) -> Rehearsal | None:
 
 
 def rehearse_as_planned(work: Work, plan: Plan) -> None:
-    """Do what a deployment's rehearsal would: nothing where policy has none, and say why it skips.
+    """Rehearse as a deployment would: not where policy has none; say why it is skipped.
 
     Raises:
         Refused: a lock was held for too long, or something unknown cannot be rehearsed.
@@ -44,14 +44,14 @@ def rehearse_as_planned(work: Work, plan: Plan) -> None:
 
 
 def lint_pending(work: Work) -> tuple[Finding, ...]:
-    """Read the pending migrations for what is dangerous to the database as it stands."""
+    """Read the pending migrations for what is dangerous to the database as it is."""
     plan = current_plan(work)
     tables = facts.sizes_of_tables(plan.migrations, work)
     return facts.lint_findings(plan, work, tables, rehearsal_of(plan, work.store))
 
 
 def unrecorded(work: Work, migrations: tuple[Migration, ...]) -> tuple[Unrecorded, ...]:
-    """Return those of the migrations that are not recorded and stand; compared, with verdicts."""
+    """Return the migrations that are not recorded and whose objects exist, compared."""
     ordered = in_running_order(migrations)
     untracked = existing.find(work.database, work.engine, ordered)
     return existing.compare(untracked, work.database, work.engine, work.settings.shared.backups)

@@ -46,7 +46,7 @@ def read_signable(config: Config, environment: str, file: str) -> Plan:
     """Return the plan in a file, for an approver of the environment.
 
     Raises:
-        ConfigError: the environment takes no signatures, or the file holds no plan of it.
+        ConfigError: the environment takes no signatures, or the file holds no plan for it.
 
     """
     _signatures(config, environment)

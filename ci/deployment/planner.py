@@ -22,7 +22,8 @@ from .work import Work
 def end_orphans(work: Work) -> None:
     """End what a killed run left behind, so that not even reading waits for it.
 
-    Under the deployment lock, for only then is it dead; where somebody has that, he deploys now.
+    It takes the deployment lock: only then is the run dead. Where another deployment has the lock,
+    it does nothing.
     """
     if not orphans.any_left(work.database):
         return
@@ -39,7 +40,7 @@ def current_plan(
 ) -> Plan:
     """Return what a deployment would do right now. Reads; changes nothing.
 
-    `to` names the last migration to run, in the words of its tool; `steps` says how many;
+    `to` names the last migration to run, as its tool calls it; `steps` says how many;
     `without` leaves steps out (`migrate`, `--break-glass`).
     """
     facts = take_facts(work.database, work.engine.history)
@@ -56,7 +57,7 @@ def current_plan(
 
 
 def with_about(work: Work, plan: Plan) -> Plan:
-    """Return the plan with what its reader should know beside what decides."""
+    """Return the plan with what its reader should know, and what does not decide."""
     tables = sizes_of_tables(plan.migrations, work)
     rehearsal = rehearsals.rehearsal_of(plan, work.store)
     parameters = work.database.parameters()
@@ -172,7 +173,7 @@ def _refuse_below_others(
     selected: list[Migration],
     staying: list[Migration],
 ) -> None:
-    """Refuse to take one out of the middle of a graph: its tool cannot say that it is not there."""
+    """Refuse to take one out of the middle of a graph: its tool cannot record the gap."""
     stay = {migration.name for migration in staying}
     for migration in selected:
         above = [n for n in _in_order(on_disk, built_on(on_disk, migration.name)) if n in stay]

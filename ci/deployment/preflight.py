@@ -23,7 +23,7 @@ from ..stores import Store
 from . import rehearsals
 from .work import Work, store_of
 
-OLDEST = 13  # the oldest major version the PostgreSQL project still mends in 2025
+OLDEST = 13  # the oldest major version the PostgreSQL project still maintains in 2025
 
 RIGHTS = """
     select pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
@@ -124,15 +124,15 @@ def _rights(connection: psycopg.Connection) -> str:
 
 
 def _history(work: Work) -> Callable[[psycopg.Connection], str]:
-    def look_for(connection: psycopg.Connection) -> str:
+    def look(connection: psycopg.Connection) -> str:
         own_tables.require_known(connection)
         return work.engine.history.ready(connection)
 
-    return look_for
+    return look
 
 
 def _pending(work: Work, migrations: tuple[Migration, ...] | None) -> str:
-    """Look whether what would be created stands already, which would end it half way."""
+    """Refuse where an object that would be created exists: the migration would fail half way."""
     settings, database, engine = work.settings, work.database, work.engine
     selected = existing.waiting(database, engine) if migrations is None else migrations
     conflicts = tuple(
@@ -145,23 +145,23 @@ def _pending(work: Work, migrations: tuple[Migration, ...] | None) -> str:
             deployment.unrecorded_text(first) + more,
             next_step=deployment.unrecorded_next(settings.name, first),
         )
-    return f"{len(selected)}, nothing stands in their way"
+    return f"{len(selected)}, no existing object blocks them"
 
 
 def _clients(config: BackupsConfig | None) -> Callable[[psycopg.Connection], str]:
     image = config.image if config else ""
 
-    def look_for(connection: psycopg.Connection) -> str:
+    def look(connection: psycopg.Connection) -> str:
         version = read_target(connection).server_version
         clients = find_clients(version, tls=connection.pgconn.ssl_in_use, image=image)
         where = f" in {clients.image}" if clients.image else ""
         return f"pg_dump {clients.version}{where}, {clients.compression}"
 
-    return look_for
+    return look
 
 
 def _rehearsal(work: Work, *, required: bool) -> list[PreflightCheck]:
-    """Look for a server for the copy, and at the mask; where it may be skipped, that is told."""
+    """Look for a server for the copy, and at the mask; say where the rehearsal may be skipped."""
 
     checks = [_guard("rehearsal", lambda: _copy(work, required=required))]
     if work.settings.shared.rehearsal.mask:

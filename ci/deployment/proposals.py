@@ -17,7 +17,7 @@ from .work import Work
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A plan of which nothing has run, and how it is made anew under the deployment lock."""
+    """A plan of which nothing has run, and how it is computed again under the deployment lock."""
 
     plan: Plan
     replan: Callable[[], Plan]
@@ -126,7 +126,7 @@ def carry_out(work: Work, proposal: Proposal) -> Deployment:
     """Run a proposed plan, step by step into the journal, and return the record.
 
     Raises:
-        Refused: policy says no, or nobody approved exactly this plan; nothing was changed.
+        Refused: policy says no, or exactly this plan has no approval; nothing was changed.
         PlanChanged: the database or the files changed since the plan was made.
         StepFailed: a step failed; what ran before it stays.
         RolledBack: a step failed, and what can be undone was undone.

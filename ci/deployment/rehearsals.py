@@ -1,4 +1,4 @@
-"""A plan's rehearsal: the one there is, or a new one; and what it must not have shown."""
+"""A plan's rehearsal: the existing one, or a new one; and what it must not show."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +20,7 @@ from .work import Work, bytes_of, store_of
 
 
 def missing_reason(work: Work) -> str:
-    """Return why there is no server for a copy; empty where there is, or one is named."""
+    """Return why there is no server for a copy; empty where there is one, or one is named."""
     _, config = store_of(work)
     version, extensions = work.database.read("rehearse", _needed)
     return throwaway.lacking(version, extensions, config.throwaway)
@@ -97,12 +97,12 @@ def _needed(connection: psycopg.Connection) -> tuple[int, tuple[str, ...]]:
 
 
 def refuse_unknown(plan: Plan, work: Work, reason: str) -> None:
-    """Refuse what only a rehearsal can show, where there can be none."""
+    """Refuse what only a rehearsal can show, where none is possible."""
     tables = facts.sizes_of_tables(plan.migrations, work)
     unknown = severity.unknown(facts.lint_findings(plan, work, tables, None))
     if unknown and policy.UNKNOWN_STOPS[plan.tier]:
         raise Refused(
-            f"{unknown[0].headline}, and there can be none: {reason}",
+            f"{unknown[0].headline}, and none is possible: {reason}",
             place=Place(unknown[0].file, unknown[0].line),
             next_step="name a server for copies (throwaway: URL under backups), or write above "
             f"the statement: -- windlass: allow {unknown[0].rule} REASON",

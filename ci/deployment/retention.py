@@ -24,8 +24,8 @@ def prunable(
 ) -> tuple[Choice, ...]:
     """Return for each backup of this database why it stays, newest first; without a reason it goes.
 
-    Whoever calls it holds the deployment lock: a backup that is being proven elsewhere would look
-    like one that nobody proved.
+    The caller holds the deployment lock: a backup that is being verified elsewhere would look
+    like one without a proof.
 
     Raises:
         ConfigError: deploy.yml does not say what to keep.

@@ -16,7 +16,7 @@ from . import journal
 from .backups import drill_warning
 from .work import Work
 
-# One snapshot for all that is read. Still allowed here: no query ran in the transaction yet.
+# One snapshot for all that is read. It is allowed here: no query has run in the transaction.
 ONE_MOMENT = "set transaction isolation level repeatable read"
 
 

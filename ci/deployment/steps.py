@@ -61,7 +61,7 @@ def check_needs(plan: Plan, work: Work) -> Done | Skipped:
         raise Refused(
             f"{first.name}: {first.found}"
             + (f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""),
-            next_step=f"{first.problem}; all of it: invoke doctor --env {work.settings.name}",
+            next_step=f"{first.problem}; all checks: invoke doctor --env {work.settings.name}",
         )
     return Done(f"{len(checks)} checks")
 
@@ -87,7 +87,7 @@ def lint_plan(plan: Plan, work: Work) -> Done | Skipped:
 
 
 def approve(plan: Plan, work: Work) -> Done | Skipped:
-    """Find somebody's yes to exactly this plan."""
+    """Find the approvals of exactly this plan."""
     source = work.approvals
     if source is None:
         return Skipped("deploy.yml names no source of approvals")
@@ -133,7 +133,7 @@ def backup(plan: Plan, work: Work) -> Done | Skipped:
 
 
 def verify_own_backup(plan: Plan, work: Work) -> Done | Skipped:
-    """Read the backup back, as deep as the environment asks; then let old ones go."""
+    """Verify the backup at the environment's level, then prune old ones."""
     if not plan.migrations:
         return Done("no backup to prove")
     store, config = store_of(work)
@@ -149,7 +149,7 @@ def verify_own_backup(plan: Plan, work: Work) -> Done | Skipped:
 
 
 def proof_text(proof: Proof) -> str:
-    """Return what was proven, for people."""
+    """Return a proof as text."""
     if proof.level == "checksum":
         return "read back: checksum"
     counted = f"{proof.rows:,} rows of {proof.tables} tables"
@@ -159,7 +159,7 @@ def proof_text(proof: Proof) -> str:
 
 
 def rehearse_plan(plan: Plan, work: Work) -> Done | Skipped:
-    """Run the migrations on a restored copy, unless this very plan was rehearsed of late."""
+    """Run the migrations on a restored copy, unless this very plan was rehearsed recently."""
     if not plan.migrations:
         return Skipped("no migration to rehearse")
     reason = rehearsals.missing_reason(work)
@@ -215,7 +215,7 @@ def _apply(plan: Plan, work: Work, step: StepName, phase: Phase) -> Done | Skipp
 
 
 def _undo(migrations: tuple[Migration, ...], work: Work) -> Done | Skipped:
-    """Undo those that stand, judged by the database: a killed run left nobody to ask."""
+    """Undo those that are applied, as the database says: a killed run left no other record."""
     undone = 0
     for migration in reversed(migrations):
         started = time.monotonic()
@@ -226,7 +226,7 @@ def _undo(migrations: tuple[Migration, ...], work: Work) -> Done | Skipped:
             work.reporter.item(
                 StepName.MIGRATE, migration.name, "rolled back", time.monotonic() - started
             )
-    return Done(f"{undone} rolled back" if undone else "nothing of it was applied")
+    return Done(f"{undone} rolled back" if undone else "none was applied: nothing to undo")
 
 
 def _of_phase(plan: Plan, phase: Phase) -> tuple[Migration, ...]:
@@ -277,7 +277,7 @@ def smoke_test(plan: Plan, work: Work) -> Done | Skipped:
 
 
 def verify_migrations(plan: Plan, work: Work) -> Done | Skipped:
-    """Run the verify scripts once more, and look for what looks finished and is not."""
+    """Run the verify scripts once more, and look for what is left half done."""
     scripts = [m for m in plan.migrations if m.verify is not None and plan.direction == "up"]
 
     def look(connection: psycopg.Connection) -> tuple[str, ...]:
@@ -317,7 +317,7 @@ def _own_manifest(plan: Plan, work: Work) -> Manifest:
     return manifest
 
 
-# LOCK is not here: it spans the steps after it, and is the loop's own (ci/deployment/loop.py).
+# LOCK is not here: it spans the steps after it, so the loop takes it (ci/deployment/loop.py).
 STEPS: dict[StepName, Step] = {
     StepName.PREFLIGHT: Step(check_needs),
     StepName.LINT: Step(lint_plan),

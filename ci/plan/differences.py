@@ -1,10 +1,10 @@
-"""How two plans differ, in words. Pure."""
+"""How two plans differ, as texts. Pure."""
 
 from ..model import Plan
 
 
 def differences(approved: Plan, current: Plan) -> tuple[str, ...]:
-    """Return, in words, what differs between two plans; nothing where their digests are equal."""
+    """Return, as texts, what differs between two plans; nothing where their digests are equal."""
     texts = [
         f"{words}: {_short(before)} then, {_short(now)} now"
         for words, before, now in (

@@ -44,7 +44,7 @@ def make_plan(
 
 
 def _policy(settings: Settings) -> tuple[tuple[str, str], ...]:
-    """Return every deciding setting as written, variables unexpanded: no secret stands in it."""
+    """Return every deciding setting as written, variables unexpanded: it holds no secret."""
     environment = settings.written["environment"]
     deciding = {k: v for k, v in environment.items() if k not in _NOT_DECIDING}
     policy = {"on_failure": json.dumps(on_failure(settings))}

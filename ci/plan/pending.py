@@ -14,7 +14,7 @@ BACK = "bring the file back as it was (git log)"
 
 
 class RefusalTexts(Protocol):
-    """What an engine says of a migration in its tool's own words."""
+    """What an engine says of a migration, in the terms of its tool."""
 
     def no_file(self, name: str) -> str:
         """Return what to say of an applied migration that has no file."""
@@ -37,11 +37,11 @@ def in_running_order(migrations: Iterable[Migration]) -> tuple[Migration, ...]:
 def order_problems(
     base: tuple[Migration, ...], here: tuple[Migration, ...], config: MigrationsConfig
 ) -> tuple[str, ...]:
-    """Return, in words, why migrations do not follow those of the commit they are merged into.
+    """Return, as texts, why migrations do not follow those of the commit they are merged into.
 
     Args:
-        base: the migrations there.
-        here: those that would stand after the merge.
+        base: the commit's migrations.
+        here: the migrations after the merge.
         config: what deploy.yml allows.
 
     """
@@ -85,7 +85,7 @@ def pending(
 ) -> tuple[Migration, ...]:
     """Return the migrations to run, in order, up to and including `to`, and at most `steps`.
 
-    `names` words what is refused.
+    `names` gives the texts of refusals.
 
     Raises:
         Refused: the history does not fit the files, or a rollback script is asked for and missing.

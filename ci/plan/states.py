@@ -6,14 +6,14 @@ from enum import StrEnum
 
 from ..model import Applied, Failed, Migration, Partial
 
-# What --to takes beside the name of a migration.
+# What --to takes besides the name of a migration.
 EVERYTHING = "heads"  # every migration, where a graph has several ends
 NOTHING = "base"  # the state before the first migration: undo everything
 SHOWN = 120  # characters of what a tool wrote about its failure
 
 
 class State(StrEnum):
-    """Where a migration stands."""
+    """The state of a migration."""
 
     APPLIED = "applied"
     PENDING = "pending"

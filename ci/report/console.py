@@ -25,14 +25,14 @@ COLOURS = {
 
 
 class _Bar(BarColumn):
-    """A bar once there is a total; until then nothing, for nobody knows."""
+    """A bar once there is a total; until then nothing."""
 
     def render(self, task: Task) -> RenderableType:  # type: ignore[override]  # wider than a bar
         return super().render(task) if task.total else Text()
 
 
 class Console:
-    """Writes to standard error, so that standard output stays the machine's; a `Reporter`.
+    """Writes to standard error, so that standard output is for machines; a `Reporter`.
 
     Colours and the moving line only on a terminal; NO_COLOR is honoured by rich.
     """
@@ -51,7 +51,7 @@ class Console:
         self.rich.print(redact(text), style=style or None)
 
     def started(self, step: StepName, *, undo: bool = False) -> None:
-        """Show the running step; on a terminal alone, for the line of its end says all."""
+        """Show the running step; on a terminal alone: elsewhere the line of its end is enough."""
         self._label, self._told = f"undo {step}" if undo else str(step), time.monotonic()
         asks = step is StepName.APPROVAL  # a moving line would write over what the person types
         if self.rich.is_terminal and not asks and os.environ.get("TERM") != "dumb":
@@ -92,7 +92,7 @@ class Console:
         self.note(str(finding))
 
     def alarm(self, text: str) -> None:
-        """Print something nobody may overlook."""
+        """Print something that must not be overlooked."""
         self.say(f"    {text}", style="bold red")
 
     def finished(self, result: StepResult) -> None:

@@ -43,25 +43,25 @@ def status_exit(states: tuple[MigrationState, ...], unrecorded: tuple[Unrecorded
 
 
 def unrecorded_text(migration: Unrecorded) -> str:
-    """Say of a migration that what it creates stands, and whether as it would make it."""
+    """Say that objects of a migration exist, and whether their definitions match it."""
     what = ", ".join(migration.objects[:SHOWN])
     if len(migration.objects) > SHOWN:
         what += f" and {len(migration.objects) - SHOWN} more"
-    verb = "stands" if len(migration.objects) == 1 else "stand"
-    began = f"{migration.migration} is not recorded, and {what} {verb} already"
+    verb = "exists" if len(migration.objects) == 1 else "exist"
+    began = f"{migration.migration} is not recorded, and {what} already {verb}"
     if migration.verdict == "alike":
-        nothing = "" if migration.fails else "; it says IF NOT EXISTS: a deployment creates nothing"
-        return f"{began}, exactly as it would make it{nothing}"
+        skipped = "; the file says IF NOT EXISTS, so a deployment creates nothing"
+        return f"{began}; the definitions match{'' if migration.fails else skipped}"
     says = "; ".join(migration.says[:SHOWN])
     if len(migration.says) > SHOWN:
         says += f"; and {len(migration.says) - SHOWN} more"
     if migration.verdict == "different":
-        return f"{began}, not as it would make it: {says}"
-    return f"{began}; whether as it would make it is not known: {says}"
+        return f"{began}; the definitions differ: {says}"
+    return f"{began}; it is not known whether the definitions match: {says}"
 
 
 def unrecorded_note(environment: str, migration: Unrecorded) -> str:
-    """Return both in two lines."""
+    """Return both texts in two lines."""
     return f"{unrecorded_text(migration)}\n  next: {unrecorded_next(environment, migration)}"
 
 
@@ -75,10 +75,10 @@ def unrecorded_next(environment: str, migration: Unrecorded) -> str:
         return f"{stamp}{deploy}"
     if migration.verdict == "different":
         return (
-            f"change what stands into what the file makes, then {stamp}; or correct the file, or "
-            "take away what stands, and deploy"
+            f"change the existing objects to match the file, then {stamp}; or correct the file, or "
+            "remove the existing objects, and deploy"
         )
-    return f"compare it with the file (pg_dump --schema-only); where both are the same: {stamp}"
+    return f"compare it with the file (pg_dump --schema-only); where both match: {stamp}"
 
 
 def last_note(newest: tuple[Deployment, ...], holder: str) -> str:

@@ -1,8 +1,8 @@
-"""GitHub's runner, as a task speaks to it; elsewhere nothing of this is done.
+"""GitHub's runner, as a task speaks to it; elsewhere this module does nothing.
 
 The runner reads standard output and standard error by two threads, and obeys commands in both. So
 every line of either is made harmless by itself, and commands are stopped as well while standard
-error tells what comes from outside. Standard output carries no token, for it may be piped on.
+error tells what comes from outside. Standard output carries no token: it may be piped on.
 """
 
 import io
@@ -54,7 +54,7 @@ class Stream(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        """Write the lines that are whole; the rest waits for its end, for it may be a command."""
+        """Write the lines that are whole; the rest waits for its end: it may be a command."""
         with self._lock:
             *whole, self._rest = runner_commands.lines_of(self._rest + text)
             for line in whole:
@@ -227,7 +227,7 @@ def current() -> RunnerSession | None:
 
 
 def tell(page: Callable[[Run], Page]) -> None:
-    """Say a page, which is made of what is known of the run, on GitHub alone."""
+    """Write a page about the run, on GitHub alone."""
     if runner := current():
         runner.tell(page(runner.run))
 

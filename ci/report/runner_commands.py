@@ -73,7 +73,7 @@ def lines_of(text: str) -> list[str]:
 
 
 def harmless_json(text: str) -> str:
-    """Return the same JSON document without `##[`, which can stand only in its strings."""
+    """Return the same JSON document without `##[`, which only its strings can contain."""
     return text.replace("##[", "#\\u0023[")
 
 
@@ -99,8 +99,8 @@ def annotations(annotations: Iterable[Annotation]) -> tuple[str, ...]:
             lines.append(
                 workflow_command(
                     kind,
-                    f"{left} more are left out here, for GitHub shows {AT_MOST} of a kind for a "
-                    "step; the log has them all",
+                    f"{left} more are left out here: GitHub shows {AT_MOST} of a kind for "
+                    "a step; the log has them all",
                     title=f"{left} more",
                 )
             )
@@ -145,6 +145,6 @@ def output(name: str, value: str, delimiter: str) -> str:
 
 
 def masks(values: Iterable[str], shortest: int) -> tuple[str, ...]:
-    """Return a mask for each line of each value, for the runner masks line by line."""
+    """Return a mask for each line of each value: the runner masks line by line."""
     lines = {line.strip() for value in values for line in lines_of(value)}
     return tuple(f"::add-mask::{_escaped(line)}" for line in sorted(lines) if len(line) >= shortest)

@@ -1,6 +1,6 @@
 """What lint found, as SARIF 2.1.0 for code scanning. Pure.
 
-https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html, and what GitHub reads of it:
+https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html, and what GitHub reads:
 https://docs.github.com/code-security/reference/code-scanning/sarif-files/sarif-support
 """
 
@@ -36,7 +36,7 @@ def document(
         findings: as lint sorted them.
         sources: text of each file that they name; of one that is missing the line is not known.
         prefix: from the repository's root to deploy.yml's directory; empty: it is the root.
-        page: URL of docs/lint.md; empty: its name stands in the rules' help instead.
+        page: URL of docs/lint.md; empty: the rules' help has its name instead.
 
     """
     shown = findings[:RESULTS]

@@ -1,6 +1,6 @@
 """A job's summary in Markdown: the verdict first, then what it rests on. Pure.
 
-Whatever comes from outside stands in a code span or a code fence, where GitHub reads no Markdown,
+What comes from outside is in a code span or a code fence, where GitHub reads no Markdown,
 no HTML, no mention and no link.
 """
 
@@ -29,7 +29,7 @@ from .format import human, seconds
 from .plan import REHEARSED, forecast_text, headline, rehearsal_notes, rehearsed_rows
 from .runner_commands import Annotation, of_failure, of_finding
 
-LIMIT = 200 * 1024  # bytes of one summary; GitHub drops a step's above 1 MiB, and nobody reads more
+LIMIT = 200 * 1024  # bytes of one summary; GitHub drops a step's above 1 MiB, and more is not read
 ROWS = 100  # of one table
 CELL = 300  # characters of one cell
 TEXT = 10_000  # characters of a verdict or a next step
@@ -329,7 +329,7 @@ def _size_sections(sizes: tuple[TableSize, ...]) -> tuple[Section, ...]:
 
 @dataclass
 class Run:
-    """What is known of a run while it lasts, for whatever ends it."""
+    """What is known of a run while it lasts, for the page that ends it."""
 
     environment: str = ""
     deployment: str = ""  # empty until a plan runs

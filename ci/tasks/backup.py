@@ -61,7 +61,7 @@ def backup_verify(env: str = "", which: str = "latest", level: str = "rows") -> 
 
 @verb(which=WHICH)
 def backup_drill(env: str = "", which: str = "latest") -> Answer:
-    """Restore a backup into a throwaway server, compare all of it, and record the time."""
+    """Restore a backup into a throwaway server, compare everything, and record the time."""
     from ..deployment import backups
 
     with opened(env) as work:
@@ -103,11 +103,11 @@ def backup_keep(which: str, env: str = "", reason: str = "", *, release: bool = 
 
 @verb(
     from_="a backup's id (default: latest)",
-    into="a new database's name, or the URL of an empty one (default: in the live one's place)",
+    into="a new database's name, or the URL of an empty one (default: the live one's place)",
     tables="restore the rows of these alone, with commas between them; never swapped",
     at_most_older="refuse a backup older than this, such as 24h",
     no_owner="make everything this user's, where the owners are missing (default: no)",
-    swap="put this database, restored before, in the live one's place",
+    swap="put this restored database in place of the live one",
     drop_old="drop the databases that earlier restores put aside",
 )
 def restore(
@@ -122,7 +122,7 @@ def restore(
     drop_old: bool = False,
     dry_run: bool = False,
 ) -> Answer:
-    """Restore a backup into a new database, verify it, and put it in the live one's place."""
+    """Restore a backup into a new database, verify it, and put it in place of the live one."""
     from ..deployment import restores
 
     at_most_one(drop_old=drop_old, swap=swap, into=into)
@@ -153,7 +153,7 @@ def restore(
 
 def _tables(text: str) -> tuple[str, ...]:
     names = names_of(text)
-    if text and not names:  # none would be all of them, in the live one's place
+    if text and not names:  # none would be all tables, in place of the live database
         raise ConfigError("--tables names no table", next_step="--tables orders,customers")
     return names
 

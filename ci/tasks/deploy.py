@@ -35,7 +35,7 @@ def _begin(run: summary.Run, work: "Work", plan: Plan) -> None:
 
 
 @verb(
-    plan="a plan file that was looked at before (default: made now)",
+    plan="a plan file that was reviewed before (default: a new plan)",
     digest="refuse a plan file with another digest than this one (default: any)",
     break_glass="reason to leave out approval and rehearsal; recorded",
     yes="do not ask at a terminal (default: ask above development)",

@@ -13,7 +13,7 @@ LINT_PAGE = Path(__file__).parent.parent / "docs" / "lint.md"  # in a checkout o
 
 
 @verb(
-    env="an environment whose pending migrations are read, with what stands there (default: all)",
+    env="lint what is pending in this environment, with its tables' sizes (default: all)",
     sarif="write the findings to this file as SARIF 2.1.0, for code scanning",
 )
 def lint(env: str = "", sarif: str = "") -> Answer:

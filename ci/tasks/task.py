@@ -60,7 +60,7 @@ COMMON_FLAGS = tuple(
 def verb(*positional: str, **help_: str) -> Callable[[Verb], Any]:
     """Make a task of a function that has only its own flags, and returns its answer.
 
-    `positional` are the flags whose value may stand without the flag; `help_` are the texts of
+    `positional` are the flags whose value may be given without the flag; `help_` are the texts of
     the flags, where COMMON has none or another one.
 
     One place for what all tasks share: Invoke's context, `--json` and `--debug`, signals, errors
@@ -190,12 +190,12 @@ def _out(text: str, *, as_json: bool) -> None:
 
 
 def project() -> config.Config:
-    """Return the nearest deploy.yml, for a task that is about no environment."""
+    """Return the nearest deploy.yml, where a task is about no environment."""
     return config.load(deploy_file())
 
 
 def loaded_for(env: str) -> config.Config:
-    """Return the nearest deploy.yml, for a task that is about one environment."""
+    """Return the nearest deploy.yml, where a task is about one environment."""
     file = deploy_file()
     if on_github := runner.current():
         run, root = on_github.run, file.resolve().parent

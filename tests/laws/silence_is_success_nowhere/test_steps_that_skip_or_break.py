@@ -209,6 +209,6 @@ def test_nothing_is_rolled_back_when_the_lock_was_lost(project: Project) -> None
 
     assert isinstance(error, StepFailed)
     assert error.what == "smoke: status 500"
-    assert error.state.startswith("nothing was rolled back, for the deployment lock was lost")
+    assert error.state.startswith("nothing was rolled back, because the deployment lock was lost")
     assert undone == []
     assert journalled(project)[0] is Status.FAILED
