@@ -197,7 +197,7 @@ def rollback(
 
 
 def take_backup(environment: Work) -> Backup:
-    """Take a backup, read it back, and let old ones go by `backups.keep`.
+    """Take a backup, verify it, and prune old ones by `backups.keep`.
 
     Args:
         environment: by `open_environment`.

@@ -489,7 +489,7 @@ class Deployment(Document, frozen=True, kw_only=True):
 
 
 class PreflightCheck(msgspec.Struct, frozen=True):
-    """One thing looked at. `problem` is empty where it is well; else how to mend it."""
+    """One thing looked at. `problem` is empty where it is well; else how to fix it."""
 
     name: str
     found: str

@@ -350,7 +350,7 @@ def by_hand(repository: Repository, needed: tuple[Wanted, ...]) -> str:
     ]
     if reviewed and repository.private is not False:
         lines.append(
-            "    a private repository has reviewers with GitHub Enterprise alone; else signatures:"
+            "    a private repository has reviewers only with GitHub Enterprise; else use signatures:"
             "\n    approval: {from: ssh, signers: .github/approvers}"
         )
     lines.append(f"  {', '.join(guarded)}: deployment branches: {repository.branch} alone")

@@ -295,7 +295,7 @@ def test_what_is_left_to_do_by_hand_is_listed_with_its_pages(root: Path) -> None
         "  environments dev, uat, uat-backup, production, production-plan, production-backup: "
         f"{SITE}/settings/environments",
         "  production: required reviewers, prevent self-review, no bypass by administrators",
-        "    a private repository has reviewers with GitHub Enterprise alone; else signatures:",
+        "    a private repository has reviewers only with GitHub Enterprise; else use signatures:",
         "    approval: {from: ssh, signers: .github/approvers}",
         "  uat, uat-backup, production, production-plan, production-backup: deployment branches: "
         "trunk alone",

@@ -40,7 +40,7 @@ def wait(plan: Plan, work: Work, *, within: float, every: float = EVERY) -> None
     if not plan.has(StepName.APPROVAL):
         return
     deadline = datetime.now(UTC) + timedelta(seconds=within)
-    end, told, trouble = time.monotonic() + within, time.monotonic(), ""
+    end, last_note, trouble = time.monotonic() + within, time.monotonic(), ""
     work.reporter.note(
         f"waiting for {source.required} approvals of plan {plan.digest} until "
         f"{deadline:%Y-%m-%d %H:%M} UTC, on branch {source.branch}; an approver: "
@@ -51,30 +51,30 @@ def wait(plan: Plan, work: Work, *, within: float, every: float = EVERY) -> None
         refusal = _missing_approval(plan, work, source)
         if refusal is None:
             return
-        left = end - time.monotonic()
-        if left <= 0:
+        remaining = end - time.monotonic()
+        if remaining <= 0:
             raise NotApproved(
                 f"{refusal.what}, after {Duration(within)!r} of waiting"
                 + (f"; and git: {trouble}" if trouble else ""),
                 next_step=refusal.next_step,
             )
-        if time.monotonic() - told > TOLD_EVERY:
-            told = time.monotonic()
-            work.reporter.note(f"{refusal.what}; waiting another {left / 60:.0f} minutes")
-        time.sleep(min(every, left))
+        if time.monotonic() - last_note > TOLD_EVERY:
+            last_note = time.monotonic()
+            work.reporter.note(f"{refusal.what}; waiting another {remaining / 60:.0f} minutes")
+        time.sleep(min(every, remaining))
 
 
 def _fetch(plan: Plan, work: Work, source: Signatures, before: str) -> str:
     """Look at the branch, and return what git complains of; report it once."""
     try:
-        new = source.fetch(plan)
+        count = source.fetch(plan)
     except ChildFailed as error:
         complaint = error.stderr or error.what
         if complaint != before:
             work.reporter.note(f"git did not fetch {source.branch}; trying again: {complaint}")
         return complaint
-    if new:
-        work.reporter.note(f"{new} new on branch {source.branch}")
+    if count:
+        work.reporter.note(f"{count} new on branch {source.branch}")
     return ""
 
 

@@ -95,13 +95,13 @@ def prune_old(work: Work) -> str:
         choices = retention.prunable(
             work.database, store, config, environment=name, now=datetime.now(UTC)
         )
-        gone = retention.prune(
+        count = retention.prune(
             work.database, store, choices, environment=name, done=lambda _manifest: None
         )
     except StepFailed as error:
         work.reporter.alarm(f"old backups were not pruned: {error.what}; next: {error.next_step}")
         return "; old ones could not be pruned"
-    return f"; {gone} old ones pruned" if gone else ""
+    return f"; {count} old ones pruned" if count else ""
 
 
 @contextmanager
@@ -119,7 +119,7 @@ def list_backups(work: Work) -> tuple[Backup, ...]:
 
 def verify_backup(work: Work, which: str = "latest", level: str = "rows") -> ProofReport:
     """Verify one backup at a level (checksum, rows, restore) and return the proof."""
-    proof_level = next((known for known in LEVELS if known == level), None)
+    proof_level = next((name for name in LEVELS if name == level), None)
     if proof_level is None:
         raise ConfigError(
             f'"{level}" is no level of a proof',

@@ -59,7 +59,7 @@ STEPS = """
 
 def _recorded(plan: Plan) -> str:
     """Return what is kept of a plan: what decides, secrets taken out of the migrations' texts."""
-    shown = tuple(
+    migrations = tuple(
         msgspec.structs.replace(
             migration,
             sql=redact(migration.sql),
@@ -68,7 +68,7 @@ def _recorded(plan: Plan) -> str:
         )
         for migration in plan.migrations
     )
-    return msgspec.structs.replace(plan.deciding(), migrations=shown).canonical().decode()
+    return msgspec.structs.replace(plan.deciding(), migrations=migrations).canonical().decode()
 
 
 class Journal:

@@ -117,7 +117,7 @@ class _PlanRun:
             number = self.journal.begin(result.step, result.started_at)
             self.journal.finish(number, result)
         for abandoned in self.journal.abandoned:
-            work.reporter.note(f"deployment {abandoned} was killed; this one goes on from there")
+            work.reporter.note(f"deployment {abandoned} was killed; this one continues")
         self.end(StepName.LOCK, Outcome.OK, "acquired", started_at, start)
 
     def attempt(self, planned: PlannedStep) -> StepResult:
@@ -163,16 +163,18 @@ class _PlanRun:
                 )
         except BaseException as error:
             end = partial(self.end, name, Outcome.FAILED, _description(error), started_at, start)
-            told = _after(error, lambda: end(evidence, number, undo))
-            if told is error:
+            failure = _after(error, lambda: end(evidence, number, undo))
+            if failure is error:
                 raise
-            raise told from error
+            raise failure from error
         outcome = Outcome.SKIPPED if isinstance(done, Skipped) else Outcome.OK
         if undo and outcome is Outcome.OK:
             outcome = Outcome.UNDONE
         detail = done.reason if isinstance(done, Skipped) else done.detail
-        more = () if isinstance(done, Skipped) else done.evidence
-        return self.end(name, outcome, detail, started_at, start, evidence + more, number, undo)
+        new_evidence = () if isinstance(done, Skipped) else done.evidence
+        return self.end(
+            name, outcome, detail, started_at, start, evidence + new_evidence, number, undo
+        )
 
     def end(  # noqa: PLR0913  # the fields of a result, which is built here alone
         self,
@@ -210,13 +212,13 @@ class _PlanRun:
             _after(error, lambda: self.close(Status.INTERRUPTED, "interrupted"))
             return self.interrupted(error, "what ran before is in the journal")
         first = _translated(error, self.results)
-        touched = [r for r in self.results if self.steps.get(r.step, _NOTHING).undo]
-        back = self.plan.direction == "up" and on_failure(self.work.settings) == "rollback"
-        if touched and back:
+        undoable = [r for r in self.results if self.steps.get(r.step, _NOTHING).undo]
+        rolls_back = self.plan.direction == "up" and on_failure(self.work.settings) == "rollback"
+        if undoable and rolls_back:
             if self.still_held():
                 return self.roll_back(first)
-            lost = "nothing was rolled back, because the deployment lock was lost; "
-            first = changed(first, state=lost + first.state)
+            reason = "nothing was rolled back, because the deployment lock was lost; "
+            first = changed(first, state=reason + first.state)
         return _after(first, lambda: self.close(Status.FAILED, first.what))
 
     def still_held(self) -> bool:
@@ -239,7 +241,7 @@ class _PlanRun:
         return Interrupted(
             "stopped by SIGTERM" if by_sigterm else "stopped by Ctrl-C",
             state=state,
-            next_step=f"invoke status --env {self.plan.environment}; the same command goes on",
+            next_step=f"invoke status --env {self.plan.environment}; the same command continues",
             by_sigterm=by_sigterm,
         )
 
@@ -252,12 +254,12 @@ class _PlanRun:
             for result in attempted:
                 undo = self.steps.get(result.step, _NOTHING).undo
                 if undo is not None:
-                    back = partial(undo, self.plan, self.work, result)
-                    self.recorded(result.step, back, undo=True)
+                    undo_step = partial(undo, self.plan, self.work, result)
+                    self.recorded(result.step, undo_step, undo=True)
             for name in RECOVERY if restarted else ():
                 if self.plan.has(name) and not (reverted and name is StepName.RESTART):
-                    forth = partial(self.steps[name].run, self.plan, self.work)
-                    self.recorded(name, forth)
+                    rerun = partial(self.steps[name].run, self.plan, self.work)
+                    self.recorded(name, rerun)
         except BaseException as second:  # noqa: BLE001  # the first error stays the headline
             return self.stuck(first, second)
         self.close(Status.ROLLED_BACK, first.what)

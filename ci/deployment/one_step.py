@@ -39,8 +39,8 @@ def rehearse_as_planned(work: Work, plan: Plan) -> None:
         work.reporter.note(f"{plan.environment} rehearses nothing, by its policy")
         return
     work.reporter.started(StepName.REHEARSAL)
-    done = steps.rehearse_plan(plan, work)
-    work.reporter.note(done.reason if isinstance(done, steps.Skipped) else done.detail)
+    outcome = steps.rehearse_plan(plan, work)
+    work.reporter.note(outcome.reason if isinstance(outcome, steps.Skipped) else outcome.detail)
 
 
 def lint_pending(work: Work) -> tuple[Finding, ...]:

@@ -176,11 +176,11 @@ def _refuse_below_others(
     """Refuse to take one out of the middle of a graph: its tool cannot record the gap."""
     stay = {migration.name for migration in staying}
     for migration in selected:
-        above = [n for n in _in_order(on_disk, built_on(on_disk, migration.name)) if n in stay]
-        if above:
+        dependents = [n for n in _in_order(on_disk, built_on(on_disk, migration.name)) if n in stay]
+        if dependents:
             raise _not_undone(
                 environment,
-                f"{migration.name} has applied revisions built on it: {', '.join(above)}",
+                f"{migration.name} has applied revisions built on it: {', '.join(dependents)}",
             )
 
 

@@ -178,7 +178,7 @@ def _copy(work: Work, *, required: bool) -> str:
     reason = rehearsals.missing_reason(work)
     if reason and required:
         raise WindlassError(
-            f"required, and there can be none: {reason}",
+            f"required, but not possible: {reason}",
             state="nothing was changed",
             next_step="write throwaway: URL under backups, of a server of the same major version "
             "with the same extensions; or install one here",

@@ -1,4 +1,4 @@
-"""What a deployment, a migration and a rollback begin with: a plan, and how to make it anew."""
+"""What a deployment, a migration and a rollback begin with: a plan, and how to compute it again."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -154,10 +154,10 @@ def report_plan(work: Work, *, rehearse: bool = False) -> PlanReport:
         Refused: something that is applied does not fit the files, or the rehearsal says no.
 
     """
-    bare = current_plan(work)
+    current = current_plan(work)
     if rehearse:
-        one_step.rehearse_as_planned(work, bare)
-    plan = with_about(work, bare)
+        one_step.rehearse_as_planned(work, current)
+    plan = with_about(work, current)
     return PlanReport(
         digest=plan.digest,
         plan=plan,

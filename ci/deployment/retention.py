@@ -39,10 +39,10 @@ def prunable(
         )
     target = database.read("prune", read_target)
     stored = catalog.backups(store, environment=environment, database=target.database)
-    ours = [b for b in stored if b.manifest.system_identifier == target.system_identifier]
-    if ours and ours[0].level is None:
+    own_backups = [b for b in stored if b.manifest.system_identifier == target.system_identifier]
+    if own_backups and own_backups[0].level is None:
         raise Refused(
-            f"the newest backup, {ours[0].manifest.id}, is not proven: while new ones fail, "
+            f"the newest backup, {own_backups[0].manifest.id}, is not proven: while new ones fail, "
             "the old ones stay",
             next_step=f"invoke backup.verify --env {environment}",
         )
@@ -70,9 +70,9 @@ def prune(
     finished = finish(store, environment=environment, database=_database_name(database))
     for manifest in finished:
         done(manifest)
-    going = tuple(choice.backup for choice in choices if not choice.reasons)
-    remove_backups(store, going, done=done)
-    return len(going) + len(finished)
+    removed = tuple(choice.backup for choice in choices if not choice.reasons)
+    remove_backups(store, removed, done=done)
+    return len(removed) + len(finished)
 
 
 def _database_name(database: Database) -> str:

@@ -171,10 +171,10 @@ def rehearse_plan(plan: Plan, work: Work) -> Done | Skipped:
     rehearsal = rehearsal or rehearsals.rehearse_now(plan, work)
     work.reporter.note(rehearsal_text(rehearsal))
     rehearsals.refuse_long_locks(plan, work, rehearsal)
-    back = sum(migration.rolled_back for migration in rehearsal.migrations)
+    rolled_back = sum(migration.rolled_back for migration in rehearsal.migrations)
     return Done(
         f"{len(rehearsal.migrations)} on a copy in {rehearsal.seconds:.1f} s{when}, "
-        f"{back} rolled back and applied again",
+        f"{rolled_back} rolled back and applied again",
         evidence=(("rehearsed_on", rehearsal.backup), ("rehearsed_at", rehearsal.at.isoformat())),
     )
 
@@ -237,18 +237,18 @@ def running_version(work: Work) -> Evidence:
     """Note what serves now; `undo_restart` goes back to it."""
     if work.restarter is None:
         return ()
-    now = work.restarter.running()
-    return (("instance_before", now.instance), ("version_before", now.version))
+    running = work.restarter.running()
+    return (("instance_before", running.instance), ("version_before", running.version))
 
 
 def restart_service(plan: Plan, work: Work) -> Done | Skipped:
     """Put the new version into service."""
     if work.restarter is None:
         return Skipped(f"{plan.environment} has no service in deploy.yml")
-    now = work.restarter.restart()
+    running = work.restarter.restart()
     return Done(
-        f"{work.restarter.name}: {now.detail or 'new instance'}",
-        evidence=(("instance", now.instance), ("version", now.version)),
+        f"{work.restarter.name}: {running.detail or 'new instance'}",
+        evidence=(("instance", running.instance), ("version", running.version)),
     )
 
 
@@ -259,8 +259,8 @@ def undo_restart(_plan: Plan, work: Work, done: StepResult) -> Done | Skipped:
     before = Running(
         instance=done.get("instance_before") or "", version=done.get("version_before") or ""
     )
-    now = work.restarter.revert(before)
-    return Done(f"{work.restarter.name}: version {now.version} serves again")
+    running = work.restarter.revert(before)
+    return Done(f"{work.restarter.name}: version {running.version} serves again")
 
 
 def smoke_test(plan: Plan, work: Work) -> Done | Skipped:
@@ -288,17 +288,17 @@ def verify_migrations(plan: Plan, work: Work) -> Done | Skipped:
     # A verify script may call what stays in a session: set_config(), an advisory lock.
     remains = work.database.read("verify", look, own_session=bool(scripts))
     allowed = {rule for m in plan.migrations for rule in work.engine.files.allowed(m)}
-    new = [
+    new_remains = [
         remnant
         for remnant in remains
         if remnant not in plan.leftovers and leftovers.rule(remnant) not in allowed
     ]
-    if new:
+    if new_remains:
         raise StepFailed(
-            f"this deployment leaves: {'; '.join(new)}",
+            f"this deployment leaves: {'; '.join(new_remains)}",
             state="everything else of this deployment is done",
-            next_step=f"{leftovers.repair(new[0])}; where it is meant to stay: "
-            f"-- windlass: allow {leftovers.rule(new[0])} REASON in the migration",
+            next_step=f"{leftovers.repair(new_remains[0])}; where it is meant to stay: "
+            f"-- windlass: allow {leftovers.rule(new_remains[0])} REASON in the migration",
         )
     older = f"; from before: {'; '.join(plan.leftovers)}" if plan.leftovers else ""
     return Done(f"{len(scripts)} verify scripts, nothing left half done{older}")

@@ -33,11 +33,11 @@ def require_approval(
 
     """
     counting: dict[str, Approval] = {}
-    wrong = []
+    problems = []
     for approval in sorted(approvals, key=lambda approval: approval.granted_at):
-        why = _against(plan, approval, used, now)
-        if why:
-            wrong.append(why)
+        problem = _against(plan, approval, used, now)
+        if problem:
+            problems.append(problem)
         else:
             counting.setdefault(approval.approver, approval)
     if len(counting) >= required:
@@ -47,9 +47,9 @@ def require_approval(
     if counting:
         names = ", ".join(counting)
         what = f"plan {short} has {len(counting)} of {required} approvals, by {names}"
-    elif wrong:
-        what, wrong = wrong[0], wrong[1:]
-    raise NotApproved("; ".join([what, *wrong]), next_step=how)
+    elif problems:
+        what, problems = problems[0], problems[1:]
+    raise NotApproved("; ".join([what, *problems]), next_step=how)
 
 
 def _against(plan: Plan, approval: Approval, used: Mapping[str, str], now: datetime) -> str:

@@ -45,17 +45,17 @@ def order_problems(
         config: what deploy.yml allows.
 
     """
-    now = {migration.name: migration for migration in here}
-    known = {migration.name for migration in base}
+    by_name = {migration.name: migration for migration in here}
+    base_names = {migration.name for migration in base}
     problems = [
         f"{migration.name} is in the base and missing here: bring it back, or merge the base first"
         for migration in base
-        if migration.name not in now
+        if migration.name not in by_name
     ]
     problems += [
         f"{migration.name} was edited: it may have run already; write a new migration instead"
         for migration in base
-        if migration.name in now and now[migration.name].checksum != migration.checksum
+        if migration.name in by_name and by_name[migration.name].checksum != migration.checksum
     ]
     if is_graph(here):
         several = heads(here) if config.several_heads == "refuse" else ()
@@ -64,12 +64,12 @@ def order_problems(
             problems.append(
                 f"several heads: {names}: merge them (invoke create --merge --name NAME)"
             )
-    elif known and config.out_of_order == "refuse":
-        newest = max(known)
+    elif base_names and config.out_of_order == "refuse":
+        newest = max(base_names)
         problems += [
             f"{migration.name} is older than {newest}, the base's newest: give it a later timestamp"
             for migration in here
-            if migration.name not in known and migration.name < newest
+            if migration.name not in base_names and migration.name < newest
         ]
     return tuple(problems)
 
@@ -99,7 +99,7 @@ def pending(
     _refuse_half_undone(settings, facts.partials)
     _refuse_out_of_order(settings, states)
     runs = (State.PENDING, State.OUT_OF_ORDER, State.PARTIAL)
-    wanted = {s.name for s in states if s.state in runs}
+    runnable = {s.name for s in states if s.state in runs}
     if to not in (None, EVERYTHING) and to not in {s.name for s in states}:
         raise Refused(
             f'there is no migration "{to}"',
@@ -107,8 +107,8 @@ def pending(
         )
     if to is None:
         _refuse_several_heads(settings, on_disk)
-    within = wanted if to is None or to == EVERYTHING else up_to(on_disk, [to])
-    migrations = tuple(m for m in on_disk if m.name in wanted and m.name in within)[:steps]
+    selected = runnable if to is None or to == EVERYTHING else up_to(on_disk, [to])
+    migrations = tuple(m for m in on_disk if m.name in runnable and m.name in selected)[:steps]
     _refuse_without_rollback(settings, migrations, names)
     return migrations
 
@@ -136,11 +136,11 @@ def _refuse_failed(settings: Settings, failed: tuple[Failed, ...], names: Refusa
 
 
 def _refuse_half_undone(settings: Settings, partials: tuple[Partial, ...]) -> None:
-    half = next((partial for partial in partials if partial.direction == "down"), None)
-    if half is not None:
+    interrupted = next((partial for partial in partials if partial.direction == "down"), None)
+    if interrupted is not None:
         raise Refused(
-            f"{half.name} is half undone: {half}",
-            next_step=f"invoke rollback --env {settings.name} --name {half.name} goes on with it",
+            f"{interrupted.name} is half undone: {interrupted}",
+            next_step=f"finish it: invoke rollback --env {settings.name} --name {interrupted.name}",
         )
 
 
@@ -180,11 +180,11 @@ def _more(names: list[str]) -> str:
 
 
 def _refuse_out_of_order(settings: Settings, states: tuple[MigrationState, ...]) -> None:
-    late = [s.name for s in states if s.state is State.OUT_OF_ORDER]
+    older = [s.name for s in states if s.state is State.OUT_OF_ORDER]
     allowed = settings.tier == "development" or settings.shared.migrations.out_of_order == "allow"
-    if late and not allowed:
+    if older and not allowed:
         raise Refused(
-            f"{late[0]} is older than the newest applied migration",
+            f"{older[0]} is older than the newest applied migration",
             next_step="give it a new timestamp, or set migrations.out_of_order: allow",
         )
 
@@ -192,9 +192,9 @@ def _refuse_out_of_order(settings: Settings, states: tuple[MigrationState, ...])
 def _refuse_without_rollback(
     settings: Settings, migrations: tuple[Migration, ...], names: RefusalTexts
 ) -> None:
-    bare = [m.name for m in migrations if m.rollback is None]
-    if bare and ROLLBACK_ASKED_FOR[settings.tier]:
+    irreversible = [m.name for m in migrations if m.rollback is None]
+    if irreversible and ROLLBACK_ASKED_FOR[settings.tier]:
         raise Refused(
-            f"{bare[0]} has no rollback script, which the {settings.tier} tier asks for",
-            next_step=f"write {names.rollback_script(bare[0])}",
+            f"{irreversible[0]} has no rollback script, which the {settings.tier} tier asks for",
+            next_step=f"write {names.rollback_script(irreversible[0])}",
         )

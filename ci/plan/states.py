@@ -49,19 +49,19 @@ def compare(
     files = {migration.name: migration for migration in on_disk}
     rows = {row.name: row for row in history}
     halves = {partial.name: partial for partial in partials}
-    broken = {failure.name: failure for failure in failed}
+    failures = {failure.name: failure for failure in failed}
     graph = is_graph(on_disk)
     newest = "" if graph else max((name for name in rows if name in files), default="")
-    names = files.keys() | rows.keys() | halves.keys() | broken.keys()
+    names = files.keys() | rows.keys() | halves.keys() | failures.keys()
     place = {name: at for at, name in enumerate(files, start=1)} if graph else {}
     states = []
     for name in sorted(names, key=lambda name: (place.get(name, 0), name)):
         migration, row, half = files.get(name), rows.get(name), halves.get(name)
         title = migration.title if migration else ""
         when = row.applied_at.isoformat(timespec="seconds") if row and row.applied_at else ""
-        if name in broken:
-            began = f"{broken[name].started_at:%Y-%m-%d %H:%M:%S} UTC"
-            message = " ".join(broken[name].said.split())[:SHOWN]
+        if name in failures:
+            began = f"{failures[name].started_at:%Y-%m-%d %H:%M:%S} UTC"
+            message = " ".join(failures[name].said.split())[:SHOWN]
             states.append(MigrationState(name, State.FAILED, when, f"began {began}: {message}"))
         elif half is not None and migration is not None:
             state = State.PARTIAL if half.direction == "up" else State.HALF_UNDONE

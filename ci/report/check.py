@@ -73,7 +73,7 @@ def _more(count: int) -> Iterator[str]:
 
 def _sql(check: PullRequestCheck, room: int) -> str:
     """Return the SQL of the migrations, folded, as far as it fits; says what was left out."""
-    text, left = "", 0
+    text, omitted = "", 0
     for migration in check.migrations:
         fence = "~~~~~~"
         block = (
@@ -81,10 +81,12 @@ def _sql(check: PullRequestCheck, room: int) -> str:
             f"{fence}sql\n{migration.sql.replace(fence, '~')}\n{fence}\n</details>\n"
         )
         if len(text) + len(block) + 100 > room:
-            left += 1
+            omitted += 1
         else:
             text += block
-    return text + (f"\nThe SQL of {left} migrations is too long for a comment.\n" if left else "")
+    return text + (
+        f"\nThe SQL of {omitted} migrations is too long for a comment.\n" if omitted else ""
+    )
 
 
 def _full_name(migration: Checked) -> str:

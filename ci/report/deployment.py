@@ -90,7 +90,7 @@ def last_note(newest: tuple[Deployment, ...], holder: str) -> str:
     last = newest[0]
     if last.status is Status.RUNNING:
         return (
-            f"deployment {last.id} was killed; the same command goes on: "
+            f"deployment {last.id} was killed; the same command continues: "
             f"invoke deploy --env {last.environment}"
         )
     return f"the last deployment, {last.id}, ended: {last.status}"
@@ -111,12 +111,12 @@ class Looked(Protocol):
 
     @property
     def problem(self) -> str:
-        """How to mend it; empty where it is well."""
+        """How to fix it; empty where it is well."""
         ...
 
 
 def checks_text(checks: Iterable[Looked]) -> str:
-    """Return a line for each check of `doctor`, with how to mend what is missing."""
+    """Return a line for each check of `doctor`, with how to fix what is missing."""
     lines = []
     for check in checks:
         lines.append(f"  {'✗' if check.problem else '✓'} {check.name:<14} {check.found}")

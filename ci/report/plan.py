@@ -76,10 +76,10 @@ def rehearsal_text(rehearsal: Rehearsal) -> str:
 
 def forecast_text(rehearsal: Rehearsal) -> str:
     """Return how long a deployment, and a restore, would take."""
-    later = forecast(rehearsal)
+    estimate = forecast(rehearsal)
     return (
-        f"forecast: a deployment takes {seconds(later.deployment)} and the restart, "
-        f"a restore {seconds(later.restore)}"
+        f"forecast: a deployment takes {seconds(estimate.deployment)} and the restart, "
+        f"a restore {seconds(estimate.restore)}"
     )
 
 
@@ -112,7 +112,7 @@ def _rehearsed(migration: Rehearsed) -> tuple[str, ...]:
     rewrites = {name for statement in migration.statements for name in statement.rewrites}
     scans = {name for statement in migration.statements for name, _ in statement.scans}
     wal = sum(statement.wal for statement in migration.statements)
-    back = (
+    rollback = (
         f"proven, {duration(migration.rollback_seconds)}"
         if migration.rolled_back
         else migration.not_rolled_back
@@ -124,7 +124,7 @@ def _rehearsed(migration: Rehearsed) -> tuple[str, ...]:
         ", ".join(sorted(rewrites)) or "–",
         ", ".join(sorted(scans)) or "–",
         human(wal),
-        back,
+        rollback,
     )
 
 

@@ -101,10 +101,10 @@ class RunnerSession:
         Not where standard error is a file: it would keep them.
         """
         with self._lock:
-            now = known()
-            if now == self._masked:
+            values = known()
+            if values == self._masked:
                 return
-            new, self._masked = now - self._masked, now
+            new, self._masked = values - self._masked, values
             if self._masks:
                 self.resume()
                 self._say(*runner_commands.masks(new, SHORTEST))
@@ -188,8 +188,8 @@ def blob(file: Path) -> str:
 def _repository(inside: Path) -> Path:
     if os.environ.get("GITHUB_ACTIONS") == "true" and os.environ.get("GITHUB_WORKSPACE"):
         return Path(os.environ["GITHUB_WORKSPACE"]).resolve()
-    above = (inside, *inside.parents)
-    return next((folder for folder in above if (folder / ".git").exists()), inside)
+    folders = (inside, *inside.parents)
+    return next((folder for folder in folders if (folder / ".git").exists()), inside)
 
 
 def _within(path: Path, repository: Path) -> str:

@@ -36,8 +36,8 @@ class Annotation(NamedTuple):
 
 def workflow_command(name: str, data: str = "", **properties: str | int) -> str:
     """Return a line that the runner obeys; properties without a value are left out."""
-    given = [f"{key}={_property(str(value))}" for key, value in properties.items() if value]
-    return f"::{name}{' ' if given else ''}{','.join(given)}::{_data(data)}"
+    parameters = [f"{key}={_property(str(value))}" for key, value in properties.items() if value]
+    return f"::{name}{' ' if parameters else ''}{','.join(parameters)}::{_data(data)}"
 
 
 def _data(text: str) -> str:

@@ -59,12 +59,12 @@ def document(
 
 
 def _rule(rule: str, page: str) -> dict[str, Any]:
-    ours = rule in RULES
-    says = RULES[rule].about if ours else f"a rule of squawk: {rule}"
-    where = page if ours else f"{SQUAWK}/{rule}"
+    is_own = rule in RULES
+    says = RULES[rule].about if is_own else f"a rule of squawk: {rule}"
+    where = page if is_own else f"{SQUAWK}/{rule}"
     link = {"helpUri": where} if where else {}
     text = f"{says}. Described in {where or PAGE}."
-    linked = f"{says}. [{PAGE if ours else 'squawk'}]({where})." if where else text
+    linked = f"{says}. [{PAGE if is_own else 'squawk'}]({where})." if where else text
     return {
         "id": rule,
         "name": "".join(part.capitalize() for part in rule.split("-")),

@@ -85,8 +85,8 @@ def _shown(text: str) -> str:
 
 
 def _cut(text: str) -> str:
-    left = len(text) - TEXT
-    return text if left <= 0 else f"{text[:TEXT]}\n… {left} more characters are in the log"
+    excess = len(text) - TEXT
+    return text if excess <= 0 else f"{text[:TEXT]}\n… {excess} more characters are in the log"
 
 
 def fence(text: str, language: str = "") -> str:
@@ -141,8 +141,8 @@ def facts(*pairs: tuple[str, object], title: str = "") -> Section:
 
 def head(title: str, verdict: str, next_step: str = "") -> Section:
     """Return the first part: what it was, how it went, what to do next."""
-    then = f"Next:\n\n{fence(_cut(next_step))}\n\n" if next_step else ""
-    return Section(f"### {title}\n\n{fence(_cut(verdict))}\n\n{then}")
+    next_part = f"Next:\n\n{fence(_cut(next_step))}\n\n" if next_step else ""
+    return Section(f"### {title}\n\n{fence(_cut(verdict))}\n\n{next_part}")
 
 
 def migration_sections(plan: Plan) -> tuple[Section, ...]:
@@ -241,17 +241,17 @@ def _html(text: str) -> str:
 
 def timeline_sections(results: Iterable[StepResult]) -> tuple[Section, ...]:
     """Return the steps as a Mermaid gantt and as a table."""
-    done = tuple(results)
-    if not done:
+    steps = tuple(results)
+    if not steps:
         return ()
     bars = tuple(
         f"    {'undo ' if r.undo else ''}{r.step}, {seconds(r.seconds)} :{TAGS[r.outcome]}"
         f"{_start(r)}, {_start(r) + max(1, int(r.seconds * 1000))}\n"
-        for r in done
+        for r in steps
     )
     rows = (
         (f"{'undo ' if r.undo else ''}{r.step}", str(r.outcome), code(r.detail), seconds(r.seconds))
-        for r in done
+        for r in steps
     )
     return (
         Section(

@@ -29,14 +29,14 @@ WHICH = "a backup's id (default: latest)"
 
 @verb()
 def backup(env: str = "") -> Answer:
-    """Take a backup, read it back, and let old ones go."""
+    """Take a backup, verify it, and prune old ones."""
     from ..deployment import backups
 
     with opened(env) as work:
-        taken = backups.take(work)
-    line = backup_line(taken.backup)
-    runner.tell(lambda run: summary.backup_page(taken.backup, line, run.environment))
-    return Answer(taken.backup, line + taken.pruned)
+        report = backups.take(work)
+    line = backup_line(report.backup)
+    runner.tell(lambda run: summary.backup_page(report.backup, line, run.environment))
+    return Answer(report.backup, line + report.pruned)
 
 
 @verb()
@@ -55,8 +55,8 @@ def backup_verify(env: str = "", which: str = "latest", level: str = "rows") -> 
     from ..deployment import backups
 
     with opened(env) as work:
-        proven = backups.verify_backup(work, which, level)
-    return _proven(proven)
+        report = backups.verify_backup(work, which, level)
+    return _proven(report)
 
 
 @verb(which=WHICH)
@@ -65,14 +65,14 @@ def backup_drill(env: str = "", which: str = "latest") -> Answer:
     from ..deployment import backups
 
     with opened(env) as work:
-        proven = backups.verify_backup(work, which, "restore")
-    return _proven(proven)
+        report = backups.verify_backup(work, which, "restore")
+    return _proven(report)
 
 
-def _proven(proven: "ProofReport") -> Answer:
-    line = proof_line(proven.backup, proven.proof)
-    runner.tell(lambda run: summary.proof_page(proven.backup, proven.proof, line, run.environment))
-    return Answer(proven, line)
+def _proven(report: "ProofReport") -> Answer:
+    line = proof_line(report.backup, report.proof)
+    runner.tell(lambda run: summary.proof_page(report.backup, report.proof, line, run.environment))
+    return Answer(report, line)
 
 
 @verb()

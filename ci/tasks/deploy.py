@@ -142,18 +142,18 @@ def plan(env: str = "", out: str = "", *, rehearse: bool = False) -> Answer:
     from ..deployment import planfile, proposals
 
     with opened(env) as work:
-        planned = proposals.report_plan(work, rehearse=rehearse)
-        rendered = proposals.rendered(work, planned.plan)
+        report = proposals.report_plan(work, rehearse=rehearse)
+        rendered = proposals.rendered(work, report.plan)
     if out:
-        planfile.write_plan(planned.plan, Path(out))
-    runner.tell(lambda run: summary.plan_page(planned.plan, rendered, run.prefix))
-    parts = [plan_text(planned.plan)]
+        planfile.write_plan(report.plan, Path(out))
+    runner.tell(lambda run: summary.plan_page(report.plan, rendered, run.prefix))
+    parts = [plan_text(report.plan)]
     if rendered:
         parts.append(runner.folded("SQL", "\n\n".join(rendered)))
-    if planned.rehearsal is not None:
-        parts.append(rehearsal_text(planned.rehearsal))
-    parts += [unrecorded_note(env, untracked) for untracked in planned.unrecorded]
-    return Answer(planned, "\n\n".join(parts))
+    if report.rehearsal is not None:
+        parts.append(rehearsal_text(report.rehearsal))
+    parts += [unrecorded_note(env, untracked) for untracked in report.unrecorded]
+    return Answer(report, "\n\n".join(parts))
 
 
 @verb(
@@ -170,12 +170,12 @@ def approve(
 
     config = loaded_for(env)
     signable = planfile.read_signable(config, env, plan)
-    shown = (
+    rehearsal = (
         rehearsal_text(signable.rehearsal)
         if signable.rehearsal
         else "no rehearsal of this plan is in its file"
     )
-    sys.stderr.write(f"{redact(plan_text(signable))}\n\n{shown}\n")
+    sys.stderr.write(f"{redact(plan_text(signable))}\n\n{rehearsal}\n")
     confirm_signature(env)
     signature = planfile.sign_plan(config, signable, key=key, comment=comment, push=push)
     until = f"{signature.statement.expires_at:%Y-%m-%d %H:%M} UTC"

@@ -56,10 +56,10 @@ def status(env: str = "") -> Answer:
     from ..deployment.status import report_status
 
     with opened(env) as work:
-        now = report_status(work)
-    notes = (unrecorded_note(env, untracked) for untracked in now.unrecorded)
-    text = status_text(env, now.migrations, *notes, now.models, now.note, now.drill)
-    return Answer(now, text, status_exit(now.migrations, now.unrecorded))
+        report = report_status(work)
+    notes = (unrecorded_note(env, untracked) for untracked in report.unrecorded)
+    text = status_text(env, report.migrations, *notes, report.models, report.note, report.drill)
+    return Answer(report, text, status_exit(report.migrations, report.unrecorded))
 
 
 @verb()
@@ -72,5 +72,5 @@ def history(env: str = "", deployment: str = "") -> Answer:
         if deployment:
             record, _ = journal.find_deployment(work.database, deployment)
             return Answer(record, deployment_text(record))
-        newest = report_history(work.database)
-    return Answer(newest, history_text(newest.deployments, newest.corrections))
+        report = report_history(work.database)
+    return Answer(report, history_text(report.deployments, report.corrections))

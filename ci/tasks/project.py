@@ -119,7 +119,7 @@ def create(
     github="check the settings on GitHub instead: environments, reviewers, branches, secrets",
 )
 def doctor(env: str = "", *, github: bool = False) -> Answer:
-    """Check everything a deployment will need, and say how to mend what is missing."""
+    """Check everything a deployment will need, and say how to fix what is missing."""
     from ..deployment import preflight
     from ..github import settings
 

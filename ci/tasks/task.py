@@ -211,8 +211,8 @@ def loaded_for(env: str) -> config.Config:
 def deploy_file() -> Path:
     """Return the nearest deploy.yml, here or above; the one here where there is none."""
     here = Path.cwd()
-    above = [d / "deploy.yml" for d in here.parents if (d / "deploy.yml").exists()]
-    return Path("deploy.yml") if Path("deploy.yml").exists() or not above else above[0]
+    files = [d / "deploy.yml" for d in here.parents if (d / "deploy.yml").exists()]
+    return Path("deploy.yml") if Path("deploy.yml").exists() or not files else files[0]
 
 
 @contextmanager
@@ -238,10 +238,10 @@ def opened(env: str, *, show_queries: bool = False) -> "Iterator[Work]":
 
 def at_most_one(**flags: object) -> None:
     """Raise ConfigError where flags are given that exclude each other, or a number below 0."""
-    given = [f"--{name}" for name, value in flags.items() if value]
-    if len(given) > 1:
+    used = [f"--{name}" for name, value in flags.items() if value]
+    if len(used) > 1:
         raise ConfigError(
-            f"{' and '.join(given)} exclude each other", next_step=f"leave out {given[-1]}"
+            f"{' and '.join(used)} exclude each other", next_step=f"leave out {used[-1]}"
         )
     for name, value in flags.items():
         if isinstance(value, int) and value < 0:
