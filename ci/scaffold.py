@@ -350,8 +350,8 @@ def by_hand(repository: Repository, needed: tuple[Wanted, ...]) -> str:
     ]
     if reviewed and repository.private is not False:
         lines.append(
-            "    a private repository has reviewers only with GitHub Enterprise; else use signatures:"
-            "\n    approval: {from: ssh, signers: .github/approvers}"
+            "    a private repository has reviewers only with GitHub Enterprise; else use "
+            "signatures:\n    approval: {from: ssh, signers: .github/approvers}"
         )
     lines.append(f"  {', '.join(guarded)}: deployment branches: {repository.branch} alone")
     lines += [
