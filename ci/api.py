@@ -1,7 +1,7 @@
 """What a Python caller needs. `import pgwindlass` offers all of it, imported on first use.
 
-Nothing here asks a person: calling the function is the yes. What policy asks for holds all the
-same: an approval is found and used up by a deployment from Python as by one from the terminal.
+Nothing here asks a person: calling the function is the yes. Policy holds all the
+same: a deployment from Python finds and uses up an approval as one from the terminal does.
 """
 
 import os
@@ -11,14 +11,13 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from . import config as configuration
+from . import config
 from .backup.retention import Backup
 from .config import Config, Settings
 from .deployment import backups, proposals, restores
-from .deployment import status as statuses
 from .deployment.proposals import PlanReport
 from .deployment.restores import RestoreReport
-from .deployment.status import StatusReport
+from .deployment.status import StatusReport, report_status
 from .deployment.work import Reporter, Work, open_work
 from .errors import ConfigError
 from .model import Deployment, Plan
@@ -40,7 +39,7 @@ def load(path: str | Path = "deploy.yml") -> Config:
         ConfigError: there is no such file, or it is no strict YAML mapping.
 
     """
-    return configuration.load(Path(path))
+    return config.load(Path(path))
 
 
 @contextmanager
@@ -51,7 +50,7 @@ def open_environment(
     reporter: Reporter | None = None,
     show_queries: bool = False,
 ) -> Iterator[Work]:
-    """Open an environment for as long as the block; every other function is given it.
+    """Open an environment for as long as the block. Every other function takes it.
 
     An embedded database runs as long as the block.
 
@@ -59,7 +58,7 @@ def open_environment(
         source: what `load` returned; or one environment of it, `config.environment(name, ...)`,
             with variables that are not those of this process.
         name: the environment, where `source` is a configuration.
-        reporter: is told what happens while it happens; None: nobody is.
+        reporter: is told what happens while it happens; None: no one is.
         show_queries: show the queries of sessions that block a migration to the reporter; they
             may hold personal data.
 
@@ -108,7 +107,7 @@ def status(environment: Work) -> StatusReport:
         ConfigError: a migration file cannot be read.
 
     """
-    return statuses.status(environment)
+    return report_status(environment)
 
 
 def make_plan(environment: Work, *, rehearse: bool = False) -> PlanReport:
@@ -198,17 +197,17 @@ def rollback(
 
 
 def take_backup(environment: Work) -> Backup:
-    """Take a backup, read it back, and let old ones go by `backups.keep`.
+    """Take a backup, verify it, and prune old ones by `backups.keep`.
 
     Args:
         environment: by `open_environment`.
 
     Returns:
-        The backup with what was proven of it; `manifest.id` is what `restore` takes.
+        The backup with its proof; `manifest.id` is what `restore` takes.
 
     Raises:
         LockHeld: a deployment is running.
-        StepFailed: there is no store, or the backup is not complete; nothing of it stays.
+        StepFailed: there is no store, or the backup is not complete, and is removed.
 
     """
     return backups.take(_renewed(environment)).backup
@@ -233,7 +232,7 @@ def restore(
         into: a new database's name, or the URL of an empty one, without a password.
         tables: restore the rows of these alone, such as "orders" or "sales.orders".
         at_most_older: refuse an older backup.
-        owners: give every object to its owner; else all of it is the user's.
+        owners: give every object to its owner; else the user owns all objects.
 
     Returns:
         What was restored, and under which name the old live database is kept; empty: none is.
@@ -241,13 +240,13 @@ def restore(
     Raises:
         ConfigError: there is no such backup, or the URL holds a password.
         Refused: the backup is too old, or the database is not empty.
-        StepFailed: it was not restored; what was made for it is dropped again.
+        StepFailed: it was not restored; what was created for it is dropped again.
 
     """
     order = restores.plan_restore(
         environment, which, into=into, tables=tables, at_most_older=at_most_older
     )
-    return restores.restore(environment, order, owners=owners)
+    return restores.run_restore(environment, order, owners=owners)
 
 
 def _renewed(work: Work) -> Work:

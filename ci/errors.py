@@ -14,7 +14,7 @@ WindlassError            1  failed
 │   ├── Unreachable         a server does not answer, or does not let us in
 │   └── LockTimeout         a table stayed locked by others until `lock.wait` was over
 ├── RolledBack           4  a step failed, and what can be undone was undone
-└── Interrupted        130  somebody pressed Ctrl-C (143: SIGTERM)
+└── Interrupted        130  Ctrl-C was pressed (143: SIGTERM)
 """
 
 import copy
@@ -153,7 +153,7 @@ class Refused(WindlassError):
 
 
 class NotApproved(Refused):
-    """Nobody said yes to this plan, or the yes does not count."""
+    """This plan has no approval, or its approval does not count."""
 
 
 class PlanChanged(Refused):
@@ -197,7 +197,7 @@ class ChildFailed(StepFailed):
 
 
 class Stopped(StepFailed):
-    """It was ended because what runs beside it failed, whose error is the one to tell."""
+    """It was ended because what runs beside it failed; that error is the one to report."""
 
 
 class StoreFailed(StepFailed):
@@ -219,7 +219,7 @@ class RolledBack(WindlassError):
 
 
 class Interrupted(WindlassError):
-    """Somebody pressed Ctrl-C, or the machine asked us to stop."""
+    """Ctrl-C was pressed, or the machine asked us to stop."""
 
     exit_code = 130
 

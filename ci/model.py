@@ -87,13 +87,13 @@ class Failed(Document, frozen=True, kw_only=True):
 
 
 class Unrecorded(Document, frozen=True, kw_only=True):
-    """A migration that is not recorded as applied, and whose objects stand already."""
+    """A migration that is not recorded as applied, and whose objects already exist."""
 
     migration: str
-    objects: tuple[str, ...]  # that stand, for people: "column Item.last_error"
+    objects: tuple[str, ...]  # that exist, for people: "column Item.last_error"
     fails: bool  # without IF NOT EXISTS: its file cannot run
     verdict: Literal["alike", "different", "unknown"] = "unknown"
-    says: tuple[str, ...] = ()  # how they differ from what it would make, or why nobody knows
+    says: tuple[str, ...] = ()  # how they differ from what it would create, or why it is not known
 
 
 class Target(Document, frozen=True, kw_only=True):
@@ -113,7 +113,7 @@ class Facts(Document, frozen=True, kw_only=True):
     schema: tuple[str, ...] = ()  # the lines whose hash is the fingerprint
     partials: tuple[Partial, ...] = ()
     failed: tuple[Failed, ...] = ()
-    leftovers: tuple[str, ...] = ()  # invalid indexes and the like that stand already
+    leftovers: tuple[str, ...] = ()  # invalid indexes and the like that already exist
 
 
 class PlannedStep(Document, frozen=True, kw_only=True):
@@ -176,8 +176,10 @@ class PullRequestCheck(Document, frozen=True, kw_only=True):
     @property
     def passed(self) -> bool:
         """Whether nothing speaks against a merge; lint's warnings do not."""
-        errors = any(one.level == "error" for one in self.findings)
-        return not (self.problems or errors or any(one.problem for one in self.migrations))
+        errors = any(finding.level == "error" for finding in self.findings)
+        return not (
+            self.problems or errors or any(migration.problem for migration in self.migrations)
+        )
 
 
 class TableSize(Document, frozen=True, kw_only=True):
@@ -246,9 +248,9 @@ class Plan(Document, frozen=True, kw_only=True):
 
     @property
     def rehearsal(self) -> "Rehearsal | None":
-        """The rehearsal that stands beside it; one of another plan counts as none."""
-        found = self.about.rehearsal if self.about is not None else None
-        return found if found is not None and found.plan_digest == self.digest else None
+        """The rehearsal in `about`; one of another plan counts as none."""
+        rehearsal = self.about.rehearsal if self.about is not None else None
+        return rehearsal if rehearsal is not None and rehearsal.plan_digest == self.digest else None
 
     def has(self, step: StepName) -> bool:
         """Tell whether the step is part of this plan."""
@@ -256,7 +258,7 @@ class Plan(Document, frozen=True, kw_only=True):
 
 
 class Approval(Document, frozen=True, kw_only=True):
-    """Somebody's yes to one plan digest, for a while, and for one deployment.
+    """A person's yes to one plan digest, for a while, and for one deployment.
 
     `nonce` tells it from every other; where it is empty, it was given to the one run that asked.
     """
@@ -270,7 +272,7 @@ class Approval(Document, frozen=True, kw_only=True):
     nonce: str = ""
 
 
-class Statement(Document, frozen=True, kw_only=True):
+class ApprovalStatement(Document, frozen=True, kw_only=True):
     """What an approver signs: this plan, in this environment, until then."""
 
     format: Literal[1] = 1
@@ -320,8 +322,8 @@ class Rehearsed(Document, frozen=True, kw_only=True):
     rolled_back: bool  # and the schema was as before
     not_rolled_back: str = ""  # why not
     rollback_seconds: float = 0.0
-    lost: tuple[str, ...] = ()  # stood before the migration, and not after its rollback
-    dropped: tuple[str, ...] = ()  # stood after the migration, and not after its rollback
+    lost: tuple[str, ...] = ()  # existed before the migration, and not after its rollback
+    dropped: tuple[str, ...] = ()  # existed after the migration, and not after its rollback
 
 
 class Rehearsal(Document, frozen=True, kw_only=True):
@@ -341,7 +343,7 @@ class Rehearsal(Document, frozen=True, kw_only=True):
     @property
     def seconds(self) -> float:
         """How long the migrations took on the copy."""
-        return sum(one.seconds for one in self.migrations)
+        return sum(migration.seconds for migration in self.migrations)
 
 
 class Part(Document, frozen=True, kw_only=True):
@@ -487,7 +489,7 @@ class Deployment(Document, frozen=True, kw_only=True):
 
 
 class PreflightCheck(msgspec.Struct, frozen=True):
-    """One thing looked at. `problem` is empty where it is well; else how to mend it."""
+    """One thing looked at. `problem` is empty where it is well; else how to fix it."""
 
     name: str
     found: str

@@ -80,7 +80,7 @@ MAY_BE_LEFT_OUT = BREAK_GLASS | SERVICE
 # A rollback undoes everything in the step migrate, and its scripts were rehearsed on the way up.
 NOT_DOWNWARDS = frozenset({StepName.LINT, StepName.REHEARSAL, StepName.MIGRATE_AFTER})
 
-# Where the sections stand that a step needs before it can run at all.
+# The section of deploy.yml that a step needs before it can run at all.
 NEEDS: dict[StepName, str] = {
     StepName.APPROVAL: "approval",
     StepName.BACKUP: "backups",
@@ -118,7 +118,7 @@ def steps_for(
         if not _configured(settings, name):
             if level is OPTIONAL:
                 continue
-            raise _missing(settings, name)
+            raise _missing_section(settings, name)
         planned.append(PlannedStep(name=name, required=level is REQUIRED))
     return tuple(planned)
 
@@ -196,7 +196,7 @@ def _configured(settings: Settings, name: StepName) -> bool:
     return section is None or getattr(settings.environment, section) is not None
 
 
-def _missing(settings: Settings, name: StepName) -> ConfigError:
+def _missing_section(settings: Settings, name: StepName) -> ConfigError:
     section = NEEDS[name]
     above = "" if section == "backups" else f"environments.{settings.name}."
     return ConfigError(

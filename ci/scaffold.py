@@ -60,8 +60,8 @@ class Migrations:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """What could be found out about a repository without asking anybody.
+class Repository:
+    """What could be found out about a repository without asking a person.
 
     `repository` is OWNER/NAME, empty where git has no remote on a server; `subjects` begin the
     `sub` of a workflow's identity; `there` are the environments that exist on GitHub, None where
@@ -83,7 +83,7 @@ class Initialised:
     """What `init` wrote, what it found, and what GitHub and AWS need for it."""
 
     written: tuple[str, ...]
-    found: Found
+    found: Repository
     environments: tuple[Wanted, ...]
     trust: dict[str, dict[str, Any]]  # the trust policy of an AWS role, by environment
 
@@ -101,22 +101,25 @@ def init(
         note: is told what GitHub did not answer.
 
     Raises:
-        ConfigError: a file is there already, or what is deployed or installed cannot be told.
+        ConfigError: a file exists already, or what is deployed or installed cannot be told.
 
     """
-    found = look(root, note=note)
+    repository = inspect_repository(root, note=note)
     source = (source or installed()) if github else ""
-    written = write(root, files(found, github=github, source=source), force=force)
+    written = write(root, files(repository, github=github, source=source), force=force)
     needed = environments(root)
     return Initialised(
         written=tuple(map(str, written)),
-        found=found,
+        found=repository,
         environments=needed,
-        trust={one.name: trust_policy(found.subjects, one.name) for one in needed},
+        trust={
+            environment.name: trust_policy(repository.subjects, environment.name)
+            for environment in needed
+        },
     )
 
 
-def look(root: Path, *, note: Callable[[str], None]) -> Found:
+def inspect_repository(root: Path, *, note: Callable[[str], None]) -> Repository:
     """Return what the files, git and, with a token, GitHub's API say about the repository.
 
     `note` is told what GitHub did not answer: nothing depends on it.
@@ -128,7 +131,7 @@ def look(root: Path, *, note: Callable[[str], None]) -> Found:
     remote = find_remote(root)
     name = remote.name.split("/")[1] if remote else root.resolve().name
     project = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "project"
-    plain = Found(
+    plain = Repository(
         project=project,
         branch=_branch(root),
         migrations=find_migrations(root),
@@ -141,20 +144,20 @@ def look(root: Path, *, note: Callable[[str], None]) -> Found:
     except ConfigError:  # no token, or no repository there yet
         return plain
     try:
-        told = api.get(permission="metadata: read")
+        answer = api.get(permission="metadata: read")
         environments = api.all("environments", "environments", permission=ENVIRONMENT)
     except WindlassError as error:
         note(f"GitHub was not asked: {error.what}")
         return plain
-    return Found(
+    return Repository(
         project=project,
-        branch=told["default_branch"],
+        branch=answer["default_branch"],
         migrations=plain.migrations,
-        repository=told["full_name"],
+        repository=answer["full_name"],
         site=site,
-        private=told["private"],
-        there=frozenset(one["name"] for one in environments),
-        subjects=subjects(told),
+        private=answer["private"],
+        there=frozenset(environment["name"] for environment in environments),
+        subjects=subjects(answer),
     )
 
 
@@ -178,23 +181,24 @@ def find_migrations(root: Path) -> Migrations:
 
     """
     files = list(_files(root, root))
-    found = [
+    candidates = [
         Migrations(engine="alembic", directory="", ini=str(file), found=str(file))
         for file in files
         if file.name == "alembic.ini"
     ]
-    found += [
+    candidates += [
         Migrations(engine="prisma", directory=str(file.parent / "migrations"), found=str(file))
         for file in files
         if file.name == "schema.prisma"
     ]
-    if len(found) > 1:
+    if len(candidates) > 1:
+        names = " and ".join(candidate.found for candidate in candidates)
         raise ConfigError(
-            f"{' and '.join(one.found for one in found)}: which of them is deployed?",
+            f"{names}: which of them is deployed?",
             next_step="run init in the directory of one; several are several deploy.yml",
         )
-    if found:
-        return found[0]
+    if candidates:
+        return candidates[0]
     directory = next((d for d in USUAL if any((root / d).glob("*.sql"))), USUAL[0])
     return Migrations(engine="sql", directory=directory)
 
@@ -234,7 +238,7 @@ def installed() -> str:
 
 
 def files(
-    found: Found, *, github: bool, source: str = "", templates: Path = TEMPLATES
+    repository: Repository, *, github: bool, source: str = "", templates: Path = TEMPLATES
 ) -> dict[Path, str]:
     """Return what `init` writes: the text of each file by its path.
 
@@ -249,25 +253,25 @@ def files(
 
     """
     deploy = (TEMPLATES / "deploy.yml").read_text(encoding="utf-8")
-    deploy = deploy.replace("{project}", found.project)
-    made = {
+    deploy = deploy.replace("{project}", repository.project)
+    texts = {
         Path("tasks.py"): TASKS,
-        Path("deploy.yml"): deploy.replace("{migrations}", found.migrations.lines),
+        Path("deploy.yml"): deploy.replace("{migrations}", repository.migrations.lines),
         Path(".windlass") / ".gitignore": IGNORED,
     }
-    if not found.migrations.found:  # nothing is there yet: a directory of SQL files begins
-        made[Path(found.migrations.directory) / ".gitkeep"] = ""
+    if not repository.migrations.found:  # nothing is there yet: a directory of SQL files begins
+        texts[Path(repository.migrations.directory) / ".gitkeep"] = ""
     if github:
-        made |= _workflows(found, source, templates / "github")
-    return made
+        texts |= _workflows(repository, source, templates / "github")
+    return texts
 
 
-def _workflows(found: Found, source: str, templates: Path) -> dict[Path, str]:
+def _workflows(repository: Repository, source: str, templates: Path) -> dict[Path, str]:
     match = SOURCE.fullmatch(source)
     if match is None:
-        said = f'"{source}" is no OWNER/NAME@REF' if source else "cannot be told from here"
+        problem = f'"{source}" is no OWNER/NAME@REF' if source else "cannot be told from here"
         raise ConfigError(
-            f"where the workflows shall install Windlass from: {said}",
+            f"where the workflows shall install Windlass from: {problem}",
             next_step="--windlass OWNER/NAME@REF, such as a tag or, better, a commit",
         )
     texts = sorted(templates.glob("*.yml"))
@@ -277,38 +281,38 @@ def _workflows(found: Found, source: str, templates: Path) -> dict[Path, str]:
             next_step="install Windlass again, from a whole checkout",
         )
     filled = {"{windlass}": match["name"], "{ref}": match["ref"]}
-    made = {}
+    workflows = {}
     for file in texts:
         text = file.read_text(encoding="utf-8")
         for placeholder, value in filled.items():
             text = text.replace(placeholder, value)
-        branches = f"branches: [{found.branch}]"
-        made[WORKFLOWS / file.name] = text.replace("branches: [main]", branches)
-    return made
+        branches = f"branches: [{repository.branch}]"
+        workflows[WORKFLOWS / file.name] = text.replace("branches: [main]", branches)
+    return workflows
 
 
-def write(root: Path, made: dict[Path, str], *, force: bool) -> tuple[Path, ...]:
+def write(root: Path, texts: dict[Path, str], *, force: bool) -> tuple[Path, ...]:
     """Write the files and return their paths; with `force` over what is there.
 
     A `.gitkeep` or `.gitignore` that is there stays in any case.
 
     Raises:
-        ConfigError: one is there already; nothing was written.
+        ConfigError: one exists already; nothing was written.
 
     """
-    there = [path for path in made if (root / path).exists()]
-    kept = [path for path in there if path.name in (".gitkeep", ".gitignore")]
-    others = [path for path in there if path not in kept]
+    existing = [path for path in texts if (root / path).exists()]
+    kept = [path for path in existing if path.name in (".gitkeep", ".gitignore")]
+    others = [path for path in existing if path not in kept]
     if others and not force:
         raise ConfigError(
-            f"there already: {', '.join(map(str, others))}",
+            f"{', '.join(map(str, others))} would be overwritten",
             state="nothing was written",
             next_step="move them away, or write over them: invoke init --force",
         )
-    written = tuple(path for path in made if path not in kept)
+    written = tuple(path for path in texts if path not in kept)
     for path in written:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(made[path], encoding="utf-8")
+        (root / path).write_text(texts[path], encoding="utf-8")
     return written
 
 
@@ -328,34 +332,36 @@ def init_text(done: Initialised, *, github: bool) -> str:
     return "\n".join(lines)
 
 
-def by_hand(found: Found, needed: tuple[Wanted, ...]) -> str:
+def by_hand(repository: Repository, needed: tuple[Wanted, ...]) -> str:
     """Return what is left to set on GitHub and at AWS, each part with its page."""
-    site = found.site or "https://github.com/OWNER/NAME"
-    names = [one.name for one in needed]
-    there = sorted(found.there & set(names)) if found.there is not None else []
-    guarded = [one.name for one in needed if one.guarded]
-    reviewed = [one for one in needed if one.reviewed]
+    site = repository.site or "https://github.com/OWNER/NAME"
+    names = [environment.name for environment in needed]
+    existing = sorted(repository.there & set(names)) if repository.there is not None else []
+    guarded = [environment.name for environment in needed if environment.guarded]
+    reviewed = [environment for environment in needed if environment.reviewed]
     lines = [
         "by hand; invoke doctor --github checks all but the last:",
         f"  environments {', '.join(names)}: {site}/settings/environments",
-        *([f"    there already: {', '.join(there)}"] if there else []),
+        *([f"    already exist: {', '.join(existing)}"] if existing else []),
     ]
     lines += [
-        f"  {one.name}: required reviewers, prevent self-review, no bypass by administrators"
-        for one in reviewed
+        f"  {name}: required reviewers, prevent self-review, no bypass by administrators"
+        for name in (environment.name for environment in reviewed)
     ]
-    if reviewed and found.private is not False:
+    if reviewed and repository.private is not False:
         lines.append(
-            "    a private repository has reviewers with GitHub Enterprise alone; else signatures:"
-            "\n    approval: {from: ssh, signers: .github/approvers}"
+            "    a private repository has reviewers only with GitHub Enterprise; else use "
+            "signatures:\n    approval: {from: ssh, signers: .github/approvers}"
         )
-    lines.append(f"  {', '.join(guarded)}: deployment branches: {found.branch} alone")
+    lines.append(f"  {', '.join(guarded)}: deployment branches: {repository.branch} alone")
     lines += [
-        f"  {one.name}: secrets or variables {', '.join(one.names)}" for one in needed if one.names
+        f"  {environment.name}: secrets or variables {', '.join(environment.names)}"
+        for environment in needed
+        if environment.names
     ]
     lines.append(f"  workflow permissions: read: {site}/settings/actions")
     role = (reviewed or needed)[-1].name
-    policy = json.dumps(trust_policy(found.subjects, role), indent=2)
+    policy = json.dumps(trust_policy(repository.subjects, role), indent=2)
     lines += [
         "  with S3, an AWS role for each environment, which its jobs alone may take; of "
         f"{role} with this trust policy:",

@@ -22,7 +22,7 @@ from pgwindlass.database.connection import Database
 from pgwindlass.deployment import await_approval
 from pgwindlass.deployment.work import open_work
 from pgwindlass.errors import ChildFailed
-from pgwindlass.model import Plan, Signed, Statement
+from pgwindlass.model import ApprovalStatement, Plan, Signed
 from tests.kit import Project, Quiet, Ran, parts, tables
 
 A = "20260801_000000_create_orders"
@@ -162,7 +162,7 @@ def test_a_forged_statement_does_not_count(team: Team) -> None:
     team.approve("ann")
     (file,) = team.approvals
     signed = msgspec.json.decode(file.read_bytes(), type=Signed)
-    statement = msgspec.json.decode(signed.statement, type=Statement)
+    statement = msgspec.json.decode(signed.statement, type=ApprovalStatement)
     forged = msgspec.structs.replace(
         statement, expires_at=statement.expires_at + timedelta(days=300)
     )
@@ -217,7 +217,7 @@ def test_deploy_yml_may_shorten_what_was_signed(team: Team) -> None:
     team.approve("ann")
     (file,) = team.approvals
     signed = msgspec.json.decode(file.read_bytes(), type=Signed)
-    statement = msgspec.json.decode(signed.statement, type=Statement)
+    statement = msgspec.json.decode(signed.statement, type=ApprovalStatement)
 
     assert statement.expires_at - statement.granted_at == timedelta(hours=24)
     assert statement.granted_at <= datetime.now(UTC)
@@ -534,7 +534,7 @@ def test_a_remote_that_is_away_is_told_and_asked_again(shared: Team) -> None:
     ran = waiting(shared, "1s")
 
     require_refused(ran, shared, "after 1s of waiting; and git:", "/nowhere/shop.git")
-    assert ran.err.count("git did not fetch windlass-approvals, and is asked again") == 1
+    assert ran.err.count("git did not fetch windlass-approvals; trying again") == 1
 
     ran = shared.project.run(
         "approve",

@@ -513,7 +513,7 @@ def test_a_downgrade_that_was_cut_off_goes_on_with_rollback(events: AlembicProje
     assert states(events)["third"] == "half undone"
     events.sql("drop table stop")
     refused = events.project.run("deploy", "--env", "dev")
-    assert "invoke rollback --env dev --name third goes on with it" in refused.error()[2]
+    assert "finish it: invoke rollback --env dev --name third" in refused.error()[2]
     done(events, "rollback", "--env", "dev", "--name", "third")
 
     assert events.heads() == ["second"]

@@ -24,7 +24,13 @@ from pgwindlass.model import (
 )
 from pgwindlass.report import sarif
 from pgwindlass.report import summary as summaries
-from pgwindlass.report.runner_commands import AT_MOST, Annotation, annotations, command, harmless
+from pgwindlass.report.runner_commands import (
+    AT_MOST,
+    Annotation,
+    annotations,
+    harmless,
+    workflow_command,
+)
 from pgwindlass.report.summary import Run, Section
 from tests.fix_runner import Job, heard
 from tests.fix_service import api_of
@@ -354,7 +360,7 @@ def test_annotations_stay_within_the_limit_and_say_how_many_are_left_out() -> No
 
 @pytest.mark.unit
 def test_commands_are_escaped_as_documented() -> None:
-    assert command("error", "a%\r\n::b", file="x:y,z%", line=3) == (
+    assert workflow_command("error", "a%\r\n::b", file="x:y,z%", line=3) == (
         "::error file=x%3Ay%2Cz%25,line=3::a%25%0D%0A::b"
     )
 

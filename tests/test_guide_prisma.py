@@ -72,7 +72,7 @@ def test_the_whole_guide(guide: PrismaProject) -> None:
 
     refused = shop.run(*ROLLBACK)
     assert refused.code == 3
-    assert "where nobody can: CONFIRM_ROLLBACK=yes" in refused.error()[2]
+    assert "without a terminal: CONFIRM_ROLLBACK=yes" in refused.error()[2]
     assert shop.run(*ROLLBACK, CONFIRM_ROLLBACK="no").code == 3
     try_the_column(guide)
     undone = shop.run(*ROLLBACK, CONFIRM_ROLLBACK="yes")
@@ -87,8 +87,8 @@ def test_the_column_exists_and_the_migration_is_not_recorded(guide: PrismaProjec
     with psycopg.connect(guide.project.url, autocommit=True) as connection:
         connection.execute(COLUMN.encode())
     told = (
-        f"{LAST_ERROR} is not recorded, and column environments.last_error stands already, "
-        "exactly as it would make it"
+        f"{LAST_ERROR} is not recorded, and column environments.last_error already exists; "
+        "the definitions match"
     )
 
     ran = guide.project.run("deploy", "--env", "uat")
@@ -116,8 +116,6 @@ def test_after_a_failed_attempt_of_prismas_status_says_what_of_it_stands(
 
     assert status.code == 3
     assert f"failed        {LAST_ERROR}" in status.out
-    assert (
-        "column environments.last_error stands already, exactly as it would make it" in status.out
-    )
+    assert "column environments.last_error already exists; the definitions match" in status.out
     assert guide.project.run(*STAMP, CONFIRM_HISTORY="yes").code == 0
     assert NONE_PENDING in guide.cli("deploy").text

@@ -13,8 +13,8 @@ import pytest
 from pgwindlass.database import fingerprint, kept, lock
 from pgwindlass.database.connection import Database
 from pgwindlass.database.history_table import HistoryTable
-from pgwindlass.deployment.loop import deploy
-from pgwindlass.deployment.planner import clear_the_way, current_plan, newest_applied
+from pgwindlass.deployment.loop import run_plan
+from pgwindlass.deployment.planner import current_plan, end_orphans, newest_applied
 from pgwindlass.deployment.work import Work, open_work
 from pgwindlass.errors import LockTimeout
 from pgwindlass.model import Origin, Status
@@ -184,9 +184,9 @@ def opened(project: Project, environment: str) -> Iterator[Work]:
 
 
 def deployed(work: Work) -> bool:
-    clear_the_way(work)
-    again = partial(current_plan, work)
-    return deploy(again(), work, origin=ORIGIN, again=again).status is Status.DEPLOYED
+    end_orphans(work)
+    replan = partial(current_plan, work)
+    return run_plan(replan(), work, origin=ORIGIN, replan=replan).status is Status.DEPLOYED
 
 
 @pytest.fixture

@@ -419,7 +419,7 @@ def test_where_no_server_can_hold_a_copy_what_is_unknown_is_refused(project: Pro
             connection.execute("update pg_extension set extname = 'plpgsql'")
 
     assert ran.code == 3
-    assert "and there can be none: the server here lacks postgis" in ran.err
+    assert "and none is possible: the server here lacks postgis" in ran.err
 
 
 def test_without_an_environment_the_files_alone_are_read(project: Project) -> None:

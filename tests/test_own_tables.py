@@ -300,7 +300,7 @@ def test_a_newer_database_is_refused_before_anything_is_changed(
         "✗ preflight: history: the tables of Windlass in this database have version 7; this "
         f"Windlass, 0.1.0, knows them up to version {len(VERSIONS)}",
         "  state: nothing was changed",
-        "  next:  install Windlass 9.1.0 or a newer one; all of it: invoke doctor --env dev",
+        "  next:  install Windlass 9.1.0 or a newer one; all checks: invoke doctor --env dev",
     ]
     assert project.json("status", "--env", "dev")["migrations"][0]["state"] == "pending"
     assert project.deployments("dev") == []

@@ -375,7 +375,7 @@ def test_without_a_server_a_rehearsal_is_a_problem_where_it_is_required(project:
     text = project.deploy_yml.read_text()
     project.deploy_yml.write_text(text.replace("steps: {}", "steps: {rehearsal: required}"))
     what, problem = looked(project)["rehearsal"]
-    assert what == f"required, and there can be none: {lacks}"
+    assert what == f"required, but not possible: {lacks}"
     assert problem.startswith("write throwaway: URL under backups")
     refused = project.run("deploy", "--env", "production")
     assert refused.code == 3

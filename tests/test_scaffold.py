@@ -77,8 +77,8 @@ def tree(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in files)
 
 
-def look(root: Path) -> scaffold.Found:
-    return scaffold.look(root, note=lambda _text: None)
+def look(root: Path) -> scaffold.Repository:
+    return scaffold.inspect_repository(root, note=lambda _text: None)
 
 
 def test_a_fresh_repository_deploys_to_its_own_dev_database(root: Path) -> None:
@@ -116,7 +116,7 @@ def test_what_is_there_is_named_and_stays(root: Path) -> None:
 
     assert refused.code == 2
     assert refused.error() == [
-        "✗ there already: tasks.py, deploy.yml",
+        "✗ tasks.py, deploy.yml would be overwritten",
         "  state: nothing was written",
         "  next:  move them away, or write over them: invoke init --force",
     ]
@@ -295,7 +295,7 @@ def test_what_is_left_to_do_by_hand_is_listed_with_its_pages(root: Path) -> None
         "  environments dev, uat, uat-backup, production, production-plan, production-backup: "
         f"{SITE}/settings/environments",
         "  production: required reviewers, prevent self-review, no bypass by administrators",
-        "    a private repository has reviewers with GitHub Enterprise alone; else signatures:",
+        "    a private repository has reviewers only with GitHub Enterprise; else use signatures:",
         "    approval: {from: ssh, signers: .github/approvers}",
         "  uat, uat-backup, production, production-plan, production-backup: deployment branches: "
         "trunk alone",
@@ -348,7 +348,7 @@ def test_with_a_token_github_tells_the_rest(
     assert found.subjects == subjects
     scaffold.write(root, scaffold.files(found, github=False), force=False)
     text = scaffold.by_hand(found, scaffold.environments(root))
-    assert "    there already: uat" in text.splitlines()
+    assert "    already exist: uat" in text.splitlines()
     assert "GitHub Enterprise" not in text
 
 
@@ -359,7 +359,7 @@ def test_a_github_that_does_not_answer_is_told_and_changes_nothing(
         monkeypatch.setenv(name, value)
     notes: list[str] = []
 
-    found = scaffold.look(root, note=notes.append)
+    found = scaffold.inspect_repository(root, note=notes.append)
 
     assert found.branch == "trunk"
     assert notes[0].startswith("GitHub was not asked: GitHub's API gave no answer to acme/shop")

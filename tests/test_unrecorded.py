@@ -49,8 +49,8 @@ def test_what_stands_exactly_so_is_told_and_stamped(shop: Project) -> None:
 
     status = shop.run("status", "--env", "uat")
     told = (
-        f"{COLUMN} is not recorded, and column item.last_error stands already, exactly as it "
-        "would make it"
+        f"{COLUMN} is not recorded, and column item.last_error already exists; "
+        "the definitions match"
     )
     assert status.code == 3
     assert f"{told}\n  next: {STAMP}" in status.out, status.out + status.err
@@ -61,7 +61,7 @@ def test_what_stands_exactly_so_is_told_and_stamped(shop: Project) -> None:
     assert ran.error() == [
         f"✗ preflight: pending: {told}",
         "  state: nothing was changed",
-        f"  next:  {STAMP}; all of it: invoke doctor --env uat",
+        f"  next:  {STAMP}; all checks: invoke doctor --env uat",
     ]
     assert f"✗ pending        {told}" in shop.run("doctor", "--env", "uat").out
 
@@ -98,11 +98,11 @@ def test_what_stands_otherwise_is_told_with_both(shop: Project, made: str, stand
 
     assert ran.code == 3
     assert ran.error()[0].endswith(
-        "column item.last_error stands already, not as it would make it: "
+        "column item.last_error already exists; the definitions differ: "
         f"table public.item: {stands} exists; the migration creates last_error text "
         "DEFAULT 'none'::text NOT NULL"
     ), ran.err
-    assert f"change what stands into what the file makes, then {STAMP}" in ran.error()[2]
+    assert f"change the existing objects to match the file, then {STAMP}" in ran.error()[2]
 
 
 def test_of_what_stands_in_part_the_rest_is_named(shop: Project) -> None:
@@ -148,7 +148,10 @@ def test_with_if_not_exists_there_is_nothing_to_mend(shop: Project) -> None:
     status = shop.run("status", "--env", "uat")
 
     assert status.code == 1
-    assert "it says IF NOT EXISTS: a deployment creates nothing\n  next: invoke stamp" in status.out
+    assert (
+        "the file says IF NOT EXISTS, so a deployment creates nothing\n  next: invoke stamp"
+        in status.out
+    )
     ran = shop.run("deploy", "--env", "uat")
     assert ran.code == 0, ran.err
     assert shop.run("status", "--env", "uat").code == 0
@@ -210,10 +213,10 @@ def test_where_no_server_can_be_had_it_says_so(shop: Project, server16: Server) 
 
     assert ran.code == 3
     assert (
-        "column item.last_error stands already; whether as it would make it is not known: "
+        "column item.last_error already exists; it is not known whether the definitions match: "
         in (ran.error()[0])
     )
-    assert f"where both are the same: {STAMP}" in ran.error()[2]
+    assert f"where both match: {STAMP}" in ran.error()[2]
 
 
 def test_a_part_that_is_recorded_is_none(shop: Project) -> None:
@@ -225,7 +228,7 @@ def test_a_part_that_is_recorded_is_none(shop: Project) -> None:
     status = shop.run("status", "--env", "dev")
 
     assert f"partial       {COLUMN}" in status.out
-    assert "stands already" not in status.out
+    assert "already exists" not in status.out
 
 
 Names = Callable[[str], tuple[str, ...]]

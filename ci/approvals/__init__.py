@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol, assert_never, runtime_checkable
 
 from ..config.sections import ApprovalConfig, GithubApproval, SshApproval, TerminalApproval
-from ..model import Approval, Plan, Statement
+from ..model import Approval, ApprovalStatement, Plan
 
 
 class ApprovalSource(Protocol):
@@ -39,7 +39,9 @@ class Signatures(Protocol):
         """The branch of git's remote where they are shared."""
         ...
 
-    def sign(self, plan: Plan, *, key: str, comment: str, now: datetime) -> tuple[Path, Statement]:
+    def sign(
+        self, plan: Plan, *, key: str, comment: str, now: datetime
+    ) -> tuple[Path, ApprovalStatement]:
         """Sign a plan and return the file that was written, and what was signed.
 
         Args:

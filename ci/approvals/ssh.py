@@ -19,7 +19,7 @@ import msgspec
 from .. import git, process
 from ..config.sections import SshApproval
 from ..errors import ChildFailed, ConfigError, NotApproved, StepFailed
-from ..model import Approval, Plan, Signed, Statement
+from ..model import Approval, ApprovalStatement, Plan, Signed
 from . import ssh_branch
 from .ssh_branch import SUFFIX
 
@@ -49,7 +49,9 @@ class SshSource:
         """The branch of git's remote where signatures are shared."""
         return self.config.branch
 
-    def sign(self, plan: Plan, *, key: str, comment: str, now: datetime) -> tuple[Path, Statement]:
+    def sign(
+        self, plan: Plan, *, key: str, comment: str, now: datetime
+    ) -> tuple[Path, ApprovalStatement]:
         """Sign a plan; StepFailed where ssh-keygen did not."""
         return sign(plan, self.config, directory=self.directory, key=key, comment=comment, now=now)
 
@@ -77,7 +79,7 @@ class SshSource:
         return tuple(approval for approval in found if approval is not None)
 
     def _judged(
-        self, plan: Plan, file: Path, signed: Signed, statement: Statement
+        self, plan: Plan, file: Path, signed: Signed, statement: ApprovalStatement
     ) -> Approval | None:
         """Return the approval; None where it is for another plan and nobody's we know."""
         try:
@@ -194,7 +196,7 @@ class SshSource:
 
 def sign(
     plan: Plan, config: SshApproval, *, directory: Path, key: str, comment: str, now: datetime
-) -> tuple[Path, Statement]:
+) -> tuple[Path, ApprovalStatement]:
     """Sign a plan and return the file that was written, and what was signed.
 
     Args:
@@ -210,7 +212,7 @@ def sign(
         StepFailed: ssh-keygen did not sign.
 
     """
-    statement = Statement(
+    statement = ApprovalStatement(
         environment=plan.environment,
         plan_digest=plan.digest,
         nonce=secrets.token_hex(16),
@@ -261,9 +263,9 @@ def _read(file: Path) -> Signed:
         raise _unreadable(file, error) from error
 
 
-def _statement(file: Path, signed: Signed) -> Statement:
+def _statement(file: Path, signed: Signed) -> ApprovalStatement:
     try:
-        return msgspec.json.decode(signed.statement.encode(), type=Statement)
+        return msgspec.json.decode(signed.statement.encode(), type=ApprovalStatement)
     except msgspec.DecodeError as error:
         raise _unreadable(file, error) from error
 

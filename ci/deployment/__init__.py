@@ -1,1 +1,1 @@
-"""A deployment, step by step: what each step is given, does and undoes, and the journal of it."""
+"""A deployment, step by step: what each step is given, does and undoes, and the journal."""

@@ -12,7 +12,7 @@ from . import journal
 from .work import Work
 
 EVERY = 10.0  # seconds between two looks at the branch
-TOLD_EVERY = 300.0  # seconds between two lines that say that it still waits
+TOLD_EVERY = 300.0  # seconds between two lines that say that it is waiting
 
 
 def wait(plan: Plan, work: Work, *, within: float, every: float = EVERY) -> None:
@@ -25,66 +25,66 @@ def wait(plan: Plan, work: Work, *, within: float, every: float = EVERY) -> None
         every: seconds between two looks.
 
     Raises:
-        NotApproved: the time is over, or a signature for this plan is forged or does not count.
-        ConfigError: the environment's approvals are no signatures.
+        NotApproved: the time is up, or a signature for this plan is forged or does not count.
+        ConfigError: the environment takes no signatures.
 
     """
     source = work.approvals
     if source is None or not isinstance(source, Signatures):
         raise ConfigError(
-            f"{plan.environment} takes no signatures that one could wait for",
+            f"{plan.environment} takes no signatures, so there is nothing to wait for",
             place=work.settings.where("approval"),
             next_step="leave out --wait-for-approval: on GitHub the job itself waits for its "
             "reviewers; or write approval: {from: ssh, signers: .github/approvers}",
         )
     if not plan.has(StepName.APPROVAL):
         return
-    until = datetime.now(UTC) + timedelta(seconds=within)
-    end, told, trouble = time.monotonic() + within, time.monotonic(), ""
+    deadline = datetime.now(UTC) + timedelta(seconds=within)
+    end, last_note, trouble = time.monotonic() + within, time.monotonic(), ""
     work.reporter.note(
         f"waiting for {source.required} approvals of plan {plan.digest} until "
-        f"{until:%Y-%m-%d %H:%M} UTC, on branch {source.branch}; an approver: "
+        f"{deadline:%Y-%m-%d %H:%M} UTC, on branch {source.branch}; an approver: "
         f"invoke approve --env {plan.environment} --plan FILE --push"
     )
     while True:
         trouble = _fetch(plan, work, source, trouble)
-        lacking = _lacking(plan, work, source)
-        if lacking is None:
+        refusal = _missing_approval(plan, work, source)
+        if refusal is None:
             return
-        left = end - time.monotonic()
-        if left <= 0:
+        remaining = end - time.monotonic()
+        if remaining <= 0:
             raise NotApproved(
-                f"{lacking.what}, after {Duration(within)!r} of waiting"
+                f"{refusal.what}, after {Duration(within)!r} of waiting"
                 + (f"; and git: {trouble}" if trouble else ""),
-                next_step=lacking.next_step,
+                next_step=refusal.next_step,
             )
-        if time.monotonic() - told > TOLD_EVERY:
-            told = time.monotonic()
-            work.reporter.note(f"{lacking.what}; waiting another {left / 60:.0f} minutes")
-        time.sleep(min(every, left))
+        if time.monotonic() - last_note > TOLD_EVERY:
+            last_note = time.monotonic()
+            work.reporter.note(f"{refusal.what}; waiting another {remaining / 60:.0f} minutes")
+        time.sleep(min(every, remaining))
 
 
 def _fetch(plan: Plan, work: Work, source: Signatures, before: str) -> str:
-    """Look at the branch and return what git complains of, which is told once."""
+    """Look at the branch, and return what git complains of; report it once."""
     try:
-        new = source.fetch(plan)
+        count = source.fetch(plan)
     except ChildFailed as error:
-        said = error.stderr or error.what
-        if said != before:
-            work.reporter.note(f"git did not fetch {source.branch}, and is asked again: {said}")
-        return said
-    if new:
-        work.reporter.note(f"{new} new on branch {source.branch}")
+        complaint = error.stderr or error.what
+        if complaint != before:
+            work.reporter.note(f"git did not fetch {source.branch}; trying again: {complaint}")
+        return complaint
+    if count:
+        work.reporter.note(f"{count} new on branch {source.branch}")
     return ""
 
 
-def _lacking(plan: Plan, work: Work, source: ApprovalSource) -> NotApproved | None:
-    """Return what is lacking; None where the deployment may begin."""
-    found = source.find(plan)  # what is forged ends it here
+def _missing_approval(plan: Plan, work: Work, source: ApprovalSource) -> NotApproved | None:
+    """Return what is missing; None where the deployment may begin."""
+    approvals = source.find(plan)  # a forged signature raises here
     try:
         gate.require_approval(
             plan,
-            found,
+            approvals,
             required=source.required,
             used=journal.used_approvals(work.database),
             now=datetime.now(UTC),

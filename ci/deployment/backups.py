@@ -14,14 +14,14 @@ from ..database.connection import read_target
 from ..errors import ConfigError, StepFailed
 from ..model import LEVELS, Manifest, Pin, Proof, ProofLevel, StepName, Target
 from ..origin import find_origin
-from ..report import backup as backup_report
+from ..report.backup import drill_note
 from . import retention
 from .work import Work, bytes_of, store_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """A backup taken and proven, and what was said of older ones."""
+    """A new backup with its proof, and a text about older ones."""
 
     backup: Backup
     pruned: str
@@ -29,7 +29,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProofReport:
-    """A backup's id, and what was proven of it."""
+    """A backup's id, and its proof."""
 
     backup: str
     proof: Proof
@@ -51,8 +51,8 @@ def take(work: Work) -> Taken:
         target = work.database.read("backup", read_target)
         history = work.database.read("backup", work.engine.history.rows)
         manifest = take_backup(work, target, applied=tuple(row.name for row in history))
-        proof = _prove(work, manifest, "rows")
-        pruned = let_go(work) if config.keep is not None else ""
+        proof = _verify(work, manifest, "rows")
+        pruned = prune_old(work) if config.keep is not None else ""
     return Taken(backup=Backup(manifest=manifest, proofs=(proof,)), pruned=pruned)
 
 
@@ -84,10 +84,10 @@ def take_backup(
     )
 
 
-def let_go(work: Work) -> str:
-    """Let old backups go after a proven success, and say how many went.
+def prune_old(work: Work) -> str:
+    """Prune old backups after a proven one, and return how many, for a message.
 
-    A failure is an alarm, never the end of a deployment: too many backups are no danger to it.
+    A failure is an alarm and does not end a deployment: too many backups do no harm.
     """
     store, config = store_of(work)
     name = work.settings.name
@@ -95,13 +95,13 @@ def let_go(work: Work) -> str:
         choices = retention.prunable(
             work.database, store, config, environment=name, now=datetime.now(UTC)
         )
-        gone = retention.prune(
+        count = retention.prune(
             work.database, store, choices, environment=name, done=lambda _manifest: None
         )
     except StepFailed as error:
         work.reporter.alarm(f"old backups were not pruned: {error.what}; next: {error.next_step}")
         return "; old ones could not be pruned"
-    return f"; {gone} old ones pruned" if gone else ""
+    return f"; {count} old ones pruned" if count else ""
 
 
 @contextmanager
@@ -111,25 +111,25 @@ def locked(work: Work) -> Iterator[None]:
         yield
 
 
-def listed(work: Work) -> tuple[Backup, ...]:
+def list_backups(work: Work) -> tuple[Backup, ...]:
     """Return the environment's backups, newest first."""
     store, _ = store_of(work)
     return catalog.backups(store, environment=work.settings.name)
 
 
-def verify(work: Work, which: str = "latest", level: str = "rows") -> ProofReport:
-    """Prove one backup at a level (checksum, rows, restore) and return what was proven."""
-    proof_level = next((known for known in LEVELS if known == level), None)
+def verify_backup(work: Work, which: str = "latest", level: str = "rows") -> ProofReport:
+    """Verify one backup at a level (checksum, rows, restore) and return the proof."""
+    proof_level = next((name for name in LEVELS if name == level), None)
     if proof_level is None:
         raise ConfigError(
             f'"{level}" is no level of a proof',
             next_step=f"--level with one of: {', '.join(LEVELS)}",
         )
     manifest = _find(work, which).manifest
-    return ProofReport(backup=manifest.id, proof=_prove(work, manifest, proof_level))
+    return ProofReport(backup=manifest.id, proof=_verify(work, manifest, proof_level))
 
 
-def _prove(work: Work, manifest: Manifest, level: ProofLevel) -> Proof:
+def _verify(work: Work, manifest: Manifest, level: ProofLevel) -> Proof:
     store, config = store_of(work)
     work.reporter.started(StepName.PROOF)
     return prove(manifest, store, config, level=level, progress=bytes_of(work.reporter))
@@ -140,19 +140,19 @@ def _find(work: Work, which: str) -> Backup:
     return catalog.find(store, environment=work.settings.name, which=which)
 
 
-def drill_note(work: Work) -> str:
+def drill_warning(work: Work) -> str:
     """Return a warning where the last drill is older than the policy says; else nothing.
 
-    Where the store cannot be read, that is the warning: status is of the database first.
+    A store that cannot be read is a warning too: `status` is about the database first.
     """
     at_most = policy.drill_age(work.settings)
     if at_most is None:
         return ""
     try:
-        last = catalog.last_drill(listed(work))
+        last = catalog.last_drill(list_backups(work))
     except StepFailed as error:
-        return f"when the last drill was is not known: {error.what}"
-    return backup_report.drill_note(last, at_most=at_most, now=datetime.now(UTC))
+        return f"the time of the last drill is not known: {error.what}"
+    return drill_note(last, at_most=at_most, now=datetime.now(UTC))
 
 
 def prune(work: Work, *, dry_run: bool) -> tuple[Choice, ...]:
@@ -174,10 +174,10 @@ def prune(work: Work, *, dry_run: bool) -> tuple[Choice, ...]:
     return choices
 
 
-def keep(work: Work, which: str, reason: str) -> PinReport:
+def pin_backup(work: Work, which: str, reason: str) -> PinReport:
     """Pin a backup, so that no rule removes it; ConfigError without a reason."""
     if not reason.strip():
-        raise ConfigError("a pin needs a reason, for the record", next_step='--reason "why"')
+        raise ConfigError("a pin needs a reason, which is recorded", next_step='--reason "why"')
     store, _ = store_of(work)
     backup, origin = _find(work, which), find_origin(work.settings.root)
     by = f"{origin.deployer}@{origin.host}"
@@ -186,7 +186,7 @@ def keep(work: Work, which: str, reason: str) -> PinReport:
     return PinReport(backup=backup.manifest.id, pin=pin)
 
 
-def release(work: Work, which: str) -> PinReport:
+def unpin_backup(work: Work, which: str) -> PinReport:
     """Take a pin away."""
     store, _ = store_of(work)
     backup = _find(work, which)

@@ -55,20 +55,22 @@ def stamp(work: Work, history: Recorded, names: tuple[str, ...]) -> tuple[Change
 def baseline(work: Work, history: Recorded, names: tuple[str, ...]) -> tuple[Change, ...]:
     """Record every migration up to the named one as applied, in a database without a history."""
     files, _ = _known(work, history, names)
-    within = up_to(work.engine.files.list(), names)
+    selected = up_to(work.engine.files.list(), names)
     if history.applied or history.partials:
         raise Refused(
             f"{work.database.name} has a history of {len(history.applied)} migrations already",
             next_step="a baseline begins a history; stamp adds to one: invoke stamp --name NAME",
         )
-    return tuple(Change(n, PENDING, one.checksum) for n, one in files.items() if n in within)
+    return tuple(
+        Change(n, PENDING, migration.checksum) for n, migration in files.items() if n in selected
+    )
 
 
 def unstamp(work: Work, history: Recorded, names: tuple[str, ...]) -> tuple[Change, ...]:
     """Take the records of migrations away, which makes them pending again."""
-    rows, halves = {r.name: r for r in history.applied}, {p.name: p for p in history.partials}
-    before = {name: str(half) for name, half in halves.items()}
-    before |= {one.name: str(State.FAILED) for one in history.failed}
+    rows, partials = {r.name: r for r in history.applied}, {p.name: p for p in history.partials}
+    before = {name: str(half) for name, half in partials.items()}
+    before |= {failure.name: str(State.FAILED) for failure in history.failed}
     before |= {name: _checksum(row) for name, row in rows.items()}
     for name in names:
         if name not in before:
@@ -97,8 +99,10 @@ def _refuse_gaps(work: Work, history: Recorded, names: tuple[str, ...]) -> None:
     on_disk = work.engine.files.list()
     if not is_graph(on_disk):
         return
-    there = {row.name for row in history.applied} | set(names)
-    missing = [m.name for m in on_disk if m.name in up_to(on_disk, names) and m.name not in there]
+    recorded = {row.name for row in history.applied} | set(names)
+    missing = [
+        m.name for m in on_disk if m.name in up_to(on_disk, names) and m.name not in recorded
+    ]
     if missing:
         raise Refused(
             f"{names[0]} builds on {', '.join(missing)}, which is pending",
@@ -109,11 +113,11 @@ def _refuse_gaps(work: Work, history: Recorded, names: tuple[str, ...]) -> None:
 def _refuse_below_others(work: Work, rows: dict[str, Applied], names: tuple[str, ...]) -> None:
     on_disk = work.engine.files.list()
     for name in names:
-        above = sorted((built_on(on_disk, name) & rows.keys()) - set(names))
-        if above:
+        dependents = sorted((built_on(on_disk, name) & rows.keys()) - set(names))
+        if dependents:
             raise Refused(
-                f"{name} has applied revisions built on it: {', '.join(above)}",
-                next_step=f"name those too: --name {','.join((*above, *names))}",
+                f"{name} has applied revisions built on it: {', '.join(dependents)}",
+                next_step=f"name those too: --name {','.join((*dependents, *names))}",
             )
 
 
@@ -139,19 +143,19 @@ def find_changes(work: Work, verb: str, names: tuple[str, ...]) -> tuple[Change,
             next_step=f"invoke {verb} --env {work.settings.name} --name NAME --reason WHY",
         )
     on_disk = work.engine.files.list()
-    known = tuple(work.engine.names.resolve(name) for name in names)
+    resolved = tuple(work.engine.names.resolve(name) for name in names)
     if is_graph(on_disk):  # its tool goes from one to the next
-        known = tuple(m.name for m in on_disk if m.name in known) + tuple(
-            name for name in known if name not in {m.name for m in on_disk}
+        resolved = tuple(m.name for m in on_disk if m.name in resolved) + tuple(
+            name for name in resolved if name not in {m.name for m in on_disk}
         )
-        known = known[::-1] if verb == "unstamp" else known
-    return VERBS[verb](work, take_history(work.database, work.engine.history), known)
+        resolved = resolved[::-1] if verb == "unstamp" else resolved
+    return VERBS[verb](work, take_history(work.database, work.engine.history), resolved)
 
 
 def require_reason(verb: str, reason: str) -> None:
     """Raise ConfigError where a correction has no reason."""
     if not reason.strip():
-        raise ConfigError(f"{verb} needs a reason, for the record", next_step='--reason "why"')
+        raise ConfigError(f"{verb} needs a reason, which is recorded", next_step='--reason "why"')
 
 
 def correct(work: Work, verb: str, names: tuple[str, ...], *, reason: str) -> tuple[Change, ...]:
@@ -183,7 +187,7 @@ def correct(work: Work, verb: str, names: tuple[str, ...], *, reason: str) -> tu
                     origin=origin,
                     at=datetime.now(UTC),
                 )
-                journal.correct(connection, record)
+                journal.record_correction(connection, record)
     return changes
 
 

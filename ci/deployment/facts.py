@@ -43,7 +43,7 @@ LONGEST = 200  # characters of a line of the schema that a plan keeps
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """What is recorded of migrations: applied, cut off half way, and failed in the tool's words."""
+    """What is recorded of migrations: applied, cut off half way, and failed."""
 
     applied: tuple[Applied, ...]
     partials: tuple[Partial, ...]
@@ -66,7 +66,7 @@ def take_history(database: Database, history: History) -> Recorded:
 def take_facts(database: Database, history: History) -> Facts:
     """Return the facts of one moment, the schema's fingerprint among them. Read-only.
 
-    The fingerprint words every definition: where the history is enough, `take_history`.
+    The fingerprint reads every definition. Where the history is enough, use `take_history`.
     """
 
     def read(connection: psycopg.Connection) -> Facts:
@@ -94,13 +94,15 @@ def _short(line: str) -> str:
 
 def read_sizes(connection: psycopg.Connection, names: Iterable[str]) -> tuple[TableSize, ...]:
     """Return the sizes of the tables of these names, whatever their schema, by name."""
-    found = connection.execute(SIZES.encode(), [sorted(names)]).fetchall()
-    return tuple(TableSize(name=name, rows=rows, size=size) for name, rows, size in found)
+    tables = connection.execute(SIZES.encode(), [sorted(names)]).fetchall()
+    return tuple(TableSize(name=name, rows=rows, size=size) for name, rows, size in tables)
 
 
 def sizes_of_tables(migrations: tuple[Migration, ...], work: Work) -> tuple[TableSize, ...]:
-    """Return the sizes of the tables that migrations name and that stand already."""
-    names = frozenset[str]().union(*(work.engine.files.tables(one) for one in migrations))
+    """Return the sizes of the tables that migrations name and that exist."""
+    names = frozenset[str]().union(
+        *(work.engine.files.tables(migration) for migration in migrations)
+    )
     return work.database.read("plan", lambda connection: read_sizes(connection, names))
 
 

@@ -1,7 +1,7 @@
 """What happened, written before and after every step, in the target database.
 
-Each record is committed at once: a killed run leaves a step without an end, which is how `status`
-knows of it. Who writes has brought the tables up to date before (`own_tables.prepare`).
+Each record is committed at once: a killed run leaves a step without an end, which `status`
+shows. The caller has brought the tables up to date before (`own_tables.prepare`).
 """
 
 from datetime import datetime
@@ -59,16 +59,16 @@ STEPS = """
 
 def _recorded(plan: Plan) -> str:
     """Return what is kept of a plan: what decides, secrets taken out of the migrations' texts."""
-    shown = tuple(
+    migrations = tuple(
         msgspec.structs.replace(
-            one,
-            sql=redact(one.sql),
-            rollback=None if one.rollback is None else redact(one.rollback),
-            verify=None if one.verify is None else redact(one.verify),
+            migration,
+            sql=redact(migration.sql),
+            rollback=None if migration.rollback is None else redact(migration.rollback),
+            verify=None if migration.verify is None else redact(migration.verify),
         )
-        for one in plan.migrations
+        for migration in plan.migrations
     )
-    return msgspec.structs.replace(plan.deciding(), migrations=shown).canonical().decode()
+    return msgspec.structs.replace(plan.deciding(), migrations=migrations).canonical().decode()
 
 
 class Journal:
@@ -149,16 +149,16 @@ def use_approval(database: Database, result: StepResult, deployment: str) -> Non
                 ) from error
 
 
-def correct(connection: psycopg.Connection, correction: Correction) -> None:
+def record_correction(connection: psycopg.Connection, correction: Correction) -> None:
     """Record a correction of the history, in the transaction that makes it."""
     connection.execute(CORRECT, (correction.at, _json(correction)))
 
 
-def restored(database: Database, correction: Correction) -> None:
-    """Record in a restored database that it is one; what ran while it was dumped ended since."""
+def record_restore(database: Database, correction: Correction) -> None:
+    """Record in a restored database the restore; what ran during the dump has ended."""
     own_tables.prepare(database, Terms())
     with database.connect("journal") as connection, connection.transaction():
-        correct(connection, correction)
+        record_correction(connection, correction)
         connection.execute(ABANDONED, ("",))
 
 
@@ -188,12 +188,12 @@ def read_history(connection: psycopg.Connection, *, limit: int = 20) -> tuple[De
     return tuple(_deployment(*row) for row in rows)
 
 
-def history(database: Database, *, limit: int = 20) -> tuple[Deployment, ...]:
+def newest_deployments(database: Database, *, limit: int = 20) -> tuple[Deployment, ...]:
     """Return the same, on a connection of its own."""
     return database.read("history", lambda connection: read_history(connection, limit=limit))
 
 
-def find(database: Database, deployment: str) -> tuple[Deployment, Plan]:
+def find_deployment(database: Database, deployment: str) -> tuple[Deployment, Plan]:
     """Return one deployment with its steps, and its plan.
 
     Raises:
@@ -211,18 +211,18 @@ def find(database: Database, deployment: str) -> tuple[Deployment, Plan]:
         plan = msgspec.json.decode(row[3], type=Plan)
         return msgspec.structs.replace(record, results=results), plan
 
-    found = database.read("history", read)
-    if found is None:
+    deployment_and_plan = database.read("history", read)
+    if deployment_and_plan is None:
         raise Refused(
             f'there is no deployment "{deployment}" in this database',
             next_step="invoke history --env ENV lists them",
         )
-    return found
+    return deployment_and_plan
 
 
 def _deployment(record: str, status: str, finished_at: datetime | None) -> Deployment:
-    found = msgspec.json.decode(record, type=Deployment)
-    return msgspec.structs.replace(found, status=Status(status), finished_at=finished_at)
+    deployment = msgspec.json.decode(record, type=Deployment)
+    return msgspec.structs.replace(deployment, status=Status(status), finished_at=finished_at)
 
 
 def _result(

@@ -28,7 +28,7 @@ from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
 from ..secret import redact
-from . import journal as journals
+from .journal import Journal, use_approval
 from .steps import STEPS, Done, Skipped, Step
 from .work import Work
 
@@ -38,34 +38,34 @@ Failure = TypeVar("Failure", bound=BaseException)
 RECOVERY = (StepName.RESTART, StepName.SMOKE)
 
 
-def deploy(
+def run_plan(
     plan: Plan,
     work: Work,
     *,
     origin: Origin,
-    again: Callable[[], Plan],
+    replan: Callable[[], Plan],
     break_glass: str | None = None,
     steps: Mapping[StepName, Step] = STEPS,
 ) -> Deployment:
     """Run the plan's steps in order and return the record.
 
-    `again` computes the plan anew; it is called under the deployment lock.
+    `replan` computes the plan anew; it is called under the deployment lock.
 
     Raises:
         Refused: policy says no; nothing was changed.
         PlanChanged: the target or the migrations are not what was planned; nothing was run.
-        StepFailed: a step failed, and what ran before it stands.
+        StepFailed: a step failed, and what ran before it stays.
         RolledBack: a step failed, and what can be undone was undone.
         Interrupted: a person or the machine stopped us.
 
     """
     with ExitStack() as stack:
-        run = _Run(plan, work, origin, steps, stack, again, break_glass)
+        run = _PlanRun(plan, work, origin, steps, stack, replan, break_glass)
         return run.all()
 
 
 @dataclass
-class _Run:
+class _PlanRun:
     """One run of one plan, while it lasts."""
 
     plan: Plan
@@ -73,15 +73,15 @@ class _Run:
     origin: Origin
     steps: Mapping[StepName, Step]
     stack: ExitStack
-    again: Callable[[], Plan]
+    replan: Callable[[], Plan]
     break_glass: str | None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     results: list[StepResult] = field(default_factory=list)
-    journal: journals.Journal | None = None
+    journal: Journal | None = None
     held: lock.Held | None = None
 
     def all(self) -> Deployment:
-        """Run every step; the one place that catches everything."""
+        """Run every step. Only this method catches everything."""
         try:
             for planned in self.plan.steps:
                 if planned.name is StepName.LOCK:
@@ -107,17 +107,17 @@ class _Run:
         )
         self.work = replace(work, guard=self.held.guard)
         orphans.end(work.database, work.reporter.note)
-        require_unchanged(self.plan, self.again())
+        require_unchanged(self.plan, self.replan())
         own_tables.prepare(work.database, self.work.terms())
         for result in self.results:
             if result.step is StepName.APPROVAL and result.get("nonce"):
-                journals.use_approval(work.database, result, work.deployment_id)
-        self.journal = journals.Journal(work.database, self.record(Status.RUNNING), self.plan)
+                use_approval(work.database, result, work.deployment_id)
+        self.journal = Journal(work.database, self.record(Status.RUNNING), self.plan)
         for result in self.results:
             number = self.journal.begin(result.step, result.started_at)
             self.journal.finish(number, result)
         for abandoned in self.journal.abandoned:
-            work.reporter.note(f"deployment {abandoned} was killed; this one goes on from there")
+            work.reporter.note(f"deployment {abandoned} was killed; this one continues")
         self.end(StepName.LOCK, Outcome.OK, "acquired", started_at, start)
 
     def attempt(self, planned: PlannedStep) -> StepResult:
@@ -141,10 +141,10 @@ class _Run:
         required: bool = False,
         undo: bool = False,
     ) -> StepResult:
-        """Run a function as a step: journal before and after, and its own words when it fails.
+        """Run a function as a step: journal before and after, and its own message when it fails.
 
-        `before` notes what an undo will need; it is in the journal when the step begins, so that
-        it outlives a kill.
+        `before` notes what an undo will need. It is in the journal before the step runs, so that
+        it survives a kill.
         """
         started_at, start = datetime.now(UTC), monotonic()
         number = 0
@@ -159,20 +159,22 @@ class _Run:
                 raise StepFailed(  # noqa: TRY301  # ends this step exactly like its own errors
                     done.reason,
                     state=f"the step {name} is required here, so a skip is a failure",
-                    next_step="mend what it lacks, and deploy again",
+                    next_step="provide what is missing, and deploy again",
                 )
         except BaseException as error:
-            end = partial(self.end, name, Outcome.FAILED, _words(error), started_at, start)
-            told = _after(error, lambda: end(evidence, number, undo))
-            if told is error:
+            end = partial(self.end, name, Outcome.FAILED, _description(error), started_at, start)
+            failure = _after(error, lambda: end(evidence, number, undo))
+            if failure is error:
                 raise
-            raise told from error
+            raise failure from error
         outcome = Outcome.SKIPPED if isinstance(done, Skipped) else Outcome.OK
         if undo and outcome is Outcome.OK:
             outcome = Outcome.UNDONE
         detail = done.reason if isinstance(done, Skipped) else done.detail
-        more = () if isinstance(done, Skipped) else done.evidence
-        return self.end(name, outcome, detail, started_at, start, evidence + more, number, undo)
+        new_evidence = () if isinstance(done, Skipped) else done.evidence
+        return self.end(
+            name, outcome, detail, started_at, start, evidence + new_evidence, number, undo
+        )
 
     def end(  # noqa: PLR0913  # the fields of a result, which is built here alone
         self,
@@ -208,15 +210,15 @@ class _Run:
             return self._before_anything(error)
         if isinstance(error, KeyboardInterrupt):
             _after(error, lambda: self.close(Status.INTERRUPTED, "interrupted"))
-            return self.interrupted(error, "what ran before stands in the journal")
+            return self.interrupted(error, "what ran before is in the journal")
         first = _translated(error, self.results)
-        touched = [r for r in self.results if self.steps.get(r.step, _NOTHING).undo]
-        back = self.plan.direction == "up" and on_failure(self.work.settings) == "rollback"
-        if touched and back:
+        undoable = [r for r in self.results if self.steps.get(r.step, _NOTHING).undo]
+        rolls_back = self.plan.direction == "up" and on_failure(self.work.settings) == "rollback"
+        if undoable and rolls_back:
             if self.still_held():
                 return self.roll_back(first)
-            lost = "nothing was rolled back, for the deployment lock was lost; "
-            first = changed(first, state=lost + first.state)
+            reason = "nothing was rolled back, because the deployment lock was lost; "
+            first = changed(first, state=reason + first.state)
         return _after(first, lambda: self.close(Status.FAILED, first.what))
 
     def still_held(self) -> bool:
@@ -234,12 +236,12 @@ class _Run:
         return _translated(error, self.results)
 
     def interrupted(self, error: KeyboardInterrupt, state: str) -> Interrupted:
-        """Return the error of a run that somebody stopped."""
+        """Return the error of a run that was stopped."""
         by_sigterm = isinstance(error, Terminated)
         return Interrupted(
             "stopped by SIGTERM" if by_sigterm else "stopped by Ctrl-C",
             state=state,
-            next_step=f"invoke status --env {self.plan.environment}; the same command goes on",
+            next_step=f"invoke status --env {self.plan.environment}; the same command continues",
             by_sigterm=by_sigterm,
         )
 
@@ -252,12 +254,12 @@ class _Run:
             for result in attempted:
                 undo = self.steps.get(result.step, _NOTHING).undo
                 if undo is not None:
-                    back = partial(undo, self.plan, self.work, result)
-                    self.recorded(result.step, back, undo=True)
+                    undo_step = partial(undo, self.plan, self.work, result)
+                    self.recorded(result.step, undo_step, undo=True)
             for name in RECOVERY if restarted else ():
                 if self.plan.has(name) and not (reverted and name is StepName.RESTART):
-                    forth = partial(self.steps[name].run, self.plan, self.work)
-                    self.recorded(name, forth)
+                    rerun = partial(self.steps[name].run, self.plan, self.work)
+                    self.recorded(name, rerun)
         except BaseException as second:  # noqa: BLE001  # the first error stays the headline
             return self.stuck(first, second)
         self.close(Status.ROLLED_BACK, first.what)
@@ -273,7 +275,7 @@ class _Run:
 
     def stuck(self, first: WindlassError, second: BaseException) -> WindlassError:
         """Return the error of a rollback that failed itself: the worst case, said plainly."""
-        words = _words(second)
+        words = _description(second)
         both = f"{first.what}; rolling back: {words}"
         _after(first, lambda: self.close(Status.ROLLBACK_FAILED, both))
         if isinstance(second, KeyboardInterrupt):
@@ -288,7 +290,7 @@ class _Run:
         )
 
     def record(self, status: Status, error: str | None = None) -> Deployment:
-        """Return the deployment as it stands."""
+        """Return the record of the deployment as it is now."""
         backup = next((b for r in self.results if (b := r.get("backup"))), None)
         return Deployment(
             id=self.work.deployment_id,
@@ -323,7 +325,7 @@ def _after(first: Failure, record: Callable[[], object]) -> Failure:
     except (WindlassError, psycopg.Error) as second:
         if isinstance(first, WindlassError):
             first = changed(first, state=f"{first.state}; the journal could not be written")
-        first.add_note(f"and it could not be recorded: {_words(second)}")
+        first.add_note(f"and it could not be recorded: {_description(second)}")
     return first
 
 
@@ -334,7 +336,7 @@ def _nothing(_plan: Plan, _work: Work) -> Done | Skipped:
 _NOTHING = Step(_nothing)
 
 
-def _words(error: BaseException) -> str:
+def _description(error: BaseException) -> str:
     if isinstance(error, WindlassError):
         return error.what
     if isinstance(error, KeyboardInterrupt):
@@ -349,8 +351,8 @@ def _translated(error: BaseException, results: list[StepResult]) -> WindlassErro
     if isinstance(error, WindlassError):
         return changed(error, step=step)
     return StepFailed(
-        f"an error of Windlass itself: {_words(error)}",
+        f"an error of Windlass itself: {_description(error)}",
         step=step,
-        state="what ran before stands in the journal",
+        state="what ran before is in the journal",
         next_step="run it again with --debug, and report what it prints",
     )

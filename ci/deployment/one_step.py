@@ -8,7 +8,7 @@ from ..config import Settings
 from ..errors import ConfigError
 from ..model import Finding, Migration, Plan, Rehearsal, StepName, Unrecorded
 from ..plan.pending import in_running_order
-from ..rehearsal import existing as unrecords
+from ..rehearsal import existing
 from ..restarters import Running
 from . import facts, steps
 from .planner import current_plan
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..smoke import SmokeReport
 
 
-def rehearse(work: Work) -> Rehearsal | None:
+def rehearse_pending(work: Work) -> Rehearsal | None:
     """Rehearse what a deployment would do now, on a copy; None: nothing is pending."""
     plan = current_plan(work)
     if not plan.migrations:
@@ -29,7 +29,7 @@ def rehearse(work: Work) -> Rehearsal | None:
 
 
 def rehearse_as_planned(work: Work, plan: Plan) -> None:
-    """Do what a deployment's rehearsal would: nothing where policy has none, and say why it skips.
+    """Rehearse as a deployment would: not where policy has none; say why it is skipped.
 
     Raises:
         Refused: a lock was held for too long, or something unknown cannot be rehearsed.
@@ -39,27 +39,27 @@ def rehearse_as_planned(work: Work, plan: Plan) -> None:
         work.reporter.note(f"{plan.environment} rehearses nothing, by its policy")
         return
     work.reporter.started(StepName.REHEARSAL)
-    done = steps.rehearse(plan, work)
-    work.reporter.note(done.reason if isinstance(done, steps.Skipped) else done.detail)
+    outcome = steps.rehearse_plan(plan, work)
+    work.reporter.note(outcome.reason if isinstance(outcome, steps.Skipped) else outcome.detail)
 
 
-def lint(work: Work) -> tuple[Finding, ...]:
-    """Read the pending migrations for what is dangerous to the database as it stands."""
+def lint_pending(work: Work) -> tuple[Finding, ...]:
+    """Read the pending migrations for what is dangerous to the database as it is."""
     plan = current_plan(work)
     tables = facts.sizes_of_tables(plan.migrations, work)
     return facts.lint_findings(plan, work, tables, rehearsal_of(plan, work.store))
 
 
 def unrecorded(work: Work, migrations: tuple[Migration, ...]) -> tuple[Unrecorded, ...]:
-    """Return those of the migrations that are not recorded and stand; compared, with verdicts."""
+    """Return the migrations that are not recorded and whose objects exist, compared."""
     ordered = in_running_order(migrations)
-    found = unrecords.find_untracked(work.database, work.engine, ordered)
-    return unrecords.compare_untracked(
-        found, work.database, work.engine, work.settings.shared.backups
+    untracked = existing.find_untracked(work.database, work.engine, ordered)
+    return existing.compare_untracked(
+        untracked, work.database, work.engine, work.settings.shared.backups
     )
 
 
-def restart(work: Work) -> Running:
+def restart_service(work: Work) -> Running:
     """Restart the service."""
     if work.restarter is None:
         raise _no_section(work.settings, "restart")
@@ -67,7 +67,7 @@ def restart(work: Work) -> Running:
     return work.restarter.restart()
 
 
-def smoke(work: Work) -> "SmokeReport":
+def run_smoke_tests(work: Work) -> "SmokeReport":
     """Run the smoke tests."""
     from ..smoke import run_checks  # requests takes 0.1 s to import
 
@@ -80,7 +80,7 @@ def smoke(work: Work) -> "SmokeReport":
     )
 
 
-def verify(work: Work) -> int:
+def run_verify_scripts(work: Work) -> int:
     """Run the verify scripts of what is applied, and return how many there are."""
     applied = {row.name for row in work.database.read("history", work.engine.history.rows)}
     scripts = [m for m in work.engine.files.list() if m.name in applied and m.verify is not None]

@@ -9,7 +9,7 @@ import msgspec
 from ..approvals import Signatures, open_approvals
 from ..config import Config
 from ..errors import ConfigError
-from ..model import Plan, Statement
+from ..model import ApprovalStatement, Plan
 from ..plan import gate
 
 
@@ -18,7 +18,7 @@ class SignedPlan:
     """Where a signature is, and what was signed."""
 
     file: str
-    statement: Statement
+    statement: ApprovalStatement
 
 
 def write_plan(plan: Plan, file: Path) -> None:
@@ -46,7 +46,7 @@ def read_signable(config: Config, environment: str, file: str) -> Plan:
     """Return the plan in a file, for an approver of the environment.
 
     Raises:
-        ConfigError: the environment takes no signatures, or the file holds no plan of it.
+        ConfigError: the environment takes no signatures, or the file holds no plan for it.
 
     """
     _signatures(config, environment)

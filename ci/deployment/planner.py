@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from ..backup import dump as backups
+from ..backup.dump import folder
 from ..database import lock, orphans
 from ..errors import LockHeld, Refused
 from ..model import About, Direction, Facts, Migration, Plan, StepName
@@ -19,10 +19,11 @@ from .facts import lint_findings, sizes_of_tables, take_facts, take_history
 from .work import Work
 
 
-def clear_the_way(work: Work) -> None:
+def end_orphans(work: Work) -> None:
     """End what a killed run left behind, so that not even reading waits for it.
 
-    Under the deployment lock, for only then is it dead; where somebody has that, he deploys now.
+    It takes the deployment lock: only then is the run dead. Where another deployment has the lock,
+    it does nothing.
     """
     if not orphans.any_left(work.database):
         return
@@ -39,12 +40,12 @@ def current_plan(
 ) -> Plan:
     """Return what a deployment would do right now. Reads; changes nothing.
 
-    `to` names the last migration to run, in the words of its tool; `steps` says how many;
+    `to` names the last migration to run, as its tool calls it; `steps` says how many;
     `without` leaves steps out (`migrate`, `--break-glass`).
     """
     facts = take_facts(work.database, work.engine.history)
     named = work.engine.names.resolve(to) if to is not None else None
-    chosen = pending(
+    migrations = pending(
         work.settings,
         work.engine.files.list(),
         facts,
@@ -52,11 +53,11 @@ def current_plan(
         to=named,
         steps=steps,
     )
-    return _plan(work, facts, chosen, direction="up", without=without)
+    return _plan(work, facts, migrations, direction="up", without=without)
 
 
-def described(work: Work, plan: Plan) -> Plan:
-    """Return the plan with what its reader should know beside what decides."""
+def with_about(work: Work, plan: Plan) -> Plan:
+    """Return the plan with what its reader should know, and what does not decide."""
     tables = sizes_of_tables(plan.migrations, work)
     rehearsal = rehearsals.rehearsal_of(plan, work.store)
     parameters = work.database.parameters()
@@ -66,7 +67,7 @@ def described(work: Work, plan: Plan) -> Plan:
         tables=tables,
         findings=lint_findings(plan, work, tables, rehearsal) if plan.direction == "up" else (),
         host=parameters.get("host") or parameters.get("hostaddr") or "this machine",
-        backup_to=work.store.address(backups.folder(plan.environment, plan.target.database))
+        backup_to=work.store.address(folder(plan.environment, plan.target.database))
         if work.store
         else "",
         models=work.engine.differences(work.database),
@@ -86,25 +87,27 @@ def newest_applied(
     """
     history = take_history(work.database, work.engine.history)
     on_disk = work.engine.files.list()
-    recorded = {row.name for row in history.applied} | {one.name for one in history.partials}
+    recorded = {row.name for row in history.applied} | {
+        partial.name for partial in history.partials
+    }
     applied = _in_order(on_disk, recorded)
     if to is not None:
         named = work.engine.names.resolve(to)
         if named != NOTHING and named not in applied:
             raise _not_undone(work.settings.name, f"{to} is not applied")
         staying = _staying(on_disk, applied, named)
-        found = [name for name in applied if name not in staying]
+        selected = [name for name in applied if name not in staying]
     else:
-        found = applied[-(steps or 0) :]
-    if not found or steps == 0:
+        selected = applied[-(steps or 0) :]
+    if not selected or steps == 0:
         raise _not_undone(work.settings.name, "there is nothing to undo")
-    return tuple(found)
+    return tuple(selected)
 
 
 def _in_order(on_disk: tuple[Migration, ...], names: Iterable[str]) -> list[str]:
     """Return names in the order they run; those without a file by name."""
     graph = is_graph(on_disk)
-    place = {one.name: at for at, one in enumerate(on_disk, start=1)} if graph else {}
+    place = {migration.name: at for at, migration in enumerate(on_disk, start=1)} if graph else {}
     return sorted(names, key=lambda name: (place.get(name, 0), name))
 
 
@@ -140,7 +143,7 @@ def undo_plan(
     applied = {row.name for row in facts.history} | {p.name for p in facts.partials}
     on_disk = work.engine.files.list()
     files = {migration.name: migration for migration in on_disk}
-    chosen = []
+    selected = []
     for name in _in_order(on_disk, {work.engine.names.resolve(name) for name in names}):
         migration = files.get(name)
         if name not in applied or migration is None or migration.rollback is None:
@@ -152,35 +155,39 @@ def undo_plan(
                 else "has no rollback script"
             )
             raise _not_undone(work.settings.name, f"{name} {why}")
-        chosen.append(migration)
-    staying = [one for one in on_disk if one.name in applied and one not in chosen]
-    _refuse_below_others(work.settings.name, on_disk, chosen, staying)
+        selected.append(migration)
+    staying = [
+        migration
+        for migration in on_disk
+        if migration.name in applied and migration not in selected
+    ]
+    _refuse_below_others(work.settings.name, on_disk, selected, staying)
     if not force and not is_graph(on_disk):
-        _refuse_what_others_build_on(work, chosen, staying)
-    return _plan(work, facts, tuple(chosen), direction="down", without=without)
+        _refuse_what_others_build_on(work, selected, staying)
+    return _plan(work, facts, tuple(selected), direction="down", without=without)
 
 
 def _refuse_below_others(
     environment: str,
     on_disk: tuple[Migration, ...],
-    chosen: list[Migration],
+    selected: list[Migration],
     staying: list[Migration],
 ) -> None:
-    """Refuse to take one out of the middle of a graph: its tool cannot say that it is not there."""
+    """Refuse to take one out of the middle of a graph: its tool cannot record the gap."""
     stay = {migration.name for migration in staying}
-    for migration in chosen:
-        above = [n for n in _in_order(on_disk, built_on(on_disk, migration.name)) if n in stay]
-        if above:
+    for migration in selected:
+        dependents = [n for n in _in_order(on_disk, built_on(on_disk, migration.name)) if n in stay]
+        if dependents:
             raise _not_undone(
                 environment,
-                f"{migration.name} has applied revisions built on it: {', '.join(above)}",
+                f"{migration.name} has applied revisions built on it: {', '.join(dependents)}",
             )
 
 
 def _refuse_what_others_build_on(
-    work: Work, chosen: list[Migration], staying: list[Migration]
+    work: Work, selected: list[Migration], staying: list[Migration]
 ) -> None:
-    for migration in chosen:
+    for migration in selected:
         tables = work.engine.files.tables(migration)
         later = [m for m in staying if m.name > migration.name]
         touching = {m.name: work.engine.files.tables(m) & tables for m in later}

@@ -16,14 +16,14 @@ from ..model import Migration, PlannedStep, PreflightCheck, StepName
 from ..policy import drill_age, steps_for
 from ..postgres.clients import find_clients
 from ..rehearsal import existing
-from ..rehearsal import rehearse as rehearsals
+from ..rehearsal.rehearse import read_mask
 from ..report import deployment
 from ..report.backup import drill_note
 from ..stores import Store
-from . import rehearsals as rehearsing
+from . import rehearsals
 from .work import Work, store_of
 
-OLDEST = 13  # the oldest major version the PostgreSQL project still mends in 2025
+OLDEST = 13  # the oldest major version the PostgreSQL project still maintains in 2025
 
 RIGHTS = """
     select pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
@@ -32,12 +32,12 @@ RIGHTS = """
 """
 
 
-def doctor(work: Work) -> tuple[PreflightCheck, ...]:
+def check_environment(work: Work) -> tuple[PreflightCheck, ...]:
     """Return every check of what a deployment to the environment needs."""
-    return look(steps_for(work.settings), work)
+    return preflight_checks(steps_for(work.settings), work)
 
 
-def look(
+def preflight_checks(
     steps: tuple[PlannedStep, ...], work: Work, *, migrations: tuple[Migration, ...] | None = None
 ) -> tuple[PreflightCheck, ...]:
     """Return every check of what these steps need; a failing one does not hide the others.
@@ -46,29 +46,29 @@ def look(
     """
     planned = {step.name: step for step in steps}
     database, store = work.database, work.store
-    found = [_guard("migrations", lambda: f"{len(work.engine.files.list())} on disk")]
+    checks = [_guard("migrations", lambda: f"{len(work.engine.files.list())} on disk")]
     reached = _guard("database", lambda: database.read("doctor", _server))
-    found.append(reached)
+    checks.append(reached)
     if not reached.problem:
-        found.append(_guard("rights", lambda: database.read("doctor", _rights)))
+        checks.append(_guard("rights", lambda: database.read("doctor", _rights)))
         history = _guard("history", lambda: database.read("doctor", _history(work)))
-        found.append(history)
-        if not (history.problem or found[0].problem):
-            found.append(_guard("pending", partial(_pending, work, migrations)))
+        checks.append(history)
+        if not (history.problem or checks[0].problem):
+            checks.append(_guard("pending", partial(_pending, work, migrations)))
     if StepName.BACKUP in planned and store is not None:
         if not reached.problem:
-            found.append(_guard("connection", lambda: database.read("doctor", _direct)))
+            checks.append(_guard("connection", lambda: database.read("doctor", _direct)))
             tools = _clients(work.settings.shared.backups)
-            found.append(_guard("client tools", lambda: database.read("doctor", tools)))
-        found.append(_guard("backups", store.check))
-        found += _kept(work.settings, store)
+            checks.append(_guard("client tools", lambda: database.read("doctor", tools)))
+        checks.append(_guard("backups", store.check))
+        checks += _kept(work.settings, store)
     if StepName.REHEARSAL in planned and not reached.problem:
-        found += _rehearsal(work, required=planned[StepName.REHEARSAL].required)
+        checks += _rehearsal(work, required=planned[StepName.REHEARSAL].required)
     if StepName.RESTART in planned and work.restarter is not None:
-        found.append(_guard("service", work.restarter.check))
+        checks.append(_guard("service", work.restarter.check))
     if StepName.APPROVAL in planned and work.approvals is not None:
-        found.append(_guard("approval", work.approvals.check))
-    return tuple(found)
+        checks.append(_guard("approval", work.approvals.check))
+    return tuple(checks)
 
 
 def _guard(name: str, check: Callable[[], str]) -> PreflightCheck:
@@ -124,47 +124,55 @@ def _rights(connection: psycopg.Connection) -> str:
 
 
 def _history(work: Work) -> Callable[[psycopg.Connection], str]:
-    def look_for(connection: psycopg.Connection) -> str:
+    def look(connection: psycopg.Connection) -> str:
         own_tables.require_known(connection)
         return work.engine.history.ready(connection)
 
-    return look_for
+    return look
 
 
 def _pending(work: Work, migrations: tuple[Migration, ...] | None) -> str:
-    """Look whether what would be created stands already, which would end it half way."""
+    """Refuse where an object that would be created exists: the migration would fail half way."""
     settings, database, engine = work.settings, work.database, work.engine
-    chosen = existing.pending_without_record(database, engine) if migrations is None else migrations
-    there = tuple(one for one in existing.find_untracked(database, engine, chosen) if one.fails)
-    if there:
-        first, *rest = existing.compare_untracked(there, database, engine, settings.shared.backups)
+    selected = (
+        existing.pending_without_record(database, engine) if migrations is None else migrations
+    )
+    conflicts = tuple(
+        conflict
+        for conflict in existing.find_untracked(database, engine, selected)
+        if conflict.fails
+    )
+    if conflicts:
+        first, *rest = existing.compare_untracked(
+            conflicts, database, engine, settings.shared.backups
+        )
         more = f" (and {len(rest)} more migrations)" if rest else ""
         raise Refused(
             deployment.unrecorded_text(first) + more,
             next_step=deployment.unrecorded_next(settings.name, first),
         )
-    return f"{len(chosen)}, nothing stands in their way"
+    return f"{len(selected)}, no existing object blocks them"
 
 
 def _clients(config: BackupsConfig | None) -> Callable[[psycopg.Connection], str]:
     image = config.image if config else ""
 
-    def look_for(connection: psycopg.Connection) -> str:
+    def look(connection: psycopg.Connection) -> str:
         version = read_target(connection).server_version
         clients = find_clients(version, tls=connection.pgconn.ssl_in_use, image=image)
         where = f" in {clients.image}" if clients.image else ""
         return f"pg_dump {clients.version}{where}, {clients.compression}"
 
-    return look_for
+    return look
 
 
 def _rehearsal(work: Work, *, required: bool) -> list[PreflightCheck]:
-    """Look for a server for the copy, and at the mask; where it may be skipped, that is told."""
+    """Look for a server for the copy, and at the mask; say where the rehearsal may be skipped."""
 
-    found = [_guard("rehearsal", lambda: _copy(work, required=required))]
+    checks = [_guard("rehearsal", lambda: _copy(work, required=required))]
     if work.settings.shared.rehearsal.mask:
-        found.append(_guard("mask", lambda: _mask(work.settings)))
-    return found
+        checks.append(_guard("mask", lambda: _mask(work.settings)))
+    return checks
 
 
 def _copy(work: Work, *, required: bool) -> str:
@@ -173,10 +181,10 @@ def _copy(work: Work, *, required: bool) -> str:
     if config.throwaway is not None:
         server = Database(url=config.throwaway).read("doctor", read_target)
         return f"on the throwaway server, PostgreSQL {server.server_version // 10000}"
-    reason = rehearsing.lacking(work)
+    reason = rehearsals.missing_reason(work)
     if reason and required:
         raise WindlassError(
-            f"required, and there can be none: {reason}",
+            f"required, but not possible: {reason}",
             state="nothing was changed",
             next_step="write throwaway: URL under backups, of a server of the same major version "
             "with the same extensions; or install one here",
@@ -185,20 +193,20 @@ def _copy(work: Work, *, required: bool) -> str:
 
 
 def _mask(settings: Settings) -> str:
-    rehearsals.read_mask(settings.shared.rehearsal, settings.root)
+    read_mask(settings.shared.rehearsal, settings.root)
     return settings.shared.rehearsal.mask
 
 
 def _kept(settings: Settings, store: Store) -> list[PreflightCheck]:
     """Look at the keys of encrypted backups; warn of a drill that is too long ago."""
-    config, found = settings.shared.backups, []
+    config, checks = settings.shared.backups, []
     if config is not None and config.encrypt is not None:
         keys = config.encrypt
-        found.append(_guard("encryption", lambda: _encryption(keys)))
+        checks.append(_guard("encryption", lambda: _encryption(keys)))
     at_most = drill_age(settings)
     if at_most is not None:
-        found.append(_guard("drill", lambda: _drill(settings.name, store, at_most)))
-    return found
+        checks.append(_guard("drill", lambda: _drill(settings.name, store, at_most)))
+    return checks
 
 
 def _encryption(keys: EncryptConfig) -> str:

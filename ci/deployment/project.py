@@ -16,14 +16,14 @@ def lint_files(config: Config) -> tuple[Finding, ...]:
     return severity.graded(engine.files.lint(engine.files.list(), None), (), None)
 
 
-def check(config: Config, base: str) -> PullRequestCheck:
+def check_pull_request(config: Config, base: str) -> PullRequestCheck:
     """Try the migrations that a commit does not have, on its schema; see `pull_request.check`."""
     return pull_request.check_pull_request(
         config.root, config.migrations(), base, server=config.throwaway()
     )
 
 
-def create(config: Config, name: str, *, merge: bool = False) -> tuple[Path, ...]:
+def create_migration(config: Config, name: str, *, merge: bool = False) -> tuple[Path, ...]:
     """Write a new, empty migration, or one that merges all heads, and return its files."""
     return open_engine(config.migrations(), config.root).create(name, merge=merge)
 

@@ -1,4 +1,4 @@
-"""What a deployment, a migration and a rollback begin with: a plan, and how to make it anew."""
+"""What a deployment, a migration and a rollback begin with: a plan, and how to compute it again."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from ..model import Deployment, Plan, Rehearsal, Unrecorded
 from ..origin import find_origin
 from ..plan import gate
 from ..policy import BREAK_GLASS, SERVICE
-from ..report import plan as plan_report
+from ..report.plan import headline
 from . import journal, loop, one_step
-from .planner import clear_the_way, current_plan, described, newest_applied, undo_plan
+from .planner import current_plan, end_orphans, newest_applied, undo_plan, with_about
 from .work import Work
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """A plan of which nothing has run, and how it is made anew under the deployment lock."""
+    """A plan of which nothing has run, and how it is computed again under the deployment lock."""
 
     plan: Plan
     replan: Callable[[], Plan]
@@ -51,7 +51,7 @@ def propose_deployment(
         Refused: something that is applied does not fit the files.
 
     """
-    clear_the_way(work)
+    end_orphans(work)
     without = BREAK_GLASS if break_glass else frozenset()
     replan = partial(current_plan, work, without=without)
     plan = replan() if plan is None else plan
@@ -71,7 +71,7 @@ def propose_migration(work: Work, *, to: str = "", steps: int = 0) -> Proposal:
 
     """
     _require_count(steps)
-    clear_the_way(work)
+    end_orphans(work)
     replan = partial(current_plan, work, to=to or None, steps=steps or None, without=SERVICE)
     return Proposal(plan=replan(), replan=replan)
 
@@ -106,9 +106,9 @@ def propose_rollback(
             next_step="invoke history --env ENV lists deployments, invoke status migrations",
         )
     _require_count(steps)
-    clear_the_way(work)
+    end_orphans(work)
     if deployment:
-        names = journal.find(work.database, deployment)[0].migrations
+        names = journal.find_deployment(work.database, deployment)[0].migrations
     elif name:
         names = (name,)
     else:
@@ -126,21 +126,21 @@ def carry_out(work: Work, proposal: Proposal) -> Deployment:
     """Run a proposed plan, step by step into the journal, and return the record.
 
     Raises:
-        Refused: policy says no, or nobody approved exactly this plan; nothing was changed.
+        Refused: policy says no, or exactly this plan has no approval; nothing was changed.
         PlanChanged: the database or the files changed since the plan was made.
         StepFailed: a step failed; what ran before it stays.
         RolledBack: a step failed, and what can be undone was undone.
         Interrupted: Ctrl-C or SIGTERM.
 
     """
-    work.reporter.note(plan_report.headline(proposal.plan))
+    work.reporter.note(headline(proposal.plan))
     if proposal.break_glass:
         work.reporter.alarm(f"BREAK-GLASS: {proposal.break_glass}: no approval, no rehearsal")
-    return loop.deploy(
+    return loop.run_plan(
         proposal.plan,
         work,
         origin=find_origin(work.settings.root),
-        again=proposal.replan,
+        replan=proposal.replan,
         break_glass=proposal.break_glass or None,
     )
 
@@ -154,10 +154,10 @@ def report_plan(work: Work, *, rehearse: bool = False) -> PlanReport:
         Refused: something that is applied does not fit the files, or the rehearsal says no.
 
     """
-    bare = current_plan(work)
+    current = current_plan(work)
     if rehearse:
-        one_step.rehearse_as_planned(work, bare)
-    plan = described(work, bare)
+        one_step.rehearse_as_planned(work, current)
+    plan = with_about(work, current)
     return PlanReport(
         digest=plan.digest,
         plan=plan,

@@ -1,4 +1,4 @@
-"""A plan's rehearsal: the one there is, or a new one; and what it must not have shown."""
+"""A plan's rehearsal: the existing one, or a new one; and what it must not show."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -6,35 +6,33 @@ import psycopg
 
 from .. import policy
 from ..backup import catalog, retention
-from ..backup import proof as proofs
+from ..backup.proof import prove
 from ..database.connection import read_target
 from ..errors import Place, Refused
 from ..lint import severity
 from ..lint.rules import LONG_LOCK
 from ..model import Manifest, Plan, Rehearsal
 from ..postgres import throwaway
-from ..rehearsal import forecast
-from ..rehearsal import rehearse as rehearsals
+from ..rehearsal import forecast, rehearse
 from ..stores import Store
-from . import backups as safekeeping
-from . import facts
+from . import backups, facts
 from .work import Work, bytes_of, store_of
 
 
-def lacking(work: Work) -> str:
-    """Return why there is no server for a copy; empty where there is, or one is named."""
+def missing_reason(work: Work) -> str:
+    """Return why there is no server for a copy; empty where there is one, or one is named."""
     _, config = store_of(work)
     version, extensions = work.database.read("rehearse", _needed)
     return throwaway.missing_reason(version, extensions, config.throwaway)
 
 
-def of_late(plan: Plan, work: Work) -> Rehearsal | None:
+def recent_rehearsal(plan: Plan, work: Work) -> Rehearsal | None:
     """Return the rehearsal of exactly this plan that is no older than a backup may be."""
-    found = rehearsal_of(plan, work.store)
+    rehearsal = rehearsal_of(plan, work.store)
     at_most = timedelta(seconds=work.settings.shared.rehearsal.backup_age.seconds)
-    if found is None or datetime.now(UTC) - found.at > at_most:
+    if rehearsal is None or datetime.now(UTC) - rehearsal.at > at_most:
         return None
-    return found
+    return rehearsal
 
 
 def rehearsal_of(plan: Plan, store: Store | None) -> Rehearsal | None:
@@ -53,25 +51,23 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
     """Rehearse on the newest proven backup; where none is young enough, on one taken now."""
     store, config = store_of(work)
     shared = work.settings.shared
-    backup = rehearsals.youngest(plan, store, shared.rehearsal, now=datetime.now(UTC))
+    backup = rehearse.youngest(plan, store, shared.rehearsal, now=datetime.now(UTC))
     if backup is None:
         work.reporter.note(
             "no proven backup of this history and schema is younger than "
             f"{shared.rehearsal.backup_age}: taking one"
         )
         applied = tuple(name for name, _ in plan.history)
-        with safekeeping.locked(work):
-            manifest = safekeeping.take_backup(work, plan.target, applied=applied)
+        with backups.locked(work):
+            manifest = backups.take_backup(work, plan.target, applied=applied)
             _require_same_schema(plan, manifest)
             level = policy.proof(work.settings)
-            proof = proofs.prove(
-                manifest, store, config, level=level, progress=bytes_of(work.reporter)
-            )
+            proof = prove(manifest, store, config, level=level, progress=bytes_of(work.reporter))
         backup = retention.Backup(manifest=manifest, proofs=(proof,))
-    return rehearsals.rehearse_plan(
+    return rehearse.rehearse_plan(
         plan,
         backup,
-        rehearsals.Bench(
+        rehearse.Bench(
             store=store,
             config=config,
             rehearsal=shared.rehearsal,
@@ -101,25 +97,25 @@ def _needed(connection: psycopg.Connection) -> tuple[int, tuple[str, ...]]:
 
 
 def refuse_unknown(plan: Plan, work: Work, reason: str) -> None:
-    """Refuse what only a rehearsal can show, where there can be none."""
+    """Refuse what only a rehearsal can show, where none is possible."""
     tables = facts.sizes_of_tables(plan.migrations, work)
     unknown = severity.unknown(facts.lint_findings(plan, work, tables, None))
     if unknown and policy.UNKNOWN_STOPS[plan.tier]:
         raise Refused(
-            f"{unknown[0].headline}, and there can be none: {reason}",
+            f"{unknown[0].headline}, and none is possible: {reason}",
             place=Place(unknown[0].file, unknown[0].line),
             next_step="name a server for copies (throwaway: URL under backups), or write above "
             f"the statement: -- windlass: allow {unknown[0].rule} REASON",
         )
 
 
-def refuse_long_locks(plan: Plan, work: Work, found: Rehearsal) -> None:
+def refuse_long_locks(plan: Plan, work: Work, rehearsal: Rehearsal) -> None:
     """Refuse what held a lock for longer than deploy.yml takes, unless the file gives a reason."""
     limit = work.settings.shared.rehearsal.blocks_at_most
     files = {migration.name: migration for migration in plan.migrations}
-    for one in found.migrations:
-        long = forecast.too_long(one, at_most=limit.seconds)
-        if long is None or LONG_LOCK.id in work.engine.files.allowed(files[one.name]):
+    for migration in rehearsal.migrations:
+        long = forecast.too_long(migration, at_most=limit.seconds)
+        if long is None or LONG_LOCK.id in work.engine.files.allowed(files[migration.name]):
             continue
         what = LONG_LOCK.says(
             mode=long.mode,

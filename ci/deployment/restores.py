@@ -1,4 +1,4 @@
-"""Restores of an environment's backups: planned, shown, done, and put in the live one's place."""
+"""Restores of an environment's backups: planned, shown, done and swapped with the live one."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,7 +24,7 @@ class RestorePlan:
     backup: str
     taken_at: datetime
     database: str  # that will hold the backup in the end
-    swap: bool  # whether it takes the live one's place
+    swap: bool  # whether it takes the live database's place
     changed: tuple[tuple[str, int, int], ...]  # (table, rows then, about how many now)
     last_drill: Proof | None
     manifest: Manifest
@@ -32,7 +32,7 @@ class RestorePlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestoreOrder:
-    """A restore that can begin: its plan, and what of it is not for showing."""
+    """A restore that can begin: its plan, and what is not shown."""
 
     plan: RestorePlan
     target: Database | None = None  # an empty database of another server; None: one is created
@@ -68,8 +68,8 @@ def plan_restore(
     Args:
         work: the environment.
         which: a backup's id.
-        into: a new database's name, or the URL of an empty one; empty: the live one's place,
-            or, with `tables`, a new database.
+        into: a new database's name, or the URL of an empty one; empty: in place of the live
+            database, or, with `tables`, a new one.
         tables: restore the rows of these alone, such as "orders" or "sales.orders".
         at_most_older: refuse an older backup.
 
@@ -82,7 +82,7 @@ def plan_restore(
     now = datetime.now(UTC)
     if at_most_older is not None:
         catalog.require_young(manifest, at_most=at_most_older, now=now)
-    target = _elsewhere(into) if _is_url(into) else None
+    target = _other_server(into) if _is_url(into) else None
     swap = not into and not tables
     new = f"{work.database.name[:40]}_{'tables' if tables else 'restored'}_{now:%Y%m%d_%H%M%S}"
     plan = RestorePlan(
@@ -91,17 +91,17 @@ def plan_restore(
         database=target.name if target else into or new,
         swap=swap,
         changed=_changed(work.database, manifest) if swap else (),
-        last_drill=catalog.last_drill(backups.listed(work)),
+        last_drill=catalog.last_drill(backups.list_backups(work)),
         manifest=manifest,
     )
-    return RestoreOrder(plan=plan, target=target, tables=frozenset(map(_table, tables)))
+    return RestoreOrder(plan=plan, target=target, tables=frozenset(map(_table_name, tables)))
 
 
 def _is_url(into: str) -> bool:
     return "://" in into or "=" in into
 
 
-def _elsewhere(into: str) -> Database:
+def _other_server(into: str) -> Database:
     database = Database(url=Secret(into), deployment_id="restore")
     if "password" in database.parameters():
         raise ConfigError(
@@ -120,21 +120,21 @@ def _changed(database: Database, manifest: Manifest) -> tuple[tuple[str, int, in
     return tuple(row for row in rows if row[1] != row[2])
 
 
-def _table(name: str) -> TableName:
+def _table_name(name: str) -> TableName:
     schema, dot, table = name.strip().partition(".")
     return (schema, table) if dot else ("public", schema)
 
 
-def restore(work: Work, order: RestoreOrder, *, owners: bool = True) -> RestoreReport:
+def run_restore(work: Work, order: RestoreOrder, *, owners: bool = True) -> RestoreReport:
     """Restore, verify, and swap where planned.
 
     Args:
         work: the environment.
         order: by `plan_restore`.
-        owners: give every object to its owner; else all of it is the user's.
+        owners: give every object to its owner; else the user owns all objects.
 
     Raises:
-        StepFailed: it was not restored; what was made for it is dropped again.
+        StepFailed: it was not restored; what was created for it is dropped again.
 
     """
     plan, wanted = order.plan, Wanted(owners=owners, tables=order.tables)
@@ -146,7 +146,7 @@ def restore(work: Work, order: RestoreOrder, *, owners: bool = True) -> RestoreR
     try:
         restored = _load(work, plan.manifest, target, wanted)
     except BaseException:
-        create.drop(work.database, plan.database)  # ours, made a moment ago, and of no use
+        create.drop(work.database, plan.database)  # ours, created just now, and of no use
         raise
     if not plan.swap:
         return RestoreReport(restored=restored, kept="")
@@ -165,7 +165,7 @@ def _load(work: Work, manifest: Manifest, target: Database, wanted: Wanted) -> R
 
 
 def swap(work: Work, restored: str, *, what: str = "") -> SwapReport:
-    """Put a restored database in the live one's place, which is kept aside.
+    """Put a restored database in place of the live one, which is kept aside.
 
     `what` says for the journal what it holds; empty: its name. The record goes into the restored
     one's journal first, as that is the one that will be read.
@@ -183,10 +183,10 @@ def swap(work: Work, restored: str, *, what: str = "") -> SwapReport:
         origin=find_origin(work.settings.root),
         at=datetime.now(UTC),
     )
-    # The lock is in the live database, whose sessions are ended before it is renamed: nobody
-    # who deploys may be at work, and from then on the connection limit keeps others out.
+    # The lock is in the live database, whose sessions are ended before it is renamed: no
+    # deployment may be running, and from then on the connection limit keeps others out.
     with backups.locked(work):
-        journal.restored(create.named(work.database, restored), correction)
+        journal.record_restore(create.named(work.database, restored), correction)
     return SwapReport(swap=restored, kept=swap_databases(work.database, restored))
 
 

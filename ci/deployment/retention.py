@@ -24,8 +24,8 @@ def prunable(
 ) -> tuple[Choice, ...]:
     """Return for each backup of this database why it stays, newest first; without a reason it goes.
 
-    Whoever calls it holds the deployment lock: a backup that is being proven elsewhere would look
-    like one that nobody proved.
+    The caller holds the deployment lock: a backup that is being verified elsewhere would look
+    like one without a proof.
 
     Raises:
         ConfigError: deploy.yml does not say what to keep.
@@ -38,17 +38,19 @@ def prunable(
             next_step="write keep: {last: 5, daily: 7, weekly: 4, monthly: 12} under backups",
         )
     target = database.read("prune", read_target)
-    found = catalog.backups(store, environment=environment, database=target.database)
-    ours = [b for b in found if b.manifest.system_identifier == target.system_identifier]
-    if ours and ours[0].level is None:
+    stored = catalog.backups(store, environment=environment, database=target.database)
+    own_backups = [b for b in stored if b.manifest.system_identifier == target.system_identifier]
+    if own_backups and own_backups[0].level is None:
         raise Refused(
-            f"the newest backup, {ours[0].manifest.id}, is not proven: while new ones fail, "
+            f"the newest backup, {own_backups[0].manifest.id}, is not proven: while new ones fail, "
             "the old ones stay",
             next_step=f"invoke backup.verify --env {environment}",
         )
-    needed = {d.backup: d.id for d in journal.history(database) if d.backup and d.migrations}
+    needed = {
+        d.backup: d.id for d in journal.newest_deployments(database) if d.backup and d.migrations
+    }
     return retention.choose(
-        found,
+        stored,
         config.keep,
         needed=needed,
         system_identifier=target.system_identifier,
@@ -65,13 +67,13 @@ def prune(
     done: Callable[[Manifest], None],
 ) -> int:
     """Remove what may go, and what a pruning that was cut off left; return how many went."""
-    finished = finish(store, environment=environment, database=_name(database))
+    finished = finish(store, environment=environment, database=_database_name(database))
     for manifest in finished:
         done(manifest)
-    going = tuple(choice.backup for choice in choices if not choice.reasons)
-    remove_backups(store, going, done=done)
-    return len(going) + len(finished)
+    removed = tuple(choice.backup for choice in choices if not choice.reasons)
+    remove_backups(store, removed, done=done)
+    return len(removed) + len(finished)
 
 
-def _name(database: Database) -> str:
+def _database_name(database: Database) -> str:
     return database.read("prune", read_target).database

@@ -11,12 +11,12 @@ from ..model import Correction, Deployment, Migration, Unrecorded
 from ..plan.pending import in_running_order
 from ..plan.states import MigrationState, compare, waiting
 from ..rehearsal import existing
-from ..report import deployment as report
+from ..report.deployment import last_note
 from . import journal
-from .backups import drill_note
+from .backups import drill_warning
 from .work import Work
 
-# One snapshot for all that is read. Still allowed here: no query ran in the transaction yet.
+# One snapshot for all that is read. It is allowed here: no query has run in the transaction.
 ONE_MOMENT = "set transaction isolation level repeatable read"
 
 
@@ -51,7 +51,7 @@ class _Moment:
     unrecorded: tuple[Unrecorded, ...]  # not compared yet
 
 
-def status(work: Work) -> StatusReport:
+def report_status(work: Work) -> StatusReport:
     """Return the state of the environment. Reads only.
 
     What the database holds is read in one read-only transaction of one snapshot. The store is
@@ -67,20 +67,20 @@ def status(work: Work) -> StatusReport:
     """
     database, engine = work.database, work.engine
     on_disk = engine.files.list()
-    moment = database.read("status", lambda connection: _read(connection, engine, on_disk))
+    moment = database.read("status", lambda connection: _read_moment(connection, engine, on_disk))
     shared = work.settings.shared
     return StatusReport(
         environment=work.settings.name,
         migrations=moment.migrations,
         lock=moment.lock,
-        note=report.last_note(moment.newest, moment.lock),
-        drill=drill_note(work),
+        note=last_note(moment.newest, moment.lock),
+        drill=drill_warning(work),
         unrecorded=existing.compare_untracked(moment.unrecorded, database, engine, shared.backups),
         models=engine.differences(database),
     )
 
 
-def _read(
+def _read_moment(
     connection: psycopg.Connection, engine: Engine, on_disk: tuple[Migration, ...]
 ) -> _Moment:
     connection.execute(ONE_MOMENT)
@@ -98,7 +98,7 @@ def _read(
     )
 
 
-def history(database: Database) -> HistoryReport:
+def report_history(database: Database) -> HistoryReport:
     """Return what was deployed, and what was corrected by hand. Reads only.
 
     Raises:

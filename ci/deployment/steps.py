@@ -8,19 +8,18 @@ from datetime import UTC, datetime
 import psycopg
 
 from .. import policy
-from ..backup import catalog as backups
-from ..backup import proof as proofs
+from ..backup import catalog
+from ..backup.proof import prove
 from ..database import leftovers
 from ..errors import Place, Refused, StepFailed
 from ..lint import severity
 from ..model import Evidence, Manifest, Migration, Phase, Plan, Proof, StepName, StepResult
 from ..plan import gate
 from ..plan.pending import in_running_order
-from ..report import format
-from ..report import plan as plan_report
+from ..report.format import human
+from ..report.plan import rehearsal_text
 from ..restarters import Reverting, Running
-from . import backups as safekeeping
-from . import facts, journal, preflight, rehearsals
+from . import backups, facts, journal, preflight, rehearsals
 from .work import Work, bytes_of, store_of
 
 
@@ -52,29 +51,29 @@ class Step:
     before: Callable[[Work], Evidence] | None = None
 
 
-def check(plan: Plan, work: Work) -> Done | Skipped:
+def check_needs(plan: Plan, work: Work) -> Done | Skipped:
     """Check everything the deployment will need."""
     up = in_running_order(plan.migrations) if plan.direction == "up" else ()
-    found = preflight.look(plan.steps, work, migrations=up)
-    wrong = [one for one in found if one.problem]
-    if wrong:
-        first = wrong[0]
+    checks = preflight.preflight_checks(plan.steps, work, migrations=up)
+    failures = [check for check in checks if check.problem]
+    if failures:
+        first = failures[0]
         raise Refused(
             f"{first.name}: {first.found}"
-            + (f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""),
-            next_step=f"{first.problem}; all of it: invoke doctor --env {work.settings.name}",
+            + (f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""),
+            next_step=f"{first.problem}; all checks: invoke doctor --env {work.settings.name}",
         )
-    return Done(f"{len(found)} checks")
+    return Done(f"{len(checks)} checks")
 
 
-def lint(plan: Plan, work: Work) -> Done | Skipped:
+def lint_plan(plan: Plan, work: Work) -> Done | Skipped:
     """Read the migrations for what is dangerous."""
     rehearsal = rehearsals.rehearsal_of(plan, work.store)
     tables = facts.sizes_of_tables(plan.migrations, work)
-    found = facts.lint_findings(plan, work, tables, rehearsal)
-    for finding in found:
+    findings = facts.lint_findings(plan, work, tables, rehearsal)
+    for finding in findings:
         work.reporter.found(finding)
-    errors, unknown = severity.errors(found), severity.unknown(found)
+    errors, unknown = severity.errors(findings), severity.unknown(findings)
     if policy.UNKNOWN_STOPS[plan.tier] and not policy.rehearses(work.settings):
         errors += unknown
     if errors and policy.LINT_STOPS[plan.tier]:
@@ -84,11 +83,11 @@ def lint(plan: Plan, work: Work) -> Done | Skipped:
             next_step="change the migration, or write above the statement: "
             f"-- windlass: allow {errors[0].rule} REASON",
         )
-    return Done(f"{len(plan.migrations)} migrations, {len(found)} findings")
+    return Done(f"{len(plan.migrations)} migrations, {len(findings)} findings")
 
 
 def approve(plan: Plan, work: Work) -> Done | Skipped:
-    """Find somebody's yes to exactly this plan."""
+    """Find the approvals of exactly this plan."""
     source = work.approvals
     if source is None:
         return Skipped("deploy.yml names no source of approvals")
@@ -123,34 +122,34 @@ def backup(plan: Plan, work: Work) -> Done | Skipped:
     if not plan.migrations:
         return Done("no statement will run: none taken")
     store, _ = store_of(work)
-    manifest = safekeeping.take_backup(
+    manifest = backups.take_backup(
         work,
         plan.target,
         applied=tuple(name for name, _ in plan.history),
         schema_fingerprint=plan.schema_fingerprint,  # made sure of under the lock
     )
     address = store.address(manifest.key)
-    return Done(f"{address} {format.human(manifest.size)}", evidence=(("backup", manifest.id),))
+    return Done(f"{address} {human(manifest.size)}", evidence=(("backup", manifest.id),))
 
 
-def prove(plan: Plan, work: Work) -> Done | Skipped:
-    """Read the backup back, as deep as the environment asks; then let old ones go."""
+def verify_own_backup(plan: Plan, work: Work) -> Done | Skipped:
+    """Verify the backup at the environment's level, then prune old ones."""
     if not plan.migrations:
         return Done("no backup to prove")
     store, config = store_of(work)
-    proven = proofs.prove(
-        _manifest(plan, work),
+    proven = prove(
+        _own_manifest(plan, work),
         store,
         config,
         level=policy.proof(work.settings),
         progress=bytes_of(work.reporter),
     )
-    pruned = safekeeping.let_go(work) if config.keep is not None else ""
+    pruned = backups.prune_old(work) if config.keep is not None else ""
     return Done(proof_text(proven) + pruned, evidence=(("proof", proven.level),))
 
 
 def proof_text(proof: Proof) -> str:
-    """Return what was proven, for people."""
+    """Return a proof as text."""
     if proof.level == "checksum":
         return "read back: checksum"
     counted = f"{proof.rows:,} rows of {proof.tables} tables"
@@ -159,24 +158,24 @@ def proof_text(proof: Proof) -> str:
     return f"restored into {proof.server}: {counted}, definitions equal"
 
 
-def rehearse(plan: Plan, work: Work) -> Done | Skipped:
-    """Run the migrations on a restored copy, unless this very plan was rehearsed of late."""
+def rehearse_plan(plan: Plan, work: Work) -> Done | Skipped:
+    """Run the migrations on a restored copy, unless this very plan was rehearsed recently."""
     if not plan.migrations:
         return Skipped("no migration to rehearse")
-    reason = rehearsals.lacking(work)
+    reason = rehearsals.missing_reason(work)
     if reason:
         rehearsals.refuse_unknown(plan, work, reason)
         return Skipped(reason)
-    found = rehearsals.of_late(plan, work)
-    when = f" at {found.at:%Y-%m-%d %H:%M} UTC" if found else ""
-    found = found or rehearsals.rehearse_now(plan, work)
-    work.reporter.note(plan_report.rehearsal_text(found))
-    rehearsals.refuse_long_locks(plan, work, found)
-    back = sum(one.rolled_back for one in found.migrations)
+    rehearsal = rehearsals.recent_rehearsal(plan, work)
+    when = f" at {rehearsal.at:%Y-%m-%d %H:%M} UTC" if rehearsal else ""
+    rehearsal = rehearsal or rehearsals.rehearse_now(plan, work)
+    work.reporter.note(rehearsal_text(rehearsal))
+    rehearsals.refuse_long_locks(plan, work, rehearsal)
+    rolled_back = sum(migration.rolled_back for migration in rehearsal.migrations)
     return Done(
-        f"{len(found.migrations)} on a copy in {found.seconds:.1f} s{when}, {back} rolled back "
-        "and applied again",
-        evidence=(("rehearsed_on", found.backup), ("rehearsed_at", found.at.isoformat())),
+        f"{len(rehearsal.migrations)} on a copy in {rehearsal.seconds:.1f} s{when}, "
+        f"{rolled_back} rolled back and applied again",
+        evidence=(("rehearsed_on", rehearsal.backup), ("rehearsed_at", rehearsal.at.isoformat())),
     )
 
 
@@ -205,20 +204,20 @@ def undo_migrate_after(plan: Plan, work: Work, _done: StepResult) -> Done | Skip
 
 
 def _apply(plan: Plan, work: Work, step: StepName, phase: Phase) -> Done | Skipped:
-    chosen = _of_phase(plan, phase)
-    for number, migration in enumerate(chosen, start=1):
+    migrations = _of_phase(plan, phase)
+    for number, migration in enumerate(migrations, start=1):
         started = time.monotonic()
         retries = work.engine.runner.apply(migration, work.database, work.terms())
         detail = f"retried {retries}×" if retries else ""
         work.reporter.item(step, migration.name, detail, time.monotonic() - started)
-        work.reporter.progress(number, len(chosen), "migrations")
-    return Done(f"{len(chosen)} applied" if chosen else f"none runs {phase} the restart")
+        work.reporter.progress(number, len(migrations), "migrations")
+    return Done(f"{len(migrations)} applied" if migrations else f"none runs {phase} the restart")
 
 
-def _undo(chosen: tuple[Migration, ...], work: Work) -> Done | Skipped:
-    """Undo those that stand, judged by the database: a killed run left nobody to ask."""
+def _undo(migrations: tuple[Migration, ...], work: Work) -> Done | Skipped:
+    """Undo those that are applied, as the database says: a killed run left no other record."""
     undone = 0
-    for migration in reversed(chosen):
+    for migration in reversed(migrations):
         started = time.monotonic()
         applied = {row.name for row in work.database.read("history", work.engine.history.rows)}
         work.engine.runner.undo(migration, work.database, work.terms())
@@ -227,29 +226,29 @@ def _undo(chosen: tuple[Migration, ...], work: Work) -> Done | Skipped:
             work.reporter.item(
                 StepName.MIGRATE, migration.name, "rolled back", time.monotonic() - started
             )
-    return Done(f"{undone} rolled back" if undone else "nothing of it was applied")
+    return Done(f"{undone} rolled back" if undone else "none was applied: nothing to undo")
 
 
 def _of_phase(plan: Plan, phase: Phase) -> tuple[Migration, ...]:
     return tuple(m for m in plan.migrations if m.phase == phase)
 
 
-def serving(work: Work) -> Evidence:
+def running_version(work: Work) -> Evidence:
     """Note what serves now; `undo_restart` goes back to it."""
     if work.restarter is None:
         return ()
-    now = work.restarter.running()
-    return (("instance_before", now.instance), ("version_before", now.version))
+    running = work.restarter.running()
+    return (("instance_before", running.instance), ("version_before", running.version))
 
 
-def restart(plan: Plan, work: Work) -> Done | Skipped:
+def restart_service(plan: Plan, work: Work) -> Done | Skipped:
     """Put the new version into service."""
     if work.restarter is None:
         return Skipped(f"{plan.environment} has no service in deploy.yml")
-    now = work.restarter.restart()
+    running = work.restarter.restart()
     return Done(
-        f"{work.restarter.name}: {now.detail or 'new instance'}",
-        evidence=(("instance", now.instance), ("version", now.version)),
+        f"{work.restarter.name}: {running.detail or 'new instance'}",
+        evidence=(("instance", running.instance), ("version", running.version)),
     )
 
 
@@ -260,8 +259,8 @@ def undo_restart(_plan: Plan, work: Work, done: StepResult) -> Done | Skipped:
     before = Running(
         instance=done.get("instance_before") or "", version=done.get("version_before") or ""
     )
-    now = work.restarter.revert(before)
-    return Done(f"{work.restarter.name}: version {now.version} serves again")
+    running = work.restarter.revert(before)
+    return Done(f"{work.restarter.name}: version {running.version} serves again")
 
 
 def smoke_test(plan: Plan, work: Work) -> Done | Skipped:
@@ -271,14 +270,14 @@ def smoke_test(plan: Plan, work: Work) -> Done | Skipped:
     config = work.settings.environment.smoke
     if config is None:
         return Skipped(f"{plan.environment} has no smoke tests in deploy.yml")
-    found = run_checks(
+    report = run_checks(
         config, progress=lambda done, total: work.reporter.progress(done, total, "checks")
     )
-    return Done(f"{found.checks} checks, slowest {found.slowest * 1000:.0f} ms")
+    return Done(f"{report.checks} checks, slowest {report.slowest * 1000:.0f} ms")
 
 
-def verify(plan: Plan, work: Work) -> Done | Skipped:
-    """Run the verify scripts once more, and look for what looks finished and is not."""
+def verify_migrations(plan: Plan, work: Work) -> Done | Skipped:
+    """Run the verify scripts once more, and look for what is left half done."""
     scripts = [m for m in plan.migrations if m.verify is not None and plan.direction == "up"]
 
     def look(connection: psycopg.Connection) -> tuple[str, ...]:
@@ -287,44 +286,48 @@ def verify(plan: Plan, work: Work) -> Done | Skipped:
         return leftovers.read(connection)
 
     # A verify script may call what stays in a session: set_config(), an advisory lock.
-    found = work.database.read("verify", look, own_session=bool(scripts))
+    remains = work.database.read("verify", look, own_session=bool(scripts))
     allowed = {rule for m in plan.migrations for rule in work.engine.files.allowed(m)}
-    new = [one for one in found if one not in plan.leftovers and leftovers.rule(one) not in allowed]
-    if new:
+    new_remains = [
+        remnant
+        for remnant in remains
+        if remnant not in plan.leftovers and leftovers.rule(remnant) not in allowed
+    ]
+    if new_remains:
         raise StepFailed(
-            f"this deployment leaves: {'; '.join(new)}",
+            f"this deployment leaves: {'; '.join(new_remains)}",
             state="everything else of this deployment is done",
-            next_step=f"{leftovers.repair(new[0])}; where it is meant to stay: "
-            f"-- windlass: allow {leftovers.rule(new[0])} REASON in the migration",
+            next_step=f"{leftovers.repair(new_remains[0])}; where it is meant to stay: "
+            f"-- windlass: allow {leftovers.rule(new_remains[0])} REASON in the migration",
         )
     older = f"; from before: {'; '.join(plan.leftovers)}" if plan.leftovers else ""
     return Done(f"{len(scripts)} verify scripts, nothing left half done{older}")
 
 
-def _manifest(plan: Plan, work: Work) -> Manifest:
+def _own_manifest(plan: Plan, work: Work) -> Manifest:
     """Return this deployment's own backup, as the store has it."""
     store, _ = store_of(work)
-    found = backups.newest(store, environment=plan.environment, database=plan.target.database)
-    if found is None or found.deployment != work.deployment_id:
+    manifest = catalog.newest(store, environment=plan.environment, database=plan.target.database)
+    if manifest is None or manifest.deployment != work.deployment_id:
         raise StepFailed(
             "the store does not list the backup that was just written",
             state="no statement has run",
             next_step=f"invoke backup.list --env {plan.environment}, and check the bucket",
         )
-    return found
+    return manifest
 
 
-# LOCK is not here: it spans the steps after it, and is the loop's own (ci/deployment/loop.py).
+# LOCK is not here: it spans the steps after it, so the loop takes it (ci/deployment/loop.py).
 STEPS: dict[StepName, Step] = {
-    StepName.PREFLIGHT: Step(check),
-    StepName.LINT: Step(lint),
+    StepName.PREFLIGHT: Step(check_needs),
+    StepName.LINT: Step(lint_plan),
     StepName.APPROVAL: Step(approve),
     StepName.BACKUP: Step(backup),
-    StepName.PROOF: Step(prove),
-    StepName.REHEARSAL: Step(rehearse),
+    StepName.PROOF: Step(verify_own_backup),
+    StepName.REHEARSAL: Step(rehearse_plan),
     StepName.MIGRATE: Step(migrate, undo=undo_migrate),
-    StepName.RESTART: Step(restart, undo=undo_restart, before=serving),
+    StepName.RESTART: Step(restart_service, undo=undo_restart, before=running_version),
     StepName.SMOKE: Step(smoke_test),
     StepName.MIGRATE_AFTER: Step(migrate_after, undo=undo_migrate_after),
-    StepName.VERIFY: Step(verify),
+    StepName.VERIFY: Step(verify_migrations),
 }

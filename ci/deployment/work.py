@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ..approvals import ApprovalSource, open_approvals
-from ..backup import stream as backups
+from ..backup.stream import Progress
 from ..config import Settings
 from ..config.sections import BackupsConfig
 from ..database.connection import Database
@@ -27,7 +27,7 @@ class Reporter(Protocol):
         ...
 
     def progress(self, done: int, total: int | None, unit: str) -> None:
-        """Part of the running step is done; `total` is None where nobody knows."""
+        """Part of the running step is done; `total` is None where it is not known."""
         ...
 
     def item(self, step: StepName, what: str, detail: str, seconds: float) -> None:
@@ -43,7 +43,7 @@ class Reporter(Protocol):
         ...
 
     def alarm(self, text: str) -> None:
-        """Something nobody may overlook: policy was set aside."""
+        """Something that must not be overlooked: policy was set aside."""
         ...
 
     def finished(self, result: StepResult) -> None:
@@ -53,7 +53,7 @@ class Reporter(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """The world of one environment, opened. What to do with it is the plan's business."""
+    """The world of one environment, opened. The plan says what to do with it."""
 
     settings: Settings
     deployment_id: str
@@ -119,7 +119,7 @@ def open_work(
 
 
 def store_of(work: Work) -> tuple[Store, BackupsConfig]:
-    """Return the store and what deploy.yml says of it; StepFailed where it names none."""
+    """Return the store and its section of deploy.yml; StepFailed where there is none."""
     config = work.settings.shared.backups
     if work.store is None or config is None:
         raise StepFailed(
@@ -130,6 +130,6 @@ def store_of(work: Work) -> tuple[Store, BackupsConfig]:
     return work.store, config
 
 
-def bytes_of(reporter: Reporter) -> backups.Progress:
+def bytes_of(reporter: Reporter) -> Progress:
     """Return the progress of a stream of bytes."""
     return lambda done, total: reporter.progress(done, total, "bytes")

@@ -1,11 +1,11 @@
-"""How two plans differ, in words. Pure."""
+"""How two plans differ, as texts. Pure."""
 
 from ..model import Plan
 
 
 def differences(approved: Plan, current: Plan) -> tuple[str, ...]:
-    """Return, in words, what differs between two plans; nothing where their digests are equal."""
-    found = [
+    """Return, as texts, what differs between two plans; nothing where their digests are equal."""
+    texts = [
         f"{words}: {_short(before)} then, {_short(now)} now"
         for words, before, now in (
             ("another environment", approved.environment, current.environment),
@@ -17,15 +17,15 @@ def differences(approved: Plan, current: Plan) -> tuple[str, ...]:
         )
         if before != now
     ]
-    found += _history(approved, current) + _migrations(approved, current)
-    found += _settings(approved, current)
+    texts += _history(approved, current) + _migrations(approved, current)
+    texts += _settings(approved, current)
     if approved.partials != current.partials:
-        found.append("a migration was run, or undone, in part since")
+        texts.append("a migration was run, or undone, in part since")
     if approved.schema_fingerprint != current.schema_fingerprint:
-        found += _schema(approved, current)
-    if not found and approved.digest != current.digest:
-        found.append("the plan was written in another form")
-    return tuple(found)
+        texts += _schema(approved, current)
+    if not texts and approved.digest != current.digest:
+        texts.append("the plan was written in another form")
+    return tuple(texts)
 
 
 def _schema(approved: Plan, current: Plan) -> list[str]:
@@ -59,8 +59,8 @@ def _history(approved: Plan, current: Plan) -> list[str]:
 def _migrations(approved: Plan, current: Plan) -> list[str]:
     before = {m.name: m for m in approved.migrations}
     now = {m.name: m for m in current.migrations}
-    found = [f"{name} is new among the migrations" for name in now if name not in before]
-    found += [f"{name} is no longer among the migrations" for name in before if name not in now]
+    texts = [f"{name} is new among the migrations" for name in now if name not in before]
+    texts += [f"{name} is no longer among the migrations" for name in before if name not in now]
     for name in before.keys() & now.keys():
         a, b = before[name], now[name]
         for what, changed in (
@@ -69,8 +69,8 @@ def _migrations(approved: Plan, current: Plan) -> list[str]:
             ("has another verify script", a.verify != b.verify),
             ("runs in another phase", a.phase != b.phase),
         ):
-            found += [f"{name} {what}"] if changed else []
-    return found
+            texts += [f"{name} {what}"] if changed else []
+    return texts
 
 
 def _settings(approved: Plan, current: Plan) -> list[str]:

@@ -33,11 +33,11 @@ def require_approval(
 
     """
     counting: dict[str, Approval] = {}
-    wrong = []
-    for approval in sorted(approvals, key=lambda one: one.granted_at):
-        why = _against(plan, approval, used, now)
-        if why:
-            wrong.append(why)
+    problems = []
+    for approval in sorted(approvals, key=lambda approval: approval.granted_at):
+        problem = _against(plan, approval, used, now)
+        if problem:
+            problems.append(problem)
         else:
             counting.setdefault(approval.approver, approval)
     if len(counting) >= required:
@@ -47,9 +47,9 @@ def require_approval(
     if counting:
         names = ", ".join(counting)
         what = f"plan {short} has {len(counting)} of {required} approvals, by {names}"
-    elif wrong:
-        what, wrong = wrong[0], wrong[1:]
-    raise NotApproved("; ".join([what, *wrong]), next_step=how)
+    elif problems:
+        what, problems = problems[0], problems[1:]
+    raise NotApproved("; ".join([what, *problems]), next_step=how)
 
 
 def _against(plan: Plan, approval: Approval, used: Mapping[str, str], now: datetime) -> str:
@@ -72,11 +72,11 @@ def require_unchanged(approved: Plan, current: Plan) -> None:
     """Raise `PlanChanged` with the differences unless both plans are the same document."""
     if approved.digest == current.digest:
         return
-    found = differences(approved, current)
+    changes = differences(approved, current)
     raise PlanChanged(
         f"plan {approved.digest[:12]} is not what would run now ({current.digest[:12]}): "
-        + "; ".join(found[:5])
-        + (f"; and {len(found) - 5} more" if len(found) > 5 else ""),
+        + "; ".join(changes[:5])
+        + (f"; and {len(changes) - 5} more" if len(changes) > 5 else ""),
         next_step=f"look at it again: invoke plan --env {current.environment}",
     )
 
@@ -84,17 +84,17 @@ def require_unchanged(approved: Plan, current: Plan) -> None:
 def require_no_secret(plan: Plan) -> None:
     """Raise `Refused` where a plan that is to be written down holds a secret of the environment.
 
-    Its digest is of the exact texts, so nothing can be taken out of it. A secret that is a word of
-    letters alone is not looked for: it may stand in any text for what it is, a word.
+    Its digest is of the exact texts, so nothing can be taken out of them. A secret of letters
+    alone is not looked for: any text may contain it as a word.
     """
     for migration in plan.migrations:
         texts = (migration.sql, migration.rollback or "", migration.verify or "")
         if any(is_in(text) for text in texts):
             raise Refused(
-                f"a secret of this environment stands in the text of {migration.name}, "
-                "and would stand in the plan's file",
+                f"the text of {migration.name} contains a secret of this environment; "
+                "the plan's file would contain it too",
                 next_step="take it out of the migration, set it outside of migrations, and change "
-                "it, for it is in the repository's history",
+                "it, because it is in the repository's history",
             )
 
 
@@ -110,8 +110,8 @@ def require_environment(plan: Plan, environment: str) -> None:
 def require_digest(plan: Plan, digest: str | None) -> None:
     """Raise `PlanChanged` where a plan has not the digest that the plan job gave out; None: any.
 
-    An artifact can be exchanged by whoever may write one, the output of a job cannot. An empty one
-    got lost on the way.
+    A job that may write artifacts can exchange one; it cannot change another job's output. An
+    empty digest was lost on the way.
     """
     if digest is None or digest == plan.digest:
         return
@@ -133,21 +133,21 @@ def require_typed(
 ) -> None:
     """Raise `Refused` unless something that cannot be taken back was confirmed above development.
 
-    `typed` is what a person typed, None where nobody can; `variable` is the value of the
+    `typed` is what a person typed, None without a terminal; `variable` is the value of the
     environment variable `named`.
     """
     if tier == "development" or typed == environment or (typed is None and variable == "yes"):
         return
     raise Refused(
         f"{what} in {environment} is not confirmed",
-        next_step=f'type "{environment}" when asked; where nobody can: {named}=yes',
+        next_step=f'type "{environment}" when asked; without a terminal: {named}=yes',
     )
 
 
 def require_confirmation(plan: Plan, *, typed: str | None, variable: str) -> None:
     """Raise `Refused` unless a rollback above development was confirmed.
 
-    `typed` is what a person typed, None where nobody can; `variable` is CONFIRM_ROLLBACK's value.
+    `typed` is what a person typed, None without a terminal; `variable` is CONFIRM_ROLLBACK's value.
     Where the plan asks for an approval, that is the confirmation.
     """
     if plan.tier == "development" or plan.has(StepName.APPROVAL):
@@ -156,5 +156,5 @@ def require_confirmation(plan: Plan, *, typed: str | None, variable: str) -> Non
         return
     raise Refused(
         f"the rollback of {len(plan.migrations)} migrations in {plan.environment} is not confirmed",
-        next_step=f'type "{plan.environment}" when asked; where nobody can: CONFIRM_ROLLBACK=yes',
+        next_step=f'type "{plan.environment}" when asked; without a terminal: CONFIRM_ROLLBACK=yes',
     )

@@ -44,10 +44,10 @@ def make_plan(
 
 
 def _policy(settings: Settings) -> tuple[tuple[str, str], ...]:
-    """Return every deciding setting as written, variables unexpanded: no secret stands in it."""
+    """Return every deciding setting as written, variables unexpanded: it holds no secret."""
     environment = settings.written["environment"]
     deciding = {k: v for k, v in environment.items() if k not in _NOT_DECIDING}
-    found = {"on_failure": json.dumps(on_failure(settings))}
+    policy = {"on_failure": json.dumps(on_failure(settings))}
     for section in (settings.written["shared"], deciding):
-        found |= {key: json.dumps(value, sort_keys=True) for key, value in section.items()}
-    return tuple(sorted(found.items()))
+        policy |= {key: json.dumps(value, sort_keys=True) for key, value in section.items()}
+    return tuple(sorted(policy.items()))

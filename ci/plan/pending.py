@@ -13,8 +13,8 @@ from .states import EVERYTHING, MigrationState, State, compare, heads, is_graph,
 BACK = "bring the file back as it was (git log)"
 
 
-class Names(Protocol):
-    """What an engine says of a migration in its tool's own words."""
+class RefusalTexts(Protocol):
+    """What an engine says of a migration, in the terms of its tool."""
 
     def no_file(self, name: str) -> str:
         """Return what to say of an applied migration that has no file."""
@@ -37,39 +37,41 @@ def in_running_order(migrations: Iterable[Migration]) -> tuple[Migration, ...]:
 def order_problems(
     base: tuple[Migration, ...], here: tuple[Migration, ...], config: MigrationsConfig
 ) -> tuple[str, ...]:
-    """Return, in words, why migrations do not follow those of the commit they are merged into.
+    """Return, as texts, why migrations do not follow those of the commit they are merged into.
 
     Args:
-        base: the migrations there.
-        here: those that would stand after the merge.
+        base: the commit's migrations.
+        here: the migrations after the merge.
         config: what deploy.yml allows.
 
     """
-    now = {migration.name: migration for migration in here}
-    known = {migration.name for migration in base}
-    found = [
-        f"{one.name} is in the base and missing here: bring it back, or merge the base first"
-        for one in base
-        if one.name not in now
+    by_name = {migration.name: migration for migration in here}
+    base_names = {migration.name for migration in base}
+    problems = [
+        f"{migration.name} is in the base and missing here: bring it back, or merge the base first"
+        for migration in base
+        if migration.name not in by_name
     ]
-    found += [
-        f"{one.name} was edited: it may have run already; write a new migration instead"
-        for one in base
-        if one.name in now and now[one.name].checksum != one.checksum
+    problems += [
+        f"{migration.name} was edited: it may have run already; write a new migration instead"
+        for migration in base
+        if migration.name in by_name and by_name[migration.name].checksum != migration.checksum
     ]
     if is_graph(here):
         several = heads(here) if config.several_heads == "refuse" else ()
         if len(several) > 1:
             names = ", ".join(several)
-            found.append(f"several heads: {names}: merge them (invoke create --merge --name NAME)")
-    elif known and config.out_of_order == "refuse":
-        newest = max(known)
-        found += [
-            f"{one.name} is older than {newest}, the base's newest: give it a later timestamp"
-            for one in here
-            if one.name not in known and one.name < newest
+            problems.append(
+                f"several heads: {names}: merge them (invoke create --merge --name NAME)"
+            )
+    elif base_names and config.out_of_order == "refuse":
+        newest = max(base_names)
+        problems += [
+            f"{migration.name} is older than {newest}, the base's newest: give it a later timestamp"
+            for migration in here
+            if migration.name not in base_names and migration.name < newest
         ]
-    return tuple(found)
+    return tuple(problems)
 
 
 def pending(
@@ -77,13 +79,13 @@ def pending(
     on_disk: tuple[Migration, ...],
     facts: Facts,
     *,
-    names: Names,
+    names: RefusalTexts,
     to: str | None = None,
     steps: int | None = None,
 ) -> tuple[Migration, ...]:
     """Return the migrations to run, in order, up to and including `to`, and at most `steps`.
 
-    `names` words what is refused.
+    `names` gives the texts of refusals.
 
     Raises:
         Refused: the history does not fit the files, or a rollback script is asked for and missing.
@@ -97,7 +99,7 @@ def pending(
     _refuse_half_undone(settings, facts.partials)
     _refuse_out_of_order(settings, states)
     runs = (State.PENDING, State.OUT_OF_ORDER, State.PARTIAL)
-    wanted = {s.name for s in states if s.state in runs}
+    runnable = {s.name for s in states if s.state in runs}
     if to not in (None, EVERYTHING) and to not in {s.name for s in states}:
         raise Refused(
             f'there is no migration "{to}"',
@@ -105,10 +107,10 @@ def pending(
         )
     if to is None:
         _refuse_several_heads(settings, on_disk)
-    within = wanted if to is None or to == EVERYTHING else up_to(on_disk, [to])
-    found = tuple(m for m in on_disk if m.name in wanted and m.name in within)[:steps]
-    _refuse_without_rollback(settings, found, names)
-    return found
+    selected = runnable if to is None or to == EVERYTHING else up_to(on_disk, [to])
+    migrations = tuple(m for m in on_disk if m.name in runnable and m.name in selected)[:steps]
+    _refuse_without_rollback(settings, migrations, names)
+    return migrations
 
 
 def _refuse_another_case(states: tuple[MigrationState, ...]) -> None:
@@ -122,7 +124,7 @@ def _refuse_another_case(states: tuple[MigrationState, ...]) -> None:
             )
 
 
-def _refuse_failed(settings: Settings, failed: tuple[Failed, ...], names: Names) -> None:
+def _refuse_failed(settings: Settings, failed: tuple[Failed, ...], names: RefusalTexts) -> None:
     if failed:
         name, env = failed[0].name, settings.name
         raise Refused(
@@ -134,21 +136,21 @@ def _refuse_failed(settings: Settings, failed: tuple[Failed, ...], names: Names)
 
 
 def _refuse_half_undone(settings: Settings, partials: tuple[Partial, ...]) -> None:
-    half = next((partial for partial in partials if partial.direction == "down"), None)
-    if half is not None:
+    interrupted = next((partial for partial in partials if partial.direction == "down"), None)
+    if interrupted is not None:
         raise Refused(
-            f"{half.name} is half undone: {half}",
-            next_step=f"invoke rollback --env {settings.name} --name {half.name} goes on with it",
+            f"{interrupted.name} is half undone: {interrupted}",
+            next_step=f"finish it: invoke rollback --env {settings.name} --name {interrupted.name}",
         )
 
 
 def _refuse_several_heads(settings: Settings, on_disk: tuple[Migration, ...]) -> None:
-    found = heads(on_disk) if is_graph(on_disk) else ()
-    if len(found) > 1 and settings.shared.migrations.several_heads == "refuse":
+    head_names = heads(on_disk) if is_graph(on_disk) else ()
+    if len(head_names) > 1 and settings.shared.migrations.several_heads == "refuse":
         raise Refused(
-            f"Multiple head revisions are present: {', '.join(found)}",
+            f"Multiple head revisions are present: {', '.join(head_names)}",
             next_step="merge them: invoke create --merge --name merge_heads; or go to one of "
-            f"them: invoke migrate --env {settings.name} --to {found[0]}, or to all: --to "
+            f"them: invoke migrate --env {settings.name} --to {head_names[0]}, or to all: --to "
             f"{EVERYTHING}; where they are meant to stay apart: migrations: "
             "{several_heads: allow}",
         )
@@ -164,7 +166,7 @@ def _refuse_edited(settings: Settings, states: tuple[MigrationState, ...]) -> No
         )
 
 
-def _refuse_missing(states: tuple[MigrationState, ...], names: Names) -> None:
+def _refuse_missing(states: tuple[MigrationState, ...], names: RefusalTexts) -> None:
     missing = [state.name for state in states if state.state is State.MISSING]
     if missing:
         raise Refused(
@@ -173,26 +175,26 @@ def _refuse_missing(states: tuple[MigrationState, ...], names: Names) -> None:
         )
 
 
-def _more(found: list[str]) -> str:
-    return f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+def _more(names: list[str]) -> str:
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
 def _refuse_out_of_order(settings: Settings, states: tuple[MigrationState, ...]) -> None:
-    late = [s.name for s in states if s.state is State.OUT_OF_ORDER]
+    older = [s.name for s in states if s.state is State.OUT_OF_ORDER]
     allowed = settings.tier == "development" or settings.shared.migrations.out_of_order == "allow"
-    if late and not allowed:
+    if older and not allowed:
         raise Refused(
-            f"{late[0]} is older than the newest applied migration",
+            f"{older[0]} is older than the newest applied migration",
             next_step="give it a new timestamp, or set migrations.out_of_order: allow",
         )
 
 
 def _refuse_without_rollback(
-    settings: Settings, found: tuple[Migration, ...], names: Names
+    settings: Settings, migrations: tuple[Migration, ...], names: RefusalTexts
 ) -> None:
-    bare = [m.name for m in found if m.rollback is None]
-    if bare and ROLLBACK_ASKED_FOR[settings.tier]:
+    irreversible = [m.name for m in migrations if m.rollback is None]
+    if irreversible and ROLLBACK_ASKED_FOR[settings.tier]:
         raise Refused(
-            f"{bare[0]} has no rollback script, which the {settings.tier} tier asks for",
-            next_step=f"write {names.rollback_script(bare[0])}",
+            f"{irreversible[0]} has no rollback script, which the {settings.tier} tier asks for",
+            next_step=f"write {names.rollback_script(irreversible[0])}",
         )

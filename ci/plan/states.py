@@ -6,14 +6,14 @@ from enum import StrEnum
 
 from ..model import Applied, Failed, Migration, Partial
 
-# What --to takes beside the name of a migration.
+# What --to takes besides the name of a migration.
 EVERYTHING = "heads"  # every migration, where a graph has several ends
 NOTHING = "base"  # the state before the first migration: undo everything
 SHOWN = 120  # characters of what a tool wrote about its failure
 
 
 class State(StrEnum):
-    """Where a migration stands."""
+    """The state of a migration."""
 
     APPLIED = "applied"
     PENDING = "pending"
@@ -49,27 +49,27 @@ def compare(
     files = {migration.name: migration for migration in on_disk}
     rows = {row.name: row for row in history}
     halves = {partial.name: partial for partial in partials}
-    broken = {one.name: one for one in failed}
+    failures = {failure.name: failure for failure in failed}
     graph = is_graph(on_disk)
     newest = "" if graph else max((name for name in rows if name in files), default="")
-    names = files.keys() | rows.keys() | halves.keys() | broken.keys()
+    names = files.keys() | rows.keys() | halves.keys() | failures.keys()
     place = {name: at for at, name in enumerate(files, start=1)} if graph else {}
-    found = []
+    states = []
     for name in sorted(names, key=lambda name: (place.get(name, 0), name)):
         migration, row, half = files.get(name), rows.get(name), halves.get(name)
         title = migration.title if migration else ""
         when = row.applied_at.isoformat(timespec="seconds") if row and row.applied_at else ""
-        if name in broken:
-            began = f"{broken[name].started_at:%Y-%m-%d %H:%M:%S} UTC"
-            said = " ".join(broken[name].said.split())[:SHOWN]
-            found.append(MigrationState(name, State.FAILED, when, f"began {began}: {said}"))
+        if name in failures:
+            began = f"{failures[name].started_at:%Y-%m-%d %H:%M:%S} UTC"
+            message = " ".join(failures[name].said.split())[:SHOWN]
+            states.append(MigrationState(name, State.FAILED, when, f"began {began}: {message}"))
         elif half is not None and migration is not None:
             state = State.PARTIAL if half.direction == "up" else State.HALF_UNDONE
-            found.append(MigrationState(name, state, when, str(half), title))
+            states.append(MigrationState(name, state, when, str(half), title))
         else:
             state = _state(migration, row, newest)
-            found.append(MigrationState(name, state, when, title=title))
-    return tuple(found)
+            states.append(MigrationState(name, state, when, title=title))
+    return tuple(states)
 
 
 def is_graph(on_disk: tuple[Migration, ...]) -> bool:
@@ -87,8 +87,10 @@ def up_to(on_disk: tuple[Migration, ...], names: Iterable[str]) -> frozenset[str
     """Return the migrations with these names, and all those that must have run before them."""
     wanted = set(names)
     if not is_graph(on_disk):
-        last = max((at for at, one in enumerate(on_disk) if one.name in wanted), default=-1)
-        return frozenset(one.name for one in on_disk[: last + 1])
+        last = max(
+            (at for at, migration in enumerate(on_disk) if migration.name in wanted), default=-1
+        )
+        return frozenset(migration.name for migration in on_disk[: last + 1])
     for migration in reversed(on_disk):
         if migration.name in wanted:
             wanted.update(migration.after or ())
@@ -97,11 +99,11 @@ def up_to(on_disk: tuple[Migration, ...], names: Iterable[str]) -> frozenset[str
 
 def built_on(on_disk: tuple[Migration, ...], name: str) -> frozenset[str]:
     """Return the migrations of a graph that build on this one, whether at once or not."""
-    found = {name}
+    names = {name}
     for migration in on_disk:
-        if found.intersection(migration.after or ()):
-            found.add(migration.name)
-    return frozenset(found - {name})
+        if names.intersection(migration.after or ()):
+            names.add(migration.name)
+    return frozenset(names - {name})
 
 
 def _state(migration: Migration | None, row: Applied | None, newest: str) -> State:

@@ -30,7 +30,7 @@ class Restoring(Protocol):
 
     @property
     def swap(self) -> bool:
-        """Whether it takes the live one's place."""
+        """Whether it takes the live database's place."""
         ...
 
     @property
@@ -73,15 +73,15 @@ class Whole(Protocol):
         ...
 
 
-def backups_text(found: tuple[Backup, ...]) -> str:
+def backups_text(backups: tuple[Backup, ...]) -> str:
     """Return a line for each backup, newest first."""
-    if not found:
+    if not backups:
         return "no backup"
-    return "\n".join(backup_line(one) for one in found)
+    return "\n".join(backup_line(backup) for backup in backups)
 
 
 def backup_line(backup: Backup) -> str:
-    """Return the line of a backup: what it is, what was proven of it, whether it is pinned."""
+    """Return the line of a backup: what it is, its proof, whether it is pinned."""
     manifest = backup.manifest
     rows = sum(count for _, count in manifest.row_counts)
     proven = f"proven by {backup.level}" if backup.level else "not proven"
@@ -106,7 +106,7 @@ def prune_text(choices: tuple[Choice, ...], *, dry_run: bool) -> str:
 
 
 def proof_line(backup: str, proof: Proof) -> str:
-    """Return what was proven of a backup."""
+    """Return the proof of a backup."""
     where = f" into {proof.server}" if proof.server else ""
     counted = f", {proof.rows:,} rows of {proof.tables} tables" if proof.tables else ""
     return f"{backup}: proven by {proof.level}{where}{counted}, in {seconds(proof.seconds)}"
@@ -118,7 +118,7 @@ def pin_line(backup: str, pin: Pin | None) -> str:
 
 
 def restore_text(plan: Restoring) -> str:
-    """Return what a restore will do, for whoever has to say yes to it."""
+    """Return what a restore will do, to be confirmed."""
     lines = [f"restore of backup {plan.backup}, taken {plan.taken_at:%Y-%m-%d %H:%M:%S} UTC"]
     if plan.swap:
         lines.append(f"  into {plan.database}, verified, then in the place of the live database")
@@ -145,12 +145,12 @@ def restored_text(env: str, done: Whole, old: str) -> str:
     """Return what was restored, and what became of the live database."""
     took = seconds(done.seconds)
     lines = [f"restored into {done.database}: {done.rows:,} rows of {done.tables} tables in {took}"]
-    lines += [f"  left out: {one}" for one in done.left_out]
+    lines += [f"  left out: {dependent}" for dependent in done.left_out]
     if old:
         lines.append(swapped_text(env, old))
     else:
         lines.append(
-            f"  in the live one's place: invoke restore --env {env} --swap {done.database}"
+            f"  to replace the live database: invoke restore --env {env} --swap {done.database}"
         )
     return "\n".join(lines)
 
@@ -169,7 +169,7 @@ def drill_note(last: Proof | None, *, at_most: timedelta | None, now: datetime) 
     if at_most is None:
         return ""
     if last is None:
-        return "no backup was ever restored to see whether it can be: invoke backup.drill"
+        return "no restore drill was ever run: invoke backup.drill"
     age = now - last.at
     if age <= at_most:
         return ""

@@ -13,7 +13,10 @@ UP_DOWN_UP = "up, down, up"
 
 def check_text(check: PullRequestCheck) -> str:
     """Return what `check` shows."""
-    lines = [*_order(check), *(f"{_name(one)}  {_outcome(one)}" for one in check.migrations)]
+    lines = [
+        *_order(check),
+        *(f"{_full_name(migration)}  {_outcome(migration)}" for migration in check.migrations),
+    ]
     return "\n".join([*lines, *(str(finding) for finding in check.findings), verdict(check)])
 
 
@@ -22,8 +25,8 @@ def verdict(check: PullRequestCheck) -> str:
     where = f"{check.base} ({check.commit[:12]}) with its {check.applied} migrations"
     if not check.migrations and check.passed:
         return f"no new migration beside {where}"
-    said = "passed" if check.passed else "FAILED"
-    return f"{said}: {len(check.migrations)} new on {where}, on {check.server}"
+    word = "passed" if check.passed else "FAILED"
+    return f"{word}: {len(check.migrations)} new on {where}, on {check.server}"
 
 
 def check_markdown(check: PullRequestCheck) -> str:
@@ -33,7 +36,7 @@ def check_markdown(check: PullRequestCheck) -> str:
     if check.problems:
         parts.append("\n".join(_list(f"❌ {problem}" for problem in check.problems)))
     if check.migrations:
-        parts.append("\n".join(_table(check)))
+        parts.append("\n".join(_table_lines(check)))
     if check.findings:
         parts.append("\n".join(_list(str(finding) for finding in check.findings)))
     text = "\n\n".join(parts) + "\n"
@@ -51,15 +54,15 @@ def _list(texts: Iterable[str]) -> Iterator[str]:
     yield from _more(len(all_))
 
 
-def _table(check: PullRequestCheck) -> Iterator[str]:
+def _table_lines(check: PullRequestCheck) -> Iterator[str]:
     yield "| migration | runs | result | time |"
     yield "| --- | --- | --- | --- |"
-    for one in check.migrations[:SHOWN]:
-        how = "in a transaction" if one.transactional else "statement by statement"
-        when = f"{one.phase} the restart, {how}"
-        mark = "❌" if one.problem else "✅"
-        outcome = f"{mark} {_cell(_outcome(one))}"
-        yield f"| `{_cell(_name(one))}` | {when} | {outcome} | {duration(one.seconds)} |"
+    for migration in check.migrations[:SHOWN]:
+        how = "in a transaction" if migration.transactional else "statement by statement"
+        name, when = _cell(_full_name(migration)), f"{migration.phase} the restart, {how}"
+        mark = "❌" if migration.problem else "✅"
+        outcome = f"{mark} {_cell(_outcome(migration))}"
+        yield f"| `{name}` | {when} | {outcome} | {duration(migration.seconds)} |"
     yield from _more(len(check.migrations))
 
 
@@ -70,29 +73,33 @@ def _more(count: int) -> Iterator[str]:
 
 def _sql(check: PullRequestCheck, room: int) -> str:
     """Return the SQL of the migrations, folded, as far as it fits; says what was left out."""
-    found, left = "", 0
-    for one in check.migrations:
+    text, omitted = "", 0
+    for migration in check.migrations:
         fence = "~~~~~~"
         block = (
-            f"\n<details><summary>SQL of {_cell(_name(one))}</summary>\n\n"
-            f"{fence}sql\n{one.sql.replace(fence, '~')}\n{fence}\n</details>\n"
+            f"\n<details><summary>SQL of {_cell(_full_name(migration))}</summary>\n\n"
+            f"{fence}sql\n{migration.sql.replace(fence, '~')}\n{fence}\n</details>\n"
         )
-        if len(found) + len(block) + 100 > room:
-            left += 1
+        if len(text) + len(block) + 100 > room:
+            omitted += 1
         else:
-            found += block
-    return found + (f"\nThe SQL of {left} migrations is too long for a comment.\n" if left else "")
+            text += block
+    return text + (
+        f"\nThe SQL of {omitted} migrations is too long for a comment.\n" if omitted else ""
+    )
 
 
-def _name(one: Checked) -> str:
-    return f"{one.name} {one.title}".strip()
+def _full_name(migration: Checked) -> str:
+    return f"{migration.name} {migration.title}".strip()
 
 
-def _outcome(one: Checked) -> str:
-    if one.problem:
-        return one.problem
+def _outcome(migration: Checked) -> str:
+    if migration.problem:
+        return migration.problem
     return (
-        UP_DOWN_UP if one.rollback else "up; no rollback script, which UAT and production ask for"
+        UP_DOWN_UP
+        if migration.rollback
+        else "up; no rollback script, which UAT and production ask for"
     )
 
 

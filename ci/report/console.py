@@ -25,14 +25,14 @@ COLOURS = {
 
 
 class _Bar(BarColumn):
-    """A bar once there is a total; until then nothing, for nobody knows."""
+    """A bar once there is a total; until then nothing."""
 
     def render(self, task: Task) -> RenderableType:  # type: ignore[override]  # wider than a bar
         return super().render(task) if task.total else Text()
 
 
 class Console:
-    """Writes to standard error, so that standard output stays the machine's; a `Reporter`.
+    """Writes to standard error, so that standard output is for machines; a `Reporter`.
 
     Colours and the moving line only on a terminal; NO_COLOR is honoured by rich.
     """
@@ -51,7 +51,7 @@ class Console:
         self.rich.print(redact(text), style=style or None)
 
     def started(self, step: StepName, *, undo: bool = False) -> None:
-        """Show the running step; on a terminal alone, for the line of its end says all."""
+        """Show the running step; on a terminal alone: elsewhere the line of its end is enough."""
         self._label, self._told = f"undo {step}" if undo else str(step), time.monotonic()
         asks = step is StepName.APPROVAL  # a moving line would write over what the person types
         if self.rich.is_terminal and not asks and os.environ.get("TERM") != "dumb":
@@ -59,22 +59,24 @@ class Console:
                 SpinnerColumn("line"),
                 TextColumn("{task.description}", markup=False),
                 _Bar(24),
-                TextColumn("{task.fields[said]}", markup=False),
+                TextColumn("{task.fields[status]}", markup=False),
                 console=self.rich,
                 transient=True,
             )
-            self._moving.add_task(f"{self._label} …", total=None, said="")
+            self._moving.add_task(f"{self._label} …", total=None, status="")
             self._moving.start()
 
     def progress(self, done: int, total: int | None, unit: str) -> None:
         """Show how far the step is: moving on a terminal, a line now and then elsewhere."""
         of = f" of {total:,}" if total else ""
-        said = f"{done:,}{of} {unit}"
+        status = f"{done:,}{of} {unit}"
         if self._moving is not None:
-            self._moving.update(self._moving.task_ids[0], completed=done, total=total, said=said)
+            self._moving.update(
+                self._moving.task_ids[0], completed=done, total=total, status=status
+            )
         elif time.monotonic() - self._told > PLAIN_EVERY:
             self._told = time.monotonic()
-            self.say(f"  {self._label} … {said}")
+            self.say(f"  {self._label} … {status}")
 
     def item(self, step: StepName, what: str, detail: str, seconds: float) -> None:
         """Print a line for one of several things a step does."""
@@ -90,7 +92,7 @@ class Console:
         self.note(str(finding))
 
     def alarm(self, text: str) -> None:
-        """Print something nobody may overlook."""
+        """Print something that must not be overlooked."""
         self.say(f"    {text}", style="bold red")
 
     def finished(self, result: StepResult) -> None:

@@ -37,46 +37,48 @@ def status_text(environment: str, states: tuple[MigrationState, ...], *notes: st
 
 def status_exit(states: tuple[MigrationState, ...], unrecorded: tuple[Unrecorded, ...] = ()) -> int:
     """Return 0 when nothing is to do, 1 when something is pending, 3 when something is wrong."""
-    if any(one.fails for one in unrecorded):
+    if any(migration.fails for migration in unrecorded):
         return 3
     return max((STATUS_EXIT.get(s.state, 3) for s in states), default=0)
 
 
-def unrecorded_text(one: Unrecorded) -> str:
-    """Say of a migration that what it creates stands, and whether as it would make it."""
-    what = ", ".join(one.objects[:SHOWN])
-    if len(one.objects) > SHOWN:
-        what += f" and {len(one.objects) - SHOWN} more"
-    verb = "stands" if len(one.objects) == 1 else "stand"
-    began = f"{one.migration} is not recorded, and {what} {verb} already"
-    if one.verdict == "alike":
-        nothing = "" if one.fails else "; it says IF NOT EXISTS: a deployment creates nothing"
-        return f"{began}, exactly as it would make it{nothing}"
-    says = "; ".join(one.says[:SHOWN])
-    if len(one.says) > SHOWN:
-        says += f"; and {len(one.says) - SHOWN} more"
-    if one.verdict == "different":
-        return f"{began}, not as it would make it: {says}"
-    return f"{began}; whether as it would make it is not known: {says}"
+def unrecorded_text(migration: Unrecorded) -> str:
+    """Say that objects of a migration exist, and whether their definitions match it."""
+    what = ", ".join(migration.objects[:SHOWN])
+    if len(migration.objects) > SHOWN:
+        what += f" and {len(migration.objects) - SHOWN} more"
+    verb = "exists" if len(migration.objects) == 1 else "exist"
+    began = f"{migration.migration} is not recorded, and {what} already {verb}"
+    if migration.verdict == "alike":
+        skipped = "; the file says IF NOT EXISTS, so a deployment creates nothing"
+        return f"{began}; the definitions match{'' if migration.fails else skipped}"
+    says = "; ".join(migration.says[:SHOWN])
+    if len(migration.says) > SHOWN:
+        says += f"; and {len(migration.says) - SHOWN} more"
+    if migration.verdict == "different":
+        return f"{began}; the definitions differ: {says}"
+    return f"{began}; it is not known whether the definitions match: {says}"
 
 
-def unrecorded_note(environment: str, one: Unrecorded) -> str:
-    """Return both in two lines."""
-    return f"{unrecorded_text(one)}\n  next: {unrecorded_next(environment, one)}"
+def unrecorded_note(environment: str, migration: Unrecorded) -> str:
+    """Return both texts in two lines."""
+    return f"{unrecorded_text(migration)}\n  next: {unrecorded_next(environment, migration)}"
 
 
-def unrecorded_next(environment: str, one: Unrecorded) -> str:
+def unrecorded_next(environment: str, migration: Unrecorded) -> str:
     """Return what to do about it."""
-    stamp = f"invoke stamp --env {environment} --name {one.migration} --reason WHY"
-    if one.verdict == "alike":
-        deploy = "" if one.fails else f"; or invoke deploy --env {environment}, which records it"
-        return f"{stamp}{deploy}"
-    if one.verdict == "different":
-        return (
-            f"change what stands into what the file makes, then {stamp}; or correct the file, or "
-            "take away what stands, and deploy"
+    stamp = f"invoke stamp --env {environment} --name {migration.migration} --reason WHY"
+    if migration.verdict == "alike":
+        deploy = (
+            "" if migration.fails else f"; or invoke deploy --env {environment}, which records it"
         )
-    return f"compare it with the file (pg_dump --schema-only); where both are the same: {stamp}"
+        return f"{stamp}{deploy}"
+    if migration.verdict == "different":
+        return (
+            f"change the existing objects to match the file, then {stamp}; or correct the file, or "
+            "remove the existing objects, and deploy"
+        )
+    return f"compare it with the file (pg_dump --schema-only); where both match: {stamp}"
 
 
 def last_note(newest: tuple[Deployment, ...], holder: str) -> str:
@@ -88,7 +90,7 @@ def last_note(newest: tuple[Deployment, ...], holder: str) -> str:
     last = newest[0]
     if last.status is Status.RUNNING:
         return (
-            f"deployment {last.id} was killed; the same command goes on: "
+            f"deployment {last.id} was killed; the same command continues: "
             f"invoke deploy --env {last.environment}"
         )
     return f"the last deployment, {last.id}, ended: {last.status}"
@@ -109,21 +111,21 @@ class Looked(Protocol):
 
     @property
     def problem(self) -> str:
-        """How to mend it; empty where it is well."""
+        """How to fix it; empty where it is well."""
         ...
 
 
-def checks_text(found: Iterable[Looked]) -> str:
-    """Return a line for each check of `doctor`, with how to mend what is missing."""
+def checks_text(checks: Iterable[Looked]) -> str:
+    """Return a line for each check of `doctor`, with how to fix what is missing."""
     lines = []
-    for check in found:
+    for check in checks:
         lines.append(f"  {'✗' if check.problem else '✓'} {check.name:<14} {check.found}")
         if check.problem:
             lines.append(f"    next: {check.problem}")
     return redact("\n".join(lines))
 
 
-def verdict(done: Deployment) -> str:
+def deployment_verdict(done: Deployment) -> str:
     """Return the last line of a deployment that went well."""
     took = (done.finished_at - done.started_at).total_seconds() if done.finished_at else 0.0
     undo = (
@@ -135,16 +137,18 @@ def verdict(done: Deployment) -> str:
     return f"{word} in {seconds(took)} · record {done.id}{undo}"
 
 
-def history_text(found: tuple[Deployment, ...], corrections: tuple[Correction, ...] = ()) -> str:
+def history_text(
+    deployments: tuple[Deployment, ...], corrections: tuple[Correction, ...] = ()
+) -> str:
     """Return a line for each deployment, newest first, and one for each correction by hand."""
-    if not found and not corrections:
+    if not deployments and not corrections:
         return "nothing was ever deployed here"
     lines = [
         f"{d.started_at:%Y-%m-%d %H:%M:%S}  {d.id}  {d.status:<15} "
         f"{'rollback of ' if d.direction == 'down' else ''}{len(d.migrations)} migrations  "
         f"by {d.origin.deployer}@{d.origin.host}"
         f"{f'  break-glass: {d.break_glass}' if d.break_glass else ''}"
-        for d in found
+        for d in deployments
     ]
     if corrections:
         lines += ["", "corrections of the history"]
@@ -156,26 +160,29 @@ def history_text(found: tuple[Deployment, ...], corrections: tuple[Correction, .
     return "\n".join(lines).lstrip("\n")
 
 
-def deployment_text(found: Deployment) -> str:
+def deployment_text(deployment: Deployment) -> str:
     """Return one deployment with its steps."""
-    origin = found.origin
+    origin = deployment.origin
     facts = {
-        "environment": found.environment,
-        "status": str(found.status),
-        "plan": found.plan_digest,
+        "environment": deployment.environment,
+        "status": str(deployment.status),
+        "plan": deployment.plan_digest,
         "by": f"{origin.deployer} on {origin.host}",
         "commit": origin.commit or "not known",
         "CI run": origin.ci_run or "none",
-        "backup": found.backup or "none",
-        "migrations": ", ".join(found.migrations) or "none",
-        "break-glass": found.break_glass or "no",
-        "error": found.error or "none",
+        "backup": deployment.backup or "none",
+        "migrations": ", ".join(deployment.migrations) or "none",
+        "break-glass": deployment.break_glass or "no",
+        "error": deployment.error or "none",
     }
-    head = [f"deployment {found.id}", *(f"  {key:<12} {value}" for key, value in facts.items())]
-    steps = [step_line(result) for result in found.results]
+    head = [
+        f"deployment {deployment.id}",
+        *(f"  {key:<12} {value}" for key, value in facts.items()),
+    ]
+    steps = [step_line(result) for result in deployment.results]
     proofs = [
         f"    {key:<16} {value}"
-        for result in found.results
+        for result in deployment.results
         if result.evidence and str(result.step) in ("approval", "restart")
         for key, value in result.evidence
         if value

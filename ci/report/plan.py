@@ -52,12 +52,13 @@ def _about(about: About) -> list[str]:
     ]
     lines += [f"  backup to  {about.backup_to}"] if about.backup_to else []
     lines += [f"  {about.models.replace(': ', '     ', 1)}"] if about.models else []
-    lines += [f"  table      {one.name}: {_rows(one)}, {human(one.size)}" for one in about.tables]
+    lines += [f"  table      {_table_size(table)}" for table in about.tables]
     return [*lines, *(f"  lint       {finding}" for finding in about.findings)]
 
 
-def _rows(table: TableSize) -> str:
-    return f"about {table.rows:,} rows" if table.rows >= 0 else "not analysed"
+def _table_size(table: TableSize) -> str:
+    rows = f"about {table.rows:,} rows" if table.rows >= 0 else "not analysed"
+    return f"{table.name}: {rows}, {human(table.size)}"
 
 
 def rehearsal_text(rehearsal: Rehearsal) -> str:
@@ -75,10 +76,10 @@ def rehearsal_text(rehearsal: Rehearsal) -> str:
 
 def forecast_text(rehearsal: Rehearsal) -> str:
     """Return how long a deployment, and a restore, would take."""
-    later = forecast(rehearsal)
+    estimate = forecast(rehearsal)
     return (
-        f"forecast: a deployment takes {seconds(later.deployment)} and the restart, "
-        f"a restore {seconds(later.restore)}"
+        f"forecast: a deployment takes {seconds(estimate.deployment)} and the restart, "
+        f"a restore {seconds(estimate.restore)}"
     )
 
 
@@ -95,12 +96,12 @@ REHEARSED = (
 
 def rehearsed_rows(rehearsal: Rehearsal) -> list[tuple[str, ...]]:
     """Return the cells of each migration, under `REHEARSED`."""
-    return [_rehearsed(one) for one in rehearsal.migrations]
+    return [_rehearsed(migration) for migration in rehearsal.migrations]
 
 
-def _rehearsed(one: Rehearsed) -> tuple[str, ...]:
+def _rehearsed(migration: Rehearsed) -> tuple[str, ...]:
     """Return the cells of a migration; what it did not do is a dash."""
-    longest = blocking_locks(one)
+    longest = blocking_locks(migration)
     more = f" and {len(longest) - 1} more" if len(longest) > 1 else ""
     locks = (
         f"{longest[0].mode.removesuffix('Lock')} on {longest[0].relation}: {longest[0].blocks}, "
@@ -108,25 +109,31 @@ def _rehearsed(one: Rehearsed) -> tuple[str, ...]:
         if longest
         else ""
     )
-    rewrites = {name for statement in one.statements for name in statement.rewrites}
-    scans = {name for statement in one.statements for name, _ in statement.scans}
-    wal = sum(statement.wal for statement in one.statements)
-    back = f"proven, {duration(one.rollback_seconds)}" if one.rolled_back else one.not_rolled_back
+    rewrites = {name for statement in migration.statements for name in statement.rewrites}
+    scans = {name for statement in migration.statements for name, _ in statement.scans}
+    wal = sum(statement.wal for statement in migration.statements)
+    rollback = (
+        f"proven, {duration(migration.rollback_seconds)}"
+        if migration.rolled_back
+        else migration.not_rolled_back
+    )
     return (
-        one.name,
-        duration(one.seconds),
+        migration.name,
+        duration(migration.seconds),
         locks or "–",
         ", ".join(sorted(rewrites)) or "–",
         ", ".join(sorted(scans)) or "–",
         human(wal),
-        back,
+        rollback,
     )
 
 
 def rehearsal_notes(rehearsal: Rehearsal) -> list[str]:
     """Return what a rollback would lose, by migration."""
     lines = []
-    for one in rehearsal.migrations:
-        lines += [f"{one.name}: its rollback does not bring back: {what}" for what in one.lost]
-        lines += [f"{one.name}: its rollback drops {what}" for what in one.dropped]
+    for migration in rehearsal.migrations:
+        lines += [
+            f"{migration.name}: its rollback does not bring back: {what}" for what in migration.lost
+        ]
+        lines += [f"{migration.name}: its rollback drops {what}" for what in migration.dropped]
     return lines

@@ -1,8 +1,8 @@
-"""GitHub's runner, as a task speaks to it; elsewhere nothing of this is done.
+"""GitHub's runner, as a task speaks to it; elsewhere this module does nothing.
 
 The runner reads standard output and standard error by two threads, and obeys commands in both. So
 every line of either is made harmless by itself, and commands are stopped as well while standard
-error tells what comes from outside. Standard output carries no token, for it may be piped on.
+error tells what comes from outside. Standard output carries no token: it may be piped on.
 """
 
 import io
@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import TextIO
 
 from ..secret import SHORTEST, known, redact
-from . import runner_commands as commands
-from . import summary as summaries
+from . import runner_commands
 from .runner_commands import Annotation
-from .summary import Page, Run
+from .summary import LIMIT, Page, Run, rendered
 
 STEP = 1024**2  # bytes of summary that GitHub takes of a step
-_current: ContextVar["Runner | None"] = ContextVar("runner", default=None)
+_current: ContextVar["RunnerSession | None"] = ContextVar("runner", default=None)
 
 
 class Stream(io.TextIOBase):
@@ -55,9 +54,9 @@ class Stream(io.TextIOBase):
         return True
 
     def write(self, text: str) -> int:
-        """Write the lines that are whole; the rest waits for its end, for it may be a command."""
+        """Write the lines that are whole; the rest waits for its end: it may be a command."""
         with self._lock:
-            *whole, self._rest = commands.lines_of(self._rest + text)
+            *whole, self._rest = runner_commands.lines_of(self._rest + text)
             for line in whole:
                 self._line(line)
         return len(text)
@@ -68,7 +67,7 @@ class Stream(io.TextIOBase):
             self.real.write(line[len(self._mark) :] + "\n")
             return
         self._before()
-        self.real.write(commands.harmless(redact(line)) + "\n")
+        self.real.write(runner_commands.harmless(redact(line)) + "\n")
 
     def flush(self) -> None:
         """Hand over what is whole."""
@@ -81,7 +80,7 @@ class Stream(io.TextIOBase):
         self.flush()
 
 
-class Runner:
+class RunnerSession:
     """What is said to the runner during one task, and kept until its end."""
 
     def __init__(self, environ: Mapping[str, str], out: TextIO, err: TextIO) -> None:
@@ -102,13 +101,13 @@ class Runner:
         Not where standard error is a file: it would keep them.
         """
         with self._lock:
-            now = known()
-            if now == self._masked:
+            values = known()
+            if values == self._masked:
                 return
-            new, self._masked = now - self._masked, now
+            new, self._masked = values - self._masked, values
             if self._masks:
                 self.resume()
-                self._say(*commands.masks(new, SHORTEST))
+                self._say(*runner_commands.masks(new, SHORTEST))
 
     def stop(self) -> None:
         """Have the runner obey no command until `resume`."""
@@ -131,7 +130,7 @@ class Runner:
 
     def folded(self, title: str, text: str) -> str:
         """Return a text that the log folds away under a title."""
-        group = commands.command("group", title)
+        group = runner_commands.workflow_command("group", title)
         return f"{self._mark}{group}\n{text}\n{self._mark}::endgroup::"
 
     def tell(self, page: Page) -> None:
@@ -145,12 +144,12 @@ class Runner:
 
     def _fitting(self, page: Page) -> str:
         path = self._environ.get("GITHUB_STEP_SUMMARY")
-        there = Path(path).stat().st_size if path and Path(path).exists() else 0
-        return summaries.rendered(page.sections, min(summaries.LIMIT, STEP - there))
+        size = Path(path).stat().st_size if path and Path(path).exists() else 0
+        return rendered(page.sections, min(LIMIT, STEP - size))
 
     def _outputs(self, page: Page) -> str:
         return "".join(
-            commands.output(name, redact(value), secrets.token_hex(16))
+            runner_commands.output(name, redact(value), secrets.token_hex(16))
             for name, value in page.outputs.items()
         )
 
@@ -161,36 +160,36 @@ class Runner:
                 file.write(redact(text))
 
     def close(self) -> None:
-        """Say what was kept, and leave the runner obeying commands."""
+        """Say what was kept, and leave the runner obeying runner_commands."""
         self.out.end()
         self.err.end()
         self.resume()
-        self._say(*commands.annotations(self._annotations))
+        self._say(*runner_commands.annotations(self._annotations))
 
 
 def prefix(root: Path) -> str:
     """Return the way from the repository's root to a directory in it; empty: it is the root."""
     root = root.resolve()
-    found = _within(root, _repository(root))
-    return found if found != "." else ""
+    path = _within(root, _repository(root))
+    return path if path != "." else ""
 
 
 def blob(file: Path) -> str:
     """Return the URL of a file at the job's commit; empty where the checkout does not have it."""
     env = os.environ
-    found = _within(file.resolve(), _repository(Path.cwd()))
-    if env.get("GITHUB_ACTIONS") != "true" or not (found and file.is_file()):
+    path = _within(file.resolve(), _repository(Path.cwd()))
+    if env.get("GITHUB_ACTIONS") != "true" or not (path and file.is_file()):
         return ""
     return "/".join(
-        (env["GITHUB_SERVER_URL"], env["GITHUB_REPOSITORY"], "blob", env["GITHUB_SHA"], found)
+        (env["GITHUB_SERVER_URL"], env["GITHUB_REPOSITORY"], "blob", env["GITHUB_SHA"], path)
     )
 
 
 def _repository(inside: Path) -> Path:
     if os.environ.get("GITHUB_ACTIONS") == "true" and os.environ.get("GITHUB_WORKSPACE"):
         return Path(os.environ["GITHUB_WORKSPACE"]).resolve()
-    above = (inside, *inside.parents)
-    return next((one for one in above if (one / ".git").exists()), inside)
+    folders = (inside, *inside.parents)
+    return next((folder for folder in folders if (folder / ".git").exists()), inside)
 
 
 def _within(path: Path, repository: Path) -> str:
@@ -211,7 +210,7 @@ def attached() -> Iterator[None]:
         yield
         return
     out, err = sys.stdout, sys.stderr
-    runner = Runner(os.environ, out, err)
+    runner = RunnerSession(os.environ, out, err)
     token = _current.set(runner)
     sys.stdout, sys.stderr = runner.out, runner.err
     try:
@@ -222,13 +221,13 @@ def attached() -> Iterator[None]:
         _current.reset(token)
 
 
-def current() -> Runner | None:
+def current() -> RunnerSession | None:
     """Return the runner; None where this is no job of GitHub's."""
     return _current.get()
 
 
 def tell(page: Callable[[Run], Page]) -> None:
-    """Say a page, which is made of what is known of the run, on GitHub alone."""
+    """Write a page about the run, on GitHub alone."""
     if runner := current():
         runner.tell(page(runner.run))
 

@@ -34,10 +34,10 @@ class Annotation(NamedTuple):
     line: int = 0
 
 
-def command(name: str, data: str = "", **properties: str | int) -> str:
+def workflow_command(name: str, data: str = "", **properties: str | int) -> str:
     """Return a line that the runner obeys; properties without a value are left out."""
-    given = [f"{key}={_property(str(value))}" for key, value in properties.items() if value]
-    return f"::{name}{' ' if given else ''}{','.join(given)}::{_data(data)}"
+    parameters = [f"{key}={_property(str(value))}" for key, value in properties.items() if value]
+    return f"::{name}{' ' if parameters else ''}{','.join(parameters)}::{_data(data)}"
 
 
 def _data(text: str) -> str:
@@ -73,30 +73,34 @@ def lines_of(text: str) -> list[str]:
 
 
 def harmless_json(text: str) -> str:
-    """Return the same JSON document without `##[`, which can stand only in its strings."""
+    """Return the same JSON document without `##[`, which only its strings can contain."""
     return text.replace("##[", "#\\u0023[")
 
 
-def annotations(found: Iterable[Annotation]) -> tuple[str, ...]:
+def annotations(annotations: Iterable[Annotation]) -> tuple[str, ...]:
     """Return the commands, each kind within the runner's limit; the last says what is left out."""
     by_kind: dict[Kind, list[Annotation]] = {"error": [], "warning": [], "notice": []}
-    for one in found:
-        by_kind[one.kind].append(one)
+    for annotation in annotations:
+        by_kind[annotation.kind].append(annotation)
     lines: list[str] = []
     for kind, all_ in by_kind.items():
         shown = all_ if len(all_) <= AT_MOST else all_[: AT_MOST - 1]
         lines += [
-            command(
-                kind, redact(one.message)[:LONGEST], file=one.file, line=one.line, title=one.title
+            workflow_command(
+                kind,
+                redact(annotation.message)[:LONGEST],
+                file=annotation.file,
+                line=annotation.line,
+                title=annotation.title,
             )
-            for one in shown
+            for annotation in shown
         ]
         if left := len(all_) - len(shown):
             lines.append(
-                command(
+                workflow_command(
                     kind,
-                    f"{left} more are left out here, for GitHub shows {AT_MOST} of a kind for a "
-                    "step; the log has them all",
+                    f"{left} more are left out here: GitHub shows {AT_MOST} of a kind for "
+                    "a step; the log has them all",
                     title=f"{left} more",
                 )
             )
@@ -141,6 +145,6 @@ def output(name: str, value: str, delimiter: str) -> str:
 
 
 def masks(values: Iterable[str], shortest: int) -> tuple[str, ...]:
-    """Return a mask for each line of each value, for the runner masks line by line."""
+    """Return a mask for each line of each value: the runner masks line by line."""
     lines = {line.strip() for value in values for line in lines_of(value)}
     return tuple(f"::add-mask::{_escaped(line)}" for line in sorted(lines) if len(line) >= shortest)

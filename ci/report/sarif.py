@@ -1,6 +1,6 @@
 """What lint found, as SARIF 2.1.0 for code scanning. Pure.
 
-https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html, and what GitHub reads of it:
+https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html, and what GitHub reads:
 https://docs.github.com/code-security/reference/code-scanning/sarif-files/sarif-support
 """
 
@@ -36,13 +36,13 @@ def document(
         findings: as lint sorted them.
         sources: text of each file that they name; of one that is missing the line is not known.
         prefix: from the repository's root to deploy.yml's directory; empty: it is the root.
-        page: URL of docs/lint.md; empty: its name stands in the rules' help instead.
+        page: URL of docs/lint.md; empty: the rules' help has its name instead.
 
     """
     shown = findings[:RESULTS]
-    rules = sorted({one.rule for one in shown})
+    rules = sorted({finding.rule for finding in shown})
     seen: dict[str, int] = {}
-    results = [_result(one, sources, prefix, rules, seen) for one in shown]
+    results = [_result(finding, sources, prefix, rules, seen) for finding in shown]
     run = {
         "tool": {
             "driver": {
@@ -59,12 +59,12 @@ def document(
 
 
 def _rule(rule: str, page: str) -> dict[str, Any]:
-    ours = rule in RULES
-    says = RULES[rule].about if ours else f"a rule of squawk: {rule}"
-    where = page if ours else f"{SQUAWK}/{rule}"
+    is_own = rule in RULES
+    says = RULES[rule].about if is_own else f"a rule of squawk: {rule}"
+    where = page if is_own else f"{SQUAWK}/{rule}"
     link = {"helpUri": where} if where else {}
     text = f"{says}. Described in {where or PAGE}."
-    linked = f"{says}. [{PAGE if ours else 'squawk'}]({where})." if where else text
+    linked = f"{says}. [{PAGE if is_own else 'squawk'}]({where})." if where else text
     return {
         "id": rule,
         "name": "".join(part.capitalize() for part in rule.split("-")),
@@ -118,6 +118,6 @@ def _fingerprint(
 def _invocation(left_out: int) -> dict[str, Any]:
     if not left_out:
         return {"executionSuccessful": True}
-    said = f"{left_out} more findings are left out: GitHub shows {RESULTS}, and the log has all"
-    notice = {"level": "warning", "message": {"text": said}}
+    text = f"{left_out} more findings are left out: GitHub shows {RESULTS}, and the log has all"
+    notice = {"level": "warning", "message": {"text": text}}
     return {"executionSuccessful": True, "toolExecutionNotifications": [notice]}

@@ -13,7 +13,7 @@ class Silent:
         """Drop how far it is."""
 
     def item(self, step: StepName, what: str, detail: str, seconds: float) -> None:
-        """Drop that a part of it is done."""
+        """Drop that a part of the step is done."""
 
     def note(self, text: str) -> None:
         """Drop what a person should know: the documents have it too."""

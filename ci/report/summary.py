@@ -1,6 +1,6 @@
 """A job's summary in Markdown: the verdict first, then what it rests on. Pure.
 
-Whatever comes from outside stands in a code span or a code fence, where GitHub reads no Markdown,
+What comes from outside is in a code span or a code fence, where GitHub reads no Markdown,
 no HTML, no mention and no link.
 """
 
@@ -20,15 +20,16 @@ from ..model import (
     PullRequestCheck,
     Rehearsal,
     StepResult,
+    TableSize,
 )
 from ..secret import redact
-from . import check
-from . import deployment as report
-from . import plan as plan_report
+from .check import check_markdown
+from .deployment import deployment_verdict
 from .format import human, seconds
+from .plan import REHEARSED, forecast_text, headline, rehearsal_notes, rehearsed_rows
 from .runner_commands import Annotation, of_failure, of_finding
 
-LIMIT = 200 * 1024  # bytes of one summary; GitHub drops a step's above 1 MiB, and nobody reads more
+LIMIT = 200 * 1024  # bytes of one summary; GitHub drops a step's above 1 MiB, and more is not read
 ROWS = 100  # of one table
 CELL = 300  # characters of one cell
 TEXT = 10_000  # characters of a verdict or a next step
@@ -80,12 +81,12 @@ def code(text: object) -> str:
 
 
 def _shown(text: str) -> str:
-    return HIDDEN.sub(lambda found: f"<U+{ord(found[0]):04X}>", redact(text))
+    return HIDDEN.sub(lambda match: f"<U+{ord(match[0]):04X}>", redact(text))
 
 
 def _cut(text: str) -> str:
-    left = len(text) - TEXT
-    return text if left <= 0 else f"{text[:TEXT]}\n… {left} more characters are in the log"
+    excess = len(text) - TEXT
+    return text if excess <= 0 else f"{text[:TEXT]}\n… {excess} more characters are in the log"
 
 
 def fence(text: str, language: str = "") -> str:
@@ -140,11 +141,11 @@ def facts(*pairs: tuple[str, object], title: str = "") -> Section:
 
 def head(title: str, verdict: str, next_step: str = "") -> Section:
     """Return the first part: what it was, how it went, what to do next."""
-    then = f"Next:\n\n{fence(_cut(next_step))}\n\n" if next_step else ""
-    return Section(f"### {title}\n\n{fence(_cut(verdict))}\n\n{then}")
+    next_part = f"Next:\n\n{fence(_cut(next_step))}\n\n" if next_step else ""
+    return Section(f"### {title}\n\n{fence(_cut(verdict))}\n\n{next_part}")
 
 
-def migrations(plan: Plan) -> tuple[Section, ...]:
+def migration_sections(plan: Plan) -> tuple[Section, ...]:
     """Return the plan's migrations."""
     if not plan.migrations:
         return ()
@@ -171,15 +172,20 @@ def migrations(plan: Plan) -> tuple[Section, ...]:
     )
 
 
-def findings(found: tuple[Finding, ...]) -> tuple[Section, ...]:
+def finding_sections(findings: tuple[Finding, ...]) -> tuple[Section, ...]:
     """Return what lint found."""
     rows = (
-        (one.level, code(f"{one.file}:{one.line}"), code(one.message), code(one.rule))
-        for one in found
+        (
+            finding.level,
+            code(f"{finding.file}:{finding.line}"),
+            code(finding.message),
+            code(finding.rule),
+        )
+        for finding in findings
     )
-    if not found:
+    if not findings:
         return ()
-    title = f"#### Lint: {len(found)}"
+    title = f"#### Lint: {len(findings)}"
     return (
         table(
             ("level", "where", "what", "rule"),
@@ -191,19 +197,19 @@ def findings(found: tuple[Finding, ...]) -> tuple[Section, ...]:
     )
 
 
-def rehearsal(found: Rehearsal | None) -> tuple[Section, ...]:
+def rehearsal_sections(rehearsal: Rehearsal | None) -> tuple[Section, ...]:
     """Return the rehearsal's table, what a rollback would lose, and the forecast."""
-    if found is None:
+    if rehearsal is None:
         return ()
-    rows = ([code(cell) for cell in row] for row in plan_report.rehearsed_rows(found))
-    notes = tuple(f"- {code(line)}\n" for line in plan_report.rehearsal_notes(found))
+    rows = ([code(cell) for cell in row] for row in rehearsed_rows(rehearsal))
+    notes = tuple(f"- {code(line)}\n" for line in rehearsal_notes(rehearsal))
     where = (
-        f"#### Rehearsal of plan `{found.plan_digest[:12]}`\n\nOn {code(found.server)}, from "
-        f"backup {code(found.backup)} of {found.backup_taken_at:%Y-%m-%d %H:%M} UTC."
+        f"#### Rehearsal of plan `{rehearsal.plan_digest[:12]}`\n\nOn {code(rehearsal.server)}, "
+        f"from backup {code(rehearsal.backup)} of {rehearsal.backup_taken_at:%Y-%m-%d %H:%M} UTC."
     )
     lines = (
         table(
-            plan_report.REHEARSED,
+            REHEARSED,
             map(tuple, rows),
             title=where,
             noun="migrations",
@@ -211,14 +217,14 @@ def rehearsal(found: Rehearsal | None) -> tuple[Section, ...]:
         ),
     )
     lost = (Section("", notes, "\n", "notes"),) if notes else ()
-    return (*lines, *lost, Section(f"{code(plan_report.forecast_text(found))}\n\n"))
+    return (*lines, *lost, Section(f"{code(forecast_text(rehearsal))}\n\n"))
 
 
-def sql(plan: Plan, texts: tuple[str, ...]) -> tuple[Section, ...]:
+def sql_sections(plan: Plan, texts: tuple[str, ...]) -> tuple[Section, ...]:
     """Return the SQL as it would be sent, folded, a fold for each migration."""
     folds = tuple(
-        f"<details><summary>{_html(one.name)}</summary>\n\n{fence(text, 'sql')}\n\n</details>\n\n"
-        for one, text in zip(plan.migrations, texts, strict=True)
+        f"<details><summary>{_html(name)}</summary>\n\n{fence(text, 'sql')}\n\n</details>\n\n"
+        for name, text in zip((m.name for m in plan.migrations), texts, strict=True)
     )
     if not folds:
         return ()
@@ -233,19 +239,19 @@ def _html(text: str) -> str:
     return f"<code>{signs}</code>"
 
 
-def timeline(results: Iterable[StepResult]) -> tuple[Section, ...]:
+def timeline_sections(results: Iterable[StepResult]) -> tuple[Section, ...]:
     """Return the steps as a Mermaid gantt and as a table."""
-    done = tuple(results)
-    if not done:
+    steps = tuple(results)
+    if not steps:
         return ()
     bars = tuple(
         f"    {'undo ' if r.undo else ''}{r.step}, {seconds(r.seconds)} :{TAGS[r.outcome]}"
-        f"{_at(r)}, {_at(r) + max(1, int(r.seconds * 1000))}\n"
-        for r in done
+        f"{_start(r)}, {_start(r) + max(1, int(r.seconds * 1000))}\n"
+        for r in steps
     )
     rows = (
         (f"{'undo ' if r.undo else ''}{r.step}", str(r.outcome), code(r.detail), seconds(r.seconds))
-        for r in done
+        for r in steps
     )
     return (
         Section(
@@ -259,56 +265,27 @@ def timeline(results: Iterable[StepResult]) -> tuple[Section, ...]:
     )
 
 
-def _at(result: StepResult) -> int:
+def _start(result: StepResult) -> int:
     return int(result.started_at.timestamp() * 1000)
 
 
 def plan_page(plan: Plan, texts: tuple[str, ...], prefix: str) -> Page:
-    """Return what `plan` says: what a reviewer reads before he approves."""
-    about, target, count = plan.about, plan.target, len(plan.migrations)
-    found = about.findings if about else ()
-    digest = plan.digest
-    sizes = [
-        (code(one.name), f"{one.rows:,}" if one.rows >= 0 else "not analysed", human(one.size))
-        for one in (about.tables if about else ())
-    ]
+    """Return what `plan` says: what a reviewer reads before approving."""
+    findings = plan.about.findings if plan.about else ()
+    digest, count = plan.digest, len(plan.migrations)
     return Page(
         (
             head(
                 f"Plan `{digest[:12]}`",
-                plan_report.headline(plan),
+                headline(plan),
                 f"invoke deploy --env {plan.environment} --plan FILE",
             ),
-            facts(
-                ("digest", digest),
-                ("database", target.database),
-                ("system", target.system_identifier),
-                ("PostgreSQL", target.server_version // 10000),
-                ("host", about.host if about else ""),
-                ("engine", f"{plan.engine}, {plan.engine_version}"),
-                ("steps", ", ".join(str(step.name) for step in plan.steps)),
-                ("history", f"{len(plan.history)} applied"),
-                ("backup to", about.backup_to if about else ""),
-                ("models", about.models if about else ""),
-                ("made by", about.origin.deployer if about else ""),
-                ("commit", about.origin.commit if about else ""),
-            ),
-            *migrations(plan),
-            *findings(found),
-            *rehearsal(plan.rehearsal),
-            *(
-                (
-                    table(
-                        ("table", "rows, about", "size"),
-                        sizes,
-                        title="#### Tables it touches",
-                        noun="tables",
-                    ),
-                )
-                if sizes
-                else ()
-            ),
-            *sql(plan, texts),
+            _plan_facts(plan),
+            *migration_sections(plan),
+            *finding_sections(findings),
+            *rehearsal_sections(plan.rehearsal),
+            *_size_sections(plan.about.tables if plan.about else ()),
+            *sql_sections(plan, texts),
         ),
         {
             "digest": digest,
@@ -316,13 +293,43 @@ def plan_page(plan: Plan, texts: tuple[str, ...], prefix: str) -> Page:
             "migrations": str(count),
             "pending": "true" if count else "false",
         },
-        tuple(of_finding(one, prefix) for one in found),
+        tuple(of_finding(finding, prefix) for finding in findings),
     )
+
+
+def _plan_facts(plan: Plan) -> Section:
+    about, target = plan.about, plan.target
+    return facts(
+        ("digest", plan.digest),
+        ("database", target.database),
+        ("system", target.system_identifier),
+        ("PostgreSQL", target.server_version // 10000),
+        ("host", about.host if about else ""),
+        ("engine", f"{plan.engine}, {plan.engine_version}"),
+        ("steps", ", ".join(str(step.name) for step in plan.steps)),
+        ("history", f"{len(plan.history)} applied"),
+        ("backup to", about.backup_to if about else ""),
+        ("models", about.models if about else ""),
+        ("made by", about.origin.deployer if about else ""),
+        ("commit", about.origin.commit if about else ""),
+    )
+
+
+def _size_sections(sizes: tuple[TableSize, ...]) -> tuple[Section, ...]:
+    """Return the tables that a plan touches, and their sizes."""
+    rows = [
+        (code(size.name), f"{size.rows:,}" if size.rows >= 0 else "not analysed", human(size.size))
+        for size in sizes
+    ]
+    if not rows:
+        return ()
+    header = ("table", "rows, about", "size")
+    return (table(header, rows, title="#### Tables it touches", noun="tables"),)
 
 
 @dataclass
 class Run:
-    """What is known of a run while it lasts, for whatever ends it."""
+    """What is known of a run while it lasts, for the page that ends it."""
 
     environment: str = ""
     deployment: str = ""  # empty until a plan runs
@@ -361,12 +368,12 @@ def run_page(run: Run, title: str, verdict: str, next_step: str, status: str) ->
                 ("backup", run.backup),
                 ("url", run.url),
             ),
-            *timeline(run.results),
-            *findings(tuple(run.findings)),
-            *((*migrations(plan), *rehearsal(plan.rehearsal)) if plan else ()),
+            *timeline_sections(run.results),
+            *finding_sections(tuple(run.findings)),
+            *((*migration_sections(plan), *rehearsal_sections(plan.rehearsal)) if plan else ()),
         ),
         run.outputs(status),
-        tuple(of_finding(one, run.prefix) for one in run.findings),
+        tuple(of_finding(finding, run.prefix) for finding in run.findings),
     )
 
 
@@ -378,7 +385,7 @@ def done_page(run: Run, done: Deployment) -> Page:
     return run_page(
         run,
         f"{word}: {done.environment}",
-        report.verdict(done),
+        deployment_verdict(done),
         f"to undo it: {undo}" if undoable else "",
         str(done.status),
     )
@@ -402,23 +409,23 @@ def failure_page(run: Run, error: WindlassError, exists: Callable[[str], bool]) 
     return replace(page, annotations=(own, *page.annotations))
 
 
-def rehearsal_page(found: Rehearsal) -> Page:
+def rehearsal_page(rehearsal: Rehearsal) -> Page:
     """Return what `rehearse` says."""
-    return Page(rehearsal(found), {"digest": found.plan_digest})
+    return Page(rehearsal_sections(rehearsal), {"digest": rehearsal.plan_digest})
 
 
-def lint_page(found: tuple[Finding, ...], prefix: str) -> Page:
+def lint_page(findings: tuple[Finding, ...], prefix: str) -> Page:
     """Return what `lint` says."""
-    sections = findings(found) or (Section("#### Lint: no findings\n\n"),)
+    sections = finding_sections(findings) or (Section("#### Lint: no findings\n\n"),)
     return Page(
-        sections, {"findings": str(len(found))}, tuple(of_finding(f, prefix) for f in found)
+        sections, {"findings": str(len(findings))}, tuple(of_finding(f, prefix) for f in findings)
     )
 
 
-def check_page(found: PullRequestCheck, prefix: str) -> Page:
+def check_page(result: PullRequestCheck, prefix: str) -> Page:
     """Return what `check` says: the pull request's comment."""
-    notes = tuple(of_finding(one, prefix) for one in found.findings)
-    return Page((Section(check.check_markdown(found)),), {}, notes)
+    notes = tuple(of_finding(finding, prefix) for finding in result.findings)
+    return Page((Section(check_markdown(result)),), {}, notes)
 
 
 def backup_page(backup: Backup, line: str, environment: str) -> Page:

@@ -7,10 +7,10 @@ from invoke.collection import Collection
 from invoke.exceptions import ParseError
 from invoke.program import Program
 
-from ..report import deployment as report
 from ..report import runner
+from ..report.deployment import error_text
 from ..version import __version__
-from .backup import backups, restore
+from .backup import backup_tasks, restore
 from .deploy import approve, deploy, migrate, plan, rehearse, rollback
 from .history import baseline, history, repair, stamp, status, unstamp
 from .project import check, comment, create, doctor, init, lint, schema
@@ -43,7 +43,7 @@ ns = Collection(
     unstamp,
     verify,
 )
-ns.add_collection(backups)
+ns.add_collection(backup_tasks)
 
 
 class _Windlass(Program):
@@ -65,7 +65,7 @@ class _Windlass(Program):
 
 
 def _usage(error: ParseError) -> NoReturn:
-    text = report.error_text(str(error), "nothing was contacted or changed", "windlass --list")
+    text = error_text(str(error), "nothing was contacted or changed", "windlass --list")
     with runner.attached():
         sys.stderr.write(text + "\n")
     raise SystemExit(2)

@@ -6,8 +6,17 @@ from invoke.collection import Collection
 
 from ..config import Settings
 from ..errors import ConfigError
-from ..report import backup as backup_report
 from ..report import runner, summary
+from ..report.backup import (
+    backup_line,
+    backups_text,
+    pin_line,
+    proof_line,
+    prune_text,
+    restore_text,
+    restored_text,
+    swapped_text,
+)
 from .confirm import confirm
 from .task import Answer, age_of, at_most_one, names_of, opened, verb
 
@@ -20,84 +29,85 @@ WHICH = "a backup's id (default: latest)"
 
 @verb()
 def backup(env: str = "") -> Answer:
-    """Take a backup, read it back, and let old ones go."""
-    from ..deployment import backups as safekeeping
+    """Take a backup, verify it, and prune old ones."""
+    from ..deployment import backups
 
     with opened(env) as work:
-        taken = safekeeping.take(work)
-    line = backup_report.backup_line(taken.backup)
-    runner.tell(lambda run: summary.backup_page(taken.backup, line, run.environment))
-    return Answer(taken.backup, line + taken.pruned)
+        report = backups.take(work)
+    line = backup_line(report.backup)
+    runner.tell(lambda run: summary.backup_page(report.backup, line, run.environment))
+    return Answer(report.backup, line + report.pruned)
 
 
 @verb()
 def backup_list(env: str = "") -> Answer:
     """List the backups of an environment, newest first."""
-    from ..deployment import backups as safekeeping
+    from ..deployment import backups
 
     with opened(env) as work:
-        all_backups = safekeeping.listed(work)
-    return Answer(all_backups, backup_report.backups_text(all_backups))
+        all_backups = backups.list_backups(work)
+    return Answer(all_backups, backups_text(all_backups))
 
 
 @verb(which=WHICH, level="checksum, rows or restore (default: rows)")
 def backup_verify(env: str = "", which: str = "latest", level: str = "rows") -> Answer:
     """Prove a backup: read back, decoded and counted, or restored into a throwaway server."""
-    from ..deployment import backups as safekeeping
+    from ..deployment import backups
 
     with opened(env) as work:
-        proven = safekeeping.verify(work, which, level)
-    return _proven(proven)
+        report = backups.verify_backup(work, which, level)
+    return _proven(report)
 
 
 @verb(which=WHICH)
 def backup_drill(env: str = "", which: str = "latest") -> Answer:
-    """Restore a backup into a throwaway server, compare all of it, and record the time."""
-    from ..deployment import backups as safekeeping
+    """Restore a backup into a throwaway server, compare everything, and record the time."""
+    from ..deployment import backups
 
     with opened(env) as work:
-        proven = safekeeping.verify(work, which, "restore")
-    return _proven(proven)
+        report = backups.verify_backup(work, which, "restore")
+    return _proven(report)
 
 
-def _proven(proven: "ProofReport") -> Answer:
-    line = backup_report.proof_line(proven.backup, proven.proof)
-    runner.tell(lambda run: summary.proof_page(proven.backup, proven.proof, line, run.environment))
-    return Answer(proven, line)
+def _proven(report: "ProofReport") -> Answer:
+    line = proof_line(report.backup, report.proof)
+    runner.tell(lambda run: summary.proof_page(report.backup, report.proof, line, run.environment))
+    return Answer(report, line)
 
 
 @verb()
 def backup_prune(env: str = "", *, dry_run: bool = False) -> Answer:
     """Remove the backups that no rule of backups.keep wants; only proven ones count."""
-    from ..deployment import backups as safekeeping
+    from ..deployment import backups
 
     with opened(env) as work:
-        choices = safekeeping.prune(work, dry_run=dry_run)
+        choices = backups.prune(work, dry_run=dry_run)
     document = [
         {"backup": choice.backup.manifest.id, "reasons": choice.reasons} for choice in choices
     ]
-    return Answer(document, backup_report.prune_text(choices, dry_run=dry_run))
+    return Answer(document, prune_text(choices, dry_run=dry_run))
 
 
 @verb("which", which="a backup's id", reason="why; it is recorded", release="take the pin away")
 def backup_keep(which: str, env: str = "", reason: str = "", *, release: bool = False) -> Answer:
     """Pin a backup, so that no rule removes it."""
-    from ..deployment import backups as safekeeping
+    from ..deployment import backups
 
     with opened(env) as work:
-        pinned = (
-            safekeeping.release(work, which) if release else safekeeping.keep(work, which, reason)
-        )
-    return Answer(pinned, backup_report.pin_line(pinned.backup, pinned.pin))
+        if release:
+            report = backups.unpin_backup(work, which)
+        else:
+            report = backups.pin_backup(work, which, reason)
+    return Answer(report, pin_line(report.backup, report.pin))
 
 
 @verb(
     from_="a backup's id (default: latest)",
-    into="a new database's name, or the URL of an empty one (default: in the live one's place)",
+    into="a new database's name, or the URL of an empty one (default: the live one's place)",
     tables="restore the rows of these alone, with commas between them; never swapped",
     at_most_older="refuse a backup older than this, such as 24h",
     no_owner="make everything this user's, where the owners are missing (default: no)",
-    swap="put this database, restored before, in the live one's place",
+    swap="put this restored database in place of the live one",
     drop_old="drop the databases that earlier restores put aside",
 )
 def restore(
@@ -112,7 +122,7 @@ def restore(
     drop_old: bool = False,
     dry_run: bool = False,
 ) -> Answer:
-    """Restore a backup into a new database, verify it, and put it in the live one's place."""
+    """Restore a backup into a new database, verify it, and put it in place of the live one."""
     from ..deployment import restores
 
     at_most_one(drop_old=drop_old, swap=swap, into=into)
@@ -125,13 +135,13 @@ def restore(
         order = restores.plan_restore(
             work, from_, into=into, tables=_tables(tables), at_most_older=age
         )
-        text = backup_report.restore_text(order.plan)
+        text = restore_text(order.plan)
         if dry_run:
             return Answer(order.plan, text)
         if order.plan.swap:
             _confirm(work.settings, text, what="the restore")
-        report = restores.restore(work, order, owners=not no_owner)
-    text = backup_report.restored_text(env, report.restored, report.kept)
+        report = restores.run_restore(work, order, owners=not no_owner)
+    text = restored_text(env, report.restored, report.kept)
     outputs = {
         "backup": order.plan.backup,
         "database": report.restored.database,
@@ -143,7 +153,7 @@ def restore(
 
 def _tables(text: str) -> tuple[str, ...]:
     names = names_of(text)
-    if text and not names:  # none would be all of them, in the live one's place
+    if text and not names:  # none would be all tables, in place of the live database
         raise ConfigError("--tables names no table", next_step="--tables orders,customers")
     return names
 
@@ -161,7 +171,7 @@ def _swap(work: "Work", restored: str, *, dry_run: bool) -> Answer:
         return Answer({"swap": restored}, text)
     _confirm(work.settings, text, what="the restore")
     report = restores.swap(work, restored)
-    text = backup_report.swapped_text(env, report.kept)
+    text = swapped_text(env, report.kept)
     runner.tell(lambda _: summary.text_page(f"Restored: {env}", text, {"kept": report.kept}))
     return Answer(report, text)
 
@@ -178,10 +188,10 @@ def _drop_old(work: "Work", *, dry_run: bool) -> Answer:
     return Answer({"dropped": names}, text)
 
 
-backups = Collection("backup")
-backups.add_task(backup, name="take", default=True)
-backups.add_task(backup_list, name="list")
-backups.add_task(backup_verify, name="verify")
-backups.add_task(backup_drill, name="drill")
-backups.add_task(backup_prune, name="prune")
-backups.add_task(backup_keep, name="keep")
+backup_tasks = Collection("backup")
+backup_tasks.add_task(backup, name="take", default=True)
+backup_tasks.add_task(backup_list, name="list")
+backup_tasks.add_task(backup_verify, name="verify")
+backup_tasks.add_task(backup_drill, name="drill")
+backup_tasks.add_task(backup_prune, name="prune")
+backup_tasks.add_task(backup_keep, name="keep")

@@ -7,11 +7,11 @@ from ..config import Settings
 from ..errors import Refused
 from ..model import Plan, StepName
 from ..plan import gate
-from ..report import plan as plan_report
+from ..report.plan import plan_text
 
 
 def ask(question: str) -> str | None:
-    """Return what a person typed, lower case; None where nobody can."""
+    """Return what a person typed, lower case; None without a terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
     sys.stderr.write(question)
@@ -21,14 +21,14 @@ def ask(question: str) -> str | None:
 
 def confirm_deployment(plan: Plan) -> None:
     """Ask above development; where an approval is asked for, that is the question."""
-    question = f"{plan_report.plan_text(plan)}\n\n  Deploy this? [y/N] "
+    question = f"{plan_text(plan)}\n\n  Deploy this? [y/N] "
     if _asks(plan) and ask(question) not in ("y", None):
         raise Refused("you said no", next_step=f"invoke plan --env {plan.environment} shows more")
 
 
 def confirm_rollback(plan: Plan) -> None:
-    """Have the environment's name typed, or CONFIRM_ROLLBACK=yes where nobody can."""
-    question = f'{plan_report.plan_text(plan)}\n\n  Type "{plan.environment}": '
+    """Have the environment's name typed, or CONFIRM_ROLLBACK=yes without a terminal."""
+    question = f'{plan_text(plan)}\n\n  Type "{plan.environment}": '
     gate.require_confirmation(
         plan,
         typed=ask(question) if _asks(plan) else None,
@@ -41,7 +41,7 @@ def _asks(plan: Plan) -> bool:
 
 
 def confirm_signature(environment: str) -> None:
-    """Have the environment's name typed before its plan is signed; nobody is asked in a job."""
+    """Have the environment's name typed before its plan is signed; a job is not asked."""
     if ask(f'\n  Type "{environment}" to sign exactly this: ') not in (environment, None):
         raise Refused("nothing was signed", next_step="look at the plan again")
 
@@ -53,7 +53,7 @@ def confirm(settings: Settings, text: str, *, what: str, variable: str) -> None:
         settings: the environment.
         text: what is shown first.
         what: what is to be confirmed, for the refusal.
-        variable: the environment variable that is "yes" where nobody can type.
+        variable: the environment variable that is "yes" without a terminal.
 
     Raises:
         Refused: neither was done.

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..model import Plan
-from ..report import deployment as report
-from ..report import plan as plan_report
 from ..report import runner, summary
+from ..report.deployment import deployment_verdict, unrecorded_note
+from ..report.plan import plan_text, rehearsal_text
 from ..secret import redact
 from .confirm import confirm_deployment, confirm_rollback, confirm_signature
 from .task import Answer, age_of, at_most_one, loaded_for, opened, verb
@@ -24,7 +24,7 @@ def _carry_out(work: "Work", proposal: "Proposal") -> Answer:
         _begin(on_github.run, work, proposal.plan)
     record = carry_out(work, proposal)
     runner.tell(lambda run: summary.done_page(run, record))
-    return Answer(record, report.verdict(record))
+    return Answer(record, deployment_verdict(record))
 
 
 def _begin(run: summary.Run, work: "Work", plan: Plan) -> None:
@@ -35,7 +35,7 @@ def _begin(run: summary.Run, work: "Work", plan: Plan) -> None:
 
 
 @verb(
-    plan="a plan file that was looked at before (default: made now)",
+    plan="a plan file that was reviewed before (default: a new plan)",
     digest="refuse a plan file with another digest than this one (default: any)",
     break_glass="reason to leave out approval and rehearsal; recorded",
     yes="do not ask at a terminal (default: ask above development)",
@@ -67,7 +67,7 @@ def deploy(
         )
         if dry_run:
             rendered = proposals.rendered(work, proposal.plan)
-            return Answer(proposal.plan, plan_report.plan_text(proposal.plan, rendered))
+            return Answer(proposal.plan, plan_text(proposal.plan, rendered))
         if not yes:
             confirm_deployment(proposal.plan)
         if within is not None:
@@ -142,18 +142,18 @@ def plan(env: str = "", out: str = "", *, rehearse: bool = False) -> Answer:
     from ..deployment import planfile, proposals
 
     with opened(env) as work:
-        planned = proposals.report_plan(work, rehearse=rehearse)
-        rendered = proposals.rendered(work, planned.plan)
+        report = proposals.report_plan(work, rehearse=rehearse)
+        rendered = proposals.rendered(work, report.plan)
     if out:
-        planfile.write_plan(planned.plan, Path(out))
-    runner.tell(lambda run: summary.plan_page(planned.plan, rendered, run.prefix))
-    parts = [plan_report.plan_text(planned.plan)]
+        planfile.write_plan(report.plan, Path(out))
+    runner.tell(lambda run: summary.plan_page(report.plan, rendered, run.prefix))
+    parts = [plan_text(report.plan)]
     if rendered:
         parts.append(runner.folded("SQL", "\n\n".join(rendered)))
-    if planned.rehearsal is not None:
-        parts.append(plan_report.rehearsal_text(planned.rehearsal))
-    parts += [report.unrecorded_note(env, untracked) for untracked in planned.unrecorded]
-    return Answer(planned, "\n\n".join(parts))
+    if report.rehearsal is not None:
+        parts.append(rehearsal_text(report.rehearsal))
+    parts += [unrecorded_note(env, untracked) for untracked in report.unrecorded]
+    return Answer(report, "\n\n".join(parts))
 
 
 @verb(
@@ -170,12 +170,12 @@ def approve(
 
     config = loaded_for(env)
     signable = planfile.read_signable(config, env, plan)
-    shown = (
-        plan_report.rehearsal_text(signable.rehearsal)
+    rehearsal = (
+        rehearsal_text(signable.rehearsal)
         if signable.rehearsal
         else "no rehearsal of this plan is in its file"
     )
-    sys.stderr.write(f"{redact(plan_report.plan_text(signable))}\n\n{shown}\n")
+    sys.stderr.write(f"{redact(plan_text(signable))}\n\n{rehearsal}\n")
     confirm_signature(env)
     signature = planfile.sign_plan(config, signable, key=key, comment=comment, push=push)
     until = f"{signature.statement.expires_at:%Y-%m-%d %H:%M} UTC"
@@ -189,8 +189,8 @@ def rehearse(env: str = "") -> Answer:
     from ..deployment import one_step
 
     with opened(env) as work:
-        rehearsal = one_step.rehearse(work)
+        rehearsal = one_step.rehearse_pending(work)
     if rehearsal is None:
         return Answer(None, "nothing to rehearse: no migration is pending")
     runner.tell(lambda _: summary.rehearsal_page(rehearsal))
-    return Answer(rehearsal, plan_report.rehearsal_text(rehearsal))
+    return Answer(rehearsal, rehearsal_text(rehearsal))

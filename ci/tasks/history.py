@@ -2,7 +2,13 @@
 
 from collections.abc import Callable
 
-from ..report import deployment as report
+from ..report.deployment import (
+    deployment_text,
+    history_text,
+    status_exit,
+    status_text,
+    unrecorded_note,
+)
 from .confirm import confirm
 from .task import Answer, names_of, opened, verb
 
@@ -47,24 +53,24 @@ repair = _CORRECTS(_correction("repair", "Accept an edited file as what ran; old
 @verb()
 def status(env: str = "") -> Answer:
     """Show applied, pending, edited, missing and out of order migrations; exits 0, 1 or 3."""
-    from ..deployment import status as statuses
+    from ..deployment.status import report_status
 
     with opened(env) as work:
-        now = statuses.status(work)
-    notes = (report.unrecorded_note(env, untracked) for untracked in now.unrecorded)
-    text = report.status_text(env, now.migrations, *notes, now.models, now.note, now.drill)
-    return Answer(now, text, report.status_exit(now.migrations, now.unrecorded))
+        report = report_status(work)
+    notes = (unrecorded_note(env, untracked) for untracked in report.unrecorded)
+    text = status_text(env, report.migrations, *notes, report.models, report.note, report.drill)
+    return Answer(report, text, status_exit(report.migrations, report.unrecorded))
 
 
 @verb()
 def history(env: str = "", deployment: str = "") -> Answer:
     """Show what was deployed, by whom, and how it went."""
     from ..deployment import journal
-    from ..deployment import status as statuses
+    from ..deployment.status import report_history
 
     with opened(env) as work:
         if deployment:
-            record, _ = journal.find(work.database, deployment)
-            return Answer(record, report.deployment_text(record))
-        newest = statuses.history(work.database)
-    return Answer(newest, report.history_text(newest.deployments, newest.corrections))
+            record, _ = journal.find_deployment(work.database, deployment)
+            return Answer(record, deployment_text(record))
+        report = report_history(work.database)
+    return Answer(report, history_text(report.deployments, report.corrections))

@@ -13,20 +13,20 @@ LINT_PAGE = Path(__file__).parent.parent / "docs" / "lint.md"  # in a checkout o
 
 
 @verb(
-    env="an environment whose pending migrations are read, with what stands there (default: all)",
+    env="lint what is pending in this environment, with its tables' sizes (default: all)",
     sarif="write the findings to this file as SARIF 2.1.0, for code scanning",
 )
 def lint(env: str = "", sarif: str = "") -> Answer:
     """Show what is dangerous in the migrations, by file and line; exits 1 on errors."""
     from ..deployment import one_step
-    from ..deployment import project as projects
+    from ..deployment.project import lint_files
     from ..lint import severity
 
     if env:
         with opened(env) as work:
-            findings = one_step.lint(work)
+            findings = one_step.lint_pending(work)
     else:
-        findings = projects.lint_files(project())
+        findings = lint_files(project())
     root = deploy_file().resolve().parent
     if sarif:
         _write_sarif(Path(sarif), findings, root)
@@ -59,15 +59,15 @@ def _write_sarif(file: Path, findings: tuple[Finding, ...], root: Path) -> None:
 )
 def check(base: str = "origin/main", out: str = "") -> Answer:
     """Try the migrations that the base has not, on its schema: up, down and up again."""
-    from ..deployment import project as projects
-    from ..report import check as check_report
+    from ..deployment.project import check_pull_request
+    from ..report.check import check_markdown, check_text
 
     loaded = project()
-    checked = projects.check(loaded, base)
+    checked = check_pull_request(loaded, base)
     if out:
-        Path(out).write_text(check_report.check_markdown(checked), encoding="utf-8")
+        Path(out).write_text(check_markdown(checked), encoding="utf-8")
     runner.tell(lambda _: summary.check_page(checked, runner.prefix(loaded.root)))
-    return Answer(checked, check_report.check_text(checked), int(not checked.passed))
+    return Answer(checked, check_text(checked), int(not checked.passed))
 
 
 @verb(
@@ -102,14 +102,14 @@ def create(
     name: str = "", env: str = "", *, autogenerate: bool = False, merge: bool = False
 ) -> Answer:
     """Write a new migration, its rollback and its verify script."""
-    from ..deployment import project as projects
+    from ..deployment.project import create_from_models, create_migration
 
     at_most_one(autogenerate=autogenerate, merge=merge)
     if autogenerate:
         with opened(env) as work:
-            paths = projects.create_from_models(work, name)
+            paths = create_from_models(work, name)
     else:
-        paths = projects.create(project(), name, merge=merge)
+        paths = create_migration(project(), name, merge=merge)
     created = [str(path) for path in paths]
     return Answer({"created": created}, "\n".join(created))
 
@@ -119,7 +119,7 @@ def create(
     github="check the settings on GitHub instead: environments, reviewers, branches, secrets",
 )
 def doctor(env: str = "", *, github: bool = False) -> Answer:
-    """Check everything a deployment will need, and say how to mend what is missing."""
+    """Check everything a deployment will need, and say how to fix what is missing."""
     from ..deployment import preflight
     from ..github import settings
 
@@ -127,7 +127,7 @@ def doctor(env: str = "", *, github: bool = False) -> Answer:
         checks = settings.doctor(project(), env, note=_tell)
     else:
         with opened(env) as work:
-            checks = preflight.doctor(work)
+            checks = preflight.check_environment(work)
     code = int(any(check.problem for check in checks))
     return Answer(checks, deployment.checks_text(checks), code)
 

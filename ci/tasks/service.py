@@ -9,7 +9,7 @@ def restart(env: str = "") -> Answer:
     from ..deployment import one_step
 
     with opened(env) as work:
-        running = one_step.restart(work)
+        running = one_step.restart_service(work)
     return Answer(running, f"{running.detail or 'restarted'}: {running.instance}")
 
 
@@ -19,7 +19,7 @@ def smoke(env: str = "") -> Answer:
     from ..deployment import one_step
 
     with opened(env) as work:
-        report = one_step.smoke(work)
+        report = one_step.run_smoke_tests(work)
     return Answer(report, f"{report.checks} checks, slowest {report.slowest * 1000:.0f} ms")
 
 
@@ -29,5 +29,5 @@ def verify(env: str = "") -> Answer:
     from ..deployment import one_step
 
     with opened(env) as work:
-        count = one_step.verify(work)
+        count = one_step.run_verify_scripts(work)
     return Answer({"scripts": count}, f"{count} verify scripts hold")

@@ -60,7 +60,7 @@ COMMON_FLAGS = tuple(
 def verb(*positional: str, **help_: str) -> Callable[[Verb], Any]:
     """Make a task of a function that has only its own flags, and returns its answer.
 
-    `positional` are the flags whose value may stand without the flag; `help_` are the texts of
+    `positional` are the flags whose value may be given without the flag; `help_` are the texts of
     the flags, where COMMON has none or another one.
 
     One place for what all tasks share: Invoke's context, `--json` and `--debug`, signals, errors
@@ -87,7 +87,7 @@ def verb(*positional: str, **help_: str) -> Callable[[Verb], Any]:
                         _dry(body.__name__, arguments, signature)
                     answer = body(*values, **arguments)
                 except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # a bug too: three lines
-                    _end(error, as_json=json, debug=debug)
+                    _exit(error, as_json=json, debug=debug)
                 text = format.as_json(answer.document) if json else redact(answer.text)
                 _out(text, as_json=json)
             if answer.code:
@@ -136,7 +136,7 @@ def _dry(name: str, arguments: dict[str, Any], signature: inspect.Signature) -> 
         raise ConfigError(f"{name} has no dry run", next_step="leave --dry out")
 
 
-def _end(error: BaseException, *, as_json: bool, debug: bool) -> NoReturn:
+def _exit(error: BaseException, *, as_json: bool, debug: bool) -> NoReturn:
     """Say an error in three lines and leave with its exit code."""
     if debug:
         sys.stderr.write(redact("".join(traceback.format_exception(error))))
@@ -190,12 +190,12 @@ def _out(text: str, *, as_json: bool) -> None:
 
 
 def project() -> config.Config:
-    """Return the nearest deploy.yml, for a task that is about no environment."""
+    """Return the nearest deploy.yml, where a task is about no environment."""
     return config.load(deploy_file())
 
 
 def loaded_for(env: str) -> config.Config:
-    """Return the nearest deploy.yml, for a task that is about one environment."""
+    """Return the nearest deploy.yml, where a task is about one environment."""
     file = deploy_file()
     if on_github := runner.current():
         run, root = on_github.run, file.resolve().parent
@@ -211,8 +211,8 @@ def loaded_for(env: str) -> config.Config:
 def deploy_file() -> Path:
     """Return the nearest deploy.yml, here or above; the one here where there is none."""
     here = Path.cwd()
-    above = [d / "deploy.yml" for d in here.parents if (d / "deploy.yml").exists()]
-    return Path("deploy.yml") if Path("deploy.yml").exists() or not above else above[0]
+    files = [d / "deploy.yml" for d in here.parents if (d / "deploy.yml").exists()]
+    return Path("deploy.yml") if Path("deploy.yml").exists() or not files else files[0]
 
 
 @contextmanager
@@ -238,10 +238,10 @@ def opened(env: str, *, show_queries: bool = False) -> "Iterator[Work]":
 
 def at_most_one(**flags: object) -> None:
     """Raise ConfigError where flags are given that exclude each other, or a number below 0."""
-    given = [f"--{name}" for name, value in flags.items() if value]
-    if len(given) > 1:
+    used = [f"--{name}" for name, value in flags.items() if value]
+    if len(used) > 1:
         raise ConfigError(
-            f"{' and '.join(given)} exclude each other", next_step=f"leave out {given[-1]}"
+            f"{' and '.join(used)} exclude each other", next_step=f"leave out {used[-1]}"
         )
     for name, value in flags.items():
         if isinstance(value, int) and value < 0:

@@ -157,7 +157,7 @@ def test_a_rollback_above_development_wants_to_be_confirmed(project: Project) ->
 
     assert refused.code == 3
     assert refused.error()[2] == (
-        '  next:  type "uat" when asked; where nobody can: CONFIRM_ROLLBACK=yes'
+        '  next:  type "uat" when asked; without a terminal: CONFIRM_ROLLBACK=yes'
     )
     assert confirmed.code == 0, confirmed.err
     assert "orders" not in tables(project.url)

@@ -108,7 +108,7 @@ def test_repair_accepts_the_text_of_what_ran_in_part(project: Project) -> None:
     ("argv", "code", "words"),
     [
         (("stamp", "--reason", "x"), 2, "stamp needs the name of a migration"),
-        (("stamp", "--name", A), 2, "stamp needs a reason, for the record"),
+        (("stamp", "--name", A), 2, "stamp needs a reason, which is recorded"),
         (("stamp", "--name", "nobody", "--reason", "x"), 2, "nobody.sql: no such migration"),
         (("unstamp", "--name", A, "--reason", "x"), 3, f"{A} is not in the history"),
         (("repair", "--name", A, "--reason", "x"), 3, f"{A} is pending; expected edited or"),

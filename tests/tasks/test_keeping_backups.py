@@ -196,7 +196,7 @@ def test_a_store_that_does_not_delete_ends_no_deployment(project: Project) -> No
 
 
 def test_a_drill_is_recorded_and_overdue_ones_are_told(project: Project) -> None:
-    note = "no backup was ever restored to see whether it can be: invoke backup.drill"
+    note = "no restore drill was ever run: invoke backup.drill"
     assert project.run("deploy", "--env", "uat").code == 0
     assert note not in project.run("status", "--env", "uat").out  # uat asks for none
     assert note in project.run("status", "--env", "production").out

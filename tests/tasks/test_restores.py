@@ -116,7 +116,7 @@ def test_above_development_somebody_has_to_say_yes(saved: Project) -> None:
     assert ran.error() == [
         "✗ the restore in uat is not confirmed",
         "  state: nothing was changed",
-        '  next:  type "uat" when asked; where nobody can: CONFIRM_RESTORE=yes',
+        '  next:  type "uat" when asked; without a terminal: CONFIRM_RESTORE=yes',
     ]
     assert "later" in tables(saved.url)
 

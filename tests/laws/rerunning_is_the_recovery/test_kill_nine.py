@@ -85,12 +85,12 @@ def test_a_killed_run_is_told_of_and_closed_by_the_next(project: Project) -> Non
     _end_orphans(project)
 
     status = project.run("status", "--env", "dev")
-    assert "was killed; the same command goes on: invoke deploy --env dev" in status.out
+    assert "was killed; the same command continues: invoke deploy --env dev" in status.out
     (project.home / "migrations" / "20260809_000000_slow.sql").write_text("select 1;")
     ran = project.run("deploy", "--env", "dev")
 
     assert ran.code == 0, ran.err
-    assert "was killed; this one goes on from there" in ran.err
+    assert "was killed; this one continues" in ran.err
     assert [d["status"] for d in project.deployments("dev")] == [
         "deployed",
         "interrupted",

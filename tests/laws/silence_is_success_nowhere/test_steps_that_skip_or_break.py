@@ -46,14 +46,16 @@ def run(
         project.settings(environment), deployment_id=identifier, reporter=reporter
     ) as work:
 
-        def again() -> Plan:
+        def replan() -> Plan:
             planned = tuple(PlannedStep(name=name, required=True) for name in NAMES)
             return msgspec.structs.replace(current_plan(work), steps=planned)
 
         work = replace(work, restarter=None)
         try:
             return (
-                loop.deploy(again(), work, origin=ORIGIN, again=again, steps={**STEPS, **steps}),
+                loop.run_plan(
+                    replan(), work, origin=ORIGIN, replan=replan, steps={**STEPS, **steps}
+                ),
                 reporter,
             )
         except BaseException as error:  # noqa: BLE001  # the test looks at it
@@ -67,7 +69,7 @@ def done(*_: object) -> Done:
 def journalled(project: Project) -> tuple[Status, list[tuple[str, str, bool]]]:
     from pgwindlass.secret import Secret
 
-    found, _ = journal.find(Database(url=Secret(project.url)), "01TEST")
+    found, _ = journal.find_deployment(Database(url=Secret(project.url)), "01TEST")
     return found.status, [(r.step, r.outcome, r.undo) for r in found.results]
 
 
@@ -207,6 +209,6 @@ def test_nothing_is_rolled_back_when_the_lock_was_lost(project: Project) -> None
 
     assert isinstance(error, StepFailed)
     assert error.what == "smoke: status 500"
-    assert error.state.startswith("nothing was rolled back, for the deployment lock was lost")
+    assert error.state.startswith("nothing was rolled back, because the deployment lock was lost")
     assert undone == []
     assert journalled(project)[0] is Status.FAILED
