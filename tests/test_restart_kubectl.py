@@ -14,8 +14,8 @@ from pgwindlass.restarters.kubectl import (
     Kubectl,
     _Expression,
     _Selector,
-    command,
     event_lines,
+    kubectl_command,
     status_command,
 )
 from tests.fix_kubernetes import Cluster, write_kubeconfig
@@ -210,7 +210,7 @@ def test_a_wrong_token_is_told_apart(
 def test_context_and_namespace_stand_before_the_verb() -> None:
     config = KubectlRestart(deployment="api", namespace="shop", context="prod")
 
-    assert command(config, "get", "pods") == (
+    assert kubectl_command(config, "get", "pods") == (
         "kubectl",
         "--context=prod",
         "--namespace=shop",
