@@ -25,20 +25,20 @@ GHOST = "ghost"  # whom GitHub shows for an account that was deleted
 PERMISSION = "actions: read"
 
 
-class _User(msgspec.Struct, frozen=True):
+class _Reviewer(msgspec.Struct, frozen=True):
     login: str
     type: str = "User"
 
 
-class _Environment(msgspec.Struct, frozen=True):
+class _EnvironmentName(msgspec.Struct, frozen=True):
     name: str
 
 
 class _Review(msgspec.Struct, frozen=True):
     state: str
     comment: str | None
-    user: _User | None
-    environments: tuple[_Environment, ...]
+    user: _Reviewer | None
+    environments: tuple[_EnvironmentName, ...]
 
     @property
     def by(self) -> str:
@@ -93,9 +93,9 @@ class GithubSource:
 
     def _reviews(self) -> tuple[_Review, ...]:
         path = f"actions/runs/{os.environ['GITHUB_RUN_ID']}/approvals"
-        found = self._api().get(path, permission=PERMISSION)
+        answer = self._api().get(path, permission=PERMISSION)
         try:
-            return msgspec.convert(found, tuple[_Review, ...])
+            return msgspec.convert(answer, tuple[_Review, ...])
         except msgspec.ValidationError as error:
             raise Unreachable(
                 f"GitHub's API answered what nobody expects to {path}: {error}",
@@ -154,14 +154,14 @@ class GithubSource:
         if missing:
             return f"not in a GitHub job ({', '.join(missing)} not set): would refuse"
         try:
-            found = self._api().get(f"environments/{self.environment}", permission=PERMISSION)
+            answer = self._api().get(f"environments/{self.environment}", permission=PERMISSION)
         except NotFound as error:
             raise NotApproved(
                 f"the GitHub environment {self.environment} does not exist, or the token may not "
                 "see it; a workflow that names it creates it, without any protection",
                 next_step="make it, with required reviewers: invoke doctor --github says where",
             ) from error
-        rules = found.get("protection_rules", []) if isinstance(found, dict) else []
+        rules = answer.get("protection_rules", []) if isinstance(answer, dict) else []
         reviewers = [r for rule in rules for r in rule.get("reviewers", [])]
         if not reviewers:
             raise NotApproved(

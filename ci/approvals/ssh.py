@@ -68,13 +68,13 @@ class SshSource:
             NotApproved: a signature for this plan is forged, or its signer may not approve.
 
         """
-        found = []
+        approvals = []
         for file in sorted(self.directory.glob(f"*{SUFFIX}")):
-            signed = _read(file)
+            signed = _read_signed(file)
             statement = _statement(file, signed)
             if statement.environment == self.environment:
-                found.append(self._judged(plan, file, signed, statement))
-        return tuple(approval for approval in found if approval is not None)
+                approvals.append(self._judged(plan, file, signed, statement))
+        return tuple(approval for approval in approvals if approval is not None)
 
     def _judged(
         self, plan: Plan, file: Path, signed: Signed, statement: Statement
@@ -108,7 +108,7 @@ class SshSource:
         with _kept(signed.signature) as signature:
             common = ["-n", NAMESPACE, "-s", signature, "-f", signers]
             try:
-                found = process.run(
+                principals = process.run(
                     ["ssh-keygen", "-Y", "find-principals", *common], within=WITHIN
                 ).stdout
             except ChildFailed as error:
@@ -116,7 +116,7 @@ class SshSource:
                     f"{file}: its key is not one of {signers}, or not valid any more",
                     next_step="add the approver's public key there, or have another approve",
                 ) from error
-            principal = found.splitlines()[0].strip()
+            principal = principals.splitlines()[0].strip()
             argv = ["ssh-keygen", "-Y", "verify", *common, "-I", principal.split(",")[0]]
             krl = ["-r", str(self._file("revoked", revoked))] if revoked else []
             if not _verifies([*argv, *krl], signed):
@@ -145,10 +145,10 @@ class SshSource:
 
     def _deployer(self) -> set[str]:
         """Return the names of who runs this."""
-        found = self._git("config", "user.email")
+        emails = self._git("config", "user.email")
         actors = {os.environ.get("GITHUB_ACTOR"), os.environ.get("GITHUB_TRIGGERING_ACTOR")}
         # On GitHub the account is the machine's.
-        return found | ({name for name in actors if name} or {getpass.getuser()})
+        return emails | ({name for name in actors if name} or {getpass.getuser()})
 
     def _git(self, *arguments: str) -> set[str]:
         printed = git.read_or_none(self.root, *arguments) or ""
@@ -219,15 +219,15 @@ def sign(
         comment=comment,
     )
     text = statement.canonical().decode()
-    chosen = Path(key).expanduser() if key else _usual_key()
-    argv = ["ssh-keygen", "-Y", "sign", "-n", NAMESPACE, "-f", str(chosen)]
+    private_key = Path(key).expanduser() if key else _usual_key()
+    argv = ["ssh-keygen", "-Y", "sign", "-n", NAMESPACE, "-f", str(private_key)]
     try:
         signature = b"".join(process.pipe(argv, [text.encode()])).decode()
     except ChildFailed as error:
         raise StepFailed(
-            f"ssh-keygen did not sign with {chosen}: {error.stderr or error.what}",
+            f"ssh-keygen did not sign with {private_key}: {error.stderr or error.what}",
             state="nothing was approved",
-            next_step=f"ssh-add {chosen} where it has a passphrase; or name another with --key",
+            next_step=f"ssh-add {private_key} if it has a passphrase; or name another with --key",
         ) from error
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / f"{plan.digest[:12]}-{statement.nonce[:12]}{SUFFIX}"
@@ -254,7 +254,7 @@ def _usual_key() -> Path:
     return known
 
 
-def _read(file: Path) -> Signed:
+def _read_signed(file: Path) -> Signed:
     try:
         return msgspec.json.decode(file.read_bytes(), type=Signed)
     except (OSError, msgspec.DecodeError) as error:

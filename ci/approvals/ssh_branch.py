@@ -77,11 +77,11 @@ def _fetched(root: Path, branch: str) -> str | None:
     Brings objects alone: a ref of ours would be in the way of whoever fetches at the same time.
     """
     ref = f"refs/heads/{branch}"
-    found = _git(root, "ls-remote", REMOTE, ref).split()
-    if not found:
+    lines = _git(root, "ls-remote", REMOTE, ref).split()
+    if not lines:
         return None
     _git(root, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--refmap=", REMOTE, ref)
-    return found[0]
+    return lines[0]
 
 
 def _commit(root: Path, parent: str | None, name: str, blob: str, message: str) -> str:
