@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pgwindlass.config import load, schema
+from pgwindlass.config import json_schema, load
 from pgwindlass.config.duration import Duration
 from pgwindlass.config.sections import SystemdRestart
 from pgwindlass.errors import ConfigError, Laxer
@@ -236,7 +236,7 @@ def test_durations_are_read_and_shown_as_people_write_them(text: str, seconds: f
 
 
 def test_the_json_schema_knows_every_section() -> None:
-    found = json.dumps(schema())
+    found = json.dumps(json_schema())
 
     for key in ("environments", "approval", "systemd", "kubectl", "on_failure", "out_of_order"):
         assert key in found

@@ -78,8 +78,8 @@ def deploy_yml(tmp_path: Path) -> Path:
 
 def look(github: Github, deploy_yml: Path, only: str = "") -> dict[str, PreflightCheck]:
     api = GithubApi(github.url, REPOSITORY, Secret(TOKEN))
-    wanted = settings.wanted(load(deploy_yml), only)
-    return {check.name: check for check in settings.look(api, SITE, wanted)}
+    wanted = settings.wanted_environments(load(deploy_yml), only)
+    return {check.name: check for check in settings.check_environments(api, SITE, wanted)}
 
 
 def test_a_repository_as_it_should_be_has_nothing_to_mend(github: Github, deploy_yml: Path) -> None:
@@ -368,7 +368,7 @@ def test_nothing_says_which_repository_it_is(
 
 @pytest.mark.unit
 def test_the_project_s_own_environments_are_the_ones_its_workflow_names() -> None:
-    wanted = settings.wanted(load(ROOT / "deploy.yml"))
+    wanted = settings.wanted_environments(load(ROOT / "deploy.yml"))
 
     assert [(one.name, one.reviewed) for one in wanted] == [
         ("dev", False),

@@ -144,20 +144,20 @@ class RehearsalConfig(Options, frozen=True, kw_only=True):
     blocks_at_most: Duration = _span("2s")  # how long a lock may hold an application up
 
 
-class Approval(Options, frozen=True, kw_only=True):
+class ApprovalBase(Options, frozen=True, kw_only=True):
     """Base of every source of approvals."""
 
     # Whether GitHub's required reviewers have to be set, where a workflow deploys.
     reviewed: ClassVar[bool] = True
 
 
-class TerminalApproval(Approval, frozen=True, kw_only=True, tag="terminal", tag_field="from"):
+class TerminalApproval(ApprovalBase, frozen=True, kw_only=True, tag="terminal", tag_field="from"):
     """The approver types the environment's name at a terminal, with the digest on screen."""
 
     expires: Duration = _span("24h")
 
 
-class GithubApproval(Approval, frozen=True, kw_only=True, tag="github", tag_field="from"):
+class GithubApproval(ApprovalBase, frozen=True, kw_only=True, tag="github", tag_field="from"):
     """A required reviewer of the GitHub environment of the same name approves the run."""
 
     expires: Duration = _span("24h")
@@ -165,7 +165,7 @@ class GithubApproval(Approval, frozen=True, kw_only=True, tag="github", tag_fiel
     comment: Literal["any", "digest"] = "any"  # digest: its first 12 digits must stand there
 
 
-class SshApproval(Approval, frozen=True, kw_only=True, tag="ssh", tag_field="from"):
+class SshApproval(ApprovalBase, frozen=True, kw_only=True, tag="ssh", tag_field="from"):
     """Approvers sign the plan with their own SSH keys; `invoke approve` writes the signature."""
 
     reviewed: ClassVar[bool] = False
@@ -185,11 +185,11 @@ class SshApproval(Approval, frozen=True, kw_only=True, tag="ssh", tag_field="fro
 ApprovalConfig = TerminalApproval | GithubApproval | SshApproval
 
 
-def approval_of(written: object) -> type[Approval]:
+def approval_of(written: object) -> type[ApprovalBase]:
     """Return the kind of an approval as deploy.yml has it; the base where it names none."""
     source = written.get("from") if isinstance(written, dict) else None
-    kinds: tuple[type[Approval], ...] = get_args(ApprovalConfig)
-    return next((kind for kind in kinds if kind.__struct_config__.tag == source), Approval)
+    kinds: tuple[type[ApprovalBase], ...] = get_args(ApprovalConfig)
+    return next((kind for kind in kinds if kind.__struct_config__.tag == source), ApprovalBase)
 
 
 class SystemdRestart(Options, frozen=True, kw_only=True, tag="systemd", tag_field="with"):

@@ -48,7 +48,7 @@ class YamlFile:
         return Place(str(self.path), self.lines.get(path, 1))
 
 
-def read(path: Path) -> YamlFile:
+def read_yaml(path: Path) -> YamlFile:
     """Parse a file.
 
     Raises:

@@ -31,7 +31,7 @@ LISTS = (  # where a variable or a secret may stand: its list, the key in it, th
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class WantedEnvironment:
     """An environment on GitHub as deploy.yml needs it.
 
     `reviewed`: GitHub's required reviewers are its approval. `guarded`: the default branch alone
@@ -45,7 +45,7 @@ class Wanted:
     names: tuple[str, ...] = ()
 
 
-def doctor(
+def check_settings(
     config: Config, only: str = "", *, note: Callable[[str], None]
 ) -> tuple[PreflightCheck, ...]:
     """Return every check of what deploy.yml needs on GitHub; `only` chooses one environment.
@@ -57,10 +57,10 @@ def doctor(
     if only:
         config.require(only)
     api, site = open_github(config.root, note=note)
-    return look(api, site, wanted(config, only))
+    return check_environments(api, site, wanted_environments(config, only))
 
 
-def wanted(config: Config, only: str = "") -> tuple[Wanted, ...]:
+def wanted_environments(config: Config, only: str = "") -> tuple[WantedEnvironment, ...]:
     """Return the environments that deploy.yml needs on GitHub; `only` chooses one of them.
 
     Where people have to approve, there is a second one, NAME-plan: its plan job has to run before
@@ -74,20 +74,26 @@ def wanted(config: Config, only: str = "") -> tuple[Wanted, ...]:
         data = config.written(name)
         approval, tier = data.get("approval"), str(data.get("tier"))
         row = policy.TIERS.index(tier) if tier in policy.TIERS else len(policy.TIERS) - 1
-        asks = policy.TABLE[StepName.APPROVAL][row] is policy.REQUIRED or approval is not None
+        needs_approval = (
+            policy.TABLE[StepName.APPROVAL][row] is policy.REQUIRED or approval is not None
+        )
         own = approval if isinstance(approval, dict) else {}
-        environment = Wanted(
+        environment = WantedEnvironment(
             name=name,
-            reviewed=asks and approval_of(approval).reviewed,
+            reviewed=needs_approval and approval_of(approval).reviewed,
             self_approval=own.get("self_approval") is True,
             guarded=policy.TABLE[StepName.BACKUP][row] is policy.REQUIRED,
             names=tuple(sorted(shared | set(config.variables(name)))),
         )
-        beside = (["plan"] if asks else []) + (["backup"] if environment.guarded else [])
+        extra_jobs = (["plan"] if needs_approval else []) + (
+            ["backup"] if environment.guarded else []
+        )
         environments.append(environment)
         environments += [
-            Wanted(name=f"{name}-{job}", guarded=environment.guarded, names=environment.names)
-            for job in beside
+            WantedEnvironment(
+                name=f"{name}-{job}", guarded=environment.guarded, names=environment.names
+            )
+            for job in extra_jobs
         ]
     names = (only, f"{only}-plan", f"{only}-backup")
     return tuple(
@@ -95,7 +101,9 @@ def wanted(config: Config, only: str = "") -> tuple[Wanted, ...]:
     )
 
 
-def look(api: GithubApi, site: str, environments: Iterable[Wanted]) -> tuple[PreflightCheck, ...]:
+def check_environments(
+    api: GithubApi, site: str, environments: Iterable[WantedEnvironment]
+) -> tuple[PreflightCheck, ...]:
     """Return a check for every setting; a failing one does not hide the others.
 
     `site` is the repository's address for people, https://github.com/OWNER/NAME.
@@ -111,7 +119,7 @@ def look(api: GithubApi, site: str, environments: Iterable[Wanted]) -> tuple[Pre
     for environment in environments:
         checks += _Environment(
             api, site, environment, private=bool(repository["private"]), branch=branch
-        ).look()
+        ).checks()
     return tuple(checks)
 
 
@@ -147,11 +155,11 @@ class _Environment:
 
     api: GithubApi
     site: str
-    wanted: Wanted
+    wanted: WantedEnvironment
     private: bool
     branch: str
 
-    def look(self) -> list[PreflightCheck]:
+    def checks(self) -> list[PreflightCheck]:
         name = self.wanted.name
         try:
             settings = self.api.get(f"environments/{name}", permission=ENVIRONMENT)
@@ -237,19 +245,19 @@ class _Environment:
 
     def _variables(self, page: str) -> str:
         """Look for the names of variables and secrets; values are never asked for."""
-        known, unseen = set[str](), list[str]()
+        known, hidden = set[str](), list[str]()
         for path, key, permission in LISTS:
             try:
                 variables = self.api.all(
                     path.format(name=self.wanted.name), key, permission=permission
                 )
             except (NotPermitted, NotFound):
-                unseen.append(permission)
+                hidden.append(permission)
             else:
                 known |= {variable["name"] for variable in variables}
         missing = [name for name in self.wanted.names if name.upper() not in known]
-        if missing and unseen:
-            needs = ", ".join(dict.fromkeys(unseen))
+        if missing and hidden:
+            needs = ", ".join(dict.fromkeys(hidden))
             return f"{', '.join(missing)}: not to be seen with this token, which needs {needs}"
         if missing:
             raise Refused(
