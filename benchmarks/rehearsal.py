@@ -64,12 +64,12 @@ def main() -> None:
 
 
 def _windlass(home: Path, *arguments: str) -> str:
-    ran = subprocess.run(
+    result = subprocess.run(
         [str(WINDLASS), *arguments], cwd=home, capture_output=True, text=True, check=False
     )
-    if ran.returncode != 0:
-        sys.exit(f"windlass {' '.join(arguments)}: {ran.stderr}")
-    return ran.stdout
+    if result.returncode != 0:
+        sys.exit(f"windlass {' '.join(arguments)}: {result.stderr}")
+    return result.stdout
 
 
 def _floor(home: Path, url: str) -> float:

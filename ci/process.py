@@ -60,11 +60,11 @@ def run(
     try:
         out, err = child.communicate(timeout=within)
     except subprocess.TimeoutExpired as late:
-        _end(child)
+        _end_group(child)
         stderr = redact((late.stderr or b"").decode(errors="replace"))
         raise _failure(argv, None, f"did not finish within {within:g} s", stderr) from None
     except BaseException:
-        _end(child)
+        _end_group(child)
         raise
     finally:
         for pipe_end in (child.stdout, child.stderr):
@@ -123,7 +123,7 @@ def _feed(
                 return
     except BaseException as error:  # noqa: BLE001  # handed to the reading thread, which raises it
         failed.append(error)
-        _end(child)
+        _end_group(child)
     finally:
         with contextlib.suppress(BrokenPipeError):
             pipe_in.close()
@@ -156,7 +156,7 @@ def _drain(
             yield chunk
         code = child.wait()
     except BaseException:  # GeneratorExit too: the caller wants no more
-        _end(child)
+        _end_group(child)
         raise
     finally:
         out.close()
@@ -204,7 +204,7 @@ class Talk:
 
     def kill(self) -> None:
         """End it now; `lines` ends with it."""
-        _end(self._child)
+        _end_group(self._child)
 
     def end(self, *, within: float = GRACE) -> None:
         """Close its standard input and wait for its end; make it after `within` seconds.
@@ -222,7 +222,7 @@ class Talk:
         except subprocess.TimeoutExpired:
             code = 0
         finally:
-            _end(self._child)
+            _end_group(self._child)
             out.close()
             self._reader.join(GRACE)
             if not self._reader.is_alive() and self._child.stderr is not None:
@@ -272,7 +272,7 @@ def _start(
         raise _failure(argv, None, f"could not be started: {error.strerror}", "") from error
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end_group(child: subprocess.Popen[bytes]) -> None:
     """End the child's whole group, politely first; returns when it is gone.
 
     Also where the child itself has ended: what it started may live on and hold our pipes.

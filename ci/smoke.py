@@ -28,12 +28,12 @@ class SmokeReport:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wrong:
+class _WrongAnswer:
     """What was wrong with one answer."""
 
     check: SmokeCheck
     url: str
-    said: str
+    problem: str
     body: str = ""
     cut: bool = False  # our deadline ended the request, which says little of the service
 
@@ -51,7 +51,7 @@ def run_checks(smoke: SmokeConfig, *, progress: Callable[[int, int], None]) -> S
     """
     deadline = time.monotonic() + smoke.deadline.seconds
     in_a_row, attempts, slowest = 0, 0, 0.0
-    last: _Wrong | None = None
+    last: _WrongAnswer | None = None
     while True:
         attempts += 1
         wrong, took = _round(smoke, deadline)
@@ -68,7 +68,7 @@ def run_checks(smoke: SmokeConfig, *, progress: Callable[[int, int], None]) -> S
         time.sleep(smoke.pause.seconds)
 
 
-def _round(smoke: SmokeConfig, deadline: float) -> tuple[_Wrong | None, float]:
+def _round(smoke: SmokeConfig, deadline: float) -> tuple[_WrongAnswer | None, float]:
     """Ask everything once; return the first wrong answer, and the seconds of the slowest."""
     slowest = 0.0
     with requests.Session() as session:
@@ -82,7 +82,7 @@ def _round(smoke: SmokeConfig, deadline: float) -> tuple[_Wrong | None, float]:
 
 def _ask(
     session: requests.Session, base_url: str, check: SmokeCheck, deadline: float
-) -> tuple[_Wrong | None, float]:
+) -> tuple[_WrongAnswer | None, float]:
     url = base_url.rstrip("/") + "/" + check.path.lstrip("/")
     shown = USERINFO.sub("", url)
     began = time.monotonic()
@@ -98,10 +98,10 @@ def _ask(
         ) from None
     except requests.RequestException as error:
         problem = f"no answer: {type(error).__name__}: {_reason(error)}"
-        return _Wrong(check, shown, problem, cut=time.monotonic() >= deadline), 0.0
+        return _WrongAnswer(check, shown, problem, cut=time.monotonic() >= deadline), 0.0
     took = time.monotonic() - began
-    problem = _difference(check, answer, took)
-    return (_Wrong(check, shown, problem, _cut(answer.text)) if problem else None), took
+    problem = _answer_difference(check, answer, took)
+    return (_WrongAnswer(check, shown, problem, _cut(answer.text)) if problem else None), took
 
 
 def _send(
@@ -162,7 +162,7 @@ def _reason(error: BaseException) -> str:
     return str(error)
 
 
-def _difference(check: SmokeCheck, answer: requests.Response, took: float) -> str:
+def _answer_difference(check: SmokeCheck, answer: requests.Response, took: float) -> str:
     expect = check.expect
     if answer.status_code != expect.status:
         where = f" to {answer.headers['Location']}" if "Location" in answer.headers else ""
@@ -207,7 +207,9 @@ def _shown(value: Json) -> str:
     return _cut(json.dumps(value, ensure_ascii=False))
 
 
-def _failure(smoke: SmokeConfig, wrong: _Wrong | None, attempts: int, in_a_row: int) -> StepFailed:
+def _failure(
+    smoke: SmokeConfig, wrong: _WrongAnswer | None, attempts: int, in_a_row: int
+) -> StepFailed:
     if wrong is None:
         return StepFailed(
             f"only {in_a_row} of {smoke.successes} rounds in a row were right within "
@@ -217,7 +219,7 @@ def _failure(smoke: SmokeConfig, wrong: _Wrong | None, attempts: int, in_a_row: 
         )
     body = f"; the body: {' '.join(wrong.body.split())}" if wrong.body else ""
     return StepFailed(
-        redact(f"{wrong.check.method} {wrong.url}: {wrong.said}{body}"),
+        redact(f"{wrong.check.method} {wrong.url}: {wrong.problem}{body}"),
         state=f"{attempts} tries within {smoke.deadline}",
         next_step="look at the service's log, and at the request by hand (curl -i)",
     )

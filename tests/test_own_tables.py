@@ -245,7 +245,7 @@ def test_killed_half_way_it_is_done_again_from_where_it_was(database16: Database
     child.wait()
     notes: list[str] = []
 
-    orphans.end(database16, notes.append)
+    orphans.end_orphans(database16, notes.append)
     own_tables.prepare(database16, Terms(), (FIRST, SECOND))
 
     assert len(notes) == 1

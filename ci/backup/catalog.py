@@ -40,11 +40,13 @@ def backups(store: Store, *, environment: str, database: str | None = None) -> t
     folders = [key.removesuffix(MANIFEST) for key in keys if key.endswith(f"/{MANIFEST}")]
 
     def one(place: str) -> Backup:
-        proofs = (_read(store, place + name, PROVEN) for name in PROOFS if place + name in keys)
+        proofs = (
+            _read_document(store, place + name, PROVEN) for name in PROOFS if place + name in keys
+        )
         return Backup(
-            manifest=_manifest(store, place),
+            manifest=_read_manifest(store, place),
             proofs=tuple(proofs),
-            pin=_read(store, place + PIN, PINS) if place + PIN in keys else None,
+            pin=_read_document(store, place + PIN, PINS) if place + PIN in keys else None,
         )
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -55,21 +57,21 @@ def backups(store: Store, *, environment: str, database: str | None = None) -> t
 def newest(store: Store, *, environment: str, database: str) -> Manifest | None:
     """Return the newest backup of a database by its key, which begins with its time."""
     keys = [k for k in store.keys(folder(environment, database)) if k.endswith(f"/{MANIFEST}")]
-    return _manifest(store, max(keys).removesuffix(MANIFEST)) if keys else None
+    return _read_manifest(store, max(keys).removesuffix(MANIFEST)) if keys else None
 
 
 def _age(backup: Backup) -> tuple[datetime, str]:
     return backup.manifest.taken_at, backup.manifest.key
 
 
-def _manifest(store: Store, place: str) -> Manifest:
-    manifest = _read(store, place + MANIFEST, MANIFESTS)
+def _read_manifest(store: Store, place: str) -> Manifest:
+    manifest = _read_document(store, place + MANIFEST, MANIFESTS)
     if manifest.key != place:
         raise _unreadable(store, place + MANIFEST, f"it describes {manifest.key}")
     return manifest
 
 
-def _read(store: Store, key: str, decoder: msgspec.json.Decoder[T]) -> T:
+def _read_document(store: Store, key: str, decoder: msgspec.json.Decoder[T]) -> T:
     content = b"".join(store.read(key))
     try:
         document = decoder.decode(content)
@@ -87,7 +89,7 @@ def _unreadable(store: Store, key: str, why: str) -> StoreFailed:
     )
 
 
-def find(
+def find_backup(
     store: Store,
     *,
     environment: str,
@@ -156,7 +158,7 @@ def find_rehearsal(
     """
     name = f"/rehearsal-{plan_digest[:12]}.json"
     keys = [key for key in store.keys(folder(environment, database)) if key.endswith(name)]
-    rehearsals = [_read(store, key, REHEARSALS) for key in keys]
+    rehearsals = [_read_document(store, key, REHEARSALS) for key in keys]
     ours = [rehearsal for rehearsal in rehearsals if rehearsal.plan_digest == plan_digest]
     return max(ours, key=lambda rehearsal: rehearsal.at, default=None)
 

@@ -39,12 +39,12 @@ def require_empty(connection: psycopg.Connection, target: Target) -> None:
 def require_parts(connection: psycopg.Connection, manifest: Manifest, *, owners: bool) -> None:
     """Raise unless the server has the extensions of a backup and, with `owners`, its roles."""
     available = {row[0] for row in connection.execute(AVAILABLE).fetchall()}
-    lacking = [
+    missing = [
         f"{name} {version}" for name, version in manifest.extensions if name not in available
     ]
-    if lacking:
+    if missing:
         raise StepFailed(
-            f"the server lacks extensions of the backup: {', '.join(lacking)}",
+            f"the server lacks extensions of the backup: {', '.join(missing)}",
             state="nothing was restored",
             next_step="install their packages on the server, or restore into another one",
         )

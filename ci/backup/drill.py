@@ -18,7 +18,7 @@ from .stream import SHOWN, Meter, Progress
 from .verify import Reader, reader
 
 
-def prove(manifest: Manifest, store: Store, config: BackupsConfig, *, progress: Progress) -> Proof:
+def drill(manifest: Manifest, store: Store, config: BackupsConfig, *, progress: Progress) -> Proof:
     """Restore a backup into a throwaway server and compare rows and definitions.
 
     Every index and constraint is built, every materialised view filled; then the rows of each

@@ -99,7 +99,7 @@ def take(
             rows = taking.all(connection, config)
             # The transaction that holds the locks must have lasted as long as the dumps.
             connection.execute("select 1")
-            manifest = _manifest(taking, order, target, rows, began, now())
+            manifest = _describe(taking, order, target, rows, began, now())
             store.write(key + MANIFEST, [manifest.canonical()], once=True)
         except BaseException as error:
             for part in taking.stored:
@@ -255,7 +255,7 @@ def dump_command(
     )
 
 
-def _manifest(
+def _describe(
     taking: _Taking,
     order: Order,
     target: Target,

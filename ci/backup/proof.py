@@ -6,7 +6,7 @@ from ..stores import Store
 from . import catalog, drill, stream, verify
 
 
-def prove(
+def verify_and_record(
     manifest: Manifest,
     store: Store,
     config: BackupsConfig,
@@ -21,7 +21,7 @@ def prove(
 
     """
     if level == "restore":
-        proof = drill.prove(manifest, store, config, progress=progress)
+        proof = drill.drill(manifest, store, config, progress=progress)
     else:
         proof = verify.verify_backup(manifest, store, config, level=level, progress=progress)
     catalog.note_proof(store, manifest, proof)

@@ -44,7 +44,7 @@ def finish(store: Store, *, environment: str, database: str) -> tuple[Manifest, 
     for key in keys:
         if not key.endswith(f"/{PRUNED}"):
             continue
-        manifest = _read(store, key)
+        manifest = _read_pruned(store, key)
         if manifest.key + MANIFEST in keys:
             store.delete(key)  # cut off before it began: the backup stands
             continue
@@ -53,7 +53,7 @@ def finish(store: Store, *, environment: str, database: str) -> tuple[Manifest, 
     return tuple(finished)
 
 
-def _read(store: Store, key: str) -> Manifest:
+def _read_pruned(store: Store, key: str) -> Manifest:
     try:
         return msgspec.json.decode(b"".join(store.read(key)), type=Manifest)
     except msgspec.DecodeError as error:
@@ -67,8 +67,8 @@ def _read(store: Store, key: str) -> Manifest:
 def _remove_rest(store: Store, manifest: Manifest) -> None:
     keys = set(store.keys(manifest.key))
     rehearsals = (key for key in keys if REHEARSAL.fullmatch(key.removeprefix(manifest.key)))
-    beside = (*(manifest.key + name for name in (*PROOFS, PIN)), *rehearsals)
-    for key in (*(part.key for part in manifest.parts), *beside):
+    extra_keys = (*(manifest.key + name for name in (*PROOFS, PIN)), *rehearsals)
+    for key in (*(part.key for part in manifest.parts), *extra_keys):
         if key in keys:
             store.delete(key)
     store.delete(manifest.key + PRUNED)

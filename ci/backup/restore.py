@@ -40,7 +40,7 @@ class Restored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class RestoreOptions:
     """What of a backup is restored, and whose it will be.
 
     owners: give every object to its owner, and the grants to their roles, who must exist; else
@@ -52,7 +52,7 @@ class Wanted:
     tables: frozenset[TableName] = frozenset()
 
 
-EVERYTHING = Wanted()
+EVERYTHING = RestoreOptions()
 
 
 def restore_backup(
@@ -62,7 +62,7 @@ def restore_backup(
     config: BackupsConfig,
     *,
     progress: Progress,
-    wanted: Wanted = EVERYTHING,
+    wanted: RestoreOptions = EVERYTHING,
 ) -> Restored:
     """Restore a backup into an empty database.
 
@@ -134,7 +134,7 @@ class _Loading:
     target: Database
     dbname: str
     together: Together
-    wanted: Wanted
+    wanted: RestoreOptions
     left_out: list[str] = field(default_factory=list)
 
     def all(self) -> None:

@@ -104,13 +104,13 @@ def by_plain_name(counts: Iterable[tuple[str, int]]) -> dict[TableName, int]:
 
 
 def check_rows(
-    expected: Mapping[TableName, int], got: Mapping[TableName, int], where: str, *, state: str
+    expected: Mapping[TableName, int], actual: Mapping[TableName, int], where: str, *, state: str
 ) -> None:
     """Raise unless every expected table has as many rows; `state` is what is true then."""
     wrong = [
-        f"{'.'.join(name)}: expected {rows} rows, got {got.get(name, 'no such table')}"
+        f"{'.'.join(name)}: expected {rows} rows, got {actual.get(name, 'no such table')}"
         for name, rows in sorted(expected.items())
-        if got.get(name) != rows
+        if actual.get(name) != rows
     ]
     if wrong:
         more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..model import Holds
-from .tables import Table
+from .tables import DumpedTable
 
 PARALLEL_ABOVE = 1 << 30  # bytes; below, starting several processes gains nothing worth having
 MOST_JOBS = 4  # by default: each takes a CPU of the server's, which also serves
@@ -38,7 +38,7 @@ def jobs_for(size: int, asked: int | None, cores: int) -> int:
 
 
 def shares(
-    tables: tuple[Table, ...], sizes: Mapping[tuple[str, str], int], jobs: int
+    tables: tuple[DumpedTable, ...], sizes: Mapping[tuple[str, str], int], jobs: int
 ) -> tuple[Share, ...]:
     """Return the shares of a backup: one of everything, or definitions, tables and the rest."""
     total = sum(sizes.values())
@@ -81,7 +81,7 @@ def shares(
 
 
 def _named(
-    tables: tuple[Table, ...], sizes: Mapping[tuple[str, str], int], total: int
+    tables: tuple[DumpedTable, ...], sizes: Mapping[tuple[str, str], int], total: int
 ) -> list[tuple[str, str]]:
     plain = [
         (table.schema, table.name)

@@ -74,13 +74,13 @@ class Database:
 
         """
         try:
-            found = conninfo_to_dict(self.url.reveal())
+            parameters = conninfo_to_dict(self.url.reveal())
         except psycopg.ProgrammingError as error:
             raise ConfigError(
                 redact(f"the database URL is none that libpq reads: {str(error).strip()}"),
                 next_step="write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…",
             ) from None
-        return {key: str(value) for key, value in found.items() if value is not None}
+        return {key: str(value) for key, value in parameters.items() if value is not None}
 
     def environment(self) -> dict[str, str | Secret]:
         """Return the PG* variables that make a child process connect here; no argv needed."""
@@ -104,12 +104,12 @@ class Database:
             "gssencmode": "PGGSSENCMODE",
             "target_session_attrs": "PGTARGETSESSIONATTRS",
         }
-        found: dict[str, str | Secret] = {
+        variables: dict[str, str | Secret] = {
             names[key]: Secret(value) if key == "password" else value
             for key, value in self.parameters().items()
             if key in names
         }
-        return found | {"PGCONNECT_TIMEOUT": str(CONNECT_WITHIN)}
+        return variables | {"PGCONNECT_TIMEOUT": str(CONNECT_WITHIN)}
 
     @contextmanager
     def connect(

@@ -44,7 +44,7 @@ LONGEST_PAUSE = 2.0  # seconds between two tries
 ASK_EVERY = 1.0  # seconds; in between a cut line is seen without asking
 
 
-class Held(Protocol):
+class HeldLock(Protocol):
     """The lock, while we hold it."""
 
     def require(self) -> None:
@@ -104,13 +104,13 @@ def hold(
     *,
     wait: float,
     on_wait: Callable[[str], None] = lambda _: None,
-    beside: tuple[int, ...] = (),
-) -> Iterator[Held]:
+    extra_locks: tuple[int, ...] = (),
+) -> Iterator[HeldLock]:
     """Hold the lock inside the block; it falls with the connection, also after kill -9.
 
     A lease falls half a minute after its last heartbeat. `wait` is in seconds. `on_wait` is told
-    once who holds it. `beside` are advisory locks of the engine's own tool, so that this waits;
-    behind a pooler, which would leak them, they are not held.
+    once who holds it. `extra_locks` are advisory locks of the engine's own tool, so that this
+    waits; behind a pooler, which would leak them, they are not held.
 
     Raises:
         LockHeld: another deployment held it all the time.
@@ -120,7 +120,7 @@ def hold(
     with database.connect("lock") as connection:
         own_tables.require_known(connection)
         if not is_pooled(connection):
-            keys = (KEY, *beside)
+            keys = (KEY, *extra_locks)
             _poll(connection, lambda: _take_advisory(connection, keys), wait, on_wait, keys)
             yield _Advisory(connection)
             return
@@ -142,7 +142,7 @@ def _poll(
     keys: tuple[int, ...] = (KEY,),
 ) -> None:
     deadline = time.monotonic() + wait
-    pause, told = 0.02, False
+    pause, notified = 0.02, False
     while not take():
         holder = _holder(connection, keys) or "one that was just about to let go"
         if time.monotonic() >= deadline:
@@ -150,9 +150,9 @@ def _poll(
                 f"another deployment holds the lock: {holder}",
                 next_step="wait until it is done; a dead one's lock falls within a minute",
             )
-        if not told:
+        if not notified:
             on_wait(holder)
-            told = True
+            notified = True
         time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  # jitter
         pause = min(pause * 2, LONGEST_PAUSE)
 

@@ -27,7 +27,7 @@ def clear_the_way(work: Work) -> None:
     if not orphans.any_left(work.database):
         return
     with suppress(LockHeld), lock.hold(work.database, wait=0):
-        orphans.end(work.database, work.reporter.note)
+        orphans.end_orphans(work.database, work.reporter.note)
 
 
 def current_plan(

@@ -6,7 +6,7 @@ import psycopg
 
 from .. import policy
 from ..backup import catalog, retention
-from ..backup import proof as proofs
+from ..backup.proof import verify_and_record
 from ..database.connection import read_target
 from ..errors import Place, Refused
 from ..lint import severity
@@ -64,7 +64,7 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
             manifest = safekeeping.take_backup(work, plan.target, applied=applied)
             _require_same_schema(plan, manifest)
             level = policy.proof(work.settings)
-            proof = proofs.prove(
+            proof = verify_and_record(
                 manifest, store, config, level=level, progress=bytes_of(work.reporter)
             )
         backup = retention.Backup(manifest=manifest, proofs=(proof,))

@@ -98,7 +98,7 @@ def talking(doing: str, endpoint: str | None) -> Iterator[None]:
         ) from error
     # botocore lets urllib3's own through where a body is cut while it is read.
     except (ConnectionError, HTTPClientError, HTTPError, OSError) as error:
-        raise _dropped(doing, endpoint, error) from error
+        raise _connection_lost(doing, endpoint, error) from error
     except (BotoCoreError, Boto3Error) as error:
         raise not_stored(redact(f"{doing}: {error}"), KEYS) from error
 
@@ -111,7 +111,7 @@ def _unreachable(doing: str, endpoint: str | None, error: Exception, next_step: 
     )
 
 
-def _dropped(doing: str, endpoint: str | None, error: Exception) -> StepFailed:
+def _connection_lost(doing: str, endpoint: str | None, error: Exception) -> StepFailed:
     if _never_connected(error):
         advice = "check backups.endpoint in deploy.yml, that the server is up, and DNS"
         return _unreachable(doing, endpoint, error, advice)
