@@ -1,4 +1,4 @@
-"""Which backups there are, what was proven of each, and which one is meant."""
+"""Which backups there are, how each was verified, and which one is meant."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -39,7 +39,7 @@ def backups(store: Store, *, environment: str, database: str | None = None) -> t
     keys = set(store.keys(prefix))
     folders = [key.removesuffix(MANIFEST) for key in keys if key.endswith(f"/{MANIFEST}")]
 
-    def one(place: str) -> Backup:
+    def read_backup(place: str) -> Backup:
         proofs = (
             _read_document(store, place + name, PROVEN) for name in PROOFS if place + name in keys
         )
@@ -50,7 +50,7 @@ def backups(store: Store, *, environment: str, database: str | None = None) -> t
         )
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        manifests = list(pool.map(one, folders))
+        manifests = list(pool.map(read_backup, folders))
     return tuple(sorted(manifests, key=_age, reverse=True))
 
 

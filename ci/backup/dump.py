@@ -66,10 +66,10 @@ def take(
     snapshot until the last pg_dump ends, and the rows are counted in that snapshot meanwhile.
 
     Args:
-        database: what to dump; its user must be allowed to read all of it.
+        database: what to dump; its user must be allowed to read every table.
         store: where to.
-        order: for whom and what for.
-        config: how many at once, encrypted for whom, with which tools.
+        order: what the caller knows of the backup.
+        config: how many dumps at once, the recipients, the tools.
         now: the clock.
         progress: called with (bytes stored, about how many there will be) after each chunk.
 
@@ -89,27 +89,27 @@ def take(
         tls = connection.pgconn.ssl_in_use
         clients = find_clients(target.server_version, tls=tls, image=config.image)
         key = _key(order, target.database, began)
-        # Ours alone: whoever backs this database up, or deploys to it, holds the lock.
+        # Ours alone: every backup of this database and every deployment to it holds the lock.
         store.sweep(folder(order.environment, target.database))
         held = snapshot.hold(connection, order.history, schema_fingerprint=order.schema_fingerprint)
         store.require_time(_seconds(held, order.former))
-        taking = _Taking(database, store, clients, held, key, recipients, progress)
-        taking.estimate = _estimate(held, order.former)
+        run = _DumpRun(database, store, clients, held, key, recipients, progress)
+        run.estimate = _estimate(held, order.former)
         try:
-            rows = taking.all(connection, config)
+            rows = run.all(connection, config)
             # The transaction that holds the locks must have lasted as long as the dumps.
             connection.execute("select 1")
-            manifest = _describe(taking, order, target, rows, began, now())
+            manifest = _describe(run, order, target, rows, began, now())
             store.write(key + MANIFEST, [manifest.canonical()], once=True)
         except BaseException as error:
-            for part in taking.stored:
+            for part in run.stored:
                 _discard(store, part.key, error)
             raise
     return manifest
 
 
 @dataclass
-class _Taking:
+class _DumpRun:
     """The dumps of one backup, while they run."""
 
     database: Database
@@ -137,7 +137,7 @@ class _Taking:
         if len(portions) > 1:
             work.append(self._whole)
         # All at once: every pg_dump has its locks in the first second, before a waiting ALTER
-        # could stand between one of them and a table that the coordinator has locked.
+        # could queue between one of them and a table that the coordinator has locked.
         with ThreadPoolExecutor(len(work), thread_name_prefix="dump") as pool:
             futures = [pool.submit(self._guarded, job) for job in work]
             try:
@@ -249,23 +249,23 @@ def dump_command(
         f"--compress={clients.compression}",
         f"--snapshot={snapshot}",
         f"--lock-wait-timeout={LOCK_WAIT}",
-        "--no-password",  # fails instead of asking a terminal nobody watches
+        "--no-password",  # fails instead of asking on a terminal
         *options,
         env=env,
     )
 
 
 def _describe(
-    taking: _Taking,
+    run: _DumpRun,
     order: Order,
     target: Target,
     rows: dict[str, int],
     began: datetime,
     ended: datetime,
 ) -> Manifest:
-    held, parts = taking.held, tuple(sorted(taking.stored, key=lambda part: part.key))
+    held, parts = run.held, tuple(sorted(run.stored, key=lambda part: part.key))
     return Manifest(
-        key=taking.key,
+        key=run.key,
         environment=order.environment,
         database=target.database,
         system_identifier=target.system_identifier,
@@ -273,21 +273,21 @@ def _describe(
         taken_at=began.astimezone(UTC),
         seconds=(ended - began).total_seconds(),
         server_version=target.server_version,
-        client_version=taking.clients.version,
+        client_version=run.clients.version,
         commit=order.commit,
         snapshot_lsn=held.lsn,
         database_size=held.database_size,
         encoding=held.encoding,
-        compression=taking.clients.compression,
-        encrypted_for=taking.recipients,
+        compression=run.clients.compression,
+        encrypted_for=run.recipients,
         extensions=held.extensions,
         roles=held.roles,
         schema_fingerprint=held.schema_fingerprint,
-        toc_entries=len(taking.entries),
+        toc_entries=len(run.entries),
         parts=parts,
         row_counts=tuple(sorted(rows.items())),
         applied=order.applied,
-        restore_command=recipe(taking.store, parts, encrypted=bool(taking.recipients)),
+        restore_command=recipe(run.store, parts, encrypted=bool(run.recipients)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Prove a backup as deep as asked, and note it beside the backup; then let old ones go."""
+"""Verify a backup at the level asked for, and record the result beside it."""
 
 from ..config.sections import BackupsConfig
 from ..model import Manifest, Proof, ProofLevel
@@ -14,7 +14,7 @@ def verify_and_record(
     level: ProofLevel,
     progress: stream.Progress,
 ) -> Proof:
-    """Prove a backup and write the proof beside its manifest.
+    """Verify a backup and write the result beside its manifest.
 
     Raises:
         StepFailed: it is not what it should be; nothing is written.

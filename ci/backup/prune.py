@@ -1,6 +1,6 @@
 """Remove the backups that may go: by the keys in their manifests, never by prefix.
 
-A copy of the manifest stands as `pruned.json` while it lasts, so that one that was cut off is no
+A copy of the manifest is kept as `pruned.json` while it lasts, so that one that was cut off is no
 backup any more, and is finished by the next.
 """
 
@@ -20,7 +20,7 @@ PRUNED = "pruned.json"
 
 
 def remove_backups(
-    store: Store, going: tuple[Backup, ...], *, done: Callable[[Manifest], None]
+    store: Store, backups: tuple[Backup, ...], *, done: Callable[[Manifest], None]
 ) -> None:
     """Remove these backups, the oldest first; `done` is called after each.
 
@@ -28,10 +28,10 @@ def remove_backups(
         StoreFailed: the store did not remove something; what was removed before stays removed.
 
     """
-    for backup in reversed(going):
+    for backup in reversed(backups):
         manifest = backup.manifest
         store.write(manifest.key + PRUNED, [manifest.canonical()])
-        # First: without it there is no backup, and nobody takes what is left for one.
+        # First: without a manifest the rest does not count as a backup.
         store.delete(manifest.key + MANIFEST)
         _remove_rest(store, manifest)
         done(manifest)
@@ -46,7 +46,7 @@ def finish(store: Store, *, environment: str, database: str) -> tuple[Manifest, 
             continue
         manifest = _read_pruned(store, key)
         if manifest.key + MANIFEST in keys:
-            store.delete(key)  # cut off before it began: the backup stands
+            store.delete(key)  # cut off before it began: the backup is whole
             continue
         _remove_rest(store, manifest)
         finished.append(manifest)

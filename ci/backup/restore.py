@@ -44,7 +44,7 @@ class RestoreOptions:
     """What of a backup is restored, and whose it will be.
 
     owners: give every object to its owner, and the grants to their roles, who must exist; else
-        all of it is the user's, and nobody else's.
+        every object is the user's, without grants.
     tables: restore the rows of these alone; empty: of all.
     """
 
@@ -66,14 +66,15 @@ def restore_backup(
 ) -> Restored:
     """Restore a backup into an empty database.
 
-    One archive in one transaction: all of it or nothing. Several at the same time, each in one
-    of its own: definitions, then rows, then indexes and constraints. An archive's last bytes are
-    held back until its SHA-256 is known to be right, so that a damaged one is never committed.
+    One archive is restored in one transaction, whole or not at all. Several are restored at the
+    same time, each in its own: definitions, then rows, then indexes and constraints. An archive's
+    last bytes are held back until its SHA-256 is known to be right, so that a damaged one is never
+    committed.
 
     Args:
         manifest: which one.
         store: where it is.
-        target: an empty database; never the live one.
+        target: an empty database; never the live database.
         config: which tools, and the key of one that is encrypted.
         progress: called with (bytes read, bytes in all).
         wanted: everything, or some tables' rows.
@@ -155,7 +156,7 @@ class _Loading:
         self._in_parts(definitions[0], [part for part in archives if part.holds == "data"])
 
     def _in_parts(self, definitions: Part, data: list[Part]) -> None:
-        state = f"{self.dbname} holds a part of it: drop it; the live database is unchanged"
+        state = f"{self.dbname} holds a part of the backup: drop it; the live database is unchanged"
         with tempfile.TemporaryDirectory(prefix="windlass-") as directory:
             # Kept for its second half: pg_restore builds indexes in parallel from a file alone.
             file = Path(directory) / "schema.pgc"

@@ -1,6 +1,6 @@
 """Which backups stay and which may go. Pure: nothing here reads or deletes anything.
 
-Only proven backups count: where new ones fail, or cannot be read, the old ones stay.
+Only verified backups count: where new ones fail, or cannot be read, the old ones stay.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from ..config.sections import KeepConfig
 from ..model import LEVELS, Manifest, Pin, Proof, ProofLevel
 
-FLOOR = 2  # proven backups that stay, whatever the rules say
+FLOOR = 2  # verified backups that stay, whatever the rules say
 
 # Two backups of one period have the same label; the newest of a period is the one that stays.
 PERIODS: dict[str, Callable[[datetime], str]] = {
@@ -30,7 +30,7 @@ class Backup:
 
     @property
     def level(self) -> ProofLevel | None:
-        """The most that was proven of it; None: nothing yet."""
+        """The highest level it was verified at; None: not yet."""
         levels = [proof.level for proof in self.proofs]
         return max(levels, key=LEVELS.index, default=None)
 

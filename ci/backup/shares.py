@@ -1,6 +1,6 @@
 """What each pg_dump of one backup dumps. Pure: sizes in, options out.
 
-One dumps the definitions. The tables are shared out by size; whatever is in nobody's share, such
+One dumps the definitions. The tables are shared out by size; whatever is in no share, such
 as sequences, large objects and what an extension registered, falls to the last one, which dumps
 "the rest" by exclusion.
 """

@@ -75,7 +75,7 @@ def hold(
         StepFailed: others created and dropped tables all the time.
 
     """
-    # Row security would hide rows from us silently; off, it is an error, as it is for pg_dump.
+    # Row security would hide rows silently; off, it is an error, as it is for pg_dump.
     connection.execute("set row_security = off")
     connection.execute(sql.SQL("set lock_timeout = {}").format(LOCK_WAIT))
     if connection.info.server_version >= 170000:
@@ -89,8 +89,8 @@ def hold(
             _lock_tables(connection, tables)
             name = one_value(connection, "select pg_catalog.pg_export_snapshot()")
             if read_tables(connection) == tables:
-                # The server words a function as it is now, whatever the snapshot: what is the same
-                # before and after it was taken is the same in it.
+                # The server describes a function as it is now, whatever the snapshot: what is the
+                # same before and after it was taken is the same in it.
                 known = before if before and before == _fingerprint(connection, history) else ""
                 return _described(connection, str(name), tables, known)
         except (pg.UndefinedTable, pg.InvalidSchemaName):
@@ -146,7 +146,7 @@ def _lock_tables(connection: psycopg.Connection, tables: tuple[DumpedTable, ...]
             connection.execute(sql.SQL("lock table {} in access share mode").format(names))
         except pg.LockNotAvailable as error:
             connection.rollback()
-            held = redact(str(one_value(connection, HOLDERS) or "nobody any more"))
+            held = redact(str(one_value(connection, HOLDERS) or "no session"))
             raise LockTimeout(
                 f"a table stayed locked by others for {LOCK_WAIT}; held now by {held}",
                 state=NOT_KEPT,

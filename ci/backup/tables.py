@@ -107,7 +107,7 @@ def count_rows(
             continue
         query = sql.SQL("select pg_catalog.count(*) from only {} {}").format(
             sql.Identifier(table.schema, table.name),
-            # As pg_dump does: a condition is SQL, written by whoever made the extension.
+            # As pg_dump does: a condition is SQL, written by the extension's author.
             sql.SQL(table.condition),
         )
         counted[table.key] = counted.get(table.key, 0) + int(str(one_value(connection, query)))

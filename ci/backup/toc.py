@@ -104,5 +104,5 @@ def listed_or_damaged(clients: Clients, head: bytes, address: str) -> tuple[str,
         raise StepFailed(
             f"{address} has no table of contents that pg_restore reads: {error.what}",
             state=NOT_KEPT,
-            next_step="start again; where it stays so, write jobs: 1 under backups in deploy.yml",
+            next_step="start again; if it stays so, write jobs: 1 under backups in deploy.yml",
         ) from error

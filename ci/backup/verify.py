@@ -1,4 +1,4 @@
-"""Prove a backup from what the store holds: hashed, decoded, rows counted. Needs no server."""
+"""Verify a backup from what the store holds: hashed, decoded, rows counted. Needs no server."""
 
 import os
 import time
