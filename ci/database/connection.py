@@ -55,7 +55,7 @@ CHECK_CLIENT = "set client_connection_check_interval = '5s'"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """Where the target is. Holds no connection, but the one that `keeping` shares in its block."""
+    """Where the target is. Holds no connection, except inside the block of `keep_session`."""
 
     url: Secret
     deployment_id: str = "-"
@@ -83,7 +83,7 @@ class Database:
         return {key: str(value) for key, value in parameters.items() if value is not None}
 
     def environment(self) -> dict[str, str | Secret]:
-        """Return the PG* variables that make a child process connect here; no argv needed."""
+        """Return the PG* variables that make a child process connect here, without argv."""
         names = {
             "host": "PGHOST",
             "hostaddr": "PGHOSTADDR",
@@ -144,7 +144,7 @@ class Database:
             yield connection
 
     @contextmanager
-    def keeping(self) -> Iterator["Database"]:
+    def keep_session(self) -> Iterator["Database"]:
         """Give the same database with one session that consecutive uses share inside the block."""
         kept = KeptSession(partial(self.connect, "session"))
         try:
@@ -217,7 +217,7 @@ def _locked(connection: psycopg.Connection) -> LockTimeout:
 
 
 def is_pooled(connection: psycopg.Connection) -> bool:
-    """Tell whether a pooler stands between us and the server.
+    """Tell whether a pooler is between us and the server.
 
     A pooler gives its clients keys of its own for cancelling, so that the process number which the
     connection began with is not the one that serves it. Source: BackendKeyData in the protocol's

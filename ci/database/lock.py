@@ -20,7 +20,7 @@ from ..errors import LockHeld, StepFailed
 from . import lease, own_tables
 from .connection import Database, is_pooled
 
-# 64 bits of a name: the same on every machine, and nobody else's by chance.
+# 64 bits of a name: the same on every machine, and no other lock's by chance.
 KEY = int.from_bytes(hashlib.sha256(b"windlass deployment lock").digest()[:8], "big", signed=True)
 
 TRY = "select pg_catalog.pg_try_advisory_lock(%s)"
@@ -93,7 +93,7 @@ class _Leased:
 def _lost(why: str) -> StepFailed:
     return StepFailed(
         f"the deployment lock was lost: {why}",
-        state="nothing more was started; what ran before stands in the journal",
+        state="nothing more was started; the journal records what ran before",
         next_step="look at invoke status, and deploy again",
     )
 
@@ -110,7 +110,7 @@ def hold(
 
     A lease falls half a minute after its last heartbeat. `wait` is in seconds. `on_wait` is told
     once who holds it. `extra_locks` are advisory locks of the engine's own tool, so that this
-    waits; behind a pooler, which would leak them, they are not held.
+    waits; behind a pooler, which would leak them, they are not taken.
 
     Raises:
         LockHeld: another deployment held it all the time.
@@ -144,7 +144,7 @@ def _poll(
     deadline = time.monotonic() + wait
     pause, notified = 0.02, False
     while not take():
-        holder = _holder(connection, keys) or "one that was just about to let go"
+        holder = _holder(connection, keys) or "one that is about to release it"
         if time.monotonic() >= deadline:
             raise LockHeld(
                 f"another deployment holds the lock: {holder}",
@@ -172,7 +172,7 @@ def _take_advisory(connection: psycopg.Connection, keys: tuple[int, ...]) -> boo
 
 
 def _holder(connection: psycopg.Connection, keys: tuple[int, ...]) -> str:
-    """Return who holds one of the locks; empty when nobody does."""
+    """Return who holds one of the locks; empty when no one does."""
     for key in keys:
         row = connection.execute(HOLDER, (key,)).fetchone()
         if row is not None:
@@ -191,5 +191,5 @@ def _take_lease(connection: psycopg.Connection, ours: lease.Lease) -> bool:
 
 
 def who(connection: psycopg.Connection) -> str:
-    """Return who holds the lock, since when and from where; empty when nobody does."""
+    """Return who holds the lock, since when and from where; empty when no one does."""
     return _holder(connection, (KEY,))
