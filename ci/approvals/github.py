@@ -20,8 +20,8 @@ from ..model import Approval, Plan
 from ..secret import Secret
 
 NEEDED = ("GITHUB_API_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID", "GITHUB_TOKEN")
-SHORT = 12  # digits of a digest that stand for it, in a comment too
-GHOST = "ghost"  # whom GitHub shows for an account that was deleted
+SHORT = 12  # digits of a digest that name it, in a comment too
+GHOST = "ghost"  # the name GitHub shows for an account that was deleted
 PERMISSION = "actions: read"
 
 
@@ -64,7 +64,7 @@ class GithubSource:
 
         Raises:
             PlanChanged: the plan is not the one whose digest the plan job gave out.
-            NotApproved: somebody rejected it, nobody who approved counts, or the plan is of
+            NotApproved: a reviewer rejected it, no approval counts, or the plan is of
                 another attempt.
             Unreachable: GitHub's API did not answer.
 
@@ -98,7 +98,7 @@ class GithubSource:
             return msgspec.convert(answer, tuple[_Review, ...])
         except msgspec.ValidationError as error:
             raise Unreachable(
-                f"GitHub's API answered what nobody expects to {path}: {error}",
+                f"GitHub's API gave an unexpected answer to {path}: {error}",
                 state="nothing was changed; without an answer nothing counts as approved",
                 next_step="look whether GITHUB_API_URL is GitHub's",
             ) from None
@@ -147,7 +147,7 @@ class GithubSource:
         """Return whether reviewers are set; naming an unknown environment would create it bare.
 
         Raises:
-            NotApproved: the environment is missing, or nobody has to approve in it.
+            NotApproved: the environment is missing, or it has no required reviewers.
 
         """
         missing = [name for name in NEEDED if not os.environ.get(name)]
@@ -159,7 +159,7 @@ class GithubSource:
             raise NotApproved(
                 f"the GitHub environment {self.environment} does not exist, or the token may not "
                 "see it; a workflow that names it creates it, without any protection",
-                next_step="make it, with required reviewers: invoke doctor --github says where",
+                next_step="create it, with required reviewers: invoke doctor --github says where",
             ) from error
         rules = answer.get("protection_rules", []) if isinstance(answer, dict) else []
         reviewers = [r for rule in rules for r in rule.get("reviewers", [])]
@@ -192,7 +192,7 @@ def _require_own_attempt(plan: Plan) -> None:
     if made_in is None and attempt == "1":
         return
     if made_in is None:
-        what = f"attempt {attempt} of this run has no plan that was made in it"
+        what = f"attempt {attempt} of this run has no plan of its own"
     elif made_in == this_run():
         return
     else:

@@ -1,7 +1,7 @@
 """Approvers sign a plan with their own SSH keys, and ssh-keygen says whose signature it is.
 
 Format and options: ssh-keygen(1), -Y sign, find-principals and verify; ALLOWED SIGNERS in the
-same page: principals, validity dates and namespaces stand there.
+same page: principals, validity dates and namespaces are described there.
 """
 
 import getpass
@@ -23,7 +23,7 @@ from ..model import Approval, Plan, Signed, Statement
 from . import ssh_branch
 from .ssh_branch import SUFFIX
 
-NAMESPACE = "windlass"  # so that no signature made for git or a file counts as a yes
+NAMESPACE = "windlass"  # so that no signature for git or a file counts as a yes
 WITHIN = 60.0  # seconds; a hardware key waits for a finger
 KEYS = ("id_ed25519_sk", "id_ed25519", "id_ecdsa_sk", "id_ecdsa", "id_rsa")
 
@@ -79,7 +79,7 @@ class SshSource:
     def _judged(
         self, plan: Plan, file: Path, signed: Signed, statement: Statement
     ) -> Approval | None:
-        """Return the approval; None where it is for another plan and nobody's we know."""
+        """Return the approval; None where it is for another plan, by an unknown signer."""
         try:
             approver = self._verified(file, signed)
             self._require_other(approver, plan)
@@ -203,7 +203,7 @@ def sign(
         directory: where the file goes.
         key: a private key, or a public one whose private half an agent or a token holds; empty:
             the usual ones.
-        comment: the approver's words; signed with the rest.
+        comment: the approver's text; signed with the rest.
         now: the clock.
 
     Raises:

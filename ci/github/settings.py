@@ -1,4 +1,4 @@
-"""What has to be set on GitHub by hand, looked at through its API: `doctor --github`.
+"""What has to be set on GitHub by hand, checked through its API: `doctor --github`.
 
 Every check says what to do and at which page. What the token may not see is told and fails
 nothing: a workflow's own token sees neither secrets nor the repository's settings.
@@ -20,7 +20,7 @@ from .remote import open_github
 
 ENVIRONMENT = "actions: read"  # what the API asks for, as GitHub names it
 ADMINISTRATION = "administration: read"
-LISTS = (  # where a variable or a secret may stand: its list, the key in it, the permission
+LISTS = (  # where a variable or a secret may be: its list, the key in it, the permission
     ("environments/{name}/secrets", "secrets", "environments: read"),
     ("environments/{name}/variables", "variables", "environments: read"),
     ("actions/secrets", "secrets", "secrets: read"),
@@ -127,7 +127,7 @@ def _check(name: str, look_at: Callable[[], str]) -> PreflightCheck:
     try:
         return PreflightCheck(name, look_at())
     except (NotPermitted, NotFound) as error:
-        return PreflightCheck(name, f"not to be seen with this token: {error.next_step}")
+        return PreflightCheck(name, f"not visible to this token: {error.next_step}")
     except WindlassError as error:
         return PreflightCheck(name, error.what, problem=error.next_step)
 
@@ -169,7 +169,7 @@ class _Environment:
                     name,
                     "does not exist, or the token may not see it; a workflow that names it "
                     "creates it, without any protection",
-                    problem=f"make it by hand: {self.site}/settings/environments/new "
+                    problem=f"create it by hand: {self.site}/settings/environments/new "
                     f"(seen with {ENVIRONMENT})",
                 )
             ]
@@ -201,11 +201,12 @@ class _Environment:
             )
         if not count:
             raise Refused(
-                "none are required: whatever waits there, starts", next_step=f"set them: {page}"
+                "none are required: every run that waits there starts",
+                next_step=f"set them: {page}",
             )
         if not rule.get("prevent_self_review") and not self.wanted.self_approval:
             raise Refused(
-                "whoever starts a run may approve it",
+                "the person who starts a run may approve it",
                 next_step=f"tick “Prevent self-review”: {page}",
             )
         return f"{count} required, of whom one has to approve"
@@ -258,7 +259,7 @@ class _Environment:
         missing = [name for name in self.wanted.names if name.upper() not in known]
         if missing and hidden:
             needs = ", ".join(dict.fromkeys(hidden))
-            return f"{', '.join(missing)}: not to be seen with this token, which needs {needs}"
+            return f"{', '.join(missing)}: not visible to this token, which needs {needs}"
         if missing:
             raise Refused(
                 f"{', '.join(missing)}: neither a secret nor a variable",
@@ -277,4 +278,4 @@ def _admins(settings: dict[str, Any], page: str) -> str:
             next_step="untick “Allow administrators to bypass configured protection rules”: "
             f"{page}",
         )
-    return "wait for a review like anybody"
+    return "wait for a review, like everyone else"

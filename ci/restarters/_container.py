@@ -1,7 +1,7 @@
-"""The proof of a container's restart, for docker and compose: a new start that stays.
+"""Verifies a container's restart, of docker and compose: a new start that stays.
 
 `docker restart` returns 0 for a container that dies half a second later, and for one that is
-unhealthy; what proves a restart is a new start that docker did not have to repeat.
+unhealthy; the evidence of a restart is a new start that docker did not have to repeat.
 """
 
 import json
@@ -35,7 +35,7 @@ class ContainerState:
     error: str  # why the last start failed; mostly empty
     health: str  # healthy, starting, unhealthy; empty without a health check
     stop_timeout: int | None  # seconds; None: docker's default, negative: for ever
-    one_off: bool  # made by `compose run`, and no part of the service
+    one_off: bool  # created by `compose run`, and no part of the service
 
     @property
     def instance(self) -> str:
@@ -110,7 +110,7 @@ class Client:
         self.config = config
         self.env = {"DOCKER_HOST": config.host} if config.host else {}
 
-    def typed(self, *argv: str) -> str:
+    def command_line(self, *argv: str) -> str:
         """Return a command as a person types it to reach this daemon."""
         return " ".join([*(f"{k}={shlex.quote(v)}" for k, v in self.env.items()), shlex.join(argv)])
 
@@ -223,14 +223,14 @@ class Client:
         raise StepFailed(
             f"container {', '.join(containers)} was removed while it was restarted",
             state="the service is down",
-            next_step=self.typed("docker", "ps", "--all"),
+            next_step=self.command_line("docker", "ps", "--all"),
         )
 
     def _failure(self, state: ContainerState, how: str) -> StepFailed:
         return StepFailed(
             f"container {state.name} {how}: {state}; {self._log(state.id)}",
             state="the service may be down",
-            next_step=self.typed("docker", "logs", "--tail", "50", state.name),
+            next_step=self.command_line("docker", "logs", "--tail", "50", state.name),
         )
 
     def _log(self, container: str) -> str:
@@ -244,7 +244,7 @@ class Client:
         return Unreachable(
             f"docker does not answer: {message}",
             state="nothing is known of the container",
-            next_step=self.typed("docker", "version"),
+            next_step=self.command_line("docker", "version"),
         )
 
 

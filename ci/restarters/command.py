@@ -40,7 +40,7 @@ class Command:
         return Running(instance=identity, detail=f"identity {identity}" if identity else "down")
 
     def restart(self) -> Running:
-        """Run the command and return when a new identity stood still for the settle time."""
+        """Run the command and return when a new identity has been stable for the settle time."""
         # The settle time is part of the budget: what comes up later cannot be watched any more.
         latest = time.monotonic() + self.config.within.seconds - self.config.settle.seconds
         before = self.running().instance

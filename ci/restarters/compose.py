@@ -36,7 +36,7 @@ def restart_command(base: tuple[str, ...], service: str, *, grace: int) -> tuple
 
 
 class Compose:
-    """Runs compose restart, and proves on every container of the service that it did."""
+    """Runs compose restart, and verifies a new start of every container of the service."""
 
     def __init__(self, config: ComposeRestart) -> None:
         self.config = config
@@ -55,7 +55,7 @@ class Compose:
         grace = grace_seconds([state.stop_timeout for state in before], room=room)
         argv = restart_command(self._base, self.config.service, grace=grace)
         self.client.restart(argv, before, deadline=deadline)
-        # By name, not by id: one that somebody recreates meanwhile is proven all the same.
+        # By name, not by id: one that somebody recreates meanwhile is verified all the same.
         return self.client.wait_until_up(
             [state.name for state in before], before, deadline=deadline
         )
@@ -87,7 +87,7 @@ class Compose:
         return states
 
     def _typed(self, *arguments: str) -> str:
-        return self.client.typed(*self._base, *arguments)
+        return self.client.command_line(*self._base, *arguments)
 
     @cached_property
     def _base(self) -> tuple[str, ...]:

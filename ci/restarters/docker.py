@@ -14,7 +14,7 @@ def restart_command(container: str, *, grace: int) -> tuple[str, ...]:
 
 
 class Docker:
-    """Runs docker restart, and proves that it did."""
+    """Runs docker restart, and verifies a new start."""
 
     def __init__(self, config: DockerRestart) -> None:
         self.config = config
@@ -45,6 +45,6 @@ class Docker:
             raise StepFailed(
                 f"there is no container {self.config.container}",
                 state="nothing was restarted",
-                next_step=self.client.typed("docker", "ps", "--all"),
+                next_step=self.client.command_line("docker", "ps", "--all"),
             )
         return states

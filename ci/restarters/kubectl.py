@@ -103,7 +103,7 @@ def kubectl_command(config: KubectlRestart, *arguments: str) -> tuple[str, ...]:
 def status_command(
     config: KubectlRestart, *, revision: str, within_seconds: int
 ) -> tuple[str, ...]:
-    """Return the argv that waits for one revision; without it, for whichever is the newest."""
+    """Return the argv that waits for one revision; without it, for the newest."""
     return kubectl_command(
         config,
         "rollout",
@@ -216,7 +216,7 @@ class Kubectl:
         )
 
     def _require_serving(self) -> _Deployment:
-        """Return the Deployment; StepFailed where a rollout could not prove anything."""
+        """Return the Deployment; StepFailed where a rollout could not be verified."""
         deployment = self._require()
         target = f"deployment/{self.config.deployment}"
         if deployment.spec.paused:
@@ -299,7 +299,7 @@ class Kubectl:
         try:
             return process.run(argv, within=ASKED_WITHIN).stdout
         except ChildFailed as error:
-            # kubectl exits 1 for whatever it was: its own words are all there is.
+            # kubectl exits 1 for whatever it was: its message is all there is.
             raise Unreachable(
                 f"{self.name}: {_said(error)}",
                 state="nothing is known of the deployment",
@@ -344,7 +344,7 @@ def event_lines(events: list[dict[str, Any]], names: set[str]) -> list[str]:
 
 
 def _said(error: ChildFailed) -> str:
-    """Return kubectl's last line: before it stand its library's own, one for each try."""
+    """Return kubectl's last line: before it are its library's own, one for each try."""
     return error.stderr.splitlines()[-1] if error.stderr else error.what
 
 

@@ -1,7 +1,7 @@
 """Restarts through systemd: a unit or several, the caller's own manager, or a host over ssh.
 
-`systemctl restart` returns 0 for a Type=simple service that dies half a second later; what proves
-a restart is a new InvocationID that stays, while the unit is active.
+`systemctl restart` returns 0 for a Type=simple service that dies half a second later; the
+evidence of a restart is a new InvocationID that stays, while the unit is active.
 """
 
 import shlex
@@ -43,7 +43,7 @@ def systemctl_command(config: SystemdRestart, *arguments: str) -> tuple[str, ...
 
 
 def journal_command(config: SystemdRestart, invocation: str) -> tuple[str, ...]:
-    """Return the argv that prints the end of what an invocation wrote, and was written of it."""
+    """Return the argv that prints the end of what an invocation wrote, and was written about it."""
     # No --user: it hides what a system account's own manager logged, and the id is unique. The
     # manager's lines, such as a program that was not found, bear the id under another name.
     own = (
@@ -181,7 +181,7 @@ class Systemd:
     def _raise_if_ssh(self, error: ChildFailed) -> None:
         if self.config.host and error.code == SSH_FAILED:
             raise Unreachable(
-                f"ssh to {self.config.host} failed: {error.stderr or 'no words of its own'}",
+                f"ssh to {self.config.host} failed: {error.stderr or 'no message'}",
                 state="nothing is known of the unit",
                 next_step=f"ssh {self.config.host} true",
             ) from error
