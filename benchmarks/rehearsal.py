@@ -1,8 +1,8 @@
 """The sample's migrations rehearsed on a large copy: what an approver reads, and what it costs.
 
 Run: .venv/bin/python benchmarks/rehearsal.py [ROWS of error_events, 5,000,000 by default]
-The floor is what nobody can leave out: pg_restore into an empty database of the same server, then
-the migrations by psycopg as they are written. Use the ratio.
+The floor is what no rehearsal can leave out: pg_restore into an empty database of the same server,
+then the migrations by psycopg as they are written. Use the ratio.
 """
 
 import os

@@ -171,7 +171,7 @@ def _drain(
 
 
 class Talk:
-    """A child that is spoken with, line by line, while it runs; its end is awaited, or made."""
+    """A child that is spoken with, line by line, while it runs; its end is awaited, or forced."""
 
     def __init__(
         self,
@@ -207,7 +207,7 @@ class Talk:
         _end_group(self._child)
 
     def end(self, *, within: float = GRACE) -> None:
-        """Close its standard input and wait for its end; make it after `within` seconds.
+        """Close its standard input and wait for its end; force it after `within` seconds.
 
         Raises:
             ChildFailed: it ended with another status than 0, by itself.
@@ -242,8 +242,8 @@ def _next_chunk(argv: Sequence[str], descriptor: int, stop: threading.Event | No
         if ready.poll(ASKED_EVERY * 1000):
             return os.read(descriptor, CHUNK)
     raise Stopped(
-        f"{argv[0]} was stopped: what runs beside it failed",
-        state="nothing of it was kept",
+        f"{argv[0]} was stopped: a process that ran with it failed",
+        state="its output was not kept",
         next_step="mend what failed, and start again",
     )
 
@@ -283,19 +283,19 @@ def _end_group(child: subprocess.Popen[bytes]) -> None:
         time.sleep(0.02)
         alive = _signal(child, 0)
     if alive and _signal(child, signal.SIGKILL):
-        # For the child only: where nobody reaps orphans, the group is never quite gone.
+        # For the child only: where no process reaps orphans, the group is never quite gone.
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(GRACE)
 
 
 def _signal(child: subprocess.Popen[bytes], number: int) -> bool:
-    """Send a signal to the child's group; False where nobody is left that we may send it to."""
+    """Send a signal to the child's group; False where no process is left that we may send it to."""
     try:
         os.killpg(child.pid, number)
     except (ProcessLookupError, PermissionError):
         return False
     finally:
-        child.poll()  # an ended child that nobody waited for would count as one of the group
+        child.poll()  # an ended child that was not waited for would count as one of the group
     return True
 
 

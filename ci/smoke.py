@@ -109,7 +109,7 @@ def _send(
 ) -> requests.Response:
     """Send one request; requests.Timeout where the answer is not whole in time.
 
-    In a thread, for the library's timeout is one for each wait: a server that sends a byte now and
+    In a thread: the library's timeout is one for each wait, and a server that sends a byte now and
     then, or a name that is slow to resolve, would hold us long after the deadline.
     """
     headers = {name: value.reveal() for name, value in check.headers.items()}
@@ -156,7 +156,7 @@ def _cut(text: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the innermost reason: requests wraps the system's own words three times."""
+    """Return the innermost reason: requests wraps the system's message three times."""
     while error.__context__ is not None:
         error = error.__context__
     return str(error)
@@ -182,9 +182,9 @@ def _answer_difference(check: SmokeCheck, answer: requests.Response, took: float
 
 
 def subset_difference(expected: Json, actual: Json, at: str = "$") -> str:
-    """Say where `found` lacks what is expected; empty where it has all of it.
+    """Say where `actual` lacks what is expected; empty where it lacks nothing.
 
-    A mapping may have other keys beside the expected ones; a list must be as long, and match
+    A mapping may have more keys than the expected ones; a list must be as long, and match
     element by element.
     """
     if isinstance(expected, dict) and isinstance(actual, dict):

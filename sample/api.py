@@ -6,7 +6,7 @@ deployment the old and the new schema both meet it. Read from the environment:
     DATABASE_URL         the database, as libpq reads it; required
     PORT                 where to listen; 8000 by default, 0 for any free port
     HOST                 the address to listen on; 127.0.0.1 by default
-    SMOKE_TOKEN          the bearer token of everything under /api; without it nobody gets in
+    SMOKE_TOKEN          the bearer token of everything under /api; without it all are refused
     SAMPLE_API_VERSION   what /version says; "dev" by default
     SAMPLE_API_BREAK     health: /health answers 500
                          role: messages.role is bound as VARCHAR, which the ENUM refuses
@@ -289,7 +289,7 @@ class Handler(BaseHTTPRequestHandler):
         except BadRequest as error:
             status, content = error.status, {"error": str(error)}
         except psycopg.Error as error:
-            # The server's own words go to the log, never to a client.
+            # The server's message goes to the log, never to a client.
             message = error.diag.message_primary or type(error).__name__
             log(f"database: {error.sqlstate or 'no SQLSTATE'} {message}")
             unreachable = isinstance(error, psycopg.OperationalError)

@@ -25,7 +25,7 @@ from sample.data import fill
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody uses now."""
+    """Return a free loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -103,7 +103,7 @@ def main() -> int:
             _show(home, env)
     finally:
         shutil.rmtree(home)
-    print(f"\nall of it in {time.monotonic() - started:.0f} s; nothing is left running")
+    print(f"\neverything in {time.monotonic() - started:.0f} s; nothing is left running")
     return 0
 
 
@@ -178,7 +178,7 @@ def _environment(urls: dict[str, str]) -> dict[str, str]:
         **variables,
         "SMOKE_TOKEN": TOKEN,
         "PYTHONPATH": str(ROOT),
-        # Where nobody watches, a moving line would only fill the log.
+        # Where no one watches, a moving line would only fill the log.
         "TERM": os.environ.get("TERM", "dumb") if sys.stdout.isatty() else "dumb",
         "COLUMNS": "120",
     }

@@ -127,7 +127,7 @@ def test_an_unknown_environment_lists_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("project: a\nproject: b\nenvironments: {}\n", ':2: key "project" stands here twice'),
+        ("project: a\nproject: b\nenvironments: {}\n", ':2: key "project" is written twice'),
         ("project: [a\n", ":2: not valid YAML"),
         ("project: a\n", "environments: missing or empty"),
     ],

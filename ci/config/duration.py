@@ -42,5 +42,5 @@ class Duration:
 
 
 def _span(text: str) -> Any:  # noqa: ANN401  # msgspec's own field type
-    """A default duration; a factory, for the JSON Schema cannot show our own type's values."""
+    """A default duration; a factory: the JSON Schema cannot show our own type's values."""
     return msgspec.field(default_factory=lambda: Duration.parse(text))

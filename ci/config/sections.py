@@ -45,7 +45,7 @@ class MigrationsConfig(Options, frozen=True, kw_only=True):
 
 
 class KeepConfig(Options, frozen=True, kw_only=True):
-    """Which proven backups stay: the newest of so many days, weeks, months; any of these rules."""
+    """Which verified backups stay: the newest of so many days, weeks, months; any rule of these."""
 
     last: int = 0
     daily: int = 0
@@ -66,7 +66,7 @@ class EncryptConfig(Options, frozen=True, kw_only=True):
     """Encrypt every object before it leaves this machine, in the age format."""
 
     recipients: tuple[str, ...]  # public keys: age1…
-    identity: Secret | None = None  # the private key, for whoever proves and restores
+    identity: Secret | None = None  # the private key, to verify and restore
 
     def __post_init__(self) -> None:
         if not self.recipients:
@@ -74,7 +74,7 @@ class EncryptConfig(Options, frozen=True, kw_only=True):
 
 
 class ObjectLockConfig(Options, frozen=True, kw_only=True):
-    """How long nobody may delete what is written; the bucket must have been made for it."""
+    """How long no one may delete a backup; the bucket must have object lock enabled."""
 
     mode: Literal["governance", "compliance"] = "governance"
     retain: Duration = _span("30d")
@@ -95,7 +95,7 @@ class S3Config(Options, frozen=True, kw_only=True):
 
 
 class BackupsConfig(Options, frozen=True, kw_only=True):
-    """Where backups go: s3://BUCKET/PREFIX or file:///PATH; how they are made, and which stay."""
+    """Where backups go: s3://BUCKET/PREFIX or file:///PATH; how they are taken, and which stay."""
 
     to: str
     endpoint: str = ""  # of an S3-compatible store; empty: AWS
@@ -123,7 +123,7 @@ class LockConfig(Options, frozen=True, kw_only=True):
     )
     wait: Duration = _span("5m")
     statement_timeout: Duration = _span("1h")  # of a statement in a transaction
-    concurrently: Duration = _span("6h")  # of a CONCURRENTLY statement, which holds nobody up
+    concurrently: Duration = _span("6h")  # of a CONCURRENTLY statement, which blocks no session
 
     def __post_init__(self) -> None:
         if not self.timeout:
@@ -162,7 +162,7 @@ class GithubApproval(ApprovalBase, frozen=True, kw_only=True, tag="github", tag_
 
     expires: Duration = _span("24h")
     self_approval: bool = False
-    comment: Literal["any", "digest"] = "any"  # digest: its first 12 digits must stand there
+    comment: Literal["any", "digest"] = "any"  # digest: its first 12 digits must be in it
 
 
 class SshApproval(ApprovalBase, frozen=True, kw_only=True, tag="ssh", tag_field="from"):
@@ -252,7 +252,7 @@ Json = str | int | float | bool | None | list[Any] | dict[str, Any]
 
 
 class Expect(Options, frozen=True, kw_only=True):
-    """What an answer must be. `json` is a subset: other keys may stand beside it."""
+    """What an answer must be. `json` is a subset: it may have other keys too."""
 
     status: int = 200
     headers: dict[str, str] = {}
@@ -297,8 +297,8 @@ class SmokeConfig(Options, frozen=True, kw_only=True):
 
     base_url: str
     checks: tuple[SmokeCheck, ...]
-    deadline: Duration = _span("60s")  # for all of it, the service's start included
-    successes: int = 3  # in a row, of every check: one lucky answer proves little
+    deadline: Duration = _span("60s")  # for all checks, the service's start included
+    successes: int = 3  # in a row, of every check: one lucky answer says little
     pause: Duration = _span("500ms")  # between two tries
 
     def __post_init__(self) -> None:

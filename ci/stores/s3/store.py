@@ -60,7 +60,7 @@ class S3Store:
             self.bucket.require_free(name)
         size = max(upload.PART, math.ceil(expected_bytes / PLANNED_PARTS))
         parts = in_parts(chunks, size)
-        head = [next(parts, b"")]  # in a list, so that whoever sends it can let go of it
+        head = [next(parts, b"")]  # in a list, so that the sender can release it
         if len(head[0]) < size:
             self._put(name, head[0], once=once)
         else:
@@ -122,7 +122,7 @@ class S3Store:
     def sweep(self, prefix: str) -> tuple[str, ...]:
         """Abort the unfinished uploads under `prefix`, which are invisible and billed."""
         full = self._full(prefix)
-        swept = []
+        removed = []
         with self.bucket.talking(
             f"listing the unfinished uploads under {self.bucket.address(full)}"
         ):
@@ -130,8 +130,8 @@ class S3Store:
                 self.bucket.client.abort_multipart_upload(
                     Bucket=self.bucket.name, Key=name, UploadId=unfinished
                 )
-                swept.append(self.bucket.address(name))
-        return tuple(swept)
+                removed.append(self.bucket.address(name))
+        return tuple(removed)
 
     def _unfinished(self, full: str) -> list[tuple[str, str]]:
         pages = self.bucket.client.get_paginator("list_multipart_uploads")
@@ -209,7 +209,7 @@ class S3Store:
                     raise
             self.bucket.check_size(name, len(body))
         except BaseException as error:
-            # Without an answer nobody knows whether it was stored; after a refusal it was not.
+            # Without an answer it is unknown whether it was stored; after a refusal it was not.
             if not refused:
                 self.bucket.remove(name, error)
             raise
