@@ -215,7 +215,7 @@ def _failure(
             f"only {in_a_row} of {smoke.successes} rounds in a row were right within "
             f"{smoke.deadline}",
             state="the service answers, but not steadily or not fast enough",
-            next_step="raise smoke.deadline, or look why the service wavers",
+            next_step="raise smoke.deadline, or find out why the service is unsteady",
         )
     body = f"; the body: {' '.join(wrong.body.split())}" if wrong.body else ""
     return StepFailed(

@@ -133,7 +133,7 @@ def test_of_several_reviews_one_that_counts_is_enough(github: Github, plan: Plan
 def test_a_program_is_no_reviewer(github: Github, plan: Plan) -> None:
     github([review("release[bot]", kind="Bot")])
 
-    with pytest.raises(NotApproved, match=r"release\[bot\] is no person"):
+    with pytest.raises(NotApproved, match=r"release\[bot\] is not a person"):
         source().find(plan)
 
 

@@ -316,7 +316,7 @@ def test_a_created_database_has_the_encoding_and_locale_of_its_origin(
         manifest = take(full, store)
         restore(manifest, store, target)
         assert content(target) == content(full)
-        with pytest.raises(Refused, match="there is a database"):
+        with pytest.raises(Refused, match="already exists"):
             create.create_database(full, name)
     finally:
         with psycopg.connect(server.url(), autocommit=True) as connection:

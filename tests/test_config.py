@@ -62,7 +62,7 @@ def test_secrets_do_not_show_in_the_loaded_structs() -> None:
         (
             "wait: 5m",
             "wait: fast",
-            'environments.production.lock.wait: "fast" is no duration; expected one such as '
+            'environments.production.lock.wait: "fast" is not a duration; expected one such as '
             "500ms, 5s, 5m or 24h",
         ),
         (

@@ -93,7 +93,7 @@ def test_a_repository_as_it_should_be_has_nothing_to_mend(github: Github, deploy
         "workflow token": "reads by default, approves no pull requests",
         "dev: reviewers": "none, and none needed",
         "dev: variables": "BACKUPS_TO: there",
-        "production: reviewers": "2 required, of whom one has to approve",
+        "production: reviewers": "2 required, one of them has to approve",
         "production: branches": "main alone",
         "production: admins": "wait for a review, like everyone else",
         "production: variables": "BACKUPS_TO, PRODUCTION_URL: there",
@@ -362,7 +362,7 @@ def test_nothing_says_which_repository_it_is(
 ) -> None:
     monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
 
-    with pytest.raises(ConfigError, match="nothing says which repository"):
+    with pytest.raises(ConfigError, match="the GitHub repository is unknown"):
         open_github(tmp_path, note=print)
 
 

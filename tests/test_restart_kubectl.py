@@ -83,7 +83,7 @@ def test_a_deployment_without_pods_is_refused_for_nothing_would_serve(cluster: C
     with pytest.raises(StepFailed) as caught:
         driver().check()
 
-    assert caught.value.what == "deployment api is scaled to 0, so that nothing serves"
+    assert caught.value.what == "deployment api is scaled to 0: no pod serves"
     assert caught.value.next_step == (
         "kubectl --namespace=default scale --replicas=1 deployment/api"
     )

@@ -100,7 +100,7 @@ class GithubSource:
             raise Unreachable(
                 f"GitHub's API gave an unexpected answer to {path}: {error}",
                 state="nothing was changed; without an answer nothing counts as approved",
-                next_step="look whether GITHUB_API_URL is GitHub's",
+                next_step="check whether GITHUB_API_URL is GitHub's",
             ) from None
 
     def _against(self, review: _Review, plan: Plan) -> str:
@@ -109,7 +109,7 @@ class GithubSource:
         if review.by == GHOST:
             return "the account that approved was deleted: whether it started the run is unknown"
         if review.user is not None and review.user.type != "User":
-            return f"{review.by} is no person"
+            return f"{review.by} is not a person"
         if review.by.lower() in starters and not self.config.self_approval:
             return f"{review.by} started this run and approved it alone"
         if self.config.comment == "digest" and not names_digest(review.comment or "", plan.digest):

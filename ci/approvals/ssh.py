@@ -135,12 +135,12 @@ class SshSource:
         if names & self._deployer():
             raise NotApproved(
                 f"{approver} deploys, and so cannot approve plan {plan.digest[:12]}",
-                next_step="have somebody else approve it, or deploy it",
+                next_step="have another person approve it, or deploy it",
             )
         if self.config.not_by_author and names & self._git("log", "-1", "--format=%ae%n%an"):
             raise NotApproved(
                 f"{approver} wrote the commit, and so cannot approve plan {plan.digest[:12]}",
-                next_step="have somebody else approve it",
+                next_step="have another person approve it",
             )
 
     def _deployer(self) -> set[str]:
@@ -158,7 +158,7 @@ class SshSource:
         path = self.root / name
         if not path.is_file():
             raise ConfigError(
-                f"environments.{self.environment}.approval.{key}: there is no file {path}",
+                f"environments.{self.environment}.approval.{key}: the file {path} does not exist",
                 next_step="write one line per approver: EMAIL ssh-ed25519 AAAA…",
             )
         return path
@@ -270,7 +270,7 @@ def _statement(file: Path, signed: Signed) -> Statement:
 
 def _unreadable(file: Path, error: Exception) -> NotApproved:
     return NotApproved(
-        f"{file} is no approval that can be read: {error}",
+        f"{file} is not a readable approval: {error}",
         next_step="move it away, and have the plan approved again",
     )
 

@@ -32,7 +32,7 @@ def backups(store: Store, *, environment: str, database: str | None = None) -> t
     """Return the environment's backups, newest first; what has no manifest is none.
 
     Raises:
-        StoreFailed: a manifest, a proof or a pin is none that can be read; it names the key.
+        StoreFailed: a manifest, a proof or a pin is not readable; it names the key.
 
     """
     prefix = f"{environment}/" if database is None else folder(environment, database)
@@ -83,9 +83,9 @@ def _read_document(store: Store, key: str, decoder: msgspec.json.Decoder[T]) -> 
 def _unreadable(store: Store, key: str, why: str) -> StoreFailed:
     name = key.rpartition("/")[2].removesuffix(".json")
     return StoreFailed(
-        f"{store.address(key)} is no {name} that can be read: {why}",
+        f"{store.address(key)} is not a readable {name}: {why}",
         state="nothing was changed; this backup cannot be trusted, the others can",
-        next_step="look at the file; move the backup's folder away if it is beyond repair",
+        next_step="look at the file; if it cannot be repaired, move the backup's folder away",
     )
 
 
@@ -153,7 +153,7 @@ def find_rehearsal(
     """Return the newest rehearsal of exactly this plan; None: it was not rehearsed.
 
     Raises:
-        StoreFailed: one is none that can be read; it names the key.
+        StoreFailed: one is not readable; it names the key.
 
     """
     name = f"/rehearsal-{plan_digest[:12]}.json"

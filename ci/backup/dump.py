@@ -353,4 +353,4 @@ def _discard(store: Store, key: str, error: BaseException) -> None:
     try:
         store.delete(key)
     except StoreFailed as second:
-        error.add_note(f"{store.address(key)} remains, and counts for nothing: {second.what}")
+        error.add_note(f"{store.address(key)} remains, and is not used: {second.what}")

@@ -86,7 +86,7 @@ def _recipient(age: Any, text: str) -> Any:  # noqa: ANN401
         except age.RecipientError:
             continue
     raise ConfigError(
-        f'backups.encrypt.recipients: "{text}" is no public key of age',
+        f'backups.encrypt.recipients: "{text}" is not a public key of age',
         next_step="write one as age-keygen prints it (age1…), or an ssh-ed25519 or ssh-rsa key",
     )
 
@@ -99,7 +99,7 @@ def _identity(age: Any, identity: Secret) -> Any:  # noqa: ANN401
         return age.x25519.Identity.from_str(text)
     except age.IdentityError as error:
         raise ConfigError(
-            "backups.encrypt.identity is no private key that age can use"
+            "backups.encrypt.identity is not a private key that age can use"
             + (f": {error}" if text.startswith(PEM) else ""),
             next_step="write it as age-keygen prints it (AGE-SECRET-KEY-1…), or the whole file of "
             "an ssh-ed25519 or ssh-rsa key without a passphrase (ssh-keygen -p on a copy)",

@@ -58,9 +58,9 @@ def _read_pruned(store: Store, key: str) -> Manifest:
         return msgspec.json.decode(b"".join(store.read(key)), type=Manifest)
     except msgspec.DecodeError as error:
         raise StoreFailed(
-            f"{store.address(key)} is no manifest that can be read: {error}",
+            f"{store.address(key)} is not a readable manifest: {error}",
             state="nothing was removed",
-            next_step="look at the folder: what its pruning left is no backup any more",
+            next_step="look at the folder: what its pruning left is no longer a backup",
         ) from error
 
 

@@ -235,7 +235,7 @@ def _explained(state: str) -> Iterator[None]:
     try:
         yield
     except ChildFailed as error:
-        remedy = "create the role or extension it misses, or try invoke backup.verify"
+        remedy = "create the missing role or extension, or try invoke backup.verify"
         raise changed(error, state=state, next_step=remedy) from error
     except StepFailed as error:
         raise changed(error, state=state) from error

@@ -95,7 +95,7 @@ def by_plain_name(counts: Iterable[tuple[str, int]]) -> dict[TableName, int]:
         match = QUALIFIED.fullmatch(name.encode(errors="surrogateescape"))
         if match is None:
             raise StepFailed(
-                f'"{name}" in the row counts is no SCHEMA.TABLE',
+                f'"{name}" in the row counts is not SCHEMA.TABLE',
                 state="this backup cannot be verified; nothing was changed",
                 next_step="take another one: invoke backup",
             )
@@ -117,5 +117,5 @@ def check_rows(
         raise StepFailed(
             f"{where} differs from the snapshot: {'; '.join(differences[:SHOWN])}{more}",
             state=state,
-            next_step="take another backup (invoke backup), and keep this one for a look",
+            next_step="take another backup (invoke backup), and keep this one to look into",
         )

@@ -126,7 +126,7 @@ def _dress(connection: psycopg.Connection, name: str, restored: str) -> None:
     row = connection.execute(SETTINGS, (name,)).fetchone()
     if row is None:
         raise Refused(
-            f"there is no database {name} to swap with",
+            f"the database {name} to swap with does not exist",
             next_step="write the live database's own address into database:",
         )
     _, owner, has_grants = row

@@ -93,7 +93,7 @@ class Config:
         environments = _section(self.file, "environments")
         if name not in environments:
             raise ConfigError(
-                f'"{name}" is no environment of {self.file.path}{nearest(name, environments)}',
+                f'"{name}" is not an environment of {self.file.path}{nearest(name, environments)}',
                 next_step=f"use one of: {', '.join(environments)}",
             )
 

@@ -30,7 +30,7 @@ class MigrationsConfig(Options, frozen=True, kw_only=True):
         alembic = {name: getattr(self, name) for name in ("ini", "python", "url_variable")}
         if self.engine == "alembic":
             if self.directory:
-                raise ValueError("directory is said by alembic.ini; ini names that")
+                raise ValueError("alembic.ini sets the directory; ini names that file")
             usual = {"ini": "alembic.ini", "python": "", "url_variable": "DATABASE_URL"}
             for name, value in alembic.items():
                 msgspec.structs.force_setattr(self, name, value or usual[name])
@@ -59,7 +59,7 @@ class KeepConfig(Options, frozen=True, kw_only=True):
             if value < 0:
                 raise ValueError(f"{name} is {value}; expected 0 or more")
         if not any(values.values()):
-            raise ValueError("keep says nothing; expected one of " + ", ".join(values))
+            raise ValueError("keep is empty; expected one of " + ", ".join(values))
 
 
 class EncryptConfig(Options, frozen=True, kw_only=True):

@@ -219,7 +219,7 @@ class Watch:
                 rows = connection.execute(SIGHT, {"pid": self.pid}).fetchall()
                 row = connection.execute(QUEUE, {"pid": self.pid}).fetchone() if rows else None
             except (psycopg.Error, WindlassError) as error:
-                self.sight = Sight(blind=f"who blocks could not be seen: {error}".splitlines()[0])
+                self.sight = Sight(blind=f"the blockers could not be seen: {error}".splitlines()[0])
                 return
             if rows:
                 queue = max(self.sight.queue, row[0] if row else 0)

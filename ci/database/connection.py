@@ -70,14 +70,14 @@ class Database:
         """Return the libpq parameters of the URL, password included: never print them.
 
         Raises:
-            ConfigError: the URL is none that libpq reads.
+            ConfigError: libpq cannot read the URL.
 
         """
         try:
             parameters = conninfo_to_dict(self.url.reveal())
         except psycopg.ProgrammingError as error:
             raise ConfigError(
-                redact(f"the database URL is none that libpq reads: {str(error).strip()}"),
+                redact(f"libpq cannot read the database URL: {str(error).strip()}"),
                 next_step="write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…",
             ) from None
         return {key: str(value) for key, value in parameters.items() if value is not None}

@@ -35,7 +35,7 @@ def create_database(admin: Database, name: str) -> Database:
             connection.execute(statement)
         except pg.DuplicateDatabase as error:
             raise Refused(
-                f"there is a database {name} already",
+                f"the database {name} already exists",
                 next_step="choose another name, or drop it if it is no longer needed",
             ) from error
     return named(admin, name)

@@ -144,11 +144,11 @@ def _poll(
     deadline = time.monotonic() + wait
     pause, notified = 0.02, False
     while not take():
-        holder = _holder(connection, keys) or "one that is about to release it"
+        holder = _holder(connection, keys) or "a deployment that is about to release it"
         if time.monotonic() >= deadline:
             raise LockHeld(
                 f"another deployment holds the lock: {holder}",
-                next_step="wait until it is done; a dead one's lock falls within a minute",
+                next_step="wait until it is done; the lock of a dead one falls within a minute",
             )
         if not notified:
             on_wait(holder)

@@ -157,7 +157,7 @@ class GithubApi:
             raise self._no_answer(
                 path,
                 message,
-                f"look whether {self.repository} is the repository; {give}",
+                f"check whether {self.repository} is the repository; {give}",
                 kind=NotFound,
             )
         if code in AGAIN:

@@ -63,14 +63,14 @@ def open_github(root: Path, *, note: Callable[[str], None]) -> tuple[GithubApi, 
     any host.
 
     Raises:
-        ConfigError: there is no token, or nothing says which repository it is.
+        ConfigError: there is no token, or the repository is unknown.
 
     """
     env, remote = os.environ, find_remote(root)
     name = env.get("GITHUB_REPOSITORY") or (remote.name if remote else "")
     if not name:
         raise ConfigError(
-            "nothing says which repository on GitHub this is",
+            "the GitHub repository is unknown: no remote on GitHub, no GITHUB_REPOSITORY",
             next_step="git remote add origin URL, or export GITHUB_REPOSITORY=OWNER/NAME",
         )
     server = urlsplit(env.get("GITHUB_SERVER_URL", "")).hostname

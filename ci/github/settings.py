@@ -209,7 +209,7 @@ class _Environment:
                 "the person who starts a run may approve it",
                 next_step=f"tick “Prevent self-review”: {page}",
             )
-        return f"{count} required, of whom one has to approve"
+        return f"{count} required, one of them has to approve"
 
     def _branches(self, rule: dict[str, bool] | None, page: str) -> str:
         if not rule:

@@ -84,9 +84,7 @@ class Command:
                     f'it did not stay up for {self.config.settle}: "{new}", then {now.detail}'
                 )
             if now.instance != new:
-                raise self._failure(
-                    f'the identity went on changing: "{new}", then "{now.instance}"'
-                )
+                raise self._failure(f'the identity keeps changing: "{new}", then "{now.instance}"')
             if time.monotonic() >= until:
                 return
             time.sleep(POLL)

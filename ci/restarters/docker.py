@@ -43,7 +43,7 @@ class Docker:
         states = self.client.look([self.config.container])
         if not states:
             raise StepFailed(
-                f"there is no container {self.config.container}",
+                f"the container {self.config.container} does not exist",
                 state="nothing was restarted",
                 next_step=self.client.command_line("docker", "ps", "--all"),
             )

@@ -173,7 +173,9 @@ class Kubectl:
         try:
             process.run(argv, within=left + ASKED_WITHIN)
         except ChildFailed as error:
-            raise self._failure(self._require(), f"did not roll out: {_said(error)}") from error
+            raise self._failure(
+                self._require(), f"did not roll out: {_error_line(error)}"
+            ) from error
         return self._settle(revision)
 
     def _observed(self, generation: int, latest: float) -> _Deployment:
@@ -222,9 +224,7 @@ class Kubectl:
         if deployment.spec.paused:
             raise self._refusal("is paused", "rollout", "resume", target)
         if deployment.spec.replicas == 0:
-            raise self._refusal(
-                "is scaled to 0, so that nothing serves", "scale", "--replicas=1", target
-            )
+            raise self._refusal("is scaled to 0: no pod serves", "scale", "--replicas=1", target)
         return deployment
 
     def _refusal(self, how: str, *next_step: str) -> StepFailed:
@@ -289,7 +289,7 @@ class Kubectl:
             process.run(kubectl_command(self.config, "rollout", *arguments), within=ASKED_WITHIN)
         except ChildFailed as error:
             raise StepFailed(
-                f"{self.name}: {_said(error)}",
+                f"{self.name}: {_error_line(error)}",
                 state="the rollout was not changed",
                 next_step=shlex.join(kubectl_command(self.config, "rollout", *arguments)),
             ) from error
@@ -301,7 +301,7 @@ class Kubectl:
         except ChildFailed as error:
             # kubectl exits 1 for whatever it was: its message is all there is.
             raise Unreachable(
-                f"{self.name}: {_said(error)}",
+                f"{self.name}: {_error_line(error)}",
                 state="nothing is known of the deployment",
                 next_step=shlex.join(argv),
             ) from error
@@ -343,7 +343,7 @@ def event_lines(events: list[dict[str, Any]], names: set[str]) -> list[str]:
     return lines[-EVENTS_SHOWN:]
 
 
-def _said(error: ChildFailed) -> str:
+def _error_line(error: ChildFailed) -> str:
     """Return kubectl's last line: before it are its library's own, one for each try."""
     return error.stderr.splitlines()[-1] if error.stderr else error.what
 

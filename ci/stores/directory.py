@@ -163,7 +163,7 @@ class DirectoryStore:
         bad = any(part in ("", ".", "..") or "\0" in part for part in elements)
         if bad or key.endswith(SUFFIX):
             raise StoreFailed(
-                f'"{key}" is no key: empty, absolute, reserved, or with an empty or dot element',
+                f'"{key}" is not a key: empty, absolute, reserved, or with an empty or dot element',
                 state="nothing was read or written",
                 next_step="use a relative path such as uat/app/20260803T101500Z-1/dump.pgc",
             )
@@ -203,7 +203,7 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _sweep(directory: Path) -> None:
-    """Remove files that killed runs left here; best effort, as they are no keys anyway."""
+    """Remove files that killed runs left here; best effort, as they are not keys."""
     for leftover in directory.glob(f".*{SUFFIX}"):
         with contextlib.suppress(OSError):
             if time.time() - leftover.stat().st_mtime > STALE:

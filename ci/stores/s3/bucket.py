@@ -147,7 +147,7 @@ def seconds_left() -> float | None:
         return (datetime.fromisoformat(until) - datetime.now(UTC)).total_seconds()
     except (ValueError, TypeError):
         raise Unreachable(
-            f'{EXPIRATION} is "{until}", which is no time with a zone',
+            f'{EXPIRATION} is "{until}", which is not a time with a zone',
             state="nothing was sent",
             next_step=f"write it as 2026-08-03T10:15:00Z, or unset {EXPIRATION}",
         ) from None

@@ -149,7 +149,7 @@ def cut(action: str, how: str) -> StoreFailed:
     """Return the error of a connection that ended in the middle."""
     return StoreFailed(
         f"{action}: the connection was cut: {how}",
-        state="the object is not whole there, and counts for nothing",
+        state="the object is not whole there, and is not used",
         next_step=f"check the network and the store, then {AGAIN}",
     )
 

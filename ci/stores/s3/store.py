@@ -184,7 +184,7 @@ class S3Store:
         # HTTP libraries resolve dot elements before signing, and so would write elsewhere.
         if not key or any(part in ("", ".", "..") for part in key.split("/")):
             raise StoreFailed(
-                f'"{key}" is no key: empty, absolute, or with an empty or dot element',
+                f'"{key}" is not a key: empty, absolute, or with an empty or dot element',
                 state="nothing was read or written",
                 next_step="use a relative path such as uat/app/20260803T101500Z-1/dump.pgc",
             )
