@@ -179,7 +179,7 @@ def _through(chunks: Iterable[bytes], work: Callable[[_Source, _Sink], None]) ->
         sink.gone.set()
         thread.join()
         close = getattr(source.chunks, "close", None)
-        if close is not None and not ended:  # else somebody may want to look at the rest
+        if close is not None and not ended:  # otherwise the caller may read the rest
             close()
     if errors:
         raise errors[0]

@@ -74,7 +74,7 @@ class Config:
         return convert(self.file, (), self._top(), Shared, variables, decode=_decode)
 
     def migrations(self, variables: Mapping[str, str] = os.environ) -> MigrationsConfig:
-        """Return what is said of the migrations; no variable of another section is asked for."""
+        """Return the section migrations; no variable of another section is read."""
         top = {key: value for key, value in self._top().items() if key in ("project", "migrations")}
         return convert(self.file, (), top, Shared, variables, decode=_decode).migrations
 

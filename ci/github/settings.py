@@ -63,10 +63,10 @@ def check_settings(
 def wanted_environments(config: Config, only: str = "") -> tuple[WantedEnvironment, ...]:
     """Return the environments that deploy.yml needs on GitHub; `only` chooses one of them.
 
-    Where people have to approve, there is a second one, NAME-plan: its plan job has to run before
-    anybody has approved; and where backups are asked for a NAME-backup, for nobody gets up at night
-    to let one begin (.github/workflows/backup.yml). From what is written: nobody has every
-    environment's secrets at hand.
+    Where people have to approve, there is a second one, NAME-plan: its plan job runs before the
+    approval. Where backups are asked for, there is a NAME-backup: backups start without a person
+    (.github/workflows/backup.yml). Variables are not expanded: no one has the secrets of every
+    environment.
     """
     shared = set(config.variables())
     environments = []

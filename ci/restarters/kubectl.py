@@ -242,7 +242,7 @@ class Kubectl:
         return deployment
 
     def _find(self) -> _Deployment | None:
-        # The flag tells a missing one, which prints nothing, from whatever else exits 1.
+        # With the flag a missing one prints nothing; any other failure exits 1.
         argv = ("get", "deployment", self.config.deployment, "--ignore-not-found", "--output=json")
         text = self._ask(*argv)
         return msgspec.json.decode(text, type=_Deployment) if text.strip() else None
@@ -319,7 +319,7 @@ class Kubectl:
         )
 
     def _why(self, deployment: _Deployment) -> str:
-        """Return what the pods and the last events say; a failure to ask is said too."""
+        """Return what the pods and the last events say, or why they cannot be read."""
         try:
             pods = self._items("pods", deployment)
             events = msgspec.json.decode(self._ask("get", "events", "--output=json"))["items"]

@@ -198,7 +198,7 @@ class Systemd:
         )
 
     def _journal(self, unit: str, invocation: str) -> str:
-        """Return the end of the log; that there is none, or no way to it, is said too."""
+        """Return the end of the log, or why there is none."""
         if not invocation:
             return f"the journal has nothing of {unit}"
         argv = journal_command(self.config, invocation)
