@@ -54,9 +54,9 @@ def run_checks(smoke: SmokeConfig, *, progress: Callable[[int, int], None]) -> S
     last: _WrongAnswer | None = None
     while True:
         attempts += 1
-        wrong, took = _round(smoke, deadline)
+        wrong, seconds = _round(smoke, deadline)
         if wrong is None:
-            in_a_row, slowest = in_a_row + 1, max(slowest, took)
+            in_a_row, slowest = in_a_row + 1, max(slowest, seconds)
             progress(in_a_row, smoke.successes)
             if in_a_row >= smoke.successes:
                 return SmokeReport(len(smoke.checks), slowest, attempts)
@@ -73,10 +73,10 @@ def _round(smoke: SmokeConfig, deadline: float) -> tuple[_WrongAnswer | None, fl
     slowest = 0.0
     with requests.Session() as session:
         for check in smoke.checks:
-            wrong, took = _ask(session, smoke.base_url, check, deadline)
+            wrong, seconds = _ask(session, smoke.base_url, check, deadline)
             if wrong is not None:
                 return wrong, slowest
-            slowest = max(slowest, took)
+            slowest = max(slowest, seconds)
     return None, slowest
 
 
@@ -99,9 +99,9 @@ def _ask(
     except requests.RequestException as error:
         problem = f"no answer: {type(error).__name__}: {_reason(error)}"
         return _WrongAnswer(check, shown, problem, cut=time.monotonic() >= deadline), 0.0
-    took = time.monotonic() - began
-    problem = _answer_difference(check, answer, took)
-    return (_WrongAnswer(check, shown, problem, _cut(answer.text)) if problem else None), took
+    seconds = time.monotonic() - began
+    problem = _answer_difference(check, answer, seconds)
+    return (_WrongAnswer(check, shown, problem, _cut(answer.text)) if problem else None), seconds
 
 
 def _send(
@@ -162,7 +162,7 @@ def _reason(error: BaseException) -> str:
     return str(error)
 
 
-def _answer_difference(check: SmokeCheck, answer: requests.Response, took: float) -> str:
+def _answer_difference(check: SmokeCheck, answer: requests.Response, seconds: float) -> str:
     expect = check.expect
     if answer.status_code != expect.status:
         where = f" to {answer.headers['Location']}" if "Location" in answer.headers else ""
@@ -170,8 +170,8 @@ def _answer_difference(check: SmokeCheck, answer: requests.Response, took: float
     for name, value in expect.headers.items():
         if answer.headers.get(name) != value:
             return f'header {name} is "{answer.headers.get(name)}", expected "{value}"'
-    if expect.within is not None and took > expect.within.seconds:
-        return f"answered in {took * 1000:.0f} ms, expected within {expect.within}"
+    if expect.within is not None and seconds > expect.within.seconds:
+        return f"answered in {seconds * 1000:.0f} ms, expected within {expect.within}"
     if expect.json is None:
         return ""
     try:

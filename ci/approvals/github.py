@@ -72,24 +72,24 @@ class GithubSource:
         if any(not os.environ.get(name) for name in NEEDED):
             return ()
         _require_own_attempt(plan)
-        ours = [
+        reviews = [
             r
             for r in self._reviews()
             if self.environment in {e.name.lower() for e in r.environments}
         ]
-        rejected = [review.by for review in ours if review.state == "rejected"]
+        rejected = [review.by for review in reviews if review.state == "rejected"]
         if rejected:
             raise NotApproved(
                 f"{rejected[0]} rejected {self.environment} in this run",
                 next_step="start a new run of the workflow: GitHub's list has no times, so an "
                 "approval cannot be told to be later",
             )
-        approved = [r for r in ours if r.state == "approved"]
-        wrong = [why for r in approved if (why := self._against(r, plan))]
-        counting = [r for r in approved if not self._against(r, plan)]
-        if approved and not counting:
-            raise NotApproved("; ".join(dict.fromkeys(wrong)), next_step=self._instead(plan))
-        return tuple(_approval(plan, review, self.config) for review in counting[-1:])
+        approvals = [r for r in reviews if r.state == "approved"]
+        reasons = [why for r in approvals if (why := self._against(r, plan))]
+        accepted = [r for r in approvals if not self._against(r, plan)]
+        if approvals and not accepted:
+            raise NotApproved("; ".join(dict.fromkeys(reasons)), next_step=self._instead(plan))
+        return tuple(_approval(plan, review, self.config) for review in accepted[-1:])
 
     def _reviews(self) -> tuple[_Review, ...]:
         path = f"actions/runs/{os.environ['GITHUB_RUN_ID']}/approvals"

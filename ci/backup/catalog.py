@@ -104,21 +104,21 @@ def find_backup(
         StepFailed: there is none, or there are several; it lists the ids there are.
 
     """
-    known = backups(store, environment=environment)
-    latest = next((backup for backup in known if among(backup)), None)
+    candidates = backups(store, environment=environment)
+    latest = next((backup for backup in candidates if among(backup)), None)
     if which == "latest" and latest is not None:
         return latest
-    wanted = which.rstrip("/")
-    fitting = [b for b in known if wanted in (b.manifest.id, b.manifest.key.rstrip("/"))]
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
-        what = f'{len(fitting)} backups of {environment} have the id "{which}"'
-        listed = ", ".join(backup.manifest.key for backup in fitting)
+    id_or_key = which.rstrip("/")
+    matches = [b for b in candidates if id_or_key in (b.manifest.id, b.manifest.key.rstrip("/"))]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        what = f'{len(matches)} backups of {environment} have the id "{which}"'
+        names = ", ".join(backup.manifest.key for backup in matches)
     else:
-        what = f'{environment} has no backup "{which}"' if known else f"{environment} has no backup"
-        listed = ", ".join(backup.manifest.id for backup in known)
-    next_step = f"name one of: {listed}" if listed else f"invoke backup --env {environment}"
+        what = f"{environment} has no backup" + (f' "{which}"' if candidates else "")
+        names = ", ".join(backup.manifest.id for backup in candidates)
+    next_step = f"name one of: {names}" if names else f"invoke backup --env {environment}"
     raise StepFailed(what, state="nothing was changed", next_step=next_step)
 
 

@@ -128,12 +128,12 @@ class _DumpRun:
         """Run every pg_dump at once, count the rows meanwhile, and return the counts."""
         jobs = jobs_for(self.held.database_size, config.jobs, os.cpu_count() or 1)
         portions = shares(self.held.tables, self.held.sizes, jobs)
-        together = Together(self.progress, self.estimate)
+        total_progress = Together(self.progress, self.estimate)
         work: list[Callable[[], frozenset[str]]] = [
-            partial(self._dump, share, len(portions), together) for share in portions
+            partial(self._dump, share, len(portions), total_progress) for share in portions
         ]
         if config.globals:
-            work.append(partial(self._globals, together))
+            work.append(partial(self._globals, total_progress))
         if len(portions) > 1:
             work.append(self._whole)
         # All at once: every pg_dump has its locks in the first second, before a waiting ALTER
@@ -168,14 +168,14 @@ class _DumpRun:
             raise next((error for error in errors if not isinstance(error, Stopped)), errors[0])
         return [future.result() for future in futures]
 
-    def _dump(self, share: Share, writers: int, together: Together) -> frozenset[str]:
+    def _dump(self, share: Share, writers: int, total_progress: Together) -> frozenset[str]:
         """Store what one pg_dump writes, and return its table of contents if it is one of many."""
         limit = toc.HEAD + toc.HEAD_PER_TABLE * len(self.held.tables)
         head = toc.Head(limit if writers > 1 else 0)
         key = f"{self.key}{share.name}.pgc" + (".age" if self.recipients else "")
         # Closed here, not by the garbage collector: a store that fails leaves pg_dump running.
         with closing(self._stream(share.options)) as archive:
-            part = self._store(key, head.passing(archive), share, writers, together)
+            part = self._store(key, head.passing(archive), share, writers, total_progress)
         self.stored.append(part)
         if writers == 1:
             return frozenset()
@@ -183,9 +183,14 @@ class _DumpRun:
         return toc.entries(toc.listed_or_damaged(self.clients, bytes(head.content), address))
 
     def _store(
-        self, key: str, chunks: Iterator[bytes], share: Share, writers: int, together: Together
+        self,
+        key: str,
+        chunks: Iterator[bytes],
+        share: Share,
+        writers: int,
+        total_progress: Together,
     ) -> Part:
-        meter = Meter(together.of(key))
+        meter = Meter(total_progress.of(key))
         with closing(meter.passing(encryption.sealed(chunks, self.recipients))) as stored:
             try:
                 self.store.write(key, stored, expected_bytes=share.size, writers=writers, once=True)
@@ -194,7 +199,7 @@ class _DumpRun:
                 raise
         return Part(key=key, size=meter.size, sha256=meter.sha256.hexdigest(), holds=share.holds)
 
-    def _globals(self, together: Together) -> frozenset[str]:
+    def _globals(self, total_progress: Together) -> frozenset[str]:
         """Store roles and tablespaces, without passwords."""
         key = f"{self.key}globals.sql" + (".age" if self.recipients else "")
         share = Share(name="globals", holds="globals", options=(), size=0)
@@ -209,7 +214,7 @@ class _DumpRun:
         )
         try:
             with closing(self._child(command, env)) as script:
-                self.stored.append(self._store(key, script, share, 1, together))
+                self.stored.append(self._store(key, script, share, 1, total_progress))
         except ChildFailed as error:
             remedy = "let this user read the roles, or write globals: false under backups"
             raise changed(error, state=NOT_KEPT, next_step=remedy) from error
@@ -217,8 +222,8 @@ class _DumpRun:
 
     def _whole(self) -> frozenset[str]:
         """Return the table of contents of one dump of everything, ended before its first row."""
-        without = shares(self.held.tables, self.held.sizes, 1)[0].options
-        with closing(self._stream(without)) as archive:
+        options = shares(self.held.tables, self.held.sizes, 1)[0].options
+        with closing(self._stream(options)) as archive:
             return toc.entries(toc.listing(self.clients, archive))
 
     def _stream(self, options: tuple[str, ...]) -> Generator[bytes, None, None]:

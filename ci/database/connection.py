@@ -164,8 +164,8 @@ class Database:
 
         """
         with ExitStack() as stack:
-            lent = stack.enter_context(self.kept.lent()) if self.kept is not None else None
-            yield lent if lent is not None else stack.enter_context(self.connect(step))
+            connection = stack.enter_context(self.kept.lent()) if self.kept is not None else None
+            yield connection if connection is not None else stack.enter_context(self.connect(step))
 
     def read(
         self, step: str, work: Callable[[psycopg.Connection], T], *, own_session: bool = False

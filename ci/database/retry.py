@@ -233,12 +233,12 @@ class _Climb:
         Asking is what the server itself does to an autovacuum that somebody has waited
         `deadlock_timeout` for; done from outside, no session has to queue behind us meanwhile.
         """
-        gentle = can_give_way(blockers)
-        fresh = [b for b in gentle if (b.pid, b.transaction) not in self._asked]
-        if not gentle or not fresh:
+        autovacuums = can_give_way(blockers)
+        unasked = [b for b in autovacuums if (b.pid, b.transaction) not in self._asked]
+        if not autovacuums or not unasked:
             return False
-        self._asked |= {(b.pid, b.transaction) for b in fresh}
-        if all(self.lookout.cancel(b) for b in fresh):
+        self._asked |= {(b.pid, b.transaction) for b in unasked}
+        if all(self.lookout.cancel(b) for b in unasked):
             self.terms.note("asked the autovacuum to give way")
             self.rung = 0
             return True

@@ -86,8 +86,8 @@ class Systemd:
         for unit in self.config.units:
             # A unit that crashed too often refuses every start until it is told to forget. One
             # that never ran is not in memory, has nothing to forget, and exits 1 here.
-            forget = systemctl_command(self.config, "reset-failed", unit)
-            process.run(forget, within=ASKED_WITHIN, check=False)
+            reset_command = systemctl_command(self.config, "reset-failed", unit)
+            process.run(reset_command, within=ASKED_WITHIN, check=False)
             self._start(unit, deadline)
         latest = deadline - self.config.settle.seconds
         new = {unit: self._wait_for_new(unit, before[unit], latest) for unit in before}

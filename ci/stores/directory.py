@@ -160,8 +160,8 @@ class DirectoryStore:
 
     def _target(self, key: str) -> Path:
         elements = key.split("/")
-        bad = any(part in ("", ".", "..") or "\0" in part for part in elements)
-        if bad or key.endswith(SUFFIX):
+        invalid = any(part in ("", ".", "..") or "\0" in part for part in elements)
+        if invalid or key.endswith(SUFFIX):
             raise StoreFailed(
                 f'"{key}" is not a key: empty, absolute, reserved, or with an empty or dot element',
                 state="nothing was read or written",

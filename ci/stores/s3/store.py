@@ -121,30 +121,30 @@ class S3Store:
 
     def sweep(self, prefix: str) -> tuple[str, ...]:
         """Abort the unfinished uploads under `prefix`, which are invisible and billed."""
-        full = self._full(prefix)
+        full_prefix = self._full(prefix)
         removed = []
         with self.bucket.talking(
-            f"listing the unfinished uploads under {self.bucket.address(full)}"
+            f"listing the unfinished uploads under {self.bucket.address(full_prefix)}"
         ):
-            for name, unfinished in self._unfinished(full):
+            for name, upload_id in self._unfinished(full_prefix):
                 self.bucket.client.abort_multipart_upload(
-                    Bucket=self.bucket.name, Key=name, UploadId=unfinished
+                    Bucket=self.bucket.name, Key=name, UploadId=upload_id
                 )
                 removed.append(self.bucket.address(name))
         return tuple(removed)
 
-    def _unfinished(self, full: str) -> list[tuple[str, str]]:
+    def _unfinished(self, full_prefix: str) -> list[tuple[str, str]]:
         pages = self.bucket.client.get_paginator("list_multipart_uploads")
         uploads: list[tuple[str, str]] = []
         try:
-            for page in pages.paginate(Bucket=self.bucket.name, Prefix=full):
+            for page in pages.paginate(Bucket=self.bucket.name, Prefix=full_prefix):
                 uploads += [(item["Key"], item["UploadId"]) for item in page.get("Uploads", [])]
         except ClientError as error:
             if code_of(error) in NOT_THERE:
                 return []
             raise
         # Filtered here too: not every server that speaks the protocol minds the prefix.
-        return [(name, identifier) for name, identifier in uploads if name.startswith(full)]
+        return [(name, identifier) for name, identifier in uploads if name.startswith(full_prefix)]
 
     def require_time(self, seconds: float) -> None:
         """Raise `Unreachable` where the credentials in our environment expire before that.

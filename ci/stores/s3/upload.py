@@ -147,9 +147,9 @@ def in_parts(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
     for chunk in chunks:
         view = memoryview(chunk)
         while view:
-            taken = min(len(view), size - filled)
-            buffer[filled : filled + taken] = view[:taken]
-            view, filled = view[taken:], filled + taken
+            length = min(len(view), size - filled)
+            buffer[filled : filled + length] = view[:length]
+            view, filled = view[length:], filled + length
             if filled == size:
                 yield bytes(buffer)
                 filled = 0
