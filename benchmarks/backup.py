@@ -49,7 +49,7 @@ database = Database(url=Secret(sys.argv[1]), deployment_id="bench")
 config = BackupsConfig(to="s3://bench", jobs={jobs})
 silent = lambda done, total: None
 if {level!r}:
-    manifest = catalog.find(store, environment="uat", which="latest").manifest
+    manifest = catalog.find_backup(store, environment="uat", which="latest").manifest
     verify_backup(manifest, store, config, level={level!r}, progress=silent)
 else:
     order = dump.Order(environment="uat", deployment="jobs{jobs}")
@@ -78,12 +78,12 @@ def main() -> None:
             floor = 0.0
             for title, argv in _candidates(url, endpoint).items():
                 began = time.monotonic()
-                ran = subprocess.run(argv, capture_output=True, text=True, check=False)
-                if ran.returncode != 0:
-                    sys.exit(f"{title}: {ran.stderr}")
+                result = subprocess.run(argv, capture_output=True, text=True, check=False)
+                if result.returncode != 0:
+                    sys.exit(f"{title}: {result.stderr}")
                 took = time.monotonic() - began
                 floor = floor or took
-                memory = f"{int(ran.stdout):5} MB" if title in WORK else ""
+                memory = f"{int(result.stdout):5} MB" if title in WORK else ""
                 print(f"{title:<28} {took:7.1f} s  {took / floor:5.2f} ×  {memory}", flush=True)
 
 
@@ -93,14 +93,14 @@ def _candidates(url: str, endpoint: str) -> dict[str, list[str]]:
     options = ("--format=custom", f"--compress={clients.compression}", f"'{url}'")
     dump = " ".join(clients.command("pg_dump", *options))
     shell = ["bash", "-o", "pipefail", "-c"]
-    found = {"floor: pg_dump into nothing": [*shell, f"{dump} | cat > /dev/null"]}
+    commands = {"floor: pg_dump into nothing": [*shell, f"{dump} | cat > /dev/null"]}
     aws = shutil.which("aws")
     if aws:
         peer = f"{dump} | {aws} s3 cp --endpoint-url {endpoint} - s3://bench/peer.pgc"
-        found["peer: pg_dump | aws s3 cp -"] = [*shell, peer]
+        commands["peer: pg_dump | aws s3 cp -"] = [*shell, peer]
     for title, work in WORK.items():
-        found[title] = [sys.executable, "-c", OURS.format(**work), url, endpoint]
-    return found
+        commands[title] = [sys.executable, "-c", OURS.format(**work), url, endpoint]
+    return commands
 
 
 def _fill(url: str, size: float) -> None:

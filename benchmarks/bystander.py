@@ -39,12 +39,12 @@ def main() -> None:
             ours = [windlass, "migrate", "--env", "dev"]
             plain = [sys.executable, "-c", PLAIN, url, CHANGE.format(name="a")]
             env = {**os.environ, "URL": url}
-            found = {
+            results = {
                 "the plain statement": _once(plain, home, env, url, held),
                 "windlass migrate": _once(ours, home, env, url, held),
             }
-    floor = next(iter(found.values()))[0]
-    for title, (slowest, late) in found.items():
+    floor = next(iter(results.values()))[0]
+    for title, (slowest, late) in results.items():
         print(
             f"{title:<30} slowest read {slowest * 1000:7.0f} ms  {slowest / floor:6.2f} ×   "
             f"column {late:4.1f} s after the blocker"

@@ -1,8 +1,8 @@
 """The sample's migrations rehearsed on a large copy: what an approver reads, and what it costs.
 
 Run: .venv/bin/python benchmarks/rehearsal.py [ROWS of error_events, 5,000,000 by default]
-The floor is what nobody can leave out: pg_restore into an empty database of the same server, then
-the migrations by psycopg as they are written. Use the ratio.
+The floor is what no rehearsal can leave out: pg_restore into an empty database of the same server,
+then the migrations by psycopg as they are written. Use the ratio.
 """
 
 import os
@@ -64,12 +64,12 @@ def main() -> None:
 
 
 def _windlass(home: Path, *arguments: str) -> str:
-    ran = subprocess.run(
+    result = subprocess.run(
         [str(WINDLASS), *arguments], cwd=home, capture_output=True, text=True, check=False
     )
-    if ran.returncode != 0:
-        sys.exit(f"windlass {' '.join(arguments)}: {ran.stderr}")
-    return ran.stdout
+    if result.returncode != 0:
+        sys.exit(f"windlass {' '.join(arguments)}: {result.stderr}")
+    return result.stdout
 
 
 def _floor(home: Path, url: str) -> float:

@@ -51,14 +51,14 @@ def main() -> None:
         home = Path(name)
         home.chmod(0o755)
         _project(home, count)
-        found: dict[str, list[float]] = {"alembic upgrade head": [], "windlass migrate": []}
+        results: dict[str, list[float]] = {"alembic upgrade head": [], "windlass migrate": []}
         with running(home / "pg") as secret:
             for run in range(RUNS):
-                for tool, times in found.items():
+                for tool, times in results.items():
                     times.append(_timed(home, secret.reveal(), tool, run))
-    floor = min(found["alembic upgrade head"])
+    floor = min(results["alembic upgrade head"])
     print(f"{count} revisions, one transaction each")
-    for tool, times in found.items():
+    for tool, times in results.items():
         print(f"{tool:<22} {min(times):6.2f} s  {min(times) / floor:.2f} ×")
 
 
@@ -85,10 +85,10 @@ def _timed(home: Path, url: str, tool: str, run: int) -> float:
         connection.execute(f"create database {database}".encode())
     target = psycopg.conninfo.make_conninfo(url, dbname=database)
     where = psycopg.conninfo.conninfo_to_dict(target)
-    there = f"postgresql+psycopg://{where['user']}@/{database}?host={where['host']}"
+    database_url = f"postgresql+psycopg://{where['user']}@/{database}?host={where['host']}"
     ini = (home / "backend" / "alembic.ini").read_text()
     (home / "backend" / "by-hand.ini").write_text(
-        ini.replace("driver://user:pass@localhost/dbname", there.replace("%", "%%"))
+        ini.replace("driver://user:pass@localhost/dbname", database_url.replace("%", "%%"))
     )
     argv, place = [str(WINDLASS), "migrate", "--env", "dev"], home
     if tool.startswith("alembic"):

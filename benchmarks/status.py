@@ -50,8 +50,8 @@ def main() -> None:
                 for title, argv in commands.items():
                     times[title].append(_once(argv, home, env))
     floor = statistics.median(next(iter(times.values())))
-    for title, found in times.items():
-        median = statistics.median(found)
+    for title, seconds in times.items():
+        median = statistics.median(seconds)
         print(f"{title:<38} {median * 1000:8.0f} ms  {median / floor:6.2f} ×")
 
 

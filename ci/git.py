@@ -22,7 +22,7 @@ def read(
     Args:
         root: a directory of the repository; git runs there.
         arguments: of git, the command first.
-        env: variables beside this process's own.
+        env: variables in addition to this process's own.
         within: seconds after which git is ended.
 
     Raises:

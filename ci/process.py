@@ -60,11 +60,11 @@ def run(
     try:
         out, err = child.communicate(timeout=within)
     except subprocess.TimeoutExpired as late:
-        _end(child)
+        _end_group(child)
         stderr = redact((late.stderr or b"").decode(errors="replace"))
         raise _failure(argv, None, f"did not finish within {within:g} s", stderr) from None
     except BaseException:
-        _end(child)
+        _end_group(child)
         raise
     finally:
         for pipe_end in (child.stdout, child.stderr):
@@ -123,7 +123,7 @@ def _feed(
                 return
     except BaseException as error:  # noqa: BLE001  # handed to the reading thread, which raises it
         failed.append(error)
-        _end(child)
+        _end_group(child)
     finally:
         with contextlib.suppress(BrokenPipeError):
             pipe_in.close()
@@ -156,7 +156,7 @@ def _drain(
             yield chunk
         code = child.wait()
     except BaseException:  # GeneratorExit too: the caller wants no more
-        _end(child)
+        _end_group(child)
         raise
     finally:
         out.close()
@@ -171,7 +171,7 @@ def _drain(
 
 
 class Talk:
-    """A child that is spoken with, line by line, while it runs; its end is awaited, or made."""
+    """A child that is spoken with, line by line, while it runs; its end is awaited, or forced."""
 
     def __init__(
         self,
@@ -204,10 +204,10 @@ class Talk:
 
     def kill(self) -> None:
         """End it now; `lines` ends with it."""
-        _end(self._child)
+        _end_group(self._child)
 
     def end(self, *, within: float = GRACE) -> None:
-        """Close its standard input and wait for its end; make it after `within` seconds.
+        """Close its standard input and wait for its end; force it after `within` seconds.
 
         Raises:
             ChildFailed: it ended with another status than 0, by itself.
@@ -222,7 +222,7 @@ class Talk:
         except subprocess.TimeoutExpired:
             code = 0
         finally:
-            _end(self._child)
+            _end_group(self._child)
             out.close()
             self._reader.join(GRACE)
             if not self._reader.is_alive() and self._child.stderr is not None:
@@ -242,8 +242,8 @@ def _next_chunk(argv: Sequence[str], descriptor: int, stop: threading.Event | No
         if ready.poll(ASKED_EVERY * 1000):
             return os.read(descriptor, CHUNK)
     raise Stopped(
-        f"{argv[0]} was stopped: what runs beside it failed",
-        state="nothing of it was kept",
+        f"{argv[0]} was stopped: a process that ran with it failed",
+        state="its output was not kept",
         next_step="mend what failed, and start again",
     )
 
@@ -272,7 +272,7 @@ def _start(
         raise _failure(argv, None, f"could not be started: {error.strerror}", "") from error
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def _end_group(child: subprocess.Popen[bytes]) -> None:
     """End the child's whole group, politely first; returns when it is gone.
 
     Also where the child itself has ended: what it started may live on and hold our pipes.
@@ -283,19 +283,19 @@ def _end(child: subprocess.Popen[bytes]) -> None:
         time.sleep(0.02)
         alive = _signal(child, 0)
     if alive and _signal(child, signal.SIGKILL):
-        # For the child only: where nobody reaps orphans, the group is never quite gone.
+        # For the child only: where no process reaps orphans, the group is never quite gone.
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(GRACE)
 
 
 def _signal(child: subprocess.Popen[bytes], number: int) -> bool:
-    """Send a signal to the child's group; False where nobody is left that we may send it to."""
+    """Send a signal to the child's group; False where no process is left that we may send it to."""
     try:
         os.killpg(child.pid, number)
     except (ProcessLookupError, PermissionError):
         return False
     finally:
-        child.poll()  # an ended child that nobody waited for would count as one of the group
+        child.poll()  # an ended child that was not waited for would count as one of the group
     return True
 
 

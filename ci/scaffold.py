@@ -14,7 +14,7 @@ from .config import load
 from .errors import ConfigError, WindlassError
 from .github.oidc import subjects, trust_policy
 from .github.remote import find_remote, open_github, parse_remote
-from .github.settings import ENVIRONMENT, Wanted, wanted
+from .github.settings import ENVIRONMENT, WantedEnvironment, wanted_environments
 
 TEMPLATES = Path(__file__).parent / "templates"
 WORKFLOWS = Path(".github") / "workflows"
@@ -84,7 +84,7 @@ class Initialised:
 
     written: tuple[str, ...]
     found: Repository
-    environments: tuple[Wanted, ...]
+    environments: tuple[WantedEnvironment, ...]
     trust: dict[str, dict[str, Any]]  # the trust policy of an AWS role, by environment
 
 
@@ -316,9 +316,9 @@ def write(root: Path, texts: dict[Path, str], *, force: bool) -> tuple[Path, ...
     return written
 
 
-def environments(root: Path) -> tuple[Wanted, ...]:
+def environments(root: Path) -> tuple[WantedEnvironment, ...]:
     """Return the environments on GitHub that the deploy.yml at `root` needs."""
-    return wanted(load(root / "deploy.yml"))
+    return wanted_environments(load(root / "deploy.yml"))
 
 
 def init_text(done: Initialised, *, github: bool) -> str:
@@ -332,7 +332,7 @@ def init_text(done: Initialised, *, github: bool) -> str:
     return "\n".join(lines)
 
 
-def by_hand(repository: Repository, needed: tuple[Wanted, ...]) -> str:
+def by_hand(repository: Repository, needed: tuple[WantedEnvironment, ...]) -> str:
     """Return what is left to set on GitHub and at AWS, each part with its page."""
     site = repository.site or "https://github.com/OWNER/NAME"
     names = [environment.name for environment in needed]

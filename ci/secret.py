@@ -14,14 +14,14 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _POINTER = re.compile(r"(?<!DATABASE)_(FILE|PATH|DIR|URL|NAME|ID)$", re.IGNORECASE)
-_GUESSED = 8  # characters: a name is no proof, and shorter values are words of other texts too
+_GUESSED = 8  # characters: a name is no proof, and shorter values appear in other texts too
 _known: set[str] = set()
 
 
 class Secret:
     """A string whose repr, str and format are `***`; `reveal()` is the one way out.
 
-    Every secret made is remembered, so that `redact` finds it in other programs' messages.
+    Every secret is remembered, so that `redact` finds it in other programs' messages.
     """
 
     __slots__ = ("_value",)
@@ -54,11 +54,11 @@ def remember(value: str) -> None:
         forms |= {password, unquote(password), quote(unquote(password), safe="")}
     if "\n" in value or "\r" in value:  # GitHub masks line by line, and we tell line by line
         forms |= {line.strip() for line in value.splitlines()}
-    # As it stands in a header, and in what the Kubernetes and GitHub APIs answer.
+    # As it is in a header, and in what the Kubernetes and GitHub APIs answer.
     forms |= {
         base64.b64encode(v.encode()).decode().rstrip("=") for v in forms if len(v) >= _GUESSED
     }
-    # As they stand in JSON, which escapes quotes, backslashes and, asked to, all but ASCII.
+    # As they are in JSON, which escapes quotes, backslashes and, asked to, all but ASCII.
     forms |= {json.dumps(v, ensure_ascii=plain)[1:-1] for v in forms for plain in (True, False)}
     _known.update(v for v in forms if len(v) >= SHORTEST and v != "embedded")
 
@@ -78,7 +78,7 @@ def known() -> frozenset[str]:
 
 
 def is_in(text: str) -> bool:
-    """Tell whether a known secret stands in a text, but for those that are words of letters."""
+    """Tell whether a text contains a known secret, except those of letters alone."""
     return any(
         len(v) >= _GUESSED and not v.isalpha() and not v.isdigit() and v in text for v in _known
     )

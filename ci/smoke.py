@@ -28,12 +28,12 @@ class SmokeReport:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wrong:
+class _WrongAnswer:
     """What was wrong with one answer."""
 
     check: SmokeCheck
     url: str
-    said: str
+    problem: str
     body: str = ""
     cut: bool = False  # our deadline ended the request, which says little of the service
 
@@ -51,12 +51,12 @@ def run_checks(smoke: SmokeConfig, *, progress: Callable[[int, int], None]) -> S
     """
     deadline = time.monotonic() + smoke.deadline.seconds
     in_a_row, attempts, slowest = 0, 0, 0.0
-    last: _Wrong | None = None
+    last: _WrongAnswer | None = None
     while True:
         attempts += 1
-        wrong, took = _round(smoke, deadline)
+        wrong, seconds = _round(smoke, deadline)
         if wrong is None:
-            in_a_row, slowest = in_a_row + 1, max(slowest, took)
+            in_a_row, slowest = in_a_row + 1, max(slowest, seconds)
             progress(in_a_row, smoke.successes)
             if in_a_row >= smoke.successes:
                 return SmokeReport(len(smoke.checks), slowest, attempts)
@@ -68,21 +68,21 @@ def run_checks(smoke: SmokeConfig, *, progress: Callable[[int, int], None]) -> S
         time.sleep(smoke.pause.seconds)
 
 
-def _round(smoke: SmokeConfig, deadline: float) -> tuple[_Wrong | None, float]:
+def _round(smoke: SmokeConfig, deadline: float) -> tuple[_WrongAnswer | None, float]:
     """Ask everything once; return the first wrong answer, and the seconds of the slowest."""
     slowest = 0.0
     with requests.Session() as session:
         for check in smoke.checks:
-            wrong, took = _ask(session, smoke.base_url, check, deadline)
+            wrong, seconds = _ask(session, smoke.base_url, check, deadline)
             if wrong is not None:
                 return wrong, slowest
-            slowest = max(slowest, took)
+            slowest = max(slowest, seconds)
     return None, slowest
 
 
 def _ask(
     session: requests.Session, base_url: str, check: SmokeCheck, deadline: float
-) -> tuple[_Wrong | None, float]:
+) -> tuple[_WrongAnswer | None, float]:
     url = base_url.rstrip("/") + "/" + check.path.lstrip("/")
     shown = USERINFO.sub("", url)
     began = time.monotonic()
@@ -98,10 +98,10 @@ def _ask(
         ) from None
     except requests.RequestException as error:
         problem = f"no answer: {type(error).__name__}: {_reason(error)}"
-        return _Wrong(check, shown, problem, cut=time.monotonic() >= deadline), 0.0
-    took = time.monotonic() - began
-    problem = _difference(check, answer, took)
-    return (_Wrong(check, shown, problem, _cut(answer.text)) if problem else None), took
+        return _WrongAnswer(check, shown, problem, cut=time.monotonic() >= deadline), 0.0
+    seconds = time.monotonic() - began
+    problem = _answer_difference(check, answer, seconds)
+    return (_WrongAnswer(check, shown, problem, _cut(answer.text)) if problem else None), seconds
 
 
 def _send(
@@ -109,7 +109,7 @@ def _send(
 ) -> requests.Response:
     """Send one request; requests.Timeout where the answer is not whole in time.
 
-    In a thread, for the library's timeout is one for each wait: a server that sends a byte now and
+    In a thread: the library's timeout is one for each wait, and a server that sends a byte now and
     then, or a name that is slow to resolve, would hold us long after the deadline.
     """
     headers = {name: value.reveal() for name, value in check.headers.items()}
@@ -156,13 +156,13 @@ def _cut(text: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the innermost reason: requests wraps the system's own words three times."""
+    """Return the innermost reason: requests wraps the system's message three times."""
     while error.__context__ is not None:
         error = error.__context__
     return str(error)
 
 
-def _difference(check: SmokeCheck, answer: requests.Response, took: float) -> str:
+def _answer_difference(check: SmokeCheck, answer: requests.Response, seconds: float) -> str:
     expect = check.expect
     if answer.status_code != expect.status:
         where = f" to {answer.headers['Location']}" if "Location" in answer.headers else ""
@@ -170,8 +170,8 @@ def _difference(check: SmokeCheck, answer: requests.Response, took: float) -> st
     for name, value in expect.headers.items():
         if answer.headers.get(name) != value:
             return f'header {name} is "{answer.headers.get(name)}", expected "{value}"'
-    if expect.within is not None and took > expect.within.seconds:
-        return f"answered in {took * 1000:.0f} ms, expected within {expect.within}"
+    if expect.within is not None and seconds > expect.within.seconds:
+        return f"answered in {seconds * 1000:.0f} ms, expected within {expect.within}"
     if expect.json is None:
         return ""
     try:
@@ -182,9 +182,9 @@ def _difference(check: SmokeCheck, answer: requests.Response, took: float) -> st
 
 
 def subset_difference(expected: Json, actual: Json, at: str = "$") -> str:
-    """Say where `found` lacks what is expected; empty where it has all of it.
+    """Say where `actual` lacks what is expected; empty where it lacks nothing.
 
-    A mapping may have other keys beside the expected ones; a list must be as long, and match
+    A mapping may have more keys than the expected ones; a list must be as long, and match
     element by element.
     """
     if isinstance(expected, dict) and isinstance(actual, dict):
@@ -207,17 +207,19 @@ def _shown(value: Json) -> str:
     return _cut(json.dumps(value, ensure_ascii=False))
 
 
-def _failure(smoke: SmokeConfig, wrong: _Wrong | None, attempts: int, in_a_row: int) -> StepFailed:
+def _failure(
+    smoke: SmokeConfig, wrong: _WrongAnswer | None, attempts: int, in_a_row: int
+) -> StepFailed:
     if wrong is None:
         return StepFailed(
             f"only {in_a_row} of {smoke.successes} rounds in a row were right within "
             f"{smoke.deadline}",
             state="the service answers, but not steadily or not fast enough",
-            next_step="raise smoke.deadline, or look why the service wavers",
+            next_step="raise smoke.deadline, or find out why the service is unsteady",
         )
     body = f"; the body: {' '.join(wrong.body.split())}" if wrong.body else ""
     return StepFailed(
-        redact(f"{wrong.check.method} {wrong.url}: {wrong.said}{body}"),
+        redact(f"{wrong.check.method} {wrong.url}: {wrong.problem}{body}"),
         state=f"{attempts} tries within {smoke.deadline}",
         next_step="look at the service's log, and at the request by hand (curl -i)",
     )

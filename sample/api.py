@@ -6,7 +6,7 @@ deployment the old and the new schema both meet it. Read from the environment:
     DATABASE_URL         the database, as libpq reads it; required
     PORT                 where to listen; 8000 by default, 0 for any free port
     HOST                 the address to listen on; 127.0.0.1 by default
-    SMOKE_TOKEN          the bearer token of everything under /api; without it nobody gets in
+    SMOKE_TOKEN          the bearer token of everything under /api; without it all are refused
     SAMPLE_API_VERSION   what /version says; "dev" by default
     SAMPLE_API_BREAK     health: /health answers 500
                          role: messages.role is bound as VARCHAR, which the ENUM refuses
@@ -257,12 +257,12 @@ ROUTES: Mapping[tuple[str, str], Callable[[Request], Answer]] = {
 
 def _decoded(raw: bytes) -> dict[str, object]:
     try:
-        found = json.loads(raw)
+        document = json.loads(raw)
     except (ValueError, RecursionError):
         raise BadRequest("the body is no JSON") from None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise BadRequest("the body is no JSON object")
-    return found
+    return document
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -289,9 +289,9 @@ class Handler(BaseHTTPRequestHandler):
         except BadRequest as error:
             status, content = error.status, {"error": str(error)}
         except psycopg.Error as error:
-            # The server's own words go to the log, never to a client.
-            said = error.diag.message_primary or type(error).__name__
-            log(f"database: {error.sqlstate or 'no SQLSTATE'} {said}")
+            # The server's message goes to the log, never to a client.
+            message = error.diag.message_primary or type(error).__name__
+            log(f"database: {error.sqlstate or 'no SQLSTATE'} {message}")
             unreachable = isinstance(error, psycopg.OperationalError)
             status = (
                 HTTPStatus.SERVICE_UNAVAILABLE if unreachable else HTTPStatus.INTERNAL_SERVER_ERROR
@@ -311,8 +311,8 @@ class Handler(BaseHTTPRequestHandler):
         route = ROUTES.get((self.command, path))
         if route is None:
             raise BadRequest("no such thing here", HTTPStatus.NOT_FOUND)
-        found = {key: values[-1] for key, values in parse_qs(query).items()}
-        return route(Request(settings=settings, query=found, body=_decoded(raw)))
+        parameters = {key: values[-1] for key, values in parse_qs(query).items()}
+        return route(Request(settings=settings, query=parameters, body=_decoded(raw)))
 
     def _read_body(self) -> bytes:
         length = self.headers.get("Content-Length", "")

@@ -64,12 +64,12 @@ def fill(connection: psycopg.Connection, rows: int = 10_000, seed: int = 1) -> d
     """
     if rows < FEWEST:
         raise ValueError(f"rows is {rows}; expected at least {FEWEST}")
-    made = _make(rows, random.Random(seed))
+    rows_by_table = _make(rows, random.Random(seed))
     with connection.transaction():
-        for table, lines in made.items():
+        for table, lines in rows_by_table.items():
             _copy(connection, COPY[table], lines)
         connection.execute(ADVANCE)
-    return {table: len(lines) for table, lines in made.items()}
+    return {table: len(lines) for table, lines in rows_by_table.items()}
 
 
 def _make(rows: int, rng: random.Random) -> dict[str, list[Row]]:

@@ -25,7 +25,7 @@ from sample.data import fill
 
 
 def free_port() -> int:
-    """Return a loopback port that nobody uses now."""
+    """Return a free loopback port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -103,14 +103,14 @@ def main() -> int:
             _show(home, env)
     finally:
         shutil.rmtree(home)
-    print(f"\nall of it in {time.monotonic() - started:.0f} s; nothing is left running")
+    print(f"\neverything in {time.monotonic() - started:.0f} s; nothing is left running")
     return 0
 
 
 def _show(home: Path, env: dict[str, str]) -> None:
     for name in PORTS:
         _service("start", home, name, env)
-    _say("What is pending where the team stands today")
+    _say("What is pending today")
     _windlass(home, env, "status", "--env", "production", expect=1)
     _say("dev migrates by itself")
     _windlass(home, env, "deploy", "--env", "dev")
@@ -119,11 +119,11 @@ def _show(home: Path, env: dict[str, str]) -> None:
     _say("production without a terminal: refused")
     _windlass(home, env, "deploy", "--env", "production", expect=3)
     _say("production, approved at a terminal")
-    _windlass(home, env, "deploy", "--env", "production", typed="production")
+    _windlass(home, env, "deploy", "--env", "production", answer="production")
     _say("Friday afternoon: a migration that breaks the API. The smoke test fails; it rolls back")
     for name, text in BAD_FILES.items():
         (home / "project" / "migrations" / name).write_text(text)
-    _windlass(home, env, "deploy", "--env", "production", typed="production", expect=4)
+    _windlass(home, env, "deploy", "--env", "production", answer="production", expect=4)
     for name in BAD_FILES:
         (home / "project" / "migrations" / name).unlink()
     _say("Can the newest backup be restored? A drill says so, and how long it takes")
@@ -178,7 +178,7 @@ def _environment(urls: dict[str, str]) -> dict[str, str]:
         **variables,
         "SMOKE_TOKEN": TOKEN,
         "PYTHONPATH": str(ROOT),
-        # Where nobody watches, a moving line would only fill the log.
+        # Where no one watches, a moving line would only fill the log.
         "TERM": os.environ.get("TERM", "dumb") if sys.stdout.isatty() else "dumb",
         "COLUMNS": "120",
     }
@@ -201,14 +201,14 @@ def _services(home: Path) -> Iterator[None]:
 
 
 def _windlass(
-    home: Path, env: dict[str, str], *arguments: str, typed: str = "", expect: int = 0
+    home: Path, env: dict[str, str], *arguments: str, answer: str = "", expect: int = 0
 ) -> None:
-    """Run a task as a person would; `typed` is what they type at a real (pseudo) terminal."""
+    """Run a task as a person would; `answer` is what they type at a real (pseudo) terminal."""
     program = Path(sys.executable).with_name("windlass")
     print(f"$ windlass {' '.join(arguments)}", flush=True)
     argv = [str(program), *arguments]
-    if typed:
-        code = _at_a_terminal(argv, home / "project", env, typed)
+    if answer:
+        code = _at_a_terminal(argv, home / "project", env, answer)
     else:
         code = subprocess.run(
             argv, cwd=home / "project", env=env, stdin=subprocess.DEVNULL, check=False
@@ -218,7 +218,7 @@ def _windlass(
         raise SystemExit(f"windlass {' '.join(arguments)} exited {code}, expected {expect}")
 
 
-def _at_a_terminal(argv: list[str], cwd: Path, env: dict[str, str], typed: str) -> int:
+def _at_a_terminal(argv: list[str], cwd: Path, env: dict[str, str], answer: str) -> int:
     primary, secondary = pty.openpty()
     child = subprocess.Popen(
         argv, cwd=cwd, env=env, stdin=secondary, stdout=secondary, stderr=secondary, close_fds=True
@@ -236,9 +236,9 @@ def _at_a_terminal(argv: list[str], cwd: Path, env: dict[str, str], typed: str) 
         sys.stdout.buffer.write(chunk)
         sys.stdout.flush()
         seen += chunk
-        if b"approve exactly this: " in seen and typed:
-            os.write(primary, f"{typed}\n".encode())
-            typed = ""
+        if b"approve exactly this: " in seen and answer:
+            os.write(primary, f"{answer}\n".encode())
+            answer = ""
     os.close(primary)
     return child.wait()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 def main() -> None:
     """Run `python -m sample.service ACTION DIRECTORY`.
 
-    The API's settings stand in DIRECTORY/environment, a NAME=value line each.
+    The API's settings are in DIRECTORY/environment, a NAME=value line each.
     """
     action, directory = sys.argv[1], Path(sys.argv[2])
     pidfile = directory / "api.pid"

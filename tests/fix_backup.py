@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from pgwindlass.backup import dump, stream
-from pgwindlass.backup.restore import Restored, Wanted, restore_backup
+from pgwindlass.backup.restore import Restored, RestoreOptions, restore_backup
 from pgwindlass.backup.verify import verify_backup
 from pgwindlass.config.sections import BackupsConfig, MigrationsConfig
 from pgwindlass.database.connection import Database
@@ -75,4 +75,6 @@ def restore(
     config: BackupsConfig = CONFIG,
     **wanted: Any,
 ) -> Restored:
-    return restore_backup(manifest, store, target, config, progress=silent, wanted=Wanted(**wanted))
+    return restore_backup(
+        manifest, store, target, config, progress=silent, wanted=RestoreOptions(**wanted)
+    )

@@ -133,7 +133,7 @@ def test_of_several_reviews_one_that_counts_is_enough(github: Github, plan: Plan
 def test_a_program_is_no_reviewer(github: Github, plan: Plan) -> None:
     github([review("release[bot]", kind="Bot")])
 
-    with pytest.raises(NotApproved, match=r"release\[bot\] is no person"):
+    with pytest.raises(NotApproved, match=r"release\[bot\] is not a person"):
         source().find(plan)
 
 
@@ -191,8 +191,8 @@ def test_a_comment_names_a_digest_by_twelve_digits_or_more(
         ("1", "", ""),
         ("1", f"{RUN}/attempts/1", ""),
         ("2", f"{RUN}/attempts/2", ""),
-        ("2", "", "attempt 2 of this run has no plan that was made in it"),
-        ("2", None, "attempt 2 of this run has no plan that was made in it"),
+        ("2", "", "attempt 2 of this run has no plan of its own"),
+        ("2", None, "attempt 2 of this run has no plan of its own"),
         ("2", f"{RUN}/attempts/1", "/runs/42/attempts/1, and this is attempt 2 of run 42"),
         ("1", f"{RUN[:-2]}41/attempts/1", "/runs/41/attempts/1, and this is attempt 1 of run 42"),
     ],
@@ -283,7 +283,7 @@ def test_a_page_for_people_is_no_api(github: Github, plan: Plan) -> None:
 def test_an_answer_of_another_form_is_said(github: Github, plan: Plan) -> None:
     github.then(APPROVALS, Answer(200, {"reviews": []}, as_it_is=True))
 
-    with pytest.raises(Unreachable, match="answered what nobody expects"):
+    with pytest.raises(Unreachable, match="gave an unexpected answer"):
         source().find(plan)
 
 

@@ -358,7 +358,7 @@ def test_a_file_that_is_none_is_named(team: Team) -> None:
     (file,) = team.approvals
     file.write_text("{")
 
-    require_refused(team.deploy(), team, file.name, "is no approval that can be read")
+    require_refused(team.deploy(), team, file.name, "is not a readable approval")
 
 
 def test_a_key_with_a_passphrase_says_how_to_use_it(team: Team) -> None:
@@ -401,7 +401,7 @@ def test_doctor_counts_the_signers(team: Team) -> None:
     team.set("required: 3")
     assert "3 approvals are required" in look()["found"]
     (team.home / "approvers").unlink()
-    assert "there is no file" in look()["found"]
+    assert "does not exist" in look()["found"]
 
 
 def git(*arguments: str | Path, at: Path) -> str:
@@ -600,7 +600,7 @@ def test_a_job_gives_git_its_token_and_shows_it_nowhere(
 
 def test_a_wait_that_makes_no_sense_is_refused(team: Team) -> None:
     for arguments, said in (
-        ("production --wait-for-approval soon", '"soon" is no duration'),
+        ("production --wait-for-approval soon", '"soon" is not a duration'),
         ("uat --wait-for-approval 1s", "uat takes no signatures"),
         (
             "production --wait-for-approval 1s --break-glass now",

@@ -316,7 +316,7 @@ def test_a_created_database_has_the_encoding_and_locale_of_its_origin(
         manifest = take(full, store)
         restore(manifest, store, target)
         assert content(target) == content(full)
-        with pytest.raises(Refused, match="there is a database"):
+        with pytest.raises(Refused, match="already exists"):
             create.create_database(full, name)
     finally:
         with psycopg.connect(server.url(), autocommit=True) as connection:
@@ -368,11 +368,11 @@ def test_a_backup_is_found_by_latest_by_id_and_by_key(
     first = take(small, store, deployment="a")
     second = take(small, store, deployment="b", at=MOMENT + timedelta(days=1))
 
-    assert catalog.find(store, environment="uat", which="latest").manifest == second
-    assert catalog.find(store, environment="uat", which=first.id).manifest == first
-    assert catalog.find(store, environment="uat", which=first.key).manifest == first
+    assert catalog.find_backup(store, environment="uat", which="latest").manifest == second
+    assert catalog.find_backup(store, environment="uat", which=first.id).manifest == first
+    assert catalog.find_backup(store, environment="uat", which=first.key).manifest == first
     with pytest.raises(StepFailed) as caught:
-        catalog.find(store, environment="uat", which="20260101T000000Z-x")
+        catalog.find_backup(store, environment="uat", which="20260101T000000Z-x")
     assert caught.value.what == 'uat has no backup "20260101T000000Z-x"'
     assert caught.value.next_step == f"name one of: {second.id}, {first.id}"
 
@@ -380,7 +380,7 @@ def test_a_backup_is_found_by_latest_by_id_and_by_key(
 @pytest.mark.unit
 def test_no_backup_at_all_says_how_to_take_one(store: DirectoryStore) -> None:
     with pytest.raises(StepFailed) as caught:
-        catalog.find(store, environment="uat", which="latest")
+        catalog.find_backup(store, environment="uat", which="latest")
 
     assert caught.value.what == "uat has no backup"
     assert caught.value.next_step == "invoke backup --env uat"
@@ -392,7 +392,7 @@ def test_one_id_in_two_databases_must_be_told_apart_by_key(
     one, two = take(small, store), take(new_database(server16), store)
 
     with pytest.raises(StepFailed, match="2 backups of uat have the id") as caught:
-        catalog.find(store, environment="uat", which=one.id)
+        catalog.find_backup(store, environment="uat", which=one.id)
 
     assert one.key in caught.value.next_step
     assert two.key in caught.value.next_step

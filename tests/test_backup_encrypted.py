@@ -186,8 +186,8 @@ def test_a_flipped_byte_is_told_as_damage_not_as_a_wrong_key(
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"recipients": ("age1nobody",)}, '"age1nobody" is no public key of age'),
-        ({"identity": Secret("AGE-SECRET-KEY-1WRONG")}, "is no private key that age can use"),
+        ({"recipients": ("age1nobody",)}, '"age1nobody" is not a public key of age'),
+        ({"identity": Secret("AGE-SECRET-KEY-1WRONG")}, "is not a private key that age can use"),
     ],
 )
 def test_a_key_that_is_none_is_refused_before_anything_is_dumped(

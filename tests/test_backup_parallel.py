@@ -10,7 +10,7 @@ import pytest
 from psycopg import errors as pg
 
 from pgwindlass.backup import catalog, toc
-from pgwindlass.backup.dump import _Taking
+from pgwindlass.backup.dump import _DumpRun
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import ChildFailed, StepFailed
 from pgwindlass.model import Manifest, Part
@@ -90,15 +90,15 @@ def test_rows_written_while_it_runs_are_in_no_part(
     large: Database, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every pg_dump reads the same snapshot, however late it starts."""
-    dump = _Taking._dump
+    dump = _DumpRun._dump
     once = threading.Lock()
 
-    def late(self: _Taking, *arguments: object) -> frozenset[str]:
+    def late(self: _DumpRun, *arguments: object) -> frozenset[str]:
         if once.acquire(blocking=False):
             run(large, "insert into accounts (note) values ('late'); update events set body = null")
         return dump(self, *arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(_Taking, "_dump", late)
+    monkeypatch.setattr(_DumpRun, "_dump", late)
 
     manifest = take(large, store, TWO)
 
@@ -188,13 +188,13 @@ def test_truncate_is_kept_out_until_the_last_part_is_done(
 def test_one_pg_dump_that_dies_ends_all_and_leaves_nothing(
     large: Database, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stream = _Taking._stream
+    stream = _DumpRun._stream
 
-    def broken(self: _Taking, options: tuple[str, ...]) -> object:
+    def broken(self: _DumpRun, options: tuple[str, ...]) -> object:
         wrong = "--schema=nobody" if any("--table=" in one for one in options) else ""
         return stream(self, (*options, wrong) if wrong else options)
 
-    monkeypatch.setattr(_Taking, "_stream", broken)
+    monkeypatch.setattr(_DumpRun, "_stream", broken)
 
     with pytest.raises(ChildFailed, match=r"no matching (schemas|tables) were found"):
         take(large, store, TWO)
@@ -206,15 +206,15 @@ def test_one_pg_dump_that_dies_ends_all_and_leaves_nothing(
 def test_a_part_that_lacks_a_table_is_no_backup(
     large: Database, store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stream = _Taking._stream
+    stream = _DumpRun._stream
 
-    def without(self: _Taking, options: tuple[str, ...]) -> object:
+    def without(self: _DumpRun, options: tuple[str, ...]) -> object:
         skipped = tuple(one for one in options if "--table=" not in one)
         if skipped == options or len(options) == 1:
             return stream(self, options)
         return stream(self, (*skipped, "--exclude-table-data=*"))
 
-    monkeypatch.setattr(_Taking, "_stream", without)
+    monkeypatch.setattr(_DumpRun, "_stream", without)
 
     with pytest.raises(StepFailed, match="are not the whole database: 1 missing") as caught:
         take(large, store, TWO)
@@ -249,7 +249,7 @@ def test_a_damaged_part_is_named_and_its_rows_are_not_committed(
     with pytest.raises(StepFailed) as caught:
         restore(manifest, store, target)
 
-    assert f"{target.name} holds a part of it: drop it" in caught.value.state
+    assert f"{target.name} holds a part of the backup: drop it" in caught.value.state
     counts = {name: len(rows) for name, rows in content(target).items()}
     assert 0 in counts.values()
 

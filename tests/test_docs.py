@@ -30,7 +30,9 @@ def keys(schema: dict[str, Any]) -> set[str]:
 
 @pytest.mark.unit
 def test_every_key_of_deploy_yml_is_documented() -> None:
-    missing = {key for key in keys(config.schema()) if not re.search(rf"\b{key}\b", CONFIGURATION)}
+    missing = {
+        key for key in keys(config.json_schema()) if not re.search(rf"\b{key}\b", CONFIGURATION)
+    }
 
     assert missing == set()
 

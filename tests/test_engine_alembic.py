@@ -643,7 +643,7 @@ def test_what_a_revision_prints_is_shown_without_passwords(events: AlembicProjec
     ("text", "instead", "said"),
     [
         ("ini: backend/alembic.ini", "ini: alembic.ini", "migrations.ini: alembic.ini: no such"),
-        ("url_variable:", "directory: x\n  url_variable:", "directory is said by alembic.ini"),
+        ("url_variable:", "directory: x\n  url_variable:", "alembic.ini sets the directory"),
         ("engine: alembic", "engine: sql", "ini is for engine: alembic"),
     ],
 )

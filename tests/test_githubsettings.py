@@ -78,8 +78,8 @@ def deploy_yml(tmp_path: Path) -> Path:
 
 def look(github: Github, deploy_yml: Path, only: str = "") -> dict[str, PreflightCheck]:
     api = GithubApi(github.url, REPOSITORY, Secret(TOKEN))
-    wanted = settings.wanted(load(deploy_yml), only)
-    return {check.name: check for check in settings.look(api, SITE, wanted)}
+    wanted = settings.wanted_environments(load(deploy_yml), only)
+    return {check.name: check for check in settings.check_environments(api, SITE, wanted)}
 
 
 def test_a_repository_as_it_should_be_has_nothing_to_mend(github: Github, deploy_yml: Path) -> None:
@@ -93,9 +93,9 @@ def test_a_repository_as_it_should_be_has_nothing_to_mend(github: Github, deploy
         "workflow token": "reads by default, approves no pull requests",
         "dev: reviewers": "none, and none needed",
         "dev: variables": "BACKUPS_TO: there",
-        "production: reviewers": "2 required, of whom one has to approve",
+        "production: reviewers": "2 required, one of them has to approve",
         "production: branches": "main alone",
-        "production: admins": "wait for a review like anybody",
+        "production: admins": "wait for a review, like everyone else",
         "production: variables": "BACKUPS_TO, PRODUCTION_URL: there",
         "production-plan: reviewers": "none, and none needed",
         "production-plan: branches": "main alone",
@@ -121,7 +121,7 @@ PAGE = f"{SITE}/settings/environments/7/edit"
         (
             {"protection_rules": []},
             "reviewers",
-            "none are required: whatever waits there, starts",
+            "none are required: every run that waits there starts",
             f"set them: {PAGE}",
         ),
         (
@@ -135,7 +135,7 @@ PAGE = f"{SITE}/settings/environments/7/edit"
                 ]
             },
             "reviewers",
-            "whoever starts a run may approve it",
+            "the person who starts a run may approve it",
             f"tick “Prevent self-review”: {PAGE}",
         ),
         (
@@ -209,7 +209,7 @@ def test_an_environment_that_does_not_exist_is_refused(
 
     told = look(github, deploy_yml)[name]
     assert "a workflow that names it creates it, without any protection" in told.found
-    assert told.problem.startswith(f"make it by hand: {SITE}/settings/environments/new")
+    assert told.problem.startswith(f"create it by hand: {SITE}/settings/environments/new")
 
 
 def test_a_private_repository_without_reviewers_takes_signatures(
@@ -242,7 +242,7 @@ def test_what_the_token_may_not_see_is_told_and_fails_nothing(
     assert [check for check in told.values() if check.problem] == []
     assert "administration: read" in told["workflow token"].found
     assert told["production: variables"].found == (
-        "BACKUPS_TO, PRODUCTION_URL: not to be seen with this token, which needs "
+        "BACKUPS_TO, PRODUCTION_URL: not visible to this token, which needs "
         "environments: read, secrets: read, variables: read"
     )
 
@@ -362,13 +362,13 @@ def test_nothing_says_which_repository_it_is(
 ) -> None:
     monkeypatch.delenv("GITHUB_REPOSITORY", raising=False)
 
-    with pytest.raises(ConfigError, match="nothing says which repository"):
+    with pytest.raises(ConfigError, match="the GitHub repository is unknown"):
         open_github(tmp_path, note=print)
 
 
 @pytest.mark.unit
 def test_the_project_s_own_environments_are_the_ones_its_workflow_names() -> None:
-    wanted = settings.wanted(load(ROOT / "deploy.yml"))
+    wanted = settings.wanted_environments(load(ROOT / "deploy.yml"))
 
     assert [(one.name, one.reviewed) for one in wanted] == [
         ("dev", False),

@@ -45,7 +45,7 @@ def terminate(database: Database, session: int) -> None:
 def test_reads_one_after_the_other_share_a_session_and_it_ends_with_the_block(
     database16: Database,
 ) -> None:
-    with database16.keeping() as database:
+    with database16.keep_session() as database:
         sessions = {database.read("test", pid) for _ in range(3)}
         with database.session("test") as connection:
             sessions.add(pid(connection))
@@ -59,7 +59,7 @@ def test_reads_one_after_the_other_share_a_session_and_it_ends_with_the_block(
 
 
 def test_a_read_inside_a_read_has_a_session_of_its_own(database16: Database) -> None:
-    with database16.keeping() as database:
+    with database16.keep_session() as database:
 
         def outer(connection: psycopg.Connection) -> tuple[int, int]:
             return pid(connection), database.read("test", pid)
@@ -71,7 +71,7 @@ def test_a_read_inside_a_read_has_a_session_of_its_own(database16: Database) -> 
 
 
 def test_a_session_that_was_ended_is_opened_anew(database16: Database) -> None:
-    with database16.keeping() as database:
+    with database16.keep_session() as database:
         first = database.read("test", pid)
         terminate(database16, first)
 
@@ -92,7 +92,7 @@ def test_a_read_whose_session_is_lost_meanwhile_is_answered_by_a_new_one(
         connection.execute("select 1")
         return pid(connection)
 
-    with database16.keeping() as database:
+    with database16.keep_session() as database:
         assert database.read("test", read) == seen[1] != seen[0]
 
 
@@ -100,7 +100,7 @@ def test_a_session_that_was_idle_for_long_is_not_trusted(
     database16: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kept, "IDLE_AT_MOST", 0.05)
-    with database16.keeping() as database:
+    with database16.keep_session() as database:
         first = database.read("test", pid)
         time.sleep(0.1)
 
@@ -125,7 +125,7 @@ def test_nothing_of_one_use_is_left_for_the_next(
 
     target = pooler(database16, pool_size=1) if pooled else database16
     before = show(target)
-    with target.keeping() as database:
+    with target.keep_session() as database:
         lines = database.read("facts", lambda connection: fingerprint.read_lines(connection, ()))
         name = database.read("facts", value("show application_name"))
 
@@ -135,7 +135,7 @@ def test_nothing_of_one_use_is_left_for_the_next(
 
 
 def test_a_read_that_fails_leaves_the_session_usable(database16: Database) -> None:
-    with database16.keeping() as database:
+    with database16.keep_session() as database:
         first = database.read("test", pid)
         with pytest.raises(psycopg.errors.DivisionByZero):
             database.read("test", value("select 1 / 0"))
@@ -152,7 +152,7 @@ def test_a_locked_table_is_named_on_a_shared_session_too(
         "pgwindlass.database.connection.READ_ONLY",
         "set transaction read only; set local lock_timeout = '200ms'",
     )
-    with psycopg.connect(database16.url.reveal()) as holder, database16.keeping() as database:
+    with psycopg.connect(database16.url.reveal()) as holder, database16.keep_session() as database:
         holder.execute("create table t (i int)")
         holder.commit()
         holder.execute("lock table t")

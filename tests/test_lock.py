@@ -165,7 +165,7 @@ def test_orphans_of_dead_deployments_are_ended_and_nobody_else(database16: Datab
     ):
         for connection in (orphan, reader, api):
             connection.execute("select 1")
-        orphans.end(as_deployment(database16, "01NEW"), notes.append)
+        orphans.end_orphans(as_deployment(database16, "01NEW"), notes.append)
 
         assert notes == [f"ended pid {orphan.info.backend_pid}, left behind by {dead}"]
         reader.execute("select 1")

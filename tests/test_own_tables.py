@@ -245,7 +245,7 @@ def test_killed_half_way_it_is_done_again_from_where_it_was(database16: Database
     child.wait()
     notes: list[str] = []
 
-    orphans.end(database16, notes.append)
+    orphans.end_orphans(database16, notes.append)
     own_tables.prepare(database16, Terms(), (FIRST, SECOND))
 
     assert len(notes) == 1
@@ -372,7 +372,7 @@ def test_a_deployer_that_does_not_own_the_tables_is_told_so(
 
         assert caught.value.what.endswith(f"in this database: {expected}")
         assert caught.value.next_step == (
-            "deploy as the owner of the schema windlass, or make windlass_deployer a member of it"
+            "deploy as the owner of the schema windlass, or grant that role to windlass_deployer"
         )
         if "schema" in expected:
             run(database16, "grant usage, create on schema windlass to windlass_deployer")

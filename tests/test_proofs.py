@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from pgwindlass.backup import catalog, retention
-from pgwindlass.backup import proof as proofs
+from pgwindlass.backup.proof import verify_and_record
 from pgwindlass.backup.restore import restore_backup
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import ChildFailed, StepFailed
@@ -34,7 +34,7 @@ def store(tmp_path: Path) -> DirectoryStore:
 
 
 def prove(manifest: Manifest, store: DirectoryStore, level: ProofLevel) -> None:
-    proofs.prove(manifest, store, CONFIG, level=level, progress=silent)
+    verify_and_record(manifest, store, CONFIG, level=level, progress=silent)
 
 
 def replaced(manifest: Manifest, store: DirectoryStore, other: Database) -> Manifest:
@@ -150,7 +150,7 @@ def test_everything_that_is_easily_lost_passes_every_level(
     run(database, SCHEMA)
     manifest = take(database, store)
 
-    proof = proofs.prove(manifest, store, CONFIG, level=level, progress=silent)
+    proof = verify_and_record(manifest, store, CONFIG, level=level, progress=silent)
 
     assert _known(store).proofs == (proof,)
     counted = (0, 0) if level == "checksum" else (len(ROWS), sum(ROWS.values()))
@@ -202,7 +202,7 @@ def test_a_server_of_the_users_own_is_used_and_left_as_it_was(
     run(database16, f"drop owned by {role}; drop role {role}")
     config = configured(throwaway=Secret(server16.url()))
 
-    proof = proofs.prove(manifest, store, config, level="restore", progress=silent)
+    proof = verify_and_record(manifest, store, config, level="restore", progress=silent)
 
     assert proof.server == "the throwaway server, PostgreSQL 16"
     with database16.connect("test") as connection:

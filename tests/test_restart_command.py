@@ -30,7 +30,7 @@ def test_an_exit_status_of_zero_alone_is_none(tmp_path: Path) -> None:
 
 
 def test_an_identity_that_goes_on_changing_fails(tmp_path: Path) -> None:
-    with pytest.raises(StepFailed, match="the identity went on changing"):
+    with pytest.raises(StepFailed, match="the identity keeps changing"):
         driver(tmp_path, "true", "date +%N").restart()
 
 

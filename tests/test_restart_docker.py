@@ -136,7 +136,7 @@ def test_a_container_that_does_not_exist_is_refused(docker_host: str) -> None:
     for refused in (nobody.check, nobody.restart):
         with pytest.raises(StepFailed) as caught:
             refused()
-        assert caught.value.what == "there is no container nobody"
+        assert caught.value.what == "the container nobody does not exist"
         assert caught.value.state == "nothing was restarted"
         assert caught.value.next_step == f"DOCKER_HOST={docker_host} docker ps --all"
 

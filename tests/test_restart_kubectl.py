@@ -14,8 +14,8 @@ from pgwindlass.restarters.kubectl import (
     Kubectl,
     _Expression,
     _Selector,
-    command,
     event_lines,
+    kubectl_command,
     status_command,
 )
 from tests.fix_kubernetes import Cluster, write_kubeconfig
@@ -83,7 +83,7 @@ def test_a_deployment_without_pods_is_refused_for_nothing_would_serve(cluster: C
     with pytest.raises(StepFailed) as caught:
         driver().check()
 
-    assert caught.value.what == "deployment api is scaled to 0, so that nothing serves"
+    assert caught.value.what == "deployment api is scaled to 0: no pod serves"
     assert caught.value.next_step == (
         "kubectl --namespace=default scale --replicas=1 deployment/api"
     )
@@ -210,7 +210,7 @@ def test_a_wrong_token_is_told_apart(
 def test_context_and_namespace_stand_before_the_verb() -> None:
     config = KubectlRestart(deployment="api", namespace="shop", context="prod")
 
-    assert command(config, "get", "pods") == (
+    assert kubectl_command(config, "get", "pods") == (
         "kubectl",
         "--context=prod",
         "--namespace=shop",

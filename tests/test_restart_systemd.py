@@ -7,7 +7,7 @@ import pytest
 from pgwindlass.config.duration import Duration
 from pgwindlass.config.sections import SystemdRestart
 from pgwindlass.errors import StepFailed, Unreachable
-from pgwindlass.restarters.systemd import Systemd, command
+from pgwindlass.restarters.systemd import Systemd, systemctl_command
 
 Unit = Callable[..., str]
 SLEEP = "/bin/sleep 600"
@@ -106,7 +106,7 @@ def test_a_manager_that_is_not_there_is_unreachable(monkeypatch: pytest.MonkeyPa
 def test_a_host_is_asked_over_ssh_with_every_word_quoted() -> None:
     config = SystemdRestart(unit="a b.service", host="deploy@api1")
 
-    assert command(config, "restart", "a b.service") == (
+    assert systemctl_command(config, "restart", "a b.service") == (
         "ssh",
         "-o",
         "BatchMode=yes",

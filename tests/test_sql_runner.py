@@ -281,7 +281,7 @@ def test_a_statement_that_runs_too_long_says_which_directive_gives_it_longer(
     ("head", "words"),
     [
         ("lock_timeout=0s", "lock_timeout=0s would wait for ever"),
-        ("lock_timeout=fast", '"fast" is no duration'),
+        ("lock_timeout=fast", '"fast" is not a duration'),
         ("lock_timeout=2h", "every timeout must be shorter than statement_timeout"),
         ("statement_timeout=100ms", "every timeout must be shorter than statement_timeout"),
     ],

@@ -26,7 +26,7 @@ class ApprovalSource(Protocol):
         ...
 
     def check(self) -> str:
-        """Return what was found, for `doctor`; raise when nobody could ever approve."""
+        """Return what was found, for `doctor`; raise when no one could ever approve."""
         ...
 
 
@@ -48,7 +48,7 @@ class Signatures(Protocol):
             plan: what is approved.
             key: a private key, or a public one whose private half an agent or a token holds;
                 empty: the usual ones.
-            comment: the approver's words; signed with the rest.
+            comment: the approver's text; signed with the rest.
             now: the clock.
 
         Raises:

@@ -20,25 +20,25 @@ from ..model import Approval, Plan
 from ..secret import Secret
 
 NEEDED = ("GITHUB_API_URL", "GITHUB_REPOSITORY", "GITHUB_RUN_ID", "GITHUB_TOKEN")
-SHORT = 12  # digits of a digest that stand for it, in a comment too
-GHOST = "ghost"  # whom GitHub shows for an account that was deleted
+SHORT = 12  # digits of a digest that name it, in a comment too
+GHOST = "ghost"  # the name GitHub shows for an account that was deleted
 PERMISSION = "actions: read"
 
 
-class _User(msgspec.Struct, frozen=True):
+class _Reviewer(msgspec.Struct, frozen=True):
     login: str
     type: str = "User"
 
 
-class _Environment(msgspec.Struct, frozen=True):
+class _EnvironmentName(msgspec.Struct, frozen=True):
     name: str
 
 
 class _Review(msgspec.Struct, frozen=True):
     state: str
     comment: str | None
-    user: _User | None
-    environments: tuple[_Environment, ...]
+    user: _Reviewer | None
+    environments: tuple[_EnvironmentName, ...]
 
     @property
     def by(self) -> str:
@@ -64,7 +64,7 @@ class GithubSource:
 
         Raises:
             PlanChanged: the plan is not the one whose digest the plan job gave out.
-            NotApproved: somebody rejected it, nobody who approved counts, or the plan is of
+            NotApproved: a reviewer rejected it, no approval counts, or the plan is of
                 another attempt.
             Unreachable: GitHub's API did not answer.
 
@@ -72,35 +72,35 @@ class GithubSource:
         if any(not os.environ.get(name) for name in NEEDED):
             return ()
         _require_own_attempt(plan)
-        ours = [
+        reviews = [
             r
             for r in self._reviews()
             if self.environment in {e.name.lower() for e in r.environments}
         ]
-        rejected = [review.by for review in ours if review.state == "rejected"]
+        rejected = [review.by for review in reviews if review.state == "rejected"]
         if rejected:
             raise NotApproved(
                 f"{rejected[0]} rejected {self.environment} in this run",
                 next_step="start a new run of the workflow: GitHub's list has no times, so an "
                 "approval cannot be told to be later",
             )
-        approved = [r for r in ours if r.state == "approved"]
-        wrong = [why for r in approved if (why := self._against(r, plan))]
-        counting = [r for r in approved if not self._against(r, plan)]
-        if approved and not counting:
-            raise NotApproved("; ".join(dict.fromkeys(wrong)), next_step=self._instead(plan))
-        return tuple(_approval(plan, review, self.config) for review in counting[-1:])
+        approvals = [r for r in reviews if r.state == "approved"]
+        reasons = [why for r in approvals if (why := self._against(r, plan))]
+        accepted = [r for r in approvals if not self._against(r, plan)]
+        if approvals and not accepted:
+            raise NotApproved("; ".join(dict.fromkeys(reasons)), next_step=self._instead(plan))
+        return tuple(_approval(plan, review, self.config) for review in accepted[-1:])
 
     def _reviews(self) -> tuple[_Review, ...]:
         path = f"actions/runs/{os.environ['GITHUB_RUN_ID']}/approvals"
-        found = self._api().get(path, permission=PERMISSION)
+        answer = self._api().get(path, permission=PERMISSION)
         try:
-            return msgspec.convert(found, tuple[_Review, ...])
+            return msgspec.convert(answer, tuple[_Review, ...])
         except msgspec.ValidationError as error:
             raise Unreachable(
-                f"GitHub's API answered what nobody expects to {path}: {error}",
+                f"GitHub's API gave an unexpected answer to {path}: {error}",
                 state="nothing was changed; without an answer nothing counts as approved",
-                next_step="look whether GITHUB_API_URL is GitHub's",
+                next_step="check whether GITHUB_API_URL is GitHub's",
             ) from None
 
     def _against(self, review: _Review, plan: Plan) -> str:
@@ -109,7 +109,7 @@ class GithubSource:
         if review.by == GHOST:
             return "the account that approved was deleted: whether it started the run is unknown"
         if review.user is not None and review.user.type != "User":
-            return f"{review.by} is no person"
+            return f"{review.by} is not a person"
         if review.by.lower() in starters and not self.config.self_approval:
             return f"{review.by} started this run and approved it alone"
         if self.config.comment == "digest" and not names_digest(review.comment or "", plan.digest):
@@ -147,21 +147,21 @@ class GithubSource:
         """Return whether reviewers are set; naming an unknown environment would create it bare.
 
         Raises:
-            NotApproved: the environment is missing, or nobody has to approve in it.
+            NotApproved: the environment is missing, or it has no required reviewers.
 
         """
         missing = [name for name in NEEDED if not os.environ.get(name)]
         if missing:
             return f"not in a GitHub job ({', '.join(missing)} not set): would refuse"
         try:
-            found = self._api().get(f"environments/{self.environment}", permission=PERMISSION)
+            answer = self._api().get(f"environments/{self.environment}", permission=PERMISSION)
         except NotFound as error:
             raise NotApproved(
                 f"the GitHub environment {self.environment} does not exist, or the token may not "
                 "see it; a workflow that names it creates it, without any protection",
-                next_step="make it, with required reviewers: invoke doctor --github says where",
+                next_step="create it, with required reviewers: invoke doctor --github says where",
             ) from error
-        rules = found.get("protection_rules", []) if isinstance(found, dict) else []
+        rules = answer.get("protection_rules", []) if isinstance(answer, dict) else []
         reviewers = [r for rule in rules for r in rule.get("reviewers", [])]
         if not reviewers:
             raise NotApproved(
@@ -192,7 +192,7 @@ def _require_own_attempt(plan: Plan) -> None:
     if made_in is None and attempt == "1":
         return
     if made_in is None:
-        what = f"attempt {attempt} of this run has no plan that was made in it"
+        what = f"attempt {attempt} of this run has no plan of its own"
     elif made_in == this_run():
         return
     else:

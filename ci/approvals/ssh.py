@@ -1,7 +1,7 @@
 """Approvers sign a plan with their own SSH keys, and ssh-keygen says whose signature it is.
 
 Format and options: ssh-keygen(1), -Y sign, find-principals and verify; ALLOWED SIGNERS in the
-same page: principals, validity dates and namespaces stand there.
+same page: principals, validity dates and namespaces are described there.
 """
 
 import getpass
@@ -23,7 +23,7 @@ from ..model import Approval, ApprovalStatement, Plan, Signed
 from . import ssh_branch
 from .ssh_branch import SUFFIX
 
-NAMESPACE = "windlass"  # so that no signature made for git or a file counts as a yes
+NAMESPACE = "windlass"  # so that no signature for git or a file counts as a yes
 WITHIN = 60.0  # seconds; a hardware key waits for a finger
 KEYS = ("id_ed25519_sk", "id_ed25519", "id_ecdsa_sk", "id_ecdsa", "id_rsa")
 
@@ -70,18 +70,18 @@ class SshSource:
             NotApproved: a signature for this plan is forged, or its signer may not approve.
 
         """
-        found = []
+        approvals = []
         for file in sorted(self.directory.glob(f"*{SUFFIX}")):
-            signed = _read(file)
+            signed = _read_signed(file)
             statement = _statement(file, signed)
             if statement.environment == self.environment:
-                found.append(self._judged(plan, file, signed, statement))
-        return tuple(approval for approval in found if approval is not None)
+                approvals.append(self._judged(plan, file, signed, statement))
+        return tuple(approval for approval in approvals if approval is not None)
 
     def _judged(
         self, plan: Plan, file: Path, signed: Signed, statement: ApprovalStatement
     ) -> Approval | None:
-        """Return the approval; None where it is for another plan and nobody's we know."""
+        """Return the approval; None where it is for another plan, by an unknown signer."""
         try:
             approver = self._verified(file, signed)
             self._require_other(approver, plan)
@@ -110,7 +110,7 @@ class SshSource:
         with _kept(signed.signature) as signature:
             common = ["-n", NAMESPACE, "-s", signature, "-f", signers]
             try:
-                found = process.run(
+                principals = process.run(
                     ["ssh-keygen", "-Y", "find-principals", *common], within=WITHIN
                 ).stdout
             except ChildFailed as error:
@@ -118,7 +118,7 @@ class SshSource:
                     f"{file}: its key is not one of {signers}, or not valid any more",
                     next_step="add the approver's public key there, or have another approve",
                 ) from error
-            principal = found.splitlines()[0].strip()
+            principal = principals.splitlines()[0].strip()
             argv = ["ssh-keygen", "-Y", "verify", *common, "-I", principal.split(",")[0]]
             krl = ["-r", str(self._file("revoked", revoked))] if revoked else []
             if not _verifies([*argv, *krl], signed):
@@ -137,20 +137,20 @@ class SshSource:
         if names & self._deployer():
             raise NotApproved(
                 f"{approver} deploys, and so cannot approve plan {plan.digest[:12]}",
-                next_step="have somebody else approve it, or deploy it",
+                next_step="have another person approve it, or deploy it",
             )
         if self.config.not_by_author and names & self._git("log", "-1", "--format=%ae%n%an"):
             raise NotApproved(
                 f"{approver} wrote the commit, and so cannot approve plan {plan.digest[:12]}",
-                next_step="have somebody else approve it",
+                next_step="have another person approve it",
             )
 
     def _deployer(self) -> set[str]:
         """Return the names of who runs this."""
-        found = self._git("config", "user.email")
+        emails = self._git("config", "user.email")
         actors = {os.environ.get("GITHUB_ACTOR"), os.environ.get("GITHUB_TRIGGERING_ACTOR")}
         # On GitHub the account is the machine's.
-        return found | ({name for name in actors if name} or {getpass.getuser()})
+        return emails | ({name for name in actors if name} or {getpass.getuser()})
 
     def _git(self, *arguments: str) -> set[str]:
         printed = git.read_or_none(self.root, *arguments) or ""
@@ -160,7 +160,7 @@ class SshSource:
         path = self.root / name
         if not path.is_file():
             raise ConfigError(
-                f"environments.{self.environment}.approval.{key}: there is no file {path}",
+                f"environments.{self.environment}.approval.{key}: the file {path} does not exist",
                 next_step="write one line per approver: EMAIL ssh-ed25519 AAAA…",
             )
         return path
@@ -205,7 +205,7 @@ def sign(
         directory: where the file goes.
         key: a private key, or a public one whose private half an agent or a token holds; empty:
             the usual ones.
-        comment: the approver's words; signed with the rest.
+        comment: the approver's text; signed with the rest.
         now: the clock.
 
     Raises:
@@ -221,15 +221,15 @@ def sign(
         comment=comment,
     )
     text = statement.canonical().decode()
-    chosen = Path(key).expanduser() if key else _usual_key()
-    argv = ["ssh-keygen", "-Y", "sign", "-n", NAMESPACE, "-f", str(chosen)]
+    private_key = Path(key).expanduser() if key else _usual_key()
+    argv = ["ssh-keygen", "-Y", "sign", "-n", NAMESPACE, "-f", str(private_key)]
     try:
         signature = b"".join(process.pipe(argv, [text.encode()])).decode()
     except ChildFailed as error:
         raise StepFailed(
-            f"ssh-keygen did not sign with {chosen}: {error.stderr or error.what}",
+            f"ssh-keygen did not sign with {private_key}: {error.stderr or error.what}",
             state="nothing was approved",
-            next_step=f"ssh-add {chosen} where it has a passphrase; or name another with --key",
+            next_step=f"ssh-add {private_key} if it has a passphrase; or name another with --key",
         ) from error
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / f"{plan.digest[:12]}-{statement.nonce[:12]}{SUFFIX}"
@@ -256,7 +256,7 @@ def _usual_key() -> Path:
     return known
 
 
-def _read(file: Path) -> Signed:
+def _read_signed(file: Path) -> Signed:
     try:
         return msgspec.json.decode(file.read_bytes(), type=Signed)
     except (OSError, msgspec.DecodeError) as error:
@@ -272,7 +272,7 @@ def _statement(file: Path, signed: Signed) -> ApprovalStatement:
 
 def _unreadable(file: Path, error: Exception) -> NotApproved:
     return NotApproved(
-        f"{file} is no approval that can be read: {error}",
+        f"{file} is not a readable approval: {error}",
         next_step="move it away, and have the plan approved again",
     )
 

@@ -1,7 +1,7 @@
 """Signatures on a branch of the repository: how they come from an approver to where it deploys.
 
-The branch holds signature files and nothing else; what counts is the signature, so that whoever
-may push there may not yet approve.
+The branch holds signature files and nothing else; what counts is the signature: the right to
+push there is no right to approve.
 """
 
 import base64
@@ -42,7 +42,7 @@ def fetch(root: Path, branch: str, directory: Path, *, digest: str) -> int:
 
 
 def push(root: Path, branch: str, file: Path, *, message: str) -> None:
-    """Add a signature to the remote's branch, which is made where there is none.
+    """Add a signature to the remote's branch, which is created where there is none.
 
     The work tree, the index and the branches here stay as they are.
 
@@ -58,14 +58,14 @@ def push(root: Path, branch: str, file: Path, *, message: str) -> None:
             try:
                 _git(root, "push", "--quiet", REMOTE, f"{commit}:refs/heads/{branch}")
             except ChildFailed:
-                if left == 0 or _fetched(root, branch) == parent:  # nobody else was in the way
+                if left == 0 or _fetched(root, branch) == parent:  # no other push was in the way
                     raise
             else:
                 return
     except ChildFailed as error:
         raise StepFailed(
             f"the signature was not pushed to {branch} of {REMOTE}: {error.stderr or error.what}",
-            state=f"the plan is signed, in {file}; nobody else has it",
+            state=f"the plan is signed, in {file}; it exists nowhere else",
             next_step=f"mend that and push the file to {branch} by hand, or bring it to where "
             "the deployment runs",
         ) from error
@@ -74,14 +74,14 @@ def push(root: Path, branch: str, file: Path, *, message: str) -> None:
 def _fetched(root: Path, branch: str) -> str | None:
     """Fetch the branch and return its commit; None where the remote has no such branch.
 
-    Brings objects alone: a ref of ours would be in the way of whoever fetches at the same time.
+    Brings objects alone: a ref of ours would be in the way of others' fetches.
     """
     ref = f"refs/heads/{branch}"
-    found = _git(root, "ls-remote", REMOTE, ref).split()
-    if not found:
+    lines = _git(root, "ls-remote", REMOTE, ref).split()
+    if not lines:
         return None
     _git(root, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--refmap=", REMOTE, ref)
-    return found[0]
+    return lines[0]
 
 
 def _commit(root: Path, parent: str | None, name: str, blob: str, message: str) -> str:
@@ -100,7 +100,7 @@ def _git(root: Path, *arguments: str, env: Mapping[str, str] | None = None) -> s
 
 
 def _token() -> dict[str, str | Secret]:
-    """Return the job's token in git's own words, in a job: a checkout leaves git without one.
+    """Return the job's token in git's own variables, in a job: a checkout leaves git without one.
 
     https://git-scm.com/docs/git-config, GIT_CONFIG_COUNT and http.<url>.extraHeader
     """

@@ -9,7 +9,7 @@ from ..model import Approval, Plan
 
 
 class TerminalSource:
-    """Asks on the terminal; without one there is nobody to ask."""
+    """Asks on the terminal; without one it finds no approval."""
 
     required = 1
 

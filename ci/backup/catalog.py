@@ -1,4 +1,4 @@
-"""Which backups there are, what was proven of each, and which one is meant."""
+"""Which backups there are, how each was verified, and which one is meant."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -32,44 +32,46 @@ def backups(store: Store, *, environment: str, database: str | None = None) -> t
     """Return the environment's backups, newest first; what has no manifest is none.
 
     Raises:
-        StoreFailed: a manifest, a proof or a pin is none that can be read; it names the key.
+        StoreFailed: a manifest, a proof or a pin is not readable; it names the key.
 
     """
     prefix = f"{environment}/" if database is None else folder(environment, database)
     keys = set(store.keys(prefix))
     folders = [key.removesuffix(MANIFEST) for key in keys if key.endswith(f"/{MANIFEST}")]
 
-    def one(place: str) -> Backup:
-        proofs = (_read(store, place + name, PROVEN) for name in PROOFS if place + name in keys)
+    def read_backup(place: str) -> Backup:
+        proofs = (
+            _read_document(store, place + name, PROVEN) for name in PROOFS if place + name in keys
+        )
         return Backup(
-            manifest=_manifest(store, place),
+            manifest=_read_manifest(store, place),
             proofs=tuple(proofs),
-            pin=_read(store, place + PIN, PINS) if place + PIN in keys else None,
+            pin=_read_document(store, place + PIN, PINS) if place + PIN in keys else None,
         )
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        manifests = list(pool.map(one, folders))
+        manifests = list(pool.map(read_backup, folders))
     return tuple(sorted(manifests, key=_age, reverse=True))
 
 
 def newest(store: Store, *, environment: str, database: str) -> Manifest | None:
     """Return the newest backup of a database by its key, which begins with its time."""
     keys = [k for k in store.keys(folder(environment, database)) if k.endswith(f"/{MANIFEST}")]
-    return _manifest(store, max(keys).removesuffix(MANIFEST)) if keys else None
+    return _read_manifest(store, max(keys).removesuffix(MANIFEST)) if keys else None
 
 
 def _age(backup: Backup) -> tuple[datetime, str]:
     return backup.manifest.taken_at, backup.manifest.key
 
 
-def _manifest(store: Store, place: str) -> Manifest:
-    manifest = _read(store, place + MANIFEST, MANIFESTS)
+def _read_manifest(store: Store, place: str) -> Manifest:
+    manifest = _read_document(store, place + MANIFEST, MANIFESTS)
     if manifest.key != place:
         raise _unreadable(store, place + MANIFEST, f"it describes {manifest.key}")
     return manifest
 
 
-def _read(store: Store, key: str, decoder: msgspec.json.Decoder[T]) -> T:
+def _read_document(store: Store, key: str, decoder: msgspec.json.Decoder[T]) -> T:
     content = b"".join(store.read(key))
     try:
         document = decoder.decode(content)
@@ -81,13 +83,13 @@ def _read(store: Store, key: str, decoder: msgspec.json.Decoder[T]) -> T:
 def _unreadable(store: Store, key: str, why: str) -> StoreFailed:
     name = key.rpartition("/")[2].removesuffix(".json")
     return StoreFailed(
-        f"{store.address(key)} is no {name} that can be read: {why}",
+        f"{store.address(key)} is not a readable {name}: {why}",
         state="nothing was changed; this backup cannot be trusted, the others can",
-        next_step="look at the file; move the backup's folder away if it is beyond repair",
+        next_step="look at the file; if it cannot be repaired, move the backup's folder away",
     )
 
 
-def find(
+def find_backup(
     store: Store,
     *,
     environment: str,
@@ -102,21 +104,21 @@ def find(
         StepFailed: there is none, or there are several; it lists the ids there are.
 
     """
-    known = backups(store, environment=environment)
-    latest = next((backup for backup in known if among(backup)), None)
+    candidates = backups(store, environment=environment)
+    latest = next((backup for backup in candidates if among(backup)), None)
     if which == "latest" and latest is not None:
         return latest
-    wanted = which.rstrip("/")
-    fitting = [b for b in known if wanted in (b.manifest.id, b.manifest.key.rstrip("/"))]
-    if len(fitting) == 1:
-        return fitting[0]
-    if fitting:
-        what = f'{len(fitting)} backups of {environment} have the id "{which}"'
-        listed = ", ".join(backup.manifest.key for backup in fitting)
+    id_or_key = which.rstrip("/")
+    matches = [b for b in candidates if id_or_key in (b.manifest.id, b.manifest.key.rstrip("/"))]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        what = f'{len(matches)} backups of {environment} have the id "{which}"'
+        names = ", ".join(backup.manifest.key for backup in matches)
     else:
-        what = f'{environment} has no backup "{which}"' if known else f"{environment} has no backup"
-        listed = ", ".join(backup.manifest.id for backup in known)
-    next_step = f"name one of: {listed}" if listed else f"invoke backup --env {environment}"
+        what = f"{environment} has no backup" + (f' "{which}"' if candidates else "")
+        names = ", ".join(backup.manifest.id for backup in candidates)
+    next_step = f"name one of: {names}" if names else f"invoke backup --env {environment}"
     raise StepFailed(what, state="nothing was changed", next_step=next_step)
 
 
@@ -151,12 +153,12 @@ def find_rehearsal(
     """Return the newest rehearsal of exactly this plan; None: it was not rehearsed.
 
     Raises:
-        StoreFailed: one is none that can be read; it names the key.
+        StoreFailed: one is not readable; it names the key.
 
     """
     name = f"/rehearsal-{plan_digest[:12]}.json"
     keys = [key for key in store.keys(folder(environment, database)) if key.endswith(name)]
-    rehearsals = [_read(store, key, REHEARSALS) for key in keys]
+    rehearsals = [_read_document(store, key, REHEARSALS) for key in keys]
     ours = [rehearsal for rehearsal in rehearsals if rehearsal.plan_digest == plan_digest]
     return max(ours, key=lambda rehearsal: rehearsal.at, default=None)
 

@@ -1,4 +1,4 @@
-"""Databases to restore into: made like another one, looked at before, and what they must have."""
+"""Databases to restore into: created like another one, checked before, and what they must have."""
 
 from collections.abc import Iterable
 
@@ -39,12 +39,12 @@ def require_empty(connection: psycopg.Connection, target: Target) -> None:
 def require_parts(connection: psycopg.Connection, manifest: Manifest, *, owners: bool) -> None:
     """Raise unless the server has the extensions of a backup and, with `owners`, its roles."""
     available = {row[0] for row in connection.execute(AVAILABLE).fetchall()}
-    lacking = [
+    missing = [
         f"{name} {version}" for name, version in manifest.extensions if name not in available
     ]
-    if lacking:
+    if missing:
         raise StepFailed(
-            f"the server lacks extensions of the backup: {', '.join(lacking)}",
+            f"the server lacks extensions of the backup: {', '.join(missing)}",
             state="nothing was restored",
             next_step="install their packages on the server, or restore into another one",
         )
@@ -59,7 +59,7 @@ def _require_roles(member: dict[str, bool], roles: Iterable[str]) -> None:
             f"the server lacks roles that own or may use something: {', '.join(missing)}",
             state="nothing was restored",
             next_step="create them (the backup's globals.sql has them, without passwords), or "
-            "restore with --no-owner: all of it will be yours",
+            "restore with --no-owner: every object will be yours",
         )
     others = [role for role in roles if not member[role]]
     if others:
@@ -67,5 +67,5 @@ def _require_roles(member: dict[str, bool], roles: Iterable[str]) -> None:
             f"this user may not give objects to {', '.join(others)}",
             state="nothing was restored",
             next_step=f'grant "{others[0]}" to this user, use one that may, or restore with '
-            "--no-owner: all of it will be yours",
+            "--no-owner: every object will be yours",
         )

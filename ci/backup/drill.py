@@ -1,4 +1,4 @@
-"""Prove a backup by restoring it: into a throwaway server, constraints and indexes built."""
+"""Verify a backup by restoring it into a throwaway server, with constraints and indexes."""
 
 import time
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from .stream import SHOWN, Meter, Progress
 from .verify import Reader, reader
 
 
-def prove(manifest: Manifest, store: Store, config: BackupsConfig, *, progress: Progress) -> Proof:
+def drill(manifest: Manifest, store: Store, config: BackupsConfig, *, progress: Progress) -> Proof:
     """Restore a backup into a throwaway server and compare rows and definitions.
 
     Every index and constraint is built, every materialised view filled; then the rows of each
@@ -52,24 +52,24 @@ def _compare(reading: Reader, copy: Database) -> None:
         "pg_dump", "--format=custom", "--schema-only", "--no-password", env=env
     )
     restored = definitions.archive_definitions(reading.clients, process.stream(command, env=env))
-    wrong = sorted(
+    titles = sorted(
         title
         for title in source.keys() | restored.keys()
         if not equivalent(source.get(title, ""), restored.get(title, ""))
     )
-    if wrong:
-        more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+    if titles:
+        more = f"; and {len(titles) - SHOWN} more" if len(titles) > SHOWN else ""
         raise StepFailed(
             f"restored, {reading.manifest.id} has other definitions than its source: "
-            f"{'; '.join(wrong[:SHOWN])}{more}",
+            f"{'; '.join(titles[:SHOWN])}{more}",
             state="seen on a copy; the live database is unchanged",
-            next_step="restore it beside the live one (invoke restore --into NAME), and compare "
-            "pg_dump --schema-only of both",
+            next_step="restore it into a new database (invoke restore --into NAME), and compare "
+            "pg_dump --schema-only of it and of the live database",
         )
 
 
 def _definitions(reading: Reader) -> Iterator[bytes]:
-    """Yield the archive that holds the definitions; whoever reads stops before the rows."""
+    """Yield the archive that holds the definitions; the reader stops before the rows."""
     part = next(
         archive for archive in reading.manifest.archives if archive.holds in ("all", "schema")
     )

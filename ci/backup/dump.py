@@ -66,10 +66,10 @@ def take(
     snapshot until the last pg_dump ends, and the rows are counted in that snapshot meanwhile.
 
     Args:
-        database: what to dump; its user must be allowed to read all of it.
+        database: what to dump; its user must be allowed to read every table.
         store: where to.
-        order: for whom and what for.
-        config: how many at once, encrypted for whom, with which tools.
+        order: what the caller knows of the backup.
+        config: how many dumps at once, the recipients, the tools.
         now: the clock.
         progress: called with (bytes stored, about how many there will be) after each chunk.
 
@@ -89,27 +89,27 @@ def take(
         tls = connection.pgconn.ssl_in_use
         clients = find_clients(target.server_version, tls=tls, image=config.image)
         key = _key(order, target.database, began)
-        # Ours alone: whoever backs this database up, or deploys to it, holds the lock.
+        # Ours alone: every backup of this database and every deployment to it holds the lock.
         store.sweep(folder(order.environment, target.database))
         held = snapshot.hold(connection, order.history, schema_fingerprint=order.schema_fingerprint)
         store.require_time(_seconds(held, order.former))
-        taking = _Taking(database, store, clients, held, key, recipients, progress)
-        taking.estimate = _estimate(held, order.former)
+        run = _DumpRun(database, store, clients, held, key, recipients, progress)
+        run.estimate = _estimate(held, order.former)
         try:
-            rows = taking.all(connection, config)
+            rows = run.all(connection, config)
             # The transaction that holds the locks must have lasted as long as the dumps.
             connection.execute("select 1")
-            manifest = _manifest(taking, order, target, rows, began, now())
+            manifest = _describe(run, order, target, rows, began, now())
             store.write(key + MANIFEST, [manifest.canonical()], once=True)
         except BaseException as error:
-            for part in taking.stored:
+            for part in run.stored:
                 _discard(store, part.key, error)
             raise
     return manifest
 
 
 @dataclass
-class _Taking:
+class _DumpRun:
     """The dumps of one backup, while they run."""
 
     database: Database
@@ -128,16 +128,16 @@ class _Taking:
         """Run every pg_dump at once, count the rows meanwhile, and return the counts."""
         jobs = jobs_for(self.held.database_size, config.jobs, os.cpu_count() or 1)
         portions = shares(self.held.tables, self.held.sizes, jobs)
-        together = Together(self.progress, self.estimate)
+        total_progress = Together(self.progress, self.estimate)
         work: list[Callable[[], frozenset[str]]] = [
-            partial(self._dump, share, len(portions), together) for share in portions
+            partial(self._dump, share, len(portions), total_progress) for share in portions
         ]
         if config.globals:
-            work.append(partial(self._globals, together))
+            work.append(partial(self._globals, total_progress))
         if len(portions) > 1:
             work.append(self._whole)
         # All at once: every pg_dump has its locks in the first second, before a waiting ALTER
-        # could stand between one of them and a table that the coordinator has locked.
+        # could queue between one of them and a table that the coordinator has locked.
         with ThreadPoolExecutor(len(work), thread_name_prefix="dump") as pool:
             futures = [pool.submit(self._guarded, job) for job in work]
             try:
@@ -168,14 +168,14 @@ class _Taking:
             raise next((error for error in errors if not isinstance(error, Stopped)), errors[0])
         return [future.result() for future in futures]
 
-    def _dump(self, share: Share, writers: int, together: Together) -> frozenset[str]:
+    def _dump(self, share: Share, writers: int, total_progress: Together) -> frozenset[str]:
         """Store what one pg_dump writes, and return its table of contents if it is one of many."""
         limit = toc.HEAD + toc.HEAD_PER_TABLE * len(self.held.tables)
         head = toc.Head(limit if writers > 1 else 0)
         key = f"{self.key}{share.name}.pgc" + (".age" if self.recipients else "")
         # Closed here, not by the garbage collector: a store that fails leaves pg_dump running.
         with closing(self._stream(share.options)) as archive:
-            part = self._store(key, head.passing(archive), share, writers, together)
+            part = self._store(key, head.passing(archive), share, writers, total_progress)
         self.stored.append(part)
         if writers == 1:
             return frozenset()
@@ -183,9 +183,14 @@ class _Taking:
         return toc.entries(toc.listed_or_damaged(self.clients, bytes(head.content), address))
 
     def _store(
-        self, key: str, chunks: Iterator[bytes], share: Share, writers: int, together: Together
+        self,
+        key: str,
+        chunks: Iterator[bytes],
+        share: Share,
+        writers: int,
+        total_progress: Together,
     ) -> Part:
-        meter = Meter(together.of(key))
+        meter = Meter(total_progress.of(key))
         with closing(meter.passing(encryption.sealed(chunks, self.recipients))) as stored:
             try:
                 self.store.write(key, stored, expected_bytes=share.size, writers=writers, once=True)
@@ -194,7 +199,7 @@ class _Taking:
                 raise
         return Part(key=key, size=meter.size, sha256=meter.sha256.hexdigest(), holds=share.holds)
 
-    def _globals(self, together: Together) -> frozenset[str]:
+    def _globals(self, total_progress: Together) -> frozenset[str]:
         """Store roles and tablespaces, without passwords."""
         key = f"{self.key}globals.sql" + (".age" if self.recipients else "")
         share = Share(name="globals", holds="globals", options=(), size=0)
@@ -209,7 +214,7 @@ class _Taking:
         )
         try:
             with closing(self._child(command, env)) as script:
-                self.stored.append(self._store(key, script, share, 1, together))
+                self.stored.append(self._store(key, script, share, 1, total_progress))
         except ChildFailed as error:
             remedy = "let this user read the roles, or write globals: false under backups"
             raise changed(error, state=NOT_KEPT, next_step=remedy) from error
@@ -217,8 +222,8 @@ class _Taking:
 
     def _whole(self) -> frozenset[str]:
         """Return the table of contents of one dump of everything, ended before its first row."""
-        without = shares(self.held.tables, self.held.sizes, 1)[0].options
-        with closing(self._stream(without)) as archive:
+        options = shares(self.held.tables, self.held.sizes, 1)[0].options
+        with closing(self._stream(options)) as archive:
             return toc.entries(toc.listing(self.clients, archive))
 
     def _stream(self, options: tuple[str, ...]) -> Generator[bytes, None, None]:
@@ -249,23 +254,23 @@ def dump_command(
         f"--compress={clients.compression}",
         f"--snapshot={snapshot}",
         f"--lock-wait-timeout={LOCK_WAIT}",
-        "--no-password",  # fails instead of asking a terminal nobody watches
+        "--no-password",  # fails instead of asking on a terminal
         *options,
         env=env,
     )
 
 
-def _manifest(
-    taking: _Taking,
+def _describe(
+    run: _DumpRun,
     order: Order,
     target: Target,
     rows: dict[str, int],
     began: datetime,
     ended: datetime,
 ) -> Manifest:
-    held, parts = taking.held, tuple(sorted(taking.stored, key=lambda part: part.key))
+    held, parts = run.held, tuple(sorted(run.stored, key=lambda part: part.key))
     return Manifest(
-        key=taking.key,
+        key=run.key,
         environment=order.environment,
         database=target.database,
         system_identifier=target.system_identifier,
@@ -273,21 +278,21 @@ def _manifest(
         taken_at=began.astimezone(UTC),
         seconds=(ended - began).total_seconds(),
         server_version=target.server_version,
-        client_version=taking.clients.version,
+        client_version=run.clients.version,
         commit=order.commit,
         snapshot_lsn=held.lsn,
         database_size=held.database_size,
         encoding=held.encoding,
-        compression=taking.clients.compression,
-        encrypted_for=taking.recipients,
+        compression=run.clients.compression,
+        encrypted_for=run.recipients,
         extensions=held.extensions,
         roles=held.roles,
         schema_fingerprint=held.schema_fingerprint,
-        toc_entries=len(taking.entries),
+        toc_entries=len(run.entries),
         parts=parts,
         row_counts=tuple(sorted(rows.items())),
         applied=order.applied,
-        restore_command=recipe(taking.store, parts, encrypted=bool(taking.recipients)),
+        restore_command=recipe(run.store, parts, encrypted=bool(run.recipients)),
     )
 
 
@@ -353,4 +358,4 @@ def _discard(store: Store, key: str, error: BaseException) -> None:
     try:
         store.delete(key)
     except StoreFailed as second:
-        error.add_note(f"{store.address(key)} remains, and counts for nothing: {second.what}")
+        error.add_note(f"{store.address(key)} remains, and is not used: {second.what}")

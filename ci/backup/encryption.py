@@ -13,8 +13,8 @@ from ..errors import ConfigError, StepFailed
 from ..secret import Secret
 
 PEM = "-----BEGIN "  # a private key's file of ssh begins with it
-PIECES = 64  # of 64 KiB that may wait for whoever reads
-ANSWER_WITHIN = 0.5  # seconds between two looks whether anybody still reads
+PIECES = 64  # of 64 KiB that may wait for the reader
+ANSWER_WITHIN = 0.5  # seconds between two looks whether the reader still reads
 
 
 def require_usable(recipients: tuple[str, ...], identity: Secret | None) -> None:
@@ -86,7 +86,7 @@ def _recipient(age: Any, text: str) -> Any:  # noqa: ANN401
         except age.RecipientError:
             continue
     raise ConfigError(
-        f'backups.encrypt.recipients: "{text}" is no public key of age',
+        f'backups.encrypt.recipients: "{text}" is not a public key of age',
         next_step="write one as age-keygen prints it (age1…), or an ssh-ed25519 or ssh-rsa key",
     )
 
@@ -99,7 +99,7 @@ def _identity(age: Any, identity: Secret) -> Any:  # noqa: ANN401
         return age.x25519.Identity.from_str(text)
     except age.IdentityError as error:
         raise ConfigError(
-            "backups.encrypt.identity is no private key that age can use"
+            "backups.encrypt.identity is not a private key that age can use"
             + (f": {error}" if text.startswith(PEM) else ""),
             next_step="write it as age-keygen prints it (AGE-SECRET-KEY-1…), or the whole file of "
             "an ssh-ed25519 or ssh-rsa key without a passphrase (ssh-keygen -p on a copy)",
@@ -107,7 +107,7 @@ def _identity(age: Any, identity: Secret) -> Any:  # noqa: ANN401
 
 
 class _Nobody(Exception):
-    """Whoever read has gone."""
+    """The reader has gone."""
 
 
 class _Source:
@@ -124,14 +124,14 @@ class _Source:
         except StopIteration:
             return b""
         except BaseException as error:
-            self.failed = error  # raised again as it is: the library would word it anew
+            self.failed = error  # raised again as it is: the library would change the message
             raise
         taken, self.rest = self.rest[:size], self.rest[size:]
         return bytes(taken)
 
 
 class _Sink:
-    """What the library writes to: a queue that somebody reads, until nobody does."""
+    """What the library writes to: a queue with one reader, until the reader has gone."""
 
     def __init__(self) -> None:
         self.pieces: queue.Queue[bytes | None] = queue.Queue(PIECES)
@@ -154,7 +154,7 @@ class _Sink:
 
 
 def _through(chunks: Iterable[bytes], work: Callable[[_Source, _Sink], None]) -> Iterator[bytes]:
-    """Yield what `work`, on a thread of its own, makes of the chunks."""
+    """Yield what `work`, on a thread of its own, returns for the chunks."""
     source, sink = _Source(chunks), _Sink()
     errors: list[BaseException] = []
 
@@ -179,7 +179,7 @@ def _through(chunks: Iterable[bytes], work: Callable[[_Source, _Sink], None]) ->
         sink.gone.set()
         thread.join()
         close = getattr(source.chunks, "close", None)
-        if close is not None and not ended:  # else somebody may want to look at the rest
+        if close is not None and not ended:  # otherwise the caller may read the rest
             close()
     if errors:
         raise errors[0]

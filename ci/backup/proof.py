@@ -1,4 +1,4 @@
-"""Prove a backup as deep as asked, and note it beside the backup; then let old ones go."""
+"""Verify a backup at the level asked for, and record the result beside it."""
 
 from ..config.sections import BackupsConfig
 from ..model import Manifest, Proof, ProofLevel
@@ -6,7 +6,7 @@ from ..stores import Store
 from . import catalog, drill, stream, verify
 
 
-def prove(
+def verify_and_record(
     manifest: Manifest,
     store: Store,
     config: BackupsConfig,
@@ -14,14 +14,14 @@ def prove(
     level: ProofLevel,
     progress: stream.Progress,
 ) -> Proof:
-    """Prove a backup and write the proof beside its manifest.
+    """Verify a backup and write the result beside its manifest.
 
     Raises:
         StepFailed: it is not what it should be; nothing is written.
 
     """
     if level == "restore":
-        proof = drill.prove(manifest, store, config, progress=progress)
+        proof = drill.drill(manifest, store, config, progress=progress)
     else:
         proof = verify.verify_backup(manifest, store, config, level=level, progress=progress)
     catalog.note_proof(store, manifest, proof)

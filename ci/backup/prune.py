@@ -1,6 +1,6 @@
 """Remove the backups that may go: by the keys in their manifests, never by prefix.
 
-A copy of the manifest stands as `pruned.json` while it lasts, so that one that was cut off is no
+A copy of the manifest is kept as `pruned.json` while it lasts, so that one that was cut off is no
 backup any more, and is finished by the next.
 """
 
@@ -20,7 +20,7 @@ PRUNED = "pruned.json"
 
 
 def remove_backups(
-    store: Store, going: tuple[Backup, ...], *, done: Callable[[Manifest], None]
+    store: Store, backups: tuple[Backup, ...], *, done: Callable[[Manifest], None]
 ) -> None:
     """Remove these backups, the oldest first; `done` is called after each.
 
@@ -28,10 +28,10 @@ def remove_backups(
         StoreFailed: the store did not remove something; what was removed before stays removed.
 
     """
-    for backup in reversed(going):
+    for backup in reversed(backups):
         manifest = backup.manifest
         store.write(manifest.key + PRUNED, [manifest.canonical()])
-        # First: without it there is no backup, and nobody takes what is left for one.
+        # First: without a manifest the rest does not count as a backup.
         store.delete(manifest.key + MANIFEST)
         _remove_rest(store, manifest)
         done(manifest)
@@ -44,31 +44,31 @@ def finish(store: Store, *, environment: str, database: str) -> tuple[Manifest, 
     for key in keys:
         if not key.endswith(f"/{PRUNED}"):
             continue
-        manifest = _read(store, key)
+        manifest = _read_pruned(store, key)
         if manifest.key + MANIFEST in keys:
-            store.delete(key)  # cut off before it began: the backup stands
+            store.delete(key)  # cut off before it began: the backup is whole
             continue
         _remove_rest(store, manifest)
         finished.append(manifest)
     return tuple(finished)
 
 
-def _read(store: Store, key: str) -> Manifest:
+def _read_pruned(store: Store, key: str) -> Manifest:
     try:
         return msgspec.json.decode(b"".join(store.read(key)), type=Manifest)
     except msgspec.DecodeError as error:
         raise StoreFailed(
-            f"{store.address(key)} is no manifest that can be read: {error}",
+            f"{store.address(key)} is not a readable manifest: {error}",
             state="nothing was removed",
-            next_step="look at the folder: what its pruning left is no backup any more",
+            next_step="look at the folder: what its pruning left is no longer a backup",
         ) from error
 
 
 def _remove_rest(store: Store, manifest: Manifest) -> None:
     keys = set(store.keys(manifest.key))
     rehearsals = (key for key in keys if REHEARSAL.fullmatch(key.removeprefix(manifest.key)))
-    beside = (*(manifest.key + name for name in (*PROOFS, PIN)), *rehearsals)
-    for key in (*(part.key for part in manifest.parts), *beside):
+    extra_keys = (*(manifest.key + name for name in (*PROOFS, PIN)), *rehearsals)
+    for key in (*(part.key for part in manifest.parts), *extra_keys):
         if key in keys:
             store.delete(key)
     store.delete(manifest.key + PRUNED)

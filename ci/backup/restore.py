@@ -40,11 +40,11 @@ class Restored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class RestoreOptions:
     """What of a backup is restored, and whose it will be.
 
     owners: give every object to its owner, and the grants to their roles, who must exist; else
-        all of it is the user's, and nobody else's.
+        every object is the user's, without grants.
     tables: restore the rows of these alone; empty: of all.
     """
 
@@ -52,7 +52,7 @@ class Wanted:
     tables: frozenset[TableName] = frozenset()
 
 
-EVERYTHING = Wanted()
+EVERYTHING = RestoreOptions()
 
 
 def restore_backup(
@@ -62,18 +62,19 @@ def restore_backup(
     config: BackupsConfig,
     *,
     progress: Progress,
-    wanted: Wanted = EVERYTHING,
+    wanted: RestoreOptions = EVERYTHING,
 ) -> Restored:
     """Restore a backup into an empty database.
 
-    One archive in one transaction: all of it or nothing. Several at the same time, each in one
-    of its own: definitions, then rows, then indexes and constraints. An archive's last bytes are
-    held back until its SHA-256 is known to be right, so that a damaged one is never committed.
+    One archive is restored in one transaction, whole or not at all. Several are restored at the
+    same time, each in its own: definitions, then rows, then indexes and constraints. An archive's
+    last bytes are held back until its SHA-256 is known to be right, so that a damaged one is never
+    committed.
 
     Args:
         manifest: which one.
         store: where it is.
-        target: an empty database; never the live one.
+        target: an empty database; never the live database.
         config: which tools, and the key of one that is encrypted.
         progress: called with (bytes read, bytes in all).
         wanted: everything, or some tables' rows.
@@ -134,7 +135,7 @@ class _Loading:
     target: Database
     dbname: str
     together: Together
-    wanted: Wanted
+    wanted: RestoreOptions
     left_out: list[str] = field(default_factory=list)
 
     def all(self) -> None:
@@ -155,7 +156,7 @@ class _Loading:
         self._in_parts(definitions[0], [part for part in archives if part.holds == "data"])
 
     def _in_parts(self, definitions: Part, data: list[Part]) -> None:
-        state = f"{self.dbname} holds a part of it: drop it; the live database is unchanged"
+        state = f"{self.dbname} holds a part of the backup: drop it; the live database is unchanged"
         with tempfile.TemporaryDirectory(prefix="windlass-") as directory:
             # Kept for its second half: pg_restore builds indexes in parallel from a file alone.
             file = Path(directory) / "schema.pgc"
@@ -234,7 +235,7 @@ def _explained(state: str) -> Iterator[None]:
     try:
         yield
     except ChildFailed as error:
-        remedy = "create the role or extension it misses, or try invoke backup.verify"
+        remedy = "create the missing role or extension, or try invoke backup.verify"
         raise changed(error, state=state, next_step=remedy) from error
     except StepFailed as error:
         raise changed(error, state=state) from error

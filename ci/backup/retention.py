@@ -1,6 +1,6 @@
 """Which backups stay and which may go. Pure: nothing here reads or deletes anything.
 
-Only proven backups count: where new ones fail, or cannot be read, the old ones stay.
+Only verified backups count: where new ones fail, or cannot be read, the old ones stay.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from ..config.sections import KeepConfig
 from ..model import LEVELS, Manifest, Pin, Proof, ProofLevel
 
-FLOOR = 2  # proven backups that stay, whatever the rules say
+FLOOR = 2  # verified backups that stay, whatever the rules say
 
 # Two backups of one period have the same label; the newest of a period is the one that stays.
 PERIODS: dict[str, Callable[[datetime], str]] = {
@@ -30,7 +30,7 @@ class Backup:
 
     @property
     def level(self) -> ProofLevel | None:
-        """The most that was proven of it; None: nothing yet."""
+        """The highest level it was verified at; None: not yet."""
         levels = [proof.level for proof in self.proofs]
         return max(levels, key=LEVELS.index, default=None)
 
@@ -62,8 +62,8 @@ def choose(
 
     """
     ordered = tuple(sorted(backups, key=_age, reverse=True))
-    ours = [b for b in ordered if b.manifest.system_identifier == system_identifier]
-    proven = [b for b in ours if b.level is not None]
+    candidates = [b for b in ordered if b.manifest.system_identifier == system_identifier]
+    verified = [b for b in candidates if b.level is not None]
     reasons: dict[str, list[str]] = {backup.manifest.key: [] for backup in ordered}
     for backup in ordered:
         why, manifest = reasons[backup.manifest.key], backup.manifest
@@ -71,15 +71,15 @@ def choose(
             why.append(f"pinned by {backup.pin.by}: {backup.pin.reason}")
         if manifest.id in needed:
             why.append(f"undoes deployment {needed[manifest.id]}")
-        if backup not in ours:
+        if backup not in candidates:
             why.append(f"of another server, {manifest.system_identifier}: not ours to prune")
-        elif backup.level is None and sum(_age(other) > _age(backup) for other in proven) < FLOOR:
+        elif backup.level is None and sum(_age(other) > _age(backup) for other in verified) < FLOOR:
             why.append(f"not proven, and fewer than {FLOOR} proven ones are newer")
-    for backup, rule in _by_rules(proven, keep, now):
+    for backup, rule in _by_rules(verified, keep, now):
         reasons[backup.manifest.key].append(rule)
-    staying = [backup for backup in proven if reasons[backup.manifest.key]]
-    others = [backup for backup in proven if backup not in staying]
-    for backup in others[: max(0, FLOOR - len(staying))]:
+    retained = [backup for backup in verified if reasons[backup.manifest.key]]
+    others = [backup for backup in verified if backup not in retained]
+    for backup in others[: max(0, FLOOR - len(retained))]:
         reasons[backup.manifest.key].append(f"never fewer than {FLOOR}")
     return tuple(Choice(backup=b, reasons=tuple(reasons[b.manifest.key])) for b in ordered)
 
@@ -88,16 +88,16 @@ def _age(backup: Backup) -> tuple[datetime, str]:
     return backup.manifest.taken_at, backup.manifest.key
 
 
-def _by_rules(proven: list[Backup], keep: KeepConfig, now: datetime) -> list[tuple[Backup, str]]:
-    reasons = [(backup, f"last {keep.last}") for backup in proven[: keep.last]]
+def _by_rules(verified: list[Backup], keep: KeepConfig, now: datetime) -> list[tuple[Backup, str]]:
+    reasons = [(backup, f"last {keep.last}") for backup in verified[: keep.last]]
     for rule, label in PERIODS.items():
         newest: dict[str, Backup] = {}
-        for backup in proven:
+        for backup in verified:
             newest.setdefault(label(backup.manifest.taken_at.astimezone(UTC)), backup)
         periods = list(newest.items())[: getattr(keep, rule)]
         reasons += [(backup, f"{rule} {period}") for period, backup in periods]
     since = now - timedelta(days=keep.days)
     if keep.days:
-        young = [backup for backup in proven if backup.manifest.taken_at >= since]
-        reasons += [(backup, f"younger than {keep.days} days") for backup in young]
+        recent = [backup for backup in verified if backup.manifest.taken_at >= since]
+        reasons += [(backup, f"younger than {keep.days} days") for backup in recent]
     return reasons

@@ -28,10 +28,10 @@ class RowCounter:
 
     def feed(self, chunk: bytes) -> None:
         """Take the next piece of the script, cut anywhere."""
-        buffer, at, going = self._rest + chunk, 0, True
-        while going:
+        buffer, at, more_input = self._rest + chunk, 0, True
+        while more_input:
             step = self._script if self._table is None else self._rows
-            buffer, at, going = step(buffer, at)
+            buffer, at, more_input = step(buffer, at)
         self._rest = buffer[at:]
 
     def finish(self) -> dict[TableName, int]:
@@ -95,8 +95,8 @@ def by_plain_name(counts: Iterable[tuple[str, int]]) -> dict[TableName, int]:
         match = QUALIFIED.fullmatch(name.encode(errors="surrogateescape"))
         if match is None:
             raise StepFailed(
-                f'"{name}" in the row counts is no SCHEMA.TABLE',
-                state="this backup cannot be proven; nothing was changed",
+                f'"{name}" in the row counts is not SCHEMA.TABLE',
+                state="this backup cannot be verified; nothing was changed",
                 next_step="take another one: invoke backup",
             )
         rows_by_table[unquoted(match[1], match[2])] = rows
@@ -104,18 +104,18 @@ def by_plain_name(counts: Iterable[tuple[str, int]]) -> dict[TableName, int]:
 
 
 def check_rows(
-    expected: Mapping[TableName, int], got: Mapping[TableName, int], where: str, *, state: str
+    expected: Mapping[TableName, int], actual: Mapping[TableName, int], where: str, *, state: str
 ) -> None:
     """Raise unless every expected table has as many rows; `state` is what is true then."""
-    wrong = [
-        f"{'.'.join(name)}: expected {rows} rows, got {got.get(name, 'no such table')}"
+    differences = [
+        f"{'.'.join(name)}: expected {rows} rows, got {actual.get(name, 'no such table')}"
         for name, rows in sorted(expected.items())
-        if got.get(name) != rows
+        if actual.get(name) != rows
     ]
-    if wrong:
-        more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+    if differences:
+        more = f"; and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
         raise StepFailed(
-            f"{where} differs from the snapshot: {'; '.join(wrong[:SHOWN])}{more}",
+            f"{where} differs from the snapshot: {'; '.join(differences[:SHOWN])}{more}",
             state=state,
-            next_step="take another backup (invoke backup), and keep this one for a look",
+            next_step="take another backup (invoke backup), and keep this one to look into",
         )

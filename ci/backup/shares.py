@@ -1,6 +1,6 @@
 """What each pg_dump of one backup dumps. Pure: sizes in, options out.
 
-One dumps the definitions. The tables are shared out by size; whatever is in nobody's share, such
+One dumps the definitions. The tables are shared out by size; whatever is in no share, such
 as sequences, large objects and what an extension registered, falls to the last one, which dumps
 "the rest" by exclusion.
 """
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..model import Holds
-from .tables import Table
+from .tables import DumpedTable
 
 PARALLEL_ABOVE = 1 << 30  # bytes; below, starting several processes gains nothing worth having
 MOST_JOBS = 4  # by default: each takes a CPU of the server's, which also serves
@@ -30,29 +30,29 @@ class Share:
     size: int
 
 
-def jobs_for(size: int, asked: int | None, cores: int) -> int:
+def jobs_for(size: int, requested: int | None, cores: int) -> int:
     """Return how many pg_dumps of data run at once; 1: one of everything."""
-    if asked is not None:
-        return asked
+    if requested is not None:
+        return requested
     return max(1, min(cores, MOST_JOBS)) if size >= PARALLEL_ABOVE else 1
 
 
 def shares(
-    tables: tuple[Table, ...], sizes: Mapping[tuple[str, str], int], jobs: int
+    tables: tuple[DumpedTable, ...], sizes: Mapping[tuple[str, str], int], jobs: int
 ) -> tuple[Share, ...]:
     """Return the shares of a backup: one of everything, or definitions, tables and the rest."""
     total = sum(sizes.values())
-    without = tuple(_option("exclude-table-data", name) for name in sizes if name == LEASE)
+    no_lease = tuple(_option("exclude-table-data", name) for name in sizes if name == LEASE)
     if jobs == 1:
-        return (Share(name="dump", holds="all", options=without, size=total),)
+        return (Share(name="dump", holds="all", options=no_lease, size=total),)
     bins: list[list[tuple[str, str]]] = [[] for _ in range(jobs)]
     named = _named(tables, sizes, total)
     loads = [total - sum(sizes[name] for name in named), *(0 for _ in range(jobs - 1))]
     for name in named:  # the largest first, each where the least is: within 4/3 of the best
-        lightest = min((*range(1, jobs), 0), key=loads.__getitem__)
-        bins[lightest].append(name)
-        loads[lightest] += sizes[name]
-    taken = tuple(
+        bin_number = min((*range(1, jobs), 0), key=loads.__getitem__)
+        bins[bin_number].append(name)
+        loads[bin_number] += sizes[name]
+    excluded = tuple(
         _option("exclude-table-data", name) for tables_of_bin in bins[1:] for name in tables_of_bin
     )
     definitions = Share(
@@ -64,10 +64,10 @@ def shares(
     rest = Share(
         name="rest",
         holds="data",
-        options=("--section=data", *taken, *without),
+        options=("--section=data", *excluded, *no_lease),
         size=int(loads[0] * GROWTH),
     )
-    own = [
+    data_shares = [
         Share(
             name=f"data-{number}",
             holds="data",
@@ -77,11 +77,11 @@ def shares(
         for number, names in enumerate(bins)
         if number and names
     ]
-    return (definitions, rest, *own)
+    return (definitions, rest, *data_shares)
 
 
 def _named(
-    tables: tuple[Table, ...], sizes: Mapping[tuple[str, str], int], total: int
+    tables: tuple[DumpedTable, ...], sizes: Mapping[tuple[str, str], int], total: int
 ) -> list[tuple[str, str]]:
     plain = [
         (table.schema, table.name)

@@ -14,7 +14,7 @@ from ..errors import LockTimeout, StepFailed
 from ..postgres.throwaway import EXTENSIONS, ROLES
 from ..secret import redact
 from .stream import NOT_KEPT
-from .tables import Table, read_tables
+from .tables import DumpedTable, read_tables
 
 LOCK_WAIT = "30s"  # of our session per LOCK statement, and of pg_dump
 LOCKED_AT_ONCE = 100  # tables per LOCK statement: few round trips, and a short statement
@@ -46,7 +46,7 @@ class Snapshot:
     """What a transaction sees that lasts as long as its connection; every table is locked."""
 
     name: str  # as pg_dump --snapshot takes it
-    tables: tuple[Table, ...]
+    tables: tuple[DumpedTable, ...]
     sizes: dict[tuple[str, str], int]  # (schema, table) -> bytes without indexes
     database_size: int
     lsn: str
@@ -75,7 +75,7 @@ def hold(
         StepFailed: others created and dropped tables all the time.
 
     """
-    # Row security would hide rows from us silently; off, it is an error, as it is for pg_dump.
+    # Row security would hide rows silently; off, it is an error, as it is for pg_dump.
     connection.execute("set row_security = off")
     connection.execute(sql.SQL("set lock_timeout = {}").format(LOCK_WAIT))
     if connection.info.server_version >= 170000:
@@ -89,8 +89,8 @@ def hold(
             _lock_tables(connection, tables)
             name = one_value(connection, "select pg_catalog.pg_export_snapshot()")
             if read_tables(connection) == tables:
-                # The server words a function as it is now, whatever the snapshot: what is the same
-                # before and after it was taken is the same in it.
+                # The server describes a function as it is now, whatever the snapshot: what is the
+                # same before and after it was taken is the same in it.
                 known = before if before and before == _fingerprint(connection, history) else ""
                 return _described(connection, str(name), tables, known)
         except (pg.UndefinedTable, pg.InvalidSchemaName):
@@ -113,27 +113,30 @@ def _fingerprint(connection: psycopg.Connection, history: tuple[HistoryTable, ..
 
 
 def _described(
-    connection: psycopg.Connection, name: str, tables: tuple[Table, ...], schema_fingerprint: str
+    connection: psycopg.Connection,
+    name: str,
+    tables: tuple[DumpedTable, ...],
+    schema_fingerprint: str,
 ) -> Snapshot:
-    size, lsn, encoding = _rows(connection, FACTS)[0]
+    size, lsn, encoding = _query(connection, FACTS)[0]
     return Snapshot(
         name=name,
         tables=tables,
-        sizes={(schema, table): size for schema, table, size in _rows(connection, SIZES)},
+        sizes={(schema, table): size for schema, table, size in _query(connection, SIZES)},
         database_size=size,
         lsn=lsn,
         encoding=encoding,
-        extensions=tuple((name, version) for name, version in _rows(connection, EXTENSIONS)),
-        roles=tuple(row[0] for row in _rows(connection, ROLES)),
+        extensions=tuple((name, version) for name, version in _query(connection, EXTENSIONS)),
+        roles=tuple(row[0] for row in _query(connection, ROLES)),
         schema_fingerprint=schema_fingerprint,
     )
 
 
-def _rows(connection: psycopg.Connection, query: LiteralString) -> list[tuple[Any, ...]]:
+def _query(connection: psycopg.Connection, query: LiteralString) -> list[tuple[Any, ...]]:
     return connection.execute(query).fetchall()
 
 
-def _lock_tables(connection: psycopg.Connection, tables: tuple[Table, ...]) -> None:
+def _lock_tables(connection: psycopg.Connection, tables: tuple[DumpedTable, ...]) -> None:
     for start in range(0, len(tables), LOCKED_AT_ONCE):
         names = sql.SQL(", ").join(
             sql.SQL("only {}").format(sql.Identifier(table.schema, table.name))
@@ -143,7 +146,7 @@ def _lock_tables(connection: psycopg.Connection, tables: tuple[Table, ...]) -> N
             connection.execute(sql.SQL("lock table {} in access share mode").format(names))
         except pg.LockNotAvailable as error:
             connection.rollback()
-            held = redact(str(one_value(connection, HOLDERS) or "nobody any more"))
+            held = redact(str(one_value(connection, HOLDERS) or "no session"))
             raise LockTimeout(
                 f"a table stayed locked by others for {LOCK_WAIT}; held now by {held}",
                 state=NOT_KEPT,

@@ -1,4 +1,4 @@
-"""What taking, proving and restoring a backup share: the tables, their rows, the passing stream."""
+"""What dump, verification and restore share: the tables, their rows, the passing stream."""
 
 import hashlib
 import threading
@@ -22,7 +22,7 @@ class Together:
     def of(self, name: str) -> Progress:
         """Return the progress of one of them."""
 
-        def one(done: int, _total: int | None) -> None:
+        def count(done: int, _total: int | None) -> None:
             with self._lock:
                 self._done[name] = done
                 everything = sum(self._done.values())
@@ -30,7 +30,7 @@ class Together:
                 low = self.total is not None and everything > self.total
                 self.progress(everything, None if low else self.total)
 
-        return one
+        return count
 
 
 @dataclass(slots=True)

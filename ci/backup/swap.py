@@ -1,4 +1,4 @@
-"""Put a restored database in the live one's place: two renames in one transaction.
+"""Put a restored database in the live database's place: two renames in one transaction.
 
 The old one is kept under a dated name until somebody drops it.
 """
@@ -63,7 +63,7 @@ def swap_databases(
 ) -> str:
     """Rename the live database away and the restored one into its place; return the old one's name.
 
-    The restored one gets the live one's owner, grants and settings first. New connections are
+    The restored one gets the live database's owner, grants and settings first. New connections are
     refused and all others ended meanwhile; superusers may still come, and are ended again.
 
     Raises:
@@ -126,7 +126,7 @@ def _dress(connection: psycopg.Connection, name: str, restored: str) -> None:
     row = connection.execute(SETTINGS, (name,)).fetchone()
     if row is None:
         raise Refused(
-            f"there is no database {name} to swap with",
+            f"the database {name} to swap with does not exist",
             next_step="write the live database's own address into database:",
         )
     _, owner, has_grants = row
@@ -168,7 +168,7 @@ def _limit_to(connection: psycopg.Connection, name: str, limit: int) -> None:
 
 
 def kept(live: Database) -> tuple[tuple[str, int], ...]:
-    """Return the old databases that restores have left beside the live one, and their bytes."""
+    """Return the old databases that restores have kept of the live database, and their bytes."""
     start = live.name[: LONGEST_NAME - len(KEPT) - 15] + KEPT
     with asking("nothing was changed"), live.connect("restore") as connection:
         rows = connection.execute(OLD_ONES, {"name": start}).fetchall()

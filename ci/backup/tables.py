@@ -54,7 +54,7 @@ QUALIFIED = re.compile(rb"(" + NAME + rb")\.(" + NAME + rb")", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Table:
+class DumpedTable:
     """A table whose rows a dump holds."""
 
     schema: str
@@ -87,15 +87,15 @@ def unquoted(schema: bytes, table: bytes, encoding: str = "utf-8") -> TableName:
     return plain(schema), plain(table)
 
 
-def read_tables(connection: psycopg.Connection) -> tuple[Table, ...]:
+def read_tables(connection: psycopg.Connection) -> tuple[DumpedTable, ...]:
     """Return every table whose rows a dump writes."""
-    with connection.cursor(row_factory=class_row(Table)) as cursor:
+    with connection.cursor(row_factory=class_row(DumpedTable)) as cursor:
         return tuple(cursor.execute(TABLES).fetchall())
 
 
 def count_rows(
     connection: psycopg.Connection,
-    tables: tuple[Table, ...],
+    tables: tuple[DumpedTable, ...],
     stop: threading.Event | None = None,
 ) -> dict[str, int]:
     """Return the exact number of rows by key, as this transaction sees them, or some at `stop`."""
@@ -107,7 +107,7 @@ def count_rows(
             continue
         query = sql.SQL("select pg_catalog.count(*) from only {} {}").format(
             sql.Identifier(table.schema, table.name),
-            # As pg_dump does: a condition is SQL, written by whoever made the extension.
+            # As pg_dump does: a condition is SQL, written by the extension's author.
             sql.SQL(table.condition),
         )
         counted[table.key] = counted.get(table.key, 0) + int(str(one_value(connection, query)))

@@ -77,11 +77,11 @@ def only_rows_of(
         # ID; catalog OID KIND SCHEMA NAME …, where the kind is one to three words in capitals
         rest = line.split(" ", 3)[3] if line.count(" ") > 2 else line
         if rest.startswith("TABLE DATA "):
-            if _table(rest.removeprefix("TABLE DATA "), named) in wanted:
+            if _table_named(rest.removeprefix("TABLE DATA "), named) in wanted:
                 kept.append(line)
         elif rest.startswith("FK CONSTRAINT "):
             of = rest.removeprefix("FK CONSTRAINT ")
-            if _table(of, named) in wanted:
+            if _table_named(of, named) in wanted:
                 left_out.append(f"foreign key {of}")
             else:
                 kept.append(line)
@@ -92,7 +92,7 @@ def only_rows_of(
     return tuple(kept), tuple(left_out)
 
 
-def _table(text: str, named: list[TableName]) -> TableName | None:
+def _table_named(text: str, named: list[TableName]) -> TableName | None:
     return next((name for name in named if text.startswith(" ".join(name) + " ")), None)
 
 
@@ -104,5 +104,5 @@ def listed_or_damaged(clients: Clients, head: bytes, address: str) -> tuple[str,
         raise StepFailed(
             f"{address} has no table of contents that pg_restore reads: {error.what}",
             state=NOT_KEPT,
-            next_step="start again; where it stays so, write jobs: 1 under backups in deploy.yml",
+            next_step="start again; if it stays so, write jobs: 1 under backups in deploy.yml",
         ) from error

@@ -1,4 +1,4 @@
-"""Prove a backup from what the store holds: hashed, decoded, rows counted. Needs no server."""
+"""Verify a backup from what the store holds: hashed, decoded, rows counted. Needs no server."""
 
 import os
 import time
@@ -160,12 +160,12 @@ def _held_back(chunks: Iterator[bytes], check: Callable[[], None]) -> Iterator[b
 
 def check_part(part: Part, meter: Meter, store: Store) -> None:
     """Raise unless what passed the meter has the part's size and SHA-256."""
-    got = meter.sha256.hexdigest()
-    if (meter.size, got) == (part.size, part.sha256):
+    digest = meter.sha256.hexdigest()
+    if (meter.size, digest) == (part.size, part.sha256):
         return
     raise StepFailed(
         f"{store.address(part.key)} is damaged: expected {part.size} bytes with SHA-256 "
-        f"{part.sha256}, got {meter.size} bytes with {got}",
+        f"{part.sha256}, got {meter.size} bytes with {digest}",
         state="this backup cannot be used; nothing was changed",
         next_step="take another one (invoke backup), and find out what changed this one",
     )

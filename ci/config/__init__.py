@@ -19,7 +19,7 @@ from ..secret import Secret
 from .convert import VARIABLE, convert, expand, nearest, needed
 from .duration import DURATION, Duration
 from .sections import ApprovalConfig, DeployFile, Environment, MigrationsConfig, Shared
-from .yamlfile import Data, YamlFile, read
+from .yamlfile import Data, YamlFile, read_yaml
 
 ENVIRONMENT_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
@@ -74,7 +74,7 @@ class Config:
         return convert(self.file, (), self._top(), Shared, variables, decode=_decode)
 
     def migrations(self, variables: Mapping[str, str] = os.environ) -> MigrationsConfig:
-        """Return what is said of the migrations; no variable of another section is asked for."""
+        """Return the section migrations; no variable of another section is read."""
         top = {key: value for key, value in self._top().items() if key in ("project", "migrations")}
         return convert(self.file, (), top, Shared, variables, decode=_decode).migrations
 
@@ -93,7 +93,7 @@ class Config:
         environments = _section(self.file, "environments")
         if name not in environments:
             raise ConfigError(
-                f'"{name}" is no environment of {self.file.path}{nearest(name, environments)}',
+                f'"{name}" is not an environment of {self.file.path}{nearest(name, environments)}',
                 next_step=f"use one of: {', '.join(environments)}",
             )
 
@@ -157,7 +157,7 @@ class Config:
 
 def load(path: Path) -> Config:
     """Read `deploy.yml`; ConfigError with file and line where it is no strict YAML mapping."""
-    return Config(read(path))
+    return Config(read_yaml(path))
 
 
 def _section(file: YamlFile, key: str) -> dict[str, Data]:
@@ -180,7 +180,7 @@ def _decode(kind: type, value: object) -> object:
     raise ValueError(f"expected text, got {type(value).__name__}")
 
 
-def schema() -> dict[str, Any]:
+def json_schema() -> dict[str, Any]:
     """Return the JSON Schema of `deploy.yml`, for editors."""
 
     def hook(kind: type) -> dict[str, Any]:

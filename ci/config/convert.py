@@ -35,8 +35,8 @@ def convert(
         at: its path there.
         data: as it was read.
         kind: a struct.
-        variables: what stands for ${NAME}.
-        decode: makes the values of types that msgspec does not know.
+        variables: the values of ${NAME}.
+        decode: returns the values of types that msgspec does not know.
 
     Raises:
         ConfigError: a key, type or variable is wrong; says file, line, path and what is known.
@@ -117,7 +117,7 @@ def _value_in(problem: str) -> str:
 
 
 def _known_at(info: msgspec.inspect.Type, data: Data, path: Path_) -> tuple[str, ...]:
-    """Return the keys, or the values, that may stand at a path of the data."""
+    """Return the keys, or the values, that may be at a path of the data."""
     if isinstance(info, msgspec.inspect.UnionType):
         return _known_in_union(info, data, path)
     if isinstance(info, msgspec.inspect.StructType):

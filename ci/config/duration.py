@@ -31,7 +31,9 @@ class Duration:
         """Return the duration; ValueError says what was expected."""
         match = DURATION.fullmatch(text) if isinstance(text, str) else None
         if match is None:
-            raise ValueError(f'"{text}" is no duration; expected one such as 500ms, 5s, 5m or 24h')
+            raise ValueError(
+                f'"{text}" is not a duration; expected one such as 500ms, 5s, 5m or 24h'
+            )
         return cls(float(match[1]) * UNITS[match[2]])
 
     def __repr__(self) -> str:
@@ -42,5 +44,5 @@ class Duration:
 
 
 def _span(text: str) -> Any:  # noqa: ANN401  # msgspec's own field type
-    """A default duration; a factory, for the JSON Schema cannot show our own type's values."""
+    """A default duration; a factory: the JSON Schema cannot show our own type's values."""
     return msgspec.field(default_factory=lambda: Duration.parse(text))

@@ -30,7 +30,7 @@ class MigrationsConfig(Options, frozen=True, kw_only=True):
         alembic = {name: getattr(self, name) for name in ("ini", "python", "url_variable")}
         if self.engine == "alembic":
             if self.directory:
-                raise ValueError("directory is said by alembic.ini; ini names that")
+                raise ValueError("alembic.ini sets the directory; ini names that file")
             usual = {"ini": "alembic.ini", "python": "", "url_variable": "DATABASE_URL"}
             for name, value in alembic.items():
                 msgspec.structs.force_setattr(self, name, value or usual[name])
@@ -45,7 +45,7 @@ class MigrationsConfig(Options, frozen=True, kw_only=True):
 
 
 class KeepConfig(Options, frozen=True, kw_only=True):
-    """Which proven backups stay: the newest of so many days, weeks, months; any of these rules."""
+    """Which verified backups stay: the newest of so many days, weeks, months; any rule of these."""
 
     last: int = 0
     daily: int = 0
@@ -59,14 +59,14 @@ class KeepConfig(Options, frozen=True, kw_only=True):
             if value < 0:
                 raise ValueError(f"{name} is {value}; expected 0 or more")
         if not any(values.values()):
-            raise ValueError("keep says nothing; expected one of " + ", ".join(values))
+            raise ValueError("keep is empty; expected one of " + ", ".join(values))
 
 
 class EncryptConfig(Options, frozen=True, kw_only=True):
     """Encrypt every object before it leaves this machine, in the age format."""
 
     recipients: tuple[str, ...]  # public keys: age1…
-    identity: Secret | None = None  # the private key, for whoever proves and restores
+    identity: Secret | None = None  # the private key, to verify and restore
 
     def __post_init__(self) -> None:
         if not self.recipients:
@@ -74,7 +74,7 @@ class EncryptConfig(Options, frozen=True, kw_only=True):
 
 
 class ObjectLockConfig(Options, frozen=True, kw_only=True):
-    """How long nobody may delete what is written; the bucket must have been made for it."""
+    """How long no one may delete a backup; the bucket must have object lock enabled."""
 
     mode: Literal["governance", "compliance"] = "governance"
     retain: Duration = _span("30d")
@@ -95,7 +95,7 @@ class S3Config(Options, frozen=True, kw_only=True):
 
 
 class BackupsConfig(Options, frozen=True, kw_only=True):
-    """Where backups go: s3://BUCKET/PREFIX or file:///PATH; how they are made, and which stay."""
+    """Where backups go: s3://BUCKET/PREFIX or file:///PATH; how they are taken, and which stay."""
 
     to: str
     endpoint: str = ""  # of an S3-compatible store; empty: AWS
@@ -123,7 +123,7 @@ class LockConfig(Options, frozen=True, kw_only=True):
     )
     wait: Duration = _span("5m")
     statement_timeout: Duration = _span("1h")  # of a statement in a transaction
-    concurrently: Duration = _span("6h")  # of a CONCURRENTLY statement, which holds nobody up
+    concurrently: Duration = _span("6h")  # of a CONCURRENTLY statement, which blocks no session
 
     def __post_init__(self) -> None:
         if not self.timeout:
@@ -144,28 +144,28 @@ class RehearsalConfig(Options, frozen=True, kw_only=True):
     blocks_at_most: Duration = _span("2s")  # how long a lock may hold an application up
 
 
-class Approval(Options, frozen=True, kw_only=True):
+class ApprovalBase(Options, frozen=True, kw_only=True):
     """Base of every source of approvals."""
 
     # Whether GitHub's required reviewers have to be set, where a workflow deploys.
     reviewed: ClassVar[bool] = True
 
 
-class TerminalApproval(Approval, frozen=True, kw_only=True, tag="terminal", tag_field="from"):
+class TerminalApproval(ApprovalBase, frozen=True, kw_only=True, tag="terminal", tag_field="from"):
     """The approver types the environment's name at a terminal, with the digest on screen."""
 
     expires: Duration = _span("24h")
 
 
-class GithubApproval(Approval, frozen=True, kw_only=True, tag="github", tag_field="from"):
+class GithubApproval(ApprovalBase, frozen=True, kw_only=True, tag="github", tag_field="from"):
     """A required reviewer of the GitHub environment of the same name approves the run."""
 
     expires: Duration = _span("24h")
     self_approval: bool = False
-    comment: Literal["any", "digest"] = "any"  # digest: its first 12 digits must stand there
+    comment: Literal["any", "digest"] = "any"  # digest: its first 12 digits must be in it
 
 
-class SshApproval(Approval, frozen=True, kw_only=True, tag="ssh", tag_field="from"):
+class SshApproval(ApprovalBase, frozen=True, kw_only=True, tag="ssh", tag_field="from"):
     """Approvers sign the plan with their own SSH keys; `invoke approve` writes the signature."""
 
     reviewed: ClassVar[bool] = False
@@ -185,11 +185,11 @@ class SshApproval(Approval, frozen=True, kw_only=True, tag="ssh", tag_field="fro
 ApprovalConfig = TerminalApproval | GithubApproval | SshApproval
 
 
-def approval_of(written: object) -> type[Approval]:
+def approval_of(written: object) -> type[ApprovalBase]:
     """Return the kind of an approval as deploy.yml has it; the base where it names none."""
     source = written.get("from") if isinstance(written, dict) else None
-    kinds: tuple[type[Approval], ...] = get_args(ApprovalConfig)
-    return next((kind for kind in kinds if kind.__struct_config__.tag == source), Approval)
+    kinds: tuple[type[ApprovalBase], ...] = get_args(ApprovalConfig)
+    return next((kind for kind in kinds if kind.__struct_config__.tag == source), ApprovalBase)
 
 
 class SystemdRestart(Options, frozen=True, kw_only=True, tag="systemd", tag_field="with"):
@@ -252,7 +252,7 @@ Json = str | int | float | bool | None | list[Any] | dict[str, Any]
 
 
 class Expect(Options, frozen=True, kw_only=True):
-    """What an answer must be. `json` is a subset: other keys may stand beside it."""
+    """What an answer must be. `json` is a subset: it may have other keys too."""
 
     status: int = 200
     headers: dict[str, str] = {}
@@ -297,8 +297,8 @@ class SmokeConfig(Options, frozen=True, kw_only=True):
 
     base_url: str
     checks: tuple[SmokeCheck, ...]
-    deadline: Duration = _span("60s")  # for all of it, the service's start included
-    successes: int = 3  # in a row, of every check: one lucky answer proves little
+    deadline: Duration = _span("60s")  # for all checks, the service's start included
+    successes: int = 3  # in a row, of every check: one lucky answer says little
     pause: Duration = _span("500ms")  # between two tries
 
     def __post_init__(self) -> None:

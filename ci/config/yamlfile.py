@@ -48,7 +48,7 @@ class YamlFile:
         return Place(str(self.path), self.lines.get(path, 1))
 
 
-def read(path: Path) -> YamlFile:
+def read_yaml(path: Path) -> YamlFile:
     """Parse a file.
 
     Raises:
@@ -101,7 +101,7 @@ class _Builder:
                 continue
             if key.value in own:
                 raise ConfigError(
-                    f'key "{key.value}" stands here twice',
+                    f'key "{key.value}" is written twice',
                     place=Place(str(self.path), key.start_mark.line + 1),
                     next_step="keep one of the two; YAML would silently take the last",
                 )
@@ -113,12 +113,12 @@ class _Builder:
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
         result: dict[str, Data] = {}
         for source in sources:
-            built = self.build(source, at)
-            if not isinstance(built, dict):
+            mapping = self.build(source, at)
+            if not isinstance(mapping, dict):
                 raise ConfigError(
                     "<< needs a mapping to merge",
                     place=Place(str(self.path), node.start_mark.line + 1),
                     next_step="point it at an anchored mapping: <<: *name",
                 )
-            result = built | result
+            result = mapping | result
         return result

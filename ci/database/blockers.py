@@ -1,4 +1,4 @@
-"""Who stands in our way at a table, seen from a second connection.
+"""Who blocks us at a table, seen from a second connection.
 
 By transaction, not by session: the virtual transaction id is visible to every role, and tells
 whether the transaction that blocked us has ended, although its session lives on.
@@ -19,9 +19,9 @@ WATCH_EVERY = 0.04  # seconds; well under the lowest rung
 QUERY_SHOWN = 200  # characters
 ORPHAN = re.compile(r"windlass/(?P<deployment>[^/]+)/migrate/")
 
-# A holder has what we wait for, or stands before us in the queue for it; number 0 is a prepared
-# transaction. A role without rights sees neither state nor age, and knows an autovacuum by that
-# nobody's name is on it.
+# A holder has what we wait for, or is before us in the queue; number 0 is a prepared
+# transaction. A role without rights sees neither state nor age, and tells an autovacuum by its
+# missing role.
 SIGHT = """
     select b.pid,
            coalesce(held.vxid, (select min(virtualtransaction) from pg_catalog.pg_locks
@@ -219,7 +219,7 @@ class Watch:
                 rows = connection.execute(SIGHT, {"pid": self.pid}).fetchall()
                 row = connection.execute(QUEUE, {"pid": self.pid}).fetchone() if rows else None
             except (psycopg.Error, WindlassError) as error:
-                self.sight = Sight(blind=f"who blocks could not be seen: {error}".splitlines()[0])
+                self.sight = Sight(blind=f"the blockers could not be seen: {error}".splitlines()[0])
                 return
             if rows:
                 queue = max(self.sight.queue, row[0] if row else 0)

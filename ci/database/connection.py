@@ -55,7 +55,7 @@ CHECK_CLIENT = "set client_connection_check_interval = '5s'"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Database:
-    """Where the target is. Holds no connection, but the one that `keeping` shares in its block."""
+    """Where the target is. Holds no connection, except inside the block of `keep_session`."""
 
     url: Secret
     deployment_id: str = "-"
@@ -70,20 +70,20 @@ class Database:
         """Return the libpq parameters of the URL, password included: never print them.
 
         Raises:
-            ConfigError: the URL is none that libpq reads.
+            ConfigError: libpq cannot read the URL.
 
         """
         try:
-            found = conninfo_to_dict(self.url.reveal())
+            parameters = conninfo_to_dict(self.url.reveal())
         except psycopg.ProgrammingError as error:
             raise ConfigError(
-                redact(f"the database URL is none that libpq reads: {str(error).strip()}"),
+                redact(f"libpq cannot read the database URL: {str(error).strip()}"),
                 next_step="write it as postgresql://USER:PASSWORD@HOST:PORT/DATABASE?sslmode=…",
             ) from None
-        return {key: str(value) for key, value in found.items() if value is not None}
+        return {key: str(value) for key, value in parameters.items() if value is not None}
 
     def environment(self) -> dict[str, str | Secret]:
-        """Return the PG* variables that make a child process connect here; no argv needed."""
+        """Return the PG* variables that make a child process connect here, without argv."""
         names = {
             "host": "PGHOST",
             "hostaddr": "PGHOSTADDR",
@@ -104,12 +104,12 @@ class Database:
             "gssencmode": "PGGSSENCMODE",
             "target_session_attrs": "PGTARGETSESSIONATTRS",
         }
-        found: dict[str, str | Secret] = {
+        variables: dict[str, str | Secret] = {
             names[key]: Secret(value) if key == "password" else value
             for key, value in self.parameters().items()
             if key in names
         }
-        return found | {"PGCONNECT_TIMEOUT": str(CONNECT_WITHIN)}
+        return variables | {"PGCONNECT_TIMEOUT": str(CONNECT_WITHIN)}
 
     @contextmanager
     def connect(
@@ -144,7 +144,7 @@ class Database:
             yield connection
 
     @contextmanager
-    def keeping(self) -> Iterator["Database"]:
+    def keep_session(self) -> Iterator["Database"]:
         """Give the same database with one session that consecutive uses share inside the block."""
         kept = KeptSession(partial(self.connect, "session"))
         try:
@@ -164,8 +164,8 @@ class Database:
 
         """
         with ExitStack() as stack:
-            lent = stack.enter_context(self.kept.lent()) if self.kept is not None else None
-            yield lent if lent is not None else stack.enter_context(self.connect(step))
+            connection = stack.enter_context(self.kept.lent()) if self.kept is not None else None
+            yield connection if connection is not None else stack.enter_context(self.connect(step))
 
     def read(
         self, step: str, work: Callable[[psycopg.Connection], T], *, own_session: bool = False
@@ -217,7 +217,7 @@ def _locked(connection: psycopg.Connection) -> LockTimeout:
 
 
 def is_pooled(connection: psycopg.Connection) -> bool:
-    """Tell whether a pooler stands between us and the server.
+    """Tell whether a pooler is between us and the server.
 
     A pooler gives its clients keys of its own for cancelling, so that the process number which the
     connection began with is not the one that serves it. Source: BackendKeyData in the protocol's

@@ -1,4 +1,4 @@
-"""Databases made like another one: created, named, dropped."""
+"""Databases created like another one: created, named, dropped."""
 
 from psycopg import errors as pg
 from psycopg import sql
@@ -35,8 +35,8 @@ def create_database(admin: Database, name: str) -> Database:
             connection.execute(statement)
         except pg.DuplicateDatabase as error:
             raise Refused(
-                f"there is a database {name} already",
-                next_step="choose another name, or drop it if nobody needs it",
+                f"the database {name} already exists",
+                next_step="choose another name, or drop it if it is no longer needed",
             ) from error
     return named(admin, name)
 
@@ -48,7 +48,7 @@ def named(admin: Database, name: str) -> Database:
 
 
 def drop(admin: Database, name: str) -> None:
-    """Drop a database that was made here; its sessions, all of them ours, are ended."""
+    """Drop a database that was created here; its sessions, all of them ours, are ended."""
     with asking(f"the database {name} is still there"), admin.connect("restore") as connection:
         connection.execute(
             sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(name))

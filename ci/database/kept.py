@@ -45,7 +45,11 @@ class KeptSession:
 
     def _usable(self) -> psycopg.Connection:
         connection = self._connection
-        if connection is None or time.monotonic() - self._used > IDLE_AT_MOST or _ended(connection):
+        if (
+            connection is None
+            or time.monotonic() - self._used > IDLE_AT_MOST
+            or _is_cut(connection)
+        ):
             self.close()
             connection = self._connection = self._opened.enter_context(self._connect())
         return connection
@@ -57,7 +61,7 @@ class KeptSession:
             self.close()
 
 
-def _ended(connection: psycopg.Connection) -> bool:
+def _is_cut(connection: psycopg.Connection) -> bool:
     """Tell whether the server has ended an idle session: it writes to it, or closes the line."""
     if connection.closed:
         return True

@@ -1,6 +1,6 @@
 """The deployment lock behind a pooler: a row with a heartbeat and an expiry.
 
-A session lock would stay with the server's session, which the pooler gives to somebody else.
+A session lock would stay with the server's session, which the pooler gives to another client.
 """
 
 import secrets
@@ -43,7 +43,7 @@ HOLDER = """
 
 
 def who(connection: psycopg.Connection) -> str:
-    """Return who holds a lease, since when and from where; empty where nobody does."""
+    """Return who holds a lease, since when and from where; empty where no one does."""
     exists = one_value(connection, own_tables.LEASE_EXISTS)
     row = connection.execute(HOLDER).fetchone() if exists else None
     return f"{row[0]} from {row[1]}, for {row[2]} s, by a lease" if row else ""
@@ -66,7 +66,7 @@ class Lease:
         self._thread = threading.Thread(target=self._beat, daemon=True)
 
     def take(self, connection: psycopg.Connection) -> bool:
-        """Take the lease where nobody has one that is valid."""
+        """Take the lease where no one has a valid one."""
         own_tables.ensure_lease(connection)
         before = time.monotonic()
         row = connection.execute(TAKE, self._values).fetchone()
@@ -78,7 +78,7 @@ class Lease:
         self._thread.start()
 
     def is_ours(self) -> bool:
-        """Tell whether nobody else can have it yet. Asks no server: the heartbeat does."""
+        """Tell whether no other run can have it yet. Asks no server: the heartbeat does."""
         return not self._lost and time.monotonic() - self._proven < LASTS - MARGIN
 
     def give_back(self, connection: psycopg.Connection) -> None:

@@ -31,7 +31,7 @@ REPAIRS = {
 }
 
 
-def read(connection: psycopg.Connection) -> tuple[str, ...]:
+def read_leftovers(connection: psycopg.Connection) -> tuple[str, ...]:
     """Return every leftover in the database, sorted; in a transaction of the caller's."""
     connection.execute("set local search_path = ''")
     return tuple(sorted(row[0] for row in connection.execute(LEFTOVERS.encode()).fetchall()))

@@ -20,7 +20,7 @@ from ..errors import LockHeld, StepFailed
 from . import lease, own_tables
 from .connection import Database, is_pooled
 
-# 64 bits of a name: the same on every machine, and nobody else's by chance.
+# 64 bits of a name: the same on every machine, and no other lock's by chance.
 KEY = int.from_bytes(hashlib.sha256(b"windlass deployment lock").digest()[:8], "big", signed=True)
 
 TRY = "select pg_catalog.pg_try_advisory_lock(%s)"
@@ -44,7 +44,7 @@ LONGEST_PAUSE = 2.0  # seconds between two tries
 ASK_EVERY = 1.0  # seconds; in between a cut line is seen without asking
 
 
-class Held(Protocol):
+class HeldLock(Protocol):
     """The lock, while we hold it."""
 
     def require(self) -> None:
@@ -93,7 +93,7 @@ class _Leased:
 def _lost(why: str) -> StepFailed:
     return StepFailed(
         f"the deployment lock was lost: {why}",
-        state="nothing more was started; what ran before stands in the journal",
+        state="nothing more was started; the journal records what ran before",
         next_step="look at invoke status, and deploy again",
     )
 
@@ -104,13 +104,13 @@ def hold(
     *,
     wait: float,
     on_wait: Callable[[str], None] = lambda _: None,
-    beside: tuple[int, ...] = (),
-) -> Iterator[Held]:
+    extra_locks: tuple[int, ...] = (),
+) -> Iterator[HeldLock]:
     """Hold the lock inside the block; it falls with the connection, also after kill -9.
 
     A lease falls half a minute after its last heartbeat. `wait` is in seconds. `on_wait` is told
-    once who holds it. `beside` are advisory locks of the engine's own tool, so that this waits;
-    behind a pooler, which would leak them, they are not held.
+    once who holds it. `extra_locks` are advisory locks of the engine's own tool, so that this
+    waits; behind a pooler, which would leak them, they are not taken.
 
     Raises:
         LockHeld: another deployment held it all the time.
@@ -120,7 +120,7 @@ def hold(
     with database.connect("lock") as connection:
         own_tables.require_known(connection)
         if not is_pooled(connection):
-            keys = (KEY, *beside)
+            keys = (KEY, *extra_locks)
             _poll(connection, lambda: _take_advisory(connection, keys), wait, on_wait, keys)
             yield _Advisory(connection)
             return
@@ -142,17 +142,17 @@ def _poll(
     keys: tuple[int, ...] = (KEY,),
 ) -> None:
     deadline = time.monotonic() + wait
-    pause, told = 0.02, False
+    pause, notified = 0.02, False
     while not take():
-        holder = _holder(connection, keys) or "one that was just about to let go"
+        holder = _holder(connection, keys) or "a deployment that is about to release it"
         if time.monotonic() >= deadline:
             raise LockHeld(
                 f"another deployment holds the lock: {holder}",
-                next_step="wait until it is done; a dead one's lock falls within a minute",
+                next_step="wait until it is done; the lock of a dead one falls within a minute",
             )
-        if not told:
+        if not notified:
             on_wait(holder)
-            told = True
+            notified = True
         time.sleep(random.uniform(pause / 2, pause))  # noqa: S311  # jitter
         pause = min(pause * 2, LONGEST_PAUSE)
 
@@ -172,7 +172,7 @@ def _take_advisory(connection: psycopg.Connection, keys: tuple[int, ...]) -> boo
 
 
 def _holder(connection: psycopg.Connection, keys: tuple[int, ...]) -> str:
-    """Return who holds one of the locks; empty when nobody does."""
+    """Return who holds one of the locks; empty when no one does."""
     for key in keys:
         row = connection.execute(HOLDER, (key,)).fetchone()
         if row is not None:
@@ -191,5 +191,5 @@ def _take_lease(connection: psycopg.Connection, ours: lease.Lease) -> bool:
 
 
 def who(connection: psycopg.Connection) -> str:
-    """Return who holds the lock, since when and from where; empty when nobody does."""
+    """Return who holds the lock, since when and from where; empty when no one does."""
     return _holder(connection, (KEY,))

@@ -30,7 +30,7 @@ def any_left(database: Database) -> bool:
     return database.read("lock", look)
 
 
-def end(database: Database, note: Callable[[str], None]) -> None:
+def end_orphans(database: Database, note: Callable[[str], None]) -> None:
     """End the statements of dead deployments; called under the deployment lock, when all are dead.
 
     Raises:
@@ -43,7 +43,7 @@ def end(database: Database, note: Callable[[str], None]) -> None:
         while orphans := connection.execute(FIND, (database.deployment_id,)).fetchall():
             for pid, name in orphans:
                 if pid not in ended:
-                    _end(connection, pid, name)
+                    _terminate(connection, pid, name)
                     note(f"ended pid {pid}, left behind by {name}")
                     ended.add(pid)
             if time.monotonic() > deadline:
@@ -51,7 +51,7 @@ def end(database: Database, note: Callable[[str], None]) -> None:
             time.sleep(0.02)
 
 
-def _end(connection: psycopg.Connection, pid: int, name: str) -> None:
+def _terminate(connection: psycopg.Connection, pid: int, name: str) -> None:
     try:
         connection.execute(END, (pid,))
     except psycopg.errors.InsufficientPrivilege:

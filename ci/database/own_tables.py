@@ -43,7 +43,7 @@ VERSION_TABLE = """
     );
 """
 
-# What a database has that no version was written to, or a part of it: each table was created when
+# What a database has that no version was written to, or a part of that: each table was created when
 # it was first needed.
 FIRST = (
     LEASE
@@ -238,10 +238,10 @@ def _allowed(connection: psycopg.Connection, *, schema: bool = True) -> Iterator
         yield
     except pg.InsufficientPrivilege as error:
         user = connection.info.user
-        words = error.diag.message_primary or "permission denied"
+        message = error.diag.message_primary or "permission denied"
         raise Refused(
-            f"{user} may not keep the tables of Windlass in this database: {words}",
-            next_step=f"deploy as the owner of the schema windlass, or make {user} a member of it"
+            f"{user} may not keep the tables of Windlass in this database: {message}",
+            next_step=f"deploy as the owner of the schema windlass, or grant that role to {user}"
             if schema
             else f'as the owner of the database: create schema "windlass" authorization {user}',
         ) from error

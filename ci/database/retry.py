@@ -1,4 +1,4 @@
-"""Short waits for a table, tried again with nothing held, until `lock.wait` is over.
+"""Short waits for a table, tried again with no lock held, until `lock.wait` is over.
 
 Bystanders queue behind a statement that waits for a lock; so it waits for one rung at most, and
 looks who blocks before it waits longer.
@@ -27,7 +27,7 @@ RETRIED = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
 LONGEST_PAUSE = 10.0  # seconds
 SHORT_PAUSE = 0.3  # seconds, after somebody whose end was waited for
 LOOK_EVERY = 0.1  # seconds, while somebody's end is waited for
-LOOKS_BEFORE_WORDS = 5  # nobody needs to read of what is over in half a second
+LOOKS_BEFORE_NOTE = 5  # a wait of half a second is not worth a note
 IDLE_IN_TRANSACTION = 60_000  # milliseconds; a suspended machine must not hold a table for ever
 DEADLOCK_TIMEOUT = "select setting::float8 / 1000 from pg_catalog.pg_settings where name = %s"
 
@@ -50,7 +50,7 @@ class Session(Protocol):
 
     @property
     def info(self) -> Any:  # noqa: ANN401  # as psycopg's: transaction_status, backend_pid
-        """What is known of it."""
+        """The session's state, as psycopg's."""
         ...
 
     def execute(self, query: bytes, /) -> Rows:
@@ -110,7 +110,7 @@ def with_retry(
     """
     with database.connect(step) as connection:
 
-        def once(rung: Duration, watching: Watching) -> T:
+        def attempt_once(rung: Duration, watching: Watching) -> T:
             if in_transaction:
                 with connection.transaction():
                     connection.execute(f"{limits(rung, terms.lock)}{settings}".encode())
@@ -120,7 +120,7 @@ def with_retry(
             with watching(_pid(connection)):
                 return attempt(connection)
 
-        return with_retry_elsewhere(terms, database, once)
+        return with_retry_elsewhere(terms, database, attempt_once)
 
 
 def with_retry_elsewhere(
@@ -150,7 +150,7 @@ def with_retry_elsewhere(
 
 
 def limits(rung: Duration, lock: LockConfig) -> str:
-    """Return the statements that limit how long a transaction waits, runs and stands idle."""
+    """Return the statements that limit how long a transaction waits, runs and is idle."""
     return (
         f"set local lock_timeout = {milliseconds(rung)};\n"
         f"set local statement_timeout = {milliseconds(lock.statement_timeout)};\n"
@@ -200,13 +200,13 @@ class _Climb:
         try:
             self._next(began)
         except (psycopg.Error, Unreachable):
-            # Blind: the lowest rung harms nobody, and the deadline holds all the same.
+            # Blind: the lowest rung harms no other session, and the deadline holds all the same.
             self.rung = 0
             self._pause(LONGEST_PAUSE)
 
     def _next(self, began: float) -> None:
         blockers = self.sight.blockers
-        self.terms.note(f"waiting for a lock held by {self._words(blockers)}")
+        self.terms.note(f"waiting for a lock held by {self._describe(blockers)}")
         if self._end_orphans(blockers) or self._evict(blockers):
             self._pause(SHORT_PAUSE)
             return
@@ -231,14 +231,14 @@ class _Climb:
         """Make autovacuums give way, once each: by asking, or by a rung on which the server does.
 
         Asking is what the server itself does to an autovacuum that somebody has waited
-        `deadlock_timeout` for; done from outside, nobody has to queue behind us meanwhile.
+        `deadlock_timeout` for; done from outside, no session has to queue behind us meanwhile.
         """
-        gentle = can_give_way(blockers)
-        fresh = [b for b in gentle if (b.pid, b.transaction) not in self._asked]
-        if not gentle or not fresh:
+        autovacuums = can_give_way(blockers)
+        unasked = [b for b in autovacuums if (b.pid, b.transaction) not in self._asked]
+        if not autovacuums or not unasked:
             return False
-        self._asked |= {(b.pid, b.transaction) for b in fresh}
-        if all(self.lookout.cancel(b) for b in fresh):
+        self._asked |= {(b.pid, b.transaction) for b in unasked}
+        if all(self.lookout.cancel(b) for b in unasked):
             self.terms.note("asked the autovacuum to give way")
             self.rung = 0
             return True
@@ -247,7 +247,7 @@ class _Climb:
         rung = to_evict(self.terms.lock, deadlock_timeout=seconds)
         if rung is None:
             self.terms.note(
-                f"an autovacuum gives way to nobody before deadlock_timeout, {seconds:g} s, and "
+                f"an autovacuum gives way only after deadlock_timeout, {seconds:g} s, and "
                 "lock.timeout has no rung above it: waiting for its end"
             )
             return False
@@ -259,8 +259,8 @@ class _Climb:
         left = self.lookout.stayed(blockers) if blockers else ()
         looks = 0
         while left:
-            if looks == LOOKS_BEFORE_WORDS:
-                self.terms.note(f"waiting for the end of {self._words(left)}")
+            if looks == LOOKS_BEFORE_NOTE:
+                self.terms.note(f"waiting for the end of {self._describe(left)}")
             looks += 1
             self._sleep(LOOK_EVERY)
             self.terms.guard()
@@ -279,7 +279,7 @@ class _Climb:
             raise self._over()
         time.sleep(seconds)
 
-    def _words(self, blockers: tuple[Blocker, ...]) -> str:
+    def _describe(self, blockers: tuple[Blocker, ...]) -> str:
         if not blockers:
             return self.sight.blind or "a session that has gone since"
         return "; ".join(b.text(show_queries=self.terms.show_queries) for b in blockers)
@@ -289,7 +289,7 @@ class _Climb:
         behind = f"; {queue} sessions queued behind us" if queue else ""
         return LockTimeout(
             f"a table stayed locked for {self.terms.lock.wait}, over {self.retries} tries; "
-            f"blocked by {self._words(self._known.blockers)}{behind}",
+            f"blocked by {self._describe(self._known.blockers)}{behind}",
             state="the migration in progress was rolled back; nothing of ours waits",
             next_step="let that session end (select pg_terminate_backend(PID)), and deploy again",
         )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from .. import policy
 from ..backup import catalog, dump
-from ..backup.proof import prove
+from ..backup.proof import verify_and_record
 from ..backup.retention import Backup, Choice
 from ..database import lock
 from ..database.connection import read_target
@@ -132,12 +132,12 @@ def verify_backup(work: Work, which: str = "latest", level: str = "rows") -> Pro
 def _verify(work: Work, manifest: Manifest, level: ProofLevel) -> Proof:
     store, config = store_of(work)
     work.reporter.started(StepName.PROOF)
-    return prove(manifest, store, config, level=level, progress=bytes_of(work.reporter))
+    return verify_and_record(manifest, store, config, level=level, progress=bytes_of(work.reporter))
 
 
 def _find(work: Work, which: str) -> Backup:
     store, _ = store_of(work)
-    return catalog.find(store, environment=work.settings.name, which=which)
+    return catalog.find_backup(store, environment=work.settings.name, which=which)
 
 
 def drill_warning(work: Work) -> str:

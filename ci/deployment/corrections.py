@@ -171,7 +171,7 @@ def correct(work: Work, verb: str, names: tuple[str, ...], *, reason: str) -> tu
     wait = work.settings.environment.lock.wait.seconds
     keys = work.engine.lock_keys
     origin = find_origin(work.settings.root)
-    with lock.hold(work.database, wait=wait, on_wait=work.reporter.note, beside=keys):
+    with lock.hold(work.database, wait=wait, on_wait=work.reporter.note, extra_locks=keys):
         changes = find_changes(work, verb, names)
         files = {migration.name: migration for migration in work.engine.files.list()}
         own_tables.prepare(work.database, work.terms())

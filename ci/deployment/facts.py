@@ -76,7 +76,7 @@ def take_facts(database: Database, history: History) -> Facts:
             history=history.rows(connection),
             partials=history.partials(connection),
             failed=history.failed(connection),
-            leftovers=leftovers.read(connection),
+            leftovers=leftovers.read_leftovers(connection),
             schema_fingerprint=fingerprint.of(lines),
             schema=tuple(_short(line) for line in lines),
         )

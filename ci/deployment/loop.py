@@ -78,7 +78,7 @@ class _PlanRun:
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     results: list[StepResult] = field(default_factory=list)
     journal: Journal | None = None
-    held: lock.Held | None = None
+    held: lock.HeldLock | None = None
 
     def all(self) -> Deployment:
         """Run every step. Only this method catches everything."""
@@ -102,11 +102,11 @@ class _PlanRun:
                 work.database,
                 wait=wait,
                 on_wait=lambda holder: work.reporter.note(f"waiting for {holder}"),
-                beside=work.engine.lock_keys,
+                extra_locks=work.engine.lock_keys,
             )
         )
         self.work = replace(work, guard=self.held.guard)
-        orphans.end(work.database, work.reporter.note)
+        orphans.end_orphans(work.database, work.reporter.note)
         require_unchanged(self.plan, self.replan())
         own_tables.prepare(work.database, self.work.terms())
         for result in self.results:

@@ -28,7 +28,7 @@ def end_orphans(work: Work) -> None:
     if not orphans.any_left(work.database):
         return
     with suppress(LockHeld), lock.hold(work.database, wait=0):
-        orphans.end(work.database, work.reporter.note)
+        orphans.end_orphans(work.database, work.reporter.note)
 
 
 def current_plan(

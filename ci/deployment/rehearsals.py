@@ -6,7 +6,7 @@ import psycopg
 
 from .. import policy
 from ..backup import catalog, retention
-from ..backup.proof import prove
+from ..backup.proof import verify_and_record
 from ..database.connection import read_target
 from ..errors import Place, Refused
 from ..lint import severity
@@ -62,7 +62,9 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
             manifest = backups.take_backup(work, plan.target, applied=applied)
             _require_same_schema(plan, manifest)
             level = policy.proof(work.settings)
-            proof = prove(manifest, store, config, level=level, progress=bytes_of(work.reporter))
+            proof = verify_and_record(
+                manifest, store, config, level=level, progress=bytes_of(work.reporter)
+            )
         backup = retention.Backup(manifest=manifest, proofs=(proof,))
     return rehearse.rehearse_plan(
         plan,

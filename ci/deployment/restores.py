@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ..backup import catalog
-from ..backup.restore import Restored, Wanted, analyze, restore_backup
+from ..backup.restore import Restored, RestoreOptions, analyze, restore_backup
 from ..backup.swap import kept, rows_now, swap_databases
 from ..backup.tables import TableName
 from ..database import create
@@ -78,7 +78,9 @@ def plan_restore(
         ConfigError: there is no such backup, or the URL holds a password.
 
     """
-    manifest = catalog.find(store_of(work)[0], environment=work.settings.name, which=which).manifest
+    manifest = catalog.find_backup(
+        store_of(work)[0], environment=work.settings.name, which=which
+    ).manifest
     now = datetime.now(UTC)
     if at_most_older is not None:
         catalog.require_young(manifest, at_most=at_most_older, now=now)
@@ -137,7 +139,7 @@ def run_restore(work: Work, order: RestoreOrder, *, owners: bool = True) -> Rest
         StepFailed: it was not restored; what was created for it is dropped again.
 
     """
-    plan, wanted = order.plan, Wanted(owners=owners, tables=order.tables)
+    plan, wanted = order.plan, RestoreOptions(owners=owners, tables=order.tables)
     work.reporter.started(StepName.BACKUP)
     if order.target is not None:
         restored = _load(work, plan.manifest, order.target, wanted)
@@ -154,7 +156,7 @@ def run_restore(work: Work, order: RestoreOrder, *, owners: bool = True) -> Rest
     return RestoreReport(restored=restored, kept=swapped.kept)
 
 
-def _load(work: Work, manifest: Manifest, target: Database, wanted: Wanted) -> Restored:
+def _load(work: Work, manifest: Manifest, target: Database, wanted: RestoreOptions) -> Restored:
     store, config = store_of(work)
     restored = restore_backup(
         manifest, store, target, config, progress=bytes_of(work.reporter), wanted=wanted

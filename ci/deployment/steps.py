@@ -9,7 +9,7 @@ import psycopg
 
 from .. import policy
 from ..backup import catalog
-from ..backup.proof import prove
+from ..backup.proof import verify_and_record
 from ..database import leftovers
 from ..errors import Place, Refused, StepFailed
 from ..lint import severity
@@ -137,7 +137,7 @@ def verify_own_backup(plan: Plan, work: Work) -> Done | Skipped:
     if not plan.migrations:
         return Done("no backup to prove")
     store, config = store_of(work)
-    proven = prove(
+    proven = verify_and_record(
         _own_manifest(plan, work),
         store,
         config,
@@ -283,7 +283,7 @@ def verify_migrations(plan: Plan, work: Work) -> Done | Skipped:
     def look(connection: psycopg.Connection) -> tuple[str, ...]:
         for migration in scripts:
             work.engine.runner.verify(migration, connection)
-        return leftovers.read(connection)
+        return leftovers.read_leftovers(connection)
 
     # A verify script may call what stays in a session: set_config(), an advisory lock.
     remains = work.database.read("verify", look, own_session=bool(scripts))

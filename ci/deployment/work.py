@@ -109,12 +109,12 @@ def open_work(
         directory = settings.root / ".windlass" / "embedded" / settings.name
         with (
             embedded.running(directory) as url,
-            Database(url=url, deployment_id=deployment_id).keeping() as database,
+            Database(url=url, deployment_id=deployment_id).keep_session() as database,
         ):
             yield work(database)
     else:
         url = environment.database
-        with Database(url=url, deployment_id=deployment_id).keeping() as database:
+        with Database(url=url, deployment_id=deployment_id).keep_session() as database:
             yield work(database)
 
 

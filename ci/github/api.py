@@ -69,7 +69,7 @@ class GithubApi:
         return self._ask(self._address(path), path, permission).json()
 
     def all(self, path: str, key: str, *, permission: str) -> tuple[dict[str, Any], ...]:
-        """Return what stands under `key` on every page of a list; raises like `get`."""
+        """Return what is under `key` on every page of a list; raises like `get`."""
         return tuple(self._pages(path, key, permission))
 
     def _pages(self, path: str, key: str, permission: str) -> Iterator[dict[str, Any]]:
@@ -157,7 +157,7 @@ class GithubApi:
             raise self._no_answer(
                 path,
                 message,
-                f"look whether {self.repository} is the repository; {give}",
+                f"check whether {self.repository} is the repository; {give}",
                 kind=NotFound,
             )
         if code in AGAIN:
@@ -197,7 +197,7 @@ def limited(code: int, headers: Any, message: str, *, now: float) -> float | Non
 
 
 def _message(answer: "requests.Response") -> str:
-    """Return GitHub's own words, or the beginning of what is none of its answers."""
+    """Return GitHub's message, or the beginning of another answer."""
     try:
         document = answer.json()
     except ValueError:

@@ -2,16 +2,16 @@
 
 from typing import Any
 
-# The subject of a workflow's identity since then, for repositories made, renamed or moved:
+# The subject of a workflow's identity since then, for repositories created, renamed or moved:
 # https://docs.github.com/actions/reference/security/oidc
 IMMUTABLE_SINCE = "2026-07-15"
 PROVIDER = "token.actions.githubusercontent.com"
 
 
 def subjects(repository: dict[str, Any]) -> tuple[str, ...]:
-    """Return how the subject of a repository's identity may begin, from what the API tells of it.
+    """Return how the subject of a repository's identity may begin, from what the API tells.
 
-    The API does not tell when a repository was renamed, so one that was made before
+    The API does not tell when a repository was renamed, so one that was created before
     IMMUTABLE_SINCE has both forms.
     """
     owner, name = str(repository["full_name"]).split("/")

@@ -36,10 +36,10 @@ def comment(number: int, text: str) -> str:
     body = {"body": f"{MARKER}\n{text}"}
     before = _before(number)
     if before is None:
-        made = _ask("POST", f"issues/{number}/comments", body)
+        comment = _ask("POST", f"issues/{number}/comments", body)
     else:
-        made = _ask("PATCH", f"issues/comments/{before}", body)
-    return str(made["html_url"])
+        comment = _ask("PATCH", f"issues/comments/{before}", body)
+    return str(comment["html_url"])
 
 
 def _before(number: int) -> int | None:

@@ -20,7 +20,7 @@ REMOTE = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Remote:
+class GithubRepository:
     """A repository on GitHub, or on a GitHub Enterprise server."""
 
     host: str
@@ -44,15 +44,15 @@ class Remote:
         return self.host == "github.com" or self.host.endswith(".ghe.com")
 
 
-def find_remote(root: Path) -> Remote | None:
+def find_remote(root: Path) -> GithubRepository | None:
     """Return the repository that git's remote `origin` names; None where it names none."""
     return parse_remote(git.read_or_none(root, "remote", "get-url", "origin") or "")
 
 
-def parse_remote(url: str) -> Remote | None:
+def parse_remote(url: str) -> GithubRepository | None:
     """Return the repository of a remote's URL, https or ssh; None where it is something else."""
     match = REMOTE.fullmatch(url)
-    return Remote(match["a"] or match["b"], match["name"]) if match else None
+    return GithubRepository(match["a"] or match["b"], match["name"]) if match else None
 
 
 def open_github(root: Path, *, note: Callable[[str], None]) -> tuple[GithubApi, str]:
@@ -63,18 +63,18 @@ def open_github(root: Path, *, note: Callable[[str], None]) -> tuple[GithubApi, 
     any host.
 
     Raises:
-        ConfigError: there is no token, or nothing says which repository it is.
+        ConfigError: there is no token, or the repository is unknown.
 
     """
     env, remote = os.environ, find_remote(root)
     name = env.get("GITHUB_REPOSITORY") or (remote.name if remote else "")
     if not name:
         raise ConfigError(
-            "nothing says which repository on GitHub this is",
+            "the GitHub repository is unknown: no remote on GitHub, no GITHUB_REPOSITORY",
             next_step="git remote add origin URL, or export GITHUB_REPOSITORY=OWNER/NAME",
         )
     server = urlsplit(env.get("GITHUB_SERVER_URL", "")).hostname
-    repository = Remote(server or (remote.host if remote else "github.com"), name)
+    repository = GithubRepository(server or (remote.host if remote else "github.com"), name)
     known = repository.hosted or server is not None
     names = ("GITHUB_TOKEN", "GH_TOKEN") if known else ("GH_ENTERPRISE_TOKEN",)
     token = next((env[variable] for variable in names if env.get(variable)), None)

@@ -1,4 +1,4 @@
-"""What has to be set on GitHub by hand, looked at through its API: `doctor --github`.
+"""What has to be set on GitHub by hand, checked through its API: `doctor --github`.
 
 Every check says what to do and at which page. What the token may not see is told and fails
 nothing: a workflow's own token sees neither secrets nor the repository's settings.
@@ -20,7 +20,7 @@ from .remote import open_github
 
 ENVIRONMENT = "actions: read"  # what the API asks for, as GitHub names it
 ADMINISTRATION = "administration: read"
-LISTS = (  # where a variable or a secret may stand: its list, the key in it, the permission
+LISTS = (  # where a variable or a secret may be: its list, the key in it, the permission
     ("environments/{name}/secrets", "secrets", "environments: read"),
     ("environments/{name}/variables", "variables", "environments: read"),
     ("actions/secrets", "secrets", "secrets: read"),
@@ -31,7 +31,7 @@ LISTS = (  # where a variable or a secret may stand: its list, the key in it, th
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class WantedEnvironment:
     """An environment on GitHub as deploy.yml needs it.
 
     `reviewed`: GitHub's required reviewers are its approval. `guarded`: the default branch alone
@@ -45,7 +45,7 @@ class Wanted:
     names: tuple[str, ...] = ()
 
 
-def doctor(
+def check_settings(
     config: Config, only: str = "", *, note: Callable[[str], None]
 ) -> tuple[PreflightCheck, ...]:
     """Return every check of what deploy.yml needs on GitHub; `only` chooses one environment.
@@ -57,16 +57,16 @@ def doctor(
     if only:
         config.require(only)
     api, site = open_github(config.root, note=note)
-    return look(api, site, wanted(config, only))
+    return check_environments(api, site, wanted_environments(config, only))
 
 
-def wanted(config: Config, only: str = "") -> tuple[Wanted, ...]:
+def wanted_environments(config: Config, only: str = "") -> tuple[WantedEnvironment, ...]:
     """Return the environments that deploy.yml needs on GitHub; `only` chooses one of them.
 
-    Where people have to approve, there is a second one, NAME-plan: its plan job has to run before
-    anybody has approved; and where backups are asked for a NAME-backup, for nobody gets up at night
-    to let one begin (.github/workflows/backup.yml). From what is written: nobody has every
-    environment's secrets at hand.
+    Where people have to approve, there is a second one, NAME-plan: its plan job runs before the
+    approval. Where backups are asked for, there is a NAME-backup: backups start without a person
+    (.github/workflows/backup.yml). Variables are not expanded: no one has the secrets of every
+    environment.
     """
     shared = set(config.variables())
     environments = []
@@ -74,20 +74,26 @@ def wanted(config: Config, only: str = "") -> tuple[Wanted, ...]:
         data = config.written(name)
         approval, tier = data.get("approval"), str(data.get("tier"))
         row = policy.TIERS.index(tier) if tier in policy.TIERS else len(policy.TIERS) - 1
-        asks = policy.TABLE[StepName.APPROVAL][row] is policy.REQUIRED or approval is not None
+        needs_approval = (
+            policy.TABLE[StepName.APPROVAL][row] is policy.REQUIRED or approval is not None
+        )
         own = approval if isinstance(approval, dict) else {}
-        environment = Wanted(
+        environment = WantedEnvironment(
             name=name,
-            reviewed=asks and approval_of(approval).reviewed,
+            reviewed=needs_approval and approval_of(approval).reviewed,
             self_approval=own.get("self_approval") is True,
             guarded=policy.TABLE[StepName.BACKUP][row] is policy.REQUIRED,
             names=tuple(sorted(shared | set(config.variables(name)))),
         )
-        beside = (["plan"] if asks else []) + (["backup"] if environment.guarded else [])
+        extra_jobs = (["plan"] if needs_approval else []) + (
+            ["backup"] if environment.guarded else []
+        )
         environments.append(environment)
         environments += [
-            Wanted(name=f"{name}-{job}", guarded=environment.guarded, names=environment.names)
-            for job in beside
+            WantedEnvironment(
+                name=f"{name}-{job}", guarded=environment.guarded, names=environment.names
+            )
+            for job in extra_jobs
         ]
     names = (only, f"{only}-plan", f"{only}-backup")
     return tuple(
@@ -95,7 +101,9 @@ def wanted(config: Config, only: str = "") -> tuple[Wanted, ...]:
     )
 
 
-def look(api: GithubApi, site: str, environments: Iterable[Wanted]) -> tuple[PreflightCheck, ...]:
+def check_environments(
+    api: GithubApi, site: str, environments: Iterable[WantedEnvironment]
+) -> tuple[PreflightCheck, ...]:
     """Return a check for every setting; a failing one does not hide the others.
 
     `site` is the repository's address for people, https://github.com/OWNER/NAME.
@@ -111,7 +119,7 @@ def look(api: GithubApi, site: str, environments: Iterable[Wanted]) -> tuple[Pre
     for environment in environments:
         checks += _Environment(
             api, site, environment, private=bool(repository["private"]), branch=branch
-        ).look()
+        ).checks()
     return tuple(checks)
 
 
@@ -119,7 +127,7 @@ def _check(name: str, look_at: Callable[[], str]) -> PreflightCheck:
     try:
         return PreflightCheck(name, look_at())
     except (NotPermitted, NotFound) as error:
-        return PreflightCheck(name, f"not to be seen with this token: {error.next_step}")
+        return PreflightCheck(name, f"not visible to this token: {error.next_step}")
     except WindlassError as error:
         return PreflightCheck(name, error.what, problem=error.next_step)
 
@@ -147,11 +155,11 @@ class _Environment:
 
     api: GithubApi
     site: str
-    wanted: Wanted
+    wanted: WantedEnvironment
     private: bool
     branch: str
 
-    def look(self) -> list[PreflightCheck]:
+    def checks(self) -> list[PreflightCheck]:
         name = self.wanted.name
         try:
             settings = self.api.get(f"environments/{name}", permission=ENVIRONMENT)
@@ -161,7 +169,7 @@ class _Environment:
                     name,
                     "does not exist, or the token may not see it; a workflow that names it "
                     "creates it, without any protection",
-                    problem=f"make it by hand: {self.site}/settings/environments/new "
+                    problem=f"create it by hand: {self.site}/settings/environments/new "
                     f"(seen with {ENVIRONMENT})",
                 )
             ]
@@ -193,14 +201,15 @@ class _Environment:
             )
         if not count:
             raise Refused(
-                "none are required: whatever waits there, starts", next_step=f"set them: {page}"
+                "none are required: every run that waits there starts",
+                next_step=f"set them: {page}",
             )
         if not rule.get("prevent_self_review") and not self.wanted.self_approval:
             raise Refused(
-                "whoever starts a run may approve it",
+                "the person who starts a run may approve it",
                 next_step=f"tick “Prevent self-review”: {page}",
             )
-        return f"{count} required, of whom one has to approve"
+        return f"{count} required, one of them has to approve"
 
     def _branches(self, rule: dict[str, bool] | None, page: str) -> str:
         if not rule:
@@ -237,20 +246,20 @@ class _Environment:
 
     def _variables(self, page: str) -> str:
         """Look for the names of variables and secrets; values are never asked for."""
-        known, unseen = set[str](), list[str]()
+        known, hidden = set[str](), list[str]()
         for path, key, permission in LISTS:
             try:
                 variables = self.api.all(
                     path.format(name=self.wanted.name), key, permission=permission
                 )
             except (NotPermitted, NotFound):
-                unseen.append(permission)
+                hidden.append(permission)
             else:
                 known |= {variable["name"] for variable in variables}
         missing = [name for name in self.wanted.names if name.upper() not in known]
-        if missing and unseen:
-            needs = ", ".join(dict.fromkeys(unseen))
-            return f"{', '.join(missing)}: not to be seen with this token, which needs {needs}"
+        if missing and hidden:
+            needs = ", ".join(dict.fromkeys(hidden))
+            return f"{', '.join(missing)}: not visible to this token, which needs {needs}"
         if missing:
             raise Refused(
                 f"{', '.join(missing)}: neither a secret nor a variable",
@@ -269,4 +278,4 @@ def _admins(settings: dict[str, Any], page: str) -> str:
             next_step="untick “Allow administrators to bypass configured protection rules”: "
             f"{page}",
         )
-    return "wait for a review like anybody"
+    return "wait for a review, like everyone else"

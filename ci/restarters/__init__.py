@@ -27,9 +27,9 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Restarter(Protocol):
-    """Makes a service start anew, and proves that it did.
+    """Restarts a service, and verifies that it did.
 
-    A restart is proven by a changed identity and a quiet window after it (`settle`), never by
+    A restart is verified by a changed identity and a quiet window after it (`settle`), never by
     an exit status alone. Every failure is a `StepFailed` with the end of the service's log.
     """
 

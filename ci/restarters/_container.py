@@ -1,7 +1,7 @@
-"""The proof of a container's restart, for docker and compose: a new start that stays.
+"""Verifies a container's restart, of docker and compose: a new start that stays.
 
 `docker restart` returns 0 for a container that dies half a second later, and for one that is
-unhealthy; what proves a restart is a new start that docker did not have to repeat.
+unhealthy; the evidence of a restart is a new start that docker did not have to repeat.
 """
 
 import json
@@ -23,7 +23,7 @@ GRACE = 10  # seconds between SIGTERM and SIGKILL where the container sets none;
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class ContainerState:
     """What docker inspect says of a container."""
 
     id: str
@@ -35,7 +35,7 @@ class State:
     error: str  # why the last start failed; mostly empty
     health: str  # healthy, starting, unhealthy; empty without a health check
     stop_timeout: int | None  # seconds; None: docker's default, negative: for ever
-    one_off: bool  # made by `compose run`, and no part of the service
+    one_off: bool  # created by `compose run`, and no part of the service
 
     @property
     def instance(self) -> str:
@@ -48,16 +48,16 @@ class State:
         return self.status == "running" and self.health in ("", "healthy")
 
     def __str__(self) -> str:
-        said = [self.status]
+        parts = [self.status]
         if self.health and self.status == "running":
-            said.append(self.health)
+            parts.append(self.health)
         if self.status != "running":
-            said.append(f"exit code {self.exit_code}")
+            parts.append(f"exit code {self.exit_code}")
         if self.restart_count:
-            said.append(f"started again {self.restart_count} times by its restart policy")
+            parts.append(f"started again {self.restart_count} times by its restart policy")
         if self.error:
-            said.append(self.error)
-        return ", ".join(said)
+            parts.append(self.error)
+        return ", ".join(parts)
 
 
 def inspect_command(containers: Sequence[str]) -> tuple[str, ...]:
@@ -66,17 +66,17 @@ def inspect_command(containers: Sequence[str]) -> tuple[str, ...]:
     return ("docker", "inspect", "--type=container", "--format={{json .}}", *containers)
 
 
-def read_state(line: str) -> State:
+def read_state(line: str) -> ContainerState:
     """Return what one line of `inspect_command` says."""
-    found = json.loads(line)
-    state, settings = found["State"], found["Config"]
+    document = json.loads(line)
+    state, settings = document["State"], document["Config"]
     health = (state.get("Health") or {}).get("Status", "")
-    return State(
-        id=found["Id"],
-        name=found["Name"].removeprefix("/"),
+    return ContainerState(
+        id=document["Id"],
+        name=document["Name"].removeprefix("/"),
         started_at=state["StartedAt"],
         status=state["Status"],
-        restart_count=found["RestartCount"],
+        restart_count=document["RestartCount"],
         exit_code=state["ExitCode"],
         error=state["Error"],
         health="" if health == "none" else health,
@@ -95,11 +95,11 @@ def grace_seconds(stop_timeouts: Sequence[int | None], *, room: float) -> int:
     return max(most if seconds < 0 else min(seconds, most) for seconds in wanted)
 
 
-def as_running(states: Sequence[State], detail: str = "") -> Running:
+def as_running(states: Sequence[ContainerState], detail: str = "") -> Running:
     """Return the containers as one thing that serves; none is a service that is down."""
-    said = ", ".join(str(state) for state in states) or "no container"
+    summary = ", ".join(str(state) for state in states) or "no container"
     return Running(
-        instance=",".join(sorted(state.instance for state in states)), detail=detail or said
+        instance=",".join(sorted(state.instance for state in states)), detail=detail or summary
     )
 
 
@@ -110,7 +110,7 @@ class Client:
         self.config = config
         self.env = {"DOCKER_HOST": config.host} if config.host else {}
 
-    def typed(self, *argv: str) -> str:
+    def command_line(self, *argv: str) -> str:
         """Return a command as a person types it to reach this daemon."""
         return " ".join([*(f"{k}={shlex.quote(v)}" for k, v in self.env.items()), shlex.join(argv)])
 
@@ -128,15 +128,17 @@ class Client:
         if answer.code != 0:
             raise self._unreachable(_tail(answer.stderr))
 
-    def look(self, containers: Sequence[str]) -> tuple[State, ...]:
+    def look(self, containers: Sequence[str]) -> tuple[ContainerState, ...]:
         """Return the containers' states; nothing where one of them does not exist."""
-        found = self.ask(inspect_command(containers))
-        if found.code != 0:  # the same status for no container and for no daemon
+        answer = self.ask(inspect_command(containers))
+        if answer.code != 0:  # the same status for no container and for no daemon
             self.require_daemon()
             return ()
-        return tuple(read_state(line) for line in found.stdout.splitlines() if line.strip())
+        return tuple(read_state(line) for line in answer.stdout.splitlines() if line.strip())
 
-    def restart(self, argv: Sequence[str], before: Sequence[State], *, deadline: float) -> None:
+    def restart(
+        self, argv: Sequence[str], before: Sequence[ContainerState], *, deadline: float
+    ) -> None:
         """Run the command that restarts; `deadline` is of time.monotonic().
 
         Raises:
@@ -151,11 +153,11 @@ class Client:
             self.require_daemon()
             now = self.look([state.id for state in before])
             state = next((s for s in now if not s.up), now[0] if now else before[0])
-            said = _tail(error.stderr) or error.what
-            raise self._failure(state, f"was not restarted ({said})") from error
+            message = _tail(error.stderr) or error.what
+            raise self._failure(state, f"was not restarted ({message})") from error
 
-    def prove(
-        self, containers: Sequence[str], before: Sequence[State], *, deadline: float
+    def wait_until_up(
+        self, containers: Sequence[str], before: Sequence[ContainerState], *, deadline: float
     ) -> Running:
         """Return when every container has a new start, is up, and has settled.
 
@@ -173,7 +175,7 @@ class Client:
 
     def _wait_for_new(
         self, containers: Sequence[str], old: set[str], latest: float
-    ) -> tuple[State, ...]:
+    ) -> tuple[ContainerState, ...]:
         while True:
             states = self._look_again(containers)
             for state in states:
@@ -191,7 +193,7 @@ class Client:
                 )
             time.sleep(POLL)
 
-    def _refuse_lost(self, state: State) -> None:
+    def _refuse_lost(self, state: ContainerState) -> None:
         """Raise where waiting cannot help: docker never mends health, nor lowers the count."""
         if state.status in ("exited", "dead"):
             raise self._failure(state, "ended after the restart")
@@ -211,7 +213,7 @@ class Client:
                 return
             time.sleep(POLL)
 
-    def _look_again(self, containers: Sequence[str]) -> tuple[State, ...]:
+    def _look_again(self, containers: Sequence[str]) -> tuple[ContainerState, ...]:
         states = self.look(containers)
         if not states:
             self._refuse_gone(containers)
@@ -221,28 +223,28 @@ class Client:
         raise StepFailed(
             f"container {', '.join(containers)} was removed while it was restarted",
             state="the service is down",
-            next_step=self.typed("docker", "ps", "--all"),
+            next_step=self.command_line("docker", "ps", "--all"),
         )
 
-    def _failure(self, state: State, how: str) -> StepFailed:
+    def _failure(self, state: ContainerState, how: str) -> StepFailed:
         return StepFailed(
             f"container {state.name} {how}: {state}; {self._log(state.id)}",
             state="the service may be down",
-            next_step=self.typed("docker", "logs", "--tail", "50", state.name),
+            next_step=self.command_line("docker", "logs", "--tail", "50", state.name),
         )
 
     def _log(self, container: str) -> str:
-        found = self.ask(("docker", "logs", "--tail", str(TAIL), container))
-        if found.code != 0:  # a log driver that cannot be read back
-            return f"its log cannot be read: {_tail(found.stderr)}"
-        said = _tail(found.stdout + found.stderr)
-        return f"log: {said}" if said else "its log is empty"
+        answer = self.ask(("docker", "logs", "--tail", str(TAIL), container))
+        if answer.code != 0:  # a log driver that cannot be read back
+            return f"its log cannot be read: {_tail(answer.stderr)}"
+        tail = _tail(answer.stdout + answer.stderr)
+        return f"log: {tail}" if tail else "its log is empty"
 
-    def _unreachable(self, said: str) -> Unreachable:
+    def _unreachable(self, message: str) -> Unreachable:
         return Unreachable(
-            f"docker does not answer: {said}",
+            f"docker does not answer: {message}",
             state="nothing is known of the container",
-            next_step=self.typed("docker", "version"),
+            next_step=self.command_line("docker", "version"),
         )
 
 

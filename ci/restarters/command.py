@@ -33,14 +33,14 @@ class Command:
 
     def running(self) -> Running:
         """Return what `identity` prints now; empty where the service is down."""
-        found = self._identify(check=False)
-        said = found.stdout.strip()
-        if found.code != 0:
-            return Running(instance="", detail=f"down: identity ended with status {found.code}")
-        return Running(instance=said, detail=f"identity {said}" if said else "down")
+        answer = self._identify(check=False)
+        identity = answer.stdout.strip()
+        if answer.code != 0:
+            return Running(instance="", detail=f"down: identity ended with status {answer.code}")
+        return Running(instance=identity, detail=f"identity {identity}" if identity else "down")
 
     def restart(self) -> Running:
-        """Run the command and return when a new identity stood still for the settle time."""
+        """Run the command and return when a new identity has been stable for the settle time."""
         # The settle time is part of the budget: what comes up later cannot be watched any more.
         latest = time.monotonic() + self.config.within.seconds - self.config.settle.seconds
         before = self.running().instance
@@ -55,8 +55,8 @@ class Command:
         Stricter than `running`: whether the service is down or the command is wrong cannot be
         told apart, and only here is there time to look.
         """
-        found = self._identify(check=True).stdout.strip()
-        return f"identity {found}" if found else "down"
+        identity = self._identify(check=True).stdout.strip()
+        return f"identity {identity}" if identity else "down"
 
     def _identify(self, *, check: bool) -> process.Finished:
         within = min(ASKED_WITHIN, self.config.within.seconds)
@@ -68,9 +68,9 @@ class Command:
             if now.instance not in ("", before):
                 return now.instance
             if time.monotonic() >= latest:
-                found = f'the identity is still "{before}"' if now.instance else now.detail
+                problem = f'the identity is still "{before}"' if now.instance else now.detail
                 raise self._failure(
-                    f"{found} after the command; expected a new identity early enough to be "
+                    f"{problem} after the command; expected a new identity early enough to be "
                     f"watched for {self.config.settle} within {self.config.within}"
                 )
             time.sleep(POLL)
@@ -84,9 +84,7 @@ class Command:
                     f'it did not stay up for {self.config.settle}: "{new}", then {now.detail}'
                 )
             if now.instance != new:
-                raise self._failure(
-                    f'the identity went on changing: "{new}", then "{now.instance}"'
-                )
+                raise self._failure(f'the identity keeps changing: "{new}", then "{now.instance}"')
             if time.monotonic() >= until:
                 return
             time.sleep(POLL)

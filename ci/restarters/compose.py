@@ -8,7 +8,7 @@ from .. import process
 from ..config.sections import ComposeRestart
 from ..errors import ChildFailed, StepFailed
 from . import Running
-from ._container import Client, State, as_running, grace_seconds
+from ._container import Client, ContainerState, as_running, grace_seconds
 
 PROBE = ("docker", "compose", "version")
 PROBE_WITHIN = 30.0  # seconds; it asks the client only, never the daemon
@@ -36,7 +36,7 @@ def restart_command(base: tuple[str, ...], service: str, *, grace: int) -> tuple
 
 
 class Compose:
-    """Runs compose restart, and proves on every container of the service that it did."""
+    """Runs compose restart, and verifies a new start of every container of the service."""
 
     def __init__(self, config: ComposeRestart) -> None:
         self.config = config
@@ -55,14 +55,16 @@ class Compose:
         grace = grace_seconds([state.stop_timeout for state in before], room=room)
         argv = restart_command(self._base, self.config.service, grace=grace)
         self.client.restart(argv, before, deadline=deadline)
-        # By name, not by id: one that somebody recreates meanwhile is proven all the same.
-        return self.client.prove([state.name for state in before], before, deadline=deadline)
+        # By name, not by id: one that somebody recreates meanwhile is verified all the same.
+        return self.client.wait_until_up(
+            [state.name for state in before], before, deadline=deadline
+        )
 
     def check(self) -> str:
         """Return the service's state; StepFailed where it has no container."""
         return f"service {self.config.service} {as_running(self._require()).detail}"
 
-    def _states(self) -> tuple[State, ...]:
+    def _states(self) -> tuple[ContainerState, ...]:
         listed = self.client.ask(list_command(self._base, self.config.service))
         if listed.code != 0:
             self.client.require_daemon()
@@ -74,7 +76,7 @@ class Compose:
         ids = listed.stdout.split()
         return tuple(s for s in self.client.look(ids) if not s.one_off) if ids else ()
 
-    def _require(self) -> tuple[State, ...]:
+    def _require(self) -> tuple[ContainerState, ...]:
         states = self._states()
         if not states:
             raise StepFailed(
@@ -85,7 +87,7 @@ class Compose:
         return states
 
     def _typed(self, *arguments: str) -> str:
-        return self.client.typed(*self._base, *arguments)
+        return self.client.command_line(*self._base, *arguments)
 
     @cached_property
     def _base(self) -> tuple[str, ...]:

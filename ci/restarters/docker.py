@@ -5,7 +5,7 @@ import time
 from ..config.sections import DockerRestart
 from ..errors import StepFailed
 from . import Running
-from ._container import Client, State, as_running, grace_seconds
+from ._container import Client, ContainerState, as_running, grace_seconds
 
 
 def restart_command(container: str, *, grace: int) -> tuple[str, ...]:
@@ -14,7 +14,7 @@ def restart_command(container: str, *, grace: int) -> tuple[str, ...]:
 
 
 class Docker:
-    """Runs docker restart, and proves that it did."""
+    """Runs docker restart, and verifies a new start."""
 
     def __init__(self, config: DockerRestart) -> None:
         self.config = config
@@ -33,18 +33,18 @@ class Docker:
         grace = grace_seconds([state.stop_timeout for state in before], room=room)
         argv = restart_command(self.config.container, grace=grace)
         self.client.restart(argv, before, deadline=deadline)
-        return self.client.prove([self.config.container], before, deadline=deadline)
+        return self.client.wait_until_up([self.config.container], before, deadline=deadline)
 
     def check(self) -> str:
         """Return the container's state; StepFailed where there is none."""
         return f"container {self.config.container} {as_running(self._require()).detail}"
 
-    def _require(self) -> tuple[State, ...]:
+    def _require(self) -> tuple[ContainerState, ...]:
         states = self.client.look([self.config.container])
         if not states:
             raise StepFailed(
-                f"there is no container {self.config.container}",
+                f"the container {self.config.container} does not exist",
                 state="nothing was restarted",
-                next_step=self.client.typed("docker", "ps", "--all"),
+                next_step=self.client.command_line("docker", "ps", "--all"),
             )
         return states

@@ -94,7 +94,7 @@ class _Deployment(msgspec.Struct, frozen=True):
         )
 
 
-def command(config: KubectlRestart, *arguments: str) -> tuple[str, ...]:
+def kubectl_command(config: KubectlRestart, *arguments: str) -> tuple[str, ...]:
     """Return the argv of kubectl for the configured context and namespace."""
     context = (f"--context={config.context}",) if config.context else ()
     return ("kubectl", *context, f"--namespace={config.namespace}", *arguments)
@@ -103,8 +103,8 @@ def command(config: KubectlRestart, *arguments: str) -> tuple[str, ...]:
 def status_command(
     config: KubectlRestart, *, revision: str, within_seconds: int
 ) -> tuple[str, ...]:
-    """Return the argv that waits for one revision; without it, for whichever is the newest."""
-    return command(
+    """Return the argv that waits for one revision; without it, for the newest."""
+    return kubectl_command(
         config,
         "rollout",
         "status",
@@ -123,8 +123,12 @@ class Kubectl:
 
     def running(self) -> Running:
         """Return the Deployment's revision; an empty instance where there is no Deployment."""
-        found = self._find()
-        return self._as_running(found) if found else Running(instance="", detail="no deployment")
+        deployment = self._find()
+        return (
+            self._as_running(deployment)
+            if deployment
+            else Running(instance="", detail="no deployment")
+        )
 
     def restart(self) -> Running:
         """Roll out anew and return when every pod is new, available, and has settled."""
@@ -157,8 +161,9 @@ class Kubectl:
 
     def check(self) -> str:
         """Return the rollout's state; StepFailed where there is none, or it cannot go on."""
-        found = self._require_serving()
-        return f"deployment {self.config.deployment}, revision {found.revision}, {found.counts()}"
+        deployment = self._require_serving()
+        revision, counts = deployment.revision, deployment.counts()
+        return f"deployment {self.config.deployment}, revision {revision}, {counts}"
 
     def _wait(self, changed: _Deployment, deadline: float) -> Running:
         latest = deadline - self.config.settle.seconds
@@ -168,7 +173,9 @@ class Kubectl:
         try:
             process.run(argv, within=left + ASKED_WITHIN)
         except ChildFailed as error:
-            raise self._failure(self._require(), f"did not roll out: {_said(error)}") from error
+            raise self._failure(
+                self._require(), f"did not roll out: {_error_line(error)}"
+            ) from error
         return self._settle(revision)
 
     def _observed(self, generation: int, latest: float) -> _Deployment:
@@ -202,53 +209,51 @@ class Kubectl:
                 return self._as_running(now)
             time.sleep(POLL)
 
-    def _as_running(self, found: _Deployment) -> Running:
+    def _as_running(self, deployment: _Deployment) -> Running:
         return Running(
             # Not its generation: an autoscaler counts that up without any restart.
-            instance=f"{found.metadata.uid}/{found.revision}",
-            version=found.revision,
-            detail=f"revision {found.revision}, {found.counts()}",
+            instance=f"{deployment.metadata.uid}/{deployment.revision}",
+            version=deployment.revision,
+            detail=f"revision {deployment.revision}, {deployment.counts()}",
         )
 
     def _require_serving(self) -> _Deployment:
-        """Return the Deployment; StepFailed where a rollout could not prove anything."""
-        found = self._require()
+        """Return the Deployment; StepFailed where a rollout could not be verified."""
+        deployment = self._require()
         target = f"deployment/{self.config.deployment}"
-        if found.spec.paused:
+        if deployment.spec.paused:
             raise self._refusal("is paused", "rollout", "resume", target)
-        if found.spec.replicas == 0:
-            raise self._refusal(
-                "is scaled to 0, so that nothing serves", "scale", "--replicas=1", target
-            )
-        return found
+        if deployment.spec.replicas == 0:
+            raise self._refusal("is scaled to 0: no pod serves", "scale", "--replicas=1", target)
+        return deployment
 
     def _refusal(self, how: str, *next_step: str) -> StepFailed:
         return StepFailed(
             f"deployment {self.config.deployment} {how}",
             state="nothing was restarted",
-            next_step=shlex.join(command(self.config, *next_step)),
+            next_step=shlex.join(kubectl_command(self.config, *next_step)),
         )
 
     def _require(self) -> _Deployment:
-        found = self._find()
-        if found is None:
+        deployment = self._find()
+        if deployment is None:
             where = f"does not exist in namespace {self.config.namespace}"
             raise self._refusal(where, "get", "deployments")
-        return found
+        return deployment
 
     def _find(self) -> _Deployment | None:
-        # The flag tells a missing one, which prints nothing, from whatever else exits 1.
+        # With the flag a missing one prints nothing; any other failure exits 1.
         argv = ("get", "deployment", self.config.deployment, "--ignore-not-found", "--output=json")
         text = self._ask(*argv)
         return msgspec.json.decode(text, type=_Deployment) if text.strip() else None
 
-    def _number_now(self, found: _Deployment, version: str) -> str:
+    def _number_now(self, deployment: _Deployment, version: str) -> str:
         """Return the number that a revision has today; StepFailed where the history lacks it."""
         sets = [
             item["metadata"].get("annotations", {})
-            for item in self._items("replicasets", found)
+            for item in self._items("replicasets", deployment)
             if any(
-                owner.get("uid") == found.metadata.uid
+                owner.get("uid") == deployment.metadata.uid
                 for owner in item["metadata"].get("ownerReferences", [])
             )
         ]
@@ -266,56 +271,57 @@ class Kubectl:
             f"deployment/{self.config.deployment}",
         )
 
-    def _items(self, kind: str, found: _Deployment) -> list[dict[str, Any]]:
+    def _items(self, kind: str, deployment: _Deployment) -> list[dict[str, Any]]:
         """Return what the Deployment's selector finds of a kind."""
-        text = self._ask("get", kind, f"--selector={found.spec.selector}", "--output=json")
+        text = self._ask("get", kind, f"--selector={deployment.spec.selector}", "--output=json")
         items: list[dict[str, Any]] = msgspec.json.decode(text)["items"]
         return items
 
-    def _restarts(self, found: _Deployment) -> int:
+    def _restarts(self, deployment: _Deployment) -> int:
         return sum(
             container.get("restartCount", 0)
-            for pod in self._items("pods", found)
+            for pod in self._items("pods", deployment)
             for container in pod.get("status", {}).get("containerStatuses", [])
         )
 
     def _change(self, *arguments: str) -> None:
         try:
-            process.run(command(self.config, "rollout", *arguments), within=ASKED_WITHIN)
+            process.run(kubectl_command(self.config, "rollout", *arguments), within=ASKED_WITHIN)
         except ChildFailed as error:
             raise StepFailed(
-                f"{self.name}: {_said(error)}",
+                f"{self.name}: {_error_line(error)}",
                 state="the rollout was not changed",
-                next_step=shlex.join(command(self.config, "rollout", *arguments)),
+                next_step=shlex.join(kubectl_command(self.config, "rollout", *arguments)),
             ) from error
 
     def _ask(self, *arguments: str) -> str:
-        argv = command(self.config, *arguments)
+        argv = kubectl_command(self.config, *arguments)
         try:
             return process.run(argv, within=ASKED_WITHIN).stdout
         except ChildFailed as error:
-            # kubectl exits 1 for whatever it was: its own words are all there is.
+            # kubectl exits 1 for whatever it was: its message is all there is.
             raise Unreachable(
-                f"{self.name}: {_said(error)}",
+                f"{self.name}: {_error_line(error)}",
                 state="nothing is known of the deployment",
                 next_step=shlex.join(argv),
             ) from error
 
-    def _failure(self, found: _Deployment, how: str) -> StepFailed:
+    def _failure(self, deployment: _Deployment, how: str) -> StepFailed:
         return StepFailed(
             redact(
-                f"deployment {self.config.deployment} {how}; {found.counts()}; {self._why(found)}"
+                f"deployment {self.config.deployment} {how}; {deployment.counts()}; "
+                f"{self._why(deployment)}"
             ),
             state="the service may be partly down",
             next_step=shlex.join(
-                command(self.config, "describe", "deployment", self.config.deployment)
+                kubectl_command(self.config, "describe", "deployment", self.config.deployment)
             ),
         )
 
-    def _why(self, found: _Deployment) -> str:
-        """Return what the pods and the last events say; a failure to ask is said too."""
+    def _why(self, deployment: _Deployment) -> str:
+        """Return what the pods and the last events say, or why they cannot be read."""
         try:
-            pods = self._items("pods", found)
+            pods = self._items("pods", deployment)
             events = msgspec.json.decode(self._ask("get", "events", "--output=json"))["items"]
         except Unreachable as error:
             return error.what
@@ -337,8 +343,8 @@ def event_lines(events: list[dict[str, Any]], names: set[str]) -> list[str]:
     return lines[-EVENTS_SHOWN:]
 
 
-def _said(error: ChildFailed) -> str:
-    """Return kubectl's last line: before it stand its library's own, one for each try."""
+def _error_line(error: ChildFailed) -> str:
+    """Return kubectl's last line: before it are its library's own, one for each try."""
     return error.stderr.splitlines()[-1] if error.stderr else error.what
 
 

@@ -1,7 +1,7 @@
 """Restarts through systemd: a unit or several, the caller's own manager, or a host over ssh.
 
-`systemctl restart` returns 0 for a Type=simple service that dies half a second later; what proves
-a restart is a new InvocationID that stays, while the unit is active.
+`systemctl restart` returns 0 for a Type=simple service that dies half a second later; the
+evidence of a restart is a new InvocationID that stays, while the unit is active.
 """
 
 import shlex
@@ -36,14 +36,14 @@ NO_JOB = ("", "0")  # of the property Job: nothing is queued for the unit
 State = Mapping[str, str]  # one unit's properties
 
 
-def command(config: SystemdRestart, *arguments: str) -> tuple[str, ...]:
+def systemctl_command(config: SystemdRestart, *arguments: str) -> tuple[str, ...]:
     """Return the argv of systemctl for the units' manager."""
     own = ("systemctl", *(("--user",) if config.user else ()), *arguments)
     return _over_ssh(config, own) if config.host else own
 
 
 def journal_command(config: SystemdRestart, invocation: str) -> tuple[str, ...]:
-    """Return the argv that prints the end of what an invocation wrote, and was written of it."""
+    """Return the argv that prints the end of what an invocation wrote, and was written about it."""
     # No --user: it hides what a system account's own manager logged, and the id is unique. The
     # manager's lines, such as a program that was not found, bear the id under another name.
     own = (
@@ -86,22 +86,22 @@ class Systemd:
         for unit in self.config.units:
             # A unit that crashed too often refuses every start until it is told to forget. One
             # that never ran is not in memory, has nothing to forget, and exits 1 here.
-            forget = command(self.config, "reset-failed", unit)
-            process.run(forget, within=ASKED_WITHIN, check=False)
+            reset_command = systemctl_command(self.config, "reset-failed", unit)
+            process.run(reset_command, within=ASKED_WITHIN, check=False)
             self._start(unit, deadline)
         latest = deadline - self.config.settle.seconds
         new = {unit: self._wait_for_new(unit, before[unit], latest) for unit in before}
         self._settle(new)
-        said = ", ".join(state["ActiveState"] for state in new.values())
-        return _as_running(list(new.values()), f"new invocation, {said}")
+        states = ", ".join(state["ActiveState"] for state in new.values())
+        return _as_running(list(new.values()), f"new invocation, {states}")
 
     def check(self) -> str:
         """Return the units' states; StepFailed where one does not exist."""
-        found = self._require_loaded()
-        return ", ".join(f"{unit} {state['ActiveState']}" for unit, state in found.items())
+        units = self._require_loaded()
+        return ", ".join(f"{unit} {state['ActiveState']}" for unit, state in units.items())
 
     def _start(self, unit: str, deadline: float) -> None:
-        argv = command(self.config, "restart", unit)
+        argv = systemctl_command(self.config, "restart", unit)
         try:
             process.run(argv, within=max(1.0, deadline - time.monotonic()))
         except ChildFailed as error:
@@ -114,7 +114,7 @@ class Systemd:
             new = state["InvocationID"] not in ("", before["InvocationID"])
             if _up(state) and new:
                 return state
-            if _ended(state):
+            if _is_down(state):
                 raise self._failure(unit, state, "ended after the restart")
             if time.monotonic() >= latest:
                 what = "was not restarted" if _up(state) else "did not come up"
@@ -158,16 +158,16 @@ class Systemd:
         return state
 
     def _refusal(self, what: str, *units: str) -> StepFailed:
-        argv = command(self.config, "list-unit-files", *units)
+        argv = systemctl_command(self.config, "list-unit-files", *units)
         return StepFailed(what, state="nothing was restarted", next_step=shlex.join(argv))
 
     def _show(self, unit: str) -> State:
         text = self._ask("show", "-p", ",".join(SHOWN), unit)
-        found = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
-        return {name: found.get(name, "") for name in SHOWN}
+        properties = dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+        return {name: properties.get(name, "") for name in SHOWN}
 
     def _ask(self, *arguments: str) -> str:
-        argv = command(self.config, *arguments)
+        argv = systemctl_command(self.config, *arguments)
         try:
             return process.run(argv, within=ASKED_WITHIN).stdout
         except ChildFailed as error:
@@ -181,7 +181,7 @@ class Systemd:
     def _raise_if_ssh(self, error: ChildFailed) -> None:
         if self.config.host and error.code == SSH_FAILED:
             raise Unreachable(
-                f"ssh to {self.config.host} failed: {error.stderr or 'no words of its own'}",
+                f"ssh to {self.config.host} failed: {error.stderr or 'no message'}",
                 state="nothing is known of the unit",
                 next_step=f"ssh {self.config.host} true",
             ) from error
@@ -194,20 +194,20 @@ class Systemd:
                 f"result {state['Result']}, exit status {state['ExecMainStatus']}; {journal}"
             ),
             state="the service may be down",
-            next_step=shlex.join(command(self.config, "status", unit)),
+            next_step=shlex.join(systemctl_command(self.config, "status", unit)),
         )
 
     def _journal(self, unit: str, invocation: str) -> str:
-        """Return the end of the log; that there is none, or no way to it, is said too."""
+        """Return the end of the log, or why there is none."""
         if not invocation:
             return f"the journal has nothing of {unit}"
         argv = journal_command(self.config, invocation)
         try:
-            found = process.run(argv, within=ASKED_WITHIN).stdout
+            text = process.run(argv, within=ASKED_WITHIN).stdout
         except ChildFailed as error:  # it must not hide the failure that it would explain
             return f"the journal cannot be read: {error.what}"
-        said = [line.strip() for line in found.splitlines() if line.strip()]
-        return f"journal: {' | '.join(said)}" if said else f"the journal has nothing of {unit}"
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        return f"journal: {' | '.join(lines)}" if lines else f"the journal has nothing of {unit}"
 
 
 def _as_running(states: list[State], detail: str) -> Running:
@@ -220,7 +220,7 @@ def _up(state: State) -> bool:
     return state["ActiveState"] == "active" and alive and state["Job"] in NO_JOB
 
 
-def _ended(state: State) -> bool:
+def _is_down(state: State) -> bool:
     """Tell whether waiting cannot help: it is down, and systemd is not about to start it."""
     down = state["ActiveState"] in ("failed", "inactive") or state["SubState"] == "exited"
     return down and not _up(state) and state["Job"] in NO_JOB

@@ -15,7 +15,7 @@ class Store(Protocol):
     """Keeps byte streams under keys. Knows nothing of PostgreSQL or manifests.
 
     A key is a relative path with `/` between its elements. Every failure of the store is a
-    `StoreFailed` (`Unreachable` where nothing answers); nobody else's exception leaves a driver.
+    `StoreFailed` (`Unreachable` where nothing answers); no other exception leaves a driver.
     """
 
     def write(
@@ -51,7 +51,7 @@ class Store(Protocol):
     def sweep(self, prefix: str) -> tuple[str, ...]:
         """Remove what killed writers left under `prefix`, which is no key; return the addresses.
 
-        Whoever calls it sees to it that nobody writes there: what is under way is removed too.
+        The caller sees to it that no one writes there: unfinished writes are removed too.
         """
         ...
 

@@ -57,7 +57,7 @@ class DirectoryStore:
         """
         target = self._target(key)
         with self._doing("write", target):
-            made = _make_directories(target.parent)
+            created = _make_directories(target.parent)
             _sweep(target.parent)
             # The name carries nothing of the key, whose own length may be at the limit.
             partial = target.with_name(f".{secrets.token_hex(8)}{SUFFIX}")
@@ -75,7 +75,7 @@ class DirectoryStore:
                     partial.replace(target)
                 _sync_directory(target.parent)
         except BaseException:
-            _remove(partial, made)
+            _remove(partial, created)
             raise
         return str(target)
 
@@ -160,10 +160,10 @@ class DirectoryStore:
 
     def _target(self, key: str) -> Path:
         elements = key.split("/")
-        bad = any(part in ("", ".", "..") or "\0" in part for part in elements)
-        if bad or key.endswith(SUFFIX):
+        invalid = any(part in ("", ".", "..") or "\0" in part for part in elements)
+        if invalid or key.endswith(SUFFIX):
             raise StoreFailed(
-                f'"{key}" is no key: empty, absolute, reserved, or with an empty or dot element',
+                f'"{key}" is not a key: empty, absolute, reserved, or with an empty or dot element',
                 state="nothing was read or written",
                 next_step="use a relative path such as uat/app/20260803T101500Z-1/dump.pgc",
             )
@@ -185,13 +185,13 @@ class DirectoryStore:
 def _make_directories(directory: Path) -> list[Path]:
     """Create what is missing, each with mode 0700, and return it, the deepest first."""
     missing = [place for place in (directory, *directory.parents) if not place.exists()]
-    made: list[Path] = []
+    created: list[Path] = []
     for place in reversed(missing):
         with contextlib.suppress(FileExistsError):  # another writer was quicker
             place.mkdir(mode=0o700)
-            made.insert(0, place)
+            created.insert(0, place)
             _sync_directory(place.parent)
-    return made
+    return created
 
 
 def _sync_directory(directory: Path) -> None:
@@ -203,7 +203,7 @@ def _sync_directory(directory: Path) -> None:
 
 
 def _sweep(directory: Path) -> None:
-    """Remove files that killed runs left here; best effort, as they are no keys anyway."""
+    """Remove files that killed runs left here; best effort, as they are not keys."""
     for leftover in directory.glob(f".*{SUFFIX}"):
         with contextlib.suppress(OSError):
             if time.time() - leftover.stat().st_mtime > STALE:
@@ -223,11 +223,11 @@ def _remove_dead(leftover: Path) -> bool:
     return False
 
 
-def _remove(partial: Path, made: list[Path]) -> None:
+def _remove(partial: Path, created: list[Path]) -> None:
     """Undo a write that did not end; a second error would hide the first."""
     with contextlib.suppress(OSError):
         partial.unlink()
-    for directory in made:
+    for directory in created:
         with contextlib.suppress(OSError):
             directory.rmdir()
 

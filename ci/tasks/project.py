@@ -124,7 +124,7 @@ def doctor(env: str = "", *, github: bool = False) -> Answer:
     from ..github import settings
 
     if github:
-        checks = settings.doctor(project(), env, note=_tell)
+        checks = settings.check_settings(project(), env, note=_tell)
     else:
         with opened(env) as work:
             checks = preflight.check_environment(work)
@@ -152,5 +152,5 @@ def _tell(text: str) -> None:
 @verb()
 def schema() -> Answer:
     """Print the JSON Schema of deploy.yml, for editors."""
-    document = config.schema()
+    document = config.json_schema()
     return Answer(document, format.as_json(document))

@@ -192,7 +192,7 @@ def test_a_store_that_does_not_delete_ends_no_deployment(project: Project) -> No
 
     assert ran.code == 0, ran.err
     assert "old ones could not be pruned" in ran.err
-    assert "is no manifest that can be read" in ran.err
+    assert "is not a readable manifest" in ran.err
 
 
 def test_a_drill_is_recorded_and_overdue_ones_are_told(project: Project) -> None:

@@ -42,7 +42,7 @@ class Bucket:
 
     @cached_property
     def client(self) -> "S3Client":
-        """boto3's client, made when it is first needed."""
+        """boto3's client, created when it is first needed."""
         for name in ENV_SECRETS:
             remember(os.environ.get(name, ""))
         seconds_left()  # what boto3 says of a wrong one names neither it nor its variable
@@ -68,9 +68,9 @@ class Bucket:
         """Return s3://BUCKET/NAME, as the AWS tools write it."""
         return f"s3://{self.name}/{name}"
 
-    def talking(self, doing: str) -> AbstractContextManager[None]:
-        """Translate what boto3 raises while `doing` something; see `errors.talking`."""
-        return talking(doing, self.endpoint)
+    def talking(self, action: str) -> AbstractContextManager[None]:
+        """Translate what boto3 raises while doing `action`; see `errors.talking`."""
+        return talking(action, self.endpoint)
 
     def require_free(self, name: str) -> None:
         """Raise where the name is taken; asked first, as not every server minds If-None-Match."""
@@ -139,7 +139,7 @@ class Bucket:
 
 
 def seconds_left() -> float | None:
-    """Return when the credentials in our environment expire; None: not, or nobody says."""
+    """Return when the credentials in our environment expire; None: never, or unknown."""
     until = os.environ.get(EXPIRATION)
     if not until or not os.environ.get("AWS_ACCESS_KEY_ID"):
         return None
@@ -147,7 +147,7 @@ def seconds_left() -> float | None:
         return (datetime.fromisoformat(until) - datetime.now(UTC)).total_seconds()
     except (ValueError, TypeError):
         raise Unreachable(
-            f'{EXPIRATION} is "{until}", which is no time with a zone',
+            f'{EXPIRATION} is "{until}", which is not a time with a zone',
             state="nothing was sent",
             next_step=f"write it as 2026-08-03T10:15:00Z, or unset {EXPIRATION}",
         ) from None

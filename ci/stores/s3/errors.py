@@ -68,54 +68,56 @@ def code_of(error: ClientError) -> str:
 
 
 @contextmanager
-def talking(doing: str, endpoint: str | None) -> Iterator[None]:
-    """Translate what boto3 raises while `doing` something at the endpoint; None: AWS.
+def talking(action: str, endpoint: str | None) -> Iterator[None]:
+    """Translate what boto3 raises while doing `action` at the endpoint; None: AWS.
 
     Raises:
-        Unreachable: nothing answers, or the server lets nobody in with these credentials.
+        Unreachable: nothing answers, or the server refuses these credentials.
         StoreFailed: the server refused, or the connection was cut.
 
     """
     try:
         yield
     except ClientError as error:
-        raise _refusal(error, doing) from error
+        raise _refusal(error, action) from error
     except (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError) as error:
         raise Unreachable(
-            redact(f"{doing}: no usable credentials: {error}"),
+            redact(f"{action}: no usable credentials: {error}"),
             state="nothing was sent",
             next_step="set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the job a role",
         ) from error
     except RuntimeError as error:  # botocore's, where what it renews has expired all the same
         raise Unreachable(
-            redact(f"{doing}: the credentials have expired: {error}"),
+            redact(f"{action}: the credentials have expired: {error}"),
             state="the store did not do it",
             next_step=RENEW,
         ) from error
     except SSLError as error:
         raise _unreachable(
-            doing, endpoint, error, "check its certificate, or set AWS_CA_BUNDLE"
+            action, endpoint, error, "check its certificate, or set AWS_CA_BUNDLE"
         ) from error
     # botocore lets urllib3's own through where a body is cut while it is read.
     except (ConnectionError, HTTPClientError, HTTPError, OSError) as error:
-        raise _dropped(doing, endpoint, error) from error
+        raise _connection_lost(action, endpoint, error) from error
     except (BotoCoreError, Boto3Error) as error:
-        raise not_stored(redact(f"{doing}: {error}"), KEYS) from error
+        raise not_stored(redact(f"{action}: {error}"), KEYS) from error
 
 
-def _unreachable(doing: str, endpoint: str | None, error: Exception, next_step: str) -> Unreachable:
+def _unreachable(
+    action: str, endpoint: str | None, error: Exception, next_step: str
+) -> Unreachable:
     return Unreachable(
-        redact(f"{doing}: {endpoint or 'AWS'} does not answer: {error}"),
+        redact(f"{action}: {endpoint or 'AWS'} does not answer: {error}"),
         state="nothing was stored",
         next_step=next_step,
     )
 
 
-def _dropped(doing: str, endpoint: str | None, error: Exception) -> StepFailed:
+def _connection_lost(action: str, endpoint: str | None, error: Exception) -> StepFailed:
     if _never_connected(error):
         advice = "check backups.endpoint in deploy.yml, that the server is up, and DNS"
-        return _unreachable(doing, endpoint, error, advice)
-    return cut(doing, redact(str(error)))
+        return _unreachable(action, endpoint, error, advice)
+    return cut(action, redact(str(error)))
 
 
 def taken(address: str) -> StoreFailed:
@@ -127,13 +129,13 @@ def taken(address: str) -> StoreFailed:
     )
 
 
-def _refusal(error: ClientError, doing: str) -> StepFailed:
+def _refusal(error: ClientError, action: str) -> StepFailed:
     code = code_of(error)
     message = error.response["Error"].get("Message", "")
     meaning, next_step = MEANINGS.get(code, ("refused", f"look up the code {code}, then {AGAIN}"))
     kind = Unreachable if code in LETS_NOBODY_IN else StoreFailed
     return kind(
-        redact(f"{doing}: the store {meaning} ({code}: {message})"),
+        redact(f"{action}: the store {meaning} ({code}: {message})"),
         state="the store did not do it",
         next_step=next_step,
     )
@@ -143,11 +145,11 @@ def _never_connected(error: BaseException) -> bool:
     return isinstance(error, EndpointConnectionError | ConnectTimeoutError | ProxyConnectionError)
 
 
-def cut(doing: str, how: str) -> StoreFailed:
+def cut(action: str, how: str) -> StoreFailed:
     """Return the error of a connection that ended in the middle."""
     return StoreFailed(
-        f"{doing}: the connection was cut: {how}",
-        state="the object is not whole there, and counts for nothing",
+        f"{action}: the connection was cut: {how}",
+        state="the object is not whole there, and is not used",
         next_step=f"check the network and the store, then {AGAIN}",
     )
 

@@ -60,7 +60,7 @@ class S3Store:
             self.bucket.require_free(name)
         size = max(upload.PART, math.ceil(expected_bytes / PLANNED_PARTS))
         parts = in_parts(chunks, size)
-        head = [next(parts, b"")]  # in a list, so that whoever sends it can let go of it
+        head = [next(parts, b"")]  # in a list, so that the sender can release it
         if len(head[0]) < size:
             self._put(name, head[0], once=once)
         else:
@@ -121,30 +121,30 @@ class S3Store:
 
     def sweep(self, prefix: str) -> tuple[str, ...]:
         """Abort the unfinished uploads under `prefix`, which are invisible and billed."""
-        full = self._full(prefix)
-        swept = []
+        full_prefix = self._full(prefix)
+        removed = []
         with self.bucket.talking(
-            f"listing the unfinished uploads under {self.bucket.address(full)}"
+            f"listing the unfinished uploads under {self.bucket.address(full_prefix)}"
         ):
-            for name, unfinished in self._unfinished(full):
+            for name, upload_id in self._unfinished(full_prefix):
                 self.bucket.client.abort_multipart_upload(
-                    Bucket=self.bucket.name, Key=name, UploadId=unfinished
+                    Bucket=self.bucket.name, Key=name, UploadId=upload_id
                 )
-                swept.append(self.bucket.address(name))
-        return tuple(swept)
+                removed.append(self.bucket.address(name))
+        return tuple(removed)
 
-    def _unfinished(self, full: str) -> list[tuple[str, str]]:
+    def _unfinished(self, full_prefix: str) -> list[tuple[str, str]]:
         pages = self.bucket.client.get_paginator("list_multipart_uploads")
         uploads: list[tuple[str, str]] = []
         try:
-            for page in pages.paginate(Bucket=self.bucket.name, Prefix=full):
+            for page in pages.paginate(Bucket=self.bucket.name, Prefix=full_prefix):
                 uploads += [(item["Key"], item["UploadId"]) for item in page.get("Uploads", [])]
         except ClientError as error:
             if code_of(error) in NOT_THERE:
                 return []
             raise
         # Filtered here too: not every server that speaks the protocol minds the prefix.
-        return [(name, identifier) for name, identifier in uploads if name.startswith(full)]
+        return [(name, identifier) for name, identifier in uploads if name.startswith(full_prefix)]
 
     def require_time(self, seconds: float) -> None:
         """Raise `Unreachable` where the credentials in our environment expire before that.
@@ -184,7 +184,7 @@ class S3Store:
         # HTTP libraries resolve dot elements before signing, and so would write elsewhere.
         if not key or any(part in ("", ".", "..") for part in key.split("/")):
             raise StoreFailed(
-                f'"{key}" is no key: empty, absolute, or with an empty or dot element',
+                f'"{key}" is not a key: empty, absolute, or with an empty or dot element',
                 state="nothing was read or written",
                 next_step="use a relative path such as uat/app/20260803T101500Z-1/dump.pgc",
             )
@@ -209,7 +209,7 @@ class S3Store:
                     raise
             self.bucket.check_size(name, len(body))
         except BaseException as error:
-            # Without an answer nobody knows whether it was stored; after a refusal it was not.
+            # Without an answer it is unknown whether it was stored; after a refusal it was not.
             if not refused:
                 self.bucket.remove(name, error)
             raise

@@ -41,7 +41,7 @@ class Upload:
         once: bool,
     ) -> None:
         self.bucket, self.name, self.id, self.once = bucket, name, upload_id, once
-        self.doing = f"writing {bucket.address(name)}"
+        self.action = f"writing {bucket.address(name)}"
         self.part_size, self.crc = part_size, 0
         self.slots = threading.Semaphore(threads)
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix="s3-part")
@@ -56,7 +56,7 @@ class Upload:
         while part is not None and not self.failed.is_set():
             if len(futures) == MOST_PARTS:
                 raise not_stored(
-                    f"{self.doing}: more than {MOST_PARTS} parts of {self.part_size} bytes",
+                    f"{self.action}: more than {MOST_PARTS} parts of {self.part_size} bytes",
                     "report this as a bug: the dump is far larger than its database",
                 )
             self.slots.acquire()
@@ -75,7 +75,7 @@ class Upload:
             MultipartUpload={"Parts": parts},
             **self._whole(),
         )
-        with self.bucket.talking(f"completing {self.doing}"):
+        with self.bucket.talking(f"completing {self.action}"):
             try:
                 self.bucket.conditionally(lambda condition: complete(**condition), self.once)
             except ClientError as error:
@@ -92,9 +92,9 @@ class Upload:
         return {"ChecksumType": "FULL_OBJECT", "ChecksumCRC32": crc, "MpuObjectSize": self.size}
 
     def _send(self, number: int, bodies: list[bytes]) -> "CompletedPartTypeDef":
-        body = bodies.pop()  # nobody else holds it: the executor keeps the list for a while
+        body = bodies.pop()  # no one else holds it: the executor keeps the list for a while
         try:
-            with self.bucket.talking(f"{self.doing}, part {number}"):
+            with self.bucket.talking(f"{self.action}, part {number}"):
                 sent = self.bucket.client.upload_part(
                     Bucket=self.bucket.name,
                     Key=self.name,
@@ -120,7 +120,7 @@ class Upload:
         # A part that arrives after the abort would stay, invisible and billed: wait for them.
         self.pool.shutdown(cancel_futures=True)
         try:
-            with self.bucket.talking(f"aborting {self.doing}"):
+            with self.bucket.talking(f"aborting {self.action}"):
                 self._abort()
         except StepFailed as second:
             error.add_note(
@@ -147,9 +147,9 @@ def in_parts(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:
     for chunk in chunks:
         view = memoryview(chunk)
         while view:
-            taken = min(len(view), size - filled)
-            buffer[filled : filled + taken] = view[:taken]
-            view, filled = view[taken:], filled + taken
+            length = min(len(view), size - filled)
+            buffer[filled : filled + length] = view[:length]
+            view, filled = view[length:], filled + length
             if filled == size:
                 yield bytes(buffer)
                 filled = 0

@@ -66,7 +66,7 @@ def test_the_json_document_of_an_error_has_file_line_and_step_apart(
     assert where == {"step": "migrate", "file": "migrations/20260801_000000_a.sql", "line": 3}
     assert failed["what"].startswith("migrate: migrations/20260801_000000_a.sql:3: division by")
     assert (unread["step"], unread["file"], unread["line"]) == (None, "deploy.yml", 2)
-    assert unread["what"] == 'deploy.yml:2: key "a" stands here twice'
+    assert unread["what"] == 'deploy.yml:2: key "a" is written twice'
 
 
 def test_every_error_class_has_its_place_in_the_tree_and_an_exit_code() -> None:

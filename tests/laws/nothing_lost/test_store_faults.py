@@ -145,7 +145,7 @@ def test_credentials_known_to_expire_too_early_are_refused_before_the_dump(
     with pytest.raises(Unreachable, match="the credentials have expired"):
         list(bucket.store().keys(""))
     monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", "tomorrow")
-    with pytest.raises(Unreachable, match="is no time with a zone"):
+    with pytest.raises(Unreachable, match="is not a time with a zone"):
         take(large, bucket.store())
 
 

@@ -3,15 +3,17 @@
 import pytest
 
 from pgwindlass.backup.shares import Share, jobs_for, shares
-from pgwindlass.backup.tables import Table
+from pgwindlass.backup.tables import DumpedTable
 
 pytestmark = pytest.mark.unit
 
 GB = 1 << 30
 
 
-def table(name: str, schema: str = "public", *, registered: bool = False, key: str = "") -> Table:
-    return Table(
+def table(
+    name: str, schema: str = "public", *, registered: bool = False, key: str = ""
+) -> DumpedTable:
+    return DumpedTable(
         schema=schema,
         name=name,
         has_rows=True,
@@ -21,7 +23,7 @@ def table(name: str, schema: str = "public", *, registered: bool = False, key: s
     )
 
 
-def divided(sizes: dict[str, int], jobs: int, *tables: Table) -> dict[str, Share]:
+def divided(sizes: dict[str, int], jobs: int, *tables: DumpedTable) -> dict[str, Share]:
     found = tables or tuple(table(name) for name in sizes)
     named = {("public", name): size for name, size in sizes.items()}
     return {share.name: share for share in shares(found, named, jobs)}
@@ -79,7 +81,7 @@ def test_what_an_extension_registered_and_what_is_dumped_under_its_root_stay_in_
 
 
 def test_odd_names_are_patterns_of_themselves() -> None:
-    odd = Table(
+    odd = DumpedTable(
         schema="select",
         name='a "b".* (c)',
         has_rows=True,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pgwindlass.config import Config, load, schema
+from pgwindlass.config import Config, json_schema, load
 from pgwindlass.config.sections import MigrationsConfig, TerminalApproval
 from pgwindlass.config.yamlfile import YamlFile
 from pgwindlass.errors import ConfigError, Laxer
@@ -64,7 +64,7 @@ def test_secrets_do_not_show_in_the_loaded_structs() -> None:
         (
             "wait: 5m",
             "wait: fast",
-            'environments.production.lock.wait: "fast" is no duration; expected one such as '
+            'environments.production.lock.wait: "fast" is not a duration; expected one such as '
             "500ms, 5s, 5m or 24h",
         ),
         (
@@ -129,7 +129,7 @@ def test_an_unknown_environment_lists_the_known_ones() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("project: a\nproject: b\nenvironments: {}\n", ':2: key "project" stands here twice'),
+        ("project: a\nproject: b\nenvironments: {}\n", ':2: key "project" is written twice'),
         ("project: [a\n", ":2: not valid YAML"),
         ("project: a\n", "environments: missing or empty"),
     ],
@@ -228,7 +228,7 @@ def test_smoke_without_checks_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_json_schema_knows_every_section() -> None:
-    found = json.dumps(schema())
+    found = json.dumps(json_schema())
 
     for key in ("environments", "approval", "systemd", "kubectl", "on_failure", "out_of_order"):
         assert key in found
@@ -422,7 +422,7 @@ def test_what_is_wrong_with_what_all_share_is_told() -> None:
 
 
 def test_the_schema_says_what_an_editor_needs() -> None:
-    found = schema()
+    found = json_schema()
 
     assert found["$schema"] == "https://json-schema.org/draft/2020-12/schema"
     assert found["title"] == "deploy.yml"
