@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pgwindlass.config.yamlfile import Data, YamlFile, read
-from pgwindlass.errors import ConfigError
+from pgwindlass.errors import ConfigError, Place
 
 pytestmark = pytest.mark.unit
 
@@ -58,7 +58,7 @@ def test_an_empty_file_is_an_empty_mapping(tmp_path: Path) -> None:
     file = parsed(tmp_path, "# nothing\n")
 
     assert file.data == {}
-    assert file.where(("project",)) == f"{tmp_path}/deploy.yml:1"
+    assert file.where(("project",)) == Place(f"{tmp_path}/deploy.yml", 1)
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
@@ -78,10 +78,10 @@ def test_every_key_and_item_has_its_line(tmp_path: Path) -> None:
         ("a", "b", 1, "d"): 6,
         ("e",): 7,
     }
-    assert file.where(("a", "b", 1, "d")) == f"{tmp_path}/deploy.yml:6"
-    assert file.where(("a", "b", 7)) == f"{tmp_path}/deploy.yml:3"
-    assert file.where(("a", "b", 7, "z")) == f"{tmp_path}/deploy.yml:3"
-    assert file.where(("z",)) == f"{tmp_path}/deploy.yml:2"
+    assert file.where(("a", "b", 1, "d")) == Place(f"{tmp_path}/deploy.yml", 6)
+    assert file.where(("a", "b", 7)) == Place(f"{tmp_path}/deploy.yml", 3)
+    assert file.where(("a", "b", 7, "z")) == Place(f"{tmp_path}/deploy.yml", 3)
+    assert file.where(("z",)) == Place(f"{tmp_path}/deploy.yml", 2)
 
 
 def test_what_is_merged_in_gives_way_to_what_is_written(tmp_path: Path) -> None:

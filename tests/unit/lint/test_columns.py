@@ -9,6 +9,7 @@ from pgwindlass.lint.catalog import Catalog, Column, Function, Table
 from pgwindlass.lint.columns import added_column, altered_column, keeps_rows
 from pgwindlass.parser import tree
 from pgwindlass.parser.split import split
+from tests.unit.examples import told
 
 pytestmark = pytest.mark.unit
 
@@ -37,7 +38,7 @@ def commands(change: str) -> list[Any]:
 
 def said(column: str, known: Catalog | None = None) -> list[tuple[str, ...]]:
     (command,) = commands(f"add column x {column}")
-    return list(added_column(getattr(command, "def").column_def, known))
+    return told(added_column(getattr(command, "def").column_def, known))
 
 
 @pytest.mark.parametrize(

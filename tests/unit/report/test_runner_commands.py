@@ -2,6 +2,7 @@
 
 import pytest
 
+from pgwindlass.errors import Place
 from pgwindlass.report.runner_commands import (
     AT_MOST,
     LONGEST,
@@ -142,19 +143,30 @@ def test_a_finding_is_an_annotation_of_its_kind(level: str, kind: str) -> None:
     )
 
 
-def test_an_error_stands_at_the_file_that_it_names_and_that_exists() -> None:
-    what = "no.sql:1: see db/a.sql:12: syntax error in db/b.yml:3"
+@pytest.mark.parametrize(
+    ("place", "file", "line"),
+    [
+        (Place("db/a.sql", 12), "back/db/a.sql", 12),
+        (Place("db/a.sql"), "back/db/a.sql", 0),
+        (Place("/etc/a.sql", 1), "/etc/a.sql", 1),
+    ],
+)
+def test_an_error_is_at_its_place(place: Place, file: str, line: int) -> None:
+    shown = of_failure("see b.sql:3: syntax error", "mend it", place, "back")
 
-    found = of_failure(what, "mend it", "back", lambda file: file.startswith("db/"))
+    assert shown == (
+        "error",
+        "Windlass",
+        "see b.sql:3: syntax error\nnext: mend it",
+        file,
+        line,
+    )
 
-    assert found == ("error", "Windlass", f"{what}\nnext: mend it", "back/db/a.sql", 12)
 
+def test_an_error_without_a_place_is_on_the_run_whatever_its_text_names() -> None:
+    shown = of_failure("db/a.sql:12: syntax error", "mend it", None, "back")
 
-@pytest.mark.parametrize("what", ["no.sql:1: syntax error", "a.sql without a line", "nothing"])
-def test_an_error_that_names_no_file_is_on_the_run(what: str) -> None:
-    found = of_failure(what, "mend it", "back", lambda _: False)
-
-    assert found == ("error", "Windlass", f"{what}\nnext: mend it", "", 0)
+    assert shown == ("error", "Windlass", "db/a.sql:12: syntax error\nnext: mend it", "", 0)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pgwindlass.errors import Interrupted, Refused, RolledBack, StepFailed, WindlassError
+from pgwindlass.errors import Interrupted, Place, Refused, RolledBack, StepFailed, WindlassError
 from pgwindlass.model import Deployment, PullRequestCheck
 from pgwindlass.report.check import check_markdown
 from pgwindlass.report.summary import (
@@ -525,7 +525,8 @@ def test_the_page_of_what_went_well_says_how_to_undo_it(
 def test_the_page_of_a_failure_says_how_it_ended(
     kind: type[WindlassError], status: str, title: str
 ) -> None:
-    error = kind("m/a.sql:7: it broke", state="nothing was changed", next_step="mend it")
+    place = Place("m/a.sql", 7)
+    error = kind("it broke", state="nothing was changed", next_step="mend it", place=place)
 
     page = failure_page(a_run(), error, lambda file: file == "m/a.sql")
 
@@ -542,6 +543,23 @@ def test_the_page_of_a_failure_says_how_it_ended(
         ),
         ("warning", "add-serial", "writes", "back/migrations/a.sql", 3),
     )
+
+
+def test_a_failure_is_at_the_place_of_its_cause() -> None:
+    error = RolledBack("undone", state="s", next_step="n")
+    error.__cause__ = StepFailed("broke", state="s", next_step="n", place=Place("m/a.sql", 7))
+
+    page = failure_page(a_run(), error, lambda _: True)
+
+    assert page.annotations[0] == ("error", "Windlass", "undone\nnext: n", "back/m/a.sql", 7)
+
+
+def test_a_failure_in_a_file_that_is_not_here_is_on_the_run() -> None:
+    error = StepFailed("broke", state="s", next_step="n", place=Place("m/a.sql", 7))
+
+    page = failure_page(a_run(), error, lambda file: file != "m/a.sql")
+
+    assert page.annotations[0] == ("error", "Windlass", "m/a.sql:7: broke\nnext: n", "", 0)
 
 
 def test_a_failure_before_an_environment_was_named() -> None:

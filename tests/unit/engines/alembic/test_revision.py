@@ -7,6 +7,7 @@ import pytest
 from pgwindlass.engines.alembic.revision import downgrade, head, scoped, words
 from pgwindlass.errors import ConfigError
 from pgwindlass.parser.file import Allowed
+from pgwindlass.parser.once import Parser
 
 pytestmark = pytest.mark.unit
 
@@ -15,7 +16,7 @@ UP = "def upgrade():\n    op.add_column('t', c)\n\n\n"
 
 
 def test_a_head_without_directives_says_nothing() -> None:
-    found = head(PATH, f'"""Add a column."""\n\n{UP}')
+    found = head(PATH, f'"""Add a column."""\n\n{UP}', Parser())
 
     assert found.path == PATH
     assert (found.phase, found.transactional) == ("before", True)
@@ -30,7 +31,7 @@ def test_directives_stand_in_lines_of_their_own() -> None:
         "x = 1  # windlass: lock_timeout=1s\n"
     )
 
-    found = head(PATH, source)
+    found = head(PATH, source, Parser())
 
     assert found.phase == "after"
     assert found.lock_timeout is None
@@ -38,18 +39,18 @@ def test_directives_stand_in_lines_of_their_own() -> None:
 
 
 def test_a_directive_may_take_the_revision_out_of_its_transaction() -> None:
-    assert not head(PATH, "# windlass: transaction=off\n").transactional
+    assert not head(PATH, "# windlass: transaction=off\n", Parser()).transactional
 
 
 def test_a_revision_with_an_autocommit_block_runs_outside_a_transaction() -> None:
     source = f"{UP}with op.get_context().autocommit_block():\n    pass\n"
 
-    assert not head(PATH, source).transactional
+    assert not head(PATH, source, Parser()).transactional
 
 
 def test_an_unknown_directive_is_refused_with_its_line() -> None:
     with pytest.raises(ConfigError) as caught:
-        head(PATH, "import x\n\n# windlass: phase=later\n")
+        head(PATH, "import x\n\n# windlass: phase=later\n", Parser())
 
     assert caught.value.what == 'versions/a1.py:3: unknown directive "phase=later"'
 
