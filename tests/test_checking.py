@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pgwindlass.config.sections import MigrationsConfig
-from pgwindlass.model import Checked, Finding, Migration, PullRequestCheck
-from pgwindlass.plan.pending import order_problems
+from pgwindlass.model import Checked, Finding, PullRequestCheck
 from pgwindlass.report.check import LIMIT, check_markdown
 from tests.fix_alembic import AlembicProject
 from tests.kit import Project, tables
@@ -167,35 +165,6 @@ def test_revisions_of_alembic_with_the_python_of_this_checkout(
     assert "b2 b2 of a test  up, down, up" in ran.out
     assert "c3 c3 of a test  its rollback does not give the schema back: table public.c" in ran.out
     assert tables(found.project.url) == set()
-
-
-def migration(name: str, sql: str = "", after: tuple[str, ...] | None = None) -> Migration:
-    return Migration(name=name, checksum=f"sha256:{sql}", sql=sql, after=after)
-
-
-@pytest.mark.unit
-def test_the_order_of_migrations_by_name() -> None:
-    config = MigrationsConfig()
-    base = (migration(A), migration(B))
-
-    assert order_problems(base, (*base, migration(C)), config) == ()
-    assert order_problems((), (migration(A),), config) == ()
-    (missing,) = order_problems(base, (migration(B), migration(C)), config)
-    assert missing.startswith(f"{A} is in the base and missing here")
-    (older,) = order_problems((migration(B),), base, config)
-    assert older.startswith(f"{A} is older than {B}")
-    allowed = MigrationsConfig(out_of_order="allow")
-    assert order_problems((migration(B),), base, allowed) == ()
-
-
-@pytest.mark.unit
-def test_the_order_of_a_graph_is_its_heads() -> None:
-    config = MigrationsConfig(engine="alembic", ini="alembic.ini")
-    base = (migration("f1", after=()), migration("a2", after=("f1",)))
-
-    assert order_problems(base, (*base, migration("03", after=("a2",))), config) == ()
-    (several,) = order_problems(base, (*base, migration("03", after=("f1",))), config)
-    assert several.startswith("several heads: a2, 03: merge them")
 
 
 @pytest.mark.unit

@@ -1,4 +1,4 @@
-"""Errors are values: place and step are fields, the words are put together in one place."""
+"""Every error of the package is a value: it pickles and copies with all its fields."""
 
 import copy
 import importlib
@@ -9,19 +9,7 @@ import pytest
 
 import pgwindlass
 from pgwindlass.engines.alembic.pipe import ReportedError
-from pgwindlass.errors import (
-    ChildFailed,
-    ConfigError,
-    Interrupted,
-    Place,
-    Refused,
-    RolledBack,
-    StepFailed,
-    Terminated,
-    WindlassError,
-    changed,
-    found_at,
-)
+from pgwindlass.errors import ChildFailed, Interrupted, Place, Terminated, WindlassError
 
 PLACE = Place("db/1_a.sql", 3)
 
@@ -68,48 +56,3 @@ def test_every_error_of_the_tree_is_among_them() -> None:
 
     assert {WindlassError, ChildFailed, Interrupted, Terminated, ReportedError} <= set(kinds)
     assert len(kinds) > 15
-
-
-def test_what_is_step_place_and_message() -> None:
-    error = StepFailed("no such table", state="s", next_step="n", place=PLACE, step="migrate")
-
-    assert str(error) == error.what == "migrate: db/1_a.sql:3: no such table"
-    assert error.message == "no such table"
-
-
-def test_what_is_the_message_alone_where_nothing_else_is_known() -> None:
-    assert str(Refused("no", next_step="n")) == "no"
-    assert str(ConfigError("no", next_step="n", place=Place("deploy.yml"))) == "deploy.yml: no"
-
-
-@pytest.mark.parametrize("place", [PLACE, Place("a:b.sql", 1), Place("prisma/lock.toml")], ids=str)
-def test_a_place_is_read_as_it_is_written(place: Place) -> None:
-    assert Place.parse(str(place)) == place
-
-
-def test_a_changed_error_is_another_one_of_its_kind() -> None:
-    error = ChildFailed("gone", state="s", next_step="n", code=3, stderr="why", place=PLACE)
-    error.add_note("first")
-
-    new = changed(error, state="t", step="backup")
-    new.add_note("second")
-
-    assert (type(new), new.code, new.stderr, new.place) == (ChildFailed, 3, "why", PLACE)
-    assert (new.what, new.state, new.next_step) == ("backup: db/1_a.sql:3: gone", "t", "n")
-    assert (error.what, error.state, error.__notes__) == ("db/1_a.sql:3: gone", "s", ["first"])
-    assert new.__notes__ == ["first", "second"]
-    assert changed(error, next_step="m").next_step == "m"
-
-
-def test_the_place_is_that_of_the_error_else_of_what_it_was_raised_from() -> None:
-    inner = ConfigError("no", next_step="n", place=PLACE)
-    outer = StepFailed("the base does not run", state="s", next_step="n")
-    outer.__cause__ = ValueError("between")
-    outer.__cause__.__cause__ = inner
-    own = RolledBack("gone", state="s", next_step="n", place=Place("x.sql", 1))
-    own.__cause__ = inner
-
-    assert found_at(outer) == PLACE
-    assert found_at(own) == Place("x.sql", 1)
-    assert found_at(ValueError("no")) is None
-    assert found_at(StepFailed("x.sql:4: only in its text", state="s", next_step="n")) is None

@@ -4,34 +4,21 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from markdown_it import MarkdownIt
 
 from pgwindlass.database.connection import Database
-from pgwindlass.lint.rules import RULES
 from pgwindlass.model import (
-    Finding,
     Migration,
-    Outcome,
     Plan,
     PlannedStep,
     StepName,
-    StepResult,
     Target,
 )
-from pgwindlass.report import sarif
 from pgwindlass.report import summary as summaries
-from pgwindlass.report.runner_commands import (
-    AT_MOST,
-    Annotation,
-    annotations,
-    harmless,
-    workflow_command,
-)
-from pgwindlass.report.summary import Run, Section
+from pgwindlass.report.runner_commands import harmless
 from tests.fix_runner import Job, heard
 from tests.fix_service import api_of
 from tests.kit import WINDLASS, Project
@@ -323,49 +310,6 @@ def test_a_step_that_has_said_much_already_stays_within_the_limit(
 
 
 @pytest.mark.unit
-def test_a_section_without_room_is_left_out_whole_and_counted() -> None:
-    small = summaries.rendered([Section("fits\n"), Section("x" * 2000, noun="rows")], 1000)
-
-    assert small == "fits\n1 parts of this summary are left out; the log has them.\n"
-    assert summaries.rendered([Section("x" * 2000)], 0) == ""
-
-
-@pytest.mark.unit
-def test_an_error_of_a_megabyte_leaves_the_next_step_in_sight() -> None:
-    page = summaries.run_page(Run(), "Failed", "x" * 1024**2, "invoke status", "failed")
-
-    text = summaries.rendered(page.sections)
-
-    assert "more characters are in the log" in text
-    assert "invoke status" in text
-    assert len(annotations([Annotation("error", "t", "x" * 1024**2)])[0]) < 5000
-
-
-@pytest.mark.unit
-def test_what_does_not_show_is_shown() -> None:
-    assert summaries.code("a\u202eb") == "`a<U+202E>b`"
-    assert "<U+200B>" in summaries.fence("\u200b")
-
-
-@pytest.mark.unit
-def test_annotations_stay_within_the_limit_and_say_how_many_are_left_out() -> None:
-    many = [Annotation("error", "t", f"m{at}") for at in range(200)]
-
-    lines = annotations([*many, Annotation("notice", "t", "n")])
-
-    assert len([one for one in lines if one.startswith("::error")]) == AT_MOST
-    assert lines[AT_MOST - 1].startswith("::error title=191 more::191 more are left out")
-    assert lines[-1] == "::notice title=t::n"
-
-
-@pytest.mark.unit
-def test_commands_are_escaped_as_documented() -> None:
-    assert workflow_command("error", "a%\r\n::b", file="x:y,z%", line=3) == (
-        "::error file=x%3Ay%2Cz%25,line=3::a%25%0D%0A::b"
-    )
-
-
-@pytest.mark.unit
 @pytest.mark.parametrize(
     "line",
     [
@@ -388,89 +332,3 @@ def test_no_line_is_a_command(line: str) -> None:
     shown = re.sub("[\x01\u200b\u00ad]", "", said).lstrip()
     assert not shown.startswith("::")
     assert "##[" not in shown
-
-
-@pytest.mark.unit
-def test_a_line_that_is_no_command_stays_as_it_is() -> None:
-    assert harmless("a::b ❤\ufe0f # [x]") == "a::b ❤\ufe0f # [x]"
-
-
-@pytest.mark.unit
-def test_the_gantt_has_a_bar_for_each_step() -> None:
-    result = StepResult(
-        step=StepName.MIGRATE,
-        outcome=Outcome.FAILED,
-        detail="x",
-        seconds=0.0,
-        undo=True,
-        started_at=datetime(2026, 8, 1, tzinfo=UTC),
-    )
-    page = summaries.run_page(Run(results=[result]), "t", "v", "", "failed")
-
-    assert "    undo migrate, 0.0 s :crit, 1785542400000, 1785542400001\n" in (
-        summaries.rendered(page.sections)
-    )
-
-
-def a_finding(**more: object) -> Finding:
-    given = {"level": "error", "rule": "truncate", "file": "m/a b.sql", "line": 2, "message": "m"}
-    return Finding(**(given | more))  # type: ignore[arg-type]  # as a test gives them
-
-
-@pytest.mark.unit
-def test_sarif_has_what_code_scanning_reads() -> None:
-    found = (
-        a_finding(),
-        a_finding(line=5),
-        a_finding(level="note", rule="ban-drop-column", line=0),
-    )
-    sources = {"m/a b.sql": "select 1;\ntruncate t;\n\n\ntruncate  t;\n"}
-
-    document = json.loads(sarif.document(found, sources, prefix="back end", page="https://x/l.md"))
-
-    run = document["runs"][0]
-    rules = {rule["id"]: rule for rule in run["tool"]["driver"]["rules"]}
-    assert document["version"] == "2.1.0"
-    assert rules["truncate"]["helpUri"] == "https://x/l.md"
-    assert rules["ban-drop-column"]["helpUri"] == "https://squawkhq.com/docs/ban-drop-column"
-    first, _, third = run["results"]
-    assert [rules[one["ruleId"]] for one in run["results"]] == [
-        run["tool"]["driver"]["rules"][one["ruleIndex"]] for one in run["results"]
-    ]
-    place = first["locations"][0]["physicalLocation"]
-    assert place == {
-        "artifactLocation": {"uri": "back%20end/m/a%20b.sql", "uriBaseId": "%SRCROOT%"},
-        "region": {"startLine": 2},
-    }
-    assert (first["level"], third["level"]) == ("error", "note")
-    assert third["locations"][0]["physicalLocation"]["region"]["startLine"] == 1
-    prints = [one["partialFingerprints"]["windlass/v1"] for one in run["results"]]
-    assert len(set(prints)) == 3
-    moved = {"m/a b.sql": "\n" + sources["m/a b.sql"]}
-    later = sarif.document(
-        (a_finding(line=3, message="another size"),), moved, prefix="back end", page=""
-    )
-    assert prints[0] in later
-    assert "helpUri" not in later
-
-
-@pytest.mark.unit
-def test_sarif_says_what_it_leaves_out() -> None:
-    document = json.loads(sarif.document((a_finding(),) * 5002, {}, prefix="", page=""))
-
-    run = document["runs"][0]
-    assert len(run["results"]) == sarif.RESULTS
-    told = run["invocations"][0]["toolExecutionNotifications"][0]["message"]["text"]
-    assert told.startswith("2 more findings are left out")
-
-
-@pytest.mark.unit
-def test_sarif_describes_our_rules_in_the_words_of_the_page() -> None:
-    findings = (a_finding(rule="every-row"), a_finding(rule="ban-drop-column"))
-    document = json.loads(sarif.document(findings, {}, prefix="", page=""))
-
-    told = document["runs"][0]["tool"]["driver"]["rules"]
-    assert {one["id"]: one["shortDescription"]["text"] for one in told} == {
-        "every-row": RULES["every-row"].about,
-        "ban-drop-column": "a rule of squawk: ban-drop-column",
-    }

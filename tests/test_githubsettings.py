@@ -10,7 +10,7 @@ from pgwindlass.config import load
 from pgwindlass.errors import ConfigError
 from pgwindlass.github import settings
 from pgwindlass.github.api import GithubApi
-from pgwindlass.github.remote import open_github, parse_remote
+from pgwindlass.github.remote import open_github
 from pgwindlass.model import PreflightCheck
 from pgwindlass.secret import Secret
 from tests.fix_github import REPOSITORY, TOKEN, Answer, Github, variables
@@ -300,39 +300,6 @@ def test_the_task_prints_every_check_and_exits_by_them(github: Github, tmp_path:
 
     ran = project.run("doctor", "--github", "--env", "prodution", **job)
     assert (ran.code, 'did you mean "production"?' in ran.err) == (2, True)
-
-
-@pytest.mark.unit
-@pytest.mark.parametrize(
-    ("url", "site", "api"),
-    [
-        ("https://github.com/acme/shop.git", SITE, "https://api.github.com"),
-        ("https://someone@github.com/acme/shop", SITE, "https://api.github.com"),
-        ("git@github.com:acme/shop.git", SITE, "https://api.github.com"),
-        ("ssh://git@github.com:22/acme/shop.git/", SITE, "https://api.github.com"),
-        (
-            "git@ghe.example.com:acme/shop.git",
-            "https://ghe.example.com/acme/shop",
-            "https://ghe.example.com/api/v3",
-        ),
-        (
-            "https://acme.ghe.com/acme/shop",
-            "https://acme.ghe.com/acme/shop",
-            "https://api.acme.ghe.com",
-        ),
-    ],
-)
-def test_the_repository_of_a_remote(url: str, site: str, api: str) -> None:
-    found = parse_remote(url)
-
-    assert found is not None
-    assert (found.site, found.api) == (site, api)
-
-
-@pytest.mark.unit
-@pytest.mark.parametrize("url", ["", "/srv/git/shop.git", "file:///srv/git/shop.git", "../shop"])
-def test_a_remote_that_is_no_server_s(url: str) -> None:
-    assert parse_remote(url) is None
 
 
 def test_a_token_of_github_s_goes_to_no_other_host(

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import psycopg
 import pytest
 
@@ -15,8 +14,6 @@ from pgwindlass.database.connection import Database
 from pgwindlass.errors import StepFailed
 from pgwindlass.lint import catalog as sqlcatalog
 from pgwindlass.lint import squawk, statements
-from pgwindlass.lint.severity import LARGE, SMALL, graded
-from pgwindlass.model import Finding, TableSize
 from pgwindlass.parser.file import parse
 from tests.fix_postgres import Server
 from tests.kit import ROOT, Project
@@ -292,48 +289,6 @@ def test_a_generated_column_is_virtual_since_18(
 
 
 # -- graded ----------------------------------------------------------------------------------------
-
-
-def finding(**more: object) -> Finding:
-    base = Finding(
-        level="warning",
-        rule="add-serial",
-        file="m.sql",
-        line=3,
-        message="writes",
-        statement=2,
-        table="t",
-        does="rewrite",
-    )
-    return msgspec.structs.replace(base, **more)
-
-
-@pytest.mark.unit
-@pytest.mark.parametrize(
-    ("size", "level"),
-    [(SMALL - 1, "note"), (SMALL, "warning"), (LARGE, "warning"), (LARGE + 1, "error")],
-)
-def test_what_works_on_every_row_is_as_grave_as_its_table_is_large(size: int, level: str) -> None:
-    sizes = (
-        TableSize(name="public.t", rows=7, size=size),
-        TableSize(name='"Other".t', rows=7, size=1),
-    )
-    (found,) = graded([finding()], sizes, None)
-
-    assert found.level == level
-    assert "public.t" in found.message
-    assert graded([finding(does="")], sizes, None)[0].level == "warning"
-    assert graded([finding(table="u")], sizes, None)[0].level == "warning"
-
-
-@pytest.mark.unit
-def test_the_gravest_is_first() -> None:
-    found = graded(
-        [finding(), finding(level="note"), finding(level="error"), finding(level="unknown")],
-        (),
-        None,
-    )
-    assert [one.level for one in found] == ["error", "unknown", "warning", "note"]
 
 
 NEXT = "20260802_000000_next"

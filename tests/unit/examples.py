@@ -1,5 +1,6 @@
 """Documents as the unit tests need them: each with every required field, and what a test names."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import msgspec
 from pgwindlass.backup.retention import Backup
 from pgwindlass.config import Config, Settings
 from pgwindlass.config.yamlfile import YamlFile
+from pgwindlass.lint.rules import Remark
 from pgwindlass.model import (
     About,
     Applied,
@@ -287,6 +289,27 @@ def checked(**more: Any) -> Checked:
         "sql": "create table orders ();",
     }
     return Checked(**(given | more))
+
+
+class Words:
+    """What an engine says of a migration, in words that no engine has."""
+
+    def no_file(self, name: str) -> str:
+        """Return what it says where there is no file."""
+        return f"no file of {name}"
+
+    def failed(self, name: str) -> str:
+        """Return what it says where the tool itself failed."""
+        return f"failed: {name}"
+
+    def rollback_script(self, name: str) -> str:
+        """Return where the rollback script would be."""
+        return f"the rollback of {name}"
+
+
+def told(remarks: Iterable[Remark]) -> list[tuple[str, ...]]:
+    """Return of each remark of the lint its rule's level and id, its message and its effect."""
+    return [(each.rule.level, each.rule.id, each.message, each.does) for each in remarks]
 
 
 def changed(document: Any, **fields: Any) -> Any:

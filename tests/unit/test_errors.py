@@ -1,5 +1,7 @@
-"""Every error has three parts and an exit code."""
+"""Every error has three parts and an exit code; place and step are fields of it."""
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from pgwindlass.errors import (
     LockHeld,
     LockTimeout,
     NotApproved,
+    Place,
     PlanChanged,
     Refused,
     RolledBack,
@@ -21,9 +24,13 @@ from pgwindlass.errors import (
     Terminated,
     Unreachable,
     WindlassError,
+    changed,
+    found_at,
 )
 
 pytestmark = pytest.mark.unit
+
+PLACE = Place("db/1_a.sql", 3)
 
 NOTHING_CHANGED = "nothing was changed"
 
@@ -93,3 +100,75 @@ def test_an_interruption_says_whether_it_was_a_signal() -> None:
 
 def test_a_termination_is_a_keyboard_interrupt_to_whoever_waits() -> None:
     assert issubclass(Terminated, KeyboardInterrupt)
+
+
+@pytest.mark.parametrize("kind", [WindlassError, Refused, LockTimeout])
+def test_an_error_pickles_and_copies_with_all_its_fields(kind: type[WindlassError]) -> None:
+    error = kind("gone", state="s", next_step="n", place=PLACE, step="migrate")
+    error.add_note("and more")
+
+    for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
+        assert twin is not error
+        assert type(twin) is kind
+        assert (twin.args, twin.__dict__) == (error.args, error.__dict__)
+
+
+def test_an_error_has_a_place_and_a_step_where_they_are_known() -> None:
+    error = StepFailed("gone", state="s", next_step="n")
+
+    assert (error.place, error.step) == (None, "")
+
+
+def test_what_is_step_place_and_message() -> None:
+    error = StepFailed("no such table", state="s", next_step="n", place=PLACE, step="migrate")
+
+    assert str(error) == error.what == "migrate: db/1_a.sql:3: no such table"
+    assert error.message == "no such table"
+
+
+def test_what_is_the_message_alone_where_nothing_else_is_known() -> None:
+    assert str(Refused("no", next_step="n")) == "no"
+    assert str(ConfigError("no", next_step="n", place=Place("deploy.yml"))) == "deploy.yml: no"
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("db/1_a.sql:3", PLACE),
+        ("a:b.sql:1", Place("a:b.sql", 1)),
+        ("prisma/lock.toml", Place("prisma/lock.toml")),
+        ("a:b", Place("a:b")),
+        (":7", Place(":7")),
+    ],
+)
+def test_a_place_is_read_as_it_is_written(text: str, place: Place) -> None:
+    assert Place.parse(text) == place
+    assert str(place) == text
+
+
+def test_a_changed_error_is_another_one_of_its_kind() -> None:
+    error = ChildFailed("gone", state="s", next_step="n", code=3, stderr="why", place=PLACE)
+    error.add_note("first")
+
+    new = changed(error, state="t", step="backup")
+    new.add_note("second")
+
+    assert (type(new), new.code, new.stderr, new.place) == (ChildFailed, 3, "why", PLACE)
+    assert (new.what, new.state, new.next_step) == ("backup: db/1_a.sql:3: gone", "t", "n")
+    assert (error.what, error.state, error.__notes__) == ("db/1_a.sql:3: gone", "s", ["first"])
+    assert new.__notes__ == ["first", "second"]
+    assert changed(error, next_step="m").next_step == "m"
+
+
+def test_the_place_is_that_of_the_error_else_of_what_it_was_raised_from() -> None:
+    inner = ConfigError("no", next_step="n", place=PLACE)
+    outer = StepFailed("the base does not run", state="s", next_step="n")
+    outer.__cause__ = ValueError("between")
+    outer.__cause__.__cause__ = inner
+    own = RolledBack("gone", state="s", next_step="n", place=Place("x.sql", 1))
+    own.__cause__ = inner
+
+    assert found_at(outer) == PLACE
+    assert found_at(own) == Place("x.sql", 1)
+    assert found_at(ValueError("no")) is None
+    assert found_at(StepFailed("x.sql:4: only in its text", state="s", next_step="n")) is None

@@ -8,7 +8,7 @@ import pytest
 from pgwindlass.config import Config, json_schema, load
 from pgwindlass.config.sections import MigrationsConfig, TerminalApproval
 from pgwindlass.config.yamlfile import YamlFile
-from pgwindlass.errors import ConfigError, Laxer
+from pgwindlass.errors import ConfigError, Laxer, Place
 from pgwindlass.model import StepName
 from pgwindlass.policy import on_failure, steps_for
 
@@ -262,8 +262,8 @@ def test_an_environment_is_what_is_written_and_what_all_share() -> None:
     assert settings.environment.database.reveal() == "postgresql://u@h/d"
     assert settings.shared.backups is not None
     assert settings.shared.backups.to == "file:///b/n"
-    assert settings.where("approval", "expires") == "/srv/shop/deploy.yml:6"
-    assert settings.where("smoke", 0) == "/srv/shop/deploy.yml:3"
+    assert settings.where("approval", "expires") == Place("/srv/shop/deploy.yml", 6)
+    assert settings.where("smoke", 0) == Place("/srv/shop/deploy.yml", 3)
     assert settings.written == {
         "shared": {"project": "shop", "backups": {"to": "file:///b/${NAME}"}},
         "environment": given.written("uat"),

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from pgwindlass.config.yamlfile import Data, YamlFile, read
-from pgwindlass.errors import ConfigError
+from pgwindlass.config.yamlfile import Data, YamlFile, read_yaml
+from pgwindlass.errors import ConfigError, Place
 
 pytestmark = pytest.mark.unit
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.unit
 def parsed(directory: Path, text: str) -> YamlFile:
     path = directory / "deploy.yml"
     path.write_text(text)
-    return read(path)
+    return read_yaml(path)
 
 
 def refusal(directory: Path, text: str) -> ConfigError:
@@ -58,7 +58,7 @@ def test_an_empty_file_is_an_empty_mapping(tmp_path: Path) -> None:
     file = parsed(tmp_path, "# nothing\n")
 
     assert file.data == {}
-    assert file.where(("project",)) == f"{tmp_path}/deploy.yml:1"
+    assert file.where(("project",)) == Place(f"{tmp_path}/deploy.yml", 1)
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_key(tmp_path: Path) -> None:
@@ -78,10 +78,10 @@ def test_every_key_and_item_has_its_line(tmp_path: Path) -> None:
         ("a", "b", 1, "d"): 6,
         ("e",): 7,
     }
-    assert file.where(("a", "b", 1, "d")) == f"{tmp_path}/deploy.yml:6"
-    assert file.where(("a", "b", 7)) == f"{tmp_path}/deploy.yml:3"
-    assert file.where(("a", "b", 7, "z")) == f"{tmp_path}/deploy.yml:3"
-    assert file.where(("z",)) == f"{tmp_path}/deploy.yml:2"
+    assert file.where(("a", "b", 1, "d")) == Place(f"{tmp_path}/deploy.yml", 6)
+    assert file.where(("a", "b", 7)) == Place(f"{tmp_path}/deploy.yml", 3)
+    assert file.where(("a", "b", 7, "z")) == Place(f"{tmp_path}/deploy.yml", 3)
+    assert file.where(("z",)) == Place(f"{tmp_path}/deploy.yml", 2)
 
 
 def test_what_is_merged_in_gives_way_to_what_is_written(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, make: object) -> 
     make(path)
 
     with pytest.raises(ConfigError) as caught:
-        read(path)
+        read_yaml(path)
 
     assert caught.value.what.startswith(f"{path} cannot be read: ")
     assert caught.value.what != f"{path} cannot be read: None"

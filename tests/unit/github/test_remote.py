@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgwindlass.github.remote import Remote, parse_remote
+from pgwindlass.github.remote import GithubRepository, parse_remote
 
 pytestmark = pytest.mark.unit
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.unit
     ],
 )
 def test_a_url_names_its_host_and_repository(url: str, host: str, name: str) -> None:
-    assert parse_remote(url) == Remote(host, name)
+    assert parse_remote(url) == GithubRepository(host, name)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_another_remote_names_none(url: str) -> None:
     ],
 )
 def test_the_api_is_where_the_server_has_it(host: str, hosted: bool, api: str) -> None:
-    remote = Remote(host, "acme/shop")
+    remote = GithubRepository(host, "acme/shop")
 
     assert (remote.hosted, remote.api) == (hosted, api)
     assert remote.site == f"https://{host}/acme/shop"

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-from pgwindlass.lint.catalog import Catalog, Column, Function, Table
+from pgwindlass.lint.catalog import Catalog, CatalogColumn, CatalogTable, Function
 from pgwindlass.lint.columns import added_column, altered_column, keeps_rows
 from pgwindlass.parser import tree
 from pgwindlass.parser.split import split
+from tests.unit.examples import told
 
 pytestmark = pytest.mark.unit
 
@@ -37,7 +38,7 @@ def commands(change: str) -> list[Any]:
 
 def said(column: str, known: Catalog | None = None) -> list[tuple[str, ...]]:
     (command,) = commands(f"add column x {column}")
-    return list(added_column(getattr(command, "def").column_def, known))
+    return told(added_column(getattr(command, "def").column_def, known))
 
 
 @pytest.mark.parametrize(
@@ -157,8 +158,8 @@ def test_every_constraint_of_a_column_is_said() -> None:
     assert rules == ["add-serial", "add-column-check", "volatile-default"]
 
 
-def column(type_: str, modifier: int = -1, *, never_null: bool = False) -> Column:
-    return Column(type_, modifier, never_null)
+def column(type_: str, modifier: int = -1, *, never_null: bool = False) -> CatalogColumn:
+    return CatalogColumn(type_, modifier, never_null)
 
 
 VARCHAR_10 = column("varchar", 14)
@@ -201,14 +202,14 @@ NUMERIC_10_2 = column("numeric", (10 << 16 | 2) + 4)
     ],
 )
 def test_a_change_of_type_keeps_the_rows_where_the_new_one_is_wider(
-    before: Column | None, after: str, keeps: bool
+    before: CatalogColumn | None, after: str, keeps: bool
 ) -> None:
     (command,) = commands(f"alter a type {after}")
 
     assert keeps_rows(command, before) is keeps
 
 
-TABLE = Table(
+TABLE = CatalogTable(
     kind="r",
     columns={
         "a": column("varchar", 14, never_null=True),

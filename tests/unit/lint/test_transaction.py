@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from pgwindlass.lint.transaction import created, findings
+from pgwindlass.lint.transaction import created, transaction_remarks
 from pgwindlass.parser.file import SqlFile, parse
+from tests.unit.examples import told
 
 pytestmark = pytest.mark.unit
 
@@ -22,7 +23,11 @@ def said(text: str) -> list[tuple[str, ...]]:
     """Return what is found of each statement of a text, a statement on each line."""
     parsed = file(text)
     own = created(parsed)
-    return [each for statement in parsed.statements for each in findings(statement, parsed, own)]
+    return [
+        each
+        for statement in parsed.statements
+        for each in told(transaction_remarks(statement, parsed, own))
+    ]
 
 
 def rules(text: str) -> list[str]:

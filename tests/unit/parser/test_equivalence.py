@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgwindlass.parser.equivalence import alike, meaning
+from pgwindlass.parser.equivalence import equivalent, meaning
 
 pytestmark = pytest.mark.unit
 
@@ -45,7 +45,7 @@ AFTER = check("((role)::text = ANY (ARRAY[('a'::character varying)::text, (y)::t
     ],
 )
 def test_the_same_in_other_words_is_alike(one: str, other: str) -> None:
-    assert alike(one, other)
+    assert equivalent(one, other)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_the_same_in_other_words_is_alike(one: str, other: str) -> None:
     ],
 )
 def test_what_says_something_else_is_not_alike(one: str, other: str) -> None:
-    assert not alike(one, other)
+    assert not equivalent(one, other)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_what_says_something_else_is_not_alike(one: str, other: str) -> None:
 def test_columns_and_statements_alone_may_stand_in_any_order(
     one: str, other: str, expected: bool
 ) -> None:
-    assert alike(one, other, any_order=True) is expected
+    assert equivalent(one, other, any_order=True) is expected
 
 
 def test_a_meaning_is_equal_for_what_is_alike_and_can_be_kept_in_a_set() -> None:
@@ -151,7 +151,7 @@ def test_the_order_of_statements_counts_unless_it_is_said_not_to() -> None:
     ],
 )
 def test_two_casts_of_a_string_are_one(one: str, other: str) -> None:
-    assert alike(one, other)
+    assert equivalent(one, other)
 
 
 @pytest.mark.parametrize(
@@ -166,21 +166,21 @@ def test_two_casts_of_a_string_are_one(one: str, other: str) -> None:
     ],
 )
 def test_other_casts_stay_two(one: str, other: str) -> None:
-    assert not alike(one, other)
+    assert not equivalent(one, other)
 
 
 def test_a_nested_array_is_cast_element_by_element() -> None:
     whole = check("x = (ARRAY[ARRAY['a', 'b'], ARRAY['c', 'd']])::text[]")
     each = check("x = ARRAY[ARRAY['a'::text, 'b'::text], ARRAY['c'::text, 'd'::text]]")
 
-    assert alike(whole, each)
+    assert equivalent(whole, each)
 
 
 def test_an_array_that_is_cast_to_what_is_no_array_stays() -> None:
-    assert not alike(check("x = (ARRAY['a'])::code"), check("x = ARRAY['a'::code]"))
+    assert not equivalent(check("x = (ARRAY['a'])::code"), check("x = ARRAY['a'::code]"))
 
 
 def test_the_columns_of_a_table_within_a_schema_may_stand_in_any_order_too() -> None:
     schema = "CREATE SCHEMA s CREATE TABLE t ({});"
 
-    assert alike(schema.format("a int, b int"), schema.format("b int, a int"), any_order=True)
+    assert equivalent(schema.format("a int, b int"), schema.format("b int, a int"), any_order=True)

@@ -2,7 +2,14 @@
 
 import pytest
 
-from pgwindlass.rehearsal.forecast import BLOCKS, Forecast, Held, forecast, held, too_long
+from pgwindlass.rehearsal.forecast import (
+    BLOCKS,
+    BlockingLock,
+    Forecast,
+    blocking_locks,
+    forecast,
+    too_long,
+)
 from tests.unit.examples import rehearsal, rehearsed, traced
 
 pytestmark = pytest.mark.unit
@@ -32,9 +39,9 @@ def test_a_lock_that_an_application_waits_for_says_what_waits(
 ) -> None:
     statement = traced(locks=lock(mode=mode), seconds=2.0)
 
-    found = held(rehearsed(statement))
+    found = blocking_locks(rehearsed(statement))
 
-    expected = (Held("public.t", mode, 2.0, statement),) if blocks else ()
+    expected = (BlockingLock("public.t", mode, 2.0, statement),) if blocks else ()
     assert found == expected
     assert [one.blocks for one in found] == ([blocks] if blocks else [])
     assert BLOCKS.get(mode) == blocks
@@ -46,9 +53,9 @@ def test_in_a_transaction_a_lock_is_held_until_the_end() -> None:
     behind = traced(seconds=2.0, locks=lock("public.u"))
     migration = rehearsed(before, taking, behind, seconds=11.5)  # half a second more for the rest
 
-    assert held(migration) == (
-        Held("public.t", EXCLUSIVE, 3.5, taking),
-        Held("public.u", EXCLUSIVE, 2.5, behind),
+    assert blocking_locks(migration) == (
+        BlockingLock("public.t", EXCLUSIVE, 3.5, taking),
+        BlockingLock("public.u", EXCLUSIVE, 2.5, behind),
     )
 
 
@@ -56,13 +63,15 @@ def test_outside_a_transaction_a_lock_is_held_as_long_as_its_statement_runs() ->
     taking, behind = traced(seconds=1.0, locks=lock()), traced(seconds=2.0)
     migration = rehearsed(taking, behind, transactional=False, seconds=9.0)
 
-    assert held(migration) == (Held("public.t", EXCLUSIVE, 1.0, taking),)
+    assert blocking_locks(migration) == (BlockingLock("public.t", EXCLUSIVE, 1.0, taking),)
 
 
 def test_statements_that_seem_longer_than_their_migration_shorten_no_lock() -> None:
     taking = traced(seconds=2.0, locks=lock())
 
-    assert held(rehearsed(taking, seconds=1.0)) == (Held("public.t", EXCLUSIVE, 2.0, taking),)
+    assert blocking_locks(rehearsed(taking, seconds=1.0)) == (
+        BlockingLock("public.t", EXCLUSIVE, 2.0, taking),
+    )
 
 
 def test_of_equally_long_locks_the_stronger_is_first_and_then_the_smaller_name() -> None:
@@ -74,7 +83,7 @@ def test_of_equally_long_locks_the_stronger_is_first_and_then_the_smaller_name()
         )
     )
 
-    assert [(one.relation, one.blocks) for one in held(rehearsed(statement))] == [
+    assert [(one.relation, one.blocks) for one in blocking_locks(rehearsed(statement))] == [
         ("public.b", "reads and writes"),
         ("public.z", "reads and writes"),
         ("public.a", "writes"),
@@ -87,9 +96,12 @@ def test_the_lock_of_an_index_counts_where_no_table_has_the_same() -> None:
     beside_weak = traced(locks=lock(mode="ShareLock"), index_locks=index)
     beside_strong = traced(locks=lock(), index_locks=index)
 
-    assert [one.relation for one in held(rehearsed(alone))] == ["public.i"]
-    assert [one.relation for one in held(rehearsed(beside_weak))] == ["public.i", "public.t"]
-    assert [one.relation for one in held(rehearsed(beside_strong))] == ["public.t"]
+    assert [one.relation for one in blocking_locks(rehearsed(alone))] == ["public.i"]
+    assert [one.relation for one in blocking_locks(rehearsed(beside_weak))] == [
+        "public.i",
+        "public.t",
+    ]
+    assert [one.relation for one in blocking_locks(rehearsed(beside_strong))] == ["public.t"]
 
 
 @pytest.mark.parametrize(("at_most", "expected"), [(1.9, True), (2.0, False), (2.1, False)])
@@ -100,7 +112,7 @@ def test_a_lock_is_too_long_above_what_is_allowed(at_most: float, expected: bool
 
     found = too_long(migration, at_most=at_most)
 
-    assert found == (Held("public.t", EXCLUSIVE, 2.0, longest) if expected else None)
+    assert found == (BlockingLock("public.t", EXCLUSIVE, 2.0, longest) if expected else None)
 
 
 def test_without_a_lock_nothing_is_too_long() -> None:

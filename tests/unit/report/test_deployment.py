@@ -9,6 +9,7 @@ from pgwindlass.plan.states import MigrationState, State
 from pgwindlass.report.deployment import (
     checks_text,
     deployment_text,
+    deployment_verdict,
     error_text,
     history_text,
     last_note,
@@ -18,7 +19,6 @@ from pgwindlass.report.deployment import (
     unrecorded_next,
     unrecorded_note,
     unrecorded_text,
-    verdict,
 )
 from pgwindlass.secret import Secret
 from tests.unit.examples import NOW, ORIGIN, A, B, changed, deployment, result
@@ -212,7 +212,7 @@ def test_a_check_of_doctor_is_a_line_and_how_to_mend_it() -> None:
     ],
 )
 def test_the_verdict_of_a_deployment_says_how_to_undo_it(done: Deployment, line: str) -> None:
-    assert verdict(done) == line
+    assert deployment_verdict(done) == line
 
 
 def test_the_history_is_a_line_for_each_deployment_and_each_correction() -> None:

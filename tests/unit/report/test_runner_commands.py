@@ -2,12 +2,12 @@
 
 import pytest
 
+from pgwindlass.errors import Place
 from pgwindlass.report.runner_commands import (
     AT_MOST,
     LONGEST,
     Annotation,
     annotations,
-    command,
     harmless,
     harmless_json,
     in_repository,
@@ -17,6 +17,7 @@ from pgwindlass.report.runner_commands import (
     of_finding,
     output,
     uri,
+    workflow_command,
 )
 from pgwindlass.secret import Secret
 from tests.unit.examples import finding
@@ -40,17 +41,17 @@ pytestmark = pytest.mark.unit
 def test_a_command_is_escaped_as_documented(
     data: str, properties: dict[str, str | int], line: str
 ) -> None:
-    assert command("error", data, **properties) == line
+    assert workflow_command("error", data, **properties) == line
 
 
 def test_a_command_may_have_no_data() -> None:
-    assert command("endgroup") == "::endgroup::"
+    assert workflow_command("endgroup") == "::endgroup::"
 
 
 def test_no_secret_is_in_a_command() -> None:
     Secret("command-secret-1")
 
-    assert command("error", "no command-secret-1", title="command-secret-1") == (
+    assert workflow_command("error", "no command-secret-1", title="command-secret-1") == (
         "::error title=***::no ***"
     )
 
@@ -142,19 +143,30 @@ def test_a_finding_is_an_annotation_of_its_kind(level: str, kind: str) -> None:
     )
 
 
-def test_an_error_stands_at_the_file_that_it_names_and_that_exists() -> None:
-    what = "no.sql:1: see db/a.sql:12: syntax error in db/b.yml:3"
+@pytest.mark.parametrize(
+    ("place", "file", "line"),
+    [
+        (Place("db/a.sql", 12), "back/db/a.sql", 12),
+        (Place("db/a.sql"), "back/db/a.sql", 0),
+        (Place("/etc/a.sql", 1), "/etc/a.sql", 1),
+    ],
+)
+def test_an_error_is_at_its_place(place: Place, file: str, line: int) -> None:
+    shown = of_failure("see b.sql:3: syntax error", "mend it", place, "back")
 
-    found = of_failure(what, "mend it", "back", lambda file: file.startswith("db/"))
+    assert shown == (
+        "error",
+        "Windlass",
+        "see b.sql:3: syntax error\nnext: mend it",
+        file,
+        line,
+    )
 
-    assert found == ("error", "Windlass", f"{what}\nnext: mend it", "back/db/a.sql", 12)
 
+def test_an_error_without_a_place_is_on_the_run_whatever_its_text_names() -> None:
+    shown = of_failure("db/a.sql:12: syntax error", "mend it", None, "back")
 
-@pytest.mark.parametrize("what", ["no.sql:1: syntax error", "a.sql without a line", "nothing"])
-def test_an_error_that_names_no_file_is_on_the_run(what: str) -> None:
-    found = of_failure(what, "mend it", "back", lambda _: False)
-
-    assert found == ("error", "Windlass", f"{what}\nnext: mend it", "", 0)
+    assert shown == ("error", "Windlass", "db/a.sql:12: syntax error\nnext: mend it", "", 0)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pgwindlass.errors import Interrupted, Refused, RolledBack, StepFailed, WindlassError
+from pgwindlass.errors import Interrupted, Place, Refused, RolledBack, StepFailed, WindlassError
 from pgwindlass.model import Deployment, PullRequestCheck
 from pgwindlass.report.check import check_markdown
 from pgwindlass.report.summary import (
@@ -25,20 +25,20 @@ from pgwindlass.report.summary import (
     facts,
     failure_page,
     fence,
-    findings,
+    finding_sections,
     head,
     lint_page,
-    migrations,
+    migration_sections,
     plan_page,
     proof_page,
-    rehearsal,
     rehearsal_page,
+    rehearsal_sections,
     rendered,
     run_page,
-    sql,
+    sql_sections,
     table,
     text_page,
-    timeline,
+    timeline_sections,
 )
 from pgwindlass.secret import Secret
 from tests.unit import examples
@@ -228,28 +228,30 @@ def test_the_migrations_of_a_plan_are_a_table() -> None:
         )
     )
 
-    assert rendered(migrations(given)) == (
+    assert rendered(migration_sections(given)) == (
         f"#### Pending migrations: 2\n\n{PENDING}"
         f"| 1 | `{A}` | `orders` | – | yes |\n"
         f"| 2 | `{B}` | – | after the restart | no |\n\n"
     )
-    assert migrations(plan(direction="down"))[0].head.startswith("#### Migrations to undo: 1\n")
-    assert migrations(plan(migrations=())) == ()
-    assert (migrations(given)[0].noun, migrations(given)[0].elsewhere) == (
+    assert migration_sections(plan(direction="down"))[0].head.startswith(
+        "#### Migrations to undo: 1\n"
+    )
+    assert migration_sections(plan(migrations=())) == ()
+    assert (migration_sections(given)[0].noun, migration_sections(given)[0].elsewhere) == (
         "migrations",
         "`invoke plan` has them all",
     )
 
 
 def test_findings_are_a_table() -> None:
-    (section,) = findings((finding(), finding(level="error", message="a|b")))
+    (section,) = finding_sections((finding(), finding(level="error", message="a|b")))
 
     assert rendered([section]) == (
         f"#### Lint: 2\n\n{LINT}{FINDING}"
         "| error | `migrations/a.sql:3` | <code>a&#124;b</code> | `add-serial` |\n\n"
     )
     assert (section.noun, section.elsewhere) == ("findings", "the log has them all")
-    assert findings(()) == ()
+    assert finding_sections(()) == ()
 
 
 REHEARSAL = examples.rehearsal(
@@ -269,7 +271,7 @@ FORECAST = "`forecast: a deployment takes 16.0 s and the restart, a restore 20.0
 
 
 def test_a_rehearsal_is_a_table_what_is_lost_and_the_forecast() -> None:
-    sections = rehearsal(REHEARSAL)
+    sections = rehearsal_sections(REHEARSAL)
 
     assert rendered(sections) == REHEARSED + NOTES + FORECAST
     assert (sections[0].noun, sections[0].elsewhere) == (
@@ -277,17 +279,17 @@ def test_a_rehearsal_is_a_table_what_is_lost_and_the_forecast() -> None:
         "`invoke plan` has them all",
     )
     assert sections[1].noun == "notes"
-    assert rehearsal(None) == ()
+    assert rehearsal_sections(None) == ()
 
 
 def test_a_rehearsal_in_which_nothing_is_lost_has_no_notes() -> None:
-    assert len(rehearsal(examples.rehearsal(rehearsed(traced())))) == 2
+    assert len(rehearsal_sections(examples.rehearsal(rehearsed(traced())))) == 2
 
 
 def test_the_sql_of_each_migration_is_folded() -> None:
     given = plan(migrations=(migration("a< b"), migration(B)))
 
-    (section,) = sql(given, ("select 1;", "select 2;"))
+    (section,) = sql_sections(given, ("select 1;", "select 2;"))
 
     assert rendered([section]) == (
         "#### SQL\n\n"
@@ -297,26 +299,26 @@ def test_the_sql_of_each_migration_is_folded() -> None:
         "```sql\nselect 2;\n```\n\n</details>\n\n"
     )
     assert (section.noun, section.elsewhere) == ("migrations' SQL", "plan.json has it whole")
-    assert sql(plan(migrations=()), ()) == ()
+    assert sql_sections(plan(migrations=()), ()) == ()
 
 
 def test_the_sql_of_every_migration_is_shown_where_there_is_room() -> None:
     names = tuple(f"m{at}" for at in range(ROWS + 5))
 
-    shown = rendered(sql(plan(migrations=tuple(map(migration, names))), names))
+    shown = rendered(sql_sections(plan(migrations=tuple(map(migration, names))), names))
 
     assert shown.count("<details>") == ROWS + 5
 
 
 def test_each_migration_needs_its_sql() -> None:
     with pytest.raises(ValueError, match="shorter"):
-        sql(plan(migrations=(migration(A), migration(B))), ("select 1;",))
+        sql_sections(plan(migrations=(migration(A), migration(B))), ("select 1;",))
 
 
 def test_a_long_name_is_cut_and_shows_what_does_not_show() -> None:
     given = plan(migrations=(migration("\u202e\x07" + "x" * 400),))
 
-    (section,) = sql(given, ("",))
+    (section,) = sql_sections(given, ("",))
 
     assert f"<summary><code>&#60;U&#43;202E&#62;{'x' * 291}</code></summary>" in section.rows[0]
 
@@ -332,7 +334,7 @@ def test_the_steps_are_a_gantt_and_a_table() -> None:
         result("restart", "undone", undo=True),
     )
 
-    assert rendered(timeline(given)) == (
+    assert rendered(timeline_sections(given)) == (
         "#### Timeline\n\n```mermaid\ngantt\n    dateFormat x\n    axisFormat %H:%M:%S\n"
         "    section steps\n"
         f"    lock, 0.0 s :done, {AT}, {AT + 1}\n"
@@ -346,8 +348,8 @@ def test_the_steps_are_a_gantt_and_a_table() -> None:
         "| smoke | skipped | `2 migrations` | 1.2 s |\n"
         "| undo restart | undone | `2 migrations` | 1.2 s |\n\n"
     )
-    assert [section.noun for section in timeline(given)] == ["steps", "steps"]
-    assert timeline(()) == ()
+    assert [section.noun for section in timeline_sections(given)] == ["steps", "steps"]
+    assert timeline_sections(()) == ()
 
 
 def test_the_page_of_a_plan_without_more() -> None:
@@ -368,7 +370,7 @@ def test_the_page_of_a_plan_without_more() -> None:
         "| steps | `lock, migrate` |\n"
         "| history | `0 applied` |\n\n"
         f"{ONE_MIGRATION}"
-        f"{rendered(sql(given, ('select 1;',)))}"
+        f"{rendered(sql_sections(given, ('select 1;',)))}"
     )
     assert page.outputs == {
         "digest": given.digest,
@@ -463,7 +465,7 @@ def test_the_page_of_a_run_says_everything_that_is_known_of_it() -> None:
         f"| plan | `{run.plan.digest[:12]}` |\n"
         "| backup | `B1` |\n"
         "| url | `https://api` |\n\n"
-        f"{rendered(timeline(run.results))}"
+        f"{rendered(timeline_sections(run.results))}"
         f"#### Lint: 1\n\n{LINT}{FINDING}\n"
         f"{ONE_MIGRATION}"
     )
@@ -486,7 +488,7 @@ def test_the_rehearsal_of_its_plan_is_on_the_page_of_a_run() -> None:
     run = a_run(plan=changed(bare, about=about(rehearsal=own)))
 
     assert text(run_page(run, "T", "v", "", "failed")).endswith(
-        ONE_MIGRATION + rendered(rehearsal(own))
+        ONE_MIGRATION + rendered(rehearsal_sections(own))
     )
 
 
@@ -525,7 +527,8 @@ def test_the_page_of_what_went_well_says_how_to_undo_it(
 def test_the_page_of_a_failure_says_how_it_ended(
     kind: type[WindlassError], status: str, title: str
 ) -> None:
-    error = kind("m/a.sql:7: it broke", state="nothing was changed", next_step="mend it")
+    place = Place("m/a.sql", 7)
+    error = kind("it broke", state="nothing was changed", next_step="mend it", place=place)
 
     page = failure_page(a_run(), error, lambda file: file == "m/a.sql")
 
@@ -542,6 +545,23 @@ def test_the_page_of_a_failure_says_how_it_ended(
         ),
         ("warning", "add-serial", "writes", "back/migrations/a.sql", 3),
     )
+
+
+def test_a_failure_is_at_the_place_of_its_cause() -> None:
+    error = RolledBack("undone", state="s", next_step="n")
+    error.__cause__ = StepFailed("broke", state="s", next_step="n", place=Place("m/a.sql", 7))
+
+    page = failure_page(a_run(), error, lambda _: True)
+
+    assert page.annotations[0] == ("error", "Windlass", "undone\nnext: n", "back/m/a.sql", 7)
+
+
+def test_a_failure_in_a_file_that_is_not_here_is_on_the_run() -> None:
+    error = StepFailed("broke", state="s", next_step="n", place=Place("m/a.sql", 7))
+
+    page = failure_page(a_run(), error, lambda file: file != "m/a.sql")
+
+    assert page.annotations[0] == ("error", "Windlass", "m/a.sql:7: broke\nnext: n", "", 0)
 
 
 def test_a_failure_before_an_environment_was_named() -> None:

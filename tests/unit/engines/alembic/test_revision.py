@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pgwindlass.engines.alembic.revision import downgrade, head, scoped, words
+from pgwindlass.engines.alembic.revision import read_downgrade, read_head, scoped, words_in_strings
 from pgwindlass.errors import ConfigError
 from pgwindlass.parser.file import Allowed
+from pgwindlass.parser.once import Parser
 
 pytestmark = pytest.mark.unit
 
@@ -15,7 +16,7 @@ UP = "def upgrade():\n    op.add_column('t', c)\n\n\n"
 
 
 def test_a_head_without_directives_says_nothing() -> None:
-    found = head(PATH, f'"""Add a column."""\n\n{UP}')
+    found = read_head(PATH, f'"""Add a column."""\n\n{UP}', Parser())
 
     assert found.path == PATH
     assert (found.phase, found.transactional) == ("before", True)
@@ -30,7 +31,7 @@ def test_directives_stand_in_lines_of_their_own() -> None:
         "x = 1  # windlass: lock_timeout=1s\n"
     )
 
-    found = head(PATH, source)
+    found = read_head(PATH, source, Parser())
 
     assert found.phase == "after"
     assert found.lock_timeout is None
@@ -38,18 +39,18 @@ def test_directives_stand_in_lines_of_their_own() -> None:
 
 
 def test_a_directive_may_take_the_revision_out_of_its_transaction() -> None:
-    assert not head(PATH, "# windlass: transaction=off\n").transactional
+    assert not read_head(PATH, "# windlass: transaction=off\n", Parser()).transactional
 
 
 def test_a_revision_with_an_autocommit_block_runs_outside_a_transaction() -> None:
     source = f"{UP}with op.get_context().autocommit_block():\n    pass\n"
 
-    assert not head(PATH, source).transactional
+    assert not read_head(PATH, source, Parser()).transactional
 
 
 def test_an_unknown_directive_is_refused_with_its_line() -> None:
     with pytest.raises(ConfigError) as caught:
-        head(PATH, "import x\n\n# windlass: phase=later\n")
+        read_head(PATH, "import x\n\n# windlass: phase=later\n", Parser())
 
     assert caught.value.what == 'versions/a1.py:3: unknown directive "phase=later"'
 
@@ -62,7 +63,7 @@ def test_an_unknown_directive_is_refused_with_its_line() -> None:
     ],
 )
 def test_a_downgrade_that_does_something_is_its_text(down: str) -> None:
-    assert downgrade(PATH, f"{UP}{down}\n\n\nx = 1\n") == down
+    assert read_downgrade(PATH, f"{UP}{down}\n\n\nx = 1\n") == down
 
 
 @pytest.mark.parametrize(
@@ -77,23 +78,25 @@ def test_a_downgrade_that_does_something_is_its_text(down: str) -> None:
     ],
 )
 def test_a_downgrade_that_does_nothing_is_none(down: str) -> None:
-    assert downgrade(PATH, UP + down) is None
+    assert read_downgrade(PATH, UP + down) is None
 
 
 @pytest.mark.parametrize("up", ["", "def upgrade():\n    pass\n\n\n"])
 def test_what_changes_nothing_needs_nothing_to_undo_it(up: str) -> None:
-    assert downgrade(PATH, f"{up}def downgrade():\n    pass\n") == ("def downgrade():\n    pass")
+    assert read_downgrade(PATH, f"{up}def downgrade():\n    pass\n") == (
+        "def downgrade():\n    pass"
+    )
 
 
 def test_a_call_is_no_empty_body() -> None:
     down = "def downgrade():\n    op.drop()\n    pass"
 
-    assert downgrade(PATH, UP + down) == down
+    assert read_downgrade(PATH, UP + down) == down
 
 
 def test_what_is_no_python_is_refused_with_its_line() -> None:
     with pytest.raises(ConfigError) as caught:
-        downgrade(PATH, "x = 1\ndef upgrade(:\n    pass\n")
+        read_downgrade(PATH, "x = 1\ndef upgrade(:\n    pass\n")
 
     assert caught.value.what == "versions/a1.py:2: invalid syntax"
     assert caught.value.next_step == "mend the revision"
@@ -102,7 +105,7 @@ def test_what_is_no_python_is_refused_with_its_line() -> None:
 def test_the_words_of_every_string_are_found() -> None:
     source = "a = 'alter table t_1 add c$2'\nb = f'x {y} z'\nc = 7, b'bytes'\n"
 
-    assert words(source) == {"alter", "table", "t_1", "add", "c$2", "x", "z"}
+    assert words_in_strings(source) == {"alter", "table", "t_1", "add", "c$2", "x", "z"}
 
 
 SOURCE = (
