@@ -63,10 +63,10 @@ def transaction_remarks(
     if statement.kind in SLOW and locked and not _within(statement, created):
         first = next(iter(locked.values()))
         yield rules.WORK_UNDER_LOCK.says(line=str(first.line))
-    mine = _locked(statement, created) - locked.keys()
-    if mine and locked:
-        these, those = ", ".join(sorted(mine)), ", ".join(sorted(locked))
-        yield rules.SEVERAL_TABLES.says(these=these, those=those)
+    new_locks = _locked(statement, created) - locked.keys()
+    if new_locks and locked:
+        locking, holding = ", ".join(sorted(new_locks)), ", ".join(sorted(locked))
+        yield rules.SEVERAL_TABLES.says(these=locking, those=holding)
 
 
 def _locked(statement: Statement, created: frozenset[str]) -> frozenset[str]:

@@ -225,18 +225,18 @@ def _unwrap(
         ConfigError: a transaction command is anywhere else.
 
     """
-    asked, parsed = "", statements
+    modes, parsed = "", statements
     first = tree.transaction(statements[0].kind, statements[0].node) if statements else ""
     if not off and first == "BEGIN" and len(statements) > 1:
         last = tree.transaction(statements[-1].kind, statements[-1].node)
         if last == "COMMIT":
-            asked = _asked_of_begin(path, statements[0])
+            modes = _asked_of_begin(path, statements[0])
             statements = statements[1:-1]
     wrapped = len(statements) < len(parsed)
     commands = [s for s in statements if s.kind == "transaction_stmt"]
     if commands:
         _refuse_command(path, commands, opens=first == "BEGIN" and not wrapped)
-    return statements, asked
+    return statements, modes
 
 
 def _refuse_command(path: Path, commands: list[Statement], *, opens: bool) -> None:

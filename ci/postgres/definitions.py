@@ -69,20 +69,20 @@ def differences_from_live(
     """
     after, differences = states[0], []
     for title in sorted(before.keys() | after.keys()):
-        was, would, stand = before.get(title), after.get(title), live.get(title)
-        if was == would or any(_same(stand, state.get(title)) for state in states):
+        old, new, live_text = before.get(title), after.get(title), live.get(title)
+        if old == new or any(_same(live_text, state.get(title)) for state in states):
             continue
-        if would is None:
+        if new is None:
             differences.append(f"{_words(title)} is still there")
-        elif stand is None:
+        elif live_text is None:
             differences.append(f"{_words(title)} is missing")
         elif "; Type: TABLE; " in title:
             later = [state.get(title, "") for state in states]
             differences += [
-                f"{_words(title)}: {difference}" for difference in _of_table(was, later, stand)
+                f"{_words(title)}: {difference}" for difference in _of_table(old, later, live_text)
             ]
         else:
-            differences.append(f"{_words(title)} differs: {_changed(would, stand)}")
+            differences.append(f"{_words(title)} differs: {_changed(new, live_text)}")
     return tuple(differences)
 
 
@@ -92,21 +92,21 @@ def _same(text: str | None, other: str | None) -> bool:
     return equivalent(text, other, any_order=True)
 
 
-def _of_table(was: str | None, states: Sequence[str], stand: str) -> Iterator[str]:
+def _of_table(old: str | None, states: Sequence[str], live_text: str) -> Iterator[str]:
     """Say line by line where a live table differs from a migration's change."""
-    before, after, lines = _lines(was or ""), _lines(states[0]), _lines(stand)
+    before, after, lines = _lines(old or ""), _lines(states[0]), _lines(live_text)
     wanted = {key: line for key, line in after.items() if key not in before | lines}
     extra = {key: line for key, line in lines.items() if key in before and key not in after}
-    if was is None:
+    if old is None:
         known = {key for state in states for key in _lines(state)}
         extra = {key: line for key, line in lines.items() if key not in known}
     others = {_defined_name(line): line for line in lines.values()}
     for line in wanted.values():
         other = others.get(_defined_name(line))
         yield f"{other} exists; the migration creates {line}" if other else f"{line} is missing"
-    told = {_defined_name(line) for line in wanted.values()}
+    names = {_defined_name(line) for line in wanted.values()}
     for line in extra.values():
-        if _defined_name(line) not in told:
+        if _defined_name(line) not in names:
             yield f"{line} exists; the migration does not create it"
 
 
@@ -125,10 +125,10 @@ def _words(title: str) -> str:
 
 
 def _changed(before: str, after: str) -> str:
-    was, now = _lines(before), _lines(after)
-    gone = [f"- {line}" for known, line in was.items() if known not in now]
-    come = [f"+ {line}" for known, line in now.items() if known not in was]
-    return "; ".join([*gone[:SHOWN], *come[:SHOWN]]) or OTHER_LINES
+    old_lines, new_lines = _lines(before), _lines(after)
+    removed = [f"- {line}" for known, line in old_lines.items() if known not in new_lines]
+    added = [f"+ {line}" for known, line in new_lines.items() if known not in old_lines]
+    return "; ".join([*removed[:SHOWN], *added[:SHOWN]]) or OTHER_LINES
 
 
 def _lines(block: str) -> dict[Hashable, str]:

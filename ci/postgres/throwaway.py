@@ -223,8 +223,8 @@ def _remove(base: Path) -> None:
     The lock goes last: without it the next run's sweep would take it for one of a killed run.
     """
     deadline = time.monotonic() + ENDED_WITHIN
-    while left := [path for path in base.iterdir() if path.name != LOCK]:
-        for path in left:
+    while entries := [path for path in base.iterdir() if path.name != LOCK]:
+        for path in entries:
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -238,8 +238,8 @@ def _remove(base: Path) -> None:
 def _end_server(pid: int, base: Path) -> None:
     """End a server at once, if the process is still the one that runs in this directory."""
     whole = ["ps", "-ww", "-o", "args=", "-p", str(pid)]  # else cut off at 80 characters
-    asked = process.run(whole, within=ENDED_WITHIN, check=False)
-    if str(base) not in asked.stdout:
+    listing = process.run(whole, within=ENDED_WITHIN, check=False)
+    if str(base) not in listing.stdout:
         return
     os.kill(pid, signal.SIGQUIT)
     deadline = time.monotonic() + ENDED_WITHIN

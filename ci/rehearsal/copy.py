@@ -167,13 +167,13 @@ class Copy:
             WindlassError: a migration failed. Also psycopg.Error.
 
         """
-        now: Definitions = self.definitions()
-        yield now
+        state: Definitions = self.definitions()
+        yield state
         for migration in migrations:
-            attempt = self.attempt(migration, now, back=False)
+            attempt = self.attempt(migration, state, back=False)
             if attempt.error is not None:
                 raise attempt.error
-            yield (now := attempt.after)
+            yield (state := attempt.after)
 
 
 def clients_for(database: Database, image: str = "") -> Clients:

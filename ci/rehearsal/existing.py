@@ -113,7 +113,7 @@ class _Comparison:
     needs: throwaway.Needs
     applied: tuple[Migration, ...]
     later: tuple[Migration, ...]  # not applied, up to the last one whose objects exist
-    standing: frozenset[str]
+    untracked: frozenset[str]  # names of those whose objects exist
 
     def live(self) -> dict[str, str]:
         """Return the live definitions."""
@@ -150,7 +150,7 @@ class _Comparison:
         try:
             self.restore(copy.database)
             for migration in reversed(self.later):
-                if migration.name in self.standing:
+                if migration.name in self.untracked:
                     with copy.database.connect("stamp") as connection, connection.transaction():
                         self.engine.corrections.stamp(connection, migration)
                     copy.undo(migration)
@@ -201,15 +201,15 @@ def _comparison(
 
     needs, recorded, tls = database.read("unrecorded", read)
     on_disk = engine.files.list()
-    standing = frozenset(item.migration for item in untracked)
+    names = frozenset(item.migration for item in untracked)
     rest = in_running_order(migration for migration in on_disk if migration.name not in recorded)
-    last = max(at for at, migration in enumerate(rest) if migration.name in standing)
+    last = max(at for at, migration in enumerate(rest) if migration.name in names)
     return _Comparison(
         database=database,
         engine=engine,
         config=config,
         needs=needs,
-        standing=standing,
+        untracked=names,
         clients=find_clients(needs.server_version, tls=tls, image=config.image if config else ""),
         applied=tuple(migration for migration in on_disk if migration.name in recorded),
         later=rest[: last + 1],

@@ -111,7 +111,7 @@ def _checked_out(top: Path, commit: str) -> Iterator[Path]:
 def _on_a_server(
     engine: Engine,
     configured: Secret | None,
-    lasting: tuple[Migration, ...],
+    shared: tuple[Migration, ...],
     new: tuple[Migration, ...],
 ) -> tuple[str, tuple[Finding, ...], tuple[Checked, ...]]:
     """Build the base's schema on a throwaway server, and try the new migrations there."""
@@ -125,7 +125,7 @@ def _on_a_server(
             verifies=False,
         )
         engine.history.prepare(database)
-        for migration in lasting:
+        for migration in shared:
             _build(copy, migration)
         findings = database.read("lint", lambda connection: engine.files.lint(new, connection))
         return server.name, graded(findings, (), None), tuple(_try_each(copy, new))

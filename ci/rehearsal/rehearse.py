@@ -143,16 +143,16 @@ def _run_mask(text: str, name: str, copy: Database) -> None:
 def _all(plan: Plan, copy: Copy, bench: Bench) -> tuple[Rehearsed, ...]:
     """Run every migration, those of before the restart first, and return what they did."""
     copy.engine.history.prepare(copy.database)
-    now: Definitions = copy.definitions()
+    definitions: Definitions = copy.definitions()
     ordered, done = in_running_order(plan.migrations), []
     cut_off = {partial.name for partial in plan.partials}
     for number, migration in enumerate(ordered, start=1):
         back = migration.rollback is not None and migration.name not in cut_off
-        attempt = copy.attempt(migration, now, back=back)
+        attempt = copy.attempt(migration, definitions, back=back)
         _require_success(migration, attempt)
         why = CUT_OFF if migration.name in cut_off else NO_SCRIPT
         done.append(_rehearsed(migration, attempt, not_rolled_back="" if back else why))
-        now = attempt.after
+        definitions = attempt.after
         bench.done(number, len(ordered))
     return tuple(done)
 

@@ -64,14 +64,14 @@ def read_tables(copy: Database, names: Iterable[str]) -> dict[TableName, TableCo
 def _read_table(
     connection: psycopg.Connection, schema: str, name: str, columns: list[str]
 ) -> TableContent:
-    each = [
+    aggregates = [
         sql.SQL("count({0}), coalesce(sum(pg_catalog.hashtextextended({0}::text, 0)), 0)").format(
             sql.Identifier(column)
         )
         for column in columns
     ]
     query = sql.SQL("select {} from {}").format(
-        sql.SQL(", ").join([sql.SQL("count(*)"), *each]), sql.Identifier(schema, name)
+        sql.SQL(", ").join([sql.SQL("count(*)"), *aggregates]), sql.Identifier(schema, name)
     )
     row = connection.execute(query).fetchone()
     assert row is not None  # noqa: S101  # an aggregate has one row
@@ -113,13 +113,13 @@ def _lost_values(before: ColumnContent, after: ColumnContent | None, *, same_row
     return "with other values"
 
 
-def dropped(standing: Tables, after: Tables) -> tuple[str, ...]:
+def dropped(before: Tables, after: Tables) -> tuple[str, ...]:
     """Return what a rollback takes away with values in it: tables and columns.
 
     A column whose values are under a new name was renamed, not taken away.
     """
     losses = []
-    for name, table in standing.items():
+    for name, table in before.items():
         now, shown = after.get(name), ".".join(name)
         if now is None:
             losses += [f"{shown} with {table.rows:,} rows"] if table.rows else []

@@ -158,13 +158,15 @@ class AlembicProject:
         listed = self.graph.revisions
         wanted = [name for name in names if (name, direction) not in self._rendered]
         if wanted:
-            asked = [(name, way) for name in listed if name not in self.applied for way in BOTH]
-            asked += [(name, direction) for name in wanted if (name, direction) not in asked]
-            request = [{"revision": name, "direction": way} for name, way in asked]
+            requested = [(name, way) for name in listed if name not in self.applied for way in BOTH]
+            requested += [
+                (name, direction) for name in wanted if (name, direction) not in requested
+            ]
+            request = [{"revision": name, "direction": way} for name, way in requested]
             try:
                 answer = self.child.ask({"do": "render", "render": request})
             except ReportedError as error:
                 raise error.failed(next_step="mend env.py, and plan again") from error
             texts = msgspec.convert(answer["rendered"], list[Rendered])
-            self._rendered |= dict(zip(asked, texts, strict=True))
+            self._rendered |= dict(zip(requested, texts, strict=True))
         return {name: self._rendered[name, direction] for name in names}

@@ -86,19 +86,19 @@ def place_of(
             "do $$begin perform pg_catalog.set_config('client_connection_check_interval', '5s', "
             "false); exception when others then null; end$$"
         )
-    given = {
+    variables = {
         key: value.reveal() if isinstance(value, Secret) else value
         for key, value in database.environment().items()
     }
     options = (
-        f"{given.get('PGOPTIONS', '')} -c timezone=UTC -c lock_timeout={lock_timeout} "
+        f"{variables.get('PGOPTIONS', '')} -c timezone=UTC -c lock_timeout={lock_timeout} "
         f"-c statement_timeout={limit}"
     )
     return {
         "connect": database.parameters(),
         "identity": [target.system_identifier, target.database],
         "settings": settings,
-        "env": {**given, "PGOPTIONS": options.strip(), "PGAPPNAME": step},
+        "env": {**variables, "PGOPTIONS": options.strip(), "PGAPPNAME": step},
     }
 
 
@@ -139,7 +139,7 @@ class _RevisionRun:
         """Try once; what failed has left no session behind."""
         migration = self.job.migration
         step = f"windlass/{self.database.deployment_id}/migrate/{migration.name}"
-        asked = {
+        request = {
             "do": "run",
             "run": {
                 "revision": migration.name,
@@ -151,7 +151,9 @@ class _RevisionRun:
         with ExitStack() as stack:
             listener = _Listener(self, stack, watching, rung)
             try:
-                self.job.child.ask(asked, listen=listener.on, printed=self.terms.note, within=None)
+                self.job.child.ask(
+                    request, listen=listener.on, printed=self.terms.note, within=None
+                )
             except ReportedError as error:
                 listener.end_session()
                 if error.sqlstate in RETRIED and not listener.committed:

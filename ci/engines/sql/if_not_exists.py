@@ -155,9 +155,9 @@ def _create_table(connection: psycopg.Connection, node: Node) -> str:
     parsed, shadow = copied("create_stmt", node)
     shadow.relation.schemaname, shadow.if_not_exists, shadow.tablespacename = "pg_temp", False, ""
     foreign = [key for element in shadow.table_elts for key in _take_foreign_keys(element)]
-    kept = [e for e in shadow.table_elts if _constraint(e) != "CONSTR_FOREIGN"]
+    elements = [e for e in shadow.table_elts if _constraint(e) != "CONSTR_FOREIGN"]
     del shadow.table_elts[:]
-    shadow.table_elts.extend(kept)
+    shadow.table_elts.extend(elements)
     wanted = wanted_table(connection, postgast.deparse(parsed), name, schema)
     existing = describe_table(connection, relation[0])
     difference = _column_difference(wanted[0], existing[0]) or _first_missing(
@@ -180,8 +180,10 @@ def _alter_table(connection: psycopg.Connection, node: Node) -> str:
     if not table:
         return ""
     changes = tree.commands(node)
-    done = [_command(connection, cmd, table, node, number) for number, cmd in enumerate(changes)]
-    return "; ".join(done) if all(done) else ""
+    outcomes = [
+        _command(connection, cmd, table, node, number) for number, cmd in enumerate(changes)
+    ]
+    return "; ".join(outcomes) if all(outcomes) else ""
 
 
 def _command(
@@ -227,11 +229,11 @@ def _add_column(
             f"{wanted}"
         )
     keys = {tuple(row) for row in connection.execute(FOREIGN_KEYS, (oid,)).fetchall()}
-    lacks = _first_missing({as_original(c, schema) for c in constraints}, checks) or _first_missing(
-        foreign, keys
-    )
-    if lacks:
-        raise Differs(f"the column {relname}.{name} already exists, and differs: {lacks}")
+    difference = _first_missing(
+        {as_original(c, schema) for c in constraints}, checks
+    ) or _first_missing(foreign, keys)
+    if difference:
+        raise Differs(f"the column {relname}.{name} already exists, and differs: {difference}")
     return f"the column {relname}.{name} already exists"
 
 
@@ -282,13 +284,13 @@ def _take_foreign_keys(element: Node) -> list[tuple[str, str]]:
         for constraint, kind in zip(column.constraints, kinds, strict=True)
         if kind == "CONSTR_FOREIGN"
     ]
-    kept = [
+    constraints = [
         constraint
         for constraint, kind in zip(column.constraints, kinds, strict=True)
         if kind != "CONSTR_FOREIGN" and not kind.startswith("CONSTR_ATTR")
     ]
     del column.constraints[:]
-    column.constraints.extend(kept)
+    column.constraints.extend(constraints)
     return foreign_keys
 
 
@@ -302,9 +304,9 @@ def _create_sequence(connection: psycopg.Connection, node: Node) -> str:
         raise Differs(f"{name} already exists, and is not a sequence")
     parsed, shadow = copied("create_seq_stmt", node)
     shadow.sequence.schemaname, shadow.if_not_exists = "pg_temp", False
-    kept = [option for option in shadow.options if option.def_elem.defname != "owned_by"]
+    options = [option for option in shadow.options if option.def_elem.defname != "owned_by"]
     del shadow.options[:]
-    shadow.options.extend(kept)
+    shadow.options.extend(options)
     with connection.transaction(force_rollback=True):
         create_shadow(connection, postgast.deparse(parsed))
         wanted = fetch_one(connection, SEQUENCE, fetch_one(connection, SHADOW, name))

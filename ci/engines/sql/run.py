@@ -133,13 +133,13 @@ def _refuse_behind_a_pooler(job: FileJob, connection: psycopg.Connection) -> Non
         return
     for statement in job.file.statements:
         if tree.sets_the_session(statement.kind, statement.node):
-            what = "SET would stay in a session that others use"
+            reason = "SET would stay in a session that others use"
         elif not statement.transactional:
-            what = "a statement outside a transaction has no settings of its own"
+            reason = "a statement outside a transaction has no settings of its own"
         else:
             continue
         raise StepFailed(
-            f"behind a pooler {what}",
+            f"behind a pooler {reason}",
             place=job.place(statement),
             state="this migration did not run",
             next_step="use the address of the server itself in deploy.yml",
@@ -289,10 +289,10 @@ def run_verify_script(file: SqlFile, connection: Session) -> int:
             if error.sqlstate in RETRIED:
                 raise
             raise _failed(file, statement, error) from error
-        wrong = _wrong(rows, statement.expects)
-        if wrong:
+        problem = _wrong(rows, statement.expects)
+        if problem:
             raise StepFailed(
-                wrong,
+                problem,
                 place=Place(str(file.path), statement.line),
                 state="the verification does not hold",
                 next_step="run the statement by hand; mend the migration or the script",
