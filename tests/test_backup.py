@@ -350,7 +350,7 @@ def test_a_manifest_that_cannot_be_read_is_an_error_that_names_it(
 ) -> None:
     store.write("uat/app/1/manifest.json", [text])
 
-    with pytest.raises(StoreFailed, match=r"uat/app/1/manifest\.json is no manifest"):
+    with pytest.raises(StoreFailed, match=r"uat/app/1/manifest\.json is not a readable manifest"):
         manifests(store, environment="uat")
 
 

@@ -345,7 +345,8 @@ def test_a_deployer_that_may_not_create_is_told_what_to_grant(
     with pytest.raises(Refused) as caught:
         own_tables.prepare(deployer, Terms())
 
-    assert str(caught.value).splitlines() == [
+    error = caught.value
+    assert [error.what, error.state, error.next_step] == [
         "windlass_deployer may not keep the tables of Windlass in this database: permission "
         f"denied for database {database16.name}",
         "nothing was changed",
