@@ -328,7 +328,7 @@ def test_an_environment_that_is_not_there_is_refused_with_the_nearest() -> None:
             ask("prodution")
 
         assert caught.value.what == (
-            '"prodution" is no environment of /srv/shop/deploy.yml; did you mean "production"?'
+            '"prodution" is not an environment of /srv/shop/deploy.yml; did you mean "production"?'
         )
         assert caught.value.next_step == "use one of: uat, production"
 
@@ -395,7 +395,7 @@ def test_the_variables_of_an_approval_are_expanded() -> None:
     with pytest.raises(ConfigError) as caught:
         given.approval("uat", {"TTL": "soon"})
     assert caught.value.what == (
-        '/srv/shop/deploy.yml:6: environments.uat.approval.expires: "soon" is no duration; '
+        '/srv/shop/deploy.yml:6: environments.uat.approval.expires: "soon" is not a duration; '
         "expected one such as 500ms, 5s, 5m or 24h"
     )
 

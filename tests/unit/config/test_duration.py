@@ -28,7 +28,7 @@ def test_a_duration_is_a_number_and_a_unit(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "5", "s", "5 s", "5S", "-5s", "5.s", "5s 3ms", "5w", 5, None])
 def test_what_is_no_duration_is_refused_with_examples(text: object) -> None:
-    expected = f'"{text}" is no duration; expected one such as 500ms, 5s, 5m or 24h'
+    expected = f'"{text}" is not a duration; expected one such as 500ms, 5s, 5m or 24h'
 
     with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
         Duration.parse(text)

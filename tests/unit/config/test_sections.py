@@ -130,7 +130,7 @@ def test_the_defaults_of_smoke_tests() -> None:
         (
             MigrationsConfig,
             {"engine": "alembic", "directory": "m"},
-            "directory is said by alembic.ini; ini names that",
+            "alembic.ini sets the directory; ini names that file",
         ),
         (
             MigrationsConfig,
@@ -152,12 +152,12 @@ def test_the_defaults_of_smoke_tests() -> None:
         (
             KeepConfig,
             {},
-            "keep says nothing; expected one of last, daily, weekly, monthly, days",
+            "keep is empty; expected one of last, daily, weekly, monthly, days",
         ),
         (
             KeepConfig,
             {"last": 0, "days": 0},
-            "keep says nothing; expected one of last, daily, weekly, monthly, days",
+            "keep is empty; expected one of last, daily, weekly, monthly, days",
         ),
         (
             EncryptConfig,

@@ -123,7 +123,7 @@ def test_what_is_no_mapping_cannot_be_merged(tmp_path: Path) -> None:
 def test_a_key_may_stand_once(tmp_path: Path) -> None:
     error = refusal(tmp_path, "a:\n  b: 1\n  c: 2\n  b: 3\n")
 
-    assert error.what == f'{tmp_path}/deploy.yml:4: key "b" stands here twice'
+    assert error.what == f'{tmp_path}/deploy.yml:4: key "b" is written twice'
     assert error.next_step == "keep one of the two; YAML would silently take the last"
 
 

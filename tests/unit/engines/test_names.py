@@ -45,7 +45,7 @@ def test_what_the_tool_itself_failed_at_has_its_code(
     tmp_path: Path, engine: str, code: str
 ) -> None:
     assert names(engine, tmp_path).failed(A) == (
-        f"{code}{A} failed when the tool itself ran it, and nobody resolved it"
+        f"{code}{A} failed when the tool itself ran it, and is not resolved"
     )
 
 

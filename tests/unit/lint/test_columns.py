@@ -59,7 +59,7 @@ def test_a_domain_with_a_constraint_is_known_to_the_catalog_alone() -> None:
         (
             "warning",
             "add-column-domain",
-            f"{REWRITES}, for positive has a constraint: take the type beneath it, and a CHECK "
+            f"{REWRITES}, because positive has a constraint: take the type beneath it, and a CHECK "
             "NOT VALID",
             "rewrite",
         )

@@ -108,7 +108,7 @@ def test_what_the_copy_saw_nothing_of_is_a_note(
     level, message = one(finding(does=does), large, seen=(traced(**seen),))
 
     assert level == ("error" if worked else "note")
-    assert (message == "writes (the rehearsal saw nothing of it)") is not worked
+    assert (message == "writes (the rehearsal saw none of this work)") is not worked
 
 
 def test_another_statement_of_the_rehearsal_says_nothing_of_this_one() -> None:

@@ -128,8 +128,8 @@ DIRECTIVES = (
         ),
         (
             "insert into t values (1);\nvacuum t;",
-            "2: this statement cannot run in a transaction, and beside it stands one that should "
-            "not be found half done (line 1)",
+            "2: this statement cannot run in a transaction, and the file has another one that "
+            "should not be found half done (line 1)",
             ALONE,
         ),
         (
@@ -165,7 +165,7 @@ def test_what_cannot_run_is_refused_with_its_line(
 @pytest.mark.parametrize(
     ("value", "what"),
     [
-        ("fast", '{key}: "fast" is no duration; expected one such as 500ms, 5s, 5m or 24h'),
+        ("fast", '{key}: "fast" is not a duration; expected one such as 500ms, 5s, 5m or 24h'),
         ("0s", "{key}=0s would wait for ever"),
     ],
 )
@@ -389,7 +389,7 @@ def test_a_file_of_directives_alone_has_them() -> None:
 
 
 def test_the_value_of_a_directive_begins_at_its_first_equals_sign() -> None:
-    with pytest.raises(ConfigError, match='lock_timeout: "1s=2s" is no duration'):
+    with pytest.raises(ConfigError, match='lock_timeout: "1s=2s" is not a duration'):
         parse(PATH, "-- windlass: lock_timeout=1s=2s\nselect 1;")
 
 

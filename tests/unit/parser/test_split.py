@@ -150,7 +150,7 @@ def test_what_is_no_expectation_is_refused_with_its_line(words: str) -> None:
         (
             "select 1;\n\\d users\n",
             'migrations/a.sql:2: syntax error at or near "\\" (column 1)',
-            "psql's meta-commands do not run here: write the SQL they stand for",
+            "psql's meta-commands do not run here: write the SQL they run",
         ),
         (
             "select :name;",

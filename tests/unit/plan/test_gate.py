@@ -158,12 +158,12 @@ def test_a_plan_that_holds_a_secret_is_not_written_down(script: str) -> None:
         require_no_secret(holding)
 
     assert caught.value.what == (
-        f"a secret of this environment stands in the text of {A}, and would stand in the "
-        "plan's file"
+        f"the text of {A} contains a secret of this environment; the plan's file would contain "
+        "it too"
     )
     assert caught.value.next_step == (
-        "take it out of the migration, set it outside of migrations, and change it, for it is in "
-        "the repository's history"
+        "take it out of the migration, set it outside of migrations, and change it, because it is "
+        "in the repository's history"
     )
 
 
@@ -234,7 +234,7 @@ def test_what_cannot_be_taken_back_is_refused_unless_confirmed(
 
     assert caught.value.what == "the removal in uat is not confirmed"
     assert caught.value.next_step == (
-        'type "uat" when asked; where nobody can: CONFIRM_HISTORY=yes'
+        'type "uat" when asked; without a terminal: CONFIRM_HISTORY=yes'
     )
 
 
@@ -247,7 +247,7 @@ def test_a_rollback_above_development_is_refused_unless_confirmed(
 
     assert caught.value.what == "the rollback of 1 migrations in uat is not confirmed"
     assert caught.value.next_step == (
-        'type "uat" when asked; where nobody can: CONFIRM_ROLLBACK=yes'
+        'type "uat" when asked; without a terminal: CONFIRM_ROLLBACK=yes'
     )
 
 
@@ -257,7 +257,7 @@ def test_another_variable_may_confirm() -> None:
             "uat", "production", what="the swap", typed=None, variable="", named="CONFIRM_SWAP"
         )
 
-    assert caught.value.next_step.endswith("where nobody can: CONFIRM_SWAP=yes")
+    assert caught.value.next_step.endswith("without a terminal: CONFIRM_SWAP=yes")
 
 
 def test_an_approval_is_the_confirmation_of_a_rollback() -> None:

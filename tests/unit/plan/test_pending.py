@@ -139,7 +139,7 @@ def test_a_half_undone_migration_is_refused() -> None:
     error = refusal(settings(), THREE, state)
 
     assert error.what == f"{A} is half undone: statement 1 of 3 done"
-    assert error.next_step == f"invoke rollback --env uat --name {A} goes on with it"
+    assert error.next_step == f"finish it: invoke rollback --env uat --name {A}"
 
 
 def test_names_that_differ_in_case_alone_are_refused() -> None:

@@ -164,7 +164,7 @@ def test_what_was_restored_says_how_it_gets_into_the_live_ones_place() -> None:
         "restored into shop_restored: 1,234,567 rows of 12 tables in 61.2 s\n"
         "  left out: foreign key t fk\n"
         "  left out: BLOB 1\n"
-        "  in the live one's place: invoke restore --env uat --swap shop_restored"
+        "  to replace the live database: invoke restore --env uat --swap shop_restored"
     )
 
 
@@ -188,7 +188,7 @@ def test_what_was_restored_and_swapped_says_where_the_old_one_is() -> None:
         (
             None,
             timedelta(days=8),
-            "no backup was ever restored to see whether it can be: invoke backup.drill",
+            "no restore drill was ever run: invoke backup.drill",
         ),
         (proof(at=NOW - timedelta(days=8)), timedelta(days=8), ""),
         (

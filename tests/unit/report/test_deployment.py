@@ -107,24 +107,24 @@ def test_what_stands_and_makes_a_file_fail_is_an_error(fails: bool, code: int) -
     [
         (
             unrecorded(verdict="alike"),
-            "table orders stands already, exactly as it would make it",
+            "table orders already exists; the definitions match",
         ),
         (
             unrecorded(verdict="alike", fails=False),
-            "table orders stands already, exactly as it would make it; it says IF NOT EXISTS: a "
-            "deployment creates nothing",
+            "table orders already exists; the definitions match; the file says IF NOT "
+            "EXISTS, so a deployment creates nothing",
         ),
         (
             unrecorded(verdict="different", says=("a", "b", "c"), objects=("x", "y", "z")),
-            "x, y, z stand already, not as it would make it: a; b; c",
+            "x, y, z already exist; the definitions differ: a; b; c",
         ),
         (
             unrecorded(verdict="different", says=tuple("abcd"), objects=tuple("vwxyz")),
-            "v, w, x and 2 more stand already, not as it would make it: a; b; c; and 1 more",
+            "v, w, x and 2 more already exist; the definitions differ: a; b; c; and 1 more",
         ),
         (
             unrecorded(says=("no server",)),
-            "table orders stands already; whether as it would make it is not known: no server",
+            "table orders already exists; it is not known whether the definitions match: no server",
         ),
     ],
 )
@@ -142,12 +142,12 @@ def test_what_stands_without_a_record_is_told(given: Unrecorded, text: str) -> N
         ),
         (
             unrecorded(verdict="different"),
-            f"change what stands into what the file makes, then {STAMP}; or correct the file, or "
-            "take away what stands, and deploy",
+            f"change the existing objects to match the file, then {STAMP}; or correct the file, or "
+            "remove the existing objects, and deploy",
         ),
         (
             unrecorded(),
-            f"compare it with the file (pg_dump --schema-only); where both are the same: {STAMP}",
+            f"compare it with the file (pg_dump --schema-only); where both match: {STAMP}",
         ),
     ],
 )
@@ -165,7 +165,7 @@ def test_what_to_do_about_it_is_told(given: Unrecorded, text: str) -> None:
         (
             (deployment("running"), deployment()),
             "",
-            "deployment 01DEPLOY was killed; the same command goes on: invoke deploy --env uat",
+            "deployment 01DEPLOY was killed; the same command continues: invoke deploy --env uat",
         ),
         (
             (deployment("rollback failed"), deployment()),

@@ -114,7 +114,7 @@ def test_annotations_stay_within_the_limit_and_say_how_many_are_left_out(
 
     assert lines[:shown] == tuple(f"::error title=t::m{number}" for number in range(shown))
     expected = (
-        f"::error title={left} more::{left} more are left out here, for GitHub shows {AT_MOST} of "
+        f"::error title={left} more::{left} more are left out here: GitHub shows {AT_MOST} of "
         "a kind for a step; the log has them all",
     )
     assert lines[shown:] == (*(expected if left else ()), "::notice title=t::n")
