@@ -51,6 +51,7 @@ addopts = ["--strict-markers", "--import-mode=importlib", "-p", "no:cacheprovide
 pythonpath = ["."]
 markers = ["unit"]
 filterwarnings = ["error"]
+tmp_path_retention_policy = "none"
 """
 
 
