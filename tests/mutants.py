@@ -3,9 +3,9 @@
 mutmut names a module by its path, and the folder ci/ is the package pgwindlass. So it is given a
 copy of both under build/mutants, where the folder has the package's name, with the unit tests alone
 and nothing of tests/conftest.py, whose plugins start the real parts. It changes functions and
-methods, not the tables of a module or the defaults of a class; of each mutant it runs the tests
-that call the function: first those in the file of the module's name, and all others only against
-what survives these, for pytest takes longer to collect them than to run them.
+methods, not the tables of a module or the defaults of a class, and learns which test calls which
+function. tests/each_mutant.py then runs the tests of each mutant: mutmut itself starts pytest for
+every one, and nine in ten of its seconds are those of pytest's own start.
 """
 
 import argparse
@@ -13,13 +13,13 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from mutmut.mutation.diff_apply import get_diff_for_mutant
 from mutmut.stats import status_by_exit_code
@@ -28,14 +28,14 @@ from tests.unit.pure import ROOT, file_of_tests, pure_modules
 
 PLACE = ROOT / "build" / "mutants"
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.toml")  # that no caller can tell
+EACH = Path(__file__).with_name("each_mutant.py")
 LEAST = 92  # percent of all mutants
 KILLED = frozenset(
-    code for code, status in status_by_exit_code.items() if status in ("killed", "timeout")
+    {-signal.SIGALRM}
+    | {code for code, status in status_by_exit_code.items() if status in ("killed", "timeout")}
 )
-PLUGINS = " ".join(
-    f"-p no:{name}"
-    for name in ("unraisableexception", "threadexception", "doctest", "junitxml", "pastebin")
-)
+SMALL = "pgwindlass.parser.once.*"  # mutmut runs these itself, and learns which test calls what
+QUIETLY = ("-qs", "--assert=plain", "--tb=native", "--rootdir=.")
 SETTINGS = """\
 [tool.mutmut]
 source_paths = ["pgwindlass"]
@@ -51,6 +51,7 @@ addopts = ["--strict-markers", "--import-mode=importlib", "-p", "no:cacheprovide
 pythonpath = ["."]
 markers = ["unit"]
 filterwarnings = ["error"]
+tmp_path_retention_policy = "none"
 """
 
 
@@ -88,49 +89,32 @@ def prepare(modules: Iterable[Path], *, anew: bool) -> None:
     if anew:
         shutil.rmtree(PLACE, ignore_errors=True)
     PLACE.mkdir(parents=True, exist_ok=True)
-    bytecode = shutil.ignore_patterns("__pycache__", "test_every_pure_module_has_its_tests.py")
+    left_out = shutil.ignore_patterns("__pycache__", "test_every_pure_module_has_its_tests.py")
     shutil.rmtree(PLACE / "mutants" / "tests", ignore_errors=True)
     for source, copy in (("ci", "pgwindlass"), ("tests/unit", "tests/unit"), ("docs", "docs")):
         shutil.rmtree(PLACE / copy, ignore_errors=True)
-        shutil.copytree(ROOT / source, PLACE / copy, ignore=bytecode)
+        shutil.copytree(ROOT / source, PLACE / copy, ignore=left_out)
     (PLACE / "tests" / "__init__.py").touch()
+    shutil.copy2(EACH, PLACE / "tests" / EACH.name)
     shutil.copy2(ROOT / "deploy.yml", PLACE / "deploy.yml")
     names = ", ".join(f'"pgwindlass/{module}"' for module in modules)
     (PLACE / "pyproject.toml").write_text(SETTINGS.format(modules=names))
 
 
-def run(modules: Iterable[Path], children: int, names: list[str], *, anew: bool) -> None:
-    """Let mutmut run: the nearest tests against all, then all tests against what survives."""
-    calls = PLACE / "mutants" / "mutmut-stats.json"
-    calls.unlink(missing_ok=True)
-    if anew:
-        mutmut(children, ["pgwindlass.errors.*"])  # one module, to learn which test calls what
-        learnt = calls.read_text()
-        calls.write_text(json.dumps(nearest(json.loads(learnt), modules)))
-        mutmut(children, names)
-        calls.write_text(learnt)
-    forget_survivors()
-    mutmut(children, names)
-
-
-def mutmut(children: int, names: list[str]) -> None:
-    """Start mutmut, which shows where it is."""
-    program = [sys.executable, "-m", "mutmut", "run", "--max-children", str(children), *names]
-    # Nine in ten of its seconds are pytest's own: without the plugins that no unit test needs.
-    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": PLUGINS}
+def run(modules: Iterable[Path], children: int, names: list[str]) -> None:
+    """Let mutmut change the modules and learn; then run each mutant that has no result."""
+    environment = os.environ | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    subprocess.run(program, cwd=PLACE, check=True, env=environment)
-
-
-def nearest(learnt: dict[str, Any], modules: Iterable[Path]) -> dict[str, Any]:
-    """Return what mutmut learnt with the tests alone that are in the file of their module."""
-    files = {module_name(module): f"tests/unit/{file_of_tests(module)}::" for module in modules}
-    calls: dict[str, list[str]] = learnt["tests_by_mangled_function_name"]
-    near = {
-        function: [test for test in tests if test.startswith(files[function.rpartition(".")[0]])]
-        for function, tests in calls.items()
-    }
-    return learnt | {"tests_by_mangled_function_name": near}
+    change = [sys.executable, "-m", "mutmut", "run", "--max-children", str(children), SMALL]
+    (PLACE / "mutants" / "mutmut-stats.json").unlink(missing_ok=True)
+    subprocess.run(change, cwd=PLACE, check=True, env=environment)
+    forget_survivors()
+    files = {module_name(module): f"tests/unit/{file_of_tests(module)}" for module in modules}
+    program = [sys.executable, "-m", "pytest", *QUIETLY, "-p", "tests.each_mutant"]
+    program += [f"--children={children}", f"--near={json.dumps(files)}"]
+    program += [f"--mutants={name}" for name in names]
+    place = PLACE / "mutants"
+    subprocess.run([*program, "tests/unit"], cwd=place, check=True, env=environment)
 
 
 def module_name(module: Path) -> str:
@@ -204,9 +188,8 @@ def main() -> int:
     parser.add_argument("--survivors", action="store_true", help="try the last run's alone")
     options = parser.parse_args()
     modules = pure_modules()
-    anew = not options.survivors
-    prepare(modules, anew=anew)
-    run(modules, options.children, options.names, anew=anew)
+    prepare(modules, anew=not options.survivors)
+    run(modules, options.children, options.names)
     results = read(modules, known_equivalents())
     survivors = [str(each) for module in results for each in module.survivors]
     sys.stdout.write("\n".join([*survivors, table(results), ""]))

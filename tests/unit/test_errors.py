@@ -157,7 +157,8 @@ def test_a_changed_error_is_another_one_of_its_kind() -> None:
     assert (new.what, new.state, new.next_step) == ("backup: db/1_a.sql:3: gone", "t", "n")
     assert (error.what, error.state, error.__notes__) == ("db/1_a.sql:3: gone", "s", ["first"])
     assert new.__notes__ == ["first", "second"]
-    assert changed(error, next_step="m").next_step == "m"
+    other = changed(error, next_step="m")
+    assert (other.what, other.state, other.next_step) == (error.what, "s", "m")
 
 
 def test_the_place_is_that_of_the_error_else_of_what_it_was_raised_from() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from pgwindlass.config.duration import Duration
 from pgwindlass.config.sections import (
+    ApprovalBase,
     BackupsConfig,
     CommandRestart,
     ComposeRestart,
@@ -29,6 +30,7 @@ from pgwindlass.config.sections import (
     SshApproval,
     SystemdRestart,
     TerminalApproval,
+    approval_of,
 )
 from pgwindlass.secret import Secret
 
@@ -247,3 +249,33 @@ def test_a_check_has_the_method_and_path_that_it_names(method: str) -> None:
 def test_one_unit_or_several_can_be_named() -> None:
     assert SystemdRestart(unit="a.service").units == ("a.service",)
     assert SystemdRestart(unit=("a.service", "b.service")).units == ("a.service", "b.service")
+
+
+@pytest.mark.parametrize(
+    ("written", "kind"),
+    [
+        ({"from": "terminal"}, TerminalApproval),
+        ({"from": "github", "comment": "digest"}, GithubApproval),
+        ({"from": "ssh"}, SshApproval),
+        ({"from": "fax"}, ApprovalBase),
+        ({"FROM": "ssh"}, ApprovalBase),
+        ({}, ApprovalBase),
+        (None, ApprovalBase),
+        ("ssh", ApprovalBase),
+    ],
+)
+def test_an_approval_is_of_the_kind_that_is_written(
+    written: object, kind: type[ApprovalBase]
+) -> None:
+    assert approval_of(written) is kind
+
+
+def test_github_has_to_have_reviewers_unless_people_sign() -> None:
+    assert [
+        kind.reviewed for kind in (ApprovalBase, TerminalApproval, GithubApproval, SshApproval)
+    ] == [
+        True,
+        True,
+        True,
+        False,
+    ]

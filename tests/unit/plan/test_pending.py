@@ -7,7 +7,7 @@ import pytest
 from pgwindlass.config.sections import MigrationsConfig
 from pgwindlass.errors import Refused
 from pgwindlass.model import Failed, Migration, Partial
-from pgwindlass.plan.pending import order_problems, pending
+from pgwindlass.plan.pending import in_running_order, order_problems, pending
 from tests.unit.examples import NOW, A, B, C, Words, applied, facts, migration, settings
 
 pytestmark = pytest.mark.unit
@@ -149,6 +149,12 @@ def test_names_that_differ_in_case_alone_are_refused() -> None:
     assert error.next_step == "name the file as the history has it"
 
 
+def test_names_that_differ_in_a_letter_are_two() -> None:
+    two = (migration("strasse"), migration("straße"))
+
+    assert run(settings(), two, facts()) == two
+
+
 @pytest.mark.parametrize(
     ("environment", "out_of_order", "refused"),
     [
@@ -199,9 +205,15 @@ def test_several_heads_are_refused_where_none_is_named() -> None:
     error = refusal(settings(shared=ALEMBIC), FORK, facts())
 
     assert error.what == "Multiple head revisions are present: b2, c3"
-    assert "invoke create --merge --name merge_heads" in error.next_step
-    assert "invoke migrate --env uat --to b2" in error.next_step
-    assert "--to heads" in error.next_step
+    assert error.next_step == (
+        "merge them: invoke create --merge --name merge_heads; or go to one of them: invoke "
+        "migrate --env uat --to b2, or to all: --to heads; where they are meant to stay apart: "
+        "migrations: {several_heads: allow}"
+    )
+
+
+def test_one_head_needs_no_name() -> None:
+    assert run(settings(shared=ALEMBIC), FORK[:2], facts()) == FORK[:2]
 
 
 @pytest.mark.parametrize(
@@ -215,6 +227,13 @@ def test_several_heads_may_be_meant() -> None:
     given = settings(shared={"migrations": {"engine": "alembic", "several_heads": "allow"}})
 
     assert names(run(given, FORK, facts())) == ["a1", "b2", "c3"]
+
+
+def test_what_is_of_after_the_restart_runs_last_and_the_others_stay_in_order() -> None:
+    late = (migration(A, phase="after"), migration(B), migration(C))
+
+    assert in_running_order(late) == (late[1], late[2], late[0])
+    assert in_running_order(THREE) == THREE
 
 
 def test_migrations_that_fit_their_base_have_no_problem() -> None:

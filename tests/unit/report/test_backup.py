@@ -11,6 +11,7 @@ from pgwindlass.report.backup import (
     backup_line,
     backups_text,
     drill_note,
+    pin_line,
     proof_line,
     prune_text,
     restore_text,
@@ -207,3 +208,10 @@ def test_a_drill_that_is_too_old_is_noted(
     last: Proof | None, at_most: timedelta | None, note: str
 ) -> None:
     assert drill_note(last, at_most=at_most, now=NOW) == note
+
+
+def test_a_backup_is_pinned_for_a_reason_or_no_more() -> None:
+    pin = Pin(reason="before the merger", by="ann", at=NOW)
+
+    assert pin_line(ID, pin) == f"{ID}: pinned, before the merger"
+    assert pin_line(ID, None) == f"{ID}: pinned no more"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pgwindlass.engines.alembic.revision import read_downgrade, read_head, scoped, words_in_strings
-from pgwindlass.errors import ConfigError
+from pgwindlass.errors import ConfigError, Place
 from pgwindlass.parser.file import Allowed
 from pgwindlass.parser.once import Parser
 
@@ -100,6 +100,13 @@ def test_what_is_no_python_is_refused_with_its_line() -> None:
 
     assert caught.value.what == "versions/a1.py:2: invalid syntax"
     assert caught.value.next_step == "mend the revision"
+
+
+def test_what_python_gives_no_line_of_is_refused_with_its_file() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_downgrade(PATH, "x = 1\0")
+
+    assert caught.value.place == Place("versions/a1.py")
 
 
 def test_the_words_of_every_string_are_found() -> None:
