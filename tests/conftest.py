@@ -57,6 +57,7 @@ pytest_plugins = [
     "tests.fix_pgbouncer",
     "tests.fix_proxy",
     "tests.fix_systemd",
+    "tests.fix_supervisor",
     "tests.fix_docker",
     "tests.fix_kubernetes",
     "tests.fix_github",

@@ -246,7 +246,27 @@ class CommandRestart(Options, frozen=True, kw_only=True, tag="command", tag_fiel
     within: Duration = _span("120s")
 
 
-RestartConfig = SystemdRestart | DockerRestart | ComposeRestart | KubectlRestart | CommandRestart
+class SupervisorRestart(Options, frozen=True, kw_only=True, tag="supervisor", tag_field="with"):
+    """A program under supervisor, as `supervisorctl` takes it: `api`, or a whole group, `api:*`."""
+
+    program: str
+    config: str = ""  # supervisord's file; empty: where supervisorctl itself looks
+    settle: Duration = _span("5s")
+    within: Duration = _span("120s")
+
+    def __post_init__(self) -> None:
+        if not self.program.strip():
+            raise ValueError("program is empty; expected a name, such as api or api:*")
+
+
+RestartConfig = (
+    SystemdRestart
+    | DockerRestart
+    | ComposeRestart
+    | KubectlRestart
+    | CommandRestart
+    | SupervisorRestart
+)
 
 Json = str | int | float | bool | None | list[Any] | dict[str, Any]
 

@@ -10,6 +10,7 @@ from ..config.sections import (
     DockerRestart,
     KubectlRestart,
     RestartConfig,
+    SupervisorRestart,
     SystemdRestart,
 )
 
@@ -80,5 +81,9 @@ def open_restarter(config: RestartConfig) -> Restarter:
             from .command import Command
 
             return Command(config)
+        case SupervisorRestart():
+            from .supervisor import Supervisor
+
+            return Supervisor(config)
         case _:
             assert_never(config)

@@ -16,6 +16,7 @@ from pgwindlass.config.sections import (
     DockerRestart,
     KubectlRestart,
     RestartConfig,
+    SupervisorRestart,
     SystemdRestart,
 )
 from pgwindlass.errors import StepFailed, WindlassError
@@ -56,6 +57,18 @@ def of_command(tmp_path: Path) -> Case:
         serving=config("echo $(($(cat id) + 1)) > id"),
         dying=lambda: config("echo dead > id; (sleep 0.1; rm id) >/dev/null 2>&1 &"),
         absent=config("true", "cat nothing"),
+    )
+
+
+def of_supervisor(supervised: Callable[..., str]) -> Case:
+    def config(file: str, program: str = "api") -> SupervisorRestart:
+        return SupervisorRestart(program=program, config=file, settle=SETTLE, within=WITHIN)
+
+    serving = supervised("exec sleep 600")
+    return Case(
+        serving=config(serving),
+        dying=lambda: config(supervised(DIES)),
+        absent=config(serving, "nobody"),
     )
 
 
@@ -126,7 +139,7 @@ def of_kubectl(cluster: Cluster) -> Case:
     return Case(serving=config("api"), dying=stuck, absent=config("nobody"), reverts=True)
 
 
-@pytest.fixture(params=["command", "systemd", "docker", "compose", "kubectl"])
+@pytest.fixture(params=["command", "systemd", "docker", "compose", "kubectl", "supervisor"])
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     part = request.getfixturevalue
     with ExitStack() as stack:
@@ -139,6 +152,8 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
                 yield of_docker(part("docker_host"), part("container"))
             case "compose":
                 yield of_compose(part("docker_host"), tmp_path, stack)
+            case "supervisor":
+                yield of_supervisor(part("supervised"))
             case _:
                 yield of_kubectl(part("cluster"))
 

@@ -230,7 +230,8 @@ def test_smoke_without_checks_is_refused(tmp_path: Path) -> None:
 def test_the_json_schema_knows_every_section() -> None:
     found = json.dumps(json_schema())
 
-    for key in ("environments", "approval", "systemd", "kubectl", "on_failure", "out_of_order"):
+    sections = ("environments", "approval", "systemd", "kubectl", "supervisor")
+    for key in (*sections, "on_failure", "out_of_order"):
         assert key in found
 
 
