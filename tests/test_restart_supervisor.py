@@ -38,11 +38,11 @@ def test_a_restart_gives_a_new_process(supervised: Supervised) -> None:
 def test_a_process_that_dies_after_its_startsecs_fails_with_its_log(
     supervised: Supervised, tmp_path: Path
 ) -> None:
-    script = f"[ -e {tmp_path}/bad ] || exec sleep 600; echo no such column >&2; sleep 2; exit 3"
-    driver = supervisor(supervised(script, startsecs=1, more="autorestart=false"), settle=4)
+    script = f"[ -e {tmp_path}/bad ] || exec sleep 600; echo no such column >&2; sleep 6; exit 3"
+    driver = supervisor(supervised(script, startsecs=1, more="autorestart=false"), settle=9)
     (tmp_path / "bad").touch()
 
-    with pytest.raises(StepFailed, match="did not stay up for 4s after the restart") as caught:
+    with pytest.raises(StepFailed, match="did not stay up for 9s after the restart") as caught:
         driver.restart()
 
     assert "api EXITED" in caught.value.what
