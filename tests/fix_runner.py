@@ -5,11 +5,12 @@ src/Runner.Worker/ActionCommandManager.cs), both streams in one.
 """
 
 import re
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests import warm
-from tests.kit import Project, Ran
+from tests.kit import WINDLASS, Project, Ran
 
 COMMANDS = {
     "add-mask",
@@ -100,6 +101,25 @@ class Job:
 
     def run(self, *arguments: str, **more: str) -> Ran:
         """Run a task as a step of the job: a process of its own, whose streams are pipes."""
+        env = self.variables(**more)
+        answer = warm.run_piped(arguments, cwd=self.project.home, env=env, within=90)
+        return Ran(answer["code"], answer["out"], answer["err"])
+
+    def run_cold(self, *arguments: str, **more: str) -> Ran:
+        """Do the same in a Python that starts anew, as where `more` changes what it starts with."""
+        ended = subprocess.run(
+            [WINDLASS, *arguments],
+            cwd=self.project.home,
+            env=self.variables(**more),
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        return Ran(ended.returncode, ended.stdout, ended.stderr)
+
+    def variables(self, **more: str) -> dict[str, str]:
+        """Return what a runner sets for the next step of the job."""
         self.steps += 1
         job = {
             "GITHUB_ACTIONS": "true",
@@ -113,6 +133,4 @@ class Job:
             "GITHUB_STEP_SUMMARY": str(self._file("summary")),
             "GITHUB_OUTPUT": str(self._file("output")),
         }
-        env = {**self.project.variables(), **job, **more}
-        answer = warm.run_piped(arguments, cwd=self.project.home, env=env, within=90)
-        return Ran(answer["code"], answer["out"], answer["err"])
+        return {**self.project.variables(), **job, **more}

@@ -147,7 +147,7 @@ def test_a_traceback_and_a_warning_of_a_library_cannot_speak(job: Job) -> None:
         "pgwindlass.config.load = load\n"
     )
 
-    ran = job.run("status", "--env", "dev", "--debug", PYTHONPATH=str(job.project.home))
+    ran = job.run_cold("status", "--env", "dev", "--debug", PYTHONPATH=str(job.project.home))
 
     assert ran.code == 1
     assert ran.err.count("spoken") >= 3

@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from pgwindlass.deployment.planner import current_plan, end_orphans, newest_appl
 from pgwindlass.deployment.work import Work, open_work
 from pgwindlass.errors import LockTimeout
 from pgwindlass.model import Origin, Status
+from pgwindlass.origin import new_deployment_id
 from tests.fix_pgbouncer import Pooler
 from tests.kit import Project, Quiet
 
@@ -179,7 +181,8 @@ def test_what_a_verify_script_sets_is_in_no_other_session(
 @contextmanager
 def opened(project: Project, environment: str) -> Iterator[Work]:
     settings = project.settings(environment)
-    with open_work(settings, deployment_id="01TEST", reporter=Quiet()) as work:
+    deployment_id = new_deployment_id(datetime.now(UTC))
+    with open_work(settings, deployment_id=deployment_id, reporter=Quiet()) as work:
         yield work
 
 

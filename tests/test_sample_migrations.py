@@ -342,7 +342,9 @@ def test_a_tool_column_of_another_type_stops_the_engine_and_is_left_alone(
         connection.execute("alter table messages add column name text")
         before = fingerprint(database16)
 
-        with pytest.raises(StepFailed, match=f"{TOOL_COLUMNS}.sql:8: the column messages.name st"):
+        with pytest.raises(
+            StepFailed, match=f"{TOOL_COLUMNS}.sql:8: the column messages.name already"
+        ):
             apply(TOOL_COLUMNS, database16)
 
     assert fingerprint(database16) == before

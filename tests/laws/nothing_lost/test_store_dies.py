@@ -7,7 +7,7 @@ import pytest
 from pgwindlass.backup import catalog
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import StepFailed, StoreFailed
-from pgwindlass.stores import s3
+from pgwindlass.stores.s3 import upload
 from tests.fix_backup import configured, take
 from tests.fix_proxy import Proxy, Upstream
 from tests.fix_s3 import Bucket
@@ -23,7 +23,7 @@ from generate_series(1, 1000) i;
 
 @pytest.fixture
 def line(bucket: Bucket, proxy: MakeProxy, monkeypatch: pytest.MonkeyPatch) -> Proxy:
-    monkeypatch.setattr(s3, "PART", 1 << 20)  # several parts of a small database
+    monkeypatch.setattr(upload, "PART", 1 << 20)  # several parts of a small database
     return proxy(("127.0.0.1", bucket.server.port))
 
 
