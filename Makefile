@@ -16,9 +16,10 @@ CHECKS := format lint types layers units
 demo: .venv/ready
 	$(BIN)/python -m sample.demo
 
+# The unit tests have run in `check`.
 test: check
 	tests/install-parts
-	$(BIN)/pytest -n 3 --dist worksteal
+	$(BIN)/pytest -n 3 --dist worksteal -m 'not unit'
 
 # Side by side: mypy alone takes as long as the others together.
 check: .venv/ready-dev

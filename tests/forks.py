@@ -20,7 +20,7 @@ from typing import IO, Any, NoReturn
 
 import pytest
 
-from tests.warm import become
+from tests.warm import become, import_all
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -72,12 +72,7 @@ def warm() -> Iterator[Forks]:
 
 
 def _serve() -> None:
-    import pgwindlass.deployment.corrections
-    import pgwindlass.deployment.loop
-    import pgwindlass.deployment.one_step
-    import pgwindlass.engines.sql.engine
-    import pgwindlass.tasks.deploy  # noqa: F401  # imported before the forks, so that none of them has to
-
+    import_all()
     gc.freeze()
     for line in sys.stdin:
         order = json.loads(line)

@@ -139,7 +139,7 @@ def _server() -> str:
 
 
 def _serve(path: str) -> None:
-    _import_all()
+    import_all()
     with socket.socket(socket.AF_UNIX) as door, selectors.DefaultSelector() as waiting:
         door.bind(path)
         door.listen(64)
@@ -157,7 +157,7 @@ def _serve(path: str) -> None:
                     _say_the_end(*key.data)
 
 
-def _import_all() -> None:
+def import_all() -> None:
     """Import what the forks would, and keep it out of their garbage collection.
 
     A collection writes to each object, and a page that a fork writes to is copied first.
