@@ -61,7 +61,7 @@ matrix: .venv/ready-dev
 	  WINDLASS_POSTGRES=$$major $(BIN)/pytest -q -n 3 --dist worksteal $(MATRIX_TESTS) || exit 1; \
 	done
 
-# How many changes of the pure modules do the unit tests notice? Fails below 92 %; some five minutes.
+# How many changes of the pure modules do the unit tests notice? Fails below 92 %; several minutes.
 mutants: .venv/ready-dev
 	$(BIN)/python -m tests.mutants
 
