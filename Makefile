@@ -11,7 +11,7 @@ MATRIX_TESTS := tests/test_engine_sql.py tests/test_stands.py tests/test_lock.py
 # In seconds: all that needs no server, no docker and no network.
 CHECKS := format lint types layers units
 
-.PHONY: demo test check $(CHECKS) matrix mutants lock clean
+.PHONY: demo test check $(CHECKS) attacks matrix mutants lock clean
 
 demo: .venv/ready
 	$(BIN)/python -m sample.demo
@@ -51,6 +51,11 @@ units:
 .venv/ready-dev: .venv/ready requirements-dev.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	touch $@
+
+# What an attacker would try, counted: tried, held.
+attacks: .venv/ready-dev
+	tests/install-parts
+	$(BIN)/pytest -q -n 3 --dist worksteal -m attack tests/laws
 
 matrix: .venv/ready-dev
 	tests/install-parts

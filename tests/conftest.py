@@ -63,4 +63,5 @@ pytest_plugins = [
     "tests.fix_github",
     "tests.forks",
     "tests.fix_unit",
+    "tests.fix_attacks",
 ]
