@@ -11,9 +11,23 @@ import psycopg
 import pytest
 
 from pgwindlass.database.connection import Database
+from tests import warm
 from tests.kit import ROOT, Project
 
 PYTHON = ROOT / ".servers" / "alembic" / "bin" / "python"
+# Alembic and SQLAlchemy take a second to import; a hundred of our children begin in one run.
+LAUNCHER = """\
+#!{python} -IS
+import json, os, socket, sys
+line = socket.socket(socket.AF_UNIX)
+line.connect({path!r})
+order = {{"argv": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ)}}
+socket.send_fds(line, [b"!"], [0, 1, 2])
+line.sendall(json.dumps(order).encode() + b"\\n")
+words = line.makefile("r")
+words.readline()
+sys.exit(int(words.readline()) & 0xFF)
+"""
 PROJECTS = Path(__file__).with_name("projects")
 MIGRATIONS = """\
 migrations:
@@ -96,8 +110,20 @@ class AlembicProject:
         return {str(name): str(kind) for name, kind in rows}
 
 
+@pytest.fixture(scope="session")
+def warm_alembic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a program that is the Python of an Alembic project, forked from a warm one."""
+    path = warm.start(str(PYTHON), "tests.warm_alembic")
+    launcher = tmp_path_factory.mktemp("alembic") / "python"
+    launcher.write_text(LAUNCHER.format(python=PYTHON, path=path))
+    launcher.chmod(0o755)
+    return launcher
+
+
 @pytest.fixture
-def alembic(tmp_path: Path, database16: Database) -> Callable[..., AlembicProject]:
+def alembic(
+    tmp_path: Path, database16: Database, warm_alembic: Path
+) -> Callable[..., AlembicProject]:
     """Return a function that copies one of the projects, on a database that has nothing."""
 
     def make(name: str, *, variable: str = "DATABASE_URL") -> AlembicProject:
@@ -107,7 +133,9 @@ def alembic(tmp_path: Path, database16: Database) -> Callable[..., AlembicProjec
         text = project.deploy_yml.read_text()
         project.deploy_yml.write_text(
             text
-            + MIGRATIONS.format(python=os.path.relpath(PYTHON, project.home), variable=variable)
+            + MIGRATIONS.format(
+                python=os.path.relpath(warm_alembic, project.home), variable=variable
+            )
         )
         return AlembicProject(project)
 

@@ -20,7 +20,7 @@ from typing import IO, Any, NoReturn
 
 import pytest
 
-from tests.warm import become, import_all
+from tests.warm import become, import_all, windlass
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -73,6 +73,7 @@ def warm() -> Iterator[Forks]:
 
 def _serve() -> None:
     import_all()
+    gc.collect()
     gc.freeze()
     for line in sys.stdin:
         order = json.loads(line)
@@ -90,12 +91,13 @@ def _fork(order: dict[str, Any]) -> tuple[int, IO[str]]:
 
 
 def _child(order: dict[str, Any], words: IO[str]) -> NoReturn:
-    def first() -> None:
+    def program() -> int:
         if order.get("seen"):
             _kill_at_the_first_new_boundary(Path(order["seen"]))
+        return windlass()
 
     with Path(os.devnull).open() as nothing:
-        become(order, [nothing.fileno(), words.fileno(), words.fileno()], first)
+        become(order, [nothing.fileno(), words.fileno(), words.fileno()], program)
 
 
 def _end(pid: int, words: IO[str], kill_after: float | None) -> dict[str, Any]:

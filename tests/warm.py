@@ -114,13 +114,18 @@ def _text(file: IO[bytes]) -> str:
     return file.read().decode().replace("\r\n", "\n")
 
 
-@cache
 def _server() -> str:
     """Return the socket of this process's interpreter, started when it is first needed."""
+    return start(sys.executable, "tests.warm")
+
+
+@cache
+def start(python: str, module: str) -> str:
+    """Start a module of ours that serves, once in a process; return its socket."""
     place = tempfile.TemporaryDirectory(prefix="wl-warm-")
     path = str(Path(place.name) / "socket")
     child = subprocess.Popen(
-        [sys.executable, "-m", "tests.warm", path],
+        [python, "-m", module, path],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         env={**os.environ, "LC_ALL": "C.UTF-8"},
@@ -138,8 +143,13 @@ def _server() -> str:
     return path
 
 
-def _serve(path: str) -> None:
-    import_all()
+def serve(path: str, program: Callable[[], int]) -> None:
+    """Fork for each order that comes to this socket; the fork runs the program.
+
+    A fork ends with its socket: who gave the order is gone then.
+    """
+    gc.collect()
+    gc.freeze()  # a collection writes to each object, and a page that a fork writes to is copied
     with socket.socket(socket.AF_UNIX) as door, selectors.DefaultSelector() as waiting:
         door.bind(path)
         door.listen(64)
@@ -149,19 +159,23 @@ def _serve(path: str) -> None:
             for key, _ in waiting.select():
                 if key.fileobj is door:
                     line, _ = door.accept()
-                    pid = _fork(line)
+                    pid = _fork(line, program)
                     waiting.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, line))
+                    waiting.register(line, selectors.EVENT_READ, pid)
+                elif isinstance(key.data, int):
+                    waiting.unregister(key.fileobj)
+                    os.killpg(key.data, signal.SIGKILL)
                 else:
+                    pid, line = key.data
                     waiting.unregister(key.fileobj)
                     os.close(key.fd)
-                    _say_the_end(*key.data)
+                    with suppress(KeyError):  # the line has ended already
+                        waiting.unregister(line)
+                    _say_the_end(pid, line)
 
 
 def import_all() -> None:
-    """Import what the forks would, and keep it out of their garbage collection.
-
-    A collection writes to each object, and a page that a fork writes to is copied first.
-    """
+    """Import what the forks would."""
     import boto3  # noqa: F401  # what the forks would import
     import requests  # noqa: F401
     import rich.progress  # noqa: F401
@@ -177,11 +191,17 @@ def import_all() -> None:
     for major in (16, 18):  # what each installation here can do is asked once, not by each fork
         with suppress(StepFailed):
             find_clients(major * 10_000)
-    gc.collect()
-    gc.freeze()
 
 
-def _fork(line: socket.socket) -> int:
+def windlass() -> int:
+    """Run `windlass` as the environment and sys.argv of this process say."""
+    from pgwindlass.tasks import main
+
+    main()
+    return 0
+
+
+def _fork(line: socket.socket, program: Callable[[], int]) -> int:
     """Begin one order, and say its process number."""
     _, streams, _, _ = socket.recv_fds(line, 1, 3)
     with line.makefile("r") as words:
@@ -189,7 +209,7 @@ def _fork(line: socket.socket) -> int:
     pid = os.fork()
     if pid == 0:
         line.close()
-        become(order, streams)
+        become(order, streams, program)
     for stream in streams:
         os.close(stream)
     line.sendall(f"{pid}\n".encode())
@@ -205,10 +225,8 @@ def _say_the_end(pid: int, line: socket.socket) -> None:
             return  # who asked has given up, and killed it
 
 
-def become(
-    order: Mapping[str, Any], streams: list[int], first: Callable[[], None] = lambda: None
-) -> NoReturn:
-    """Make this fork a run of the program, with `first` done before it; it ends with that."""
+def become(order: Mapping[str, Any], streams: list[int], program: Callable[[], int]) -> NoReturn:
+    """Make this fork a run of the program; it ends with that."""
     os.setsid()
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
@@ -217,13 +235,9 @@ def become(
     os.environ.clear()
     os.environ.update(order["env"])
     sys.argv = ["windlass", *order["argv"]]
-    first()
-    from pgwindlass.tasks import main
-
     code = 1
     try:
-        main()
-        code = 0
+        code = program()
     except SystemExit as end:
         code = int(end.code or 0)
     finally:
@@ -233,4 +247,5 @@ def become(
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])
+    import_all()
+    serve(sys.argv[1], windlass)
