@@ -2,6 +2,8 @@
 
 import subprocess
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -98,8 +100,20 @@ def test_a_controller_that_sees_nothing_fails_and_the_old_pods_prove_nothing(
         driver(within=1.5).restart()
 
 
+def in_the_settle_time(cluster: Cluster, act: Callable[[], object]) -> None:
+    """Act a second after the controller has seen the restart."""
+
+    def wait() -> None:
+        while cluster.current()["status"]["observedGeneration"] < 2:
+            time.sleep(0.02)
+        time.sleep(1)
+        act()
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def test_an_autoscaler_in_the_settle_time_is_no_other_rollout(cluster: Cluster) -> None:
-    threading.Timer(1.5, cluster.scale, [3]).start()
+    in_the_settle_time(cluster, lambda: cluster.scale(3))
 
     now = driver(settle=2.5).restart()
 
@@ -113,7 +127,7 @@ def test_another_rollout_in_the_settle_time_fails(cluster: Cluster) -> None:
         change = {"spec": {"template": {"spec": {"containers": image}}}}
         cluster.patch("application/merge-patch+json", change)
 
-    threading.Timer(1.5, release).start()
+    in_the_settle_time(cluster, release)
 
     with pytest.raises(
         StepFailed, match=r"revision 3 meanwhile|did not stay up|running revision \(3\)"

@@ -205,11 +205,12 @@ class Client:
     def _settle(self, containers: Sequence[str], new: set[str]) -> None:
         until = time.monotonic() + self.config.settle.seconds
         while True:
+            asked = time.monotonic()
             for state in self._look_again(containers):
                 # A crash loop is "running" half of the time: the start and the count tell.
                 if not state.up or state.instance not in new or state.restart_count > 0:
                     raise self._failure(state, f"did not stay up for {self.config.settle}")
-            if time.monotonic() >= until:
+            if asked >= until:
                 return
             time.sleep(POLL)
 

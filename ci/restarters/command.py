@@ -78,6 +78,7 @@ class Command:
     def _settle(self, new: str) -> None:
         until = time.monotonic() + self.config.settle.seconds
         while True:
+            asked = time.monotonic()
             now = self.running()
             if not now.instance:
                 raise self._failure(
@@ -85,7 +86,7 @@ class Command:
                 )
             if now.instance != new:
                 raise self._failure(f'the identity keeps changing: "{new}", then "{now.instance}"')
-            if time.monotonic() >= until:
+            if asked >= until:
                 return
             time.sleep(POLL)
 

@@ -196,6 +196,7 @@ class Kubectl:
         until = time.monotonic() + self.config.settle.seconds
         restarts: int | None = None
         while True:
+            asked = time.monotonic()
             now = self._require()
             if now.revision != revision:
                 raise self._failure(now, f"went on to revision {now.revision} meanwhile")
@@ -205,7 +206,7 @@ class Kubectl:
             if restarts is not None and seen > restarts:
                 raise self._failure(now, "has pods that restart")
             restarts = seen
-            if time.monotonic() >= until:
+            if asked >= until:
                 return self._as_running(now)
             time.sleep(POLL)
 

@@ -129,6 +129,7 @@ class Systemd:
     def _settle(self, new: Mapping[str, State]) -> None:
         until = time.monotonic() + self.config.settle.seconds
         while True:
+            asked = time.monotonic()
             for unit, state in new.items():
                 now = self._show(unit)
                 if not _up(now) or now["InvocationID"] != state["InvocationID"]:
@@ -138,7 +139,7 @@ class Systemd:
                         f"did not stay up for {self.config.settle} after the restart",
                         invocation=state["InvocationID"],
                     )
-            if time.monotonic() >= until:
+            if asked >= until:
                 return
             time.sleep(POLL)
 

@@ -197,7 +197,16 @@ def test_behind_an_old_transaction_nobody_waits_longer_than_the_lowest_rung(
 
 def test_through_a_crowd_of_short_writers_it_climbs_and_gets_there(busy: Busy) -> None:
     crowd = "begin;\nselect count(*) from t;\nselect pg_sleep(0.35);\ncommit;\n"
+    queued = "select from pg_locks where relation = 't'::regclass and not granted and mode = %s"
     stop = threading.Event()
+
+    def hold_past_the_lowest_rung() -> None:
+        with psycopg.connect(busy.project.url) as holder, psycopg.connect(busy.project.url) as eye:
+            eye.autocommit = True
+            holder.execute("select count(*) from t")
+            while not eye.execute(queued, ["AccessExclusiveLock"]).rowcount:
+                time.sleep(0.02)
+            time.sleep(0.35)
 
     def write() -> None:
         with psycopg.connect(busy.project.url, autocommit=True) as connection:
@@ -205,7 +214,8 @@ def test_through_a_crowd_of_short_writers_it_climbs_and_gets_there(busy: Busy) -
                 for statement in crowd.splitlines():
                     connection.execute(statement.encode())
 
-    writers = [threading.Thread(target=write) for _ in range(5)]
+    writers = [threading.Thread(target=write) for _ in range(4)]
+    writers.append(threading.Thread(target=hold_past_the_lowest_rung))
     for number, writer in enumerate(writers):
         writer.start()
         time.sleep(0.07 * (number % 2))
