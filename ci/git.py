@@ -5,6 +5,7 @@ from pathlib import Path
 
 from . import process
 from .errors import ChildFailed
+from .purposes import GIT, GIT_REMOTE
 from .secret import Secret
 
 WITHIN = 10.0  # seconds, for what reads the repository on this machine
@@ -16,21 +17,25 @@ def read(
     *arguments: str,
     env: Mapping[str, str | Secret] | None = None,
     within: float = WITHIN,
+    remote: bool = False,
 ) -> str:
     """Return what git prints, without the line break at its end.
 
     Args:
         root: a directory of the repository; git runs there.
         arguments: of git, the command first.
-        env: variables in addition to this process's own.
+        env: variables in addition to those that git gets of ours.
         within: seconds after which git is ended.
+        remote: whether it speaks with a remote, which may need a token of ours.
 
     Raises:
         ChildFailed: git is missing, took too long or ended with another code than 0.
 
     """
     added = {**QUIET, **(env or {})}
-    return process.run(_argv(root, arguments), within=within, env=added).stdout.strip()
+    purpose = GIT_REMOTE if remote else GIT
+    argv = _argv(root, arguments)
+    return process.run(argv, purpose=purpose, within=within, env=added).stdout.strip()
 
 
 def read_or_none(root: Path, *arguments: str) -> str | None:
@@ -48,7 +53,7 @@ def blob(root: Path, name: str) -> Iterator[bytes]:
         ChildFailed: there is no such object.
 
     """
-    return process.stream(_argv(root, ("cat-file", "blob", name)), env=QUIET)
+    return process.stream(_argv(root, ("cat-file", "blob", name)), purpose=GIT, env=QUIET)
 
 
 def _argv(root: Path, arguments: tuple[str, ...]) -> tuple[str, ...]:

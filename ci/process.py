@@ -1,7 +1,8 @@
-"""The only door to child processes: own group, deadline, both pipes drained, output redacted."""
+"""The only door to child processes: own group, own environment, deadline, output redacted."""
 
 import contextlib
 import os
+import pwd
 import select
 import signal
 import subprocess
@@ -11,9 +12,10 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from .errors import ChildFailed, Stopped
+from .purposes import Purpose, passed
 from .secret import Secret, redact
 
 CHUNK = 1 << 20  # bytes; a pipe holds 64 KiB, larger reads only save calls
@@ -38,6 +40,7 @@ class Finished:
 def run(
     argv: Sequence[str],
     *,
+    purpose: Purpose,
     within: float,
     env: Environment | None = None,
     check: bool = True,
@@ -47,8 +50,9 @@ def run(
 
     Args:
         argv: program and arguments; no shell sees them, and no secret belongs in them.
+        purpose: says which of our variables it gets; of the others it sees nothing.
         within: seconds until the whole process group is ended.
-        env: added to our own environment; LC_ALL=C is always set.
+        env: variables besides; LC_ALL=C is always set.
         check: False returns another exit status than 0 instead of raising.
         user: who runs it; None: we do. Another one needs root.
 
@@ -56,7 +60,7 @@ def run(
         ChildFailed: it could not be started, ended with another status, or took too long.
 
     """
-    child = _start(argv, env, stdin=subprocess.DEVNULL, user=user)
+    child = _start(argv, purpose, env, stdin=subprocess.DEVNULL, user=user)
     try:
         out, err = child.communicate(timeout=within)
     except subprocess.TimeoutExpired as late:
@@ -77,7 +81,11 @@ def run(
 
 
 def stream(
-    argv: Sequence[str], *, env: Environment | None = None, stop: threading.Event | None = None
+    argv: Sequence[str],
+    *,
+    purpose: Purpose,
+    env: Environment | None = None,
+    stop: threading.Event | None = None,
 ) -> Iterator[bytes]:
     """Yield a child's standard output in chunks of at most `CHUNK` bytes.
 
@@ -85,18 +93,22 @@ def stream(
     whole. Closing the iterator early, or setting `stop` from another thread, ends the child's
     process group.
     """
-    child = _start(argv, env, stdin=subprocess.DEVNULL)
+    child = _start(argv, purpose, env, stdin=subprocess.DEVNULL)
     yield from _drain(argv, child, stop)
 
 
 def pipe(
-    argv: Sequence[str], source: Iterable[bytes], *, env: Environment | None = None
+    argv: Sequence[str],
+    source: Iterable[bytes],
+    *,
+    purpose: Purpose,
+    env: Environment | None = None,
 ) -> Iterator[bytes]:
     """Feed `source` to a child's standard input and yield its standard output.
 
     Raises like `stream`; an error of `source` ends the child and is raised instead.
     """
-    child = _start(argv, env, stdin=subprocess.PIPE)
+    child = _start(argv, purpose, env, stdin=subprocess.PIPE)
     failed: list[BaseException] = []
     feeder = threading.Thread(target=_feed, args=(child, source, failed), daemon=True)
     feeder.start()
@@ -171,17 +183,21 @@ def _drain(
 
 
 class Talk:
-    """A child that is spoken with, line by line, while it runs; its end is awaited, or forced."""
+    """A child that is spoken with, line by line, while it runs; its end is awaited, or forced.
+
+    `purpose` and `env` are those of `run`: which of our variables pass, and which come besides.
+    """
 
     def __init__(
         self,
         argv: Sequence[str],
         *,
+        purpose: Purpose,
         env: Environment | None = None,
         cwd: Path | None = None,
     ) -> None:
         self._argv = argv
-        self._child = _start(argv, env, stdin=subprocess.PIPE, cwd=cwd)
+        self._child = _start(argv, purpose, env, stdin=subprocess.PIPE, cwd=cwd)
         self._tail: deque[bytes] = deque(maxlen=TAIL)
         err = self._child.stderr
         assert err is not None  # noqa: S101  # always opened with PIPE
@@ -250,12 +266,17 @@ def _next_chunk(argv: Sequence[str], descriptor: int, stop: threading.Event | No
 
 def _start(
     argv: Sequence[str],
+    purpose: Purpose,
     env: Environment | None,
     *,
     stdin: int,
     user: str | None = None,
     cwd: Path | None = None,
 ) -> subprocess.Popen[bytes]:
+    # Root's groups would stay with another user, and with them what only they may read.
+    groups: dict[str, Any] = {}
+    if user is not None:
+        groups = {"group": pwd.getpwnam(user).pw_gid, "extra_groups": ()}
     added = {k: v.reveal() if isinstance(v, Secret) else v for k, v in (env or {}).items()}
     try:
         return subprocess.Popen(
@@ -263,8 +284,9 @@ def _start(
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **added, "LC_ALL": "C"},
+            env={**passed(os.environ, purpose), **added, "LC_ALL": "C"},
             user=user,
+            **groups,
             cwd=cwd,
             start_new_session=True,  # its own group: a Ctrl-C reaches us, and we end it
         )

@@ -9,6 +9,7 @@ import pytest
 
 from pgwindlass import process
 from pgwindlass.errors import ChildFailed
+from pgwindlass.purposes import TOOL
 from pgwindlass.secret import Secret
 from tests.kit import parts
 
@@ -30,13 +31,13 @@ def short_grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_mebibyte_on_stderr_does_not_block_run() -> None:
-    found = process.run(NOISY, within=20)
+    found = process.run(NOISY, within=20, purpose=TOOL)
 
     assert (len(found.stdout), len(found.stderr)) == (MEBIBYTE, MEBIBYTE)
 
 
 def test_a_mebibyte_on_stderr_does_not_block_a_stream() -> None:
-    assert sum(len(chunk) for chunk in process.stream(NOISY)) == MEBIBYTE
+    assert sum(len(chunk) for chunk in process.stream(NOISY, purpose=TOOL)) == MEBIBYTE
 
 
 def test_a_pipe_gives_back_what_it_is_fed() -> None:
@@ -45,13 +46,15 @@ def test_a_pipe_gives_back_what_it_is_fed() -> None:
         "shutil.copyfileobj(sys.stdin.buffer, sys.stdout.buffer)"
     )
 
-    found = b"".join(process.pipe(cat, (b"z" * 100_000 for _ in range(50))))
+    found = b"".join(process.pipe(cat, (b"z" * 100_000 for _ in range(50)), purpose=TOOL))
 
     assert found == b"z" * 5_000_000
 
 
 def test_a_stream_whose_child_fails_raises_after_the_last_chunk() -> None:
-    chunks = process.stream(script("import sys; print('part', flush=True); sys.exit(3)"))
+    chunks = process.stream(
+        script("import sys; print('part', flush=True); sys.exit(3)"), purpose=TOOL
+    )
 
     seen = b""
     with pytest.raises(ChildFailed) as caught:
@@ -65,13 +68,13 @@ def test_a_stream_whose_child_is_killed_raises_and_names_the_signal() -> None:
     suicide = "import os, signal; print('part', flush=True); os.kill(os.getpid(), signal.SIGKILL)"
 
     with pytest.raises(ChildFailed, match="was killed by SIGKILL"):
-        list(process.stream(script(suicide)))
+        list(process.stream(script(suicide), purpose=TOOL))
 
 
 def test_closing_a_stream_early_ends_the_whole_group(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     chunks = process.stream(
-        ("sh", "-c", f"sleep 600 & echo $! > {pid}; echo started; wait"),
+        ("sh", "-c", f"sleep 600 & echo $! > {pid}; echo started; wait"), purpose=TOOL
     )
     next(chunks)
     chunks.close()  # type: ignore[attr-defined]
@@ -98,14 +101,14 @@ def test_what_outlives_the_child_is_ended_when_the_deadline_is_over(tmp_path: Pa
     pid = tmp_path / "pid"
 
     with pytest.raises(ChildFailed, match=r"did not finish within 0.3 s"):
-        process.run(("sh", "-c", STRAGGLER.format(pid=pid)), within=0.3)
+        process.run(("sh", "-c", STRAGGLER.format(pid=pid)), within=0.3, purpose=TOOL)
 
     assert is_gone(pid)
 
 
 def test_what_outlives_the_child_does_not_hold_up_closing_a_stream(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    chunks = process.stream(("sh", "-c", STRAGGLER.format(pid=pid)))
+    chunks = process.stream(("sh", "-c", STRAGGLER.format(pid=pid)), purpose=TOOL)
     next(chunks)
     time.sleep(0.2)  # for sh to end
     began = time.monotonic()
@@ -118,7 +121,7 @@ def test_what_outlives_the_child_does_not_hold_up_closing_a_stream(tmp_path: Pat
 def test_what_ignores_sigterm_is_killed(tmp_path: Path) -> None:
     pid = tmp_path / "pid"
     stubborn = f"trap '' TERM; echo $$ > {pid}; echo started; sleep 600; :"
-    chunks = process.stream(("sh", "-c", 'sh -c "$0" & wait', stubborn))
+    chunks = process.stream(("sh", "-c", 'sh -c "$0" & wait', stubborn), purpose=TOOL)
     next(chunks)
     chunks.close()  # type: ignore[attr-defined]
 
@@ -130,7 +133,9 @@ def test_what_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 
 def test_what_the_child_said_before_its_deadline_is_in_the_error() -> None:
     with pytest.raises(ChildFailed) as caught:
-        process.run(("sh", "-c", "echo waiting for a lock >&2; sleep 600"), within=0.5)
+        process.run(
+            ("sh", "-c", "echo waiting for a lock >&2; sleep 600"), within=0.5, purpose=TOOL
+        )
 
     assert caught.value.what == "sh did not finish within 0.5 s: waiting for a lock"
     assert caught.value.stderr == "waiting for a lock"
@@ -138,7 +143,7 @@ def test_what_the_child_said_before_its_deadline_is_in_the_error() -> None:
 
 def test_a_long_line_of_stderr_is_cut() -> None:
     with pytest.raises(ChildFailed) as caught:
-        process.run(script("import sys; sys.exit('x' * 100_000)"), within=10)
+        process.run(script("import sys; sys.exit('x' * 100_000)"), within=10, purpose=TOOL)
 
     assert caught.value.stderr == "x" * 500
 
@@ -147,7 +152,7 @@ def test_a_child_that_takes_too_long_is_ended() -> None:
     began = time.monotonic()
 
     with pytest.raises(ChildFailed, match=r"did not finish within 0.3 s") as caught:
-        process.run(("sleep", "600"), within=0.3)
+        process.run(("sleep", "600"), within=0.3, purpose=TOOL)
 
     assert caught.value.code is None
     assert time.monotonic() - began < 5
@@ -161,7 +166,7 @@ def test_the_last_lines_of_stderr_are_in_the_error_without_the_secret() -> None:
     )
 
     with pytest.raises(ChildFailed) as caught:
-        process.run(script(text), within=10, env={"PW": secret})
+        process.run(script(text), within=10, env={"PW": secret}, purpose=TOOL)
 
     assert "cannot log in with ***" in caught.value.what
     assert "20 | 21" not in caught.value.what.split("ended")[0]
@@ -171,7 +176,7 @@ def test_the_last_lines_of_stderr_are_in_the_error_without_the_secret() -> None:
 
 def test_a_program_that_does_not_exist_is_named() -> None:
     with pytest.raises(ChildFailed, match="/nonexistent could not be started: No such file"):
-        process.run(("/nonexistent",), within=1)
+        process.run(("/nonexistent",), within=1, purpose=TOOL)
 
 
 def test_an_error_of_the_source_is_raised_and_the_child_ended() -> None:
@@ -180,7 +185,7 @@ def test_an_error_of_the_source_is_raised_and_the_child_ended() -> None:
         raise ConnectionResetError("the store is gone")
 
     with pytest.raises(ConnectionResetError, match="the store is gone"):
-        list(process.pipe(("cat",), source()))
+        list(process.pipe(("cat",), source(), purpose=TOOL))
 
 
 def test_a_source_that_breaks_off_is_not_taken_for_its_end() -> None:
@@ -189,16 +194,18 @@ def test_a_source_that_breaks_off_is_not_taken_for_its_end() -> None:
         raise BrokenPipeError("the store hung up")
 
     with pytest.raises(BrokenPipeError, match="the store hung up"):
-        list(process.pipe(("cat",), source()))
+        list(process.pipe(("cat",), source(), purpose=TOOL))
 
 
 def test_a_child_that_stops_reading_is_not_an_error_of_its_own() -> None:
-    found = b"".join(process.pipe(("head", "-c", "5"), (b"x" * MEBIBYTE for _ in range(20))))
+    found = b"".join(
+        process.pipe(("head", "-c", "5"), (b"x" * MEBIBYTE for _ in range(20)), purpose=TOOL)
+    )
 
     assert found == b"xxxxx"
 
 
 def test_children_speak_english() -> None:
-    found = process.run(script("import os; print(os.environ['LC_ALL'])"), within=10)
+    found = process.run(script("import os; print(os.environ['LC_ALL'])"), within=10, purpose=TOOL)
 
     assert found.stdout.strip() == "C"

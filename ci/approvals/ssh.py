@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from .. import git, process
+from .. import git, process, purposes
 from ..config.sections import SshApproval
 from ..errors import ChildFailed, ConfigError, NotApproved, StepFailed
 from ..model import Approval, ApprovalStatement, Plan, Signed
@@ -111,7 +111,9 @@ class SshSource:
             common = ["-n", NAMESPACE, "-s", signature, "-f", signers]
             try:
                 principals = process.run(
-                    ["ssh-keygen", "-Y", "find-principals", *common], within=WITHIN
+                    ["ssh-keygen", "-Y", "find-principals", *common],
+                    purpose=purposes.TOOL,
+                    within=WITHIN,
                 ).stdout
             except ChildFailed as error:
                 raise NotApproved(
@@ -224,7 +226,7 @@ def sign(
     private_key = Path(key).expanduser() if key else _usual_key()
     argv = ["ssh-keygen", "-Y", "sign", "-n", NAMESPACE, "-f", str(private_key)]
     try:
-        signature = b"".join(process.pipe(argv, [text.encode()])).decode()
+        signature = b"".join(process.pipe(argv, [text.encode()], purpose=purposes.SIGN)).decode()
     except ChildFailed as error:
         raise StepFailed(
             f"ssh-keygen did not sign with {private_key}: {error.stderr or error.what}",
@@ -239,7 +241,7 @@ def sign(
 
 def _verifies(argv: list[str], signed: Signed) -> bool:
     try:
-        for _ in process.pipe(argv, [signed.statement.encode()]):
+        for _ in process.pipe(argv, [signed.statement.encode()], purpose=purposes.TOOL):
             pass
     except ChildFailed:
         return False

@@ -16,6 +16,7 @@ from ..secret import Secret
 
 SUFFIX = ".approval"  # of the files
 REMOTE = "origin"
+SPEAKS = ("ls-remote", "fetch", "push")  # with the remote; the token is for these
 WITHIN = 60.0  # seconds, for each call of git
 TRIES = 5  # where others push at the same time
 
@@ -96,7 +97,9 @@ def _commit(root: Path, parent: str | None, name: str, blob: str, message: str) 
 
 
 def _git(root: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
-    return git.read(root, *arguments, env={**_token(), **(env or {})}, within=WITHIN)
+    remote = arguments[0] in SPEAKS
+    added = {**(_token() if remote else {}), **(env or {})}
+    return git.read(root, *arguments, env=added, within=WITHIN, remote=remote)
 
 
 def _token() -> dict[str, str | Secret]:

@@ -51,7 +51,9 @@ def _compare(reading: Reader, copy: Database) -> None:
     command = reading.clients.command(
         "pg_dump", "--format=custom", "--schema-only", "--no-password", env=env
     )
-    restored = definitions.archive_definitions(reading.clients, process.stream(command, env=env))
+    restored = definitions.archive_definitions(
+        reading.clients, process.stream(command, purpose=reading.clients.purpose, env=env)
+    )
     titles = sorted(
         title
         for title in source.keys() | restored.keys()

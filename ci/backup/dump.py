@@ -235,7 +235,9 @@ class _DumpRun:
         self, command: tuple[str, ...], env: process.Environment
     ) -> Generator[bytes, None, None]:
         try:
-            yield from process.stream(command, env=env, stop=self.stop)
+            yield from process.stream(
+                command, purpose=self.clients.purpose, env=env, stop=self.stop
+            )
         except ChildFailed as error:
             raise changed(error, state=NOT_KEPT) from error
 

@@ -183,14 +183,17 @@ class _Loading:
             selection = self._chosen(part, lambda: self.reading.archive(part, silent), directory)
             source = self.reading.archive(part, self._meter(part))
             command, env = self._command(*options, *selection, directory=directory)
+            purpose = self.reading.clients.purpose
             with _explained(state):
-                for _ in process.pipe(command, source, env=env):
+                for _ in process.pipe(command, source, purpose=purpose, env=env):
                     pass
 
     def _run(self, options: tuple[str, ...], state: str, directory: str) -> None:
         command, env = self._command(*options, directory=directory)
         with _explained(state):
-            process.run(command, within=POST_DATA_WITHIN, env=env)
+            process.run(
+                command, purpose=self.reading.clients.purpose, within=POST_DATA_WITHIN, env=env
+            )
 
     def _chosen(
         self, part: Part, archive: Callable[[], Iterator[bytes]], directory: str

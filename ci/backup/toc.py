@@ -30,7 +30,9 @@ class Head:
 
 def listing(clients: Clients, source: Iterable[bytes]) -> tuple[str, ...]:
     """Return the lines of `pg_restore --list` that name entries; reads no more than it needs."""
-    printed = b"".join(process.pipe(clients.command("pg_restore", "--list"), source))
+    printed = b"".join(
+        process.pipe(clients.command("pg_restore", "--list"), source, purpose=clients.offline)
+    )
     lines = printed.decode(errors="surrogateescape").splitlines()
     return tuple(line for line in lines if line and not line.startswith(";"))
 

@@ -135,7 +135,7 @@ def _count(reading: Reader, together: Together, part: Part) -> dict[TableName, i
     command = reading.clients.command("pg_restore", "--section=data", "--file=-")
     counter = RowCounter()
     try:
-        for chunk in process.pipe(command, source):
+        for chunk in process.pipe(command, source, purpose=reading.clients.offline):
             counter.feed(chunk)
     except ChildFailed:
         for _ in source:  # a damaged archive is the better explanation: its hash says so

@@ -1,5 +1,6 @@
 """The sections of `deploy.yml`: every key, its type and its default. Pure."""
 
+import re
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -8,6 +9,8 @@ import msgspec
 from ..model import ProofLevel, StepName, Tier
 from ..secret import Secret
 from .duration import Duration, _span
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -192,7 +195,24 @@ def approval_of(written: object) -> type[ApprovalBase]:
     return next((kind for kind in kinds if kind.__struct_config__.tag == source), ApprovalBase)
 
 
-class SystemdRestart(Options, frozen=True, kw_only=True, tag="systemd", tag_field="with"):
+class Restart(Options, frozen=True, kw_only=True):
+    """Base of every restart.
+
+    `environment`: the names of variables that its programs get besides those of its kind. Of our
+    other variables they see nothing.
+    """
+
+    environment: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in self.environment:
+            if not VARIABLE.fullmatch(name):
+                raise ValueError(
+                    f"environment: {name!r} is no variable's name; its value is not written here"
+                )
+
+
+class SystemdRestart(Restart, frozen=True, kw_only=True, tag="systemd", tag_field="with"):
     """One unit or several; `user` for the caller's own manager, `host` over ssh."""
 
     unit: str | tuple[str, ...]
@@ -207,7 +227,7 @@ class SystemdRestart(Options, frozen=True, kw_only=True, tag="systemd", tag_fiel
         return (self.unit,) if isinstance(self.unit, str) else self.unit
 
 
-class DockerRestart(Options, frozen=True, kw_only=True, tag="docker", tag_field="with"):
+class DockerRestart(Restart, frozen=True, kw_only=True, tag="docker", tag_field="with"):
     """A container by name."""
 
     container: str
@@ -216,7 +236,7 @@ class DockerRestart(Options, frozen=True, kw_only=True, tag="docker", tag_field=
     within: Duration = _span("120s")
 
 
-class ComposeRestart(Options, frozen=True, kw_only=True, tag="compose", tag_field="with"):
+class ComposeRestart(Restart, frozen=True, kw_only=True, tag="compose", tag_field="with"):
     """A service of a compose file; the plugin or docker-compose, whichever is there."""
 
     service: str
@@ -227,7 +247,7 @@ class ComposeRestart(Options, frozen=True, kw_only=True, tag="compose", tag_fiel
     within: Duration = _span("120s")
 
 
-class KubectlRestart(Options, frozen=True, kw_only=True, tag="kubectl", tag_field="with"):
+class KubectlRestart(Restart, frozen=True, kw_only=True, tag="kubectl", tag_field="with"):
     """A Kubernetes Deployment."""
 
     deployment: str
@@ -237,7 +257,7 @@ class KubectlRestart(Options, frozen=True, kw_only=True, tag="kubectl", tag_fiel
     within: Duration = _span("5m")
 
 
-class CommandRestart(Options, frozen=True, kw_only=True, tag="command", tag_field="with"):
+class CommandRestart(Restart, frozen=True, kw_only=True, tag="command", tag_field="with"):
     """Any program; `identity` prints what must differ after a restart (a pid, a start time)."""
 
     run: tuple[str, ...]
@@ -246,7 +266,7 @@ class CommandRestart(Options, frozen=True, kw_only=True, tag="command", tag_fiel
     within: Duration = _span("120s")
 
 
-class SupervisorRestart(Options, frozen=True, kw_only=True, tag="supervisor", tag_field="with"):
+class SupervisorRestart(Restart, frozen=True, kw_only=True, tag="supervisor", tag_field="with"):
     """A program under supervisor, as `supervisorctl` takes it: `api`, or a whole group, `api:*`."""
 
     program: str
@@ -255,6 +275,7 @@ class SupervisorRestart(Options, frozen=True, kw_only=True, tag="supervisor", ta
     within: Duration = _span("120s")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.program.strip():
             raise ValueError("program is empty; expected a name, such as api or api:*")
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from .. import process
+from .. import process, purposes
 from ..errors import StepFailed
 from ..model import Effect, Finding
 from ..parser.file import SqlFile
@@ -116,7 +116,7 @@ def _run_squawk(
             path = Path(place) / name
             path.write_text(file.text, encoding="utf-8")
             argv.append(str(path))
-        printed = process.run(argv, within=WITHIN, check=False)
+        printed = process.run(argv, purpose=purposes.TOOL, within=WITHIN, check=False)
     try:
         return list(json.loads(printed.stdout))
     except ValueError as error:

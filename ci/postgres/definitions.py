@@ -37,7 +37,7 @@ def definitions(
     env = copy.environment()
     options = ("--schema-only", "--no-password", *not_ours(history), *more)
     command = clients.command("pg_dump", *options, env=env)
-    printed = b"".join(process.stream(command, env=env))
+    printed = b"".join(process.stream(command, purpose=clients.purpose, env=env))
     return blocks(printed.decode(errors="surrogateescape"))
 
 
@@ -144,7 +144,9 @@ REFRESH = "; Type: MATERIALIZED VIEW DATA; "  # of rows, though pg_restore print
 def archive_definitions(clients: Clients, source: Iterable[bytes]) -> dict[str, str]:
     """Return an archive's definitions by title, as pg_restore prints them; rows are not read."""
     command = clients.command("pg_restore", "--schema-only", "--file=-")
-    printed = b"".join(process.pipe(command, source)).decode(errors="surrogateescape")
+    printed = b"".join(process.pipe(command, source, purpose=clients.offline)).decode(
+        errors="surrogateescape"
+    )
     return blocks(printed)
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from .. import process
+from .. import process, purposes
 from ..database import create
 from ..database.connection import Database, read_target
 from ..errors import StepFailed
@@ -238,7 +238,7 @@ def _remove(base: Path) -> None:
 def _end_server(pid: int, base: Path) -> None:
     """End a server at once, if the process is still the one that runs in this directory."""
     whole = ["ps", "-ww", "-o", "args=", "-p", str(pid)]  # else cut off at 80 characters
-    listing = process.run(whole, within=ENDED_WITHIN, check=False)
+    listing = process.run(whole, purpose=purposes.TOOL, within=ENDED_WITHIN, check=False)
     if str(base) not in listing.stdout:
         return
     os.kill(pid, signal.SIGQUIT)
@@ -270,14 +270,18 @@ def _installations(major: int) -> Iterator[Path]:
 
 
 def _has_major(program: Path, major: int) -> bool:
-    printed = process.run([str(program), "--version"], within=STARTED_WITHIN, check=False).stdout
+    printed = process.run(
+        [str(program), "--version"], purpose=purposes.TOOL, within=STARTED_WITHIN, check=False
+    ).stdout
     return f"(PostgreSQL) {major}." in printed
 
 
 def _extensions(place: Path) -> set[str]:
     """Return the extensions whose control files an installation has."""
     config = place / "pg_config"
-    printed = process.run([str(config), "--sharedir"], within=STARTED_WITHIN, check=False).stdout
+    printed = process.run(
+        [str(config), "--sharedir"], purpose=purposes.TOOL, within=STARTED_WITHIN, check=False
+    ).stdout
     shares = [Path(printed.strip())] if printed.strip() else []
     # Debian packs pg_config elsewhere; the directory's place follows from the programs'.
     shares += [Path(str(place.parent).replace("/usr/lib/", "/usr/share/")), place.parent / "share"]
@@ -298,13 +302,14 @@ def _local(place: Path, base: Path) -> Iterator[Secret]:
         "--encoding=UTF8",
         "--no-sync",
     ]
-    process.run(initdb, within=STARTED_WITHIN, user=user)
+    process.run(initdb, purpose=purposes.SERVER, within=STARTED_WITHIN, user=user)
     settings = " ".join(f"-c {setting}" for setting in CARELESS)
     # Its files are closed to others by initdb, and so must the socket be: no password is asked.
     options = f"-c listen_addresses='' -c unix_socket_permissions=0700 -k {base} {settings}"
     control = [str(place / "pg_ctl"), "--pgdata", str(data), "--wait"]
     process.run(
         [*control, "--log", str(log), "--options", options, "start"],
+        purpose=purposes.SERVER,
         within=STARTED_WITHIN,
         user=user,
     )
@@ -312,7 +317,11 @@ def _local(place: Path, base: Path) -> Iterator[Secret]:
         yield Secret(f"postgresql://postgres@/postgres?host={base}")
     finally:
         process.run(
-            [*control, "--mode=immediate", "stop"], within=STARTED_WITHIN, user=user, check=False
+            [*control, "--mode=immediate", "stop"],
+            purpose=purposes.SERVER,
+            within=STARTED_WITHIN,
+            user=user,
+            check=False,
         )
 
 

@@ -179,7 +179,8 @@ class _Comparison:
         load = self.clients.command(
             "pg_restore", "--exit-on-error", "--no-owner", f"--dbname={name}", env=target
         )
-        for _ in process.pipe(load, process.stream(dump, env=source), env=target):
+        rows = process.stream(dump, purpose=self.clients.purpose, env=source)
+        for _ in process.pipe(load, rows, purpose=self.clients.purpose, env=target):
             pass
 
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
-from .. import process
+from .. import process, purposes
 from ..config.sections import ComposeRestart, DockerRestart
 from ..errors import ChildFailed, StepFailed, Unreachable
 from . import Running
@@ -108,6 +108,7 @@ class Client:
 
     def __init__(self, config: DockerRestart | ComposeRestart) -> None:
         self.config = config
+        self.purpose = purposes.DOCKER.named(config.environment)
         self.env = {"DOCKER_HOST": config.host} if config.host else {}
 
     def command_line(self, *argv: str) -> str:
@@ -118,7 +119,7 @@ class Client:
         """Run docker or docker-compose, whatever its exit status; Unreachable if it hangs."""
         within = min(ASKED_WITHIN, self.config.within.seconds)
         try:
-            return process.run(argv, within=within, env=self.env, check=False)
+            return process.run(argv, purpose=self.purpose, within=within, env=self.env, check=False)
         except ChildFailed as error:  # not started, or too late
             raise self._unreachable(error.what) from error
 
@@ -148,7 +149,7 @@ class Client:
         """
         left = max(1.0, deadline - time.monotonic())
         try:
-            process.run(argv, within=left, env=self.env)
+            process.run(argv, purpose=self.purpose, within=left, env=self.env)
         except ChildFailed as error:
             self.require_daemon()
             now = self.look([state.id for state in before])

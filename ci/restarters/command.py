@@ -4,7 +4,7 @@ import shlex
 import time
 from pathlib import Path
 
-from .. import process
+from .. import process, purposes
 from ..config.sections import CommandRestart
 from ..errors import ConfigError, StepFailed
 from ..secret import redact
@@ -29,6 +29,7 @@ class Command:
                     next_step=f"write restart.{key} as a list, such as [./service.sh, {key}]",
                 )
         self.config = config
+        self.purpose = purposes.COMMAND.named(config.environment)
         self.name = redact("command " + " ".join(Path(word).name for word in config.run))
 
     def running(self) -> Running:
@@ -44,7 +45,9 @@ class Command:
         # The settle time is part of the budget: what comes up later cannot be watched any more.
         latest = time.monotonic() + self.config.within.seconds - self.config.settle.seconds
         before = self.running().instance
-        process.run(self.config.run, within=max(1.0, latest - time.monotonic()))
+        process.run(
+            self.config.run, purpose=self.purpose, within=max(1.0, latest - time.monotonic())
+        )
         new = self._wait_for_new(before, latest)
         self._settle(new)
         return Running(instance=new, detail=f"new identity {new}")
@@ -60,7 +63,7 @@ class Command:
 
     def _identify(self, *, check: bool) -> process.Finished:
         within = min(ASKED_WITHIN, self.config.within.seconds)
-        return process.run(self.config.identity, within=within, check=check)
+        return process.run(self.config.identity, purpose=self.purpose, within=within, check=check)
 
     def _wait_for_new(self, before: str, latest: float) -> str:
         while True:

@@ -92,7 +92,12 @@ class Compose:
     @cached_property
     def _base(self) -> tuple[str, ...]:
         try:
-            plugin = process.run(PROBE, within=PROBE_WITHIN, check=False).code == 0
+            plugin = (
+                process.run(
+                    PROBE, purpose=self.client.purpose, within=PROBE_WITHIN, check=False
+                ).code
+                == 0
+            )
         except ChildFailed:  # no docker client at all
             plugin = False
         if not plugin and shutil.which("docker-compose") is None:

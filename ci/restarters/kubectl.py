@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from .. import process
+from .. import process, purposes
 from ..config.sections import KubectlRestart
 from ..errors import ChildFailed, StepFailed, Unreachable
 from ..secret import redact
@@ -119,6 +119,7 @@ class Kubectl:
 
     def __init__(self, config: KubectlRestart) -> None:
         self.config = config
+        self.purpose = purposes.KUBECTL.named(config.environment)
         self.name = f"kubectl deployment/{config.deployment}"
 
     def running(self) -> Running:
@@ -171,7 +172,7 @@ class Kubectl:
         left = max(1, int(latest - time.monotonic()))
         argv = status_command(self.config, revision=revision, within_seconds=left)
         try:
-            process.run(argv, within=left + ASKED_WITHIN)
+            process.run(argv, purpose=self.purpose, within=left + ASKED_WITHIN)
         except ChildFailed as error:
             raise self._failure(
                 self._require(), f"did not roll out: {_error_line(error)}"
@@ -287,7 +288,11 @@ class Kubectl:
 
     def _change(self, *arguments: str) -> None:
         try:
-            process.run(kubectl_command(self.config, "rollout", *arguments), within=ASKED_WITHIN)
+            process.run(
+                kubectl_command(self.config, "rollout", *arguments),
+                purpose=self.purpose,
+                within=ASKED_WITHIN,
+            )
         except ChildFailed as error:
             raise StepFailed(
                 f"{self.name}: {_error_line(error)}",
@@ -298,7 +303,7 @@ class Kubectl:
     def _ask(self, *arguments: str) -> str:
         argv = kubectl_command(self.config, *arguments)
         try:
-            return process.run(argv, within=ASKED_WITHIN).stdout
+            return process.run(argv, purpose=self.purpose, within=ASKED_WITHIN).stdout
         except ChildFailed as error:
             # kubectl exits 1 for whatever it was: its message is all there is.
             raise Unreachable(

@@ -11,7 +11,7 @@ import time
 
 import msgspec
 
-from .. import process
+from .. import process, purposes
 from ..config.sections import SupervisorRestart
 from ..errors import ChildFailed, StepFailed
 from ..secret import redact
@@ -62,6 +62,7 @@ class Supervisor:
 
     def __init__(self, config: SupervisorRestart) -> None:
         self.config = config
+        self.purpose = purposes.TOOL.named(config.environment)
         self.name = f"supervisor {config.program}"
 
     def running(self) -> Running:
@@ -100,13 +101,15 @@ class Supervisor:
         # Version 4 ends with 3 where a process is down, and 4 where the name is not known or
         # supervisord does not answer; version 3 ends with 0. It writes the same to stdout.
         argv = self._argv("status", self.config.program)
-        answer = process.run(argv, within=ASKED_WITHIN, check=False)
+        answer = process.run(argv, purpose=self.purpose, within=ASKED_WITHIN, check=False)
         return parse(answer.stdout or answer.stderr)
 
     def _ask_for_restart(self, latest: float) -> None:
         argv = self._argv("restart", self.config.program)
         try:
-            answer = process.run(argv, within=max(1.0, latest - time.monotonic()), check=False)
+            answer = process.run(
+                argv, purpose=self.purpose, within=max(1.0, latest - time.monotonic()), check=False
+            )
         except ChildFailed as error:
             raise self._failure(f"was not restarted ({error.what})", self._status()) from error
         if answer.code != 0:
@@ -159,7 +162,7 @@ class Supervisor:
         ends = []
         for stream in ("stdout", "stderr"):
             argv = self._argv("tail", f"-{LOG}", names[0], stream)
-            answer = process.run(argv, within=ASKED_WITHIN, check=False)
+            answer = process.run(argv, purpose=self.purpose, within=ASKED_WITHIN, check=False)
             if answer.code == 0 and "ERROR (" not in answer.stdout:
                 ends += [line for line in answer.stdout.splitlines() if line.strip()]
         return f"; the log of {names[0]} ends: {' | '.join(ends)}" if ends else ""

@@ -8,7 +8,7 @@ import shlex
 import time
 from collections.abc import Mapping
 
-from .. import process
+from .. import process, purposes
 from ..config.sections import SystemdRestart
 from ..errors import ChildFailed, StepFailed, Unreachable
 from ..secret import redact
@@ -70,6 +70,7 @@ class Systemd:
 
     def __init__(self, config: SystemdRestart) -> None:
         self.config = config
+        self.purpose = purposes.SYSTEMD.named(config.environment)
         self.name = f"systemd {', '.join(config.units)}"
 
     def running(self) -> Running:
@@ -87,7 +88,7 @@ class Systemd:
             # A unit that crashed too often refuses every start until it is told to forget. One
             # that never ran is not in memory, has nothing to forget, and exits 1 here.
             reset_command = systemctl_command(self.config, "reset-failed", unit)
-            process.run(reset_command, within=ASKED_WITHIN, check=False)
+            process.run(reset_command, purpose=self.purpose, within=ASKED_WITHIN, check=False)
             self._start(unit, deadline)
         latest = deadline - self.config.settle.seconds
         new = {unit: self._wait_for_new(unit, before[unit], latest) for unit in before}
@@ -103,7 +104,7 @@ class Systemd:
     def _start(self, unit: str, deadline: float) -> None:
         argv = systemctl_command(self.config, "restart", unit)
         try:
-            process.run(argv, within=max(1.0, deadline - time.monotonic()))
+            process.run(argv, purpose=self.purpose, within=max(1.0, deadline - time.monotonic()))
         except ChildFailed as error:
             self._raise_if_ssh(error)
             raise self._failure(unit, self._show(unit), "did not start") from error
@@ -170,7 +171,7 @@ class Systemd:
     def _ask(self, *arguments: str) -> str:
         argv = systemctl_command(self.config, *arguments)
         try:
-            return process.run(argv, within=ASKED_WITHIN).stdout
+            return process.run(argv, purpose=self.purpose, within=ASKED_WITHIN).stdout
         except ChildFailed as error:
             self._raise_if_ssh(error)
             raise Unreachable(
@@ -204,7 +205,7 @@ class Systemd:
             return f"the journal has nothing of {unit}"
         argv = journal_command(self.config, invocation)
         try:
-            text = process.run(argv, within=ASKED_WITHIN).stdout
+            text = process.run(argv, purpose=self.purpose, within=ASKED_WITHIN).stdout
         except ChildFailed as error:  # it must not hide the failure that it would explain
             return f"the journal cannot be read: {error.what}"
         lines = [line.strip() for line in text.splitlines() if line.strip()]

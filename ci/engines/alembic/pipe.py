@@ -17,7 +17,7 @@ import msgspec
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from ... import process
+from ... import process, purposes
 from ...database.retry import Session
 from ...errors import ChildFailed, ConfigError, Place, StepFailed
 from ...secret import redact
@@ -166,7 +166,9 @@ class Child:
     def _started(self) -> process.Talk:
         if self._talk is None:
             argv = [str(self.place.python), str(CHILD)]
-            self._talk = talk = process.Talk(argv, cwd=self.place.ini.parent)
+            self._talk = talk = process.Talk(
+                argv, purpose=purposes.PYTHON, cwd=self.place.ini.parent
+            )
             self._messages = self._read(talk)
             weakref.finalize(self, _end_child, talk, process.GRACE)
         return self._talk
