@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from .errors import ChildFailed, Stopped
+from .purposes import Purpose, passed
 from .secret import Secret, redact
 
 CHUNK = 1 << 20  # bytes; a pipe holds 64 KiB, larger reads only save calls
@@ -177,11 +178,12 @@ class Talk:
         self,
         argv: Sequence[str],
         *,
+        purpose: Purpose | None = None,
         env: Environment | None = None,
         cwd: Path | None = None,
     ) -> None:
         self._argv = argv
-        self._child = _start(argv, env, stdin=subprocess.PIPE, cwd=cwd)
+        self._child = _start(argv, env, stdin=subprocess.PIPE, cwd=cwd, purpose=purpose)
         self._tail: deque[bytes] = deque(maxlen=TAIL)
         err = self._child.stderr
         assert err is not None  # noqa: S101  # always opened with PIPE
@@ -255,7 +257,9 @@ def _start(
     stdin: int,
     user: str | None = None,
     cwd: Path | None = None,
+    purpose: Purpose | None = None,
 ) -> subprocess.Popen[bytes]:
+    ours = dict(os.environ) if purpose is None else passed(os.environ, purpose)
     added = {k: v.reveal() if isinstance(v, Secret) else v for k, v in (env or {}).items()}
     try:
         return subprocess.Popen(
@@ -263,7 +267,7 @@ def _start(
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **added, "LC_ALL": "C"},
+            env={**ours, **added, "LC_ALL": "C"},
             user=user,
             cwd=cwd,
             start_new_session=True,  # its own group: a Ctrl-C reaches us, and we end it

@@ -101,14 +101,19 @@ def alembic(tmp_path: Path, database16: Database) -> Callable[..., AlembicProjec
     """Return a function that copies one of the projects, on a database that has nothing."""
 
     def make(name: str, *, variable: str = "DATABASE_URL") -> AlembicProject:
-        project = Project(tmp_path / name, database16.url.reveal())
-        (project.home / "migrations").rmdir()
-        shutil.copytree(PROJECTS / name / "backend", project.home / "backend")
-        text = project.deploy_yml.read_text()
-        project.deploy_yml.write_text(
-            text
-            + MIGRATIONS.format(python=os.path.relpath(PYTHON, project.home), variable=variable)
-        )
-        return AlembicProject(project)
+        return project_of(name, tmp_path / name, database16, variable=variable)
 
     return make
+
+
+def project_of(
+    name: str, home: Path, database: Database, *, variable: str = "DATABASE_URL"
+) -> AlembicProject:
+    """Copy one of the projects into a directory that is not there yet."""
+    project = Project(home, database.url.reveal())
+    (project.home / "migrations").rmdir()
+    shutil.copytree(PROJECTS / name / "backend", project.home / "backend")
+    text = project.deploy_yml.read_text()
+    python = os.path.relpath(PYTHON, project.home)
+    project.deploy_yml.write_text(text + MIGRATIONS.format(python=python, variable=variable))
+    return AlembicProject(project)
