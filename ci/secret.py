@@ -63,6 +63,11 @@ def remember(value: str) -> None:
     _known.update(v for v in forms if len(v) >= SHORTEST and v != "embedded")
 
 
+def names_secret(name: str) -> bool:
+    """Tell whether a variable's name says that it holds a secret."""
+    return bool(_NAMED.search(name)) and not _POINTER.search(name)
+
+
 def remember_environment(variables: Mapping[str, str]) -> None:
     """Remember the variables whose names say that they hold a secret."""
     for name, value in variables.items():

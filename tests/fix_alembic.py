@@ -127,16 +127,26 @@ def alembic(
     """Return a function that copies one of the projects, on a database that has nothing."""
 
     def make(name: str, *, variable: str = "DATABASE_URL") -> AlembicProject:
-        project = Project(tmp_path / name, database16.url.reveal())
-        (project.home / "migrations").rmdir()
-        shutil.copytree(PROJECTS / name / "backend", project.home / "backend")
-        text = project.deploy_yml.read_text()
-        project.deploy_yml.write_text(
-            text
-            + MIGRATIONS.format(
-                python=os.path.relpath(warm_alembic, project.home), variable=variable
-            )
-        )
-        return AlembicProject(project)
+        home = tmp_path / name
+        return project_of(name, home, database16, variable=variable, python=warm_alembic)
 
     return make
+
+
+def project_of(
+    name: str,
+    home: Path,
+    database: Database,
+    *,
+    variable: str = "DATABASE_URL",
+    python: Path = PYTHON,
+) -> AlembicProject:
+    """Copy one of the projects into a directory that is not there yet."""
+    project = Project(home, database.url.reveal())
+    (project.home / "migrations").rmdir()
+    shutil.copytree(PROJECTS / name / "backend", project.home / "backend")
+    text = project.deploy_yml.read_text()
+    project.deploy_yml.write_text(
+        text + MIGRATIONS.format(python=os.path.relpath(python, project.home), variable=variable)
+    )
+    return AlembicProject(project)

@@ -27,11 +27,13 @@ class MigrationsConfig(Options, frozen=True, kw_only=True):
     ini: str = ""  # alembic.ini; where the tool runs
     python: str = ""  # with Alembic; empty: of .venv or venv there, or at deploy.yml, or our own
     url_variable: str = ""  # where env.py looks for the database; empty: DATABASE_URL
+    environment: tuple[str, ...] = ()  # names of variables that the project's Python gets
     several_heads: Literal["refuse", "allow"] = "refuse"
 
     def __post_init__(self) -> None:
         alembic = {name: getattr(self, name) for name in ("ini", "python", "url_variable")}
         if self.engine == "alembic":
+            self._check_environment()
             if self.directory:
                 raise ValueError("alembic.ini sets the directory; ini names that file")
             usual = {"ini": "alembic.ini", "python": "", "url_variable": "DATABASE_URL"}
@@ -42,9 +44,18 @@ class MigrationsConfig(Options, frozen=True, kw_only=True):
         for name, value in alembic.items():
             if value:
                 raise ValueError(f"{name} is for engine: alembic; the engine is {self.engine}")
+        if self.environment:
+            raise ValueError(f"environment is for engine: alembic; the engine is {self.engine}")
         if not self.directory:
             usual_directory = {"sql": "migrations", "prisma": "prisma/migrations"}[self.engine]
             msgspec.structs.force_setattr(self, "directory", usual_directory)
+
+    def _check_environment(self) -> None:
+        for name in self.environment:
+            if not VARIABLE.fullmatch(name):
+                raise ValueError(f'environment: "{name}" is no name of a variable')
+            if name == (self.url_variable or "DATABASE_URL"):
+                raise ValueError(f"environment: {name} is url_variable, which has no other value")
 
 
 class KeepConfig(Options, frozen=True, kw_only=True):

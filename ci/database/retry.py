@@ -74,6 +74,8 @@ class Terms:
     progress: Callable[[int, int | None, str], None] = _ignore
     guard: Callable[[], None] = _ignore  # raises where the deployment lock is lost
     show_queries: bool = False
+    # Whether the gate let this through: only then the project's own code learns the address.
+    approved: bool = False
     # Before each try, with how often it was tried before: what was observed of those did not last.
     attempt: Callable[[int], None] = _ignore
     # Around each statement, with its connection, file and line, and text: a rehearsal looks on.

@@ -108,6 +108,7 @@ class _PlanRun:
         self.work = replace(work, guard=self.held.guard)
         orphans.end_orphans(work.database, work.reporter.note)
         require_unchanged(self.plan, self.replan())
+        self.work = replace(self.work, approved=True)
         own_tables.prepare(work.database, self.work.terms())
         for result in self.results:
             if result.step is StepName.APPROVAL and result.get("nonce"):

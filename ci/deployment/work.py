@@ -65,6 +65,7 @@ class Work:
     reporter: Reporter
     guard: Callable[[], None] = lambda: None  # raises where the deployment lock is lost
     show_queries: bool = False
+    approved: bool = False  # the gate let the plan through, and under the lock it is unchanged
 
     def terms(self) -> Terms:
         """Return on what terms a migration runs here."""
@@ -74,6 +75,7 @@ class Work:
             progress=self.reporter.progress,
             guard=self.guard,
             show_queries=self.show_queries,
+            approved=self.approved,
         )
 
 
@@ -93,7 +95,11 @@ def open_work(
             settings=settings,
             deployment_id=deployment_id,
             database=database,
-            engine=open_engine(shared.migrations, settings.root),
+            engine=open_engine(
+                shared.migrations,
+                settings.root,
+                server=shared.backups.throwaway if shared.backups else None,
+            ),
             store=open_store(shared.backups) if shared.backups else None,
             restarter=open_restarter(restart) if restart else None,
             approvals=open_approvals(

@@ -13,6 +13,7 @@ from ..database.history_table import HistoryTable
 from ..database.retry import Terms
 from ..errors import ConfigError
 from ..model import Applied, Direction, Failed, Finding, Migration, Partial, Unrecorded
+from ..secret import Secret
 
 
 class Files(Protocol):
@@ -229,8 +230,11 @@ class Engine:
         )
 
 
-def open_engine(config: MigrationsConfig, root: Path) -> Engine:
-    """Return the engine `deploy.yml` asks for; its libraries are imported here, not before."""
+def open_engine(config: MigrationsConfig, root: Path, *, server: Secret | None = None) -> Engine:
+    """Return the engine `deploy.yml` asks for; its libraries are imported here, not before.
+
+    `server` is the URL of a server for copies; None: one of our own where a copy is needed.
+    """
     match config.engine:
         case "sql":
             from .sql.engine import open_sql
@@ -243,7 +247,7 @@ def open_engine(config: MigrationsConfig, root: Path) -> Engine:
         case "alembic":
             from .alembic.engine import open_alembic
 
-            return open_alembic(config, root)
+            return open_alembic(config, root, server)
         case _:
             assert_never(config.engine)
 

@@ -12,18 +12,16 @@ from dataclasses import dataclass
 
 import msgspec
 import psycopg
-from psycopg.conninfo import make_conninfo
 
-from .. import process
 from ..config.sections import BackupsConfig
 from ..database.connection import Database, is_pooled
 from ..engines import Engine
 from ..errors import StepFailed, WindlassError
 from ..model import Migration, Unrecorded
 from ..plan.pending import in_running_order
-from ..postgres import definitions, throwaway
+from ..postgres import definitions, schema, throwaway
 from ..postgres.clients import Clients, find_clients
-from .copy import COPIED, LOCK_WAIT, Copy, Definitions, one_line
+from .copy import COPIED, Copy, Definitions, one_line
 
 
 def pending_without_record(database: Database, engine: Engine) -> tuple[Migration, ...]:
@@ -165,23 +163,7 @@ class _Comparison:
 
     def restore(self, copy: Database) -> None:
         """Copy the live definitions; no rows, and no history."""
-        source, target = self.database.environment(), copy.environment()
-        dump = self.clients.command(
-            "pg_dump",
-            "--format=custom",
-            "--schema-only",
-            "--no-password",
-            LOCK_WAIT,
-            *definitions.not_ours(self.engine.history.tables),
-            env=source,
-        )
-        name = make_conninfo(dbname=copy.name)
-        load = self.clients.command(
-            "pg_restore", "--exit-on-error", "--no-owner", f"--dbname={name}", env=target
-        )
-        rows = process.stream(dump, purpose=self.clients.purpose, env=source)
-        for _ in process.pipe(load, rows, purpose=self.clients.purpose, env=target):
-            pass
+        schema.copy_definitions(self.database, copy, self.clients, self.engine.history.tables)
 
 
 def _comparison(

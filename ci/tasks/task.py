@@ -20,6 +20,7 @@ from invoke.tasks import task
 
 from .. import config
 from ..config.duration import Duration
+from ..dumpable import close_to_others
 from ..errors import ConfigError, Interrupted, Terminated, WindlassError, found_at
 from ..report import deployment, format, runner, runner_commands, summary
 from ..secret import redact, remember_environment
@@ -79,6 +80,7 @@ def verb(*positional: str, **help_: str) -> Callable[[Verb], Any]:
             debug: bool = False,
             **arguments: Any,  # noqa: ANN401
         ) -> None:
+            close_to_others()
             remember_environment(os.environ)
             with runner.attached():
                 try:

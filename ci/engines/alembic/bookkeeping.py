@@ -1,8 +1,10 @@
 """What is recorded of revisions: Alembic's own heads, and our checksums of what ran.
 
-The table of the heads is only read here: Alembic writes it, in whatever shape a project gave it.
+Alembic writes the heads when it runs a revision. A correction is ours: no code of the project runs
+for it. What the project says of the table is text, and quoted.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -22,23 +24,98 @@ REMOVE = sql.SQL("delete from windlass.alembic_revision where revision = {name}"
 FORGET = sql.SQL("delete from windlass.partial_migration where migration_name = {name}")
 
 
+# As a session of the project finds it: ours may be pinned to another path. What the URL says is
+# first, then what was set for the role and the database, as the server itself orders it.
+SEARCH_PATH = """
+    select coalesce(
+        (select reset_val from pg_catalog.pg_settings where name = 'search_path'
+         and source = 'client' and reset_val !~ '^("?pg_catalog"?|""|)(,|$)'),
+        (select pg_catalog.substr(entry, 13)
+         from pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) entry
+         where entry like 'search_path=%%'
+           and s.setrole in (0, (select r.oid from pg_catalog.pg_roles r
+                                 where r.rolname = session_user))
+           and s.setdatabase in (0, (select d.oid from pg_catalog.pg_database d
+                                     where d.datname = pg_catalog.current_database()))
+         order by s.setrole <> 0 and s.setdatabase <> 0 desc, s.setrole <> 0 desc,
+                  s.setdatabase <> 0 desc limit 1),
+        (select case when source = 'client' then boot_val else reset_val end
+         from pg_catalog.pg_settings where name = 'search_path'))
+"""
+# The first schema of a path that has the table; else the first that exists, as for a new table.
+SCHEMA = """
+    select n.nspname
+    from pg_catalog.unnest(%s::text[]) with ordinality p(name, at)
+    join pg_catalog.pg_namespace n
+      on n.nspname = case p.name when '$user' then session_user::text else p.name end
+    left join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = %s
+    order by c.oid is null, p.at limit 1
+"""
+TABLE_EXISTS = """
+    select exists (select from pg_catalog.pg_class c
+                   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+                   where n.nspname = %s and c.relname = %s)
+"""
+# As Alembic creates it.
+CREATE = sql.SQL("""
+    create table if not exists {table} (version_num pg_catalog.varchar(32) not null,
+    constraint {key} primary key (version_num))
+""")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heads:
-    """Where env.py lets Alembic keep the heads."""
+    """Where env.py lets Alembic keep the heads.
+
+    schema: empty: where the table is found by the search path, or would be created.
+    search_path: that env.py sets in its session; empty: what the role and the database have.
+    """
 
     table: str
-    schema: str
+    schema: str = ""
+    search_path: tuple[str, ...] = ()
+
+    def schema_in(self, connection: psycopg.Connection) -> str:
+        """Return the schema, looked for by the search path where env.py names none."""
+        if self.schema:
+            return self.schema
+        path = self.search_path or _search_path(connection)
+        row = connection.execute(SCHEMA, (list(path), self.table)).fetchone()
+        return str(row[0]) if row else "public"
 
     def read(self, connection: psycopg.Connection) -> tuple[str, ...]:
         """Return the heads of the database; an absent table has none."""
-        name = sql.Identifier(self.schema, self.table)
-        row = connection.execute(
-            "select pg_catalog.to_regclass(%s) is not null", (name.as_string(),)
-        ).fetchone()
+        schema = self.schema_in(connection)
+        row = connection.execute(TABLE_EXISTS, (schema, self.table)).fetchone()
         if not row or not row[0]:
             return ()
+        name = sql.Identifier(schema, self.table)
         query = sql.SQL("select version_num from {} order by 1").format(name)
         return tuple(row[0] for row in connection.execute(query).fetchall())
+
+    def write(self, connection: psycopg.Connection, heads: Iterable[str]) -> None:
+        """Make these the heads, in a transaction of the caller's; the table comes where missing."""
+        schema, wanted = self.schema_in(connection), set(heads)
+        name = sql.Identifier(schema, self.table)
+        row = connection.execute(TABLE_EXISTS, (schema, self.table)).fetchone()
+        if not row or not row[0]:
+            key = sql.Identifier(f"{self.table}_pkc")
+            connection.execute(CREATE.format(table=name, key=key))
+        before = set(self.read(connection))
+        for head in sorted(before - wanted):
+            connection.execute(
+                sql.SQL("delete from {} where version_num = {}").format(name, sql.Literal(head))
+            )
+        for head in sorted(wanted - before):
+            connection.execute(
+                sql.SQL("insert into {} (version_num) values ({})").format(name, sql.Literal(head))
+            )
+
+
+def _search_path(connection: psycopg.Connection) -> tuple[str, ...]:
+    """Return the names of the path that a session of this role begins with here."""
+    row = connection.execute(SEARCH_PATH).fetchone()
+    return tuple(name.strip().strip('"') for name in (str(row[0]) if row else "").split(","))
 
 
 def recorded(connection: psycopg.Connection) -> dict[str, tuple[str, datetime]]:

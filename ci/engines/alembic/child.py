@@ -4,17 +4,24 @@ Started as a file, so that nothing of Windlass is installed there. Reads request
 JSON, from standard input, and answers with lines of JSON on standard output; what the project
 prints becomes one of them. Before and after each statement of a revision it asks, and waits to be
 told to go on: meanwhile the parent may run statements in the same transaction.
+
+A request without an address has no database: env.py gets a connection that takes statements and
+has nothing to read. What nobody approved runs here: neither an address nor a secret comes in.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import importlib.machinery
 import importlib.util
 import io
 import json
 import os
 import queue
+import re
 import sys
+import sysconfig
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -36,6 +43,10 @@ from sqlalchemy.engine import Engine, make_url
 from sqlalchemy.pool import Pool
 
 READ = 1 << 16  # bytes
+SET_DUMPABLE = 4  # of prctl(2)
+SEARCH_PATH = re.compile(
+    r"\s*set\s+(?:session\s+|local\s+)?search_path\s*(?:=|\bto\b)\s*([^;]+)", re.IGNORECASE
+)
 IDENTITY = (
     "select (select system_identifier from pg_catalog.pg_control_system()),"
     " pg_catalog.current_database(), pg_catalog.pg_backend_pid()"
@@ -45,7 +56,9 @@ SCHEMA_OF = (
     " where oid = pg_catalog.to_regclass(pg_catalog.quote_ident('{}'))),"
     " pg_catalog.current_schema()::text, 'public')"
 )
+SERVER = (16, 0)  # what a dialect believes where there is no server
 DRIVERS = ("psycopg", "psycopg2", "asyncpg")  # in the order of preference
+UNREACHED = ("OperationalError", "InterfaceError", "ConnectionRefusedError", "OSError")
 # What a URL or its connect_args say about where to go and as whom; the rest is the project's.
 WHERE = frozenset(
     {
@@ -152,6 +165,33 @@ class Printed(io.TextIOBase):
         return True
 
 
+def close_to_others() -> None:
+    """Let no other process of the same user read our memory and variables. Linux alone knows how.
+
+    Something that unapproved code left running may wait for the run that has the address.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(SET_DUMPABLE, 0, 0, 0, 0)
+
+
+def ignore_written_bytecode() -> None:
+    """Let the project's modules be compiled from their texts: what was approved are the texts.
+
+    A `.pyc` beside them with a fitting time and size would run instead, and git ignores it.
+    """
+    places = (sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
+    installed = tuple(os.path.realpath(place) + os.sep for place in places)
+    usual = importlib.machinery.SourceFileLoader.get_code
+
+    def get_code(loader: Any, fullname: str) -> Any:
+        path = os.path.realpath(loader.get_filename(fullname))
+        if path.startswith(installed):
+            return usual(loader, fullname)
+        return loader.source_to_code(loader.get_data(path), path)
+
+    importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[assignment,method-assign]
+
+
 def set_variables(wanted: dict[str, str]) -> None:
     """Set environment variables for one request, those of the one before put back."""
     for name, value in BEFORE.items():
@@ -197,6 +237,7 @@ class Project:
         self.rendered = io.StringIO()
         self.config = Config(request["ini"], output_buffer=self.rendered, stdout=sys.stdout)
         self._say_where()
+        self.nowhere = Nowhere()
         self.script = self._read()
         self.file = ""  # of the revision that runs now
 
@@ -219,12 +260,13 @@ class Project:
         place += "" if host.startswith("/") else f"{host}:{parameters.get('port', 5432)}"
         url = f"{driver}://{place}/{parameters.get('dbname', 'postgres')}"
         self.config.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
-        name = self.request["url_variable"]
-        scheme, _, _ = os.environ.get(name, "").partition("://")
+        scheme, name = self.request["scheme"], self.request["url_variable"]
         os.environ[name] = f"{scheme}://{url.partition('://')[2]}" if scheme else url
 
     def connect(self, dialect: Any, _record: Any, _args: Any, parameters: dict[str, Any]) -> Any:
-        """Connect to where the deployment goes, whatever env.py says."""
+        """Connect to where the request says, whatever env.py says."""
+        if "connect" not in self.request:
+            raise ProjectError("there is no database here: nothing of this is approved yet")
         target = dict(self.request["connect"])
         if dialect.driver.startswith("asyncpg"):
             translated = {k: target[k] for k in ("host", "port", "user", "password") if k in target}
@@ -313,19 +355,30 @@ class Project:
         }
 
     def bookkeeping(self) -> dict[str, Any]:
-        """Return which table holds the heads, and how env.py runs the revisions."""
+        """Return which table holds the heads, and how env.py runs the revisions.
+
+        Without a database; where env.py wants to know something of it, ReadsDataError says so.
+        """
         settings: dict[str, Any] = {}
 
-        def look(_heads: Any, context: Any) -> list[Any]:
+        def look(context: Any) -> bool:
             settings.update(
                 table=context.version_table,
-                schema=context.version_table_schema or _schema_of(context),
+                schema=context.version_table_schema or "",
+                search_path=self.nowhere.search_path,
                 transaction_per_migration=bool(context.opts.get("transaction_per_migration")),
                 models=context.opts.get("target_metadata") is not None,
             )
-            return []
+            return False
 
-        self._run_env(look, dont_mutate=True)
+        try:
+            self._run_env(_nothing_to_do, look=look)
+        except Exception as error:
+            if settings:  # it looked at what its migrations did; they were not run
+                return settings
+            if self.nowhere.used or type(error).__name__ in UNREACHED:
+                raise ReadsDataError(describe_error(error)["words"]) from error
+            raise
         if not settings:
             raise ProjectError("env.py runs no migrations: context.run_migrations() was not called")
         return settings
@@ -342,7 +395,7 @@ class Project:
         return {}
 
     def run(self) -> dict[str, Any]:
-        """Run, or only record, one revision up or down."""
+        """Run one revision up or down."""
         order = self.request["run"]
         revision = self.script.get_revision(order["revision"])
         up = order["direction"] == "up"
@@ -357,8 +410,7 @@ class Project:
             calls.append(heads)
             make = MigrationStep.upgrade_from_script if up else MigrationStep.downgrade_from_script
             step = make(self.script.revision_map, revision)
-            function = step.migration_fn if order["really"] else _nothing
-            step.migration_fn = self._watched(function, revision.path)
+            step.migration_fn = self._watched(step.migration_fn, revision.path)
             context.on_version_apply_callbacks = (*context.on_version_apply_callbacks, applied)
             yield step
 
@@ -366,7 +418,18 @@ class Project:
             dbapi = ctx.connection.connection.dbapi_connection
             self.pipe.ask(lambda sql: _fetch_rows(dbapi, sql), at="applied")
 
-        self._run_env(steps)
+        def begins(context: Any) -> bool:
+            schema = context.version_table_schema or _schema_of(context)
+            dbapi = context.connection.connection.dbapi_connection
+            self.pipe.ask(
+                lambda sql: _fetch_rows(dbapi, sql),
+                at="begins",
+                table=context.version_table,
+                schema=schema,
+            )
+            return True
+
+        self._run_env(steps, look=begins)
         if not calls:
             raise ProjectError("env.py runs no migrations: context.run_migrations() was not called")
         return {}
@@ -453,9 +516,63 @@ class Project:
             return {"unread": reason["words"], "at": reason["at"]}
         return {"statements": statements}
 
-    def _run_env(self, steps: Callable[..., Any], **options: Any) -> None:
-        with EnvironmentContext(self.config, self.script, fn=steps, **options):
+    def _run_env(
+        self, steps: Callable[..., Any], look: Callable[[Any], bool] | None = None, **options: Any
+    ) -> None:
+        """Run env.py; `look` sees its context first, and says whether the migrations shall run."""
+        with EnvironmentContext(self.config, self.script, fn=steps, **options) as environment:
+            run = environment.run_migrations
+
+            def run_migrations(**arguments: Any) -> None:
+                if look is None or look(environment.get_context()):
+                    run(**arguments)
+
+            environment.run_migrations = run_migrations
             self.script.run_env()
+
+
+class Nowhere:
+    """The driver's connection where there is no database: takes statements, has nothing to read.
+
+    What it does not know does nothing: drivers have many calls that set something.
+    """
+
+    def __init__(self) -> None:
+        self.info: dict[str, Any] = {"windlass": 0}
+        self.used = False
+        self.search_path: list[str] = []
+        self.description, self.rowcount, self.is_valid = None, -1, True
+        self.autocommit = False
+
+    @property
+    def dbapi_connection(self) -> Nowhere:
+        """Itself: there is no pool."""
+        return self
+
+    driver_connection = dbapi_connection
+
+    def cursor(self, *_: Any, **__: Any) -> Nowhere:
+        """Return itself: nothing is kept."""
+        return self
+
+    def execute(self, statement: Any, *_: Any, **__: Any) -> None:
+        """Take a statement, and keep a search_path: the heads may be looked for by it."""
+        self.used = True
+        if match := SEARCH_PATH.match(str(statement)):
+            self.search_path = [name.strip().strip("\"'") for name in match[1].split(",")]
+
+    executemany = execute
+
+    def fetchone(self) -> Any:
+        """Say that there is nothing."""
+        raise ReadsDataError("it reads data")
+
+    fetchall = fetchmany = fetchone
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return lambda *_, **__: None
 
 
 class Unread:
@@ -521,8 +638,8 @@ def _schema_of(context: Any) -> str:
     return str(rows[0][0])
 
 
-def _nothing(**_: Any) -> None:
-    """Replace the function of a revision that is only recorded."""
+def _nothing_to_do(_heads: Any, _context: Any) -> list[Any]:
+    return []
 
 
 def _many(value: Any) -> tuple[Any, ...]:
@@ -570,6 +687,17 @@ DOES: dict[str, Callable[[Project], dict[str, Any]]] = {
 
 def hook(current: dict[str, Project]) -> None:
     """Listen to every engine and connection of the request that is answered."""
+    connected = Engine.raw_connection
+
+    def raw_connection(engine: Engine) -> Any:
+        project = current["now"]
+        if "connect" in project.request:
+            return connected(engine)
+        engine.dialect.default_schema_name = "public"
+        engine.dialect.server_version_info = SERVER
+        return project.nowhere
+
+    Engine.raw_connection = raw_connection
     event.listen(Engine, "do_connect", lambda *arguments: current["now"].connect(*arguments))
     event.listen(Pool, "connect", lambda *arguments: current["now"].connected(*arguments))
     event.listen(
@@ -585,7 +713,11 @@ def hook(current: dict[str, Project]) -> None:
 
 def main() -> int:
     """Answer requests until one fails or the parent is gone."""
+    close_to_others()
+    ignore_written_bytecode()
+    sys.dont_write_bytecode = True  # a file that is written from here on is not ours
     pipe = Pipe()
+    pipe.tell(ready=True)
     current: dict[str, Project] = {}
     hook(current)
     while True:

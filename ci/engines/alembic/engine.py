@@ -14,6 +14,7 @@ from ...database.connection import Database
 from ...database.retry import Terms
 from ...errors import Place, StepFailed
 from ...model import Direction, Migration
+from ...secret import Secret
 from .. import Engine
 from ..sql import partial
 from ..sql.run import run_verify_script
@@ -25,9 +26,9 @@ from .models import AlembicBranches, AlembicModels
 from .project import AlembicProject
 
 
-def open_alembic(config: MigrationsConfig, root: Path) -> Engine:
-    """Return the engine of the project below `root`."""
-    project = AlembicProject(config, root)
+def open_alembic(config: MigrationsConfig, root: Path, server: Secret | None = None) -> Engine:
+    """Return the engine of the project below `root`; `server` is for copies, None: one of ours."""
+    project = AlembicProject(config, root, server)
     environment = AlembicEnvironment(project)
     files = AlembicFiles(project, environment, config.search_path)
     history = AlembicHistory(project, environment)
@@ -76,29 +77,32 @@ class AlembicNames:
 
 
 class AlembicCorrections:
-    """Changes Alembic's heads by Alembic itself, and our records."""
+    """Changes Alembic's heads, and our records. No code of the project runs."""
 
     def __init__(self, project: AlembicProject, history: AlembicHistory) -> None:
         self.project, self.history = project, history
 
     def stamp(self, connection: psycopg.Connection, migration: Migration) -> None:
         """Record the revision as applied without running it."""
-        self._record(connection, migration, "up")
+        applied = {row.name for row in self.history.rows(connection)}
+        self._write_heads(connection, applied | {migration.name})
+        self.accept(connection, migration)
 
     def unstamp(self, connection: psycopg.Connection, name: str) -> None:
         """Take the record of a revision away, which makes what it builds on the head."""
         applied = {row.name for row in self.history.rows(connection)}
         if name in applied:
-            revision = self.project.revision(name)
-            self._record(connection, self.project.migration(revision), "down")
+            migration = self.project.migration(self.project.revision(name))
+            self._write_heads(connection, applied - {name})
+            own_tables.ensure(connection)
+            for statement in bookkeeping.note(migration, "down"):
+                connection.execute(statement)
         if partial.exists(connection):
             partial.forget(connection, name)
 
-    def _record(
-        self, connection: psycopg.Connection, migration: Migration, direction: Direction
-    ) -> None:
-        database = run.database_of(connection)
-        run.run_revision(_job(self.project, migration, direction, really=False), database, Terms())
+    def _write_heads(self, connection: psycopg.Connection, applied: set[str]) -> None:
+        heads = self.history.environment.settings(connection).heads
+        heads.write(connection, self.project.graph.maximal(applied))
 
     def accept(self, connection: psycopg.Connection, migration: Migration) -> None:
         """Record the revision's text as it is now as the one that ran."""
@@ -108,7 +112,11 @@ class AlembicCorrections:
 
 
 class AlembicRunner:
-    """Runs revisions in their own Python, and keeps a checksum of each with Alembic's heads."""
+    """Runs revisions in their own Python, and keeps a checksum of each with Alembic's heads.
+
+    On a copy that is the Python that read them. For terms that say that the gate let them through
+    it is another one, which is started then: only that one learns the database's address.
+    """
 
     def __init__(self, project: AlembicProject, history: AlembicHistory) -> None:
         self.project, self.history = project, history
@@ -149,7 +157,16 @@ class AlembicRunner:
         if (migration.name in applied) == (direction == "up"):
             return 0
         self._refuse_changed(migration)
-        retries = run.run_revision(_job(self.project, migration, direction), database, terms)
+        child = self.project.approved_child() if terms.approved else self.project.child()
+        job = run.RevisionJob(
+            child=child,
+            migration=migration,
+            direction=direction,
+            heads=self.history.heads(database),
+            head=self.project.head(migration),
+            verify=self.project.verify(migration),
+        )
+        retries = run.run_revision(job, database, terms)
         now = {row.name for row in database.read("migrate", self.history.rows)}
         if (migration.name in now) != (direction == "up"):
             raise StepFailed(
@@ -174,16 +191,3 @@ class AlembicRunner:
         """Run the verify script; StepFailed with file and line where it does not hold."""
         file = self.project.verify(migration)
         return run_verify_script(file, connection) if file else 0
-
-
-def _job(
-    project: AlembicProject, migration: Migration, direction: Direction, *, really: bool = True
-) -> run.RevisionJob:
-    return run.RevisionJob(
-        child=project.child,
-        migration=migration,
-        direction=direction,
-        really=really,
-        head=project.head(migration),
-        verify=project.verify(migration),
-    )

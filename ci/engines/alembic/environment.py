@@ -1,18 +1,24 @@
-"""What env.py says of how it runs revisions; it needs a connection to say it."""
+"""What env.py says of how it runs revisions.
+
+Nobody approved it yet when it is asked: it has no database, or a copy without rows.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psycopg
 
 from ...database.connection import Database, read_target
 from ...database.retry import Terms
-from ...errors import ConfigError, Refused, StepFailed
+from ...errors import ConfigError, Refused, StepFailed, WindlassError
+from ...postgres import throwaway
 from . import bookkeeping, run
-from .pipe import ReportedError
+from .pipe import ReportedError, read_answer
 from .project import AlembicProject
 
+READS_DATA = "ReadsDataError"  # of the child
 NOT_AT_HEAD = "Target database is not up to date"
 
 
@@ -25,6 +31,16 @@ class EnvSettings:
     models: bool
 
 
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """The same as env.py tells it: nothing of it is known to be true."""
+
+    table: str
+    schema: str
+    search_path: tuple[str, ...]
+    transaction_per_migration: bool
+    models: bool
+
+
 class AlembicEnvironment:
     """A project's env.py, asked in the project's own Python."""
 
@@ -32,32 +48,62 @@ class AlembicEnvironment:
         self.project = project
         self._settings: EnvSettings | None = None
 
-    def ask(self, database: Database | None, do: str, request: dict[str, object]) -> dict[str, Any]:
-        """Ask something of the child, with a connection to a database where there is one."""
-        if database is None:
-            return self.project.child.ask({"do": do, **request})
-        with database.connect(do) as connection:
-            return self.project.child.ask({"do": do, **_place(connection), **request})
+    def ask(self, copy: Database | None, do: str, request: dict[str, object]) -> dict[str, Any]:
+        """Ask something of the child, with the address of a copy where there is one.
+
+        Never with that of the environment's database: this is before any approval.
+        """
+        child = self.project.child()
+        if copy is None:
+            return child.ask({"do": do, **request})
+        with copy.connect(do) as connection:
+            return child.ask({"do": do, **_place(copy, connection), **request})
 
     def settings(self, connection: psycopg.Connection) -> EnvSettings:
-        """Return where the heads are kept, and the like; env.py alone knows."""
+        """Return where the heads are kept, and the like; env.py alone knows.
+
+        Of the connection only the server's version is used, and only where env.py does not say it
+        without a database: then it is asked on an empty one of that version.
+        """
         if self._settings is not None:
             return self._settings
         try:
-            answer = self.project.child.ask({"do": "bookkeeping", **_place(connection)})
+            answer = self._told(connection.info.server_version)
         except ReportedError as error:
             raise error.failed(next_step="mend env.py; alembic current shows the same") from error
+        told = read_answer(self.project.child().place, answer, Told)
         self._settings = EnvSettings(
-            heads=bookkeeping.Heads(table=str(answer["table"]), schema=str(answer["schema"])),
-            transaction_per_migration=bool(answer["transaction_per_migration"]),
-            models=bool(answer["models"]),
+            heads=bookkeeping.Heads(
+                table=told.table, schema=told.schema, search_path=told.search_path
+            ),
+            transaction_per_migration=told.transaction_per_migration,
+            models=told.models,
         )
         return self._settings
+
+    def _told(self, server_version: int) -> dict[str, Any]:
+        try:
+            return self.ask(None, "bookkeeping", {})
+        except ReportedError as error:
+            if error.kind != READS_DATA:
+                raise
+            needs = throwaway.Needs(server_version=server_version, extensions=(), roles=())
+            try:
+                with throwaway.copied(needs, self.project.server) as (_, database):
+                    return self.ask(database, "bookkeeping", {})
+            except WindlassError as second:
+                raise StepFailed(
+                    f"{error}; and env.py asks a database before it runs the migrations, which "
+                    f"before an approval is an empty one: {second.what}",
+                    state="nothing was changed",
+                    next_step="let env.py read no data before context.run_migrations(), or name a "
+                    "server for copies: throwaway: URL under backups",
+                ) from error
 
     def write_revision(
         self,
         message: str,
-        database: Database | None = None,
+        copy: Database | None = None,
         *,
         autogenerate: bool = False,
         merge: bool = False,
@@ -76,17 +122,17 @@ class AlembicEnvironment:
         heads = self.project.graph.heads()
         request = {"message": message, "autogenerate": autogenerate, "merge": merge}
         try:
-            answer = self.ask(database, "create", {"create": request})
+            answer = self.ask(copy, "create", {"create": request})
         except ReportedError as error:
             raise _not_written(error, heads) from error
-        return self.project.written(answer["paths"])
+        place = self.project.child().place
+        return self.project.written(read_answer(place, answer["paths"], tuple[str, ...]))
 
 
-def _place(connection: psycopg.Connection) -> dict[str, object]:
-    """Return where a connection goes, as a request that only reads has it."""
+def _place(copy: Database, connection: psycopg.Connection) -> dict[str, object]:
+    """Return where a copy is, as a request that only reads has it."""
     terms, target = Terms(), read_target(connection)
-    database, rung = run.database_of(connection), terms.lock.timeout[-1]
-    return run.place_of(database, target, "windlass/-/alembic", terms, rung)
+    return run.place_of(copy, target, "windlass/-/alembic", terms, terms.lock.timeout[-1])
 
 
 def _not_written(error: ReportedError, heads: tuple[str, ...]) -> Refused | StepFailed:

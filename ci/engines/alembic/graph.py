@@ -70,6 +70,13 @@ class Graph:
         below = {name for revision in self.revisions.values() for name in revision.down}
         return tuple(name for name in self.revisions if name not in below)
 
+    def maximal(self, applied: Iterable[str]) -> tuple[str, ...]:
+        """Return the heads of a database where these are applied: those no other builds on."""
+        names = set(applied)
+        known = (self.revisions[name] for name in names if name in self.revisions)
+        below = {name for revision in known for name in revision.after}
+        return tuple(sorted(names - below))
+
     def reached(self, heads: Iterable[str]) -> frozenset[str]:
         """Return what is applied where these are the heads; also those without a file."""
         applied = set(heads)

@@ -15,7 +15,7 @@ from .project import AlembicProject
 
 
 class AlembicHistory:
-    """Reads the heads, wherever env.py keeps them."""
+    """Reads the heads in a session of ours, wherever env.py says that it keeps them."""
 
     tables: tuple[HistoryTable, ...] = ()  # env.py says where: it is compared as any other
 
@@ -69,6 +69,15 @@ class AlembicHistory:
             checksum, at = known.get(name, (None, None))
             rows.append(Applied(name=name, checksum=checksum, applied_at=at))
         return tuple(rows)
+
+    def heads(self, database: Database) -> tuple[str, str]:
+        """Return schema and name of the table of the heads in a database."""
+
+        def read(connection: psycopg.Connection) -> tuple[str, str]:
+            heads = self.environment.settings(connection).heads
+            return heads.schema_in(connection), heads.table
+
+        return database.read("history", read)
 
     def partials(self, connection: psycopg.Connection) -> tuple[Partial, ...]:
         """Return the revisions whose autocommit_block was cut off."""

@@ -64,6 +64,12 @@ class Rendered(msgspec.Struct, frozen=True, kw_only=True):
             return None
 
 
+class Renderings(msgspec.Struct, frozen=True, kw_only=True):
+    """What the child says of several."""
+
+    rendered: tuple[Rendered, ...]
+
+
 def lint_revisions(
     revisions: Iterable[tuple[SqlFile, str, Rendered]],
     parser: Parser,

@@ -1,9 +1,13 @@
 """Our end of the pipe: starts the child in the project, and answers what it asks.
 
 It stays for the next request, because importing an application is slow; one that failed is ended.
+Of our environment it gets what a Python needs, and what deploy.yml names; an address comes with a
+request that needs one.
 """
 
 import os
+import shutil
+import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -11,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import psycopg
@@ -21,9 +25,15 @@ from ... import process, purposes
 from ...database.retry import Session
 from ...errors import ChildFailed, ConfigError, Place, StepFailed
 from ...secret import redact
+from . import variables
+from .touched import Moment
 
 CHILD = Path(__file__).with_name("child.py")
+# What an answer can bring about that is none: the project can write into the pipe what it wants.
+NO_ANSWER = (msgspec.MsgspecError, LookupError, TypeError, ValueError, RecursionError)
+T = TypeVar("T")
 WITHIN = 300.0  # seconds for what runs no migration; importing an application may take a while
+LONGEST = 300  # characters of what is wrong with an answer
 NOT_INSTALLED = "ModuleNotFoundError: No module named"
 
 
@@ -35,6 +45,7 @@ class Installation:
     shown: Path  # its directory, in messages
     python: Path
     url_variable: str
+    environment: tuple[str, ...] = ()  # names of further variables that the project needs
 
 
 class ReportedError(Exception):  # always translated where the request is known
@@ -105,8 +116,18 @@ def _run_as_written(_event: Event, _session: Callable[[], Session]) -> str:
 class Child:
     """The process in the project. It is started when first asked, and ended by what failed."""
 
-    def __init__(self, place: Installation) -> None:
-        self.place = place
+    def __init__(self, place: Installation, *, approved: bool = False) -> None:
+        """Make one that is not started yet.
+
+        Args:
+            place: where the project is.
+            approved: whether what it runs was let through by the gate: secrets that deploy.yml
+                names reach it. Otherwise each is a placeholder, and home an empty directory.
+
+        """
+        self.place, self.approved = place, approved
+        self.began: Moment | None = None  # when the project's first line could run
+        self._home = ""
         self._talk: process.Talk | None = None
         self._messages: Iterator[Event] = iter(())
         self._printed: Callable[[str], None] = _ignore
@@ -139,24 +160,32 @@ class Child:
         deadline = threading.Timer(within or 0, talk.kill)
         if within is not None:
             deadline.start()
+        named = variables.named(self.place.environment, os.environ, secrets=self.approved)
         head = {
             "ini": self.place.ini.name,
             "shown": str(self.place.shown),
             "url_variable": self.place.url_variable,
+            "scheme": variables.scheme(os.environ.get(self.place.url_variable, "")),
         }
+        more = request.get("env", {})
+        request = {**request, "env": {**named, **(more if isinstance(more, dict) else {})}}
         try:
             answer = _Conversation(talk, self._messages, listen).all({**head, **request})
+            result = dict(answer["result"]) if "result" in answer else None
+            told = ReportedError(**answer["error"]) if "error" in answer else None
         except BaseException as error:
             talk.say(b'{"stop": true}')
             self.end(within=0.5 if isinstance(error, KeyboardInterrupt) else process.GRACE)
+            if isinstance(error, NO_ANSWER):
+                raise no_answer(self.place, error) from None
             raise
         finally:
             deadline.cancel()
-        if "result" in answer:
-            return dict(answer["result"])
+        if result is not None:
+            return result
         self._gone(talk)
-        if "error" in answer:
-            raise ReportedError(**answer["error"])
+        if told is not None:
+            raise told
         raise StepFailed(
             f"{self.place.python}: ended without an answer, or took longer than {within} s",
             state="what it had begun is rolled back by the server",
@@ -166,11 +195,16 @@ class Child:
     def _started(self) -> process.Talk:
         if self._talk is None:
             argv = [str(self.place.python), str(CHILD)]
+            self._home = home = tempfile.mkdtemp(prefix="windlass-home-")
+            # Where programs keep passwords (~/.pgpass, ~/.aws), nobody unapproved looks by default.
+            env = {} if self.approved else dict.fromkeys(variables.HOMES, home)
             self._talk = talk = process.Talk(
-                argv, purpose=purposes.PYTHON, cwd=self.place.ini.parent
+                argv, purpose=purposes.PYTHON, env=env, cwd=self.place.ini.parent
             )
             self._messages = self._read(talk)
-            weakref.finalize(self, _end_child, talk, process.GRACE)
+            weakref.finalize(self, _end_child, talk, process.GRACE, home)
+            next(self._messages, None)  # it is ready; of the project it has read nothing
+            self.began = self.began or Moment.now(Path(home))
         return self._talk
 
     def _read(self, talk: process.Talk) -> Iterator[Event]:
@@ -184,6 +218,7 @@ class Child:
     def _gone(self, talk: process.Talk) -> None:
         """Wait for the end of a child that answered last; ChildFailed where it ended otherwise."""
         self._talk = None
+        shutil.rmtree(self._home, ignore_errors=True)
         try:
             talk.end()
         except ChildFailed as error:
@@ -191,16 +226,22 @@ class Child:
                 raise _not_installed(self.place, error.stderr) from None
             raise
 
+    @property
+    def running(self) -> bool:
+        """Whether it was started, and not ended."""
+        return self._talk is not None
+
     def end(self, *, within: float = process.GRACE) -> None:
         """End the child, whatever it does."""
         talk, self._talk = self._talk, None
         if talk is not None:
-            _end_child(talk, within)
+            _end_child(talk, within, self._home)
 
 
-def _end_child(talk: process.Talk, within: float) -> None:
+def _end_child(talk: process.Talk, within: float, home: str) -> None:
     with suppress(ChildFailed):
         talk.end(within=within)
+    shutil.rmtree(home, ignore_errors=True)
 
 
 class _Conversation:
@@ -238,6 +279,24 @@ class _Conversation:
 
     def _send(self, message: Mapping[str, object]) -> None:
         self._talk.say(msgspec.json.encode(message))
+
+
+def read_answer(place: Installation, answer: object, kind: type[T]) -> T:
+    """Return what a child told as a type; StepFailed where it is not of it."""
+    try:
+        return msgspec.convert(answer, kind)
+    except msgspec.ValidationError as error:
+        raise no_answer(place, error) from None
+
+
+def no_answer(place: Installation, error: BaseException) -> StepFailed:
+    """Return the error of an answer that is none."""
+    what = redact(" ".join(str(error).split()))[:LONGEST]
+    return StepFailed(
+        f"{place.python}: its answer is none: {type(error).__name__}: {what}",
+        state="nothing of it was believed",
+        next_step="see what env.py and the revisions write to descriptors that they did not open",
+    )
 
 
 def _not_installed(place: Installation, stderr: str) -> ConfigError:

@@ -4,18 +4,18 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
-
 from ...config.sections import MigrationsConfig
 from ...errors import ConfigError, Refused
 from ...model import Direction, Migration
 from ...parser.file import SqlFile, checksum_of, normalise
 from ...parser.once import Parser
+from ...secret import Secret
 from ..sql.run import require_reading
 from .graph import Graph, Listing, Revision
-from .lint import Rendered
-from .pipe import Child, Installation, ReportedError, find_python
+from .lint import Rendered, Renderings
+from .pipe import Child, Installation, ReportedError, find_python, no_answer, read_answer
 from .revision import read_downgrade, read_head
+from .touched import installed_packages, written_since
 
 BOTH: tuple[Direction, ...] = ("up", "down")
 
@@ -23,7 +23,7 @@ BOTH: tuple[Direction, ...] = ("up", "down")
 class AlembicProject:
     """Knows the files. What Alembic makes of them, its child says."""
 
-    def __init__(self, config: MigrationsConfig, root: Path) -> None:
+    def __init__(self, config: MigrationsConfig, root: Path, server: Secret | None = None) -> None:
         ini = (root / config.ini).absolute()
         if not ini.is_file():
             raise ConfigError(
@@ -33,9 +33,18 @@ class AlembicProject:
         self.ini = Path(config.ini)  # in messages: relative, the same everywhere
         self.home, self.shown = ini.parent, self.ini.parent
         python = find_python(config.python, ini=ini, root=root.absolute())
-        self.child = Child(
-            Installation(ini=ini, shown=self.shown, python=python, url_variable=config.url_variable)
+        place = Installation(
+            ini=ini,
+            shown=self.shown,
+            python=python,
+            url_variable=config.url_variable,
+            environment=config.environment,
         )
+        self.server = server
+        self._reading, self._approved = Child(place), Child(place, approved=True)
+        self.root = root.resolve()
+        self._read_places = (root.absolute(), self.home, *installed_packages(python))
+        self._version = ""  # as it was told last
         self._listing: Listing | None = None
         self._graph = Graph({})
         self._rendered: dict[tuple[str, Direction], Rendered] = {}
@@ -44,27 +53,88 @@ class AlembicProject:
             str
         ]()  # as the history was read last: what is applied is not rendered
 
+    def child(self) -> Child:
+        """Return the Python that reads: what nobody approved. The other one has ended then."""
+        self._approved.end()
+        return self._reading
+
+    def approved_child(self) -> Child:
+        """Return the Python that runs what was approved; another one than that which read.
+
+        It is started when the one that read has ended, and only where that one wrote nothing that
+        it would read, and where it reads the same revisions.
+
+        Raises:
+            Refused: it is not so.
+
+        """
+        if self._approved.running:
+            return self._approved
+        listing, version = self._listed(), self._version
+        self._reading.end()
+        self._refuse_written()
+        if version and self.version() != version:
+            raise self._changed("env.py or alembic.ini was changed since the plan was made")
+        try:
+            answer = self._approved.ask({"do": "graph"})
+        except ReportedError as error:
+            raise error.failed(next_step="mend it, and plan again") from error
+        if read_answer(self._approved.place, answer, Listing) != listing:
+            self._approved.end()
+            raise self._changed("Alembic reads other revisions than when the plan was made")
+        return self._approved
+
+    def _refuse_written(self) -> None:
+        began = self._reading.began
+        written = written_since(began, self._read_places) if began else None
+        if written is not None:
+            raise self._changed(f"{written} was written while the migrations were read")
+
+    def _changed(self, what: str) -> Refused:
+        return Refused(
+            what,
+            state="no revision ran",
+            next_step="see who writes there (env.py, a revision, a module they import), and plan "
+            "again",
+        )
+
     def version(self) -> str:
         """Return the versions of what runs revisions, and a hash of env.py and alembic.ini."""
         listing = self._listed()
-        files = (self.home / listing.env, self.child.place.ini)
+        files = (self.home / listing.env, self._reading.place.ini)
         digest = hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
         words = ", ".join(f"{name} {version}" for name, version in listing.versions.items())
-        return f"{words}, env.py {digest[:12]}"
+        self._version = f"{words}, env.py {digest[:12]}"
+        return self._version
 
     def _listed(self) -> Listing:
         if self._listing is None:
             try:
-                answer = self.child.ask({"do": "graph"})
+                answer = self.child().ask({"do": "graph"})
             except ReportedError as error:
                 raise ConfigError(
                     f"{self.ini}: {error}",
                     next_step="mend the revision or alembic.ini; alembic history shows the same",
                 ) from error
-            self._listing = msgspec.convert(answer, Listing)
-            self._graph = Graph.of(self._listing.revisions)
+            listing = read_answer(self._reading.place, answer, Listing)
+            for path in (listing.env, *(revision.path for revision in listing.revisions)):
+                self._require_inside(path)
+            self._listing = listing
+            self._graph = Graph.of(listing.revisions)
             self._rendered = {}
         return self._listing
+
+    def _require_inside(self, path: str) -> None:
+        """Refuse a file elsewhere: it is read by us, and shown; it may be /proc/self/environ."""
+        file = (self.home / path).resolve()
+        below = any(file.is_relative_to(place) for place in (self.root, self.home.resolve()))
+        if not (below and file.suffix == ".py"):
+            raise Refused(
+                f"Alembic says that {file} is a revision or env.py; expected a .py file below "
+                f"{self.root}, where deploy.yml is",
+                next_step="see which module tells Alembic so, and what it is after; keep revisions "
+                "in the repository",
+            )
 
     @property
     def graph(self) -> Graph:
@@ -164,9 +234,11 @@ class AlembicProject:
             ]
             request = [{"revision": name, "direction": way} for name, way in requested]
             try:
-                answer = self.child.ask({"do": "render", "render": request})
+                answer = self.child().ask({"do": "render", "render": request})
             except ReportedError as error:
                 raise error.failed(next_step="mend env.py, and plan again") from error
-            texts = msgspec.convert(answer["rendered"], list[Rendered])
+            texts = read_answer(self._reading.place, answer, Renderings).rendered
+            if len(texts) != len(requested):
+                raise no_answer(self._reading.place, ValueError(f"{len(texts)} revisions"))
             self._rendered |= dict(zip(requested, texts, strict=True))
         return {name: self._rendered[name, direction] for name in names}

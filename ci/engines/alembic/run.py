@@ -10,7 +10,6 @@ from typing import NoReturn
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 from ...config.duration import Duration
 from ...database import own_tables
@@ -20,7 +19,7 @@ from ...errors import ConfigError, Place, StepFailed, WindlassError
 from ...model import Direction, Migration, Target
 from ...parser.file import SqlFile
 from ...parser.split import Statement, split
-from ...secret import Secret
+from ...secret import Secret, redact
 from ..sql import concurrently, partial
 from ..sql.run import run_verify_script, terms_of
 from . import bookkeeping
@@ -37,28 +36,14 @@ SESSION_EXISTS = "select exists (select from pg_catalog.pg_stat_activity where p
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RevisionJob:
-    """One revision to run, or only to record, and what belongs to it."""
+    """One revision to run, and what belongs to it."""
 
     child: Child
     migration: Migration
     direction: Direction
+    heads: tuple[str, str]  # schema and name of the table that says what is applied
     head: SqlFile  # its directives; its path is the revision's
     verify: SqlFile | None = None
-    really: bool = True
-
-
-def database_of(connection: psycopg.Connection) -> Database:
-    """Return where a connection goes, to reach the same database once more."""
-    info = connection.info
-    parameters = {k: v for k, v in info.get_parameters().items() if k != "application_name"}
-    parameters |= {
-        "host": info.host,
-        "port": str(info.port),
-        "user": info.user,
-        "dbname": info.dbname,
-    }
-    parameters |= {"password": info.password} if info.password else {}
-    return Database(url=Secret(make_conninfo(**parameters)))
 
 
 def place_of(
@@ -141,11 +126,7 @@ class _RevisionRun:
         step = f"windlass/{self.database.deployment_id}/migrate/{migration.name}"
         request = {
             "do": "run",
-            "run": {
-                "revision": migration.name,
-                "direction": self.job.direction,
-                "really": self.job.really,
-            },
+            "run": {"revision": migration.name, "direction": self.job.direction},
             **place_of(self.database, self.target, step, self.terms, rung),
         }
         with ExitStack() as stack:
@@ -162,6 +143,10 @@ class _RevisionRun:
             except BaseException:
                 listener.end_session()
                 raise
+
+
+def _heads(event: Event) -> tuple[str, str]:
+    return str(event["schema"]), str(event["table"])
 
 
 def _fail(job: RevisionJob, listener: "_Listener", error: ReportedError) -> NoReturn:
@@ -197,6 +182,9 @@ class _Listener:
 
     def on(self, event: Event, session: Callable[[], Session]) -> str:
         """Answer one event; return what to run instead."""
+        if event["at"] == "begins":
+            self.begins(event)
+            return ""
         if event["at"] == "statement":
             return self.statement(event, session())
         if event["at"] == "done":
@@ -204,6 +192,20 @@ class _Listener:
         else:
             self.applied(session())
         return ""
+
+    def begins(self, event: Event) -> None:
+        """Refuse an env.py that keeps the heads elsewhere than it said when the plan was made."""
+        job = self.run.job
+        if _heads(event) == job.heads:
+            return
+        now, then = (".".join(map(str, names)) for names in (_heads(event), job.heads))
+        raise StepFailed(
+            redact(f"env.py keeps the heads in {now}, and said {then} when the plan was made"),
+            place=Place(str(job.head.path)),
+            state="this revision did not run",
+            next_step="name the table and its schema in env.py (version_table, "
+            "version_table_schema), whatever else is in the environment, and plan again",
+        )
 
     def statement(self, event: Event, session: Session) -> str:
         """Look at a statement before it runs."""
@@ -263,11 +265,7 @@ class _Listener:
 
     def applied(self, session: Session) -> None:
         """Verify and record it, in its own transaction."""
-        if (
-            self.run.job.verify is not None
-            and self.run.job.direction == "up"
-            and self.run.job.really
-        ):
+        if self.run.job.verify is not None and self.run.job.direction == "up":
             run_verify_script(self.run.job.verify, session)
         self.run.terms.guard()
         for statement in bookkeeping.note(self.run.job.migration, self.run.job.direction):

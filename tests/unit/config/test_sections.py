@@ -53,24 +53,26 @@ def shown(section: msgspec.Struct) -> str:
         (
             lambda: MigrationsConfig(),
             "engine=sql, directory=migrations, out_of_order=refuse, search_path=(public,), ini=, "
-            "python=, url_variable=, several_heads=refuse",
+            "python=, url_variable=, environment=(), several_heads=refuse",
         ),
         (
             lambda: MigrationsConfig(engine="prisma"),
             "engine=prisma, directory=prisma/migrations, out_of_order=refuse, "
-            "search_path=(public,), ini=, python=, url_variable=, several_heads=refuse",
+            "search_path=(public,), ini=, python=, url_variable=, environment=(), "
+            "several_heads=refuse",
         ),
         (
             lambda: MigrationsConfig(engine="alembic"),
             "engine=alembic, directory=., out_of_order=refuse, search_path=(public,), "
-            "ini=alembic.ini, python=, url_variable=DATABASE_URL, several_heads=refuse",
+            "ini=alembic.ini, python=, url_variable=DATABASE_URL, environment=(), "
+            "several_heads=refuse",
         ),
         (
             lambda: MigrationsConfig(
                 engine="alembic", ini="back/a.ini", python="py", url_variable="DB"
             ),
             "engine=alembic, directory=back, out_of_order=refuse, search_path=(public,), "
-            "ini=back/a.ini, python=py, url_variable=DB, several_heads=refuse",
+            "ini=back/a.ini, python=py, url_variable=DB, environment=(), several_heads=refuse",
         ),
         (lambda: KeepConfig(last=1), "last=1, daily=0, weekly=0, monthly=0, days=0"),
         (lambda: EncryptConfig(recipients=("age1x",)), "recipients=(age1x,), identity=None"),
@@ -148,6 +150,21 @@ def test_the_defaults_of_smoke_tests() -> None:
             MigrationsConfig,
             {"url_variable": "DB"},
             "url_variable is for engine: alembic; the engine is sql",
+        ),
+        (
+            MigrationsConfig,
+            {"environment": ("APP_ENV",)},
+            "environment is for engine: alembic; the engine is sql",
+        ),
+        (
+            MigrationsConfig,
+            {"engine": "alembic", "environment": ("APP_ENV=x",)},
+            'environment: "APP_ENV=x" is no name of a variable',
+        ),
+        (
+            MigrationsConfig,
+            {"engine": "alembic", "environment": ("DB",), "url_variable": "DB"},
+            "environment: DB is url_variable, which has no other value",
         ),
         (KeepConfig, {"last": -1}, "last is -1; expected 0 or more"),
         (KeepConfig, {"last": 2, "days": -3}, "days is -3; expected 0 or more"),

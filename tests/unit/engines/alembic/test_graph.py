@@ -143,3 +143,20 @@ def test_a_beginning_of_several_names_is_refused() -> None:
 
     assert caught.value.what == '"abcd" could be abcd1, abcd2'
     assert caught.value.next_step == "name the revision in full"
+
+
+@pytest.mark.parametrize(
+    ("applied", "heads"),
+    [
+        ((), ()),
+        (("aaaa1",), ("aaaa1",)),
+        (("aaaa1", "bbbb2", "cccc3"), ("bbbb2", "cccc3")),
+        (("aaaa1", "bbbb2", "cccc3", "eeee5"), ("eeee5",)),
+        (("aaaa1", "bbbb2", "no-file"), ("bbbb2", "no-file")),
+    ],
+)
+def test_the_heads_of_a_database_are_what_nothing_applied_builds_on(
+    graph: Graph, applied: tuple[str, ...], heads: tuple[str, ...]
+) -> None:
+    assert graph.maximal(applied) == heads
+    assert graph.reached(heads) == frozenset(applied)
