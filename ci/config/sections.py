@@ -25,6 +25,7 @@ class MigrationsConfig(Options, frozen=True, kw_only=True):
     python: str = ""  # with Alembic; empty: of .venv or venv there, or at deploy.yml, or our own
     url_variable: str = ""  # where env.py looks for the database; empty: DATABASE_URL
     several_heads: Literal["refuse", "allow"] = "refuse"
+    owners: tuple[str, ...] = ()  # roles besides the deployer whose history tables are believed
 
     def __post_init__(self) -> None:
         alembic = {name: getattr(self, name) for name in ("ini", "python", "url_variable")}

@@ -9,9 +9,9 @@ from datetime import datetime
 import psycopg
 from psycopg import sql
 
+from ...database import trusted
 from ...model import Direction, Migration
 
-EXISTS = "select pg_catalog.to_regclass('windlass.alembic_revision') is not null"
 READ = "select revision, checksum, applied_at from windlass.alembic_revision"
 ADD = sql.SQL("""
     insert into windlass.alembic_revision (revision, checksum) values ({name}, {checksum})
@@ -29,13 +29,14 @@ class Heads:
     table: str
     schema: str
 
+    def exist(self, connection: psycopg.Connection) -> bool:
+        """Tell whether the table is there; Refused where it is not to be believed."""
+        return trusted.exists(connection, self.table, schema=self.schema)
+
     def read(self, connection: psycopg.Connection) -> tuple[str, ...]:
         """Return the heads of the database; an absent table has none."""
         name = sql.Identifier(self.schema, self.table)
-        row = connection.execute(
-            "select pg_catalog.to_regclass(%s) is not null", (name.as_string(),)
-        ).fetchone()
-        if not row or not row[0]:
+        if not self.exist(connection):
             return ()
         query = sql.SQL("select version_num from {} order by 1").format(name)
         return tuple(row[0] for row in connection.execute(query).fetchall())
@@ -43,8 +44,7 @@ class Heads:
 
 def recorded(connection: psycopg.Connection) -> dict[str, tuple[str, datetime]]:
     """Return checksum and time of the revisions that were run here; writes nothing."""
-    row = connection.execute(EXISTS).fetchone()
-    if not row or not row[0]:
+    if not trusted.exists(connection, "alembic_revision"):
         return {}
     return {name: (text, at) for name, text, at in connection.execute(READ.encode()).fetchall()}
 

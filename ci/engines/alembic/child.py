@@ -42,7 +42,7 @@ IDENTITY = (
 )
 SCHEMA_OF = (
     "select coalesce((select relnamespace::pg_catalog.regnamespace::text from pg_catalog.pg_class"
-    " where oid = pg_catalog.to_regclass(pg_catalog.quote_ident('{}'))),"
+    " where oid operator(pg_catalog.=) pg_catalog.to_regclass(pg_catalog.quote_ident('{}'))),"
     " pg_catalog.current_schema()::text, 'public')"
 )
 DRIVERS = ("psycopg", "psycopg2", "asyncpg")  # in the order of preference

@@ -15,6 +15,7 @@ from psycopg.conninfo import make_conninfo
 from ...config.duration import Duration
 from ...database import own_tables
 from ...database.connection import Database, read_target
+from ...database.pinned import PIN, PinnedConnection, unpinned
 from ...database.retry import RETRIED, Session, Terms, Watching, milliseconds, with_retry_elsewhere
 from ...errors import ConfigError, Place, StepFailed, WindlassError
 from ...model import Direction, Migration, Target
@@ -32,6 +33,7 @@ GONE_WITHIN = 5.0  # seconds for the server to roll back what a child left
 TERMINATE = """
     select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity where pid = %s
 """
+THEIR_PATH = b"select pg_catalog.current_setting('search_path')"
 SESSION_EXISTS = "select exists (select from pg_catalog.pg_stat_activity where pid = %s)"
 
 
@@ -58,7 +60,10 @@ def database_of(connection: psycopg.Connection) -> Database:
         "dbname": info.dbname,
     }
     parameters |= {"password": info.password} if info.password else {}
-    return Database(url=Secret(make_conninfo(**parameters)))
+    # env.py's sessions have the path that the database or the role sets: ours is for ours alone.
+    parameters["options"] = unpinned(parameters.get("options", ""))
+    owners = connection.owners if isinstance(connection, PinnedConnection) else ()
+    return Database(url=Secret(make_conninfo(**parameters)), owners=owners)
 
 
 def place_of(
@@ -270,8 +275,12 @@ class _Listener:
         ):
             run_verify_script(self.run.job.verify, session)
         self.run.terms.guard()
+        path = sql.Literal(session.execute(THEIR_PATH).fetchall()[0][0]).as_string()
+        session.execute(PIN)
         for statement in bookkeeping.note(self.run.job.migration, self.run.job.direction):
             session.execute(statement)
+        # Triggers that the revision deferred run at the commit, with the path that it had.
+        session.execute(f"select pg_catalog.set_config('search_path', {path}, true)".encode())
 
     def end_session(self) -> None:
         """End the session of a child that failed, and with it what it held.
