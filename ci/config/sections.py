@@ -29,6 +29,7 @@ class MigrationsConfig(Options, frozen=True, kw_only=True):
     url_variable: str = ""  # where env.py looks for the database; empty: DATABASE_URL
     environment: tuple[str, ...] = ()  # names of variables that the project's Python gets
     several_heads: Literal["refuse", "allow"] = "refuse"
+    owners: tuple[str, ...] = ()  # roles besides the deployer whose history tables are believed
 
     def __post_init__(self) -> None:
         alembic = {name: getattr(self, name) for name in ("ini", "python", "url_variable")}

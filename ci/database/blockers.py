@@ -24,7 +24,7 @@ ORPHAN = re.compile(r"windlass/(?P<deployment>[^/]+)/migrate/")
 # missing role.
 SIGHT = """
     select b.pid,
-           coalesce(held.vxid, (select min(virtualtransaction) from pg_catalog.pg_locks
+           coalesce(held.vxid, (select pg_catalog.min(virtualtransaction) from pg_catalog.pg_locks
                      where coalesce(pid, 0) = b.pid), ''),
            coalesce(a.application_name, ''),
            case when b.pid = 0 then 'prepared transaction' else coalesce(a.state, '') end,
@@ -38,8 +38,8 @@ SIGHT = """
     left join pg_catalog.pg_stat_activity a on a.pid = b.pid
     left join lateral (
         select pg_catalog.string_agg(distinct h.mode, ', ') as modes,
-               min(w.relation) as relation, min(w.mode) as wanted,
-               min(h.virtualtransaction) as vxid
+               pg_catalog.min(w.relation) as relation, pg_catalog.min(w.mode) as wanted,
+               pg_catalog.min(h.virtualtransaction) as vxid
         from pg_catalog.pg_locks w join pg_catalog.pg_locks h
           on h.locktype = w.locktype and h.granted
          and (h.database, h.relation, h.page, h.tuple, h.virtualxid, h.transactionid::text,
@@ -52,7 +52,7 @@ SIGHT = """
     order by a.xact_start
 """
 QUEUE = """
-    select count(*) from pg_catalog.pg_stat_activity
+    select pg_catalog.count(*) from pg_catalog.pg_stat_activity
     where wait_event_type = 'Lock' and %(pid)s = any (pg_catalog.pg_blocking_pids(pid))
 """
 STAYED = """
@@ -120,7 +120,11 @@ class Blocker:
         parts = [name, self.state]
         if self.seconds is not None:
             parts.append(f"transaction {self.seconds:.0f} s old")
-        held = f"{self.mode} on {self.relation}" if self.relation else self.mode
+        held = (
+            f"{self.mode} on {self.relation.removeprefix('public.')}"
+            if self.relation
+            else self.mode
+        )
         parts.append(held)
         if show_queries and self.query:
             parts.append(f"query: {redact(' '.join(self.query.split()))[:QUERY_SHOWN]}")

@@ -15,6 +15,7 @@ from ..errors import ConfigError, LockTimeout, Unreachable
 from ..model import Target
 from ..secret import Secret, redact, remember
 from .kept import KeptSession
+from .pinned import OPTION, PATH, PinnedConnection
 
 T = TypeVar("T")
 
@@ -26,6 +27,7 @@ KEEPALIVES = {
     "keepalives_count": "3",
 }
 CONNECT_WITHIN = 10  # seconds, per address
+UNSUPPORTED = "unsupported startup parameter"  # PgBouncer, of what it does not know
 READ_WITHIN = 5  # seconds for a table that somebody has locked against readers
 READ_ONLY = f"set transaction read only; set local lock_timeout = '{READ_WITHIN}s'"
 
@@ -59,6 +61,8 @@ class Database:
 
     url: Secret
     deployment_id: str = "-"
+    # Roles besides our own whose tables are believed (`trusted`); None: everybody's, for a copy.
+    owners: tuple[str, ...] | None = ()
     name: str = field(default="", init=False)
     kept: KeptSession | None = field(default=None, repr=False, compare=False)
 
@@ -129,9 +133,7 @@ class Database:
             **other,
         }
         try:
-            connection = psycopg.connect(
-                make_conninfo(**parameters), autocommit=True, prepare_threshold=None
-            )
+            connection = _open(parameters)
         except psycopg.OperationalError as error:
             raise Unreachable(
                 redact(f"the database cannot be reached: {' '.join(str(error).split())}"),
@@ -139,6 +141,7 @@ class Database:
                 next_step="check the URL's host, port, user and password, and that it is up",
             ) from error
         with connection:
+            connection.owners = self.owners
             _pin(connection)
             connection.autocommit = autocommit
             yield connection
@@ -206,7 +209,8 @@ class Database:
 def _locked(connection: psycopg.Connection) -> LockTimeout:
     rows = connection.execute(EXCLUSIVE).fetchall()
     holders = "; ".join(
-        f"{relation} by pid {pid} ({name or 'no application_name'})" for pid, name, relation in rows
+        f"{relation.removeprefix('public.')} by pid {pid} ({name or 'no application_name'})"
+        for pid, name, relation in rows
     )
     return LockTimeout(
         f"a table stayed locked for {READ_WITHIN} s while its definition was read: "
@@ -227,11 +231,30 @@ def is_pooled(connection: psycopg.Connection) -> bool:
     return row is None or row[0] != connection.info.backend_pid
 
 
-def _pin(connection: psycopg.Connection) -> None:
-    connection.execute(PINNED.encode())
+def _open(parameters: dict[str, str]) -> PinnedConnection:
+    """Connect with the search_path in the start packet; without it, where a pooler refuses it."""
+    options = f"{parameters.get('options', '')} {OPTION}".strip()
+    try:
+        return _connect(parameters | {"options": options})
+    except psycopg.OperationalError as error:
+        if UNSUPPORTED not in str(error):
+            raise
+    return _connect(parameters)
+
+
+def _connect(parameters: dict[str, str]) -> PinnedConnection:
+    return PinnedConnection.connect(
+        make_conninfo(**parameters), autocommit=True, prepare_threshold=None
+    )
+
+
+def _pin(connection: PinnedConnection) -> None:
+    # Asked before anything else: no operator, no name that a search_path could lead astray.
     if is_pooled(connection):
+        connection.pooled = True  # from here on in each transaction
+        connection.execute(PINNED.encode())
         return
-    connection.execute(PINNED_DIRECT.encode())
+    connection.execute(f"{PINNED}; set search_path = {PATH}; {PINNED_DIRECT}".encode())
     if connection.info.server_version >= 140000:
         with contextlib.suppress(psycopg.errors.InvalidParameterValue):
             connection.execute(CHECK_CLIENT.encode())

@@ -44,7 +44,7 @@ def create_database(admin: Database, name: str) -> Database:
 def named(admin: Database, name: str) -> Database:
     """Return another database of the same server."""
     url = make_conninfo(admin.url.reveal(), dbname=name)
-    return Database(url=Secret(url), deployment_id=admin.deployment_id)
+    return Database(url=Secret(url), deployment_id=admin.deployment_id, owners=admin.owners)
 
 
 def drop(admin: Database, name: str) -> None:

@@ -11,9 +11,8 @@ from contextlib import ExitStack
 import psycopg
 
 from ..errors import WindlassError
-from . import own_tables
+from . import own_tables, trusted
 from .connection import Database
-from .errors import one_value
 
 LASTS = 30  # seconds; goose's table locker has the same two numbers
 BEAT = 5.0  # seconds
@@ -44,7 +43,7 @@ HOLDER = """
 
 def who(connection: psycopg.Connection) -> str:
     """Return who holds a lease, since when and from where; empty where no one does."""
-    exists = one_value(connection, own_tables.LEASE_EXISTS)
+    exists = trusted.exists(connection, "lease")
     row = connection.execute(HOLDER).fetchone() if exists else None
     return f"{row[0]} from {row[1]}, for {row[2]} s, by a lease" if row else ""
 

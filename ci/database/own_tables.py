@@ -13,6 +13,7 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from ..errors import Refused
+from . import trusted
 from .connection import Database
 from .errors import asking, one_value
 from .retry import Terms, with_retry
@@ -93,15 +94,39 @@ FIRST = (
 """
 )
 
+# What the database is: one row, written at the first deployment above development.
+SECOND = """
+    create table windlass.identity (
+        only_one boolean primary key default true check (only_one),
+        project text not null,
+        environment text not null,
+        tier text not null,
+        at timestamptz not null default pg_catalog.now(),
+        written_by text not null,
+        deployment_id text not null
+    );
+"""
+
 # Version N is the N-th entry. A new version is one more entry at the end: SQL that changes what
 # the one before it has left. An entry that was released is never edited.
-VERSIONS: tuple[str, ...] = (FIRST,)
+VERSIONS: tuple[str, ...] = (FIRST, SECOND)
+
+# Every table of ours, of any version.
+NAMES = (
+    "version",
+    "lease",
+    "partial_migration",
+    "alembic_revision",
+    "deployment",
+    "step",
+    "correction",
+    "approval",
+    "identity",
+)
 
 # Not to_regnamespace(): it answers from the session's cache, which does not hear of what another
 # session has committed while we waited for ONE_AT_A_TIME before a table is looked at.
 SCHEMA_EXISTS = "select exists (select from pg_catalog.pg_namespace where nspname = 'windlass')"
-LEASE_EXISTS = "select pg_catalog.to_regclass('windlass.lease') is not null"
-VERSION_EXISTS = "select pg_catalog.to_regclass('windlass.version') is not null"
 NEWEST = "select version, release from windlass.version order by version desc limit 1"
 RECORD = "insert into windlass.version (version, release) values (%s, %s)"
 STEP = "migrate/windlass"  # as a migration's: what a killed run left of it is ended by the next
@@ -124,7 +149,7 @@ def read_version(connection: psycopg.Connection) -> int:
 
 def _newest(connection: psycopg.Connection) -> tuple[int, str]:
     """Return the version, and the release of Windlass that brought the tables there."""
-    if not one_value(connection, VERSION_EXISTS):
+    if not trusted.exists(connection, "version"):
         return 0, ""
     row = connection.execute(NEWEST).fetchone()
     return (row[0], row[1]) if row else (0, "")
@@ -134,9 +159,11 @@ def require_known(connection: psycopg.Connection) -> None:
     """Do nothing where this Windlass knows the version of the tables. Reads only.
 
     Raises:
-        Refused: a newer Windlass has changed them, or our role may not read their version.
+        Refused: a newer Windlass has changed them, our role may not read their version, or one of
+            them is not to be believed.
 
     """
+    trusted.exists(connection, *NAMES)
     with _allowed(connection):
         _known(connection, VERSIONS)
 
@@ -192,6 +219,7 @@ def ensure(connection: psycopg.Connection, versions: tuple[str, ...] = VERSIONS)
         for number, text in enumerate(versions[done:], start=done + 1):
             connection.execute(text.encode())
             connection.execute(RECORD, (number, release_of(PACKAGE)))
+        trusted.exists(connection, *NAMES)  # nobody was faster
         _grant(connection, _tables(connection) - before)
 
 
@@ -202,12 +230,13 @@ def ensure_lease(connection: psycopg.Connection) -> None:
         Refused: our role may not create it.
 
     """
-    if one_value(connection, LEASE_EXISTS):
+    if trusted.exists(connection, "lease"):
         return
     exists = bool(one_value(connection, SCHEMA_EXISTS))
     with _allowed(connection, schema=exists), connection.transaction():
         connection.execute(ONE_AT_A_TIME)
         _create(connection, LEASE)
+        trusted.exists(connection, "lease")  # nobody was faster
 
 
 def _create(connection: psycopg.Connection, table: str) -> None:

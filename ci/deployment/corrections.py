@@ -14,7 +14,7 @@ from ..errors import ConfigError, Refused
 from ..model import Applied, Correction, Migration
 from ..origin import find_origin
 from ..plan.states import MigrationState, State, built_on, compare, is_graph, up_to
-from . import journal
+from . import identity, journal
 from .facts import Recorded, take_history
 from .work import Work
 
@@ -134,7 +134,8 @@ def find_changes(work: Work, verb: str, names: tuple[str, ...]) -> tuple[Change,
 
     Raises:
         ConfigError: no migration is named, or one has no file.
-        Refused: one is not in a state that the verb is for.
+        Refused: one is not in a state that the verb is for, or the database is another
+            environment's.
 
     """
     if not names:
@@ -142,6 +143,7 @@ def find_changes(work: Work, verb: str, names: tuple[str, ...]) -> tuple[Change,
             f"{verb} needs the name of a migration",
             next_step=f"invoke {verb} --env {work.settings.name} --name NAME --reason WHY",
         )
+    identity.require(work)
     on_disk = work.engine.files.list()
     resolved = tuple(work.engine.names.resolve(name) for name in names)
     if is_graph(on_disk):  # its tool goes from one to the next

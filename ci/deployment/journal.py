@@ -9,23 +9,17 @@ from datetime import datetime
 import msgspec
 import psycopg
 
-from ..database import own_tables
+from ..database import own_tables, trusted
 from ..database.connection import Database
 from ..database.retry import Terms
 from ..errors import NotApproved, Refused
 from ..model import Correction, Deployment, Evidence, Outcome, Plan, Status, StepName, StepResult
 from ..secret import redact
 
-CORRECTIONS_EXIST = "select pg_catalog.to_regclass('windlass.correction') is not null"
 CORRECT = "insert into windlass.correction (at, record) values (%s, %s::jsonb)"
 CORRECTIONS = "select record::text from windlass.correction order by id desc limit %s"
-APPROVALS_EXIST = "select pg_catalog.to_regclass('windlass.approval') is not null"
 USE_APPROVAL = "insert into windlass.approval (nonce, deployment_id, approver) values (%s, %s, %s)"
 USED_APPROVALS = "select nonce, deployment_id from windlass.approval"
-EXIST = """
-    select pg_catalog.to_regclass('windlass.deployment') is not null
-       and pg_catalog.to_regclass('windlass.step') is not null
-"""
 OPEN = """
     insert into windlass.deployment (id, started_at, status, record, plan)
     values (%s, %s, %s, %s::jsonb, %s::jsonb)
@@ -35,7 +29,7 @@ CLOSE = """
     update windlass.deployment set finished_at = %s, status = %s, record = %s::jsonb where id = %s
 """
 ABANDONED = """
-    update windlass.deployment set finished_at = now(), status = 'interrupted'
+    update windlass.deployment set finished_at = pg_catalog.now(), status = 'interrupted'
     where status = 'running' and id <> %s returning id
 """
 BEGIN = """
@@ -121,8 +115,7 @@ def used_approvals(database: Database) -> dict[str, str]:
     """Return the nonces of approvals that a deployment has used up, and its id."""
 
     def read(connection: psycopg.Connection) -> dict[str, str]:
-        row = connection.execute(APPROVALS_EXIST).fetchone()
-        if row is None or not row[0]:
+        if not trusted.exists(connection, "approval"):
             return {}
         return dict(connection.execute(USED_APPROVALS).fetchall())
 
@@ -164,8 +157,7 @@ def record_restore(database: Database, correction: Correction) -> None:
 
 def read_corrections(connection: psycopg.Connection, *, limit: int = 20) -> tuple[Correction, ...]:
     """Return the newest corrections of the history, newest first."""
-    row = connection.execute(CORRECTIONS_EXIST).fetchone()
-    if row is None or not row[0]:
+    if not trusted.exists(connection, "correction"):
         return ()
     rows = connection.execute(CORRECTIONS, (limit,)).fetchall()
     return tuple(msgspec.json.decode(record, type=Correction) for (record,) in rows)
@@ -176,8 +168,7 @@ def _json(document: Deployment | StepResult | Correction) -> str:
 
 
 def _exists(connection: psycopg.Connection) -> bool:
-    row = connection.execute(EXIST).fetchone()
-    return bool(row and row[0])
+    return trusted.exists(connection, "deployment", "step")
 
 
 def read_history(connection: psycopg.Connection, *, limit: int = 20) -> tuple[Deployment, ...]:

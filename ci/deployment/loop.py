@@ -28,6 +28,7 @@ from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
 from ..secret import redact
+from . import identity
 from .journal import Journal, use_approval
 from .steps import STEPS, Done, Skipped, Step
 from .work import Work
@@ -106,10 +107,12 @@ class _PlanRun:
             )
         )
         self.work = replace(work, guard=self.held.guard)
+        identity.require(work)
         orphans.end_orphans(work.database, work.reporter.note)
         require_unchanged(self.plan, self.replan())
         self.work = replace(self.work, approved=True)
         own_tables.prepare(work.database, self.work.terms())
+        identity.record(work, self.origin)
         for result in self.results:
             if result.step is StepName.APPROVAL and result.get("nonce"):
                 use_approval(work.database, result, work.deployment_id)

@@ -20,7 +20,7 @@ from ..rehearsal.rehearse import read_mask
 from ..report import deployment
 from ..report.backup import drill_note
 from ..stores import Store
-from . import rehearsals
+from . import identity, rehearsals
 from .work import Work, store_of
 
 OLDEST = 13  # the oldest major version the PostgreSQL project still maintains in 2025
@@ -51,6 +51,7 @@ def preflight_checks(
     checks.append(reached)
     if not reached.problem:
         checks.append(_guard("rights", lambda: database.read("doctor", _rights)))
+        checks.append(_guard("identity", lambda: _identity(work)))
         history = _guard("history", lambda: database.read("doctor", _history(work)))
         checks.append(history)
         if not (history.problem or checks[0].problem):
@@ -121,6 +122,13 @@ def _rights(connection: psycopg.Connection) -> str:
             next_step=f"grant create on {what.removeprefix('the ')} to {user}",
         )
     return f"{user} may create in the database and in public"
+
+
+def _identity(work: Work) -> str:
+    """Return what the database says it is; Refused where that is not the environment."""
+    identity.require(work)
+    known = identity.report(work).known
+    return str(known) if known else "not recorded: the first deployment above development does it"
 
 
 def _history(work: Work) -> Callable[[psycopg.Connection], str]:

@@ -10,7 +10,7 @@ from ..origin import find_origin
 from ..plan import gate
 from ..policy import BREAK_GLASS, SERVICE
 from ..report.plan import headline
-from . import journal, loop, one_step
+from . import identity, journal, loop, one_step
 from .planner import current_plan, end_orphans, newest_applied, undo_plan, with_about
 from .work import Work
 
@@ -32,6 +32,7 @@ class PlanReport:
     plan: Plan
     rehearsal: Rehearsal | None  # the newest one of exactly this plan
     unrecorded: tuple[Unrecorded, ...]  # pending, and some of what they create exists
+    identity: str = ""  # how the database is not the environment's
 
 
 def propose_deployment(
@@ -48,9 +49,11 @@ def propose_deployment(
     Raises:
         ConfigError: the plan is of another environment.
         PlanChanged: the plan has another digest.
-        Refused: something that is applied does not fit the files.
+        Refused: something that is applied does not fit the files, or the database is another
+            environment's.
 
     """
+    identity.require(work)
     end_orphans(work)
     without = BREAK_GLASS if break_glass else frozenset()
     replan = partial(current_plan, work, without=without)
@@ -67,10 +70,12 @@ def propose_migration(work: Work, *, to: str = "", steps: int = 0) -> Proposal:
 
     Raises:
         ConfigError: `steps` is less than 0.
-        Refused: something that is applied does not fit the files, or `to` is not pending.
+        Refused: something that is applied does not fit the files, `to` is not pending, or the
+            database is another environment's.
 
     """
     _require_count(steps)
+    identity.require(work)
     end_orphans(work)
     replan = partial(current_plan, work, to=to or None, steps=steps or None, without=SERVICE)
     return Proposal(plan=replan(), replan=replan)
@@ -97,7 +102,8 @@ def propose_rollback(
 
     Raises:
         ConfigError: none or several of the four are given, or `steps` is less than 0.
-        Refused: what is named is not applied, has no rollback script, or others build on it.
+        Refused: what is named is not applied, has no rollback script, or others build on it; or
+            the database is another environment's.
 
     """
     if sum(map(bool, (name, deployment, to, steps))) != 1:
@@ -106,6 +112,7 @@ def propose_rollback(
             next_step="invoke history --env ENV lists deployments, invoke status migrations",
         )
     _require_count(steps)
+    identity.require(work)
     end_orphans(work)
     if deployment:
         names = journal.find_deployment(work.database, deployment)[0].migrations
@@ -163,6 +170,7 @@ def report_plan(work: Work, *, rehearse: bool = False) -> PlanReport:
         plan=plan,
         rehearsal=plan.rehearsal,
         unrecorded=one_step.unrecorded(work, plan.migrations),
+        identity=identity.warning(work.database.read("plan", identity.read), work),
     )
 
 

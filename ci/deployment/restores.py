@@ -13,7 +13,7 @@ from ..errors import ConfigError, Refused
 from ..model import Correction, Manifest, Proof, StepName
 from ..origin import find_origin
 from ..secret import Secret
-from . import backups, journal
+from . import backups, identity
 from .work import Work, bytes_of, store_of
 
 
@@ -85,6 +85,8 @@ def plan_restore(
     if at_most_older is not None:
         catalog.require_young(manifest, at_most=at_most_older, now=now)
     target = _other_server(into) if _is_url(into) else None
+    if target is None:  # beside the live database, or in its place; else that need not be there
+        identity.require(work)
     swap = not into and not tables
     new = f"{work.database.name[:40]}_{'tables' if tables else 'restored'}_{now:%Y%m%d_%H%M%S}"
     plan = RestorePlan(
@@ -143,10 +145,13 @@ def run_restore(work: Work, order: RestoreOrder, *, owners: bool = True) -> Rest
     work.reporter.started(StepName.BACKUP)
     if order.target is not None:
         restored = _load(work, plan.manifest, order.target, wanted)
+        identity.clear_copy(work, order.target, backup=plan.backup)
         return RestoreReport(restored=restored, kept="")
     target = create.create_database(work.database, plan.database)
     try:
         restored = _load(work, plan.manifest, target, wanted)
+        if not plan.swap:
+            identity.clear_copy(work, target, backup=plan.backup)
     except BaseException:
         create.drop(work.database, plan.database)  # ours, created just now, and of no use
         raise
@@ -174,6 +179,7 @@ def swap(work: Work, restored: str, *, what: str = "") -> SwapReport:
 
     Raises:
         LockHeld: a deployment is running.
+        Refused: one of the two is another environment's.
 
     """
     correction = Correction(
@@ -185,10 +191,13 @@ def swap(work: Work, restored: str, *, what: str = "") -> SwapReport:
         origin=find_origin(work.settings.root),
         at=datetime.now(UTC),
     )
+    target = create.named(work.database, restored)
+    identity.require(work)
+    identity.require_own_or_none(work, target)
     # The lock is in the live database, whose sessions are ended before it is renamed: no
     # deployment may be running, and from then on the connection limit keeps others out.
     with backups.locked(work):
-        journal.record_restore(create.named(work.database, restored), correction)
+        identity.record_swap(work, target, correction)
     return SwapReport(swap=restored, kept=swap_databases(work.database, restored))
 
 
@@ -209,7 +218,8 @@ def old_databases(database: Database, environment: str) -> tuple[tuple[str, int]
 
 
 def drop_databases(work: Work, names: tuple[str, ...]) -> None:
-    """Drop databases that earlier restores put aside."""
+    """Drop databases that earlier restores put aside; Refused beside another environment's."""
+    identity.require(work)
     for name in names:
         create.drop(work.database, name)
         work.reporter.note(f"dropped {name}")

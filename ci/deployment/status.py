@@ -7,12 +7,12 @@ import psycopg
 from ..database import lock
 from ..database.connection import Database
 from ..engines import Engine
-from ..model import Correction, Deployment, Migration, Unrecorded
+from ..model import Correction, DatabaseIdentity, Deployment, Migration, Unrecorded
 from ..plan.pending import in_running_order
 from ..plan.states import MigrationState, compare, waiting
 from ..rehearsal import existing
 from ..report.deployment import last_note
-from . import journal
+from . import identity, journal
 from .backups import drill_warning
 from .work import Work
 
@@ -31,6 +31,7 @@ class StatusReport:
     drill: str  # a warning where the last restore drill is too long ago
     unrecorded: tuple[Unrecorded, ...]  # pending, and some of what they create exists
     models: str  # how the models of the engine's tool differ from the database
+    identity: str = ""  # how the database is not the environment's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +40,7 @@ class HistoryReport:
 
     deployments: tuple[Deployment, ...]
     corrections: tuple[Correction, ...]
+    identity: DatabaseIdentity | None = None  # what the database says it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +51,7 @@ class _Moment:
     lock: str
     newest: tuple[Deployment, ...]
     unrecorded: tuple[Unrecorded, ...]  # not compared yet
+    identity: DatabaseIdentity | None
 
 
 def report_status(work: Work) -> StatusReport:
@@ -77,6 +80,7 @@ def report_status(work: Work) -> StatusReport:
         drill=drill_warning(work),
         unrecorded=existing.compare_untracked(moment.unrecorded, database, engine, shared.backups),
         models=engine.differences(database),
+        identity=identity.warning(moment.identity, work),
     )
 
 
@@ -92,6 +96,7 @@ def _read_moment(
         migrations=states,
         lock=lock.who(connection),
         newest=journal.read_history(connection, limit=1),
+        identity=identity.read(connection),
         unrecorded=existing.read_untracked(  # the last one: it sets the search_path
             connection, engine, in_running_order(waiting(on_disk, states))
         ),
@@ -111,6 +116,7 @@ def report_history(database: Database) -> HistoryReport:
         return HistoryReport(
             deployments=journal.read_history(connection),
             corrections=journal.read_corrections(connection),
+            identity=identity.read(connection),
         )
 
     return database.read("history", read)

@@ -16,6 +16,7 @@ from ..errors import StepFailed
 from ..model import Finding, StepName, StepResult
 from ..postgres import embedded
 from ..restarters import Restarter, open_restarter
+from ..secret import Secret
 from ..stores import Store, open_store
 
 
@@ -111,16 +112,19 @@ def open_work(
             show_queries=show_queries,
         )
 
+    def target(url: Secret) -> Database:
+        return Database(url=url, deployment_id=deployment_id, owners=shared.migrations.owners)
+
     if environment.database.reveal() == "embedded":
         directory = settings.root / ".windlass" / "embedded" / settings.name
         with (
             embedded.running(directory) as url,
-            Database(url=url, deployment_id=deployment_id).keep_session() as database,
+            target(url).keep_session() as database,
         ):
             yield work(database)
     else:
         url = environment.database
-        with Database(url=url, deployment_id=deployment_id).keep_session() as database:
+        with target(url).keep_session() as database:
             yield work(database)
 
 

@@ -97,6 +97,14 @@ DROP_OWNED = Rule(
     about=_NO_WORK,
     text="DROP OWNED drops objects that no list names",
 )
+PRIVILEGE = Rule(
+    id="privilege",
+    level="error",
+    about="a role, a right of PUBLIC, row security, session_replication_role, a table of the "
+    "history, a file or a program of the server, an untrusted language or extension, "
+    "SECURITY DEFINER without a search_path",
+    text="{what}: say why it belongs into a migration",
+)
 SET_LOGGED = Rule(id="set-logged", level="warning", about=_COPIES, text=_COPIES_ALL, does="rewrite")
 SET_UNLOGGED = Rule(
     id="set-unlogged", level="warning", about=_COPIES, text=_COPIES_ALL, does="rewrite"

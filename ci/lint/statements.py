@@ -15,6 +15,7 @@ from ..parser.tree import Node
 from . import rules, squawk, transaction
 from .catalog import Catalog
 from .columns import added_column, altered_column
+from .privilege import privilege_remarks
 from .rules import RULES, Remark
 
 # By the parser's name of a statement.
@@ -139,6 +140,7 @@ def _remarks(
         yield from _alterations(node, created, catalog)
     else:
         yield from _others(kind, node, catalog)
+    yield from privilege_remarks(statement)
     yield from transaction.transaction_remarks(statement, file, created)
 
 

@@ -132,7 +132,8 @@ def running(needs: Needs, configured: Secret | None) -> Iterator[Throwaway]:
             f"major version with these extensions; or install postgresql-{needs.major}",
         )
     with _server(needs, configured) as (url, name):
-        admin = Database(url=url, deployment_id="throwaway")
+        # What is restored there belongs to the roles of the live database.
+        admin = Database(url=url, deployment_id="throwaway", owners=None)
         roles = _create_roles(admin, needs.roles)
         try:
             yield Throwaway(admin=admin, name=name)

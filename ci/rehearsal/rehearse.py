@@ -25,6 +25,7 @@ from .copy import Attempt, Copy, Definitions, clients_for
 
 UNCHANGED = "seen on the copy; nothing was changed in the database"
 NO_SCRIPT = "no rollback script"
+USUAL_PATH = b'set local search_path = "$user", public'  # of a mask: the server's own default
 CUT_OFF = "it was cut off half way before: how it began is not known"
 
 
@@ -131,6 +132,7 @@ def _run_mask(text: str, name: str, copy: Database) -> None:
     """Run the mask in one transaction."""
     try:
         with copy.connect("mask", autocommit=False) as connection:
+            connection.execute(USUAL_PATH)
             connection.execute(text.encode())
     except psycopg.Error as error:
         raise StepFailed(

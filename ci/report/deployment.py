@@ -3,7 +3,15 @@
 from collections.abc import Iterable
 from typing import Protocol
 
-from ..model import Correction, Deployment, Outcome, Status, StepResult, Unrecorded
+from ..model import (
+    Correction,
+    DatabaseIdentity,
+    Deployment,
+    Outcome,
+    Status,
+    StepResult,
+    Unrecorded,
+)
 from ..plan.states import MigrationState, State
 from ..secret import redact
 from .format import seconds
@@ -135,6 +143,15 @@ def deployment_verdict(done: Deployment) -> str:
     )
     word = "deployed" if done.direction == "up" else "rolled back"
     return f"{word} in {seconds(took)} · record {done.id}{undo}"
+
+
+def identity_text(known: DatabaseIdentity | None, difference: str) -> str:
+    """Return what the database says it is, and how the environment is another one."""
+    if known is None:
+        return "the database does not say what it is: the first deployment above development does"
+    return f"the database is {known}" + (
+        f"; another one is meant: {difference}" if difference else ""
+    )
 
 
 def history_text(

@@ -12,7 +12,7 @@ from ..report.deployment import error_text
 from ..version import __version__
 from .backup import backup_tasks, restore
 from .deploy import approve, deploy, migrate, plan, rehearse, rollback
-from .history import baseline, history, repair, stamp, status, unstamp
+from .history import baseline, history, identity, repair, stamp, status, unstamp
 from .project import check, comment, create, doctor, init, lint, schema
 from .service import restart, smoke, verify
 
@@ -27,6 +27,7 @@ ns = Collection(
     deploy,
     doctor,
     history,
+    identity,
     init,
     lint,
     migrate,

@@ -5,7 +5,7 @@ import sys
 
 from ..config import Settings
 from ..errors import Refused
-from ..model import Plan, StepName
+from ..model import Plan, StepName, Tier
 from ..plan import gate
 from ..report.plan import plan_text
 
@@ -59,7 +59,11 @@ def confirm(settings: Settings, text: str, *, what: str, variable: str) -> None:
         Refused: neither was done.
 
     """
-    env, tier = settings.name, settings.tier
+    confirm_as(settings.name, settings.tier, text, what=what, variable=variable)
+
+
+def confirm_as(env: str, tier: Tier, text: str, *, what: str, variable: str) -> None:
+    """Do the same by the name of an environment that is not the one of the settings."""
     gate.require_typed(
         env,
         tier,

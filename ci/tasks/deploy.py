@@ -153,6 +153,7 @@ def plan(env: str = "", out: str = "", *, rehearse: bool = False) -> Answer:
     if report.rehearsal is not None:
         parts.append(rehearsal_text(report.rehearsal))
     parts += [unrecorded_note(env, untracked) for untracked in report.unrecorded]
+    parts += [report.identity] if report.identity else []
     return Answer(report, "\n\n".join(parts))
 
 

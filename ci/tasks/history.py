@@ -5,11 +5,12 @@ from collections.abc import Callable
 from ..report.deployment import (
     deployment_text,
     history_text,
+    identity_text,
     status_exit,
     status_text,
     unrecorded_note,
 )
-from .confirm import confirm
+from .confirm import confirm, confirm_as
 from .task import Answer, names_of, opened, verb
 
 
@@ -58,8 +59,39 @@ def status(env: str = "") -> Answer:
     with opened(env) as work:
         report = report_status(work)
     notes = (unrecorded_note(env, untracked) for untracked in report.unrecorded)
-    text = status_text(env, report.migrations, *notes, report.models, report.note, report.drill)
-    return Answer(report, text, status_exit(report.migrations, report.unrecorded))
+    text = status_text(
+        env, report.migrations, *notes, report.models, report.note, report.drill, report.identity
+    )
+    code = 3 if report.identity else status_exit(report.migrations, report.unrecorded)
+    return Answer(report, text, code)
+
+
+@verb(
+    adopt="make the database this environment's, such as a copy of another's",
+    reason="why; it is recorded",
+)
+def identity(
+    env: str = "", reason: str = "", *, adopt: bool = False, dry_run: bool = False
+) -> Answer:
+    """Show what the database says it is, or make it this environment's; exits 3 if they differ."""
+    from ..deployment import identity as identities
+    from ..plan.identity import guarding
+
+    with opened(env) as work:
+        report = identities.report(work)
+        text = identity_text(report.known, report.difference)
+        if not adopt:
+            return Answer(report, text, 3 if report.difference else 0)
+        what = f"{report.known or 'nothing'} → {report.asked}"
+        if dry_run:
+            return Answer(report, f"identity database: {what}")
+        identities.require_change(report, reason)
+        guard = guarding(report.known, report.asked)
+        confirm_as(
+            guard.environment, guard.tier, what, what="the identity", variable="CONFIRM_HISTORY"
+        )
+        report = identities.adopt(work, reason=reason)
+    return Answer(report, f"identity database: {what}")
 
 
 @verb()
@@ -73,4 +105,6 @@ def history(env: str = "", deployment: str = "") -> Answer:
             record, _ = journal.find_deployment(work.database, deployment)
             return Answer(record, deployment_text(record))
         report = report_history(work.database)
-    return Answer(report, history_text(report.deployments, report.corrections))
+    text = history_text(report.deployments, report.corrections)
+    known = identity_text(report.identity, "") if report.identity else ""
+    return Answer(report, "\n\n".join(part for part in (text, known) if part))

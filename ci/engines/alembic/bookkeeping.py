@@ -11,9 +11,9 @@ from datetime import datetime
 import psycopg
 from psycopg import sql
 
+from ...database import trusted
 from ...model import Direction, Migration
 
-EXISTS = "select pg_catalog.to_regclass('windlass.alembic_revision') is not null"
 READ = "select revision, checksum, applied_at from windlass.alembic_revision"
 ADD = sql.SQL("""
     insert into windlass.alembic_revision (revision, checksum) values ({name}, {checksum})
@@ -51,11 +51,6 @@ SCHEMA = """
     left join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = %s
     order by c.oid is null, p.at limit 1
 """
-TABLE_EXISTS = """
-    select exists (select from pg_catalog.pg_class c
-                   join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-                   where n.nspname = %s and c.relname = %s)
-"""
 # As Alembic creates it.
 CREATE = sql.SQL("""
     create table if not exists {table} (version_num pg_catalog.varchar(32) not null,
@@ -84,10 +79,14 @@ class Heads:
         return str(row[0]) if row else "public"
 
     def read(self, connection: psycopg.Connection) -> tuple[str, ...]:
-        """Return the heads of the database; an absent table has none."""
+        """Return the heads of the database; an absent table has none.
+
+        Raises:
+            Refused: the table is not to be believed.
+
+        """
         schema = self.schema_in(connection)
-        row = connection.execute(TABLE_EXISTS, (schema, self.table)).fetchone()
-        if not row or not row[0]:
+        if not trusted.exists(connection, self.table, schema=schema):
             return ()
         name = sql.Identifier(schema, self.table)
         query = sql.SQL("select version_num from {} order by 1").format(name)
@@ -97,8 +96,7 @@ class Heads:
         """Make these the heads, in a transaction of the caller's; the table comes where missing."""
         schema, wanted = self.schema_in(connection), set(heads)
         name = sql.Identifier(schema, self.table)
-        row = connection.execute(TABLE_EXISTS, (schema, self.table)).fetchone()
-        if not row or not row[0]:
+        if not trusted.exists(connection, self.table, schema=schema):
             key = sql.Identifier(f"{self.table}_pkc")
             connection.execute(CREATE.format(table=name, key=key))
         before = set(self.read(connection))
@@ -120,8 +118,7 @@ def _search_path(connection: psycopg.Connection) -> tuple[str, ...]:
 
 def recorded(connection: psycopg.Connection) -> dict[str, tuple[str, datetime]]:
     """Return checksum and time of the revisions that were run here; writes nothing."""
-    row = connection.execute(EXISTS).fetchone()
-    if not row or not row[0]:
+    if not trusted.exists(connection, "alembic_revision"):
         return {}
     return {name: (text, at) for name, text, at in connection.execute(READ.encode()).fetchall()}
 

@@ -53,7 +53,7 @@ IDENTITY = (
 )
 SCHEMA_OF = (
     "select coalesce((select relnamespace::pg_catalog.regnamespace::text from pg_catalog.pg_class"
-    " where oid = pg_catalog.to_regclass(pg_catalog.quote_ident('{}'))),"
+    " where oid operator(pg_catalog.=) pg_catalog.to_regclass(pg_catalog.quote_ident('{}'))),"
     " pg_catalog.current_schema()::text, 'public')"
 )
 SERVER = (16, 0)  # what a dialect believes where there is no server

@@ -14,6 +14,7 @@ from psycopg import sql
 from ...config.duration import Duration
 from ...database import own_tables
 from ...database.connection import Database, read_target
+from ...database.pinned import PIN
 from ...database.retry import RETRIED, Session, Terms, Watching, milliseconds, with_retry_elsewhere
 from ...errors import ConfigError, Place, StepFailed, WindlassError
 from ...model import Direction, Migration, Target
@@ -31,6 +32,7 @@ GONE_WITHIN = 5.0  # seconds for the server to roll back what a child left
 TERMINATE = """
     select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity where pid = %s
 """
+THEIR_PATH = b"select pg_catalog.current_setting('search_path')"
 SESSION_EXISTS = "select exists (select from pg_catalog.pg_stat_activity where pid = %s)"
 
 
@@ -268,8 +270,12 @@ class _Listener:
         if self.run.job.verify is not None and self.run.job.direction == "up":
             run_verify_script(self.run.job.verify, session)
         self.run.terms.guard()
+        path = sql.Literal(session.execute(THEIR_PATH).fetchall()[0][0]).as_string()
+        session.execute(PIN)
         for statement in bookkeeping.note(self.run.job.migration, self.run.job.direction):
             session.execute(statement)
+        # Triggers that the revision deferred run at the commit, with the path that it had.
+        session.execute(f"select pg_catalog.set_config('search_path', {path}, true)".encode())
 
     def end_session(self) -> None:
         """End the session of a child that failed, and with it what it held.

@@ -8,6 +8,7 @@ sql_migration_persistence.rs and apply_migrations.rs, and Prisma's page "migrate
 import psycopg
 from psycopg import sql
 
+from ...database import trusted
 from ...errors import Refused
 from ...model import Applied, Direction, Failed, Migration
 
@@ -72,11 +73,13 @@ class PrismaMigrations:
         return query.format(table=self.name).encode()
 
     def exists(self, connection: psycopg.Connection) -> bool:
-        """Tell whether the table is there."""
-        row = connection.execute(
-            "select pg_catalog.to_regclass(%s) is not null", (self.name,)
-        ).fetchone()
-        return bool(row and row[0])
+        """Tell whether the table is there; Refused where it is not to be believed."""
+        return trusted.exists(connection, self.table, schema=self.schema)
+
+    def hold(self, connection: psycopg.Connection) -> None:
+        """Let nobody give it a trigger from here to the end; Refused where it has one."""
+        connection.execute(self._query("lock table {table} in row exclusive mode"))
+        self.exists(connection)
 
     def read(self, connection: psycopg.Connection) -> tuple[Applied, ...]:
         """Return what is applied; an absent table is an empty history."""

@@ -25,7 +25,11 @@ class HistoryRows(Protocol):
         ...
 
     def exists(self, connection: psycopg.Connection) -> bool:
-        """Tell whether it is there."""
+        """Tell whether it is there; Refused where it is not to be believed."""
+        ...
+
+    def hold(self, connection: psycopg.Connection) -> None:
+        """Let nobody give it a trigger from here to the end; Refused where it has one."""
         ...
 
     def read(self, connection: psycopg.Connection) -> tuple[Applied, ...]:
@@ -76,6 +80,7 @@ def ensure(history: HistoryRows, connection: psycopg.Connection) -> None:
         connection.execute(own_tables.ONE_AT_A_TIME)
         if not history.exists(connection):
             connection.execute(history.create.encode())
+            history.exists(connection)  # nobody was faster
         own_tables.ensure(connection)
 
 
@@ -94,6 +99,7 @@ def record(
     history: HistoryRows, connection: psycopg.Connection, migration: Migration, direction: Direction
 ) -> None:
     """Write or remove the history row, and forget the partial run; in the caller's transaction."""
+    history.hold(connection)
     if direction == "up":
         expected, changed = 1, history.add(connection, migration)
     else:

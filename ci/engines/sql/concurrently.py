@@ -41,20 +41,22 @@ INDEX = """
            i.indexrelid::pg_catalog.regclass::text
     from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
     where c.relname = %s and c.relnamespace = (
-        select relnamespace from pg_catalog.pg_class where oid = pg_catalog.to_regclass(%s))
+        select relnamespace from pg_catalog.pg_class
+        where oid = pg_catalog.to_regclass(%s)::pg_catalog.oid)
 """
 # What a REINDEX CONCURRENTLY that was cut off leaves next to the index it was to replace.
 LEFT_BY_REINDEX = """
     select i.indexrelid::pg_catalog.regclass::text
     from pg_catalog.pg_index i join pg_catalog.pg_class c on c.oid = i.indexrelid
-    where not i.indisvalid and c.relname ~ '_cc(new|old)[0-9]*$'
-      and (i.indrelid = pg_catalog.to_regclass(%(name)s) or i.indrelid = (
+    where not i.indisvalid and c.relname::pg_catalog.text ~ '_cc(new|old)[0-9]*$'
+      and (i.indrelid = pg_catalog.to_regclass(%(name)s)::pg_catalog.oid or i.indrelid = (
            select indrelid from pg_catalog.pg_index
-           where indexrelid = pg_catalog.to_regclass(%(name)s)))
+           where indexrelid = pg_catalog.to_regclass(%(name)s)::pg_catalog.oid))
 """
 DETACHING = """
     select inhdetachpending from pg_catalog.pg_inherits
-    where inhparent = pg_catalog.to_regclass(%s) and inhrelid = pg_catalog.to_regclass(%s)
+    where inhparent = pg_catalog.to_regclass(%s)::pg_catalog.oid
+      and inhrelid = pg_catalog.to_regclass(%s)::pg_catalog.oid
 """
 OUTCOMES = {
     "createdb_stmt": (

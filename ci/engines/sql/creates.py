@@ -20,7 +20,9 @@ from .if_not_exists import quoted
 
 Place = Literal["relation", "index", "type", "schema", "column", "constraint", "value"]
 
-# In the search_path of the migrations; `owner` is the table or type that the thing is part of.
+# In the search_path of the migrations, where others may have operators of their own: a
+# comparison of two equal types is the server's. `owner` is the table or type that the thing is
+# part of.
 EXISTING = """
     with wanted as (
         select * from unnest(%s::int[], %s::text[], %s::text[], %s::text[], %s::text[],
@@ -29,7 +31,7 @@ EXISTING = """
         select w.*, coalesce(
             (select n.nspname from pg_catalog.pg_class c
              join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-             where w.place = 'index' and c.oid = pg_catalog.to_regclass(w.owner)),
+             where w.place = 'index' and c.oid = pg_catalog.to_regclass(w.owner)::pg_catalog.oid),
             nullif(w.schema, ''), pg_catalog.current_schema()) as nsp
         from wanted w
     )
@@ -38,14 +40,14 @@ EXISTING = """
             select from pg_catalog.pg_namespace where nspname = w.name)
         when 'column' then exists (
             select from pg_catalog.pg_attribute
-            where attrelid = pg_catalog.to_regclass(w.owner) and attname = w.name
+            where attrelid = pg_catalog.to_regclass(w.owner)::pg_catalog.oid and attname = w.name
               and attnum > 0 and not attisdropped)
         when 'constraint' then exists (
             select from pg_catalog.pg_constraint
-            where conrelid = pg_catalog.to_regclass(w.owner) and conname = w.name)
+            where conrelid = pg_catalog.to_regclass(w.owner)::pg_catalog.oid and conname = w.name)
         when 'value' then exists (
             select from pg_catalog.pg_enum
-            where enumtypid = pg_catalog.to_regtype(w.owner) and enumlabel = w.name)
+            where enumtypid = pg_catalog.to_regtype(w.owner)::pg_catalog.oid and enumlabel = w.name)
         when 'type' then exists (
             select from pg_catalog.pg_type t
             join pg_catalog.pg_namespace s on s.oid = t.typnamespace

@@ -131,6 +131,6 @@ class SqlRunner:
 
     def verify(self, migration: Migration, connection: psycopg.Connection) -> int:
         """Run the verify script; StepFailed with file and line where it does not hold."""
-        connection.execute(self.files.job(migration, "up").settings().encode())
+        connection.execute(self.files.job(migration, "up").path().encode())
         script = self.files.verify_script(migration)
         return run.run_verify_script(script, connection) if script else 0

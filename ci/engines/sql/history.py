@@ -2,6 +2,7 @@
 
 import psycopg
 
+from ...database import trusted
 from ...errors import Refused
 from ...model import Applied, Direction, Failed, Migration
 
@@ -20,8 +21,8 @@ CREATE = """
         checksum text,
         applied_at timestamptz not null default pg_catalog.now()
     )"""
-EXISTS = "select pg_catalog.to_regclass('public.schema_migrations') is not null"
 INSERT = "insert into public.schema_migrations (migration_name, checksum) values (%s, %s)"
+HOLD = "lock table public.schema_migrations in row exclusive mode"
 DELETE = "delete from public.schema_migrations where migration_name = %s"
 UPDATE = "update public.schema_migrations set checksum = %s where migration_name = %s"
 APPLIED = "select exists (select from public.schema_migrations where migration_name = %s)"
@@ -35,9 +36,13 @@ class SchemaMigrations:
     create = CREATE
 
     def exists(self, connection: psycopg.Connection) -> bool:
-        """Tell whether the table is there."""
-        row = connection.execute(EXISTS).fetchone()
-        return bool(row and row[0])
+        """Tell whether the table is there; Refused where it is not to be believed."""
+        return trusted.exists(connection, self.table, schema="public")
+
+    def hold(self, connection: psycopg.Connection) -> None:
+        """Let nobody give it a trigger from here to the end; Refused where it has one."""
+        connection.execute(HOLD)
+        self.exists(connection)
 
     def read(self, connection: psycopg.Connection) -> tuple[Applied, ...]:
         """Return the history; an absent table is an empty one. Writes nothing.
@@ -45,12 +50,12 @@ class SchemaMigrations:
         A checksum without an algorithm's name was written by another tool and cannot be compared.
 
         Raises:
-            Refused: a table of that name belongs to another tool.
+            Refused: a table of that name belongs to another tool, or is not to be believed.
 
         """
-        columns = {row[0] for row in connection.execute(COLUMNS).fetchall()}
-        if not columns:
+        if not self.exists(connection):
             return ()
+        columns = {row[0] for row in connection.execute(COLUMNS).fetchall()}
         if not columns >= OURS:
             raise Refused(
                 f"public.schema_migrations is {_owner(columns)}, not ours: it has no column "

@@ -35,7 +35,7 @@ from .shadow import (
 TABLE = """
     select c.oid, n.nspname, c.relname from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.oid = pg_catalog.to_regclass(%s)
+    where c.oid = pg_catalog.to_regclass(%s)::pg_catalog.oid
 """
 CREATED_IN = "select coalesce(nullif(%s, ''), pg_catalog.current_schema())"
 NAMED = """
@@ -50,25 +50,26 @@ FOREIGN_KEYS = """
             join pg_catalog.pg_attribute a on a.attrelid = c.conrelid and a.attnum = k.attnum),
            r.relname::text
     from pg_catalog.pg_constraint c join pg_catalog.pg_class r on r.oid = c.confrelid
-    where c.conrelid = %s and c.contype = 'f'
+    where c.conrelid = %s::pg_catalog.oid and c.contype = 'f'
 """
 SEQUENCE = """
     select pg_catalog.format('%%s start %%s increment %%s minvalue %%s maxvalue %%s cache %%s%%s',
                seqtypid::pg_catalog.regtype, seqstart, seqincrement, seqmin, seqmax, seqcache,
                case when seqcycle then ' cycle' else '' end)
-    from pg_catalog.pg_sequence where seqrelid = %s
+    from pg_catalog.pg_sequence where seqrelid = %s::pg_catalog.oid
 """
 ENUM = """
     select exists (select from pg_catalog.pg_enum
-                   where enumtypid = pg_catalog.to_regtype(%s) and enumlabel = %s)
+                   where enumtypid = pg_catalog.to_regtype(%s)::pg_catalog.oid and enumlabel = %s)
 """
 
 HAS_CONSTRAINT = """
-    select exists (select from pg_catalog.pg_constraint where conrelid = %s and conname = %s)
+    select exists (select from pg_catalog.pg_constraint
+                   where conrelid = %s::pg_catalog.oid and conname = %s)
 """
 HAS_SCHEMA = "select exists (select from pg_catalog.pg_namespace where nspname = %s)"
 EXTENSION = "select extversion from pg_catalog.pg_extension where extname = %s"
-VIEW = "select pg_catalog.pg_get_viewdef(%s::oid)"
+VIEW = "select pg_catalog.pg_get_viewdef(%s::pg_catalog.oid)"
 
 
 class Differs(Exception):

@@ -2,11 +2,11 @@
 
 import psycopg
 
+from ...database import trusted
 from ...errors import Place, Refused
 from ...model import Direction, Partial
 from ...parser.file import SqlFile, checksum_of
 
-EXISTS = "select pg_catalog.to_regclass('windlass.partial_migration') is not null"
 RECORDED = "select exists (select from windlass.partial_migration where migration_name = %s)"
 FORGET = "delete from windlass.partial_migration where migration_name = %s"
 PARTIAL = """
@@ -31,8 +31,7 @@ PARTIALS = """
 
 def exists(connection: psycopg.Connection) -> bool:
     """Tell whether the table is there."""
-    row = connection.execute(EXISTS).fetchone()
-    return bool(row and row[0])
+    return trusted.exists(connection, "partial_migration")
 
 
 def is_recorded(connection: psycopg.Connection, name: str) -> bool:

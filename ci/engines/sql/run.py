@@ -1,7 +1,8 @@
 """Runs one migration file: in one transaction with its history row, or statement by statement."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -10,6 +11,7 @@ from psycopg import sql
 
 from ...config.sections import LockConfig
 from ...database.connection import Database, is_pooled
+from ...database.pinned import PATH, PIN
 from ...database.retry import RETRIED, Session, Terms, limits, with_retry
 from ...errors import ConfigError, Place, StepFailed
 from ...model import Direction, Migration
@@ -22,6 +24,8 @@ from . import bookkeeping, concurrently, if_not_exists, partial
 # None: the line was cut. The others: the server ended the session (admin_shutdown, crash_shutdown,
 # cannot_connect_now, idle_in_transaction_session_timeout).
 LOST = frozenset({None, "57P01", "57P02", "57P03", "25P03"})
+
+OUR_SESSION = f"set search_path = {PATH}".encode()
 
 
 def set_search_path(search_path: tuple[str, ...]) -> str:
@@ -42,14 +46,17 @@ class FileJob:
     history: bookkeeping.HistoryRows
     failure: str = ""  # the tool's code for a migration that failed, before its message
 
-    def settings(self) -> str:
+    def modes(self) -> str:
         """Return what every transaction of the file begins with, besides the limits."""
-        modes = f"set transaction {self.file.begin};\n" if self.file.begin else ""
-        return modes + set_search_path(self.search_path)
+        return f"set transaction {self.file.begin};\n" if self.file.begin else ""
+
+    def path(self) -> str:
+        """Return the search_path that statements of the file have; ours have our own."""
+        return set_search_path(self.search_path)
 
     def session(self) -> str:
         """Return the same for a statement outside a transaction."""
-        return self.settings().replace("set local", "set", 1)
+        return self.path().replace("set local", "set", 1)
 
     def place(self, statement: Statement) -> Place:
         """Return file and line of a statement."""
@@ -89,7 +96,7 @@ def run_file(job: FileJob, database: Database, terms: Terms) -> int:
         if not job.file.transactional:
             return _one_by_one(job, database, own, step)
         return with_retry(
-            own, database, functools.partial(_whole, job, own), step=step, settings=job.settings()
+            own, database, functools.partial(_whole, job, own), step=step, settings=job.modes()
         )[1]
     except psycopg.Error as error:  # of our own statements; those of the file have their line
         if error.sqlstate in LOST:
@@ -113,6 +120,7 @@ def _whole(job: FileJob, terms: Terms, connection: psycopg.Connection) -> None:
     bookkeeping.ensure(job.history, connection)
     if bookkeeping.already_recorded(job.history, connection, job.migration.name, job.direction):
         return  # another machine was faster; the lock row of the insert says so
+    connection.execute(job.path().encode())
     for statement in job.file.statements:
         _execute(job, terms, connection, statement)
     _record(job, terms, connection)
@@ -120,11 +128,22 @@ def _whole(job: FileJob, terms: Terms, connection: psycopg.Connection) -> None:
 
 def _record(job: FileJob, terms: Terms, connection: psycopg.Connection) -> None:
     if job.verify is not None:
+        connection.execute(job.path().encode())
         run_verify_script(job.verify, connection)
     terms.guard()
-    if any(tree.sets_the_role(s.kind, s.node) for s in job.file.statements):
-        connection.execute("reset role")  # the history is written by who deploys
-    bookkeeping.record(job.history, connection, job.migration, job.direction)
+    with _ours(job, connection):
+        bookkeeping.record(job.history, connection, job.migration, job.direction)
+
+
+@contextmanager
+def _ours(job: FileJob, connection: psycopg.Connection) -> Iterator[None]:
+    """Write the history as who deploys and with our search_path, whatever the file has set.
+
+    The file's own path is set again: triggers that it deferred run at the commit.
+    """
+    connection.execute(b"reset session authorization; reset role; " + PIN)
+    yield
+    connection.execute(job.path().encode())
 
 
 def _refuse_behind_a_pooler(job: FileJob, connection: psycopg.Connection) -> None:
@@ -152,7 +171,7 @@ def _one_by_one(job: FileJob, database: Database, terms: Terms, step: str) -> in
 
     def in_transaction(work: Callable[[psycopg.Connection], int | None]) -> int | None:
         nonlocal retries
-        result, tries = with_retry(terms, database, work, step=step, settings=job.settings())
+        result, tries = with_retry(terms, database, work, step=step, settings=job.modes())
         retries += tries
         return result
 
@@ -162,6 +181,7 @@ def _one_by_one(job: FileJob, database: Database, terms: Terms, step: str) -> in
         if bookkeeping.already_recorded(job.history, connection, name, job.direction):
             return None
         count = partial.finished_statements(connection, name, job.direction, job.file)
+        connection.execute(job.path().encode())
         # An index that was dropped since, because it was another one: it is built once more.
         last = job.file.statements[count - 1] if count else None
         return count - 1 if last and concurrently.is_gone(connection, last) else count
@@ -175,8 +195,10 @@ def _one_by_one(job: FileJob, database: Database, terms: Terms, step: str) -> in
             def both(
                 connection: psycopg.Connection, statement: Statement = statement, n: int = number
             ) -> None:
+                connection.execute(job.path().encode())
                 _execute(job, terms, connection, statement)
-                partial.note_finished(connection, name, job.direction, job.file, n)
+                with _ours(job, connection):
+                    partial.note_finished(connection, name, job.direction, job.file, n)
 
             in_transaction(both)
         else:
@@ -195,15 +217,18 @@ def _outside(
     name, direction, place, retries = job.migration.name, job.direction, job.place(statement), 0
     step = f"migrate/{name}"
     with database.connect(step) as connection:
-        connection.execute(job.session().encode())
         begun = partial.begun(connection, name, direction) == number
+        connection.execute(job.session().encode())
         text = concurrently.prepare(
             connection, database, statement, begun=begun, place=place, note=terms.note
         )
         if text:
             terms.guard()
+            connection.execute(OUR_SESSION)
             partial.note_begun(connection, name, direction, job.file, number)
+            connection.execute(job.session().encode())
             retries = _send(job, database, terms, connection, statement, text)
+        connection.execute(OUR_SESSION)
         partial.note_finished(connection, name, direction, job.file, number)
     return retries
 
@@ -219,6 +244,7 @@ def _send(
     if not statement.concurrent:
 
         def alone(own: psycopg.Connection) -> None:
+            own.execute(job.session().encode())
             with terms.observe(own, str(job.place(statement)), text):
                 _sent(job, own, statement, text)
 
@@ -316,7 +342,7 @@ def _wrong(rows: list[tuple[object, ...]], expects: int | None) -> str:
 def render_file(job: FileJob, terms: Terms) -> str:
     """Return the SQL as it would be sent, bookkeeping included."""
     own = terms_of(job.file, terms).lock
-    begin = f"BEGIN;\n{limits(own.timeout[0], own)}\n{job.settings()}"
+    begin = f"BEGIN;\n{limits(own.timeout[0], own)}\n{job.modes()}{job.path()}"
     record = job.history.rendered(job.migration, job.direction)
     if job.file.transactional:
         body = [_with_semicolon(statement.sql) for statement in job.file.statements]

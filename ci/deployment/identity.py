@@ -1,0 +1,190 @@
+"""What a database says it is: written at the first deployment above development, then asked."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import psycopg
+
+from ..database import lock, own_tables, trusted
+from ..database.connection import Database
+from ..database.retry import Terms
+from ..errors import ConfigError
+from ..model import Correction, DatabaseIdentity, Origin
+from ..origin import find_origin
+from ..plan import identity as rules
+from . import journal
+from .work import Work
+
+READ = "select project, environment, tier from windlass.identity"
+WRITE = """
+    insert into windlass.identity (project, environment, tier, written_by, deployment_id)
+    values (%s, %s, %s, %s, %s)
+    on conflict (only_one) do update set project = excluded.project,
+        environment = excluded.environment, tier = excluded.tier, at = pg_catalog.now(),
+        written_by = excluded.written_by, deployment_id = excluded.deployment_id
+"""
+CLEAR = "delete from windlass.identity"
+COPY = "a copy, of no environment"
+STEP = "identity"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityReport:
+    """What the database says, what the environment is, and how they differ ("": they do not)."""
+
+    known: DatabaseIdentity | None
+    asked: DatabaseIdentity
+    difference: str
+
+
+def asked_of(work: Work) -> DatabaseIdentity:
+    """Return what deploy.yml says that the database is."""
+    settings = work.settings
+    return DatabaseIdentity(
+        project=settings.shared.project, environment=settings.name, tier=settings.tier
+    )
+
+
+def read(connection: psycopg.Connection) -> DatabaseIdentity | None:
+    """Return what the database says it is; None where nothing is recorded.
+
+    Raises:
+        Refused: the table is not to be believed.
+
+    """
+    if not trusted.exists(connection, "identity"):
+        return None
+    row = connection.execute(READ).fetchone()
+    return DatabaseIdentity(project=row[0], environment=row[1], tier=row[2]) if row else None
+
+
+def report(work: Work) -> IdentityReport:
+    """Return what the database says it is, and what it is taken for. Reads only."""
+    known, asked = work.database.read(STEP, read), asked_of(work)
+    return IdentityReport(known=known, asked=asked, difference=rules.difference(known, asked))
+
+
+def warning(known: DatabaseIdentity | None, work: Work) -> str:
+    """Return what a verb that only reads says; empty where the database is the environment's."""
+    why = rules.difference(known, asked_of(work))
+    return f"this is another database: {why}; nothing is changed in it from here" if why else ""
+
+
+def require(work: Work) -> None:
+    """Do nothing where the database is the environment's, or says nothing. Reads only.
+
+    Raises:
+        Refused: it is another project's, another environment's, or of a stricter tier.
+
+    """
+    rules.require_same(work.database.read(STEP, read), asked_of(work), work.database.name)
+
+
+def record(work: Work, origin: Origin) -> None:
+    """Record what the database is, above development; under the lock, with the tables prepared."""
+    with work.database.session(STEP) as connection, connection.transaction():
+        known = read(connection)
+        rules.require_same(known, asked_of(work), work.database.name)
+        wanted = rules.recorded(known, asked_of(work))
+        if wanted is not None:
+            _write(connection, wanted, origin, work.deployment_id)
+
+
+def adopt(work: Work, *, reason: str) -> IdentityReport:
+    """Make the database the environment's, under the lock, as a correction; return what was before.
+
+    A development environment takes the record away.
+
+    Raises:
+        ConfigError: there is no reason, or the database is the environment's already.
+        LockHeld: a deployment is running.
+
+    """
+    origin = find_origin(work.settings.root)
+    with lock.hold(work.database, wait=work.settings.environment.lock.wait.seconds):
+        before = report(work)
+        require_change(before, reason)
+        own_tables.prepare(work.database, work.terms())
+        with work.database.connect(STEP) as connection, connection.transaction():
+            wanted = rules.adopted(before.asked)
+            _write(connection, wanted, origin, work.deployment_id)
+            correction = _correction("identity", before.known, wanted, reason.strip(), origin)
+            journal.record_correction(connection, correction)
+    return before
+
+
+def require_change(before: IdentityReport, reason: str) -> None:
+    """Raise ConfigError where there is nothing to adopt, or no reason for it."""
+    if before.known == rules.adopted(before.asked):
+        raise ConfigError(
+            f"the database is recorded as {_words(before.known)} already",
+            next_step="nothing is to be done",
+        )
+    if not reason.strip():
+        raise ConfigError("identity needs a reason, which is recorded", next_step='--reason "why"')
+
+
+def require_own_or_none(work: Work, database: Database) -> None:
+    """Raise Refused where a database that shall take the live one's place is another one's."""
+    known = replace(database, owners=None, kept=None).read(STEP, read)
+    rules.require_same(known, asked_of(work), database.name)
+
+
+def record_swap(work: Work, restored: Database, correction: Correction) -> None:
+    """Record in a restored database that it takes the live one's place, and what it is."""
+    # Its tables belong to who owned them when the backup was taken.
+    database = replace(restored, owners=None, kept=None)
+    journal.record_restore(database, correction)
+    with database.connect(STEP) as connection, connection.transaction():
+        wanted = rules.recorded(None, asked_of(work))
+        _write(connection, wanted, correction.origin, work.deployment_id)
+
+
+def clear_copy(work: Work, restored: Database, *, backup: str) -> None:
+    """Take away what a restored copy says it is: it is no environment's database, and says so."""
+    database = replace(restored, owners=None, kept=None)
+    known = database.read(STEP, read)
+    if known is None:
+        return
+    own_tables.prepare(database, Terms())
+    origin = find_origin(work.settings.root)
+    with database.connect(STEP) as connection, connection.transaction():
+        _write(connection, None, origin, work.deployment_id)
+        reason = f"restored from {backup} beside the live database"
+        journal.record_correction(
+            connection, _correction("restore", known, None, reason, origin, after=COPY)
+        )
+
+
+def _write(
+    connection: psycopg.Connection, wanted: DatabaseIdentity | None, origin: Origin, deployment: str
+) -> None:
+    if wanted is None:
+        connection.execute(CLEAR)
+        return
+    who = f"{origin.deployer}@{origin.host}"
+    values = (wanted.project, wanted.environment, wanted.tier, who, deployment)
+    connection.execute(WRITE, values)
+
+
+def _correction(
+    verb: str,
+    before: DatabaseIdentity | None,
+    after: DatabaseIdentity | None,
+    reason: str,
+    origin: Origin,
+    **words: str,
+) -> Correction:
+    return Correction(
+        verb=verb,
+        migration="database",
+        before=_words(before),
+        after=words.get("after", _words(after)),
+        reason=reason,
+        origin=origin,
+        at=datetime.now(UTC),
+    )
+
+
+def _words(identity: DatabaseIdentity | None) -> str:
+    return str(identity) if identity is not None else "nothing"
