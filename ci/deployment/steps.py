@@ -129,7 +129,10 @@ def backup(plan: Plan, work: Work) -> Done | Skipped:
         schema_fingerprint=plan.schema_fingerprint,  # made sure of under the lock
     )
     address = store.address(manifest.key)
-    return Done(f"{address} {human(manifest.size)}", evidence=(("backup", manifest.id),))
+    return Done(
+        f"{address} {human(manifest.size)}",
+        evidence=(("backup", manifest.id), ("manifest", manifest.sha256)),
+    )
 
 
 def verify_own_backup(plan: Plan, work: Work) -> Done | Skipped:
@@ -162,7 +165,7 @@ def rehearse_plan(plan: Plan, work: Work) -> Done | Skipped:
     """Run the migrations on a restored copy, unless this very plan was rehearsed recently."""
     if not plan.migrations:
         return Skipped("no migration to rehearse")
-    reason = rehearsals.missing_reason(work)
+    reason = rehearsals.missing_reason(work) or rehearsals.no_backup_reason(plan, work)
     if reason:
         rehearsals.refuse_unknown(plan, work, reason)
         return Skipped(reason)
@@ -307,7 +310,12 @@ def verify_migrations(plan: Plan, work: Work) -> Done | Skipped:
 def _own_manifest(plan: Plan, work: Work) -> Manifest:
     """Return this deployment's own backup, as the store has it."""
     store, _ = store_of(work)
-    manifest = catalog.newest(store, environment=plan.environment, database=plan.target.database)
+    manifest = catalog.newest(
+        store,
+        environment=plan.environment,
+        database=plan.target.database,
+        deployment=work.deployment_id,
+    )
     if manifest is None or manifest.deployment != work.deployment_id:
         raise StepFailed(
             "the store does not list the backup that was just written",
