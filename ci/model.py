@@ -272,6 +272,15 @@ class Approval(Document, frozen=True, kw_only=True):
     nonce: str = ""
 
 
+class SpentApproval(Document, frozen=True, kw_only=True):
+    """An approval that a deployment has used up, as the store keeps it."""
+
+    nonce: str
+    approver: str
+    deployment: str
+    at: datetime
+
+
 class ApprovalStatement(Document, frozen=True, kw_only=True):
     """What an approver signs: this plan, in this environment, until then."""
 

@@ -96,13 +96,13 @@ def _age(backup: Backup) -> tuple[datetime, str]:
 
 
 def _read_manifest(store: Store, place: str) -> Manifest:
+    manifest = _read_document(store, place + MANIFEST, MANIFESTS)
     if not is_place(place):
         raise StoreFailed(
             f"{place + MANIFEST!r} is not a key that Windlass writes",
             state="nothing was changed; this backup cannot be trusted, the others can",
             next_step="find out who wrote it, and move the folder away",
         )
-    manifest = _read_document(store, place + MANIFEST, MANIFESTS)
     if why := complaint(manifest, place):
         raise _unreadable(store, place + MANIFEST, why)
     return manifest

@@ -11,7 +11,7 @@ from ..errors import Untrusted
 from ..model import DocumentKind
 from ..signing import Seal
 from ..stores import Store
-from .stream import whole
+from .stream import TooLarge, whole
 
 NAMES = re.compile(r"(manifest|pruned|proof|rehearsal)(?:-[0-9a-z]+)?\.json")
 KINDS = {kind: kind for kind in get_args(DocumentKind)}
@@ -75,14 +75,24 @@ class SignedStore:
         if key in self._unsigned:
             return (document for document in [self._unsigned[key]])
         try:
-            content = whole(self.store, key)
-            document = self.seal.open(kind, key, content, self.store.address(key))
+            document = self.seal.open(kind, key, self._content(key), self._shown(key))
         except Untrusted as error:
             if key not in self._told:
                 self._told.add(key)
                 self.note(error.what)
             raise
         return (part for part in [document])
+
+    def _content(self, key: str) -> bytes:
+        try:
+            return whole(self.store, key)
+        except TooLarge as error:
+            raise Untrusted(error.what, state=error.state, next_step=error.next_step) from error
+
+    def _shown(self, key: str) -> str:
+        """Return an address without control characters: anybody may have named the object."""
+        address = self.store.address(key)
+        return address if address.isprintable() else repr(address)
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Yield every key that starts with `prefix`, in ascending order."""

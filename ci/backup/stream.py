@@ -18,11 +18,16 @@ SHOWN = 5  # differences that an error lists
 LARGEST = 32 << 20  # bytes of a document in the store, such as a manifest, that are read
 
 
+class TooLarge(StoreFailed):
+    """An object is larger than any document of ours."""
+
+
 def whole(store: Store, key: str) -> bytes:
     """Return a small object.
 
     Raises:
-        StoreFailed: it is not there, or larger than any document of ours; no more is read.
+        StoreFailed: it is not there.
+        TooLarge: it is larger than any document of ours; no more is read.
 
     """
     content = bytearray()
@@ -30,7 +35,7 @@ def whole(store: Store, key: str) -> bytes:
         for chunk in chunks:
             content += chunk
             if len(content) > LARGEST:
-                raise StoreFailed(
+                raise TooLarge(
                     f"{store.address(key)} is larger than {LARGEST >> 20} MiB, which no document "
                     "of Windlass's is",
                     state="nothing was changed; no more of it was read",

@@ -19,7 +19,7 @@ from ..plan.pending import in_running_order
 from ..report.format import human
 from ..report.plan import rehearsal_text
 from ..restarters import Reverting, Running
-from . import backups, facts, journal, preflight, rehearsals
+from . import backups, facts, nonces, preflight, rehearsals
 from .work import Work, bytes_of, store_of
 
 
@@ -91,11 +91,12 @@ def approve(plan: Plan, work: Work) -> Done | Skipped:
     source = work.approvals
     if source is None:
         return Skipped("deploy.yml names no source of approvals")
+    approvals = source.find(plan)
     granted = gate.require_approval(
         plan,
-        source.find(plan),
+        approvals,
         required=source.required,
-        used=journal.used_approvals(work.database),
+        used=nonces.used(work, tuple(approval.nonce for approval in approvals)),
         now=datetime.now(UTC),
         how=source.how(plan),
     )
