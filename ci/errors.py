@@ -11,6 +11,7 @@ WindlassError            1  failed
 │   ├── ChildFailed         a child process ended with another status than 0, or too late
 │   ├── Stopped             ended because what runs beside it failed
 │   ├── StoreFailed         a backup store did not take or give what was asked
+│   │   └── Untrusted       what it gave is not what was signed
 │   ├── Unreachable         a server does not answer, or does not let us in
 │   └── LockTimeout         a table stayed locked by others until `lock.wait` was over
 ├── RolledBack           4  a step failed, and what can be undone was undone
@@ -202,6 +203,10 @@ class Stopped(StepFailed):
 
 class StoreFailed(StepFailed):
     """A backup store did not take or give what was asked."""
+
+
+class Untrusted(StoreFailed):
+    """What a store gave is not signed by who may sign it, or is not what was signed."""
 
 
 class Unreachable(StepFailed):

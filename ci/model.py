@@ -272,6 +272,15 @@ class Approval(Document, frozen=True, kw_only=True):
     nonce: str = ""
 
 
+class SpentApproval(Document, frozen=True, kw_only=True):
+    """An approval that a deployment has used up, as the store keeps it."""
+
+    nonce: str
+    approver: str
+    deployment: str
+    at: datetime
+
+
 class ApprovalStatement(Document, frozen=True, kw_only=True):
     """What an approver signs: this plan, in this environment, until then."""
 
@@ -289,6 +298,33 @@ class Signed(Document, frozen=True, kw_only=True):
 
     statement: str
     signature: str
+
+
+DocumentKind = Literal["manifest", "pruned", "proof", "rehearsal"]
+
+
+class Binding(Document, frozen=True, kw_only=True):
+    """What a signature in the store says besides the document: what it is, and whose it is."""
+
+    format: Literal[1] = 1
+    kind: DocumentKind
+    project: str
+    environment: str
+    key: str  # where it lies in the store
+    at: datetime
+
+
+class Sealed(Document, frozen=True, kw_only=True):
+    """A document in the store and its signature, which is of `binding`, a line end, `document`."""
+
+    binding: str  # a Binding, as JSON on one line
+    document: str  # byte for byte as it was signed
+    signature: str  # as ssh-keygen writes it
+
+    @property
+    def signed(self) -> bytes:
+        """The bytes that the signature is of."""
+        return f"{self.binding}\n{self.document}".encode()
 
 
 Holds = Literal["all", "schema", "data", "globals"]
@@ -353,6 +389,8 @@ class Part(Document, frozen=True, kw_only=True):
     size: int  # bytes
     sha256: str
     holds: Holds = "all"
+    every: int = 0  # bytes between two checkpoints; 0: there are none
+    checkpoints: tuple[str, ...] = ()  # SHA-256 of the first `every`, twice `every`, … bytes
 
 
 class Manifest(Document, frozen=True, kw_only=True):
@@ -387,6 +425,11 @@ class Manifest(Document, frozen=True, kw_only=True):
     def id(self) -> str:
         """The last element of the key: what `--from` and `backup.verify` take."""
         return self.key.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the canonical encoding, which the journal keeps; 64 hex digits."""
+        return hashlib.sha256(self.canonical()).hexdigest()
 
     @property
     def size(self) -> int:

@@ -52,6 +52,9 @@ PROOF: dict[Tier, ProofLevel] = {
     "production": "rows",
 }
 
+# Whether manifests, proofs and rehearsals in the store must be signed, and unsigned ones count not.
+SIGNED: dict[Tier, bool] = {"development": False, "acceptance": False, "production": True}
+
 # How old the last drill may be before `status` and `doctor` warn; weekly, and a day to spare.
 DRILL_DAYS: dict[Tier, int | None] = {"development": None, "acceptance": None, "production": 8}
 
@@ -120,7 +123,28 @@ def steps_for(
                 continue
             raise _missing_section(settings, name)
         planned.append(PlannedStep(name=name, required=level is REQUIRED))
+    require_signing(settings)
     return tuple(planned)
+
+
+def require_signing(settings: Settings) -> None:
+    """Raise where the tier takes signed backups alone, and the environment says no signers.
+
+    Raises:
+        ConfigError: the section signing is missing.
+
+    """
+    if not SIGNED[settings.tier] or settings.environment.signing is not None:
+        return
+    raise ConfigError(
+        f"environments.{settings.name}.signing: missing; the {settings.tier} tier takes signed "
+        "backups alone, because whoever can write the store could replace one",
+        place=settings.where(),
+        next_step=f"ssh-keygen -t ed25519 -N '' -C {settings.name} -f backup-key; write "
+        '"signing: {signers: .github/backup-signers, key: ${BACKUP_SIGNING_KEY:-}}" there, the '
+        f'line "{settings.name} ssh-ed25519 AAAA…" (of backup-key.pub) into that file, and export '
+        "the text of backup-key as BACKUP_SIGNING_KEY",
+    )
 
 
 def rehearses(settings: Settings) -> bool:

@@ -46,6 +46,12 @@ class Secret:
         return hash(self._value)
 
 
+class OptionalSecret(Secret):
+    """A secret that may be empty, where a job is not given it."""
+
+    __slots__ = ()
+
+
 def remember(value: str) -> None:
     """Have `redact` replace this value, and the password in it where it is a URL."""
     forms = {value}

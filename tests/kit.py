@@ -1,9 +1,14 @@
 """A small project on disk, as a user would have it, and the real `windlass` run in it."""
 
+import atexit
 import json
 import os
+import shutil
+import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +38,7 @@ environments:
     tier: production
     database: ${{DATABASE_URL}}
     approval: {{from: terminal}}
+    signing: {{signers: "{keys}/backup-signers", key_file: "{keys}/backup-key"}}
     steps: {{rehearsal: off}}
     lock: {{timeout: [100ms, 200ms], wait: 3s}}
     restart:
@@ -59,6 +65,22 @@ with (home / "restarts").open("a") as log:
 """
 
 
+@cache
+def signing_keys() -> Path:
+    """Return a directory with a key that signs production's backups, and the file that says so."""
+    directory = Path(tempfile.mkdtemp(prefix="wl-keys-"))
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    signers = directory / "backup-signers"
+    signers.write_text(f"production {new_key(directory / 'backup-key')}")
+    return directory
+
+
+def new_key(file: Path) -> str:
+    """Make an SSH key without a passphrase, and return the line of its public half."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file)], check=True)
+    return file.with_name(f"{file.name}.pub").read_text()
+
+
 def parts(error: WindlassError) -> str:
     """Return all that a person sees of an error: three lines."""
     return f"{error.what}\n{error.state}\n{error.next_step}"
@@ -79,7 +101,9 @@ class Project:
         (self.home / "identity").write_text("first")
         (self.home / "restart.py").write_text(RESTART.format(home=str(self.home)))
         self.deploy_yml.write_text(
-            DEPLOY_YML.format(home=self.home, python=sys.executable, base_url=self.base_url)
+            DEPLOY_YML.format(
+                home=self.home, python=sys.executable, base_url=self.base_url, keys=signing_keys()
+            )
             + ("migrations: {engine: prisma}\n" if self.engine == "prisma" else "")
         )
 

@@ -4,22 +4,26 @@ import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TypeVar
 
 import msgspec
 
-from ..errors import Refused, StepFailed, StoreFailed
-from ..model import LEVELS, Document, Manifest, Pin, Proof, Rehearsal
+from ..errors import Refused, StepFailed, StoreFailed, Untrusted
+from ..model import LEVELS, Document, Manifest, Pin, Proof, Rehearsal, Sealed
 from ..stores import Store
-from .dump import folder
+from .contents import complaint, is_place
+from .dump import folder, quoted
 from .retention import Backup
-from .stream import MANIFEST
+from .stream import MANIFEST, whole
 
 T = TypeVar("T", bound=Document)
+R = TypeVar("R")
 
 PIN = "pin.json"
 REHEARSAL = re.compile(r"rehearsal-[0-9a-f]{12}\.json")
 PROOFS = {f"proof-{level}.json": level for level in LEVELS}
+LOOKED_AT = 20  # of the newest keys, for one that verifies
 AT_ONCE = 8  # small objects read at the same time: each is a round trip
 # Made here, not at the first use: msgspec learns a type then, and threads would do it together.
 MANIFESTS = msgspec.json.Decoder(Manifest)
@@ -31,6 +35,8 @@ REHEARSALS = msgspec.json.Decoder(Rehearsal)
 def backups(store: Store, *, environment: str, database: str | None = None) -> tuple[Backup, ...]:
     """Return the environment's backups, newest first; what has no manifest is none.
 
+    Where manifests and proofs are signed, those that do not verify are left out: the store tells.
+
     Raises:
         StoreFailed: a manifest, a proof or a pin is not readable; it names the key.
 
@@ -39,25 +45,50 @@ def backups(store: Store, *, environment: str, database: str | None = None) -> t
     keys = set(store.keys(prefix))
     folders = [key.removesuffix(MANIFEST) for key in keys if key.endswith(f"/{MANIFEST}")]
 
-    def read_backup(place: str) -> Backup:
-        proofs = (
-            _read_document(store, place + name, PROVEN) for name in PROOFS if place + name in keys
-        )
+    def read_backup(place: str) -> Backup | None:
+        manifest = _trusted(lambda: _read_manifest(store, place))
+        if manifest is None:
+            return None
+        proofs = [
+            _trusted(partial(_read_document, store, place + name, PROVEN))
+            for name in PROOFS
+            if place + name in keys
+        ]
         return Backup(
-            manifest=_read_manifest(store, place),
-            proofs=tuple(proofs),
+            manifest=manifest,
+            proofs=tuple(proof for proof in proofs if proof is not None),
             pin=_read_document(store, place + PIN, PINS) if place + PIN in keys else None,
         )
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        manifests = list(pool.map(read_backup, folders))
-    return tuple(sorted(manifests, key=_age, reverse=True))
+        found = [backup for backup in pool.map(read_backup, folders) if backup is not None]
+    return tuple(sorted(found, key=_age, reverse=True))
 
 
-def newest(store: Store, *, environment: str, database: str) -> Manifest | None:
-    """Return the newest backup of a database by its key, which begins with its time."""
-    keys = [k for k in store.keys(folder(environment, database)) if k.endswith(f"/{MANIFEST}")]
-    return _read_manifest(store, max(keys).removesuffix(MANIFEST)) if keys else None
+def newest(
+    store: Store, *, environment: str, database: str, deployment: str = ""
+) -> Manifest | None:
+    """Return the newest backup of a database by its key, which begins with its time.
+
+    `deployment`: the newest one of that deployment; empty: of any. One that does not verify is
+    left out.
+    """
+    end = f"-{quoted(deployment)}/{MANIFEST}" if deployment else f"/{MANIFEST}"
+    keys = [key for key in store.keys(folder(environment, database)) if key.endswith(end)]
+    for key in sorted(keys, reverse=True)[:LOOKED_AT]:
+        place = key.removesuffix(MANIFEST)
+        manifest = _trusted(partial(_read_manifest, store, place))
+        if manifest is not None:
+            return manifest
+    return None
+
+
+def _trusted(read: Callable[[], R]) -> R | None:
+    """Return what is read; None where it is not trusted, which the store has told."""
+    try:
+        return read()
+    except Untrusted:
+        return None
 
 
 def _age(backup: Backup) -> tuple[datetime, str]:
@@ -66,18 +97,37 @@ def _age(backup: Backup) -> tuple[datetime, str]:
 
 def _read_manifest(store: Store, place: str) -> Manifest:
     manifest = _read_document(store, place + MANIFEST, MANIFESTS)
-    if manifest.key != place:
-        raise _unreadable(store, place + MANIFEST, f"it describes {manifest.key}")
+    if not is_place(place):
+        raise StoreFailed(
+            f"{place + MANIFEST!r} is not a key that Windlass writes",
+            state="nothing was changed; this backup cannot be trusted, the others can",
+            next_step="find out who wrote it, and move the folder away",
+        )
+    if why := complaint(manifest, place):
+        raise _unreadable(store, place + MANIFEST, why)
     return manifest
 
 
 def _read_document(store: Store, key: str, decoder: msgspec.json.Decoder[T]) -> T:
-    content = b"".join(store.read(key))
+    content = whole(store, key)
     try:
         document = decoder.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        if is_sealed(content):
+            raise _unreadable(
+                store, key, "it is signed, and no section signing says by whom"
+            ) from error
         raise _unreadable(store, key, str(error)) from error
     return document
+
+
+def is_sealed(content: bytes) -> bool:
+    """Tell whether a document has a signature."""
+    try:
+        msgspec.json.decode(content, type=Sealed)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def _unreadable(store: Store, key: str, why: str) -> StoreFailed:
@@ -112,6 +162,8 @@ def find_backup(
     matches = [b for b in candidates if id_or_key in (b.manifest.id, b.manifest.key.rstrip("/"))]
     if len(matches) == 1:
         return matches[0]
+    if not matches:
+        _require_trusted(store, environment, id_or_key)
     if matches:
         what = f'{len(matches)} backups of {environment} have the id "{which}"'
         names = ", ".join(backup.manifest.key for backup in matches)
@@ -120,6 +172,14 @@ def find_backup(
         names = ", ".join(backup.manifest.id for backup in candidates)
     next_step = f"name one of: {names}" if names else f"invoke backup --env {environment}"
     raise StepFailed(what, state="nothing was changed", next_step=next_step)
+
+
+def _require_trusted(store: Store, environment: str, id_or_key: str) -> None:
+    """Raise where what is named is there, and is not trusted: the error says why."""
+    for key in store.keys(f"{environment}/"):
+        place = key.removesuffix(MANIFEST)
+        if place != key and id_or_key in (place.split("/")[-2], place.rstrip("/")):
+            _read_manifest(store, place)
 
 
 def require_young(manifest: Manifest, *, at_most: timedelta, now: datetime) -> None:
@@ -158,8 +218,8 @@ def find_rehearsal(
     """
     name = f"/rehearsal-{plan_digest[:12]}.json"
     keys = [key for key in store.keys(folder(environment, database)) if key.endswith(name)]
-    rehearsals = [_read_document(store, key, REHEARSALS) for key in keys]
-    ours = [rehearsal for rehearsal in rehearsals if rehearsal.plan_digest == plan_digest]
+    rehearsals = [_trusted(partial(_read_document, store, key, REHEARSALS)) for key in keys]
+    ours = [one for one in rehearsals if one is not None and one.plan_digest == plan_digest]
     return max(ours, key=lambda rehearsal: rehearsal.at, default=None)
 
 

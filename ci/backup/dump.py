@@ -22,6 +22,7 @@ from ..model import Manifest, Part, Target
 from ..postgres.clients import Clients, find_clients
 from ..stores import Store
 from . import encryption, snapshot, toc
+from .checkpoints import Checkpoints
 from .shares import LEASE, Share, jobs_for, shares
 from .snapshot import LOCK_WAIT
 from .stream import MANIFEST, NOT_KEPT, Meter, Progress, Together
@@ -190,14 +191,22 @@ class _DumpRun:
         writers: int,
         total_progress: Together,
     ) -> Part:
-        meter = Meter(total_progress.of(key))
+        noted = Checkpoints()
+        meter = Meter(total_progress.of(key), checkpoints=noted)
         with closing(meter.passing(encryption.sealed(chunks, self.recipients))) as stored:
             try:
                 self.store.write(key, stored, expected_bytes=share.size, writers=writers, once=True)
             except BaseException:
                 self.stop.set()  # before the closing, which waits for the child
                 raise
-        return Part(key=key, size=meter.size, sha256=meter.sha256.hexdigest(), holds=share.holds)
+        return Part(
+            key=key,
+            size=meter.size,
+            sha256=meter.sha256.hexdigest(),
+            holds=share.holds,
+            every=noted.every,
+            checkpoints=tuple(noted.digests),
+        )
 
     def _globals(self, total_progress: Together) -> frozenset[str]:
         """Store roles and tablespaces, without passwords."""
@@ -301,15 +310,16 @@ def _describe(
 def folder(environment: str, database: str) -> str:
     """Return the beginning of the keys of one database's backups."""
     # A database or deployment may be called anything, also "a/b".
-    return f"{environment}/{_quoted(database)}/"
+    return f"{environment}/{quoted(database)}/"
 
 
 def _key(order: Order, database: str, taken_at: datetime) -> str:
     moment = taken_at.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
-    return f"{folder(order.environment, database)}{moment}-{_quoted(order.deployment)}/"
+    return f"{folder(order.environment, database)}{moment}-{quoted(order.deployment)}/"
 
 
-def _quoted(element: str) -> str:
+def quoted(element: str) -> str:
+    """Return an element of a key."""
     return quote(element, safe="")
 
 

@@ -8,13 +8,14 @@ from collections.abc import Callable
 
 import msgspec
 
-from ..errors import StoreFailed
+from ..errors import StoreFailed, Untrusted
 from ..model import Manifest
 from ..stores import Store
 from .catalog import PIN, PROOFS, REHEARSAL
+from .contents import complaint
 from .dump import folder
 from .retention import Backup
-from .stream import MANIFEST
+from .stream import MANIFEST, whole
 
 PRUNED = "pruned.json"
 
@@ -44,7 +45,10 @@ def finish(store: Store, *, environment: str, database: str) -> tuple[Manifest, 
     for key in keys:
         if not key.endswith(f"/{PRUNED}"):
             continue
-        manifest = _read_pruned(store, key)
+        try:
+            manifest = _read_pruned(store, key)
+        except Untrusted:
+            continue  # the store has told; what it names is not ours to remove
         if manifest.key + MANIFEST in keys:
             store.delete(key)  # cut off before it began: the backup is whole
             continue
@@ -55,13 +59,18 @@ def finish(store: Store, *, environment: str, database: str) -> tuple[Manifest, 
 
 def _read_pruned(store: Store, key: str) -> Manifest:
     try:
-        return msgspec.json.decode(b"".join(store.read(key)), type=Manifest)
-    except msgspec.DecodeError as error:
-        raise StoreFailed(
-            f"{store.address(key)} is not a readable manifest: {error}",
-            state="nothing was removed",
-            next_step="look at the folder: what its pruning left is no longer a backup",
-        ) from error
+        manifest = msgspec.json.decode(whole(store, key), type=Manifest)
+        why = complaint(manifest, key.removesuffix(PRUNED))
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        why = str(error)
+    else:
+        if not why:
+            return manifest
+    raise StoreFailed(
+        f"{store.address(key)} is not a readable manifest: {why}",
+        state="nothing was removed",
+        next_step="look at the folder: what its pruning left is no longer a backup",
+    )
 
 
 def _remove_rest(store: Store, manifest: Manifest) -> None:

@@ -3,12 +3,45 @@
 import hashlib
 import threading
 from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
+from typing import cast
+
+from ..errors import StoreFailed
+from ..stores import Store
+from .checkpoints import Checkpoints
 
 Progress = Callable[[int, "int | None"], None]  # bytes done, bytes in all where that is known
 MANIFEST = "manifest.json"
 NOT_KEPT = "no backup was kept: no manifest, no archive; the database is unchanged"
 SHOWN = 5  # differences that an error lists
+LARGEST = 32 << 20  # bytes of a document in the store, such as a manifest, that are read
+
+
+class TooLarge(StoreFailed):
+    """An object is larger than any document of ours."""
+
+
+def whole(store: Store, key: str) -> bytes:
+    """Return a small object.
+
+    Raises:
+        StoreFailed: it is not there.
+        TooLarge: it is larger than any document of ours; no more is read.
+
+    """
+    content = bytearray()
+    with closing(cast(Generator[bytes, None, None], store.read(key))) as chunks:
+        for chunk in chunks:
+            content += chunk
+            if len(content) > LARGEST:
+                raise TooLarge(
+                    f"{store.address(key)} is larger than {LARGEST >> 20} MiB, which no document "
+                    "of Windlass's is",
+                    state="nothing was changed; no more of it was read",
+                    next_step="find out who wrote it, and move it away",
+                )
+    return bytes(content)
 
 
 class Together:
@@ -41,12 +74,16 @@ class Meter:
     total: int | None = None
     size: int = 0
     sha256: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    checkpoints: Checkpoints | None = None  # noted on the way, where they are wanted
 
     def passing(self, chunks: Iterator[bytes]) -> Generator[bytes, None, None]:
         """Yield the chunks as they are, each hashed and counted; closed, it closes their source."""
         try:
             for chunk in chunks:
-                self.sha256.update(chunk)
+                if self.checkpoints is not None:
+                    self.checkpoints.pass_by(self.sha256, self.size, chunk)
+                else:
+                    self.sha256.update(chunk)
                 self.size += len(chunk)
                 self.progress(self.size, self.total)
                 yield chunk

@@ -15,7 +15,7 @@ import msgspec
 
 from ..errors import ConfigError, Place
 from ..model import Tier
-from ..secret import Secret
+from ..secret import OptionalSecret, Secret
 from .convert import VARIABLE, convert, expand, nearest, needed
 from .duration import DURATION, Duration
 from .sections import ApprovalConfig, DeployFile, Environment, MigrationsConfig, Shared
@@ -177,6 +177,8 @@ def _decode(kind: type, value: object) -> object:
         return Duration.parse(value)
     if kind is Secret and isinstance(value, str) and value:
         return Secret(value)
+    if kind is OptionalSecret and isinstance(value, str):
+        return OptionalSecret(value)
     raise ValueError(f"expected text, got {type(value).__name__}")
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, get_args
 import msgspec
 
 from ..model import ProofLevel, StepName, Tier
-from ..secret import Secret
+from ..secret import OptionalSecret, Secret
 from .duration import Duration, _span
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -128,6 +128,25 @@ class BackupsConfig(Options, frozen=True, kw_only=True):
             raise ValueError(f"jobs is {self.jobs}; expected 1 or more")
         if self.s3 != S3Config() and not self.to.startswith("s3://"):
             raise ValueError("s3 is for a store s3://BUCKET/PREFIX")
+
+
+class SigningConfig(Options, frozen=True, kw_only=True):
+    """Sign what is written beside the backups, and take only what verifies."""
+
+    signers: str  # whose signature counts: an allowed-signers file of ssh-keygen's
+    key: OptionalSecret | None = None  # the private key, whole; without: nothing is signed here
+    key_file: str = ""  # a private key's file, or a public one whose private half an agent holds
+
+    def __post_init__(self) -> None:
+        if not self.signers:
+            raise ValueError("signers is empty; expected a file, such as .github/backup-signers")
+        if self.text and self.key_file:
+            raise ValueError("key and key_file are both set; expected one of them")
+
+    @property
+    def text(self) -> str:
+        """The private key, where it came as text; it goes into a private file and nowhere else."""
+        return self.key.reveal().strip() if self.key is not None else ""
 
 
 class LockConfig(Options, frozen=True, kw_only=True):
@@ -372,6 +391,7 @@ class Environment(Options, frozen=True, kw_only=True):
     restart: RestartConfig | None = None
     smoke: SmokeConfig | None = None
     approval: ApprovalConfig | None = None
+    signing: SigningConfig | None = None  # None: what lies in the store is taken as it is
     lock: LockConfig = msgspec.field(default_factory=LockConfig)
     proof: ProofLevel | None = None  # of a deployment's backup; None: what the tier insists on
     on_failure: Literal["stop", "rollback"] | None = None  # None: what the tier does

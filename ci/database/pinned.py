@@ -52,11 +52,6 @@ class PinnedConnection(psycopg.Connection[TupleRow]):
             yield transaction
 
 
-def unpinned(options: str) -> str:
-    """Return the options of a start packet without our search_path."""
-    return options.replace(OPTION, "").strip()
-
-
 def _text(query: Any) -> bytes:  # noqa: ANN401  # whatever psycopg takes
     if isinstance(query, bytes):
         return query

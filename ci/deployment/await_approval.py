@@ -8,7 +8,7 @@ from ..config.duration import Duration
 from ..errors import ChildFailed, ConfigError, NotApproved
 from ..model import Plan, StepName
 from ..plan import gate
-from . import journal
+from . import nonces
 from .work import Work
 
 EVERY = 10.0  # seconds between two looks at the branch
@@ -86,7 +86,7 @@ def _missing_approval(plan: Plan, work: Work, source: ApprovalSource) -> NotAppr
             plan,
             approvals,
             required=source.required,
-            used=journal.used_approvals(work.database),
+            used=nonces.used(work, tuple(approval.nonce for approval in approvals)),
             now=datetime.now(UTC),
             how=source.how(plan),
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from .. import policy
-from ..backup import catalog, dump
+from ..backup import catalog, dump, signed
 from ..backup.proof import verify_and_record
 from ..backup.retention import Backup, Choice
 from ..database import lock
@@ -67,6 +67,7 @@ def take_backup(
     """
     store, config = store_of(work)
     name = work.settings.name
+    signed.require_key(store)
     return dump.take(
         work.database,
         store,
@@ -151,7 +152,7 @@ def drill_warning(work: Work) -> str:
         return ""
     try:
         last = catalog.last_drill(list_backups(work))
-    except StepFailed as error:
+    except (ConfigError, StepFailed) as error:
         return f"the time of the last drill is not known: {error.what}"
     return drill_note(last, at_most=at_most, now=datetime.now(UTC))
 

@@ -50,6 +50,11 @@ STEPS = """
     where deployment_id = %s order by ordinal
 """
 
+BACKUPS = """
+    select result::text from windlass.step where step = 'backup' and not undo
+    and result is not null order by started_at desc limit 1000
+"""
+
 
 def _recorded(plan: Plan) -> str:
     """Return what is kept of a plan: what decides, secrets taken out of the migrations' texts."""
@@ -140,6 +145,27 @@ def use_approval(database: Database, result: StepResult, deployment: str) -> Non
                     f"the approval of {approver} was used by another deployment meanwhile",
                     next_step="approve the plan again",
                 ) from error
+
+
+def recorded_backups(database: Database) -> dict[str, str]:
+    """Return the newest backups of deployments, by id, and the SHA-256 of each one's manifest.
+
+    Newest first; "" where an older version noted none.
+    """
+
+    def read(connection: psycopg.Connection) -> list[str]:
+        if not _exists(connection):
+            return []
+        return [row[0] for row in connection.execute(BACKUPS).fetchall()]
+
+    results = [
+        msgspec.json.decode(text, type=StepResult) for text in database.read("history", read)
+    ]
+    return {
+        backup: result.get("manifest") or ""
+        for result in results
+        if (backup := result.get("backup")) is not None
+    }
 
 
 def record_correction(connection: psycopg.Connection, correction: Correction) -> None:

@@ -28,8 +28,8 @@ from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
 from ..secret import redact
-from . import identity
-from .journal import Journal, use_approval
+from . import identity, nonces
+from .journal import Journal
 from .steps import STEPS, Done, Skipped, Step
 from .work import Work
 
@@ -115,7 +115,7 @@ class _PlanRun:
         identity.record(work, self.origin)
         for result in self.results:
             if result.step is StepName.APPROVAL and result.get("nonce"):
-                use_approval(work.database, result, work.deployment_id)
+                nonces.use(work, result)
         self.journal = Journal(work.database, self.record(Status.RUNNING), self.plan)
         for result in self.results:
             number = self.journal.begin(result.step, result.started_at)

@@ -7,6 +7,7 @@ from functools import partial
 import psycopg
 
 from ..backup import catalog, encryption
+from ..backup.signed import SignedStore
 from ..config import Settings
 from ..config.sections import BackupsConfig, EncryptConfig
 from ..database import own_tables
@@ -206,8 +207,10 @@ def _mask(settings: Settings) -> str:
 
 
 def _kept(settings: Settings, store: Store) -> list[PreflightCheck]:
-    """Look at the keys of encrypted backups; warn of a drill that is too long ago."""
+    """Look at the keys of signed and encrypted backups; warn of a drill that is too long ago."""
     config, checks = settings.shared.backups, []
+    if isinstance(store, SignedStore):
+        checks.append(_guard("signing", store.seal.check))
     if config is not None and config.encrypt is not None:
         keys = config.encrypt
         checks.append(_guard("encryption", lambda: _encryption(keys)))

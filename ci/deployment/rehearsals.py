@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 
 from .. import policy
-from ..backup import catalog, retention
+from ..backup import catalog, retention, signed
 from ..backup.proof import verify_and_record
 from ..database.connection import read_target
 from ..errors import Place, Refused
@@ -24,6 +24,20 @@ def missing_reason(work: Work) -> str:
     _, config = store_of(work)
     version, extensions = work.database.read("rehearse", _needed)
     return throwaway.missing_reason(version, extensions, config.throwaway)
+
+
+def no_backup_reason(plan: Plan, work: Work) -> str:
+    """Return why there is no backup to rehearse on: none is young, and none can be signed here."""
+    store, _ = store_of(work)
+    config = work.settings.shared.rehearsal
+    if signed.can_write(store):
+        return ""
+    if rehearse.youngest(plan, store, config, now=datetime.now(UTC)) is not None:
+        return ""
+    return (
+        f"no proven backup is younger than {config.backup_age}, and there is no key here to sign "
+        "a new one with"
+    )
 
 
 def recent_rehearsal(plan: Plan, work: Work) -> Rehearsal | None:

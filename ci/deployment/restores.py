@@ -9,7 +9,7 @@ from ..backup.swap import kept, rows_now, swap_databases
 from ..backup.tables import TableName
 from ..database import create
 from ..database.connection import Database
-from ..errors import ConfigError, Refused
+from ..errors import ConfigError, Refused, Unreachable, Untrusted
 from ..model import Correction, Manifest, Proof, StepName
 from ..origin import find_origin
 from ..secret import Secret
@@ -81,6 +81,7 @@ def plan_restore(
     manifest = catalog.find_backup(
         store_of(work)[0], environment=work.settings.name, which=which
     ).manifest
+    _require_recorded(work, manifest, latest=which == "latest")
     now = datetime.now(UTC)
     if at_most_older is not None:
         catalog.require_young(manifest, at_most=at_most_older, now=now)
@@ -99,6 +100,38 @@ def plan_restore(
         manifest=manifest,
     )
     return RestoreOrder(plan=plan, target=target, tables=frozenset(map(_table_name, tables)))
+
+
+def _require_recorded(work: Work, manifest: Manifest, *, latest: bool) -> None:
+    """Raise unless the journal knows the manifest as it is, and, for the latest, none newer.
+
+    What the journal does not know is a backup by hand. A live database that does not answer is
+    told: a restore elsewhere may be all that is left.
+    """
+    try:
+        known = journal.recorded_backups(work.database)
+    except Unreachable as error:
+        work.reporter.alarm(f"{manifest.id} is not compared with the journal: {error.what}")
+        return
+    if known.get(manifest.id, "") not in ("", manifest.sha256):
+        raise Untrusted(
+            f"the manifest of {manifest.id} is not the one that the journal has: SHA-256 "
+            f"{manifest.sha256[:12]}, recorded {known[manifest.id][:12]}",
+            state="nothing was restored",
+            next_step="find out who changed it; name another: "
+            f"invoke backup.list --env {work.settings.name}",
+        )
+    if not latest:
+        return
+    stored = {backup.manifest.id for backup in backups.list_backups(work)}
+    missing = [name for name in known if name not in stored and name > manifest.id]
+    if missing:
+        raise Refused(
+            f"the newest backup that the journal has, {max(missing)}, is not in the store, or not "
+            f"trusted there; the latest would be an older one, {manifest.id}",
+            next_step="find out where it is; restore the older one by its name: "
+            f"invoke restore --env {work.settings.name} --from {manifest.id}",
+        )
 
 
 def _is_url(into: str) -> bool:

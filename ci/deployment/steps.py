@@ -19,7 +19,7 @@ from ..plan.pending import in_running_order
 from ..report.format import human
 from ..report.plan import rehearsal_text
 from ..restarters import Reverting, Running
-from . import backups, facts, journal, preflight, rehearsals
+from . import backups, facts, nonces, preflight, rehearsals
 from .work import Work, bytes_of, store_of
 
 
@@ -91,11 +91,12 @@ def approve(plan: Plan, work: Work) -> Done | Skipped:
     source = work.approvals
     if source is None:
         return Skipped("deploy.yml names no source of approvals")
+    approvals = source.find(plan)
     granted = gate.require_approval(
         plan,
-        source.find(plan),
+        approvals,
         required=source.required,
-        used=journal.used_approvals(work.database),
+        used=nonces.used(work, tuple(approval.nonce for approval in approvals)),
         now=datetime.now(UTC),
         how=source.how(plan),
     )
@@ -129,7 +130,10 @@ def backup(plan: Plan, work: Work) -> Done | Skipped:
         schema_fingerprint=plan.schema_fingerprint,  # made sure of under the lock
     )
     address = store.address(manifest.key)
-    return Done(f"{address} {human(manifest.size)}", evidence=(("backup", manifest.id),))
+    return Done(
+        f"{address} {human(manifest.size)}",
+        evidence=(("backup", manifest.id), ("manifest", manifest.sha256)),
+    )
 
 
 def verify_own_backup(plan: Plan, work: Work) -> Done | Skipped:
@@ -162,7 +166,7 @@ def rehearse_plan(plan: Plan, work: Work) -> Done | Skipped:
     """Run the migrations on a restored copy, unless this very plan was rehearsed recently."""
     if not plan.migrations:
         return Skipped("no migration to rehearse")
-    reason = rehearsals.missing_reason(work)
+    reason = rehearsals.missing_reason(work) or rehearsals.no_backup_reason(plan, work)
     if reason:
         rehearsals.refuse_unknown(plan, work, reason)
         return Skipped(reason)
@@ -307,7 +311,12 @@ def verify_migrations(plan: Plan, work: Work) -> Done | Skipped:
 def _own_manifest(plan: Plan, work: Work) -> Manifest:
     """Return this deployment's own backup, as the store has it."""
     store, _ = store_of(work)
-    manifest = catalog.newest(store, environment=plan.environment, database=plan.target.database)
+    manifest = catalog.newest(
+        store,
+        environment=plan.environment,
+        database=plan.target.database,
+        deployment=work.deployment_id,
+    )
     if manifest is None or manifest.deployment != work.deployment_id:
         raise StepFailed(
             "the store does not list the backup that was just written",

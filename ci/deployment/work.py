@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from .. import policy
 from ..approvals import ApprovalSource, open_approvals
+from ..backup.signed import SignedStore
 from ..backup.stream import Progress
 from ..config import Settings
 from ..config.sections import BackupsConfig
@@ -17,6 +19,7 @@ from ..model import Finding, StepName, StepResult
 from ..postgres import embedded
 from ..restarters import Restarter, open_restarter
 from ..secret import Secret
+from ..signing import Seal
 from ..stores import Store, open_store
 
 
@@ -101,7 +104,7 @@ def open_work(
                 settings.root,
                 server=shared.backups.throwaway if shared.backups else None,
             ),
-            store=open_store(shared.backups) if shared.backups else None,
+            store=_store(settings, shared.backups, reporter) if shared.backups else None,
             restarter=open_restarter(restart) if restart else None,
             approvals=open_approvals(
                 approval, environment=settings.name, root=settings.root, note=reporter.note
@@ -128,8 +131,23 @@ def open_work(
             yield work(database)
 
 
+def _store(settings: Settings, config: BackupsConfig, reporter: Reporter) -> Store:
+    """Return the store; where the environment signs, one that judges what it reads."""
+    store, signing = open_store(config), settings.environment.signing
+    if signing is None:
+        return store
+    seal = Seal(
+        signing, project=settings.shared.project, environment=settings.name, root=settings.root
+    )
+    return SignedStore(store, seal, reporter.alarm)
+
+
 def store_of(work: Work) -> tuple[Store, BackupsConfig]:
-    """Return the store and its section of deploy.yml; StepFailed where there is none."""
+    """Return the store and its section of deploy.yml; StepFailed where there is none.
+
+    ConfigError where the tier takes signed backups alone, and no section says by whom.
+    """
+    policy.require_signing(work.settings)
     config = work.settings.shared.backups
     if work.store is None or config is None:
         raise StepFailed(

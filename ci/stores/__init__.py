@@ -1,14 +1,12 @@
 """What a backup store must do, and which ones there are."""
 
-import secrets
-import time
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Protocol, assert_never
 from urllib.parse import urlsplit
 
 from ..config.sections import BackupsConfig
-from ..errors import ConfigError, StoreFailed
+from ..errors import ConfigError
 
 
 class Store(Protocol):
@@ -64,38 +62,15 @@ class Store(Protocol):
         ...
 
     def check(self) -> str:
-        """Write, read back and delete a small object; return what was found, for `doctor`."""
+        """Try what a backup needs, for `doctor`, and return what was found.
+
+        Nothing is left there, and nothing is asked for that a writer may lack, such as a deletion.
+        """
         ...
 
     def address(self, key: str) -> str:
         """Return where the key is, as people and other tools write it: s3://…, /path/…."""
         ...
-
-
-def probe(store: Store, advice: str) -> float:
-    """Write, read back and delete a small object, and return the seconds that took.
-
-    Args:
-        store: a driver.
-        advice: what to look at where the bytes come back changed.
-
-    Raises:
-        StoreFailed: the store did not do it, or gave other bytes back.
-
-    """
-    key, content = f".windlass-check-{secrets.token_hex(8)}", secrets.token_bytes(64)
-    start = time.monotonic()
-    store.write(key, [content])
-    try:
-        if b"".join(store.read(key)) != content:
-            raise StoreFailed(
-                f"{store.address(key)}: read back other bytes than were written",
-                state="the probe was deleted; nothing else was touched",
-                next_step=f"do not trust this store; {advice}",
-            )
-    finally:
-        store.delete(key)
-    return time.monotonic() - start
 
 
 class Scheme(StrEnum):

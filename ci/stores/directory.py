@@ -6,13 +6,13 @@ import fcntl
 import os
 import secrets
 import shlex
+import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import StoreFailed
-from . import probe
 
 READ = 1 << 20  # bytes per chunk read back
 SUFFIX = ".windlass-partial"  # of files being written; no key may end so
@@ -150,9 +150,23 @@ class DirectoryStore:
         return f"cat {shlex.quote(self.address(key))}"
 
     def check(self) -> str:
-        """Write, read back and delete a small file, and say how long that took."""
-        seconds = probe(self, "look at dmesg and smartctl")
-        return f"{self.path}: wrote, read back and deleted a probe in {seconds:.2f} s"
+        """Write a small file without a name, read it back, and say how long that took."""
+        place = next(p for p in (self.path, *self.path.absolute().parents) if p.is_dir())
+        content, start = secrets.token_bytes(64), time.monotonic()
+        with self._doing("write", place), tempfile.TemporaryFile(dir=place) as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            file.seek(0)
+            same = file.read() == content
+        if not same:
+            raise StoreFailed(
+                f"{place}: read back other bytes than were written",
+                state="nothing was left there",
+                next_step="do not trust this store; look at dmesg and smartctl",
+            )
+        seconds = time.monotonic() - start
+        return f"{self.path}: wrote and read back a file without a name in {seconds:.2f} s"
 
     def address(self, key: str) -> str:
         """Return the file's path."""

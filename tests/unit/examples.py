@@ -50,6 +50,7 @@ WHOLE: dict[str, Any] = {
     "restart": {"with": "docker", "container": "api"},
     "smoke": {"base_url": "http://api", "checks": [{"get": "/health"}]},
     "approval": {"from": "terminal"},
+    "signing": {"signers": "backup-signers"},
 }
 TIERS = {"dev": "development", "uat": "acceptance", "production": "production"}
 

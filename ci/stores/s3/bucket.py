@@ -83,6 +83,17 @@ class Bucket:
                 raise
         raise taken(self.address(name))
 
+    def require_reading(self, prefix: str, absent: str) -> None:
+        """Raise unless we may list under the prefix, and read: what is not there is not denied."""
+        with self.talking(f"listing {self.address(prefix)}"):
+            self.client.list_objects_v2(Bucket=self.name, Prefix=prefix, MaxKeys=1)
+        with self.talking(f"reading under {self.address(prefix)}"):
+            try:
+                self.client.get_object(Bucket=self.name, Key=absent)
+            except ClientError as error:
+                if code_of(error) not in GONE:
+                    raise
+
     def asked_for(self, name: str, *, once: bool) -> dict[str, Any]:
         """Return what deploy.yml asks of the store for each object; locked is what is final."""
         asked: dict[str, Any] = {}

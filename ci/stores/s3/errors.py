@@ -31,8 +31,9 @@ RENEW = "renew them, or give the job a role whose credentials boto3 can renew"
 # The server's code -> (what it means, what to do). Codes of answers without a body are numbers.
 KEYS = "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the profile"
 RIGHTS = (
-    "allow s3:PutObject, s3:GetObject, s3:DeleteObject, s3:AbortMultipartUpload, s3:ListBucket "
-    "and s3:ListBucketMultipartUploads on the bucket and prefix for these credentials"
+    "allow s3:PutObject, s3:GetObject, s3:AbortMultipartUpload, s3:ListBucket and "
+    "s3:ListBucketMultipartUploads on the bucket and prefix for these credentials, and "
+    "s3:DeleteObject where backups.keep prunes; docs/backups.md has the policies"
 )
 REGION = "set AWS_REGION to the bucket's region, or backups.endpoint to its server"
 AGAIN = "start again; nothing has to be cleaned up first"

@@ -1,7 +1,9 @@
 """Backups in a bucket: S3, or anything that speaks its protocol."""
 
 import math
+import secrets
 import shlex
+import time
 from collections.abc import Iterable, Iterator
 from functools import partial
 
@@ -9,13 +11,13 @@ from botocore.exceptions import ClientError
 
 from ...config.sections import S3Config
 from ...errors import StoreFailed, Unreachable
-from .. import probe
 from . import upload
 from .bucket import Bucket, seconds_left
 from .errors import NOT_THERE, RENEW, code_of, cut
 from .upload import PLANNED_PARTS, Upload, in_parts, threads_for
 
 READ = 1 << 20  # bytes per chunk read back
+PROBE = ".windlass-check-"  # begins the names that `check` asks for
 SPARE = 60.0  # seconds beyond the estimate, to complete and to write the manifest
 
 
@@ -168,10 +170,17 @@ class S3Store:
         return f"aws s3 cp{endpoint} {shlex.quote(self.address(key))} -"
 
     def check(self) -> str:
-        """Write, read back and delete a small object, and say how long that took."""
-        seconds = probe(self, "look for a proxy that changes content")
-        place = self.bucket.address(self.prefix)
-        return f"{place}: wrote, read back and deleted a probe in {seconds:.2f} s"
+        """List, ask for an object that is not there, send a part of an upload and end the upload.
+
+        An account that may write and not delete can do that, and nothing is left.
+        """
+        start = time.monotonic()
+        self.bucket.require_reading(self._full(""), self._full(f"{PROBE}{secrets.token_hex(8)}"))
+        upload.probe(self.bucket, self._full(f"{PROBE}{secrets.token_hex(8)}"))
+        place, seconds = self.bucket.address(self.prefix), time.monotonic() - start
+        return (
+            f"{place}: lists, reads, and took a part of an upload that was ended, {seconds:.2f} s"
+        )
 
     def address(self, key: str) -> str:
         """Return s3://BUCKET/PREFIX/KEY, as the AWS tools write it."""

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import secrets
 import threading
 import zlib
 from collections.abc import Iterable, Iterator
@@ -138,6 +139,30 @@ class Upload:
             # Nothing to abort: it was completed, though we never saw the answer.
         if self.completing:
             client.delete_object(Bucket=bucket, Key=self.name)
+
+
+def probe(bucket: Bucket, name: str) -> None:
+    """Send a part of an upload, which the server compares with its MD5, and end the upload."""
+    body = secrets.token_bytes(64)
+    with bucket.talking(f"starting an upload of {bucket.address(name)}"):
+        started = bucket.client.create_multipart_upload(
+            Bucket=bucket.name, Key=name, **bucket.asked_for(name, once=False)
+        )
+    try:
+        with bucket.talking(f"sending a part of {bucket.address(name)}"):
+            bucket.client.upload_part(
+                Bucket=bucket.name,
+                Key=name,
+                UploadId=started["UploadId"],
+                PartNumber=1,
+                Body=body,
+                ContentMD5=md5(body),
+            )
+    finally:
+        with bucket.talking(f"ending an upload of {bucket.address(name)}"):
+            bucket.client.abort_multipart_upload(
+                Bucket=bucket.name, Key=name, UploadId=started["UploadId"]
+            )
 
 
 def in_parts(chunks: Iterable[bytes], size: int) -> Iterator[bytes]:

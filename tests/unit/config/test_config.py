@@ -161,7 +161,7 @@ def test_production_cannot_switch_off_what_its_tier_requires(tmp_path: Path, ste
         steps_for(load(path).environment("production", VARIABLES))
 
     assert caught.value.what == (
-        f"{path}:79: environments.production.steps.{step}: "
+        f"{path}:83: environments.production.steps.{step}: "
         '"off" is laxer than the production tier, which requires it'
     )
     assert caught.value.exit_code == 2

@@ -51,6 +51,7 @@ def test_its_policy_is_every_deciding_setting_as_written() -> None:
         restart=None,
         smoke=None,
         approval=None,
+        signing=None,
         database="${DATABASE_URL:-postgresql://u@h/d}",
     )
 

@@ -1,0 +1,85 @@
+"""Approvals that were used up: in the target database, and in the store beside the backups.
+
+The table of the target goes back in time with a restore. The object in the store does not: it is
+written once, and never again (`If-None-Match`, a link).
+"""
+
+import hashlib
+from datetime import UTC, datetime
+
+import msgspec
+
+from ..backup.stream import whole
+from ..errors import NotApproved, StoreFailed
+from ..model import SpentApproval, StepResult
+from ..stores import Store
+from . import journal
+from .work import Work
+
+PREFIX = "approvals"
+
+
+def key_of(environment: str, nonce: str) -> str:
+    """Return where a used nonce lies; a nonce may be any text, and a key may not."""
+    return f"{PREFIX}/{environment}/{hashlib.sha256(nonce.encode()).hexdigest()}.json"
+
+
+def used(work: Work, nonces: tuple[str, ...]) -> dict[str, str]:
+    """Return which of these nonces were used up, each with the deployment that did.
+
+    Also every one that the target knows. Without backups there is no store, and the target alone
+    is asked.
+    """
+    known = journal.used_approvals(work.database)
+    if work.store is None:
+        return known
+    environment, store = work.settings.name, work.store
+    stored = set(store.keys(f"{PREFIX}/{environment}/")) if any(nonces) else set()
+    spent = {nonce: key_of(environment, nonce) for nonce in nonces if nonce}
+    return known | {
+        nonce: _deployment(store, key)
+        for nonce, key in spent.items()
+        if key in stored and nonce not in known
+    }
+
+
+def _deployment(store: Store, key: str) -> str:
+    """Return which deployment used it; that it was used counts, whatever the object says."""
+    try:
+        return msgspec.json.decode(whole(store, key), type=SpentApproval).deployment
+    except (msgspec.DecodeError, UnicodeDecodeError, StoreFailed):
+        return f"an unknown deployment ({store.address(key)})"
+
+
+def use(work: Work, result: StepResult) -> None:
+    """Use up the approvals that a step found, under the deployment lock, before any statement.
+
+    In the store first: what is there survives a restore of an older backup.
+
+    Raises:
+        NotApproved: another deployment was quicker.
+        StoreFailed: the store did not take it; no statement ran.
+
+    """
+    approvers = [value for name, value in result.evidence if name == "approver"]
+    nonces = [value for name, value in result.evidence if name == "nonce"]
+    if work.store is not None:
+        for approver, nonce in zip(approvers, nonces, strict=False):
+            _spend(work, work.store, nonce, approver)
+    journal.use_approval(work.database, result, work.deployment_id)
+
+
+def _spend(work: Work, store: Store, nonce: str, approver: str) -> None:
+    key = key_of(work.settings.name, nonce)
+    spent = SpentApproval(
+        nonce=nonce, approver=approver, deployment=work.deployment_id, at=datetime.now(UTC)
+    )
+    try:
+        store.write(key, [spent.canonical()], once=True)
+    except StoreFailed as error:
+        if key not in set(store.keys(key)):
+            raise
+        raise NotApproved(
+            f"the approval of {approver} was used by deployment {_deployment(store, key)}",
+            next_step="approve the plan again",
+        ) from error
