@@ -25,7 +25,7 @@ def wait(plan: Plan, work: Work, *, within: float, every: float = EVERY) -> None
         every: seconds between two looks.
 
     Raises:
-        NotApproved: the time is up, or a signature for this plan is forged or does not count.
+        NotApproved: the time is up; it says why each signature for this plan does not count.
         ConfigError: the environment takes no signatures.
 
     """
@@ -80,7 +80,7 @@ def _fetch(plan: Plan, work: Work, source: Signatures, before: str) -> str:
 
 def _missing_approval(plan: Plan, work: Work, source: ApprovalSource) -> NotApproved | None:
     """Return what is missing; None where the deployment may begin."""
-    approvals = source.find(plan)  # a forged signature raises here
+    approvals = source.find(plan)
     try:
         gate.require_approval(
             plan,
@@ -88,6 +88,7 @@ def _missing_approval(plan: Plan, work: Work, source: ApprovalSource) -> NotAppr
             required=source.required,
             used=journal.used_approvals(work.database),
             now=datetime.now(UTC),
+            server=journal.server_clock(work.database),
             how=source.how(plan),
         )
     except NotApproved as error:

@@ -22,6 +22,7 @@ CORRECTIONS = "select record::text from windlass.correction order by id desc lim
 APPROVALS_EXIST = "select pg_catalog.to_regclass('windlass.approval') is not null"
 USE_APPROVAL = "insert into windlass.approval (nonce, deployment_id, approver) values (%s, %s, %s)"
 USED_APPROVALS = "select nonce, deployment_id from windlass.approval"
+SERVER_CLOCK = "select pg_catalog.clock_timestamp()"
 EXIST = """
     select pg_catalog.to_regclass('windlass.deployment') is not null
        and pg_catalog.to_regclass('windlass.step') is not null
@@ -125,6 +126,19 @@ def used_approvals(database: Database) -> dict[str, str]:
         if row is None or not row[0]:
             return {}
         return dict(connection.execute(USED_APPROVALS).fetchall())
+
+    return database.read("approval", read)
+
+
+def server_clock(database: Database) -> datetime:
+    """Return what time it is on the database's server: who deploys does not set that clock."""
+
+    def read(connection: psycopg.Connection) -> datetime:
+        row = connection.execute(SERVER_CLOCK).fetchone()
+        if row is None:
+            raise AssertionError("a select without FROM returned no row")
+        moment: datetime = row[0]
+        return moment
 
     return database.read("approval", read)
 

@@ -97,6 +97,7 @@ def approve(plan: Plan, work: Work) -> Done | Skipped:
         required=source.required,
         used=journal.used_approvals(work.database),
         now=datetime.now(UTC),
+        server=journal.server_clock(work.database),
         how=source.how(plan),
     )
     names = ", ".join(approval.approver for approval in granted)

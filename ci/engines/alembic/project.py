@@ -52,6 +52,10 @@ class AlembicProject:
         words = ", ".join(f"{name} {version}" for name, version in listing.versions.items())
         return f"{words}, env.py {digest[:12]}"
 
+    def environment_file(self) -> Path:
+        """Return the path of env.py."""
+        return self.home / self._listed().env
+
     def _listed(self) -> Listing:
         if self._listing is None:
             try:

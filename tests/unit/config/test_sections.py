@@ -111,7 +111,8 @@ def shown(section: msgspec.Struct) -> str:
         (lambda: Expect(), "status=200, headers={}, json=None, within=None"),
         (
             lambda: Environment(tier="development", database=URL),
-            "tier=development, database=***, restart=None, smoke=None, approval=None, "
+            "tier=development, database=***, addresses=(), restart=None, smoke=None, "
+            "approval=None, "
             f"lock=LockConfig({shown(LockConfig())}), proof=None, on_failure=None, steps={{}}",
         ),
     ],
