@@ -56,5 +56,15 @@ def blob(root: Path, name: str) -> Iterator[bytes]:
     return process.stream(_argv(root, ("cat-file", "blob", name)), purpose=GIT, env=QUIET)
 
 
+def raw(root: Path, *arguments: str, env: Mapping[str, str | Secret] | None = None) -> bytes:
+    """Return what git prints, byte for byte: names of files, which no redaction may touch.
+
+    Raises:
+        ChildFailed: git is missing, or ended with another code than 0.
+
+    """
+    return b"".join(process.stream(_argv(root, arguments), env={**QUIET, **(env or {})}))
+
+
 def _argv(root: Path, arguments: tuple[str, ...]) -> tuple[str, ...]:
     return ("git", "-C", str(root), *arguments)

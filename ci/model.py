@@ -102,6 +102,7 @@ class Target(Document, frozen=True, kw_only=True):
     system_identifier: str
     database: str
     server_version: int  # as server_version_num: 160014
+    address: str = ""  # as we reach it, HOST:PORT/DATABASE; a physical copy has another
 
 
 class Facts(Document, frozen=True, kw_only=True):
@@ -199,6 +200,14 @@ class Origin(Document, frozen=True, kw_only=True):
     ci_run: str | None  # URL
 
 
+class Sources(Document, frozen=True, kw_only=True):
+    """What a plan is made of beside its migrations. Files are named from deploy.yml's directory."""
+
+    commit: str = ""  # that is checked out; empty: no checkout
+    changed: tuple[str, ...] = ()  # on disk, not as the commit has it
+    files: tuple[tuple[str, str], ...] = ()  # (name, "sha256:" and 64 hex digits), by name
+
+
 class About(Document, frozen=True, kw_only=True):
     """What a plan's reader should know, and what does not decide what will happen."""
 
@@ -234,6 +243,8 @@ class Plan(Document, frozen=True, kw_only=True):
     migrations: tuple[Migration, ...]  # in running order; to be undone where direction is down
     steps: tuple[PlannedStep, ...]
     policy: tuple[tuple[str, str], ...]
+    variables: tuple[tuple[str, str], ...] = ()  # (name, mark of its value), of those in `policy`
+    sources: Sources = Sources()
     schema: tuple[str, ...] = ()  # the lines whose hash is the fingerprint; not in the digest
     about: About | None = None  # not in the digest
 
@@ -270,6 +281,7 @@ class Approval(Document, frozen=True, kw_only=True):
     expires_at: datetime
     comment: str = ""
     nonce: str = ""
+    problem: str = ""  # why it does not count, found where it was read; empty: nothing was
 
 
 class SpentApproval(Document, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from .config import Settings
+from .config.convert import VARIABLE
 from .config.sections import StepSetting
 from .errors import ConfigError, Laxer
 from .model import LEVELS, Direction, PlannedStep, ProofLevel, StepName, Tier
@@ -112,6 +113,7 @@ def steps_for(
 
     """
     proof(settings)
+    require_written(settings)
     left_out = (without & MAY_BE_LEFT_OUT) | (NOT_DOWNWARDS if direction == "down" else set())
     planned = []
     for name, row in TABLE.items():
@@ -144,6 +146,51 @@ def require_signing(settings: Settings) -> None:
         '"signing: {signers: .github/backup-signers, key: ${BACKUP_SIGNING_KEY:-}}" there, the '
         f'line "{settings.name} ssh-ed25519 AAAA…" (of backup-key.pub) into that file, and export '
         "the text of backup-key as BACKUP_SIGNING_KEY",
+    )
+
+
+# How much of a second person an approval takes.
+SOURCES: dict[str, int] = {"terminal": 0, "github": 1, "ssh": 1}
+
+
+def require_written(settings: Settings) -> None:
+    """Raise `Laxer` where a variable, which nobody reviews, decides who has to say yes.
+
+    A variable may choose `approval.from`, if not weaker than its default; without a default it
+    may not be the terminal.
+    """
+    written = settings.written["environment"]
+    if _is_variable(written.get("tier")):
+        raise _chosen_by_variable(settings, ("tier",), "the tier decides what is insisted on")
+    approval = written.get("approval")
+    if settings.tier == "development" or not isinstance(approval, dict):
+        return
+    for key, value in approval.items():
+        if key != "from" and _is_variable(value):
+            raise _chosen_by_variable(settings, ("approval", key), "it decides whose yes counts")
+    source = str(approval.get("from", ""))
+    if not _is_variable(source):
+        return
+    least = VARIABLE.sub(lambda match: match[2] or "", source)
+    chosen = str(type(settings.environment.approval).__struct_config__.tag)
+    if SOURCES.get(chosen, 0) < SOURCES.get(least, 1):
+        raise Laxer(
+            f'environments.{settings.name}.approval.from: "{chosen}", by a variable, is laxer '
+            f'than "{least or "github or ssh"}", which deploy.yml asks for without it',
+            place=settings.where("approval", "from"),
+            next_step=f"unset the variable in {source}; or have a commit write from: {chosen}",
+        )
+
+
+def _is_variable(value: object) -> bool:
+    return isinstance(value, str) and VARIABLE.search(value) is not None
+
+
+def _chosen_by_variable(settings: Settings, path: tuple[str, ...], why: str) -> Laxer:
+    return Laxer(
+        f"environments.{settings.name}.{'.'.join(path)}: a variable may not set it: {why}",
+        place=settings.where(*path),
+        next_step="write the value itself, so that a commit changes it",
     )
 
 

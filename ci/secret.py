@@ -77,10 +77,15 @@ def names_secret(name: str) -> bool:
 def remember_environment(variables: Mapping[str, str]) -> None:
     """Remember the variables whose names say that they hold a secret."""
     for name, value in variables.items():
-        if not _NAMED.search(name) or _POINTER.search(name):
+        if not is_named_secret(name):
             continue
         if len(value) >= _GUESSED and not value.startswith("/"):
             remember(value)
+
+
+def is_named_secret(name: str) -> bool:
+    """Tell whether a variable's name says that it holds a secret, and not where one is."""
+    return bool(_NAMED.search(name)) and not _POINTER.search(name)
 
 
 def known() -> frozenset[str]:

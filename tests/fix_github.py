@@ -256,6 +256,7 @@ def serving(github: Github) -> ThreadingHTTPServer:
 def variables(github: Github) -> dict[str, str]:
     """Return the environment of a job of run 42, its first attempt, started by ada."""
     return {
+        "GITHUB_ACTIONS": "true",
         "GITHUB_API_URL": github.url,
         "GITHUB_REPOSITORY": REPOSITORY,
         "GITHUB_RUN_ID": "42",
@@ -274,8 +275,7 @@ def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[Github]:
     server = serving(found)
     for name, value in variables(found).items():
         monkeypatch.setenv(name, value)
-    for name in ("GITHUB_ACTIONS", "GH_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+    monkeypatch.delenv("GH_TOKEN", raising=False)
     yield found
     server.shutdown()
     server.server_close()

@@ -18,7 +18,10 @@ class ApprovalSource(Protocol):
         ...
 
     def find(self, plan: Plan) -> tuple[Approval, ...]:
-        """Return the approvals there are, asking a person where the source is one."""
+        """Return the approvals there are, asking a person where the source is one.
+
+        One that cannot count, whoever judges it, says why in `problem`.
+        """
         ...
 
     def how(self, plan: Plan) -> str:
@@ -94,6 +97,6 @@ def open_approvals(
         case SshApproval():
             from .ssh import SshSource
 
-            return SshSource(config, environment=environment, root=root)
+            return SshSource(config, environment=environment, root=root, note=note)
         case _:
             assert_never(config)

@@ -69,7 +69,7 @@ class GithubSource:
             Unreachable: GitHub's API did not answer.
 
         """
-        if any(not os.environ.get(name) for name in NEEDED):
+        if _missing():
             return ()
         _require_own_attempt(plan)
         reviews = [
@@ -126,7 +126,7 @@ class GithubSource:
 
     def how(self, plan: Plan) -> str:
         """Say what to do."""
-        missing = [name for name in NEEDED if not os.environ.get(name)]
+        missing = _missing()
         if missing:
             return (
                 f"run it in a GitHub workflow job of the environment {self.environment} "
@@ -150,7 +150,7 @@ class GithubSource:
             NotApproved: the environment is missing, or it has no required reviewers.
 
         """
-        missing = [name for name in NEEDED if not os.environ.get(name)]
+        missing = _missing()
         if missing:
             return f"not in a GitHub job ({', '.join(missing)} not set): would refuse"
         try:
@@ -173,6 +173,13 @@ class GithubSource:
     def _api(self) -> GithubApi:
         url, repository, _, token = (os.environ[name] for name in NEEDED)
         return GithubApi(url, repository, Secret(token), note=self.note)
+
+
+def _missing() -> list[str]:
+    """Return the variables that a job has, and this process has not."""
+    missing = [name for name in NEEDED if not os.environ.get(name)]
+    job = os.environ.get("GITHUB_ACTIONS") == "true"  # elsewhere anybody can set the others
+    return missing if job else ["GITHUB_ACTIONS", *missing]
 
 
 def names_digest(comment: str, digest: str) -> bool:

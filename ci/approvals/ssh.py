@@ -6,22 +6,24 @@ same page: principals, validity dates and namespaces are described there.
 
 import getpass
 import os
+import pwd
+import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-
-import msgspec
 
 from .. import git, process, purposes
 from ..config.sections import SshApproval
-from ..errors import ChildFailed, ConfigError, NotApproved, StepFailed
+from ..errors import ChildFailed, ConfigError, NotApproved, Place, StepFailed
 from ..model import Approval, ApprovalStatement, Plan, Signed
+from ..secret import redact
 from . import ssh_branch
-from .ssh_branch import SUFFIX
+from .signers import Line, Person, deployer_names, known_as, people_of
+from .ssh_files import NONCE, SUFFIX, SignedFile, key_of, printable, read_signed_files
 
 NAMESPACE = "windlass"  # so that no signature for git or a file counts as a yes
 WITHIN = 60.0  # seconds; a hardware key waits for a finger
@@ -31,8 +33,16 @@ KEYS = ("id_ed25519_sk", "id_ed25519", "id_ecdsa_sk", "id_ecdsa", "id_rsa")
 class SshSource:
     """Reads the signatures in a directory, and has ssh-keygen judge them."""
 
-    def __init__(self, config: SshApproval, *, environment: str, root: Path) -> None:
-        self.config, self.environment, self.root = config, environment, root
+    def __init__(
+        self,
+        config: SshApproval,
+        *,
+        environment: str,
+        root: Path,
+        note: Callable[[str], None] = lambda _text: None,
+    ) -> None:
+        self.config, self.environment, self.root, self.note = config, environment, root, note
+        self._told: set[str] = set()  # a wait looks again and again
 
     @property
     def directory(self) -> Path:
@@ -64,95 +74,153 @@ class SshSource:
         return ssh_branch.fetch(self.root, self.branch, self.directory, digest=plan.digest)
 
     def find(self, plan: Plan) -> tuple[Approval, ...]:
-        """Return every signed approval for this environment.
+        """Return every signed approval for this environment; one that does not count says why.
+
+        What is no approval at all is told once, and stands in nobody's way.
 
         Raises:
-            NotApproved: a signature for this plan is forged, or its signer may not approve.
+            ConfigError: the file of signers is missing, or a line of it is wrong.
 
         """
-        approvals = []
-        for file in sorted(self.directory.glob(f"*{SUFFIX}")):
-            signed = _read_signed(file)
-            statement = _statement(file, signed)
-            if statement.environment == self.environment:
-                approvals.append(self._judged(plan, file, signed, statement))
+        people = self._people()
+        files, junk = read_signed_files(self.directory)
+        for each in junk:
+            self._tell(f"{each.path.name} is not a readable approval, and is skipped: {each.why}")
+        approvals = [
+            self._judged(plan, file, people)
+            for file in files
+            if file.statement.environment == self.environment
+        ]
         return tuple(approval for approval in approvals if approval is not None)
 
-    def _judged(
-        self, plan: Plan, file: Path, signed: Signed, statement: ApprovalStatement
-    ) -> Approval | None:
-        """Return the approval; None where it is for another plan, by an unknown signer."""
+    def _tell(self, text: str) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            self.note(redact(printable(text)))
+
+    def _people(self) -> dict[bytes, Person]:
+        """Return who may sign, by key."""
+        file = self._file("signers", self.config.signers)
         try:
-            approver = self._verified(file, signed)
-            self._require_other(approver, plan)
-        except NotApproved:
-            if statement.plan_digest != plan.digest:
-                return None
-            raise
+            return people_of(file.read_text(encoding="utf-8"), self.config.signers)
+        except UnicodeDecodeError as error:
+            raise ConfigError(
+                f"{self.config.signers} is not UTF-8: {error.reason}",
+                place=Place(self.config.signers),
+                next_step="save it as UTF-8",
+            ) from None
+
+    def _judged(self, plan: Plan, file: SignedFile, people: dict[bytes, Person]) -> Approval | None:
+        """Return the approval; None where it is for another plan, by one who may not approve."""
+        statement = file.statement
+        key = key_of(file.signed.signature)
+        person = people.get(key) if key is not None else None
+        problem = self._against(plan, file, person, key)
+        if problem and statement.plan_digest != plan.digest:
+            return None
+        if problem:
+            self._tell(f"{problem}; it is skipped")
+        lasts = timedelta(seconds=self.config.expires.seconds)
         return Approval(
             plan_digest=statement.plan_digest,
-            approver=approver,
+            approver=person.name if person else file.path.name,
             source="ssh",
             granted_at=statement.granted_at,
             # The shorter of what was signed and what deploy.yml allows.
-            expires_at=min(
-                statement.expires_at,
-                statement.granted_at + timedelta(seconds=self.config.expires.seconds),
-            ),
+            expires_at=min(statement.expires_at, _after(statement.granted_at, lasts)),
             comment=statement.comment,
             nonce=statement.nonce,
+            problem=printable(problem),
         )
 
-    def _verified(self, file: Path, signed: Signed) -> str:
-        """Return whose signature it is."""
+    def _against(
+        self, plan: Plan, file: SignedFile, person: Person | None, key: bytes | None
+    ) -> str:
+        """Return why a signature does not count, whatever its plan; empty where it may."""
+        if person is None or key is None:
+            return (
+                f"{file.path.name}: its key is not one of {self.config.signers}, "
+                "or not valid any more"
+            )
+        problem = self._forged(file, [line for line in person.lines if line.key == key])
+        if problem:
+            return problem
+        if not NONCE.fullmatch(file.statement.nonce):
+            return f"{file.path.name}: its nonce is not one that invoke approve writes"
+        return self._by_deployer(person, key, plan)
+
+    def _forged(self, file: SignedFile, lines: list[Line]) -> str:
+        """Return what ssh-keygen has against a signature by a known key; empty: nothing."""
+        signed = file.signed
         signers = str(self._file("signers", self.config.signers))
-        revoked = self.config.revoked
+        krl = self.config.revoked
+        revoked = ["-r", str(self._file("revoked", krl))] if krl else []
         with _kept(signed.signature) as signature:
             common = ["-n", NAMESPACE, "-s", signature, "-f", signers]
-            try:
-                principals = process.run(
-                    ["ssh-keygen", "-Y", "find-principals", *common],
-                    purpose=purposes.TOOL,
-                    within=WITHIN,
-                ).stdout
-            except ChildFailed as error:
-                raise NotApproved(
-                    f"{file}: its key is not one of {signers}, or not valid any more",
-                    next_step="add the approver's public key there, or have another approve",
-                ) from error
-            principal = principals.splitlines()[0].strip()
-            argv = ["ssh-keygen", "-Y", "verify", *common, "-I", principal.split(",")[0]]
-            krl = ["-r", str(self._file("revoked", revoked))] if revoked else []
-            if not _verifies([*argv, *krl], signed):
+            for line in lines:
+                argv = ["ssh-keygen", "-Y", "verify", *common, "-I", line.principals[0]]
+                if _verifies([*argv, *revoked], signed):
+                    return ""
                 # ssh-keygen says the same of both: without the list it says which.
-                held = krl and _verifies(argv, signed)
-                raise NotApproved(
-                    f"{file}: the signature of {principal} does not count: "
-                    f"{'its key is revoked' if held else 'it is forged'}",
-                    next_step="look at who wrote the file; have the plan approved again",
-                )
-        return principal
-
-    def _require_other(self, approver: str, plan: Plan) -> None:
-        """Raise where the approver is who deploys or, where asked for, who wrote the change."""
-        names = set(approver.split(","))
-        if names & self._deployer():
-            raise NotApproved(
-                f"{approver} deploys, and so cannot approve plan {plan.digest[:12]}",
-                next_step="have another person approve it, or deploy it",
+                if revoked and _verifies(argv, signed):
+                    return (
+                        f"{file.path.name}: the signature of {line.principals[0]} does not count: "
+                        "its key is revoked"
+                    )
+            known = process.run(
+                ["ssh-keygen", "-Y", "find-principals", *common],
+                purpose=purposes.TOOL,
+                within=WITHIN,
+                check=False,
             )
-        if self.config.not_by_author and names & self._git("log", "-1", "--format=%ae%n%an"):
-            raise NotApproved(
-                f"{approver} wrote the commit, and so cannot approve plan {plan.digest[:12]}",
-                next_step="have another person approve it",
+        if known.code:
+            return (
+                f"{file.path.name}: its key is not one of {self.config.signers}, "
+                "or not valid any more"
             )
+        return (
+            f"{file.path.name}: the signature of {lines[0].principals[0]} does not count: "
+            "it is forged"
+        )
 
-    def _deployer(self) -> set[str]:
+    def _by_deployer(self, person: Person, key: bytes, plan: Plan) -> str:
+        """Return whether the signer is who deploys or, where asked for, who wrote the change."""
+        short = plan.digest[:12]
+        if os.environ.get("GITHUB_ACTIONS") == "true" and not person.has_login:
+            first = person.lines[0]
+            return (
+                f"{person.name} has no login in {self.config.signers}:{first.number}, and so "
+                f"cannot be told from who deploys: write {person.name},github:LOGIN there"
+            )
+        if person.names & self._deployer() or key in self._own_keys():
+            return f"{person.name} deploys, and so cannot approve plan {short}"
+        if self.config.not_by_author and person.names & self._authors():
+            return f"{person.name} wrote the commit, and so cannot approve plan {short}"
+        return ""
+
+    def _deployer(self) -> frozenset[str]:
         """Return the names of who runs this."""
-        emails = self._git("config", "user.email")
-        actors = {os.environ.get("GITHUB_ACTOR"), os.environ.get("GITHUB_TRIGGERING_ACTOR")}
-        # On GitHub the account is the machine's.
-        return emails | ({name for name in actors if name} or {getpass.getuser()})
+        accounts = {getpass.getuser(), pwd.getpwuid(os.getuid()).pw_name}
+        emails = self._git("config", "--get-all", "user.email")
+        return deployer_names(os.environ, emails, accounts)
+
+    def _own_keys(self) -> frozenset[bytes]:
+        """Return the public keys whose private halves lie in this account's ~/.ssh."""
+        files = (Path.home() / ".ssh" / f"{name}.pub" for name in KEYS)
+        words = (
+            file.read_text(encoding="utf-8", errors="replace").split()
+            for file in files
+            if file.is_file() and file.with_suffix("").is_file()
+        )
+        lines = (f"me {each[0]} {each[1]}" for each in words if len(each) > 1)
+        return frozenset(key for line in lines for key in people_of(line, "~/.ssh"))
+
+    def _authors(self) -> frozenset[str]:
+        """Return who wrote the commit; of a merge, who wrote what it brought."""
+        form = "--format=%ae%n%an%n%(trailers:key=Co-authored-by,valueonly)"
+        brought = self._git("log", form, "HEAD^1..HEAD")
+        found = brought | self._git("log", "-1", form)
+        return known_as(part for name in found for part in re.split(r"[<>]", name))
 
     def _git(self, *arguments: str) -> set[str]:
         printed = git.read_or_none(self.root, *arguments) or ""
@@ -163,7 +231,7 @@ class SshSource:
         if not path.is_file():
             raise ConfigError(
                 f"environments.{self.environment}.approval.{key}: the file {path} does not exist",
-                next_step="write one line per approver: EMAIL ssh-ed25519 AAAA…",
+                next_step="write one line per approver: EMAIL,github:LOGIN ssh-ed25519 AAAA…",
             )
         return path
 
@@ -178,8 +246,7 @@ class SshSource:
 
     def check(self) -> str:
         """Return how many may approve; raise where the files or ssh-keygen are missing."""
-        lines = self._file("signers", self.config.signers).read_text(encoding="utf-8").splitlines()
-        signers = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
+        signers = {person.lines[0].number: person for person in self._people().values()}
         if self.config.revoked:
             self._file("revoked", self.config.revoked)
         if len(signers) < self.config.required:
@@ -258,25 +325,12 @@ def _usual_key() -> Path:
     return known
 
 
-def _read_signed(file: Path) -> Signed:
+def _after(moment: datetime, span: timedelta) -> datetime:
+    """Return a moment later; the last there is, where nobody can count as far."""
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Signed)
-    except (OSError, msgspec.DecodeError) as error:
-        raise _unreadable(file, error) from error
-
-
-def _statement(file: Path, signed: Signed) -> ApprovalStatement:
-    try:
-        return msgspec.json.decode(signed.statement.encode(), type=ApprovalStatement)
-    except msgspec.DecodeError as error:
-        raise _unreadable(file, error) from error
-
-
-def _unreadable(file: Path, error: Exception) -> NotApproved:
-    return NotApproved(
-        f"{file} is not a readable approval: {error}",
-        next_step="move it away, and have the plan approved again",
-    )
+        return moment + span
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ push there is no right to approve.
 
 import base64
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,11 +14,13 @@ from pathlib import Path
 from .. import git
 from ..errors import ChildFailed, StepFailed
 from ..secret import Secret
+from .ssh_files import LARGEST, SUFFIX
 
-SUFFIX = ".approval"  # of the files
 REMOTE = "origin"
 SPEAKS = ("ls-remote", "fetch", "push")  # with the remote; the token is for these
 WITHIN = 60.0  # seconds, for each call of git
+NAME = re.compile(r"[0-9a-f]{12}-[0-9a-f]{1,40}\.approval")
+MOST = 1000  # signatures of one plan
 TRIES = 5  # where others push at the same time
 
 
@@ -31,15 +34,40 @@ def fetch(root: Path, branch: str, directory: Path, *, digest: str) -> int:
     commit = _fetched(root, branch)
     if commit is None:
         return 0
-    listed = _git(root, "ls-tree", "-r", "--name-only", commit).splitlines()
-    prefix, new = digest[:12], 0
-    for name in listed:
-        file = directory / Path(name).name
-        if file.name.startswith(prefix) and file.suffix == SUFFIX and not file.exists():
-            directory.mkdir(parents=True, exist_ok=True)
-            file.write_bytes(b"".join(git.blob(root, f"{commit}:{name}")))
-            new += 1
+    new = 0
+    for name, blob in _listed(root, commit, digest[:12]):
+        content = b"".join(git.blob(root, blob))
+        file = directory / name
+        if _holds(file, content):
+            continue
+        if os.path.lexists(file):  # another's, or junk: neither may be in the other's way
+            file = directory / f"{file.stem}-{blob}{SUFFIX}"
+            if os.path.lexists(file):
+                continue
+        directory.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        new += 1
     return new
+
+
+def _listed(root: Path, commit: str, prefix: str) -> list[tuple[str, str]]:
+    """Return the files at the top of the branch that may be a plan's signatures, and their blobs.
+
+    Whoever may push there may have pushed anything: links, submodules, a file of a gigabyte.
+    """
+    found = []
+    for entry in git.read(root, "ls-tree", "-z", "--long", commit).split("\0"):
+        head, _, name = entry.partition("\t")
+        mode, kind, blob, size = (head.split() + [""] * 4)[:4]
+        regular = kind == "blob" and mode in ("100644", "100755")
+        if regular and NAME.fullmatch(name) and name.startswith(prefix) and int(size) <= LARGEST:
+            found.append((name, blob))
+    return found[:MOST]
+
+
+def _holds(file: Path, content: bytes) -> bool:
+    """Tell whether a regular file has this content."""
+    return file.is_file() and not file.is_symlink() and file.read_bytes() == content
 
 
 def push(root: Path, branch: str, file: Path, *, message: str) -> None:

@@ -7,7 +7,7 @@ environment that uses it is used. What a tier insists on is `policy`'s business.
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Settings:
     environment: Environment
     written: dict[str, Any]
     file: YamlFile
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)  # that were read for it
 
     @property
     def tier(self) -> Tier:
@@ -152,6 +153,7 @@ class Config:
             environment=environment,
             written=written,
             file=self.file,
+            variables=variables,
         )
 
 

@@ -84,6 +84,18 @@ def needed(data: Data) -> list[str]:
     return [match[1] for match in matches if match[2] is None]
 
 
+def values_of(data: Data, variables: Mapping[str, str]) -> dict[str, str]:
+    """Return what each ${NAME} stands for, its default where it is not set."""
+    if isinstance(data, dict):
+        data = list(data.values())
+    if isinstance(data, list):
+        return {name: value for item in data for name, value in values_of(item, variables).items()}
+    found: dict[str, str] = {}
+    for name, default in VARIABLE.findall(data) if isinstance(data, str) else ():
+        found[name] = variables.get(name) or default
+    return found
+
+
 def _explain(file: YamlFile, at: Path_, data: Data, kind: type, problem: str) -> ConfigError:
     """Turn msgspec's one sentence, which is all it gives, into file, line, path and repair."""
     problem, _, tail = problem.partition(" - at `")

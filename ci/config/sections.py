@@ -388,6 +388,7 @@ class Environment(Options, frozen=True, kw_only=True):
 
     tier: Tier
     database: Secret  # a libpq URL, or `embedded`
+    addresses: tuple[str, ...] = ()  # names of one server, HOST:PORT/DATABASE; empty: any, as it is
     restart: RestartConfig | None = None
     smoke: SmokeConfig | None = None
     approval: ApprovalConfig | None = None

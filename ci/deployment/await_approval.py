@@ -8,7 +8,7 @@ from ..config.duration import Duration
 from ..errors import ChildFailed, ConfigError, NotApproved
 from ..model import Plan, StepName
 from ..plan import gate
-from . import nonces
+from . import journal, nonces
 from .work import Work
 
 EVERY = 10.0  # seconds between two looks at the branch
@@ -25,7 +25,7 @@ def wait(plan: Plan, work: Work, *, within: float, every: float = EVERY) -> None
         every: seconds between two looks.
 
     Raises:
-        NotApproved: the time is up, or a signature for this plan is forged or does not count.
+        NotApproved: the time is up; it says why each signature for this plan does not count.
         ConfigError: the environment takes no signatures.
 
     """
@@ -80,7 +80,7 @@ def _fetch(plan: Plan, work: Work, source: Signatures, before: str) -> str:
 
 def _missing_approval(plan: Plan, work: Work, source: ApprovalSource) -> NotApproved | None:
     """Return what is missing; None where the deployment may begin."""
-    approvals = source.find(plan)  # a forged signature raises here
+    approvals = source.find(plan)
     try:
         gate.require_approval(
             plan,
@@ -88,6 +88,7 @@ def _missing_approval(plan: Plan, work: Work, source: ApprovalSource) -> NotAppr
             required=source.required,
             used=nonces.used(work, tuple(approval.nonce for approval in approvals)),
             now=datetime.now(UTC),
+            server=journal.server_clock(work.database),
             how=source.how(plan),
         )
     except NotApproved as error:

@@ -4,9 +4,11 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import msgspec
 import psycopg
 
 from ..database import fingerprint, leftovers
+from ..database.address import address_of
 from ..database.connection import Database, read_target
 from ..engines import History
 from ..lint.severity import graded
@@ -72,7 +74,9 @@ def take_facts(database: Database, history: History) -> Facts:
     def read(connection: psycopg.Connection) -> Facts:
         lines = fingerprint.read_lines(connection, history.tables)
         return Facts(
-            target=read_target(connection),
+            target=msgspec.structs.replace(
+                read_target(connection), address=address_of(configured(connection))
+            ),
             history=history.rows(connection),
             partials=history.partials(connection),
             failed=history.failed(connection),
@@ -82,6 +86,15 @@ def take_facts(database: Database, history: History) -> Facts:
         )
 
     return database.read("facts", read)
+
+
+def configured(connection: psycopg.Connection) -> dict[str, str]:
+    """Return what libpq was told to connect to: by the URL, a service file or PG variables."""
+    return {
+        option.keyword.decode(): option.val.decode()
+        for option in connection.pgconn.info
+        if option.val is not None and option.keyword in (b"host", b"hostaddr", b"port", b"dbname")
+    }
 
 
 def _short(line: str) -> str:

@@ -20,6 +20,7 @@ CORRECT = "insert into windlass.correction (at, record) values (%s, %s::jsonb)"
 CORRECTIONS = "select record::text from windlass.correction order by id desc limit %s"
 USE_APPROVAL = "insert into windlass.approval (nonce, deployment_id, approver) values (%s, %s, %s)"
 USED_APPROVALS = "select nonce, deployment_id from windlass.approval"
+SERVER_CLOCK = "select pg_catalog.clock_timestamp()"
 OPEN = """
     insert into windlass.deployment (id, started_at, status, record, plan)
     values (%s, %s, %s, %s::jsonb, %s::jsonb)
@@ -123,6 +124,19 @@ def used_approvals(database: Database) -> dict[str, str]:
         if not trusted.exists(connection, "approval"):
             return {}
         return dict(connection.execute(USED_APPROVALS).fetchall())
+
+    return database.read("approval", read)
+
+
+def server_clock(database: Database) -> datetime:
+    """Return what time it is on the database's server: who deploys does not set that clock."""
+
+    def read(connection: psycopg.Connection) -> datetime:
+        row = connection.execute(SERVER_CLOCK).fetchone()
+        if row is None:
+            raise AssertionError("a select without FROM returned no row")
+        moment: datetime = row[0]
+        return moment
 
     return database.read("approval", read)
 

@@ -47,6 +47,7 @@ def read_signable(config: Config, environment: str, file: str) -> Plan:
 
     Raises:
         ConfigError: the environment takes no signatures, or the file holds no plan for it.
+        Refused: it is a plan for production, of files that no commit has.
 
     """
     _signatures(config, environment)
@@ -56,6 +57,7 @@ def read_signable(config: Config, environment: str, file: str) -> Plan:
         )
     plan = read_plan(Path(file))
     gate.require_environment(plan, environment)
+    gate.require_clean(plan)
     return plan
 
 

@@ -15,6 +15,7 @@ from ..plan.make import make_plan
 from ..plan.pending import pending
 from ..plan.states import NOTHING, built_on, is_graph, up_to
 from . import rehearsals
+from .contents import take_sources
 from .facts import lint_findings, sizes_of_tables, take_facts, take_history
 from .work import Work
 
@@ -216,4 +217,5 @@ def _plan(
         engine=(work.engine.name, work.engine.runner.version()),
         direction=direction,
         without=without,
+        sources=take_sources(work),
     )

@@ -133,13 +133,15 @@ def carry_out(work: Work, proposal: Proposal) -> Deployment:
     """Run a proposed plan, step by step into the journal, and return the record.
 
     Raises:
-        Refused: policy says no, or exactly this plan has no approval; nothing was changed.
+        Refused: policy says no, exactly this plan has no approval, or production would run what
+            no commit has; nothing was changed.
         PlanChanged: the database or the files changed since the plan was made.
         StepFailed: a step failed; what ran before it stays.
         RolledBack: a step failed, and what can be undone was undone.
         Interrupted: Ctrl-C or SIGTERM.
 
     """
+    gate.require_clean(proposal.plan)
     work.reporter.note(headline(proposal.plan))
     if proposal.break_glass:
         work.reporter.alarm(f"BREAK-GLASS: {proposal.break_glass}: no approval, no rehearsal")

@@ -13,7 +13,7 @@ from ..errors import ConfigError, Refused, Unreachable, Untrusted
 from ..model import Correction, Manifest, Proof, StepName
 from ..origin import find_origin
 from ..secret import Secret
-from . import backups, identity
+from . import backups, identity, journal
 from .work import Work, bytes_of, store_of
 
 

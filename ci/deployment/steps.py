@@ -19,7 +19,7 @@ from ..plan.pending import in_running_order
 from ..report.format import human
 from ..report.plan import rehearsal_text
 from ..restarters import Reverting, Running
-from . import backups, facts, nonces, preflight, rehearsals
+from . import backups, facts, journal, nonces, preflight, rehearsals
 from .work import Work, bytes_of, store_of
 
 
@@ -98,6 +98,7 @@ def approve(plan: Plan, work: Work) -> Done | Skipped:
         required=source.required,
         used=nonces.used(work, tuple(approval.nonce for approval in approvals)),
         now=datetime.now(UTC),
+        server=journal.server_clock(work.database),
         how=source.how(plan),
     )
     names = ", ".join(approval.approver for approval in granted)

@@ -23,6 +23,14 @@ class Files(Protocol):
         """Return every migration, in the order they must run; ConfigError where a file is wrong."""
         ...
 
+    def besides(self) -> tuple[Path, ...]:
+        """Return the files that decide what migrations do, and are none: env.py, their imports."""
+        ...
+
+    def directories(self) -> tuple[Path, ...]:
+        """Return the directories that are the migrations' own: each file there may decide."""
+        ...
+
     def create(self, name: str) -> tuple[Path, ...]:
         """Write a new, empty migration and its scripts; never over a file."""
         ...

@@ -54,6 +54,12 @@ class GithubApi:
             )
         if not self.url.startswith(("https://", "http://")):
             raise ConfigError(f'GITHUB_API_URL is "{self.url}"; expected a URL', next_step=_WHERE)
+        if self.url.startswith("http://") and os.environ.get("GITHUB_ACTIONS") != "true":
+            raise ConfigError(
+                "GITHUB_API_URL begins with http://; outside of a workflow a token is sent by "
+                "https alone",
+                next_step=_WHERE,
+            )
 
     def get(self, path: str = "", *, permission: str) -> Any:  # noqa: ANN401  # JSON, checked after
         """Return the JSON at a path of the repository.

@@ -55,15 +55,33 @@ def parse_remote(url: str) -> GithubRepository | None:
     return GithubRepository(match["a"] or match["b"], match["name"]) if match else None
 
 
+def require_own_api(address: str, repository: GithubRepository) -> None:
+    """Raise ConfigError where an address is not the API of the repository's own server."""
+    if address.rstrip("/") != repository.api:
+        raise ConfigError(
+            f"GITHUB_API_URL is {printable(address)}, and the API of {repository.host} is "
+            f"{repository.api}; outside of a workflow no token is sent elsewhere",
+            next_step="unset GITHUB_API_URL",
+        )
+
+
+def printable(address: str) -> str:
+    """Return an address without what may be a user and a password, and without its query."""
+    parts = urlsplit(address)
+    return f"{parts.scheme}://{parts.hostname}{parts.path}" if parts.hostname else "no address"
+
+
 def open_github(root: Path, *, note: Callable[[str], None]) -> tuple[GithubApi, str]:
     """Return the API of this repository, and its address for people.
 
     From what a workflow sets; elsewhere from git's remote, with GITHUB_TOKEN or GH_TOKEN. An
     enterprise's own server is given GH_ENTERPRISE_TOKEN alone, as `gh` does: a remote could name
-    any host.
+    any host. Outside of a workflow the API is that of the remote's host, by https: a token goes
+    nowhere else, whatever GITHUB_API_URL and GITHUB_SERVER_URL say.
 
     Raises:
-        ConfigError: there is no token, or the repository is unknown.
+        ConfigError: there is no token, the repository is unknown, or GITHUB_API_URL is not its
+            server's.
 
     """
     env, remote = os.environ, find_remote(root)
@@ -73,7 +91,8 @@ def open_github(root: Path, *, note: Callable[[str], None]) -> tuple[GithubApi, 
             "the GitHub repository is unknown: no remote on GitHub, no GITHUB_REPOSITORY",
             next_step="git remote add origin URL, or export GITHUB_REPOSITORY=OWNER/NAME",
         )
-    server = urlsplit(env.get("GITHUB_SERVER_URL", "")).hostname
+    job = env.get("GITHUB_ACTIONS") == "true"
+    server = urlsplit(env.get("GITHUB_SERVER_URL", "")).hostname if job else None
     repository = GithubRepository(server or (remote.host if remote else "github.com"), name)
     known = repository.hosted or server is not None
     names = ("GITHUB_TOKEN", "GH_TOKEN") if known else ("GH_ENTERPRISE_TOKEN",)
@@ -86,4 +105,6 @@ def open_github(root: Path, *, note: Callable[[str], None]) -> tuple[GithubApi, 
             "variables: read",
         )
     address = env.get("GITHUB_API_URL") or repository.api
+    if not job:
+        require_own_api(address, repository)
     return GithubApi(address, name, Secret(token), note), repository.site

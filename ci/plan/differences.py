@@ -12,13 +12,14 @@ def differences(approved: Plan, current: Plan) -> tuple[str, ...]:
             ("another direction", approved.direction, current.direction),
             ("another engine", approved.engine, current.engine),
             ("another engine version", approved.engine_version, current.engine_version),
-            ("another database", approved.target, current.target),
             ("other steps", _names(approved), _names(current)),
         )
         if before != now
     ]
+    if approved.target != current.target:
+        texts.append(f"another database: {_database(approved)} then, {_database(current)} now")
     texts += _history(approved, current) + _migrations(approved, current)
-    texts += _settings(approved, current)
+    texts += _settings(approved, current) + _sources(approved, current)
     if approved.partials != current.partials:
         texts.append("a migration was run, or undone, in part since")
     if approved.schema_fingerprint != current.schema_fingerprint:
@@ -75,8 +76,35 @@ def _migrations(approved: Plan, current: Plan) -> list[str]:
 
 def _settings(approved: Plan, current: Plan) -> list[str]:
     before, now = dict(approved.policy), dict(current.policy)
-    return [
-        f"deploy.yml: {key} changed"
-        for key in sorted(before.keys() | now.keys())
-        if before.get(key) != now.get(key)
-    ]
+    texts = [f"deploy.yml: {key} changed" for key in _changed(before, now)]
+    values = _changed(dict(approved.variables), dict(current.variables))
+    return texts + [f"the variable {name} has another value" for name in values]
+
+
+def _changed(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    return [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+
+
+def _database(plan: Plan) -> str:
+    """Return which database it is; the server's number tells it from others of the name."""
+    target = plan.target
+    return (
+        f"{target.database} at {target.address or 'an address not known'}, system "
+        f"{target.system_identifier}, PostgreSQL {target.server_version}"
+    )
+
+
+def _sources(approved: Plan, current: Plan) -> list[str]:
+    """Say which files and which commit are not those that were approved."""
+    was, now = approved.sources, current.sources
+    texts = []
+    if was.commit != now.commit:
+        names = [commit[:12] or "no checkout" for commit in (was.commit, now.commit)]
+        texts.append(f"another commit: {names[0]} then, {names[1]} now")
+    texts += [f"{name} is not as in the commit" for name in now.changed if name not in was.changed]
+    texts += [f"{name} is as in the commit now" for name in was.changed if name not in now.changed]
+    before, after = dict(was.files), dict(now.files)
+    for name in _changed(before, after):
+        verb = "is new" if name not in before else "is gone" if name not in after else "was edited"
+        texts.append(f"the file {name} {verb}")
+    return texts

@@ -1,21 +1,24 @@
 """May this plan run now? Pure: every input is an argument, the clock included."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ..errors import ConfigError, NotApproved, PlanChanged, Refused
 from ..model import Approval, Plan, StepName, Tier
 from ..secret import is_in
 from .differences import differences
 
+CLOCKS_APART = timedelta(minutes=5)  # at most, between an approver's machine and this one
 
-def require_approval(
+
+def require_approval(  # noqa: PLR0913  # each is a fact that decides, and none follows from another
     plan: Plan,
     approvals: tuple[Approval, ...],
     *,
     required: int = 1,
     used: Mapping[str, str] = {},  # only read
     now: datetime,
+    server: datetime | None = None,
     how: str,
 ) -> tuple[Approval, ...]:
     """Return the approvals that cover this plan now: so many, each by another approver, in time.
@@ -25,7 +28,8 @@ def require_approval(
         approvals: what the source found.
         required: how many different approvers it takes.
         used: nonces that a deployment has used up, and its id.
-        now: the clock.
+        now: the clock here.
+        server: the clock of the database's server, which who deploys does not set; None: not asked.
         how: what a person must do to approve; it becomes the next step of the refusal.
 
     Raises:
@@ -34,37 +38,47 @@ def require_approval(
     """
     counting: dict[str, Approval] = {}
     problems = []
+    clocks = (now, server or now)
     for approval in sorted(approvals, key=lambda approval: approval.granted_at):
-        problem = _against(plan, approval, used, now)
+        problem = _against(plan, approval, used, clocks)
         if problem:
             problems.append(problem)
         else:
-            counting.setdefault(approval.approver, approval)
+            counting.setdefault(approval.approver.casefold(), approval)
     if len(counting) >= required:
         return tuple(counting.values())[:required]
     short = plan.digest[:12]
     what = f"plan {short} of {plan.environment} has no approval"
     if counting:
-        names = ", ".join(counting)
+        names = ", ".join(approval.approver for approval in counting.values())
         what = f"plan {short} has {len(counting)} of {required} approvals, by {names}"
     elif problems:
         what, problems = problems[0], problems[1:]
     raise NotApproved("; ".join([what, *problems]), next_step=how)
 
 
-def _against(plan: Plan, approval: Approval, used: Mapping[str, str], now: datetime) -> str:
-    """Return why an approval does not count; empty where it does."""
+def _against(
+    plan: Plan, approval: Approval, used: Mapping[str, str], clocks: tuple[datetime, datetime]
+) -> str:
+    """Return why an approval does not count, by the stricter of two clocks; empty: it does."""
+    if approval.problem:
+        return approval.problem
     if approval.plan_digest != plan.digest:
         return (
             f"{approval.approver} approved plan {approval.plan_digest[:12]}, not {plan.digest[:12]}"
         )
+    whose = f"the approval of {approval.approver}"
+    if not approval.nonce and approval.source != "terminal":
+        return f"{whose} has no nonce, so that it could be used again"
     if approval.nonce and approval.nonce in used:
-        return f"the approval of {approval.approver} was used by deployment {used[approval.nonce]}"
-    if approval.expires_at <= now:
+        return f"{whose} was used by deployment {used[approval.nonce]}"
+    if approval.granted_at > min(clocks) + CLOCKS_APART:
         return (
-            f"the approval of {approval.approver} expired at "
-            f"{approval.expires_at:%Y-%m-%d %H:%M} UTC"
+            f"{whose} is dated {approval.granted_at:%Y-%m-%d %H:%M} UTC, and it is "
+            f"{min(clocks):%Y-%m-%d %H:%M} UTC"
         )
+    if approval.expires_at <= max(clocks):
+        return f"{whose} expired at {approval.expires_at:%Y-%m-%d %H:%M} UTC"
     return ""
 
 
@@ -78,6 +92,23 @@ def require_unchanged(approved: Plan, current: Plan) -> None:
         + "; ".join(changes[:5])
         + (f"; and {len(changes) - 5} more" if len(changes) > 5 else ""),
         next_step=f"look at it again: invoke plan --env {current.environment}",
+    )
+
+
+def require_clean(plan: Plan) -> None:
+    """Raise `Refused` where production would run what no commit has.
+
+    Without a checkout there is no commit to compare with.
+    """
+    changed = plan.sources.changed
+    if plan.tier != "production" or not changed:
+        return
+    more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+    commit = f"commit {plan.sources.commit[:12]}" if plan.sources.commit else "any commit"
+    raise Refused(
+        f"the files here are not those of {commit}: {', '.join(changed[:5])}{more}",
+        next_step="commit them, or put them back (git status, git restore, git clean), and plan "
+        f"again: invoke plan --env {plan.environment}",
     )
 
 

@@ -1,17 +1,29 @@
 """From what is on disk and what is in the database to a plan. Pure."""
 
+import hashlib
 import json
+from functools import cache
+
+import msgspec
 
 from ..config import Settings
-from ..model import Direction, Facts, Migration, Plan, StepName
+from ..config.convert import values_of
+from ..database.address import normalised
+from ..errors import ConfigError
+from ..model import Direction, Facts, Migration, Plan, Sources, StepName, Target
 from ..policy import on_failure, steps_for
+from ..secret import is_named_secret
 
-# Keys of an environment that say where to reach things or how long to wait for them, and so do
-# not decide what happens to the database.
+NO_SOURCES = Sources()
+# Where to reach things, and who we are there: a plan job and a deploy job may differ in these.
 _NOT_DECIDING = frozenset({"database"})
+_NOT_DECIDING_OF_BACKUPS = frozenset({"endpoint", "throwaway", "encrypt"})
+SECRET = "secret"  # noqa: S105  # in the place of the mark of a secret
+# Parameters of scrypt: about 50 ms for a guess.
+_N, _R, _P = 1 << 14, 8, 1
 
 
-def make_plan(
+def make_plan(  # noqa: PLR0913  # each is a part of the plan
     settings: Settings,
     facts: Facts,
     migrations: tuple[Migration, ...],
@@ -19,10 +31,23 @@ def make_plan(
     engine: tuple[str, str],
     direction: Direction = "up",
     without: frozenset[StepName] = frozenset(),
+    sources: Sources = NO_SOURCES,
 ) -> Plan:
     """Return what a deployment of these migrations to this database would do.
 
-    `engine` is its name and version; `without` leaves steps out that policy allows to leave out.
+    Args:
+        settings: the environment.
+        facts: what its database is now.
+        migrations: in running order.
+        engine: its name and version.
+        direction: up, or down.
+        without: leaves steps out that policy allows to leave out.
+        sources: the commit, and the files that decide beside the migrations.
+
+    Raises:
+        Laxer: the environment, or a variable in it, asks for less than its tier.
+        ConfigError: the database is reached at another address than `addresses` names.
+
     """
     return Plan(
         project=settings.shared.project,
@@ -31,7 +56,7 @@ def make_plan(
         direction=direction,
         engine=engine[0],
         engine_version=engine[1],
-        target=facts.target,
+        target=_target(settings, facts.target),
         history=tuple(sorted((row.name, row.checksum) for row in facts.history)),
         schema_fingerprint=facts.schema_fingerprint,
         schema=facts.schema,
@@ -40,6 +65,8 @@ def make_plan(
         migrations=migrations,
         steps=steps_for(settings, direction, without=without),
         policy=_policy(settings),
+        variables=marks_of(settings),
+        sources=sources,
     )
 
 
@@ -51,3 +78,53 @@ def _policy(settings: Settings) -> tuple[tuple[str, str], ...]:
     for section in (settings.written["shared"], deciding):
         policy |= {key: json.dumps(value, sort_keys=True) for key, value in section.items()}
     return tuple(sorted(policy.items()))
+
+
+def _target(settings: Settings, target: Target) -> Target:
+    """Return the target under the first of its server's names.
+
+    Raises:
+        ConfigError: `addresses` does not name where the database is reached.
+
+    """
+    if settings.environment.database.reveal() == "embedded":
+        return msgspec.structs.replace(target, address="embedded")
+    names = tuple(normalised(name) for name in settings.environment.addresses)
+    if not names:
+        return target
+    if target.address not in names:
+        raise ConfigError(
+            f"environments.{settings.name}.addresses: the database is reached at "
+            f"{target.address}, which is none of them",
+            place=settings.where("addresses"),
+            next_step="check the database's URL; or add the address, if it is the same server",
+        )
+    return msgspec.structs.replace(target, address=names[0])
+
+
+def marks_of(settings: Settings) -> tuple[tuple[str, str], ...]:
+    """Return each variable of the deciding settings with a mark of its value, by name.
+
+    The mark changes with the value and does not show it. A secret's name alone is there: the
+    jobs that plan and that deploy may have different ones, and a rotated one is no other plan.
+    """
+    shared = dict(settings.written["shared"])
+    backups = shared.get("backups")
+    if isinstance(backups, dict):
+        shared["backups"] = {
+            key: value for key, value in backups.items() if key not in _NOT_DECIDING_OF_BACKUPS
+        }
+    own = {k: v for k, v in settings.written["environment"].items() if k not in _NOT_DECIDING}
+    values = values_of([shared, own], settings.variables)
+    where = f"{settings.shared.project}/{settings.name}"
+    return tuple(
+        (name, SECRET if is_named_secret(name) else _mark(f"{where}/{name}", value))
+        for name, value in sorted(values.items())
+    )
+
+
+@cache
+def _mark(where: str, value: str) -> str:
+    """Return a mark that is slow to guess a value from: it may be a secret whose name hides it."""
+    mark = hashlib.scrypt(value.encode(), salt=where.encode(), n=_N, r=_R, p=_P, dklen=16)
+    return f"scrypt:{mark.hex()}"

@@ -26,6 +26,7 @@ def plan_text(plan: Plan, rendered: tuple[str, ...] = ()) -> str:
         f"  steps      {', '.join(str(s.name) for s in plan.steps)}",
         f"  history    {len(plan.history)} applied",
     ]
+    lines += _sources(plan)
     lines += [
         f"  {'migrate' if plan.direction == 'up' else 'undo':<10} {m.name}"
         f"{f' {m.title}' if m.title else ''}{' (after the restart)' if m.phase == 'after' else ''}"
@@ -38,6 +39,15 @@ def plan_text(plan: Plan, rendered: tuple[str, ...] = ()) -> str:
     for text in rendered:
         lines += ["", text]
     return "\n".join(lines)
+
+
+def _sources(plan: Plan) -> list[str]:
+    """Return where the database is, and what the plan was made from beside its migrations."""
+    sources = plan.sources
+    lines = [f"  address    {plan.target.address}"] if plan.target.address else []
+    lines += [f"  commit     {sources.commit}"] if sources.commit else []
+    lines += [f"  changed    {name}" for name in sources.changed]
+    return lines + [f"  file       {name}, {mark[:19]}" for name, mark in sources.files]
 
 
 def _about(about: About) -> list[str]:

@@ -60,6 +60,7 @@ def settings(
     *,
     shared: dict[str, Any] | None = None,
     lines: dict[tuple[str | int, ...], int] | None = None,
+    variables: dict[str, str] | None = None,
     **own: Any,
 ) -> Settings:
     """Return an environment of deploy.yml with every section; None takes a key out.
@@ -71,7 +72,7 @@ def settings(
     data = _given(top) | {"environments": {name: _given(environment)}}
     places = {("environments", name, *path): line for path, line in (lines or {}).items()}
     file = YamlFile(Path("/srv/shop/deploy.yml"), data, places)
-    return Config(file).environment(name, {})
+    return Config(file).environment(name, variables or {})
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

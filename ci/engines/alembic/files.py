@@ -1,6 +1,7 @@
 """The revisions of a project as migrations, and the SQL that offline mode makes of them."""
 
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,9 +14,17 @@ from ...parser.file import SqlFile
 from ..sql import creates
 from ..sql.run import set_search_path, terms_of
 from .environment import AlembicEnvironment
+from .imports import INSTALLED, closure
 from .lint import Rendered, lint_revisions
 from .project import BOTH, AlembicProject
 from .revision import words_in_strings
+
+
+def _data_of(directory: Path) -> Iterator[Path]:
+    """Yield the files that a revision may read there by a name that is put together."""
+    for place, names, files in os.walk(directory):
+        names[:] = [name for name in names if name not in INSTALLED]
+        yield from (Path(os.path.normpath(Path(place, name))) for name in files)
 
 
 class AlembicFiles:
@@ -29,6 +38,25 @@ class AlembicFiles:
     def list(self) -> tuple[Migration, ...]:
         """Return every revision, each behind all that it builds on; ConfigError where not so."""
         return self.project.migrations()
+
+    def besides(self) -> tuple[Path, ...]:
+        """Return env.py, alembic.ini, what they and the revisions import, and the data there."""
+        home, listed = self.project.home, self.project.graph.revisions
+        env = self.project.environment_file()
+        revisions = [home / revision.path for revision in listed.values()]
+        roots = [home, home / "src", env.parent, *env.parent.parents]
+        inside = [root for root in dict.fromkeys(roots) if root.is_relative_to(home)]
+        files = closure([env, *revisions], inside)
+        data = {path for folder in self.directories() for path in _data_of(folder)}
+        own = {Path(os.path.normpath(path)) for path in revisions}
+        own |= {path.with_name(f"{path.stem}_verify.sql") for path in own}
+        return (self.project.child.place.ini, *sorted((data | set(files)) - own))
+
+    def directories(self) -> tuple[Path, ...]:
+        """Return where the revisions are, and env.py."""
+        listed = self.project.graph.revisions.values()
+        places = {(self.project.home / revision.path).parent for revision in listed}
+        return tuple(sorted({self.project.environment_file().parent, *places}))
 
     def create(self, name: str) -> tuple[Path, ...]:
         """Let Alembic write an empty revision; ConfigError where there is no message."""

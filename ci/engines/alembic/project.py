@@ -107,6 +107,10 @@ class AlembicProject:
         self._version = f"{words}, env.py {digest[:12]}"
         return self._version
 
+    def environment_file(self) -> Path:
+        """Return the path of env.py."""
+        return self.home / self._listed().env
+
     def _listed(self) -> Listing:
         if self._listing is None:
             try:

@@ -35,6 +35,14 @@ class SqlFiles:
         self.shown = Path(config.directory)  # in messages and plans: relative, the same everywhere
         self._parser = Parser()
 
+    def besides(self) -> tuple[Path, ...]:
+        """Return nothing: a file of SQL includes no other."""
+        return ()
+
+    def directories(self) -> tuple[Path, ...]:
+        """Return the directory of the migrations."""
+        return (self.directory,)
+
     def path_of(self, name: str, extra: str = "") -> Path:
         """Return where a script of a migration is, below the directory."""
         return Path(f"{name}{extra}.sql")

@@ -113,8 +113,9 @@ def shown(section: msgspec.Struct) -> str:
         (lambda: Expect(), "status=200, headers={}, json=None, within=None"),
         (
             lambda: Environment(tier="development", database=URL),
-            "tier=development, database=***, restart=None, smoke=None, approval=None, "
-            f"signing=None, lock=LockConfig({shown(LockConfig())}), proof=None, on_failure=None, steps={{}}",
+            "tier=development, database=***, addresses=(), restart=None, smoke=None, "
+            f"approval=None, signing=None, lock=LockConfig({shown(LockConfig())}), "
+            "proof=None, on_failure=None, steps={}",
         ),
     ],
 )

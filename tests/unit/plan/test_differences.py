@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pgwindlass.model import Partial, PlannedStep, StepName, Target
+from pgwindlass.model import Partial, PlannedStep, Sources, StepName, Target
 from pgwindlass.plan.differences import differences
 from tests.unit.examples import A, B, migration, plan, steps
 
@@ -48,6 +48,24 @@ def test_equal_plans_differ_in_nothing() -> None:
         ),
         ("migrations", (migration(),), (migration(phase="after"),), f"{A} runs in another phase"),
         ("policy", (), (("lock", "{}"),), "deploy.yml: lock changed"),
+        ("variables", (("A", "1"),), (("A", "2"),), "the variable A has another value"),
+        ("variables", (), (("A", "2"),), "the variable A has another value"),
+        (
+            "sources",
+            Sources(commit="c0ffee" * 3),
+            Sources(),
+            "another commit: c0ffeec0ffee then, no checkout now",
+        ),
+        ("sources", Sources(), Sources(changed=("a",)), "a is not as in the commit"),
+        ("sources", Sources(changed=("a",)), Sources(), "a is as in the commit now"),
+        ("sources", Sources(), Sources(files=(("r.sh", "1"),)), "the file r.sh is new"),
+        ("sources", Sources(files=(("r.sh", "1"),)), Sources(), "the file r.sh is gone"),
+        (
+            "sources",
+            Sources(files=(("r.sh", "1"),)),
+            Sources(files=(("r.sh", "2"),)),
+            "the file r.sh was edited",
+        ),
         ("policy", (("lock", "{}"),), (), "deploy.yml: lock changed"),
         ("policy", (("lock", "{}"),), (("lock", "1"),), "deploy.yml: lock changed"),
         (
@@ -69,13 +87,16 @@ def test_a_difference_is_said_in_words(field: str, before: Any, now: Any, words:
     assert differences(plan(**{field: before}), plan(**{field: now})) == (words,)
 
 
-def test_another_database_is_shortened_to_sixty_characters() -> None:
-    near = Target(system_identifier="7", database="d", server_version=1)
-    far = Target(system_identifier="7" * 60, database="d", server_version=1)
+def test_another_database_is_told_whole_with_its_address() -> None:
+    near = Target(system_identifier="7", database="d", server_version=1, address="a:5432/d")
+    far = Target(system_identifier="7", database="d", server_version=1)
 
     (words,) = differences(plan(target=near), plan(target=far))
 
-    assert words == f"another database: {str(near)[:57]}… then, {str(far)[:57]}… now"
+    assert words == (
+        "another database: d at a:5432/d, system 7, PostgreSQL 1 then, "
+        "d at an address not known, system 7, PostgreSQL 1 now"
+    )
 
 
 @pytest.mark.parametrize(("length", "shown"), [(60, "x" * 60), (61, "x" * 57 + "…")])

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from pgwindlass.errors import ConfigError, NotApproved, PlanChanged, Refused
-from pgwindlass.model import Approval
+from pgwindlass.model import Approval, Sources
 from pgwindlass.plan.gate import (
     require_approval,
+    require_clean,
     require_confirmation,
     require_digest,
     require_environment,
@@ -61,10 +62,55 @@ def test_an_approval_that_a_deployment_used_up_does_not_count() -> None:
     assert said == "the approval of ann was used by deployment 01FIRST"
 
 
-def test_an_approval_without_a_nonce_is_never_used_up() -> None:
-    given = approval(PLAN, nonce="")
+def test_an_approval_without_a_nonce_is_one_of_the_terminal_and_never_used_up() -> None:
+    given = approval(PLAN, nonce="", source="terminal")
 
     assert required(given, used={"": "01FIRST"}) == (given,)
+    assert refusal(approval(PLAN, nonce="")) == (
+        "the approval of ann has no nonce, so that it could be used again"
+    )
+
+
+def test_what_was_found_wrong_where_an_approval_was_read_is_said() -> None:
+    assert refusal(approval(PLAN, problem="a.approval: it is forged")) == "a.approval: it is forged"
+
+
+@pytest.mark.parametrize(("minutes", "counts"), [(5, True), (6, False)])
+def test_an_approval_may_be_dated_a_little_later_than_a_clock(minutes: int, counts: bool) -> None:
+    given = approval(PLAN, granted_at=NOW + timedelta(minutes=minutes))
+
+    if counts:
+        assert required(given) == (given,)
+    else:
+        assert refusal(given) == (
+            "the approval of ann is dated 2026-11-20 12:36 UTC, and it is 2026-11-20 12:30 UTC"
+        )
+
+
+def test_the_stricter_of_two_clocks_decides() -> None:
+    given = approval(PLAN)
+    late, early = given.expires_at, NOW - timedelta(minutes=6)
+
+    assert required(given, server=NOW) == (given,)
+    assert refusal(given, server=late) == "the approval of ann expired at 2026-11-20 13:30 UTC"
+    assert "is dated 2026-11-20 12:30 UTC" in refusal(given, server=early)
+    assert "is dated 2026-11-20 12:30 UTC" in refusal(given, now=early, server=NOW)
+
+
+def test_production_runs_what_a_commit_has_and_no_other_tier_is_asked() -> None:
+    dirty = Sources(commit="c0ffee" * 6 + "0000", changed=tuple("abcdef"))
+    for tier in ("development", "acceptance"):
+        require_clean(plan(tier=tier, sources=dirty))
+    require_clean(plan(tier="production", sources=Sources(commit="c0ffee")))
+
+    with pytest.raises(Refused) as caught:
+        require_clean(plan(tier="production", sources=dirty))
+    assert caught.value.what == (
+        "the files here are not those of commit c0ffeec0ffee: a, b, c, d, e and 1 more"
+    )
+    assert caught.value.next_step.endswith("plan again: invoke plan --env uat")
+    with pytest.raises(Refused, match=r"not those of any commit: a$"):
+        require_clean(plan(tier="production", sources=Sources(changed=("a",))))
 
 
 @pytest.mark.parametrize(("late", "counts"), [(-1, True), (0, False), (1, False)])
@@ -103,7 +149,8 @@ def test_of_more_approvals_than_are_asked_for_the_oldest_count() -> None:
 
 
 def test_two_approvals_of_one_person_count_as_one() -> None:
-    first, again = approval(PLAN), approval(PLAN, granted_at=NOW + timedelta(1), nonce="n2")
+    later = NOW + timedelta(seconds=1)
+    first, again = approval(PLAN), approval(PLAN, granted_at=later, nonce="n2", approver="ANN")
 
     assert refusal(first, again, required=2) == f"plan {SHORT} has 1 of 2 approvals, by ann"
     assert required(again, first) == (first,)

@@ -2,9 +2,10 @@
 
 import pytest
 
-from pgwindlass.model import Partial, StepName
+from pgwindlass.errors import ConfigError
+from pgwindlass.model import Partial, Sources, StepName
 from pgwindlass.plan.make import make_plan
-from tests.unit.examples import NOW, TARGET, A, B, applied, facts, migration, settings
+from tests.unit.examples import NOW, TARGET, A, B, applied, changed, facts, migration, settings
 
 pytestmark = pytest.mark.unit
 
@@ -24,7 +25,7 @@ def test_a_plan_holds_the_settings_the_facts_and_the_migrations() -> None:
 
     assert (made.project, made.environment, made.tier) == ("shop", "uat", "acceptance")
     assert (made.engine, made.engine_version, made.direction) == ("prisma", "6.19", "up")
-    assert made.target == TARGET
+    assert made.target == changed(TARGET, address="embedded")
     assert made.history == ((A, "sha256:select 1;"), (B, "sha256:select 1;"))
     assert (made.schema_fingerprint, made.schema) == ("f1", ("table t",))
     assert made.partials == (PARTIAL,)
@@ -83,3 +84,50 @@ def test_the_time_of_an_applied_migration_is_not_in_the_plan() -> None:
     other = make_plan(settings(), facts(history=(applied(at=None),)), (), engine=ENGINE)
 
     assert one.digest == other.digest
+
+
+def test_a_variable_s_mark_changes_with_its_value_and_a_secret_s_does_not() -> None:
+    def marks(**variables: str) -> dict[str, str]:
+        given = settings(
+            restart={"with": "docker", "container": "${BOX:-api}", "host": "${API_TOKEN}"},
+            shared={"backups": {"to": "file:///b", "endpoint": "${ENDPOINT:-}"}},
+            database="${WHERE:-embedded}",
+            variables={"API_TOKEN": "t0ken-t0ken", **variables},
+        )
+        return dict(make_plan(given, facts(), (), engine=ENGINE).variables)
+
+    assert marks()["API_TOKEN"] == "secret"
+    assert set(marks()) == {"API_TOKEN", "BOX"}
+    assert marks() == marks(BOX="api") == marks(API_TOKEN="another", ENDPOINT="x", WHERE="embedded")
+    assert marks()["BOX"] != marks(BOX="other")["BOX"]
+    assert marks()["BOX"].startswith("scrypt:")
+
+
+def test_the_commit_and_the_files_decide() -> None:
+    none = make_plan(settings(), facts(), (), engine=ENGINE)
+    some = make_plan(settings(), facts(), (), engine=ENGINE, sources=Sources(commit="c0ffee"))
+
+    assert some.sources.commit == "c0ffee"
+    assert none.digest != some.digest
+
+
+def test_a_server_of_several_names_is_one_target() -> None:
+    def address(at: str) -> str:
+        found = facts(target=changed(TARGET, address=at))
+        given = settings(
+            database="postgresql://h/d", addresses=["DB.internal/d", "10.0.0.1:6432/d"]
+        )
+        return make_plan(given, found, (), engine=ENGINE).target.address
+
+    assert address("db.internal:5432/d") == address("10.0.0.1:6432/d") == "db.internal:5432/d"
+    with pytest.raises(ConfigError) as caught:
+        address("copy.internal:5432/d")
+    assert "the database is reached at copy.internal:5432/d, which is none of them" in str(
+        caught.value
+    )
+
+
+def test_the_embedded_database_has_no_address_of_its_own() -> None:
+    found = facts(target=changed(TARGET, address="/tmp/x:5432/postgres"))
+
+    assert make_plan(settings(), found, (), engine=ENGINE).target.address == "embedded"
