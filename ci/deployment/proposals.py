@@ -56,6 +56,7 @@ def propose_deployment(
     replan = partial(current_plan, work, without=without)
     plan = replan() if plan is None else plan
     gate.require_environment(plan, work.settings.name)
+    gate.require_kind(plan)
     gate.require_digest(plan, digest)
     return Proposal(plan=plan, replan=replan, break_glass=break_glass)
 

@@ -3,15 +3,15 @@
 import json
 
 from ..config import Settings
-from ..model import Direction, Facts, Migration, Plan, StepName
-from ..policy import on_failure, steps_for
+from ..model import CorrectionOrder, Direction, Facts, Migration, Plan, StepName
+from ..policy import on_failure, steps_for, steps_for_correction
 
 # Keys of an environment that say where to reach things or how long to wait for them, and so do
 # not decide what happens to the database.
 _NOT_DECIDING = frozenset({"database"})
 
 
-def make_plan(
+def make_plan(  # noqa: PLR0913  # what a plan is made of
     settings: Settings,
     facts: Facts,
     migrations: tuple[Migration, ...],
@@ -19,10 +19,12 @@ def make_plan(
     engine: tuple[str, str],
     direction: Direction = "up",
     without: frozenset[StepName] = frozenset(),
+    correction: CorrectionOrder | None = None,
 ) -> Plan:
     """Return what a deployment of these migrations to this database would do.
 
-    `engine` is its name and version; `without` leaves steps out that policy allows to leave out.
+    `engine` is its name and version; `without` leaves steps out that policy allows to leave out;
+    `correction` is what is done instead of a deployment.
     """
     return Plan(
         project=settings.shared.project,
@@ -38,7 +40,10 @@ def make_plan(
         partials=facts.partials,
         leftovers=facts.leftovers,
         migrations=migrations,
-        steps=steps_for(settings, direction, without=without),
+        steps=steps_for(settings, direction, without=without)
+        if correction is None
+        else steps_for_correction(settings),
+        correction=correction,
         policy=_policy(settings),
     )
 

@@ -170,12 +170,12 @@ def approve(
 
     config = loaded_for(env)
     signable = planfile.read_signable(config, env, plan)
-    rehearsal = (
-        rehearsal_text(signable.rehearsal)
-        if signable.rehearsal
-        else "no rehearsal of this plan is in its file"
-    )
-    sys.stderr.write(f"{redact(plan_text(signable))}\n\n{rehearsal}\n")
+    text = plan_text(signable)
+    if signable.rehearsal:
+        text += f"\n\n{rehearsal_text(signable.rehearsal)}"
+    elif signable.correction is None:
+        text += "\n\nno rehearsal of this plan is in its file"
+    sys.stderr.write(f"{redact(text)}\n")
     confirm_signature(env)
     signature = planfile.sign_plan(config, signable, key=key, comment=comment, push=push)
     until = f"{signature.statement.expires_at:%Y-%m-%d %H:%M} UTC"

@@ -9,26 +9,44 @@ from ..report.deployment import (
     status_text,
     unrecorded_note,
 )
-from .confirm import confirm
-from .task import Answer, names_of, opened, verb
+from . import planned
+from .task import Answer, opened, verb
 
 
 def _correction(verb_: str, doc: str) -> Callable[..., Answer]:
     """Return the body of a task that corrects the history."""
 
-    def body(env: str = "", name: str = "", reason: str = "", *, dry_run: bool = False) -> Answer:
+    def body(  # a flag each
+        env: str = "",
+        name: str = "",
+        reason: str = "",
+        out: str = "",
+        plan: str = "",
+        digest: str | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> Answer:
         from ..deployment import corrections
 
-        names = names_of(name)
         with opened(env) as work:
-            changes = corrections.find_changes(work, verb_, names)
+            given: dict[str, str | bool] = {"name": name, "reason": reason}
+            asked = planned.request(verb_, env, given, plan=plan, digest=digest)
+            proposal = corrections.propose(work, asked)
+            if not dry_run:
+                corrections.require_reason(proposal.plan)
+            changes = proposal.found
             text = _text(verb_, changes)
-            if dry_run:
-                return Answer(changes, text)
-            corrections.require_reason(verb_, reason)
-            what = f"{verb_} of {len(changes)} migrations"
-            confirm(work.settings, text, what=what, variable="CONFIRM_HISTORY")
-            changes = corrections.correct(work, verb_, names, reason=reason)
+            answer = planned.shown(work, proposal, text, document=changes, out=out, dry_run=dry_run)
+            if answer is not None:
+                return answer
+            planned.confirm_unapproved(
+                work,
+                proposal,
+                text,
+                what=f"{verb_} of {len(changes)} migrations",
+                variable="CONFIRM_HISTORY",
+            )
+            changes = corrections.correct(work, proposal)
         return Answer(changes, _text(verb_, changes))
 
     body.__name__, body.__doc__ = verb_, doc
@@ -40,7 +58,9 @@ def _text(verb_: str, changes: tuple[object, ...]) -> str:
 
 
 _CORRECTS = verb(
-    name="a migration, or several with commas between them", reason="why; it is recorded"
+    name="a migration, or several with commas between them",
+    reason="why; it is recorded",
+    **planned.FLAGS,
 )
 stamp = _CORRECTS(_correction("stamp", "Record migrations as applied without running them."))
 unstamp = _CORRECTS(_correction("unstamp", "Take migrations out of the history; undoes nothing."))
