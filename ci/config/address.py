@@ -33,9 +33,13 @@ def read_address(text: str) -> Address:
             raise ValueError(f'"{text}" is no address; write [IPV6] or [IPV6]:PORT')
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
-    if not host or any(character in host for character in "*?,@ ") or not port.isdecimal():
+    if not host or any(character in host for character in "*?,@ ") or not _is_port(port):
         raise ValueError(f'"{text}" is no address of one server; write HOST or HOST:PORT')
     return address_of(host, port)
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal()
 
 
 def address_of(host: str, port: str) -> Address:

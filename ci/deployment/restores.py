@@ -112,6 +112,8 @@ def propose_restore(work: Work, request: Request) -> Proposal[RestoreOrder]:
 
 
 def _order(work: Work, request: Request, which: str) -> RestoreOrder:
+    into, tables = request.get("into"), orders.names_in(request.get("tables"))
+    target = _other_server(work, into) if _is_url(into) else None  # before anything is read
     manifest = catalog.find_backup(
         store_of(work)[0], environment=work.settings.name, which=which
     ).manifest
@@ -119,8 +121,6 @@ def _order(work: Work, request: Request, which: str) -> RestoreOrder:
     if limit := request.get("at-most-older"):
         at_most = timedelta(seconds=Duration.parse(limit).seconds)
         catalog.require_young(manifest, at_most=at_most, now=now)
-    into, tables = request.get("into"), orders.names_in(request.get("tables"))
-    target = _other_server(work, into) if _is_url(into) else None
     swap = not into and not tables
     new = f"{work.database.name[:40]}_{'tables' if tables else 'restored'}_{now:%Y%m%d_%H%M%S}"
     plan = RestorePlan(

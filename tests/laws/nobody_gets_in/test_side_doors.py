@@ -5,7 +5,9 @@ import json
 import secrets
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,8 +16,12 @@ import msgspec
 import psycopg
 import pytest
 
+from pgwindlass.api import open_environment, restore
+from pgwindlass.database import lock
 from pgwindlass.database.connection import Database
+from pgwindlass.errors import NotApproved
 from pgwindlass.model import Manifest, Plan, Proof
+from pgwindlass.secret import Secret
 from pgwindlass.stores.directory import DirectoryStore
 from tests.fix_postgres import Server
 from tests.kit import Project, Ran
@@ -397,6 +403,49 @@ def test_a_restore_in_place_revives_no_approval(fresh: World) -> None:
     assert fresh.execute("select count(*) from a") == [(2,)]
     (recorded,) = fresh.project.json("history", "--env", "production")["corrections"]
     assert (recorded["verb"], recorded["approvers"]) == ("restore", ["ann@example.com"])
+
+
+def test_python_is_no_door_either(guarded: World) -> None:
+    guarded.forget()
+    before = guarded.everything()
+
+    with (
+        open_environment(guarded.project.settings("production")) as environment,
+        pytest.raises(NotApproved, match="of production has no approval"),
+    ):
+        restore(environment, into=f"{guarded.name}_look")
+
+    assert guarded.everything() == before
+
+
+def test_a_line_of_a_reason_does_not_pass_for_what_is_done(guarded: World) -> None:
+    file = guarded.project.home / "spoofed.json"
+    reason = "x\n  does       nothing at all"
+
+    ran = guarded.run("stamp", "--name", B, "--reason", reason, "--out", str(file))
+
+    assert (ran.code, file.exists()) == (2, False)
+    assert "--reason holds a line break" in ran.error()[0]
+
+
+def test_what_changes_while_it_waits_for_the_lock_is_refused(fresh: World) -> None:
+    file = fresh.approved("stamp", "--name", B, "--reason", "x")
+    waiting = (
+        "select count(*) from pg_stat_activity where datname = current_database() "
+        "and application_name like 'windlass/%/lock' and application_name not like '%other%'"
+    )
+    with ThreadPoolExecutor(1) as pool:
+        with lock.hold(Database(url=Secret(fresh.project.url), deployment_id="other"), wait=1):
+            running = pool.submit(fresh.run, "stamp", "--plan", file)
+            deadline = time.monotonic() + 20
+            while fresh.execute(waiting) == [(0,)] and time.monotonic() < deadline:
+                time.sleep(0.05)
+            changed_schema(fresh)
+        ran = running.result()
+
+    assert (ran.code, fresh.project.applied()) == (3, [A]), ran.err
+    assert "the schema gained" in ran.error()[0]
+    assert fresh.project.json("history", "--env", "production")["corrections"] == []
 
 
 def changed_history(world: World) -> None:
