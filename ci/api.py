@@ -15,6 +15,7 @@ from . import config
 from .backup.retention import Backup
 from .config import Config, Settings
 from .deployment import backups, proposals, restores
+from .deployment.orders import Request
 from .deployment.proposals import PlanReport
 from .deployment.restores import RestoreReport
 from .deployment.status import StatusReport, report_status
@@ -239,14 +240,21 @@ def restore(
 
     Raises:
         ConfigError: there is no such backup, or the URL holds a password.
-        Refused: the backup is too old, or the database is not empty.
+        Refused: the backup is too old, or the database is not empty, or its server is none that
+            deploy.yml names.
+        NotApproved: an approval is asked for, and none of exactly this restore counts.
         StepFailed: it was not restored; what was created for it is dropped again.
 
     """
-    order = restores.plan_restore(
-        environment, which, into=into, tables=tables, at_most_older=at_most_older
-    )
-    return restores.run_restore(environment, order, owners=owners)
+    given = {"from": which, "into": into, "tables": ",".join(tables)}
+    if at_most_older is not None:
+        given["at-most-older"] = f"{at_most_older / timedelta(milliseconds=1):.0f}ms"
+    arguments = {name: value for name, value in given.items() if value}
+    if not owners:
+        arguments["no-owner"] = ""
+    work = _renewed(environment)
+    proposal = restores.propose_restore(work, Request(verb="restore", arguments=arguments))
+    return restores.run_restore(work, proposal)
 
 
 def _renewed(work: Work) -> Work:

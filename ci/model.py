@@ -1,6 +1,7 @@
 """The documents the phases hand to each other, as they are written down."""
 
 import hashlib
+import shlex
 from datetime import datetime
 from enum import StrEnum
 from typing import Literal
@@ -219,6 +220,20 @@ class About(Document, frozen=True, kw_only=True):
     backup_to: str  # empty: there are no backups
     models: str = ""  # how the tool's models differ from the database, where it has models
     rehearsal: "Rehearsal | None" = None  # None: this plan was not rehearsed when it was made
+    notes: tuple[str, ...] = ()  # of a correction: what else to know, a line each
+
+
+class CorrectionOrder(Document, frozen=True, kw_only=True):
+    """What a task beside the deployments would do: stamp, restore, backup.prune and the like."""
+
+    verb: str  # the task's name
+    arguments: tuple[tuple[str, str], ...]  # (flag, value) by name; an empty value is a bare flag
+    changes: tuple[str, ...]  # computed: everything that it would change, a line each
+
+    def command(self, environment: str) -> str:
+        """Return the task as it is typed."""
+        flags = (f"--{name}={value}" if value else f"--{name}" for name, value in self.arguments)
+        return shlex.join(("invoke", self.verb, "--env", environment, *flags))
 
 
 class Plan(Document, frozen=True, kw_only=True):
@@ -247,6 +262,7 @@ class Plan(Document, frozen=True, kw_only=True):
     sources: Sources = Sources()
     schema: tuple[str, ...] = ()  # the lines whose hash is the fingerprint; not in the digest
     about: About | None = None  # not in the digest
+    correction: CorrectionOrder | None = None  # what it does instead of a deployment
 
     @property
     def digest(self) -> str:
@@ -262,6 +278,13 @@ class Plan(Document, frozen=True, kw_only=True):
         """The rehearsal in `about`; one of another plan counts as none."""
         rehearsal = self.about.rehearsal if self.about is not None else None
         return rehearsal if rehearsal is not None and rehearsal.plan_digest == self.digest else None
+
+    @property
+    def command(self) -> str:
+        """The task that makes this plan, as it is typed."""
+        if self.correction is not None:
+            return self.correction.command(self.environment)
+        return f"invoke plan --env {self.environment}"
 
     def has(self, step: StepName) -> bool:
         """Tell whether the step is part of this plan."""
@@ -515,13 +538,15 @@ class Status(StrEnum):
 class Correction(Document, frozen=True, kw_only=True):
     """One change of the history that no migration made: who, why, from what to what."""
 
-    verb: str  # stamp, unstamp, baseline, repair, restore, identity
-    migration: str
+    verb: str  # stamp, unstamp, baseline, repair, restore, backup.prune, backup.keep, identity
+    migration: str  # or what else it is of: database, a database's name, a backup's id
     before: str  # a checksum, or "pending", or how far a part of it came
     after: str
     reason: str
     origin: Origin
     at: datetime
+    plan_digest: str = ""  # empty: of a version that made no plan
+    approvers: tuple[str, ...] = ()  # empty: the environment asks for no approval
 
 
 class DatabaseIdentity(Document, frozen=True, kw_only=True):

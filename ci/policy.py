@@ -1,5 +1,6 @@
 """Which steps an environment runs, and what each tier insists on. Reading this is the policy."""
 
+from collections.abc import Set
 from datetime import timedelta
 from enum import StrEnum
 
@@ -93,6 +94,9 @@ NEEDS: dict[StepName, str] = {
     StepName.SMOKE: "smoke",
 }
 
+# What a task beside the deployments needs of them, such as stamp or restore.
+CORRECTION = frozenset({StepName.APPROVAL, StepName.LOCK})
+
 _ASKED: dict[StepSetting, Level] = {"off": NONE, "optional": OPTIONAL, "required": REQUIRED}
 
 
@@ -115,6 +119,21 @@ def steps_for(
     proof(settings)
     require_written(settings)
     left_out = (without & MAY_BE_LEFT_OUT) | (NOT_DOWNWARDS if direction == "down" else set())
+    return _planned(settings, left_out)
+
+
+def steps_for_correction(settings: Settings) -> tuple[PlannedStep, ...]:
+    """Return the steps of a task beside the deployments: the environment's approval, the lock.
+
+    Raises:
+        Laxer: the environment asks for less than its tier insists on.
+        ConfigError: an approval is required and `deploy.yml` names no source of them.
+
+    """
+    return _planned(settings, frozenset(StepName) - CORRECTION)
+
+
+def _planned(settings: Settings, left_out: Set[StepName]) -> tuple[PlannedStep, ...]:
     planned = []
     for name, row in TABLE.items():
         level = _level(settings, name, row[TIERS.index(settings.tier)])

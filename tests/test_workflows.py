@@ -292,6 +292,7 @@ def test_from_push_to_production_and_back(github: GitHub, api: tuple[Api, str]) 
     by_the_clock(github)
     rolled_back(github, gate, url)
     restored(github)
+    restored_in_production(github, gate, url)
     files = ("deploy.yml", "backup.yml", "drill.yml", "rollback.yml", "restore.yml")
     assert run_lines(*files) == github.ran
 
@@ -310,12 +311,20 @@ def rolled_back(github: GitHub, gate: Api, url: str) -> None:
     inputs = {"environment": "production", "by": "name", "which": ADDED, "confirm": "production"}
     look = github.job("rollback.yml", "look", ref="merge", inputs=inputs, run=43)
     assert look.code == 0, look.log
+    needs = {"look": {"outputs": look.outputs}}
     assert "DROP TABLE" in look.log.upper()
     assert applied(url) == [*BASE, ADDED]
     gate.reviews.clear()
-    assert github.job("rollback.yml", "rollback", ref="merge", inputs=inputs, run=43).code == 3
+    closed = github.job("rollback.yml", "rollback", ref="merge", inputs=inputs, needs=needs, run=43)
+    assert closed.code == 3
     gate.review("grace")
-    back = github.job("rollback.yml", "rollback", ref="merge", inputs=inputs, run=43)
+    for handed in ("", "0" * 64):  # lost on the way, or another's
+        lost = {"look": {"outputs": {"digest": handed}}}
+        refused = github.job(
+            "rollback.yml", "rollback", ref="merge", inputs=inputs, needs=lost, run=43
+        )
+        assert (refused.code, applied(url)) == (3, [*BASE, ADDED]), refused.log
+    back = github.job("rollback.yml", "rollback", ref="merge", inputs=inputs, needs=needs, run=43)
     assert back.code == 0, back.log
     assert applied(url) == list(BASE)
 
@@ -323,12 +332,48 @@ def rolled_back(github: GitHub, gate: Api, url: str) -> None:
 def restored(github: GitHub) -> None:
     """Restore UAT as it was before its deployment; not without its name typed."""
     inputs = {"environment": "uat", "backup": "latest", "into": "", "confirm": "production"}
-    unconfirmed = github.job("restore.yml", "restore", ref="merge", inputs=inputs, run=44)
+    show = github.job("restore.yml", "show", ref="merge", inputs=inputs, run=44)
+    assert show.code == 0, show.log
+    assert "in the place of the live database" in show.summary
+    assert applied(github.secrets["uat"]["UAT_DATABASE_URL"])  # it only shows
+    needs = {"show": {"outputs": show.outputs}}
+    unconfirmed = github.job(
+        "restore.yml", "restore", ref="merge", inputs=inputs, needs=needs, run=44
+    )
     assert unconfirmed.code == 3, unconfirmed.log
     inputs["confirm"] = "uat"
-    done = github.job("restore.yml", "restore", ref="merge", inputs=inputs, run=44)
+    done = github.job("restore.yml", "restore", ref="merge", inputs=inputs, needs=needs, run=44)
     assert done.code == 0, done.log
     assert not applied(github.secrets["uat"]["UAT_DATABASE_URL"])
+
+
+def restored_in_production(github: GitHub, gate: Api, url: str) -> None:
+    """Restore production behind the gate: what was shown, once, and with its digest alone."""
+    inputs = {"environment": "production", "into": "", "confirm": "production"}
+    show = github.job("restore.yml", "show", ref="merge", inputs=inputs, run=45)
+    assert show.code == 0, show.log
+    assert show.outputs["digest"] in show.summary
+
+    def restore(digest: str) -> Done:
+        needs = {"show": {"outputs": {"digest": digest}}}
+        return github.job("restore.yml", "restore", ref="merge", inputs=inputs, needs=needs, run=45)
+
+    gate.reviews.clear()
+    closed = restore(show.outputs["digest"])  # CONFIRM_RESTORE is yes, and opens nothing
+    assert closed.code == 3, closed.log
+    assert "approve the run under the environment production" in closed.log
+    gate.review("ada")
+    assert "ada started this run and approved it alone" in restore(show.outputs["digest"]).log
+    gate.review("grace")
+    for handed, said in (("", "none was handed on"), ("0" * 64, "000000000000 was handed on")):
+        refused = restore(handed)
+        assert (refused.code, said in refused.error()[0]) == (3, True), refused.log
+    before = applied(url)
+    done = restore(show.outputs["digest"])
+    assert done.code == 0, done.log
+    assert applied(url) != before
+    again = restore(show.outputs["digest"])
+    assert again.code == 3, again.log
 
 
 def applied(url: str) -> list[str]:

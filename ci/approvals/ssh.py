@@ -238,7 +238,7 @@ class SshSource:
     def how(self, plan: Plan) -> str:
         """Say what an approver must do."""
         return (
-            f"invoke plan --env {self.environment} --out plan.json, then an approver: "
+            f"{plan.command} --out plan.json, then an approver: "
             f"invoke approve --env {self.environment} --plan plan.json "
             f"(plan {plan.digest[:12]}), and bring the file it writes to {self.directory}; "
             "or approve with --push and deploy with --wait-for-approval 2h"

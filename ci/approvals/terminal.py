@@ -21,6 +21,8 @@ class TerminalSource:
         if not self._terminal():
             return ()
         names = ", ".join(m.name for m in plan.migrations) or "no migration"
+        if plan.correction is not None:
+            names = "\n          ".join((plan.command, *plan.correction.changes))
         sys.stderr.write(
             f"\n  plan    {plan.digest}\n  target  {plan.environment}: database "
             f"{plan.target.database}, {names}\n"
@@ -42,15 +44,19 @@ class TerminalSource:
     def how(self, plan: Plan) -> str:
         """Say what to do instead."""
         if self._terminal():
-            return f'deploy again, and type "{plan.environment}" when asked'
+            return f'{self._task(plan)} again, and type "{plan.environment}" when asked'
         return (
-            f"run it at a terminal: invoke deploy --env {plan.environment}; on GitHub set "
+            f"run it at a terminal: {self._task(plan)}; on GitHub set "
             "approval: {from: github} in deploy.yml"
         )
 
     def check(self) -> str:
         """Return whether there is a terminal now."""
         return "a terminal to ask at" if self._terminal() else "no terminal here: would refuse"
+
+    @staticmethod
+    def _task(plan: Plan) -> str:
+        return plan.command if plan.correction else f"invoke deploy --env {plan.environment}"
 
     @staticmethod
     def _terminal() -> bool:

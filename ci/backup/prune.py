@@ -38,6 +38,12 @@ def remove_backups(
         done(manifest)
 
 
+def unfinished(store: Store, *, environment: str, database: str) -> tuple[str, ...]:
+    """Return the keys that say that a pruning was cut off; `finish` ends it."""
+    keys = store.keys(folder(environment, database))
+    return tuple(sorted(key for key in keys if key.endswith(f"/{PRUNED}")))
+
+
 def finish(store: Store, *, environment: str, database: str) -> tuple[Manifest, ...]:
     """Remove what a pruning that was cut off left of its backups, and return these."""
     finished = []

@@ -8,6 +8,7 @@ import msgspec
 
 from ..model import ProofLevel, StepName, Tier
 from ..secret import OptionalSecret, Secret
+from .address import read_address
 from .duration import Duration, _span
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -397,6 +398,11 @@ class Environment(Options, frozen=True, kw_only=True):
     proof: ProofLevel | None = None  # of a deployment's backup; None: what the tier insists on
     on_failure: Literal["stop", "rollback"] | None = None  # None: what the tier does
     steps: dict[StepName, StepSetting] = {}  # stricter than the tier; laxer is refused
+    restore_to: tuple[str, ...] = ()  # HOST or HOST:PORT; other servers that a restore may go to
+
+    def __post_init__(self) -> None:
+        for address in self.restore_to:
+            read_address(address)
 
 
 class Shared(Options, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """Databases created like another one: created, named, dropped."""
 
+import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
@@ -15,6 +16,7 @@ select pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype,
        coalesce(pg_catalog.to_jsonb(d) ->> 'datlocale', pg_catalog.to_jsonb(d) ->> 'daticulocale')
 from pg_catalog.pg_database d where datname = pg_catalog.current_database()
 """
+OIDS = "select datname, oid::bigint from pg_catalog.pg_database where datname = any (%s)"
 PROVIDERS = {"i": "icu", "b": "builtin"}
 
 
@@ -45,6 +47,19 @@ def named(admin: Database, name: str) -> Database:
     """Return another database of the same server."""
     url = make_conninfo(admin.url.reveal(), dbname=name)
     return Database(url=Secret(url), deployment_id=admin.deployment_id, owners=admin.owners)
+
+
+def oids(admin: Database, names: tuple[str, ...]) -> tuple[int, ...]:
+    """Return the oids of databases of the same server; 0 for one that is not there.
+
+    A database that was dropped and created again has another one.
+    """
+
+    def read(connection: psycopg.Connection) -> dict[str, int]:
+        return dict(connection.execute(OIDS, (list(names),)).fetchall())
+
+    found = admin.read("restore", read)
+    return tuple(found.get(name, 0) for name in names)
 
 
 def drop(admin: Database, name: str) -> None:

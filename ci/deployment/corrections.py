@@ -5,17 +5,16 @@ They change what Windlass believes, never what is in the database.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import psycopg
 
-from ..database import lock, own_tables
+from ..database import own_tables
 from ..errors import ConfigError, Refused
-from ..model import Applied, Correction, Migration
-from ..origin import find_origin
+from ..model import Applied, Migration, Plan
 from ..plan.states import MigrationState, State, built_on, compare, is_graph, up_to
-from . import identity, journal
-from .facts import Recorded, take_history
+from . import journal, orders
+from .facts import Recorded, take_facts
+from .orders import Proposal, Request
 from .work import Work
 
 PENDING = "pending"
@@ -127,23 +126,46 @@ VERBS: dict[str, Find] = {
     "unstamp": unstamp,
     "repair": repair,
 }
+MEANS = {
+    "stamp": "record",
+    "baseline": "record",
+    "unstamp": "take out the record of",
+    "repair": "accept the text of",
+}
 
 
-def find_changes(work: Work, verb: str, names: tuple[str, ...]) -> tuple[Change, ...]:
-    """Return what a correction would change. Reads only.
+def propose(work: Work, request: Request) -> Proposal[tuple[Change, ...]]:
+    """Propose a correction: `name` has the migrations, `reason` why. Reads only.
 
     Raises:
         ConfigError: no migration is named, or one has no file.
         Refused: one is not in a state that the verb is for, or the database is another
             environment's.
+        PlanChanged: the plan that was made before is not what would be done.
 
     """
-    if not names:
+    verb = request.verb
+    given = orders.names_in(request.get("name"))
+    if not given:
         raise ConfigError(
             f"{verb} needs the name of a migration",
             next_step=f"invoke {verb} --env {work.settings.name} --name NAME --reason WHY",
         )
-    identity.require(work)
+    names = _in_order(work, verb, given)
+    arguments = {"name": ",".join(names), "reason": request.get("reason").strip()}
+
+    def again() -> tuple[Plan, tuple[Change, ...]]:
+        facts = take_facts(work.database, work.engine.history)
+        recorded = Recorded(applied=facts.history, partials=facts.partials, failed=facts.failed)
+        changes = VERBS[verb](work, recorded, names)
+        lines = tuple(f"{MEANS[verb]} {change}" for change in changes)
+        return orders.order_plan(work, request, facts, lines, arguments=arguments), changes
+
+    return orders.propose(request, again)
+
+
+def _in_order(work: Work, verb: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names as the tool calls them; those of a graph in the order it goes."""
     on_disk = work.engine.files.list()
     resolved = tuple(work.engine.names.resolve(name) for name in names)
     if is_graph(on_disk):  # its tool goes from one to the next
@@ -151,46 +173,42 @@ def find_changes(work: Work, verb: str, names: tuple[str, ...]) -> tuple[Change,
             name for name in resolved if name not in {m.name for m in on_disk}
         )
         resolved = resolved[::-1] if verb == "unstamp" else resolved
-    return VERBS[verb](work, take_history(work.database, work.engine.history), resolved)
+    return resolved
 
 
-def require_reason(verb: str, reason: str) -> None:
-    """Raise ConfigError where a correction has no reason."""
-    if not reason.strip():
+def require_reason(plan: Plan) -> str:
+    """Return why a correction is made; ConfigError where it has no reason."""
+    order = plan.correction
+    reason = dict(order.arguments).get("reason", "") if order is not None else ""
+    if not reason:
+        verb = order.verb if order is not None else "a correction"
         raise ConfigError(f"{verb} needs a reason, which is recorded", next_step='--reason "why"')
+    return reason
 
 
-def correct(work: Work, verb: str, names: tuple[str, ...], *, reason: str) -> tuple[Change, ...]:
+def correct(work: Work, proposal: Proposal[tuple[Change, ...]]) -> tuple[Change, ...]:
     """Make the correction under the deployment lock, and record it; return what changed.
 
     Raises:
-        ConfigError: there is no reason, no migration is named, or one has no file.
-        Refused: one is not in a state that the verb is for.
+        ConfigError: there is no reason.
+        NotApproved: the environment asks for an approval, and none of exactly this plan counts.
+        PlanChanged: what would change is not what was planned.
         LockHeld: a deployment is running.
 
     """
-    require_reason(verb, reason)
-    wait = work.settings.environment.lock.wait.seconds
-    keys = work.engine.lock_keys
-    origin = find_origin(work.settings.root)
-    with lock.hold(work.database, wait=wait, on_wait=work.reporter.note, extra_locks=keys):
-        changes = find_changes(work, verb, names)
+    reason = require_reason(proposal.plan)
+    order = proposal.plan.correction
+    with orders.permitted(work, proposal) as permit:
         files = {migration.name: migration for migration in work.engine.files.list()}
         own_tables.prepare(work.database, work.terms())
         with work.database.connect("history") as connection, connection.transaction():
-            for change in changes:
-                _make(work, connection, verb, change, files)
-                record = Correction(
-                    verb=verb,
-                    migration=change.migration,
-                    before=change.before,
-                    after=change.after,
-                    reason=reason.strip(),
-                    origin=origin,
-                    at=datetime.now(UTC),
+            for change in permit.found:
+                _make(work, connection, order.verb if order else "", change, files)
+                record = permit.correction(
+                    of=change.migration, before=change.before, after=change.after, reason=reason
                 )
                 journal.record_correction(connection, record)
-    return changes
+    return permit.found
 
 
 def _make(

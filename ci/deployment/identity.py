@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 
 import psycopg
 
-from ..database import lock, own_tables, trusted
+from ..database import own_tables, trusted
 from ..database.connection import Database
 from ..database.retry import Terms
-from ..errors import ConfigError
 from ..model import Correction, DatabaseIdentity, Origin
 from ..origin import find_origin
 from ..plan import identity as rules
@@ -87,41 +86,7 @@ def record(work: Work, origin: Origin) -> None:
         rules.require_same(known, asked_of(work), work.database.name)
         wanted = rules.recorded(known, asked_of(work))
         if wanted is not None:
-            _write(connection, wanted, origin, work.deployment_id)
-
-
-def adopt(work: Work, *, reason: str) -> IdentityReport:
-    """Make the database the environment's, under the lock, as a correction; return what was before.
-
-    A development environment takes the record away.
-
-    Raises:
-        ConfigError: there is no reason, or the database is the environment's already.
-        LockHeld: a deployment is running.
-
-    """
-    origin = find_origin(work.settings.root)
-    with lock.hold(work.database, wait=work.settings.environment.lock.wait.seconds):
-        before = report(work)
-        require_change(before, reason)
-        own_tables.prepare(work.database, work.terms())
-        with work.database.connect(STEP) as connection, connection.transaction():
-            wanted = rules.adopted(before.asked)
-            _write(connection, wanted, origin, work.deployment_id)
-            correction = _correction("identity", before.known, wanted, reason.strip(), origin)
-            journal.record_correction(connection, correction)
-    return before
-
-
-def require_change(before: IdentityReport, reason: str) -> None:
-    """Raise ConfigError where there is nothing to adopt, or no reason for it."""
-    if before.known == rules.adopted(before.asked):
-        raise ConfigError(
-            f"the database is recorded as {_words(before.known)} already",
-            next_step="nothing is to be done",
-        )
-    if not reason.strip():
-        raise ConfigError("identity needs a reason, which is recorded", next_step='--reason "why"')
+            write(connection, wanted, origin, work.deployment_id)
 
 
 def require_own_or_none(work: Work, database: Database) -> None:
@@ -130,14 +95,19 @@ def require_own_or_none(work: Work, database: Database) -> None:
     rules.require_same(known, asked_of(work), database.name)
 
 
-def record_swap(work: Work, restored: Database, correction: Correction) -> None:
-    """Record in a restored database that it takes the live one's place, and what it is."""
+def record_swap(
+    work: Work, restored: Database, correction: Correction, *, used: tuple[tuple[object, ...], ...]
+) -> None:
+    """Record in a restored database that it takes the live one's place, and what it is.
+
+    `used` are the approvals that count no more.
+    """
     # Its tables belong to who owned them when the backup was taken.
     database = replace(restored, owners=None, kept=None)
-    journal.record_restore(database, correction)
+    journal.record_restore(database, correction, used=used)
     with database.connect(STEP) as connection, connection.transaction():
         wanted = rules.recorded(None, asked_of(work))
-        _write(connection, wanted, correction.origin, work.deployment_id)
+        write(connection, wanted, correction.origin, work.deployment_id)
 
 
 def clear_copy(work: Work, restored: Database, *, backup: str) -> None:
@@ -148,17 +118,24 @@ def clear_copy(work: Work, restored: Database, *, backup: str) -> None:
         return
     own_tables.prepare(database, Terms())
     origin = find_origin(work.settings.root)
+    correction = Correction(
+        verb="restore",
+        migration="database",
+        before=words(known),
+        after=COPY,
+        reason=f"restored from {backup} beside the live database",
+        origin=origin,
+        at=datetime.now(UTC),
+    )
     with database.connect(STEP) as connection, connection.transaction():
-        _write(connection, None, origin, work.deployment_id)
-        reason = f"restored from {backup} beside the live database"
-        journal.record_correction(
-            connection, _correction("restore", known, None, reason, origin, after=COPY)
-        )
+        write(connection, None, origin, work.deployment_id)
+        journal.record_correction(connection, correction)
 
 
-def _write(
+def write(
     connection: psycopg.Connection, wanted: DatabaseIdentity | None, origin: Origin, deployment: str
 ) -> None:
+    """Write what the database is, in a transaction of the caller's; None: it says nothing more."""
     if wanted is None:
         connection.execute(CLEAR)
         return
@@ -167,24 +144,6 @@ def _write(
     connection.execute(WRITE, values)
 
 
-def _correction(
-    verb: str,
-    before: DatabaseIdentity | None,
-    after: DatabaseIdentity | None,
-    reason: str,
-    origin: Origin,
-    **words: str,
-) -> Correction:
-    return Correction(
-        verb=verb,
-        migration="database",
-        before=_words(before),
-        after=words.get("after", _words(after)),
-        reason=reason,
-        origin=origin,
-        at=datetime.now(UTC),
-    )
-
-
-def _words(identity: DatabaseIdentity | None) -> str:
+def words(identity: DatabaseIdentity | None) -> str:
+    """Return what a database says it is, for people."""
     return str(identity) if identity is not None else "nothing"

@@ -19,6 +19,11 @@ from ..secret import redact
 CORRECT = "insert into windlass.correction (at, record) values (%s, %s::jsonb)"
 CORRECTIONS = "select record::text from windlass.correction order by id desc limit %s"
 USE_APPROVAL = "insert into windlass.approval (nonce, deployment_id, approver) values (%s, %s, %s)"
+COPY_APPROVAL = """
+    insert into windlass.approval (nonce, deployment_id, approver, at) values (%s, %s, %s, %s)
+    on conflict (nonce) do nothing
+"""
+ALL_APPROVALS = "select nonce, deployment_id, approver, at from windlass.approval"
 USED_APPROVALS = "select nonce, deployment_id from windlass.approval"
 SERVER_CLOCK = "select pg_catalog.clock_timestamp()"
 OPEN = """
@@ -141,6 +146,17 @@ def server_clock(database: Database) -> datetime:
     return database.read("approval", read)
 
 
+def approvals(database: Database) -> tuple[tuple[object, ...], ...]:
+    """Return every approval that was used up, for `record_restore`."""
+
+    def read(connection: psycopg.Connection) -> tuple[tuple[object, ...], ...]:
+        if not trusted.exists(connection, "approval"):
+            return ()
+        return tuple(connection.execute(ALL_APPROVALS).fetchall())
+
+    return database.read("approval", read)
+
+
 def use_approval(database: Database, result: StepResult, deployment: str) -> None:
     """Use up the approvals that a step found, under the deployment lock: each counts once.
 
@@ -187,12 +203,19 @@ def record_correction(connection: psycopg.Connection, correction: Correction) ->
     connection.execute(CORRECT, (correction.at, _json(correction)))
 
 
-def record_restore(database: Database, correction: Correction) -> None:
-    """Record in a restored database the restore; what ran during the dump has ended."""
+def record_restore(
+    database: Database, correction: Correction, *, used: tuple[tuple[object, ...], ...]
+) -> None:
+    """Record in a restored database the restore; what ran during the dump has ended.
+
+    `used` are the approvals that count no more: the backup does not know the later ones.
+    """
     own_tables.prepare(database, Terms())
     with database.connect("journal") as connection, connection.transaction():
         record_correction(connection, correction)
         connection.execute(ABANDONED, ("",))
+        for approval in used:
+            connection.execute(COPY_APPROVAL, approval)
 
 
 def read_corrections(connection: psycopg.Connection, *, limit: int = 20) -> tuple[Correction, ...]:

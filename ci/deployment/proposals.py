@@ -59,6 +59,7 @@ def propose_deployment(
     replan = partial(current_plan, work, without=without)
     plan = replan() if plan is None else plan
     gate.require_environment(plan, work.settings.name)
+    gate.require_kind(plan)
     gate.require_digest(plan, digest)
     return Proposal(plan=plan, replan=replan, break_glass=break_glass)
 
@@ -81,7 +82,7 @@ def propose_migration(work: Work, *, to: str = "", steps: int = 0) -> Proposal:
     return Proposal(plan=replan(), replan=replan)
 
 
-def propose_rollback(
+def propose_rollback(  # noqa: PLR0913  # four of them exclude each other
     work: Work,
     *,
     name: str = "",
@@ -89,6 +90,8 @@ def propose_rollback(
     to: str = "",
     steps: int = 0,
     force: bool = False,
+    plan: Plan | None = None,
+    digest: str | None = None,
 ) -> Proposal:
     """Propose to undo what exactly one of `name`, `deployment`, `to` and `steps` says.
 
@@ -99,9 +102,13 @@ def propose_rollback(
         to: an applied migration that stays: all after it.
         steps: how many of the newest.
         force: also where a later migration that stays touches the same tables.
+        plan: one that was made before; None: made now.
+        digest: the digest that it must have; None: any.
 
     Raises:
-        ConfigError: none or several of the four are given, or `steps` is less than 0.
+        ConfigError: none or several of the four are given, `steps` is less than 0, or the plan is
+            of another environment or task.
+        PlanChanged: the plan has another digest, or is not what would be undone.
         Refused: what is named is not applied, has no rollback script, or others build on it; or
             the database is another environment's.
 
@@ -121,7 +128,13 @@ def propose_rollback(
     else:
         names = newest_applied(work, steps=steps or None, to=to or None)
     replan = partial(undo_plan, work, names, force=force)
-    return Proposal(plan=replan(), replan=replan)
+    current = replan()
+    plan = current if plan is None else plan
+    gate.require_environment(plan, work.settings.name)
+    gate.require_kind(plan)
+    gate.require_digest(plan, digest)
+    gate.require_unchanged(plan, current)
+    return Proposal(plan=plan, replan=replan)
 
 
 def _require_count(steps: int) -> None:

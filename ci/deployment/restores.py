@@ -1,20 +1,33 @@
 """Restores of an environment's backups: planned, shown, done and swapped with the live one."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TypeVar
+
+import psycopg
+from psycopg.conninfo import make_conninfo
 
 from ..backup import catalog
 from ..backup.restore import Restored, RestoreOptions, analyze, restore_backup
 from ..backup.swap import kept, rows_now, swap_databases
 from ..backup.tables import TableName
+from ..config.address import Address
+from ..config.duration import Duration
 from ..database import create
-from ..database.connection import Database
-from ..errors import ConfigError, Refused, Unreachable, Untrusted
-from ..model import Correction, Manifest, Proof, StepName
-from ..origin import find_origin
+from ..database.connection import Database, read_target
+from ..errors import ConfigError, Refused, Unreachable, Untrusted, WindlassError
+from ..model import Applied, Facts, Manifest, Plan, Proof, StepName, Target
+from ..plan.elsewhere import find_address
+from ..report.backup import restore_text
 from ..secret import Secret
-from . import backups, identity, journal
+from . import backups, identity, journal, orders
+from .facts import take_facts
+from .orders import Permit, Proposal, Request
 from .work import Work, bytes_of, store_of
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,37 +68,59 @@ class SwapReport:
     kept: str
 
 
-def plan_restore(
-    work: Work,
-    which: str = "latest",
-    *,
-    into: str = "",
-    tables: tuple[str, ...] = (),
-    at_most_older: timedelta | None = None,
-) -> RestoreOrder:
-    """Return what a restore would do. Reads only.
+def propose_restore(work: Work, request: Request) -> Proposal[RestoreOrder]:
+    """Propose a restore. Reads only.
 
-    Args:
-        work: the environment.
-        which: a backup's id.
-        into: a new database's name, or the URL of an empty one; empty: in place of the live
-            database, or, with `tables`, a new one.
-        tables: restore the rows of these alone, such as "orders" or "sales.orders".
-        at_most_older: refuse an older backup.
+    The request's arguments: `from` is a backup's id; `into` a new database's name, or the URL of
+    an empty one, else it is restored in place of the live one or, with `tables`, into a new one;
+    `tables` are those whose rows alone are restored, such as "orders,sales.orders"; `at-most-older`
+    refuses an older backup; `no-owner` makes everything this user's.
 
     Raises:
-        Refused: the backup is older than that.
+        Refused: the backup is older than that, or the server is none that deploy.yml names.
         ConfigError: there is no such backup, or the URL holds a password.
+        PlanChanged: the plan that was made before is not what would be done.
 
     """
+    which, arguments = request.get("from") or "latest", dict(request.arguments)
+    limit = request.get("at-most-older")
+    if limit:
+        try:
+            arguments["at-most-older"] = repr(Duration.parse(limit))
+        except ValueError as error:
+            raise ConfigError(
+                f"--at-most-older: {error}", next_step="--at-most-older 24h"
+            ) from None
+
+    def again(which: str) -> tuple[Plan, RestoreOrder]:
+        order = _order(work, request, which)
+        made = order.plan.manifest
+        plan = orders.order_plan(
+            work,
+            request,
+            _facts(work, made, order),
+            _changes(work, request, order),
+            arguments=arguments | {"from": made.id},
+        )
+        return plan, order
+
+    first = again(which)
+    order = first[1]
+    proposal = orders.propose(request, partial(again, order.plan.backup), first=first)
+    return replace(proposal, notes=tuple(restore_text(order.plan).splitlines()[1:]))
+
+
+def _order(work: Work, request: Request, which: str) -> RestoreOrder:
+    into, tables = request.get("into"), orders.names_in(request.get("tables"))
+    target = _other_server(work, into) if _is_url(into) else None  # before anything is read
     manifest = catalog.find_backup(
         store_of(work)[0], environment=work.settings.name, which=which
     ).manifest
     _require_recorded(work, manifest, latest=which == "latest")
     now = datetime.now(UTC)
-    if at_most_older is not None:
-        catalog.require_young(manifest, at_most=at_most_older, now=now)
-    target = _other_server(into) if _is_url(into) else None
+    if limit := request.get("at-most-older"):
+        at_most = timedelta(seconds=Duration.parse(limit).seconds)
+        catalog.require_young(manifest, at_most=at_most, now=now)
     if target is None:  # beside the live database, or in its place; else that need not be there
         identity.require(work)
     swap = not into and not tables
@@ -134,19 +169,75 @@ def _require_recorded(work: Work, manifest: Manifest, *, latest: bool) -> None:
         )
 
 
+def _facts(work: Work, manifest: Manifest, order: RestoreOrder) -> Facts:
+    """Return which database it is of; what it has applied, where it is replaced."""
+    if order.target is not None:  # the environment's own server may be gone
+        return Facts(
+            target=Target(
+                system_identifier=manifest.system_identifier,
+                database=manifest.database,
+                server_version=manifest.server_version,
+            ),
+            history=(),
+            schema_fingerprint="",
+        )
+    target = work.database.read("restore", read_target)
+    history: tuple[Applied, ...] = ()
+    if order.plan.swap:
+        try:
+            history = work.database.read("restore", work.engine.history.rows)
+        except (WindlassError, psycopg.Error) as error:  # what is restored for this is not needed
+            work.reporter.note(f"the history of the live database cannot be read: {error}")
+    return Facts(target=target, history=history, schema_fingerprint="")
+
+
+def _changes(work: Work, request: Request, order: RestoreOrder) -> tuple[str, ...]:
+    """Return what a restore does, for its plan: of one backup, and of no other with its id."""
+    manifest, into, target = order.plan.manifest, request.get("into"), order.target
+    lines = [
+        f"restore backup {manifest.id}, taken {manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC, "
+        f"manifest sha256:{manifest.sha256}"
+    ]
+    if order.plan.swap:
+        lines.append(f"put it in the place of the live database {work.database.name}")
+    elif target is not None:
+        lines.append(f"load it into the database {target.name} of {_address_of(work, target)}")
+    else:
+        lines.append(f"load it into the new database {into}" if into else "into a new database")
+    if order.tables:
+        names = sorted(".".join(name) for name in order.tables)
+        lines.append(f"restore the rows of {', '.join(names)} alone")
+    if request.has("no-owner"):
+        lines.append("make every object this user's, without grants")
+    return tuple(lines)
+
+
 def _is_url(into: str) -> bool:
     return "://" in into or "=" in into
 
 
-def _other_server(into: str) -> Database:
-    database = Database(url=Secret(into), deployment_id="restore")
+def _address_of(work: Work, target: Database) -> Address:
+    environment = work.settings.environment
+    return find_address(
+        target.parameters(),
+        named=environment.restore_to,
+        own=work.database.parameters(),
+        variables=os.environ,
+    )
+
+
+def _other_server(work: Work, into: str) -> Database:
+    database = Database(url=Secret(into), deployment_id=work.deployment_id)
     if "password" in database.parameters():
         raise ConfigError(
             "--into holds a password, which every user of this machine can read in the "
             "process list",
             next_step="leave it out of the URL, and export PGPASSWORD or write a ~/.pgpass",
         )
-    return database
+    address = _address_of(work, database)
+    # Written out: the variables PGHOST and PGPORT of libpq do not decide any more.
+    url = make_conninfo(into, host=address.host, port=address.port)
+    return Database(url=Secret(url), deployment_id=work.deployment_id)
 
 
 def _changed(database: Database, manifest: Manifest) -> tuple[tuple[str, int, int], ...]:
@@ -162,24 +253,68 @@ def _table_name(name: str) -> TableName:
     return (schema, table) if dot else ("public", schema)
 
 
-def run_restore(work: Work, order: RestoreOrder, *, owners: bool = True) -> RestoreReport:
+def run_restore(work: Work, proposal: Proposal[RestoreOrder]) -> RestoreReport:
     """Restore, verify, and swap where planned.
 
-    Args:
-        work: the environment.
-        order: by `plan_restore`.
-        owners: give every object to its owner; else the user owns all objects.
+    One that takes the live database's place holds the deployment lock from the beginning: what
+    another deployment did meanwhile would be lost.
 
     Raises:
+        NotApproved: the environment asks for an approval, and none of exactly this plan counts.
+        PlanChanged: what would be restored is not what was planned.
         StepFailed: it was not restored; what was created for it is dropped again.
 
     """
-    plan, wanted = order.plan, RestoreOptions(owners=owners, tables=order.tables)
+    given = proposal.plan.correction.arguments if proposal.plan.correction is not None else ()
+    owners = "no-owner" not in dict(given)
     work.reporter.started(StepName.BACKUP)
+    if not proposal.found.plan.swap:
+        order = _begin_beside(work, proposal)
+        return RestoreReport(restored=_restore_beside(work, order, owners=owners), kept="")
+    with orders.permitted(work, proposal) as permit:
+        order = permit.found
+        restored = _restore_beside(work, order, owners=owners)
+        permit.held.require()
+        _record_inside(work, permit, order.plan.database, what=f"backup {order.plan.backup}")
+    return RestoreReport(restored=restored, kept=swap_databases(work.database, restored.database))
+
+
+def _begin_beside(work: Work, proposal: Proposal[RestoreOrder]) -> RestoreOrder:
+    """Return the order of a restore that leaves the live database as it is, permitted, recorded.
+
+    A copy of the data that leaves its server is recorded before it begins. Where that server is
+    gone and no approval is asked for, an alarm takes the record's place.
+    """
+    target = proposal.found.target
+    guarded = proposal.plan.has(StepName.APPROVAL)
+    if not guarded and target is None:
+        return proposal.found  # a look at a backup needs no lock
+    try:
+        with orders.permitted(work, proposal) as permit:
+            order = permit.found
+            where = order.plan.database
+            where += f" of {_address_of(work, target)}" if target is not None else ""
+            record = permit.correction(
+                of="database",
+                before="not there",
+                after=f"backup {order.plan.backup} in {where}",
+                reason="a restore beside the live database began",
+            )
+            orders.record(work, record)
+            return order
+    except Unreachable as error:
+        if guarded or target is None:
+            raise
+        work.reporter.alarm(f"not recorded in the environment's journal: {error.what}")
+        return proposal.found
+
+
+def _restore_beside(work: Work, order: RestoreOrder, *, owners: bool) -> Restored:
+    plan, wanted = order.plan, RestoreOptions(owners=owners, tables=order.tables)
     if order.target is not None:
         restored = _load(work, plan.manifest, order.target, wanted)
         identity.clear_copy(work, order.target, backup=plan.backup)
-        return RestoreReport(restored=restored, kept="")
+        return restored
     target = create.create_database(work.database, plan.database)
     try:
         restored = _load(work, plan.manifest, target, wanted)
@@ -188,10 +323,7 @@ def run_restore(work: Work, order: RestoreOrder, *, owners: bool = True) -> Rest
     except BaseException:
         create.drop(work.database, plan.database)  # ours, created just now, and of no use
         raise
-    if not plan.swap:
-        return RestoreReport(restored=restored, kept="")
-    swapped = swap(work, plan.database, what=f"backup {plan.backup}")
-    return RestoreReport(restored=restored, kept=swapped.kept)
+    return restored
 
 
 def _load(work: Work, manifest: Manifest, target: Database, wanted: RestoreOptions) -> Restored:
@@ -204,34 +336,61 @@ def _load(work: Work, manifest: Manifest, target: Database, wanted: RestoreOptio
     return restored
 
 
-def swap(work: Work, restored: str, *, what: str = "") -> SwapReport:
-    """Put a restored database in place of the live one, which is kept aside.
-
-    `what` says for the journal what it holds; empty: its name. The record goes into the restored
-    one's journal first, as that is the one that will be read.
+def propose_swap(work: Work, request: Request) -> Proposal[str]:
+    """Propose to put the restored database `swap` in place of the live one. Reads only.
 
     Raises:
+        Unreachable: there is no such database.
+
+    """
+    restored = request.get("swap")
+
+    def again() -> tuple[Plan, str]:
+        target = create.named(work.database, restored)
+        identity.require(work)
+        identity.require_own_or_none(work, target)
+        facts = take_facts(target, work.engine.history)
+        name, oid = work.database.name, create.oids(work.database, (restored,))[0]
+        lines = (
+            f"put the database {restored}, oid {oid}, of {len(facts.history)} applied migrations "
+            f"and schema {facts.schema_fingerprint[:16]}, in the place of {name}, which is kept "
+            "aside",
+        )
+        live = work.database.read("restore", read_target)
+        facts = Facts(target=live, history=(), schema_fingerprint="")
+        plan = orders.order_plan(work, request, facts, lines, arguments=request.arguments)
+        return plan, restored
+
+    return orders.propose(request, again)
+
+
+def swap(work: Work, proposal: Proposal[str]) -> SwapReport:
+    """Put a restored database in place of the live one, which is kept aside.
+
+    Raises:
+        NotApproved: the environment asks for an approval, and none of exactly this plan counts.
         LockHeld: a deployment is running.
         Refused: one of the two is another environment's.
 
     """
-    correction = Correction(
-        verb="restore",
-        migration="database",
-        before="the live database",
-        after=what or restored,
-        reason=f"swapped for {restored}",
-        origin=find_origin(work.settings.root),
-        at=datetime.now(UTC),
-    )
-    target = create.named(work.database, restored)
-    identity.require(work)
-    identity.require_own_or_none(work, target)
     # The lock is in the live database, whose sessions are ended before it is renamed: no
     # deployment may be running, and from then on the connection limit keeps others out.
-    with backups.locked(work):
-        identity.record_swap(work, target, correction)
+    with orders.permitted(work, proposal) as permit:
+        restored = permit.found
+        _record_inside(work, permit, restored, what=restored)
     return SwapReport(swap=restored, kept=swap_databases(work.database, restored))
+
+
+def _record_inside(work: Work, permit: Permit[T], restored: str, *, what: str) -> None:
+    """Record a swap in the database that takes the live one's place: its journal will be read."""
+    record = permit.correction(
+        of="database",
+        before="the live database",
+        after=what,
+        reason=f"swapped for {restored}",
+    )
+    used = journal.approvals(work.database)
+    identity.record_swap(work, create.named(work.database, restored), record, used=used)
 
 
 def old_databases(database: Database, environment: str) -> tuple[tuple[str, int], ...]:
@@ -250,9 +409,48 @@ def old_databases(database: Database, environment: str) -> tuple[tuple[str, int]
     return databases
 
 
-def drop_databases(work: Work, names: tuple[str, ...]) -> None:
-    """Drop databases that earlier restores put aside; Refused beside another environment's."""
-    identity.require(work)
-    for name in names:
-        create.drop(work.database, name)
-        work.reporter.note(f"dropped {name}")
+def propose_drop(work: Work, request: Request) -> Proposal[tuple[tuple[str, int], ...]]:
+    """Propose to drop the databases that earlier restores put aside. Reads only.
+
+    Raises:
+        Refused: there is none.
+
+    """
+
+    def again() -> tuple[Plan, tuple[tuple[str, int], ...]]:
+        identity.require(work)
+        databases = old_databases(work.database, work.settings.name)
+        oids = create.oids(work.database, tuple(name for name, _ in databases))
+        lines = tuple(
+            f"drop the database {name}, oid {oid}"
+            for (name, _), oid in zip(databases, oids, strict=True)
+        )
+        target = work.database.read("restore", read_target)
+        facts = Facts(target=target, history=(), schema_fingerprint="")
+        plan = orders.order_plan(work, request, facts, lines, arguments=request.arguments)
+        return plan, databases
+
+    return orders.propose(request, again)
+
+
+def drop_databases(work: Work, proposal: Proposal[tuple[tuple[str, int], ...]]) -> tuple[str, ...]:
+    """Drop databases that earlier restores put aside, and return their names.
+
+    Raises:
+        NotApproved: the environment asks for an approval, and none of exactly this plan counts.
+        PlanChanged: there are other ones now.
+
+    """
+    with orders.permitted(work, proposal) as permit:
+        names = tuple(name for name, _ in permit.found)
+        orders.record(
+            work,
+            *(
+                permit.correction(of=name, before="kept aside", after="dropped", reason="drop-old")
+                for name in names
+            ),
+        )
+        for name in names:
+            create.drop(work.database, name)
+            work.reporter.note(f"dropped {name}")
+    return names

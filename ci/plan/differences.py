@@ -18,6 +18,7 @@ def differences(approved: Plan, current: Plan) -> tuple[str, ...]:
     ]
     if approved.target != current.target:
         texts.append(f"another database: {_database(approved)} then, {_database(current)} now")
+    texts += _correction(approved, current)
     texts += _history(approved, current) + _migrations(approved, current)
     texts += _settings(approved, current) + _sources(approved, current)
     if approved.partials != current.partials:
@@ -27,6 +28,27 @@ def differences(approved: Plan, current: Plan) -> tuple[str, ...]:
     if not texts and approved.digest != current.digest:
         texts.append("the plan was written in another form")
     return tuple(texts)
+
+
+def _correction(approved: Plan, current: Plan) -> list[str]:
+    """Say what a task beside the deployments was to do, and what it would do now."""
+    before, now = approved.correction, current.correction
+    if before == now:
+        return []
+    if before is None or now is None:
+        return ["a deployment is no correction"]
+    texts = [f"planned, and not done now: {line}" for line in before.changes]
+    texts = [
+        text for text, line in zip(texts, before.changes, strict=True) if line not in now.changes
+    ]
+    texts += [
+        f"not planned, would be done now: {line}"
+        for line in now.changes
+        if line not in before.changes
+    ]
+    if (before.verb, before.arguments) != (now.verb, now.arguments):
+        texts.append(f"{_short(before.command(''))} then, {_short(now.command(''))} now")
+    return texts
 
 
 def _schema(approved: Plan, current: Plan) -> list[str]:

@@ -91,7 +91,8 @@ def require_unchanged(approved: Plan, current: Plan) -> None:
         f"plan {approved.digest[:12]} is not what would run now ({current.digest[:12]}): "
         + "; ".join(changes[:5])
         + (f"; and {len(changes) - 5} more" if len(changes) > 5 else ""),
-        next_step=f"look at it again: invoke plan --env {current.environment}",
+        next_step=f"look at it again: {current.command}"
+        + (" --dry-run" if current.correction else ""),
     )
 
 
@@ -118,6 +119,13 @@ def require_no_secret(plan: Plan) -> None:
     Its digest is of the exact texts, so nothing can be taken out of them. A secret of letters
     alone is not looked for: any text may contain it as a word.
     """
+    order = plan.correction
+    if order is not None and is_in("\n".join([order.command(""), *order.changes])):
+        raise Refused(
+            f"what {order.verb} was given contains a secret of this environment; the plan's file "
+            "would contain it too",
+            next_step="leave it out of the arguments, such as the reason",
+        )
     for migration in plan.migrations:
         texts = (migration.sql, migration.rollback or "", migration.verify or "")
         if any(is_in(text) for text in texts):
@@ -138,6 +146,18 @@ def require_environment(plan: Plan, environment: str) -> None:
         )
 
 
+def require_kind(plan: Plan, verb: str = "") -> None:
+    """Raise `ConfigError` where a plan file is of another task; empty: of a deployment."""
+    made_by = plan.correction.verb if plan.correction is not None else ""
+    if made_by == verb:
+        return
+    task = f"invoke {made_by or 'deploy'} --env {plan.environment} --plan FILE"
+    raise ConfigError(
+        f"the plan is of {made_by or 'a deployment'}, not of {verb or 'a deployment'}",
+        next_step=f"{task} runs it",
+    )
+
+
 def require_digest(plan: Plan, digest: str | None) -> None:
     """Raise `PlanChanged` where a plan has not the digest that the plan job gave out; None: any.
 
@@ -149,7 +169,9 @@ def require_digest(plan: Plan, digest: str | None) -> None:
     raise PlanChanged(
         f"the plan's file has the digest {plan.digest[:12]}, and "
         + (f"{digest[:12]} was handed on with it" if digest else "none was handed on with it"),
-        next_step=f"plan again, and deploy that: invoke plan --env {plan.environment} --out FILE",
+        next_step=f"plan again, and run that: {plan.command} --out FILE"
+        if plan.direction == "up"
+        else f"show it again: invoke rollback --env {plan.environment} … --out FILE",
     )
 
 
@@ -165,13 +187,14 @@ def require_typed(
     """Raise `Refused` unless something that cannot be taken back was confirmed above development.
 
     `typed` is what a person typed, None without a terminal; `variable` is the value of the
-    environment variable `named`.
+    environment variable `named`. Without a name a person alone can confirm it.
     """
     if tier == "development" or typed == environment or (typed is None and variable == "yes"):
         return
     raise Refused(
         f"{what} in {environment} is not confirmed",
-        next_step=f'type "{environment}" when asked; without a terminal: {named}=yes',
+        next_step=f'type "{environment}" when asked'
+        + (f"; without a terminal: {named}=yes" if named else ", at a terminal"),
     )
 
 

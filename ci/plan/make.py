@@ -10,8 +10,8 @@ from ..config import Settings
 from ..config.convert import values_of
 from ..database.address import normalised
 from ..errors import ConfigError
-from ..model import Direction, Facts, Migration, Plan, Sources, StepName, Target
-from ..policy import on_failure, steps_for
+from ..model import CorrectionOrder, Direction, Facts, Migration, Plan, Sources, StepName, Target
+from ..policy import on_failure, steps_for, steps_for_correction
 from ..secret import is_named_secret
 
 NO_SOURCES = Sources()
@@ -32,6 +32,7 @@ def make_plan(  # noqa: PLR0913  # each is a part of the plan
     direction: Direction = "up",
     without: frozenset[StepName] = frozenset(),
     sources: Sources = NO_SOURCES,
+    correction: CorrectionOrder | None = None,
 ) -> Plan:
     """Return what a deployment of these migrations to this database would do.
 
@@ -43,6 +44,7 @@ def make_plan(  # noqa: PLR0913  # each is a part of the plan
         direction: up, or down.
         without: leaves steps out that policy allows to leave out.
         sources: the commit, and the files that decide beside the migrations.
+        correction: what is done instead of a deployment.
 
     Raises:
         Laxer: the environment, or a variable in it, asks for less than its tier.
@@ -63,7 +65,10 @@ def make_plan(  # noqa: PLR0913  # each is a part of the plan
         partials=facts.partials,
         leftovers=facts.leftovers,
         migrations=migrations,
-        steps=steps_for(settings, direction, without=without),
+        steps=steps_for(settings, direction, without=without)
+        if correction is None
+        else steps_for_correction(settings),
+        correction=correction,
         policy=_policy(settings),
         variables=marks_of(settings),
         sources=sources,
@@ -90,7 +95,7 @@ def _target(settings: Settings, target: Target) -> Target:
     if settings.environment.database.reveal() == "embedded":
         return msgspec.structs.replace(target, address="embedded")
     names = tuple(normalised(name) for name in settings.environment.addresses)
-    if not names:
+    if not names or not target.address:  # not reached at all: a restore onto another server
         return target
     if target.address not in names:
         raise ConfigError(

@@ -7,10 +7,13 @@ from .format import duration, human, seconds
 
 def headline(plan: Plan) -> str:
     """Return the first line of a deployment."""
+    start = f"{plan.environment} · {plan.project} · plan {plan.digest[:12]}"
+    if plan.correction is not None:
+        return f"{start} · {plan.correction.verb}"
     count = len(plan.migrations)
     word = "pending" if plan.direction == "up" else "to undo"
     noun = "migration" if count == 1 else "migrations"
-    return f"{plan.environment} · {plan.project} · plan {plan.digest[:12]} · {count} {word} {noun}"
+    return f"{start} · {count} {word} {noun}"
 
 
 def plan_text(plan: Plan, rendered: tuple[str, ...] = ()) -> str:
@@ -33,7 +36,10 @@ def plan_text(plan: Plan, rendered: tuple[str, ...] = ()) -> str:
         f"{'' if m.transactional else ' (outside a transaction)'}"
         for m in plan.migrations
     ]
-    if not plan.migrations:
+    if plan.correction is not None:
+        lines.append(f"  task       {plan.command}")
+        lines += [f"  does       {line}" for line in plan.correction.changes]
+    elif not plan.migrations:
         lines.append("  nothing to migrate")
     lines += _about(plan.about) if plan.about is not None else []
     for text in rendered:
@@ -63,6 +69,7 @@ def _about(about: About) -> list[str]:
     lines += [f"  backup to  {about.backup_to}"] if about.backup_to else []
     lines += [f"  {about.models.replace(': ', '     ', 1)}"] if about.models else []
     lines += [f"  table      {_table_size(table)}" for table in about.tables]
+    lines += [f"  note       {note}" for note in about.notes]
     return [*lines, *(f"  lint       {finding}" for finding in about.findings)]
 
 

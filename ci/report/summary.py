@@ -273,12 +273,13 @@ def plan_page(plan: Plan, texts: tuple[str, ...], prefix: str) -> Page:
     """Return what `plan` says: what a reviewer reads before approving."""
     findings = plan.about.findings if plan.about else ()
     digest, count = plan.digest, len(plan.migrations)
+    task = "deploy" if plan.direction == "up" else "rollback"
     return Page(
         (
             head(
                 f"Plan `{digest[:12]}`",
                 headline(plan),
-                f"invoke deploy --env {plan.environment} --plan FILE",
+                f"invoke {task} --env {plan.environment} --plan FILE",
             ),
             _plan_facts(plan),
             *migration_sections(plan),

@@ -1,10 +1,9 @@
 """The verbs of backups and restores: parse, call, print, exit. Holds no logic."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from invoke.collection import Collection
 
-from ..config import Settings
 from ..errors import ConfigError
 from ..report import runner, summary
 from ..report.backup import (
@@ -17,11 +16,13 @@ from ..report.backup import (
     restored_text,
     swapped_text,
 )
-from .confirm import confirm
-from .task import Answer, age_of, at_most_one, names_of, opened, verb
+from . import planned
+from .task import Answer, at_most_one, names_of, opened, verb
 
 if TYPE_CHECKING:
+    from ..backup.retention import Choice
     from ..deployment.backups import ProofReport
+    from ..deployment.orders import Proposal, Request
     from ..deployment.work import Work
 
 WHICH = "a backup's id (default: latest)"
@@ -75,29 +76,67 @@ def _proven(report: "ProofReport") -> Answer:
     return Answer(report, line)
 
 
-@verb()
-def backup_prune(env: str = "", *, dry_run: bool = False) -> Answer:
+@verb(**planned.FLAGS)
+def backup_prune(
+    env: str = "",
+    out: str = "",
+    plan: str = "",
+    digest: str | None = None,
+    *,
+    dry_run: bool = False,
+) -> Answer:
     """Remove the backups that no rule of backups.keep wants; only proven ones count."""
     from ..deployment import backups
 
     with opened(env) as work:
-        choices = backups.prune(work, dry_run=dry_run)
-    document = [
-        {"backup": choice.backup.manifest.id, "reasons": choice.reasons} for choice in choices
-    ]
-    return Answer(document, prune_text(choices, dry_run=dry_run))
+        asked = planned.request("backup.prune", env, {}, plan=plan, digest=digest)
+        proposal = backups.propose_prune(work, asked)
+        choices = proposal.found
+        text = prune_text(choices, dry_run=True)
+        answer = planned.shown(
+            work, proposal, text, document=_choices(choices), out=out, dry_run=dry_run
+        )
+        if answer is not None:
+            return answer
+        choices = backups.prune(work, proposal)
+    return Answer(_choices(choices), prune_text(choices, dry_run=False))
 
 
-@verb("which", which="a backup's id", reason="why; it is recorded", release="take the pin away")
-def backup_keep(which: str, env: str = "", reason: str = "", *, release: bool = False) -> Answer:
+def _choices(choices: "tuple[Choice, ...]") -> list[dict[str, object]]:
+    return [{"backup": choice.backup.manifest.id, "reasons": choice.reasons} for choice in choices]
+
+
+@verb(
+    "which",
+    which="a backup's id",
+    reason="why; it is recorded",
+    release="take the pin away",
+    **planned.FLAGS,
+)
+def backup_keep(
+    which: str,
+    env: str = "",
+    reason: str = "",
+    out: str = "",
+    plan: str = "",
+    digest: str | None = None,
+    *,
+    release: bool = False,
+    dry_run: bool = False,
+) -> Answer:
     """Pin a backup, so that no rule removes it."""
     from ..deployment import backups
 
     with opened(env) as work:
-        if release:
-            report = backups.unpin_backup(work, which)
-        else:
-            report = backups.pin_backup(work, which, reason)
+        given: dict[str, str | bool] = {"which": which, "reason": reason, "release": release}
+        asked = planned.request("backup.keep", env, given, plan=plan, digest=digest)
+        proposal = backups.propose_pin(work, asked)
+        text = "\n".join(proposal.plan.correction.changes if proposal.plan.correction else ())
+        document = {"changes": text.splitlines()}
+        answer = planned.shown(work, proposal, text, document=document, out=out, dry_run=dry_run)
+        if answer is not None:
+            return answer
+        report = backups.pin(work, proposal)
     return Answer(report, pin_line(report.backup, report.pin))
 
 
@@ -109,14 +148,18 @@ def backup_keep(which: str, env: str = "", reason: str = "", *, release: bool = 
     no_owner="make everything this user's, where the owners are missing (default: no)",
     swap="put this restored database in place of the live one",
     drop_old="drop the databases that earlier restores put aside",
+    **planned.FLAGS,
 )
-def restore(
+def restore(  # a flag each
     env: str = "",
-    from_: str = "latest",
+    from_: str = "",
     into: str = "",
     tables: str = "",
     at_most_older: str = "",
     swap: str = "",
+    out: str = "",
+    plan: str = "",
+    digest: str | None = None,
     *,
     no_owner: bool = False,
     drop_old: bool = False,
@@ -126,21 +169,30 @@ def restore(
     from ..deployment import restores
 
     at_most_one(drop_old=drop_old, swap=swap, into=into)
-    age = age_of("--at-most-older", at_most_older, example="24h") if at_most_older else None
+    given: dict[str, str | bool] = {
+        "from": from_,
+        "into": into,
+        "tables": _tables(tables),
+        "at-most-older": at_most_older,
+        "swap": swap,
+        "no-owner": no_owner,
+        "drop-old": drop_old,
+    }
     with opened(env) as work:
-        if drop_old:
-            return _drop_old(work, dry_run=dry_run)
-        if swap:
-            return _swap(work, swap, dry_run=dry_run)
-        order = restores.plan_restore(
-            work, from_, into=into, tables=_tables(tables), at_most_older=age
-        )
+        asked = planned.request("restore", env, given, plan=plan, digest=digest)
+        if asked.has("drop-old"):
+            return _drop_old(work, asked, out=out, dry_run=dry_run)
+        if asked.has("swap"):
+            return _swap(work, asked, out=out, dry_run=dry_run)
+        proposal = restores.propose_restore(work, asked)
+        order = proposal.found
         text = restore_text(order.plan)
-        if dry_run:
-            return Answer(order.plan, text)
-        if order.plan.swap:
-            _confirm(work.settings, text, what="the restore")
-        report = restores.run_restore(work, order, owners=not no_owner)
+        answer = planned.shown(work, proposal, text, document=order.plan, out=out, dry_run=dry_run)
+        if answer is not None:
+            return answer
+        if order.plan.swap or order.target is not None:
+            _confirm(work, proposal, text, what="the restore")
+        report = restores.run_restore(work, proposal)
     text = restored_text(env, report.restored, report.kept)
     outputs = {
         "backup": order.plan.backup,
@@ -151,41 +203,44 @@ def restore(
     return Answer(report, text)
 
 
-def _tables(text: str) -> tuple[str, ...]:
-    names = names_of(text)
-    if text and not names:  # none would be all tables, in place of the live database
+def _tables(text: str) -> str:
+    if text and not names_of(text):  # none would be all tables, in place of the live database
         raise ConfigError("--tables names no table", next_step="--tables orders,customers")
-    return names
+    return text
 
 
-def _confirm(settings: Settings, text: str, *, what: str) -> None:
-    confirm(settings, text, what=what, variable="CONFIRM_RESTORE")
+def _confirm(work: "Work", proposal: "Proposal[Any]", text: str, *, what: str) -> None:
+    planned.confirm_unapproved(work, proposal, text, what=what, variable="CONFIRM_RESTORE")
 
 
-def _swap(work: "Work", restored: str, *, dry_run: bool) -> Answer:
+def _swap(work: "Work", asked: "Request", *, out: str, dry_run: bool) -> Answer:
     from ..deployment import restores
 
-    env = work.settings.name
+    env, restored = work.settings.name, asked.get("swap")
+    proposal = restores.propose_swap(work, asked)
     text = f"{restored} takes the place of {work.database.name}, which is kept aside"
-    if dry_run:
-        return Answer({"swap": restored}, text)
-    _confirm(work.settings, text, what="the restore")
-    report = restores.swap(work, restored)
+    document = {"swap": restored}
+    answer = planned.shown(work, proposal, text, document=document, out=out, dry_run=dry_run)
+    if answer is not None:
+        return answer
+    _confirm(work, proposal, text, what="the restore")
+    report = restores.swap(work, proposal)
     text = swapped_text(env, report.kept)
     runner.tell(lambda _: summary.text_page(f"Restored: {env}", text, {"kept": report.kept}))
     return Answer(report, text)
 
 
-def _drop_old(work: "Work", *, dry_run: bool) -> Answer:
+def _drop_old(work: "Work", asked: "Request", *, out: str, dry_run: bool) -> Answer:
     from ..deployment import restores
 
-    databases = restores.old_databases(work.database, work.settings.name)
-    text = "\n".join(f"{name}  {size:,} bytes" for name, size in databases)
-    names = tuple(name for name, _ in databases)
-    if not dry_run:
-        _confirm(work.settings, text, what="dropping them")
-        restores.drop_databases(work, names)
-    return Answer({"dropped": names}, text)
+    proposal = restores.propose_drop(work, asked)
+    text = "\n".join(f"{name}  {size:,} bytes" for name, size in proposal.found)
+    document = {"dropped": tuple(name for name, _ in proposal.found)}
+    answer = planned.shown(work, proposal, text, document=document, out=out, dry_run=dry_run)
+    if answer is not None:
+        return answer
+    _confirm(work, proposal, text, what="dropping them")
+    return Answer({"dropped": restores.drop_databases(work, proposal)}, text)
 
 
 backup_tasks = Collection("backup")

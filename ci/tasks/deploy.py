@@ -105,6 +105,9 @@ def migrate(
     to="an applied migration that stays: all after it are undone",
     steps="how many of the newest to undo",
     force="also where a later migration touches the same tables (default: no)",
+    out="write the plan to this file, for approve and --plan; change nothing",
+    plan="a plan file that was made before, of the same flags (default: a new plan)",
+    digest="refuse a plan with another digest than this one (default: any)",
 )
 def rollback(
     env: str = "",
@@ -112,23 +115,37 @@ def rollback(
     deployment: str = "",
     to: str = "",
     steps: int = 0,
+    out: str = "",
+    plan: str = "",
+    digest: str | None = None,
     *,
     force: bool = False,
     dry_run: bool = False,
     show_queries: bool = False,
 ) -> Answer:
     """Undo migrations or a deployment, under the environment's policy."""
-    from ..deployment import proposals
+    from ..deployment import planfile, planner, proposals
 
     which = {"name": name, "deployment": deployment, "to": to, "steps": steps}
     at_most_one(**which)
     with opened(env, show_queries=show_queries) as work:
         proposal = proposals.propose_rollback(
-            work, name=name, deployment=deployment, to=to, steps=steps, force=force
+            work,
+            name=name,
+            deployment=deployment,
+            to=to,
+            steps=steps,
+            force=force,
+            plan=planfile.read_plan(Path(plan)) if plan else None,
+            digest=digest,
         )
-        if dry_run:
-            sql = "\n\n".join(proposals.rendered(work, proposal.plan))
-            return Answer(proposal.plan, sql)
+        if dry_run or out:
+            rendered = proposals.rendered(work, proposal.plan)
+            if out:
+                made = planner.with_about(work, proposal.plan)
+                planfile.write_plan(made, Path(out))
+                runner.tell(lambda run: summary.plan_page(made, rendered, run.prefix))
+            return Answer(proposal.plan, "\n\n".join(rendered))
         confirm_rollback(proposal.plan)
         return _carry_out(work, proposal)
 
@@ -171,12 +188,12 @@ def approve(
 
     config = loaded_for(env)
     signable = planfile.read_signable(config, env, plan)
-    rehearsal = (
-        rehearsal_text(signable.rehearsal)
-        if signable.rehearsal
-        else "no rehearsal of this plan is in its file"
-    )
-    sys.stderr.write(f"{redact(plan_text(signable))}\n\n{rehearsal}\n")
+    text = plan_text(signable)
+    if signable.rehearsal:
+        text += f"\n\n{rehearsal_text(signable.rehearsal)}"
+    elif signable.correction is None:
+        text += "\n\nno rehearsal of this plan is in its file"
+    sys.stderr.write(f"{redact(text)}\n")
     confirm_signature(env)
     signature = planfile.sign_plan(config, signable, key=key, comment=comment, push=push)
     until = f"{signature.statement.expires_at:%Y-%m-%d %H:%M} UTC"

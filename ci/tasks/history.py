@@ -10,26 +10,45 @@ from ..report.deployment import (
     status_text,
     unrecorded_note,
 )
-from .confirm import confirm, confirm_as
-from .task import Answer, names_of, opened, verb
+from . import planned
+from .confirm import confirm_as
+from .task import Answer, opened, verb
 
 
 def _correction(verb_: str, doc: str) -> Callable[..., Answer]:
     """Return the body of a task that corrects the history."""
 
-    def body(env: str = "", name: str = "", reason: str = "", *, dry_run: bool = False) -> Answer:
+    def body(  # a flag each
+        env: str = "",
+        name: str = "",
+        reason: str = "",
+        out: str = "",
+        plan: str = "",
+        digest: str | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> Answer:
         from ..deployment import corrections
 
-        names = names_of(name)
         with opened(env) as work:
-            changes = corrections.find_changes(work, verb_, names)
+            given: dict[str, str | bool] = {"name": name, "reason": reason}
+            asked = planned.request(verb_, env, given, plan=plan, digest=digest)
+            proposal = corrections.propose(work, asked)
+            if not dry_run:
+                corrections.require_reason(proposal.plan)
+            changes = proposal.found
             text = _text(verb_, changes)
-            if dry_run:
-                return Answer(changes, text)
-            corrections.require_reason(verb_, reason)
-            what = f"{verb_} of {len(changes)} migrations"
-            confirm(work.settings, text, what=what, variable="CONFIRM_HISTORY")
-            changes = corrections.correct(work, verb_, names, reason=reason)
+            answer = planned.shown(work, proposal, text, document=changes, out=out, dry_run=dry_run)
+            if answer is not None:
+                return answer
+            planned.confirm_unapproved(
+                work,
+                proposal,
+                text,
+                what=f"{verb_} of {len(changes)} migrations",
+                variable="CONFIRM_HISTORY",
+            )
+            changes = corrections.correct(work, proposal)
         return Answer(changes, _text(verb_, changes))
 
     body.__name__, body.__doc__ = verb_, doc
@@ -41,7 +60,9 @@ def _text(verb_: str, changes: tuple[object, ...]) -> str:
 
 
 _CORRECTS = verb(
-    name="a migration, or several with commas between them", reason="why; it is recorded"
+    name="a migration, or several with commas between them",
+    reason="why; it is recorded",
+    **planned.FLAGS,
 )
 stamp = _CORRECTS(_correction("stamp", "Record migrations as applied without running them."))
 unstamp = _CORRECTS(_correction("unstamp", "Take migrations out of the history; undoes nothing."))
@@ -69,29 +90,44 @@ def status(env: str = "") -> Answer:
 @verb(
     adopt="make the database this environment's, such as a copy of another's",
     reason="why; it is recorded",
+    **planned.FLAGS,
 )
-def identity(
-    env: str = "", reason: str = "", *, adopt: bool = False, dry_run: bool = False
+def identity(  # a flag each
+    env: str = "",
+    reason: str = "",
+    out: str = "",
+    plan: str = "",
+    digest: str | None = None,
+    *,
+    adopt: bool = False,
+    dry_run: bool = False,
 ) -> Answer:
     """Show what the database says it is, or make it this environment's; exits 3 if they differ."""
+    from ..deployment import adoption
     from ..deployment import identity as identities
     from ..plan.identity import guarding
 
     with opened(env) as work:
-        report = identities.report(work)
-        text = identity_text(report.known, report.difference)
-        if not adopt:
+        if not (adopt or plan):
+            report = identities.report(work)
+            text = identity_text(report.known, report.difference)
             return Answer(report, text, 3 if report.difference else 0)
-        what = f"{report.known or 'nothing'} → {report.asked}"
-        if dry_run:
-            return Answer(report, f"identity database: {what}")
-        identities.require_change(report, reason)
+        given: dict[str, str | bool] = {"adopt": adopt, "reason": reason}
+        asked = planned.request("identity", env, given, plan=plan, digest=digest)
+        proposal = adoption.propose_adoption(work, asked)
+        report = proposal.found
+        text = f"identity database: {report.known or 'nothing'} → {report.asked}"
+        answer = planned.shown(work, proposal, text, document=report, out=out, dry_run=dry_run)
+        if answer is not None:
+            return answer
         guard = guarding(report.known, report.asked)
-        confirm_as(
-            guard.environment, guard.tier, what, what="the identity", variable="CONFIRM_HISTORY"
+        if guard.environment != env:  # whose approval nobody can give here: a person says so
+            confirm_as(guard.environment, guard.tier, text, what="the identity", variable="")
+        planned.confirm_unapproved(
+            work, proposal, text, what="the identity", variable="CONFIRM_HISTORY"
         )
-        report = identities.adopt(work, reason=reason)
-    return Answer(report, f"identity database: {what}")
+        report = adoption.adopt(work, proposal)
+    return Answer(report, text)
 
 
 @verb()

@@ -1,6 +1,7 @@
 """restore: beside the live database, in its place, of some tables; and what it refuses."""
 
 import contextlib
+import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -199,11 +200,18 @@ def test_into_another_servers_empty_database_by_its_url(saved: Project, server16
     name = f"{name_of(saved)}_elsewhere"
     execute(server16.url(), f"create database {name}")
 
-    ran = saved.run("restore", "--env", "uat", "--into", server16.url(name))
+    argv = ("restore", "--env", "uat", "--into", server16.url(name))
 
+    refused = saved.run(*argv)
+    ran = saved.run(*argv, CONFIRM_RESTORE="yes")
+
+    assert (refused.code, refused.error()[0]) == (3, "✗ the restore in uat is not confirmed")
     assert ran.code == 0, ran.err
     assert execute(server16.url(name), "select count(*) from a") == [(10,)]
-    full = saved.run("restore", "--env", "uat", "--into", server16.url(name))
+    (recorded,) = saved.json("history", "--env", "uat")["corrections"]
+    assert (recorded["verb"], recorded["before"]) == ("restore", "not there")
+    assert re.fullmatch(rf"backup \S+ in {name} of /\S+", recorded["after"])
+    full = saved.run(*argv, CONFIRM_RESTORE="yes")
     assert full.code == 3
     assert "is not empty" in full.error()[0]
 

@@ -1,0 +1,265 @@
+"""What changes an environment beside the deployments: planned, approved, done under the lock.
+
+Such a task is a plan with a digest, as a deployment is. Where the environment asks for an
+approval, exactly this plan needs one, and uses it up.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import msgspec
+
+from ..database import lock, own_tables
+from ..errors import ConfigError
+from ..model import (
+    About,
+    Correction,
+    CorrectionOrder,
+    Facts,
+    Origin,
+    Outcome,
+    Plan,
+    StepName,
+    StepResult,
+)
+from ..origin import find_origin
+from ..plan import gate
+from ..plan.make import make_plan
+from . import identity, journal, nonces, planfile, steps
+from .work import Work
+
+T = TypeVar("T")
+# What may have to do with another database than the environment's own, and looks by itself.
+WITH_ANOTHER = frozenset({"restore", "identity"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """A task with its arguments, as a person typed them or as a plan that was made before has them.
+
+    An argument with an empty value was not given, or is a bare flag.
+    """
+
+    verb: str
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    plan: Plan | None = None
+    digest: str | None = None  # that the plan must have; None: any
+
+    def get(self, name: str) -> str:
+        """Return an argument; empty where it was not given."""
+        return self.arguments.get(name, "")
+
+    def has(self, name: str) -> bool:
+        """Tell whether a bare flag was given."""
+        return name in self.arguments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposal(Generic[T]):
+    """A plan of which nothing has run, what it found, and how both are computed again."""
+
+    plan: Plan
+    found: T
+    again: Callable[[], tuple[Plan, T]]
+    notes: tuple[str, ...] = ()  # what its reader should know, and what does not decide
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permit(Generic[T]):
+    """That exactly this plan may act now, under the deployment lock."""
+
+    plan: Plan
+    found: T  # as it is under the lock
+    origin: Origin
+    held: lock.HeldLock
+    approvers: tuple[str, ...] = ()  # empty: the environment asks for no approval
+
+    def correction(self, *, of: str, before: str, after: str, reason: str) -> Correction:
+        """Return the record of one change."""
+        order = self.plan.correction
+        return Correction(
+            verb=order.verb if order is not None else "",
+            migration=of,
+            before=before,
+            after=after,
+            reason=reason,
+            origin=self.origin,
+            at=datetime.now(UTC),
+            plan_digest=self.plan.digest,
+            approvers=self.approvers,
+        )
+
+
+def names_in(text: str) -> tuple[str, ...]:
+    """Return the names in a text with commas between them, each once."""
+    return tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
+
+
+def read_request(
+    verb: str, arguments: Mapping[str, str], *, file: str, digest: str | None, environment: str
+) -> Request:
+    """Return what was asked for; with a plan's file its arguments, and no others beside it.
+
+    Raises:
+        ConfigError: the file holds no plan of this task and environment, or an argument is given
+            with another value beside it, or holds a control character.
+
+    """
+    if not file:
+        for name, value in arguments.items():
+            if not value.isprintable():
+                raise ConfigError(
+                    f"--{name} holds a line break or another control character",
+                    next_step=f"write --{name} on one line",
+                )
+        return Request(verb=verb, arguments=arguments, digest=digest)
+    plan = planfile.read_plan(Path(file))
+    gate.require_environment(plan, environment)
+    gate.require_kind(plan, verb)
+    order = plan.correction
+    if order is None:
+        raise AssertionError(f"a plan of {verb} has no order")
+    planned = dict(order.arguments)
+    for name, value in arguments.items():
+        if planned.get(name) != value:
+            raise ConfigError(
+                f"--{name} is not what the plan has: {order.command(environment)}",
+                next_step=f"leave it out, or leave out --plan {file}",
+            )
+    return Request(verb=verb, arguments=planned, plan=plan, digest=digest)
+
+
+def order_plan(
+    work: Work,
+    request: Request,
+    facts: Facts,
+    changes: tuple[str, ...],
+    *,
+    arguments: Mapping[str, str],
+) -> Plan:
+    """Return the plan of a task; `arguments` are the request's, each with what it means now.
+
+    Raises:
+        Refused: the database is another environment's.
+
+    """
+    if request.verb not in WITH_ANOTHER:
+        identity.require(work)
+    order = CorrectionOrder(
+        verb=request.verb, arguments=tuple(sorted(arguments.items())), changes=changes
+    )
+    engine = (work.engine.name, work.engine.runner.version())
+    return make_plan(work.settings, facts, (), engine=engine, correction=order)
+
+
+def propose(
+    request: Request, again: Callable[[], tuple[Plan, T]], *, first: tuple[Plan, T] | None = None
+) -> Proposal[T]:
+    """Propose what a request asks for. Changes nothing.
+
+    Args:
+        request: the task; with a plan that was made before, that one is proposed.
+        again: computes the plan, and what the task then needs.
+        first: what it returned already; None: it is called.
+
+    Raises:
+        PlanChanged: the plan has another digest than it must have, or is not what would be done.
+
+    """
+    current, found = first or again()
+    plan = current if request.plan is None else request.plan
+    gate.require_digest(plan, request.digest)
+    gate.require_unchanged(plan, current)
+    return Proposal(plan=plan, found=found, again=again)
+
+
+def with_about(work: Work, proposal: Proposal[T]) -> Plan:
+    """Return the plan with what its reader should know, and what does not decide."""
+    parameters = work.database.parameters()
+    about = About(
+        made_at=datetime.now(UTC),
+        origin=find_origin(work.settings.root),
+        tables=(),
+        findings=(),
+        host=parameters.get("host") or parameters.get("hostaddr") or "this machine",
+        backup_to="",
+        notes=proposal.notes,
+    )
+    return msgspec.structs.replace(proposal.plan, about=about)
+
+
+@contextmanager
+def permitted(work: Work, proposal: Proposal[T]) -> Iterator[Permit[T]]:
+    """Hold the deployment lock, with the plan computed again and its approval used up.
+
+    The approval is looked for, or asked for, before the lock is taken.
+
+    Raises:
+        NotApproved: the environment asks for an approval, and none of exactly this plan counts.
+        PlanChanged: what would be done is not what was planned.
+        LockHeld: a deployment is running.
+
+    """
+    plan = proposal.plan
+    approval = _approval(work, plan) if plan.has(StepName.APPROVAL) else None
+    wait = work.settings.environment.lock.wait.seconds
+    with ExitStack() as stack:
+        held = stack.enter_context(
+            lock.hold(
+                work.database,
+                wait=wait,
+                on_wait=lambda holder: work.reporter.note(f"waiting for {holder}"),
+                extra_locks=work.engine.lock_keys,
+            )
+        )
+        current, found = proposal.again()
+        gate.require_unchanged(plan, current)
+        if approval is not None:
+            own_tables.prepare(work.database, work.terms())
+            nonces.use(work, approval)
+        yield Permit(
+            plan=plan,
+            found=found,
+            approvers=_approvers(approval),
+            origin=find_origin(work.settings.root),
+            held=held,
+        )
+
+
+def _approval(work: Work, plan: Plan) -> StepResult:
+    """Return who approved the plan, as a deployment's step does it."""
+    started_at = datetime.now(UTC)
+    done = steps.approve(plan, work)
+    if isinstance(done, steps.Skipped):
+        raise ConfigError(
+            f"{done.reason}, and {plan.environment} asks for one",
+            place=work.settings.where(),
+            next_step="write an approval section; docs/configuration.md shows one of each kind",
+        )
+    result = StepResult(
+        step=StepName.APPROVAL,
+        outcome=Outcome.OK,
+        detail=done.detail,
+        started_at=started_at,
+        seconds=0.0,
+        evidence=done.evidence,
+    )
+    work.reporter.finished(result)
+    return result
+
+
+def _approvers(approval: StepResult | None) -> tuple[str, ...]:
+    evidence = approval.evidence if approval is not None else ()
+    return tuple(value for name, value in evidence if name == "approver")
+
+
+def record(work: Work, *corrections: Correction) -> None:
+    """Record corrections in the environment's journal; the caller holds the deployment lock."""
+    own_tables.prepare(work.database, work.terms())
+    with work.database.connect("journal") as connection, connection.transaction():
+        for correction in corrections:
+            journal.record_correction(connection, correction)
