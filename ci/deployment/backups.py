@@ -15,7 +15,7 @@ from ..errors import ConfigError, StepFailed
 from ..model import LEVELS, Manifest, Pin, Proof, ProofLevel, StepName, Target
 from ..origin import find_origin
 from ..report.backup import drill_note
-from . import retention
+from . import retention, rights
 from .work import Work, bytes_of, store_of
 
 
@@ -46,6 +46,7 @@ class PinReport:
 def take(work: Work) -> Taken:
     """Take a backup under the deployment lock, read it back, and prune where rules are set."""
     _, config = store_of(work)
+    rights.require(work.database, work, "backup")
     work.reporter.started(StepName.BACKUP)
     with locked(work):
         target = work.database.read("backup", read_target)

@@ -13,7 +13,7 @@ from ..errors import ConfigError, Refused
 from ..model import Correction, Manifest, Proof, StepName
 from ..origin import find_origin
 from ..secret import Secret
-from . import backups, journal
+from . import backups, journal, rights
 from .work import Work, bytes_of, store_of
 
 
@@ -136,6 +136,7 @@ def run_restore(work: Work, order: RestoreOrder, *, owners: bool = True) -> Rest
         owners: give every object to its owner; else the user owns all objects.
 
     Raises:
+        Refused: our role lacks a right, or may not end the sessions that a swap has to end.
         StepFailed: it was not restored; what was created for it is dropped again.
 
     """
@@ -144,6 +145,10 @@ def run_restore(work: Work, order: RestoreOrder, *, owners: bool = True) -> Rest
     if order.target is not None:
         restored = _load(work, plan.manifest, order.target, wanted)
         return RestoreReport(restored=restored, kept="")
+    rights.require(work.database, work, "restore")
+    if plan.swap:
+        # Before the load, which may take hours: the swap would wait for such sessions in vain.
+        work.database.read("restore", lambda c: rights.require_swap(c, work.database.name))
     target = create.create_database(work.database, plan.database)
     try:
         restored = _load(work, plan.manifest, target, wanted)
@@ -174,8 +179,11 @@ def swap(work: Work, restored: str, *, what: str = "") -> SwapReport:
 
     Raises:
         LockHeld: a deployment is running.
+        Refused: our role may not end the sessions that a swap has to end.
 
     """
+    rights.require(work.database, work, "restore")
+    work.database.read("restore", lambda c: rights.require_swap(c, work.database.name, restored))
     correction = Correction(
         verb="restore",
         migration="database",
