@@ -110,3 +110,18 @@ def test_the_owner_itself_may_migrate(newest_server: Server, tmp_path: Path) -> 
         assert ran.code == 0, ran.err
     finally:
         cloud.drop()
+
+
+def test_the_login_that_migrates_may_restore_where_the_owner_has_the_rights_of_both(
+    newest_cloud: Cloud,
+) -> None:
+    cloud = newest_cloud
+    refused = cloud.run("migrate", "restore", "--env", "uat", CONFIRM_RESTORE="yes")
+    cloud.apply("--role", f"restore={cloud.owner}")
+    restored = cloud.run("migrate", "restore", "--env", "uat", CONFIRM_RESTORE="yes")
+    cloud.sql(f"alter role {cloud.owner} nocreatedb", cloud.master)
+    cloud.sql(f"revoke pg_signal_backend from {cloud.owner}", cloud.master)
+
+    assert refused.code == 3
+    assert "lacks CREATEDB" in refused.error()[0]
+    assert restored.code == 0, restored.err

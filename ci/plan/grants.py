@@ -9,6 +9,7 @@ from ..errors import ConfigError, Refused
 from .quoting import block, ident, literal
 from .rights import JOBS, Job, Rights, configuring, job_of, of_history
 
+OWN = "windlass"  # the schema of our own tables
 LONGEST_NAME = 63  # bytes, of a role's name
 LARGE_OBJECTS = """declare number oid; begin
   for number in select oid from pg_catalog.pg_largeobject_metadata loop
@@ -169,7 +170,7 @@ def _migrate(given: _Given) -> Iterator[GrantStatement]:
 def _own_schema(given: _Given) -> GrantStatement:
     owner = ident(given.rights.user)
     return GrantStatement(
-        sql=f"create schema if not exists windlass authorization {owner}",
+        sql=f"create schema if not exists {OWN} authorization {owner}",
         why="Windlass's own tables; made first, nobody else can make it",
     )
 
@@ -183,10 +184,10 @@ def _plan(given: _Given) -> Iterator[GrantStatement]:
             sql=f"grant usage on schema {ident(schema)} to {name}", why="names are looked up in it"
         )
     yield GrantStatement(
-        sql=f"grant select on all tables in schema windlass to {name}", why="the journal"
+        sql=f"grant select on all tables in schema {OWN} to {name}", why="the journal"
     )
     yield GrantStatement(
-        sql=f"alter default privileges for role {owner} in schema windlass "
+        sql=f"alter default privileges for role {owner} in schema {OWN} "
         f"grant select on tables to {name}",
         why="the journal's tables that come later",
     )
@@ -247,6 +248,8 @@ def _restore(given: _Given) -> Iterator[GrantStatement]:
     )
     others = (one.name for one in rights.owners if not one.superuser)
     for owner in dict.fromkeys((rights.user, *others)):
+        if owner == given.name:
+            continue
         yield GrantStatement(
             sql=f"grant {ident(owner)} to {name}", why="it gives the objects back to their owner"
         )

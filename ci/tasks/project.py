@@ -82,12 +82,7 @@ def comment(file: str = "", pull: int = 0) -> Answer:
         raise ConfigError(
             "comment needs a file and a pull request", next_step="--file check.md --pull 17"
         )
-    try:
-        text = Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{file} cannot be read: {error}", next_step="write it: invoke check --out check.md"
-        ) from None
+    text = pullrequest.read_text(Path(file))
     url = pullrequest.comment(pull, text)
     return Answer({"url": url}, url)
 
