@@ -449,6 +449,7 @@ class Manifest(Document, frozen=True, kw_only=True):
     encrypted_for: tuple[str, ...] = ()  # age recipients; empty: not encrypted
     extensions: tuple[tuple[str, str], ...] = ()  # (name, version)
     roles: tuple[str, ...] = ()  # that own something in it, or were granted something
+    owners: tuple[str, ...] = ()  # those of them that own something; (): not known
     schema_fingerprint: str = ""  # as a plan's; "": not known, of a manifest written before
     toc_entries: int = 0  # of all archives together; 0: not counted, in one archive
     parts: tuple[Part, ...]

@@ -49,6 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 pytest_plugins = [
     "tests.fix_postgres",
+    "tests.fix_grants",
     "tests.fix_prisma",
     "tests.fix_alembic",
     "tests.fix_migration",

@@ -24,4 +24,4 @@ def pytest_terminal_summary(terminalreporter: TerminalReporter) -> None:
 
 
 def _attacks(reports: list[pytest.TestReport]) -> set[str]:
-    return {report.nodeid for report in reports if "attack" in report.keywords}
+    return {report.nodeid for report in reports if "attack" in getattr(report, "keywords", ())}

@@ -10,6 +10,7 @@ from pgwindlass import config
 from pgwindlass.database.leftovers import REPAIRS
 from pgwindlass.lint.rules import RULES
 from pgwindlass.model import StepName
+from pgwindlass.plan.rights import JOBS
 from pgwindlass.policy import TABLE
 from pgwindlass.tasks import ns
 from tests.kit import ROOT
@@ -153,6 +154,20 @@ def test_every_command_that_a_message_tells_exists_with_its_flags() -> None:
     assert len(told) > 50
     assert [one for one in told if one[1] not in flags] == []
     assert [one for one in told if not set(one[2]) <= flags[one[1]]] == []
+
+
+@pytest.mark.unit
+def test_the_page_about_security_names_every_file_of_attacks_and_no_other() -> None:
+    page = (ROOT / "docs" / "security.md").read_text()
+    linked = set(re.findall(r"\]\(\.\./(tests/[^)#]+)\)", page))
+    attacks = {
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "tests" / "laws" / "nobody_gets_in").glob("test_*.py")
+    }
+
+    assert {name for name in linked if not (ROOT / name).exists()} == set()
+    assert attacks - linked == set()
+    assert set(JOBS) <= set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
 
 
 @pytest.mark.unit

@@ -259,7 +259,8 @@ class _Job:
         elif action.startswith("actions/upload-artifact@"):
             self.upload(given)
         elif action.startswith("actions/download-artifact@"):
-            shutil.copytree(self.artifact(given["name"]), self.workspace, dirs_exist_ok=True)
+            into = self.workspace / given.get("path", "")
+            shutil.copytree(self.artifact(given["name"]), into, symlinks=True, dirs_exist_ok=True)
         elif action:
             raise AssertionError(f"{action} is not known here")
         else:
@@ -275,8 +276,8 @@ class _Job:
         inputs = {key: one["default"] for key, one in read(SETUP)["inputs"].items()}
         inputs |= given
         assert not inputs["aws-role"], "no AWS here"
-        install, prepare, aws = read(SETUP)["runs"]["steps"]
-        assert aws["if"] == "inputs.aws-role != ''"
+        mask, install, prepare, aws = read(SETUP)["runs"]["steps"]
+        assert mask["if"] == aws["if"] == "inputs.aws-role != ''"
         assert install["run"] == 'exec "$GITHUB_ACTION_PATH/install"'
         (self.temp / "windlass").symlink_to(Path(sys.executable).parent.parent)
         self.path.append(str(self.temp / "windlass" / "bin"))

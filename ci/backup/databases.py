@@ -49,10 +49,11 @@ def require_parts(connection: psycopg.Connection, manifest: Manifest, *, owners:
             next_step="install their packages on the server, or restore into another one",
         )
     if owners:
-        _require_roles(dict(connection.execute(ROLES).fetchall()), manifest.roles)
+        known = dict(connection.execute(ROLES).fetchall())
+        _require_roles(known, manifest.roles, manifest.owners or manifest.roles)
 
 
-def _require_roles(member: dict[str, bool], roles: Iterable[str]) -> None:
+def _require_roles(member: dict[str, bool], roles: Iterable[str], owners: Iterable[str]) -> None:
     missing = [role for role in roles if role not in member]
     if missing:
         raise StepFailed(
@@ -61,7 +62,7 @@ def _require_roles(member: dict[str, bool], roles: Iterable[str]) -> None:
             next_step="create them (the backup's globals.sql has them, without passwords), or "
             "restore with --no-owner: every object will be yours",
         )
-    others = [role for role in roles if not member[role]]
+    others = [role for role in owners if not member[role]]
     if others:
         raise StepFailed(
             f"this user may not give objects to {', '.join(others)}",

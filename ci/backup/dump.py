@@ -298,6 +298,7 @@ def _describe(
         encrypted_for=run.recipients,
         extensions=held.extensions,
         roles=held.roles,
+        owners=held.owners,
         schema_fingerprint=held.schema_fingerprint,
         toc_entries=len(run.entries),
         parts=parts,

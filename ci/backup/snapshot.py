@@ -11,7 +11,7 @@ from ..database import fingerprint
 from ..database.errors import REMEDIES, one_value
 from ..database.history_table import HistoryTable
 from ..errors import LockTimeout, StepFailed
-from ..postgres.throwaway import EXTENSIONS, ROLES
+from ..postgres.throwaway import EXTENSIONS, OWNERS, ROLES
 from ..secret import redact
 from .stream import NOT_KEPT
 from .tables import DumpedTable, read_tables
@@ -53,6 +53,7 @@ class Snapshot:
     encoding: str
     extensions: tuple[tuple[str, str], ...]
     roles: tuple[str, ...]
+    owners: tuple[str, ...]
     schema_fingerprint: str  # "": the schema was changed while the snapshot was taken
 
 
@@ -128,6 +129,7 @@ def _described(
         encoding=encoding,
         extensions=tuple((name, version) for name, version in _query(connection, EXTENSIONS)),
         roles=tuple(row[0] for row in _query(connection, ROLES)),
+        owners=tuple(row[0] for row in _query(connection, OWNERS)),
         schema_fingerprint=schema_fingerprint,
     )
 

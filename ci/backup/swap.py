@@ -14,10 +14,12 @@ from psycopg import sql
 
 from ..database.connection import Database
 from ..database.create import named
-from ..database.errors import asking
+from ..database.errors import asking, one_value
+from ..database.sessions import remedy, sessions_text, unendable
 from ..errors import Refused, StepFailed, Unreachable
 
 WITHIN = 30.0  # seconds in which the sessions of both databases must be gone
+PAUSE = 0.2  # seconds between two looks at sessions that we may not end
 LONGEST_NAME = 63  # bytes; the server would cut a longer one, and two could become one
 KEPT = "_before_restore_"
 MAINTENANCE = ("postgres", "template1")  # to connect to while the two are renamed
@@ -103,7 +105,7 @@ def _rename(connection: psycopg.Connection, name: str, old: str, restored: str) 
     deadline = time.monotonic() + WITHIN
     rename = sql.SQL("alter database {} rename to {}").format
     while True:
-        connection.execute(END_SESSIONS, ([name, restored],))
+        _end_sessions(connection, name, restored, deadline)
         try:
             with connection.transaction():
                 connection.execute(rename(sql.Identifier(name), sql.Identifier(old)))
@@ -119,6 +121,31 @@ def _rename(connection: psycopg.Connection, name: str, old: str, restored: str) 
                 ) from error
         else:
             return
+
+
+def _end_sessions(
+    connection: psycopg.Connection, name: str, restored: str, deadline: float
+) -> None:
+    """End all sessions of both databases; wait for those that our role may not end."""
+    while True:
+        others = unendable(connection, (name, restored))
+        if not others:
+            try:
+                connection.execute(END_SESSIONS, ([name, restored],))
+            except pg.InsufficientPrivilege:  # one came in between
+                others = unendable(connection, (name, restored))
+            else:
+                return
+        if others and time.monotonic() > deadline:
+            user = str(one_value(connection, "select current_user::text"))
+            raise StepFailed(
+                f"{user} may not end the sessions of {sessions_text(others)}, which stayed for "
+                f"{WITHIN:.0f} s",
+                state=f"nothing was renamed: {name} is as it was, {restored} holds the backup",
+                next_step=f"{remedy(others, user)}, then swap again: invoke restore "
+                f"--swap {restored}",
+            )
+        time.sleep(PAUSE)
 
 
 def _dress(connection: psycopg.Connection, name: str, restored: str) -> None:

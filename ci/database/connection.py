@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ..errors import ConfigError, LockTimeout, Unreachable
+from ..errors import ConfigError, LockTimeout, Refused, Unreachable
 from ..model import Target
 from ..secret import Secret, redact, remember
 from .kept import KeptSession
@@ -135,10 +135,13 @@ class Database:
         try:
             connection = _open(parameters)
         except psycopg.OperationalError as error:
+            message = " ".join(str(error).split())
             raise Unreachable(
-                redact(f"the database cannot be reached: {' '.join(str(error).split())}"),
+                redact(f"the database cannot be reached: {message}"),
                 state="nothing was changed",
-                next_step="check the URL's host, port, user and password, and that it is up",
+                next_step=_let_in(parameters)
+                if "CONNECT" in message  # the privilege: in every language of the server's
+                else "check the URL's host, port, user and password, and that it is up",
             ) from error
         with connection:
             connection.owners = self.owners
@@ -182,6 +185,7 @@ class Database:
 
         Raises:
             LockTimeout: a table whose definition is read stayed locked; says by whom.
+            Refused: our role may not read it.
 
         """
         if not own_session:
@@ -204,6 +208,20 @@ class Database:
                 return work(connection)
         except psycopg.errors.LockNotAvailable as error:
             raise _locked(connection) from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise Refused(
+                redact(f"{connection.info.user}: {error.diag.message_primary or error}"),
+                next_step="invoke doctor --role names the missing right, with the grant that gives "
+                "it: migrate, plan, backup or restore",
+            ) from error
+
+
+def _let_in(parameters: dict[str, str]) -> str:
+    """Return the grant that lets our role into the database."""
+    database, user = (
+        '"' + parameters.get(key, "").replace('"', '""') + '"' for key in ("dbname", "user")
+    )
+    return f"grant connect on database {database} to {user}"
 
 
 def _locked(connection: psycopg.Connection) -> LockTimeout:

@@ -8,7 +8,7 @@ from psycopg.conninfo import make_conninfo
 from ..errors import Refused
 from ..secret import Secret
 from .connection import Database
-from .errors import asking
+from .errors import asking, one_value
 
 LOCALE = """
 select pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype,
@@ -17,11 +17,18 @@ select pg_catalog.pg_encoding_to_char(encoding), datcollate, datctype,
 from pg_catalog.pg_database d where datname = pg_catalog.current_database()
 """
 OIDS = "select datname, oid::bigint from pg_catalog.pg_database where datname = any (%s)"
+# Whose the new one may be: in its owner's hands, an archive's objects can be their owners'.
+OWNER = """
+select pg_catalog.pg_get_userbyid(datdba)::text from pg_catalog.pg_database
+where datname = pg_catalog.current_database() and pg_catalog.pg_has_role(datdba, 'MEMBER')
+"""
 PROVIDERS = {"i": "icu", "b": "builtin"}
 
 
 def create_database(admin: Database, name: str) -> Database:
     """Create an empty database with the encoding and locale of `admin`'s, and return it.
+
+    It has the owner of `admin`'s where our role is a member of that one; else it is ours.
 
     Raises:
         Refused: there is one of this name already.
@@ -33,6 +40,8 @@ def create_database(admin: Database, name: str) -> Database:
         if row is None:
             raise AssertionError("current_database() is not in pg_database")
         statement = _create_statement(name, row)
+        if owner := one_value(connection, OWNER):
+            statement += sql.SQL(" owner {}").format(sql.Identifier(str(owner)))
         try:
             connection.execute(statement)
         except pg.DuplicateDatabase as error:

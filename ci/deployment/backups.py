@@ -18,7 +18,7 @@ from ..errors import ConfigError, Refused, StepFailed
 from ..model import LEVELS, Facts, Manifest, Pin, Plan, Proof, ProofLevel, StepName, Target
 from ..origin import find_origin
 from ..report.backup import drill_note
-from . import identity, orders, retention
+from . import identity, orders, retention, rights
 from .orders import Proposal, Request
 from .work import Work, bytes_of, store_of
 
@@ -51,6 +51,7 @@ def take(work: Work) -> Taken:
     """Take a backup under the deployment lock, read it back, and prune where rules are set."""
     _, config = store_of(work)
     identity.require(work)
+    rights.require(work.database, work, "backup")
     work.reporter.started(StepName.BACKUP)
     with locked(work):
         target = work.database.read("backup", read_target)

@@ -12,8 +12,10 @@ from ..config import Settings
 from ..config.sections import BackupsConfig, EncryptConfig
 from ..database import own_tables
 from ..database.connection import Database, is_pooled, read_target
+from ..database.errors import one_value
 from ..errors import Refused, WindlassError
 from ..model import Migration, PlannedStep, PreflightCheck, StepName
+from ..plan.rights import Job, MissingRight
 from ..policy import drill_age, steps_for
 from ..postgres.clients import find_clients
 from ..rehearsal import existing
@@ -21,21 +23,51 @@ from ..rehearsal.rehearse import read_mask
 from ..report import deployment
 from ..report.backup import drill_note
 from ..stores import Store
-from . import identity, rehearsals
+from . import identity, rehearsals, rights
 from .work import Work, store_of
 
 OLDEST = 13  # the oldest major version the PostgreSQL project still maintains in 2025
 
-RIGHTS = """
-    select pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'),
-           pg_catalog.has_schema_privilege('public', 'CREATE'),
-           pg_catalog.pg_is_in_recovery(), current_user
-"""
+STANDBY = "select pg_catalog.pg_is_in_recovery()"
 
 
-def check_environment(work: Work) -> tuple[PreflightCheck, ...]:
-    """Return every check of what a deployment to the environment needs."""
-    return preflight_checks(steps_for(work.settings), work)
+def check_environment(work: Work, job: Job = "migrate") -> tuple[PreflightCheck, ...]:
+    """Return every check of what a deployment to the environment needs, or another job there.
+
+    `job`: migrate is a deployment; plan, backup and restore are what roles with less do.
+    """
+    if job == "migrate":
+        return preflight_checks(steps_for(work.settings), work)
+    database, store = work.database, work.store
+    checks = [_guard("database", lambda: database.read("doctor", _server))]
+    if not checks[0].problem:
+        checks += [_missing(missing) for missing in database.read("doctor", _lacking(work, job))]
+        if len(checks) == 1:
+            checks.append(PreflightCheck("rights", f"all that {job} needs"))
+        if job == "plan":
+            checks.append(_guard("history", lambda: database.read("doctor", _history(work))))
+        elif store is not None:
+            checks.append(_guard("connection", lambda: database.read("doctor", _direct)))
+            tools = _clients(work.settings.shared.backups)
+            checks.append(_guard("client tools", lambda: database.read("doctor", tools)))
+    if job != "plan" and store is not None:
+        checks.append(_guard("backups", store.check))
+        checks += _kept(work.settings, store)
+    return tuple(checks)
+
+
+def _missing(missing: MissingRight) -> PreflightCheck:
+    return PreflightCheck("rights", f"missing: {missing.right}", problem=missing.remedy)
+
+
+def _lacking(work: Work, job: Job) -> Callable[[psycopg.Connection], tuple[MissingRight, ...]]:
+    """Return a function that reads what our role lacks for a job, a restore's swap included."""
+
+    def look(connection: psycopg.Connection) -> tuple[MissingRight, ...]:
+        lacks = rights.lacking(connection, work, job)
+        return (*lacks, *rights.signal_lacking(connection)) if job == "restore" else lacks
+
+    return look
 
 
 def preflight_checks(
@@ -51,7 +83,7 @@ def preflight_checks(
     reached = _guard("database", lambda: database.read("doctor", _server))
     checks.append(reached)
     if not reached.problem:
-        checks.append(_guard("rights", lambda: database.read("doctor", _rights)))
+        checks += _rights(work)
         checks.append(_guard("identity", lambda: _identity(work)))
         history = _guard("history", lambda: database.read("doctor", _history(work)))
         checks.append(history)
@@ -104,25 +136,23 @@ def _server(connection: psycopg.Connection) -> str:
     return f"PostgreSQL {major}, database {target.database}, {tls}{pooled}"
 
 
-def _rights(connection: psycopg.Connection) -> str:
-    row = connection.execute(RIGHTS).fetchone()
-    if row is None:
-        raise AssertionError("a select without FROM returned no row")
-    database, schema, standby, user = row
-    if standby:
+def _rights(work: Work) -> list[PreflightCheck]:
+    """Look at a standby first, which takes no change; then name every right that is missing."""
+    standby = _guard("rights", lambda: work.database.read("doctor", _primary))
+    if standby.problem:
+        return [standby]
+    lacks = work.database.read("doctor", _lacking(work, "migrate"))
+    return [_missing(missing) for missing in lacks] or [standby]
+
+
+def _primary(connection: psycopg.Connection) -> str:
+    if one_value(connection, STANDBY):
         raise WindlassError(
             "the server is a standby, which takes no change",
             state="nothing was changed",
             next_step="point the URL at the primary",
         )
-    if not (database and schema):
-        what = "the database" if not database else "the schema public"
-        raise WindlassError(
-            f"{user} may not create in {what}",
-            state="nothing was changed",
-            next_step=f"grant create on {what.removeprefix('the ')} to {user}",
-        )
-    return f"{user} may create in the database and in public"
+    return "all that a deployment needs"
 
 
 def _identity(work: Work) -> str:

@@ -22,7 +22,7 @@ from ..model import Applied, Facts, Manifest, Plan, Proof, StepName, Target
 from ..plan.elsewhere import find_address
 from ..report.backup import restore_text
 from ..secret import Secret
-from . import backups, identity, journal, orders
+from . import backups, identity, journal, orders, rights
 from .facts import take_facts
 from .orders import Permit, Proposal, Request
 from .work import Work, bytes_of, store_of
@@ -262,11 +262,14 @@ def run_restore(work: Work, proposal: Proposal[RestoreOrder]) -> RestoreReport:
     Raises:
         NotApproved: the environment asks for an approval, and none of exactly this plan counts.
         PlanChanged: what would be restored is not what was planned.
+        Refused: our role lacks a right, or may not end the sessions that a swap has to end.
         StepFailed: it was not restored; what was created for it is dropped again.
 
     """
     given = proposal.plan.correction.arguments if proposal.plan.correction is not None else ()
     owners = "no-owner" not in dict(given)
+    if proposal.found.target is None:
+        _require_rights(work, *((work.database.name,) if proposal.found.plan.swap else ()))
     work.reporter.started(StepName.BACKUP)
     if not proposal.found.plan.swap:
         order = _begin_beside(work, proposal)
@@ -277,6 +280,13 @@ def run_restore(work: Work, proposal: Proposal[RestoreOrder]) -> RestoreReport:
         permit.held.require()
         _record_inside(work, permit, order.plan.database, what=f"backup {order.plan.backup}")
     return RestoreReport(restored=restored, kept=swap_databases(work.database, restored.database))
+
+
+def _require_rights(work: Work, *swapped: str) -> None:
+    """Raise before the load, which may take hours: a swap would wait for such sessions in vain."""
+    rights.require(work.database, work, "restore")
+    if swapped:
+        work.database.read("restore", lambda c: rights.require_swap(c, *swapped))
 
 
 def _begin_beside(work: Work, proposal: Proposal[RestoreOrder]) -> RestoreOrder:
@@ -370,9 +380,11 @@ def swap(work: Work, proposal: Proposal[str]) -> SwapReport:
     Raises:
         NotApproved: the environment asks for an approval, and none of exactly this plan counts.
         LockHeld: a deployment is running.
-        Refused: one of the two is another environment's.
+        Refused: one of the two is another environment's, or our role may not end the sessions
+            that a swap has to end.
 
     """
+    _require_rights(work, work.database.name, proposal.found)
     # The lock is in the live database, whose sessions are ended before it is renamed: no
     # deployment may be running, and from then on the connection limit keeps others out.
     with orders.permitted(work, proposal) as permit:

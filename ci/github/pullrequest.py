@@ -4,6 +4,8 @@ https://docs.github.com/rest/issues/comments
 """
 
 import os
+import stat
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -14,6 +16,7 @@ from ..secret import Secret, redact
 MARKER = "<!-- windlass check -->"  # hidden; how our comment is found again
 WITHIN = 20  # seconds, per request
 A_PAGE = 100  # comments; the most there can be
+LONGEST = 65_536 - len(MARKER) - 1  # characters, of what GitHub takes as a comment
 NEEDED = ("GITHUB_API_URL", "GITHUB_REPOSITORY", "GITHUB_TOKEN")
 
 
@@ -40,6 +43,36 @@ def comment(number: int, text: str) -> str:
     else:
         comment = _ask("PATCH", f"issues/comments/{before}", body)
     return str(comment["html_url"])
+
+
+def read_text(file: Path) -> str:
+    """Return the text of a comment, from a file that a pull request's own code may have written.
+
+    Raises:
+        ConfigError: it is no regular file, too long for a comment, or no UTF-8.
+
+    """
+    try:
+        # Neither a link is followed, to a file of this machine, nor a pipe waited for.
+        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            os.close(handle)
+            raise _unreadable(file, "it is no regular file")
+        with os.fdopen(handle, "rb") as source:
+            content = source.read(LONGEST * 4 + 1)  # bytes; UTF-8 has up to four for a character
+        text = content.decode("utf-8")
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        raise _unreadable(file, str(why)) from None
+    if len(text) > LONGEST:
+        raise _unreadable(file, f"a comment has at most {LONGEST} characters")
+    return text
+
+
+def _unreadable(file: Path, why: str) -> ConfigError:
+    return ConfigError(
+        f"{file} cannot be read: {why}", next_step="write it: invoke check --out check.md"
+    )
 
 
 def _before(number: int) -> int | None:

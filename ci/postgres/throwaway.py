@@ -375,3 +375,4 @@ select rolname from pg_catalog.pg_roles where oid in (
     union select nspowner from pg_catalog.pg_namespace where oid::bigint >= 16384)
 order by 1
 """
+OWNERS = ROLES.replace("and dbid", "and deptype = 'o' and dbid")

@@ -13,7 +13,7 @@ from ..version import __version__
 from .backup import backup_tasks, restore
 from .deploy import approve, deploy, migrate, plan, rehearse, rollback
 from .history import baseline, history, identity, repair, stamp, status, unstamp
-from .project import check, comment, create, doctor, init, lint, schema
+from .project import check, comment, create, doctor, grants, init, lint, schema
 from .service import restart, smoke, verify
 
 __all__ = ["main", "ns"]
@@ -26,6 +26,7 @@ ns = Collection(
     create,
     deploy,
     doctor,
+    grants,
     history,
     identity,
     init,

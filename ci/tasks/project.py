@@ -82,12 +82,7 @@ def comment(file: str = "", pull: int = 0) -> Answer:
         raise ConfigError(
             "comment needs a file and a pull request", next_step="--file check.md --pull 17"
         )
-    try:
-        text = Path(file).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{file} cannot be read: {error}", next_step="write it: invoke check --out check.md"
-        ) from None
+    text = pullrequest.read_text(Path(file))
     url = pullrequest.comment(pull, text)
     return Answer({"url": url}, url)
 
@@ -116,20 +111,40 @@ def create(
 
 @verb(
     env="an environment of deploy.yml; with --github one of them alone (default there: all)",
+    role="whose job: plan, backup, restore (default: migrate, all that a deployment needs)",
     github="check the settings on GitHub instead: environments, reviewers, branches, secrets",
 )
-def doctor(env: str = "", *, github: bool = False) -> Answer:
+def doctor(env: str = "", role: str = "", *, github: bool = False) -> Answer:
     """Check everything a deployment will need, and say how to fix what is missing."""
     from ..deployment import preflight
     from ..github import settings
+    from ..plan.rights import job_of
 
+    at_most_one(github=github, role=role)
+    job = job_of(role or "migrate")
     if github:
         checks = settings.check_settings(project(), env, note=_tell)
     else:
         with opened(env) as work:
-            checks = preflight.check_environment(work)
+            checks = preflight.check_environment(work, job)
     code = int(any(check.problem for check in checks))
     return Answer(checks, deployment.checks_text(checks), code)
+
+
+@verb(
+    role="which, and their names: plan,backup=NAME (default: migrate, plan, backup and restore)",
+    owner="the role that owns the tables (default: the owner of the database)",
+)
+def grants(env: str = "", role: str = "", owner: str = "") -> Answer:
+    """Print the SQL that gives each role what it needs, and no more; changes nothing."""
+    from ..deployment import rights
+    from ..plan.grants import grants_text
+
+    with opened(env) as work:
+        report = rights.report_grants(work, role, owner)
+    text = grants_text(report.grants, report.rights, report.notes)
+    document = {"owner": report.owner, "notes": report.notes, "grants": report.grants}
+    return Answer(document, text)
 
 
 @verb(

@@ -1,0 +1,127 @@
+"""Every verb as the role that `invoke grants` makes for it; none of them is a superuser."""
+
+import json
+from pathlib import Path
+
+import psycopg
+
+from tests.fix_grants import Cloud, made
+from tests.fix_postgres import Server
+
+NAME = "20260802_000000_more"
+READS = [
+    ("status",),
+    ("plan",),
+    ("plan", "--rehearse"),
+    ("history",),
+    ("lint",),
+    ("verify",),
+    ("rehearse",),
+    ("backup.list",),
+    ("migrate", "--dry-run"),
+    ("doctor", "--role", "plan"),
+    ("grants",),
+]
+SAVES = [
+    ("backup",),
+    ("backup.list",),
+    ("backup.verify",),
+    ("backup.drill",),
+    ("doctor", "--role", "backup"),
+]
+
+
+def test_every_verb_works_as_its_role(newest_cloud: Cloud) -> None:
+    cloud = newest_cloud
+    for verb in READS:
+        ran = cloud.run("plan", verb[0], "--env", "uat", *verb[1:])
+        assert ran.code == 0, f"{verb}\n{ran.out}{ran.err}"
+    for verb in SAVES:
+        ran = cloud.run("backup", verb[0], "--env", "uat", *verb[1:])
+        assert ran.code == 0, f"{verb}\n{ran.out}{ran.err}"
+    yes = {"CONFIRM_ROLLBACK": "yes", "CONFIRM_HISTORY": "yes"}
+    cloud.project.migration(NAME, "create table more (id int);", "drop table more;")
+    why = ("--name", NAME, "--reason", "a test")
+    for verb in (
+        ("doctor",),
+        ("migrate",),
+        ("rollback", "--steps", "1"),
+        ("stamp", *why),
+        ("unstamp", *why),
+        ("deploy", "--yes"),
+    ):
+        ran = cloud.run("migrate", verb[0], "--env", "uat", *verb[1:], **yes)
+        assert ran.code == 0, f"{verb}\n{ran.out}{ran.err}"
+    owners = cloud.sql("select distinct tableowner from pg_tables where schemaname !~ '^(pg_|inf)'")
+    assert owners == [(cloud.owner,)]
+
+
+def test_a_restore_takes_the_live_databases_place_with_its_owner_grants_and_settings(
+    newest_cloud: Cloud,
+) -> None:
+    cloud = newest_cloud
+    cloud.sql(
+        f"grant select on orders to {cloud.app}; alter database {cloud.name} set work_mem = '9MB'",
+        cloud.master,
+    )
+    assert cloud.run("backup", "backup", "--env", "uat").code == 0
+    looks = (
+        "select datdba::regrole::text from pg_database where datname = current_database()",
+        "select distinct tableowner from pg_tables where schemaname = 'public'",
+        f"select has_table_privilege('{cloud.app}', 'orders', 'select')",
+        "show work_mem",
+        "select count(*) from orders",
+    )
+    before = [cloud.sql(look) for look in looks]
+
+    into = cloud.run("restore", "restore", "--env", "uat", "--into", f"{cloud.name}_copy")
+    with psycopg.connect(cloud.url(cloud.app)):  # the application's session is ended
+        ran = cloud.run("restore", "restore", "--env", "uat", CONFIRM_RESTORE="yes")
+    dropped = cloud.run("restore", "restore", "--env", "uat", "--drop-old", CONFIRM_RESTORE="yes")
+
+    assert (into.code, ran.code, dropped.code) == (0, 0, 0), into.err + ran.err + dropped.err
+    assert [cloud.sql(look) for look in looks] == before
+    for job in ("plan", "backup", "migrate", "restore"):
+        doctor = cloud.run(job, "doctor", "--env", "uat", "--role", job)
+        assert doctor.code == 0, doctor.out
+    assert cloud.run("migrate", "deploy", "--env", "uat", "--yes").code == 0
+
+
+def test_the_script_of_each_role_can_be_run_twice_and_in_json(newest_cloud: Cloud) -> None:
+    cloud = newest_cloud
+    cloud.apply()
+    cloud.apply()
+    document = json.loads(cloud.run("plan", "grants", "--env", "uat", "--json").out)
+
+    assert document["owner"] == cloud.owner
+    assert [one["job"] for one in document["grants"]] == ["migrate", "plan", "backup", "restore"]
+    assert {one["role"] for one in document["grants"]} == {
+        cloud.role(job) for job in ("migrate", "plan", "backup", "restore")
+    }
+    assert all(one["why"] for grant in document["grants"] for one in grant["statements"])
+
+
+def test_the_owner_itself_may_migrate(newest_server: Server, tmp_path: Path) -> None:
+    cloud = made(newest_server, tmp_path / "shop")
+    try:
+        cloud.sql(f"alter role {cloud.owner} login", cloud.master)
+        cloud.apply("--role", f"migrate={cloud.owner}")
+        ran = cloud.run("owner", "deploy", "--env", "uat", "--yes")
+        assert ran.code == 0, ran.err
+    finally:
+        cloud.drop()
+
+
+def test_the_login_that_migrates_may_restore_where_the_owner_has_the_rights_of_both(
+    newest_cloud: Cloud,
+) -> None:
+    cloud = newest_cloud
+    refused = cloud.run("migrate", "restore", "--env", "uat", CONFIRM_RESTORE="yes")
+    cloud.apply("--role", f"restore={cloud.owner}")
+    restored = cloud.run("migrate", "restore", "--env", "uat", CONFIRM_RESTORE="yes")
+    cloud.sql(f"alter role {cloud.owner} nocreatedb", cloud.master)
+    cloud.sql(f"revoke pg_signal_backend from {cloud.owner}", cloud.master)
+
+    assert refused.code == 3
+    assert "lacks CREATEDB" in refused.error()[0]
+    assert restored.code == 0, restored.err
