@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .. import web
 from ..errors import ConfigError, Unreachable
 from ..secret import Secret, redact
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import requests
 
 VERSION = "2022-11-28"  # of the API; GitHub keeps a version for two years after the next one
-WITHIN = 20  # seconds, per request
+ALL_WITHIN = 60.0  # seconds for an answer, tries and redirects together
 PATIENCE = 300.0  # seconds that one client waits for GitHub's rate limits, all waits together
 RETRIES = 3  # after a connection error or one of these; 0, 0.6 and 1.2 s apart
 AGAIN = (500, 502, 503, 504)
@@ -66,7 +67,13 @@ class GithubApi:
             NotFound: 404. NotPermitted: 403. Unreachable: anything else that is no answer.
 
         """
-        return self._ask(self._address(path), path, permission).json()
+        return self._json(self._ask(self._address(path), path, permission), path)
+
+    def _json(self, answer: web.Answer, path: str) -> Any:  # noqa: ANN401  # JSON, checked after
+        try:
+            return answer.json()
+        except web.BadAnswer as error:
+            raise self._no_answer(path, str(error), _WHERE) from error
 
     def all(self, path: str, key: str, *, permission: str) -> tuple[dict[str, Any], ...]:
         """Return what is under `key` on every page of a list; raises like `get`."""
@@ -76,7 +83,7 @@ class GithubApi:
         url = f"{self._address(path)}?per_page=30"
         while url:
             answer = self._ask(url, path, permission)
-            document = answer.json()
+            document = self._json(answer, path)
             yield from document[key] if key else document
             url = answer.links.get("next", {}).get("url", "")
             if url and not url.startswith(f"{self.url.rstrip('/')}/"):
@@ -106,7 +113,7 @@ class GithubApi:
                 self._open.mount(scheme, HTTPAdapter(max_retries=retry))
         return self._open
 
-    def _ask(self, url: str, path: str, permission: str) -> "requests.Response":
+    def _ask(self, url: str, path: str, permission: str) -> web.Answer:
         import requests
 
         headers = {
@@ -117,10 +124,12 @@ class GithubApi:
         }
         while True:
             try:
-                answer = self._session().get(url, headers=headers, timeout=WITHIN)
-            except requests.RequestException as error:
+                answer = web.fetch(
+                    self._session(), "GET", url, within=ALL_WITHIN, redirects=True, headers=headers
+                )
+            except (requests.RequestException, web.BadAnswer) as error:
                 raise self._no_answer(path, redact(str(error)), _WHERE) from error
-            pause = limited(answer.status_code, answer.headers, _message(answer), now=time.time())
+            pause = limited(answer.code, answer.headers, _message(answer), now=time.time())
             if pause is None:
                 return self._answered(answer, path, permission)
             self._wait(pause, path)
@@ -137,10 +146,8 @@ class GithubApi:
         self.note(f"GitHub's rate limit is used up; going on in {pause:.0f} s")
         time.sleep(pause)
 
-    def _answered(
-        self, answer: "requests.Response", path: str, permission: str
-    ) -> "requests.Response":
-        code, message = answer.status_code, f"status {answer.status_code}: {_message(answer)}"
+    def _answered(self, answer: web.Answer, path: str, permission: str) -> web.Answer:
+        code, message = answer.code, f"status {answer.code}: {_message(answer)}"
         accepted = answer.headers.get("X-Accepted-GitHub-Permissions", "").replace("=", ": ")
         give = (
             f"give the token {accepted or permission}: in a workflow, under the job's permissions"
@@ -196,7 +203,7 @@ def limited(code: int, headers: Any, message: str, *, now: float) -> float | Non
     return SECONDARY if code == 429 or "rate limit" in message.lower() else None
 
 
-def _message(answer: "requests.Response") -> str:
+def _message(answer: web.Answer) -> str:
     """Return GitHub's message, or the beginning of another answer."""
     try:
         document = answer.json()

@@ -8,11 +8,12 @@ from typing import Any
 
 import requests
 
+from .. import web
 from ..errors import ConfigError, Unreachable
 from ..secret import Secret, redact
 
 MARKER = "<!-- windlass check -->"  # hidden; how our comment is found again
-WITHIN = 20  # seconds, per request
+WITHIN = 30.0  # seconds, per request
 A_PAGE = 100  # comments; the most there can be
 NEEDED = ("GITHUB_API_URL", "GITHUB_REPOSITORY", "GITHUB_TOKEN")
 
@@ -64,14 +65,16 @@ def _ask(method: str, path: str, body: dict[str, str] | None = None) -> Any:  # 
         "X-GitHub-Api-Version": "2022-11-28",
     }
     try:
-        answer = requests.request(
-            method, f"{base}/{path}", json=body, headers=headers, timeout=WITHIN
-        )
-    except requests.RequestException as error:
+        with requests.Session() as session:
+            answer = web.fetch(
+                session, method, f"{base}/{path}", within=WITHIN, json=body, headers=headers
+            )
+        document = answer.json() if answer.code < 300 else None
+    except (requests.RequestException, web.BadAnswer) as error:
         raise _unreachable(method, path, redact(str(error))) from error
-    if not answer.ok:
-        raise _unreachable(method, path, f"status {answer.status_code}: {answer.text[:200]}")
-    return answer.json()
+    if document is None:
+        raise _unreachable(method, path, f"status {answer.code}: {redact(answer.text)[:200]}")
+    return document
 
 
 def _unreachable(method: str, path: str, message: str) -> Unreachable:

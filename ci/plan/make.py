@@ -3,6 +3,7 @@
 import json
 
 from ..config import Settings
+from ..config.secretplaces import as_policy
 from ..model import Direction, Facts, Migration, Plan, StepName
 from ..policy import on_failure, steps_for
 
@@ -44,10 +45,10 @@ def make_plan(
 
 
 def _policy(settings: Settings) -> tuple[tuple[str, str], ...]:
-    """Return every deciding setting as written, variables unexpanded: it holds no secret."""
+    """Return every deciding setting as written, variables unexpanded, literal secrets masked."""
     environment = settings.written["environment"]
     deciding = {k: v for k, v in environment.items() if k not in _NOT_DECIDING}
     policy = {"on_failure": json.dumps(on_failure(settings))}
     for section in (settings.written["shared"], deciding):
-        policy |= {key: json.dumps(value, sort_keys=True) for key, value in section.items()}
+        policy |= {key: as_policy(value) for key, value in section.items()}
     return tuple(sorted(policy.items()))

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..config.secretplaces import without_userinfo
 from ..model import Plan
 from ..report import runner, summary
 from ..report.deployment import deployment_verdict, unrecorded_note
@@ -31,7 +32,7 @@ def _begin(run: summary.Run, work: "Work", plan: Plan) -> None:
     """Note what a summary will say, however the run ends."""
     smoke_tests = work.settings.environment.smoke
     run.deployment, run.plan = work.deployment_id, plan
-    run.url = smoke_tests.base_url if smoke_tests else ""
+    run.url = without_userinfo(smoke_tests.base_url) if smoke_tests else ""
 
 
 @verb(
