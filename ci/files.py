@@ -5,20 +5,26 @@ A pipe would wait for ever for a writer, and a device such as /dev/zero has no e
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 
-def read(path: Path, *, at_most: int) -> bytes:
+def read(path: Path, *, at_most: int, inside: Iterable[Path] = ()) -> bytes:
     """Return a file's bytes.
 
     Args:
         path: the file; a symbolic link is followed.
         at_most: bytes.
+        inside: directories; a link that leads out of all of them is not followed. None: any.
 
     Raises:
-        OSError: it cannot be read, is no regular file, or is larger.
+        OSError: it cannot be read, is no regular file, is larger, or leads elsewhere.
+        RuntimeError: links lead in a circle.
 
     """
+    places = tuple(place.resolve() for place in inside)
+    if places and not any(path.resolve(strict=True).is_relative_to(place) for place in places):
+        raise OSError("it is a link to a file outside of the project")
     try:
         # Without O_NONBLOCK to open a pipe waits for its writer.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

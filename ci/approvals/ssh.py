@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from .. import git, process
+from .. import files, git, process
 from ..config.sections import SshApproval
 from ..errors import ChildFailed, ConfigError, NotApproved, StepFailed
 from ..model import Approval, ApprovalStatement, Plan, Signed
@@ -25,6 +25,7 @@ from .ssh_branch import SUFFIX
 
 NAMESPACE = "windlass"  # so that no signature for git or a file counts as a yes
 WITHIN = 60.0  # seconds; a hardware key waits for a finger
+LARGEST = 1024**2  # bytes of a signature's file
 KEYS = ("id_ed25519_sk", "id_ed25519", "id_ecdsa_sk", "id_ecdsa", "id_rsa")
 
 
@@ -258,15 +259,15 @@ def _usual_key() -> Path:
 
 def _read_signed(file: Path) -> Signed:
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Signed)
-    except (OSError, msgspec.DecodeError) as error:
+        return msgspec.json.decode(files.read(file, at_most=LARGEST), type=Signed)
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         raise _unreadable(file, error) from error
 
 
 def _statement(file: Path, signed: Signed) -> ApprovalStatement:
     try:
         return msgspec.json.decode(signed.statement.encode(), type=ApprovalStatement)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise _unreadable(file, error) from error
 
 

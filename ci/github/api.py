@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .. import web
 from ..errors import ConfigError, Unreachable
 from ..secret import Secret, redact
+from ..visible import in_one_line
 
 if TYPE_CHECKING:
     import requests
@@ -24,6 +25,12 @@ RETRIES = 3  # after a connection error or one of these; 0, 0.6 and 1.2 s apart
 AGAIN = (500, 502, 503, 504)
 BACKOFF = 0.3
 SECONDARY = 60.0  # seconds to wait at a secondary limit that does not say how long
+_RUN = {  # what a runner sets, and what it may be
+    "GITHUB_SERVER_URL": r"https?://[A-Za-z0-9.:_-]+(/[A-Za-z0-9._/-]*)?",
+    "GITHUB_REPOSITORY": r"[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9._-]+",
+    "GITHUB_RUN_ID": r"\d{1,20}",
+    "GITHUB_RUN_ATTEMPT": r"\d{1,9}",
+}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
 REDUCED = "nothing was changed; without an answer nothing counts as approved"
 
@@ -213,10 +220,22 @@ def _message(answer: web.Answer) -> str:
 
 
 def this_run() -> str | None:
-    """Return the URL of the attempt of the workflow run that we are in; None outside of GitHub."""
+    """Return the URL of the attempt of the workflow run that we are in; None outside of GitHub.
+
+    Raises:
+        ConfigError: it says that it is one, and a variable that each has is missing or malformed.
+
+    """
     env = os.environ
     if env.get("GITHUB_ACTIONS") != "true":
         return None
+    for name, expected in _RUN.items():
+        if not re.fullmatch(expected, env.get(name, "1" if name == "GITHUB_RUN_ATTEMPT" else "")):
+            raise ConfigError(
+                f'GITHUB_ACTIONS is "true", and {name} is "{in_one_line(env.get(name, ""))[:80]}", '
+                "which no runner sets",
+                next_step="unset GITHUB_ACTIONS outside of a job of GitHub's",
+            )
     run = (
         f"{env['GITHUB_SERVER_URL']}/{env['GITHUB_REPOSITORY']}/actions/runs/{env['GITHUB_RUN_ID']}"
     )

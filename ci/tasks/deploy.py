@@ -10,6 +10,7 @@ from ..report import runner, summary
 from ..report.deployment import deployment_verdict, unrecorded_note
 from ..report.plan import plan_text, rehearsal_text
 from ..secret import redact
+from ..visible import visible
 from .confirm import confirm_deployment, confirm_rollback, confirm_signature
 from .task import Answer, age_of, at_most_one, loaded_for, opened, verb
 
@@ -176,7 +177,7 @@ def approve(
         if signable.rehearsal
         else "no rehearsal of this plan is in its file"
     )
-    sys.stderr.write(f"{redact(plan_text(signable))}\n\n{rehearsal}\n")
+    sys.stderr.write(visible(f"{redact(plan_text(signable))}\n\n{redact(rehearsal)}\n"))
     confirm_signature(env)
     signature = planfile.sign_plan(config, signable, key=key, comment=comment, push=push)
     until = f"{signature.statement.expires_at:%Y-%m-%d %H:%M} UTC"

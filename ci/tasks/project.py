@@ -3,10 +3,12 @@
 import sys
 from pathlib import Path
 
-from .. import config
+from .. import config, files
 from ..errors import ConfigError
 from ..model import Finding
 from ..report import deployment, format, runner, summary
+from ..secret import redact
+from ..visible import visible
 from .task import Answer, at_most_one, deploy_file, opened, project, verb
 
 LINT_PAGE = Path(__file__).parent.parent / "docs" / "lint.md"  # in a checkout of Windlass
@@ -83,7 +85,7 @@ def comment(file: str = "", pull: int = 0) -> Answer:
             "comment needs a file and a pull request", next_step="--file check.md --pull 17"
         )
     try:
-        text = Path(file).read_text(encoding="utf-8")
+        text = files.read(Path(file), at_most=1024**2).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"{file} cannot be read: {error}", next_step="write it: invoke check --out check.md"
@@ -146,7 +148,7 @@ def init(windlass: str = "", *, github: bool = False, force: bool = False) -> An
 
 
 def _tell(text: str) -> None:
-    sys.stderr.write(f"    {text}\n")
+    sys.stderr.write(visible(f"    {redact(text)}\n"))
 
 
 @verb()
