@@ -22,6 +22,8 @@ import copy
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self, TypedDict, TypeVar, Unpack
 
+from .visible import in_one_line
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -41,7 +43,8 @@ class Place:
         return cls(file, int(line)) if file and line.isdecimal() else cls(text)
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}" if self.line else self.file
+        file = in_one_line(self.file)
+        return f"{file}:{self.line}" if self.line else file
 
 
 class Where(TypedDict, total=False):

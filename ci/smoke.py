@@ -1,21 +1,20 @@
 """Asks the service what its users would, with a deadline, until it answers right in a row."""
 
 import json
-import re
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import requests
 
+from . import web
+from .config.secretplaces import without_userinfo
 from .config.sections import Json, SmokeCheck, SmokeConfig
 from .errors import StepFailed
 from .secret import redact
 
 SHOWN = 300  # characters of a body, or of one value in it, in an error
 SHORTEST = 0.05  # seconds a request is given even where the deadline is nearly over
-USERINFO = re.compile(r"(?<=//)[^/?#]*@")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +83,7 @@ def _ask(
     session: requests.Session, base_url: str, check: SmokeCheck, deadline: float
 ) -> tuple[_WrongAnswer | None, float]:
     url = base_url.rstrip("/") + "/" + check.path.lstrip("/")
-    shown = USERINFO.sub("", url)
+    shown = without_userinfo(url)
     began = time.monotonic()
     try:
         answer = _send(session, check, url, max(SHORTEST, deadline - began))
@@ -96,6 +95,8 @@ def _ask(
             state="this request was not sent",
             next_step="mend the check's bearer or headers; a line break after a token is common",
         ) from None
+    except web.BadAnswer as error:
+        return _WrongAnswer(check, shown, str(error)), 0.0
     except requests.RequestException as error:
         problem = f"no answer: {type(error).__name__}: {_reason(error)}"
         return _WrongAnswer(check, shown, problem, cut=time.monotonic() >= deadline), 0.0
@@ -106,48 +107,22 @@ def _ask(
 
 def _send(
     session: requests.Session, check: SmokeCheck, url: str, within_seconds: float
-) -> requests.Response:
-    """Send one request; requests.Timeout where the answer is not whole in time.
-
-    In a thread: the library's timeout is one for each wait, and a server that sends a byte now and
-    then, or a name that is slow to resolve, would hold us long after the deadline.
-    """
+) -> web.Answer:
+    """Send one request; requests.Timeout where the answer is not whole in time."""
     headers = {name: value.reveal() for name, value in check.headers.items()}
     if check.bearer is not None:
         headers["Authorization"] = f"Bearer {check.bearer.reveal()}"
     in_url = requests.utils.get_auth_from_url(url)
-    auth = in_url if any(in_url) and check.bearer is None else _as_it_is
-    outcomes: list[requests.Response | Exception] = []
-
-    def send() -> None:
-        try:
-            answer = session.request(
-                check.method,
-                url,
-                headers=headers,
-                json=check.json,
-                auth=auth,
-                allow_redirects=False,
-                timeout=within_seconds,
-            )
-        except Exception as error:  # noqa: BLE001  # raised again below
-            outcomes.append(error)
-        else:
-            outcomes.append(answer)
-
-    sender = threading.Thread(target=send, daemon=True)
-    sender.start()
-    sender.join(within_seconds)
-    if not outcomes:
-        raise requests.Timeout("not answered, or not to the end, when the deadline was over")
-    if isinstance(outcomes[0], Exception):
-        raise outcomes[0]
-    return outcomes[0]
-
-
-def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    """Leave the request alone: without any `auth`, requests puts ~/.netrc over our own header."""
-    return request
+    auth = {"auth": in_url} if any(in_url) and check.bearer is None else {}
+    return web.fetch(
+        session,
+        check.method,
+        url,
+        within=within_seconds,
+        headers=headers,
+        json=check.json,
+        **auth,
+    )
 
 
 def _cut(text: str) -> str:
@@ -159,25 +134,26 @@ def _reason(error: BaseException) -> str:
     """Return the innermost reason: requests wraps the system's message three times."""
     while error.__context__ is not None:
         error = error.__context__
-    return str(error)
+    return without_userinfo(str(error))
 
 
-def _answer_difference(check: SmokeCheck, answer: requests.Response, seconds: float) -> str:
+def _answer_difference(check: SmokeCheck, answer: web.Answer, seconds: float) -> str:
     expect = check.expect
-    if answer.status_code != expect.status:
-        where = f" to {answer.headers['Location']}" if "Location" in answer.headers else ""
-        return f"status {answer.status_code}{where}, expected {expect.status}"
+    if answer.code != expect.status:
+        location = _cut(without_userinfo(answer.headers.get("Location", "")))
+        where = f" to {location}" if location else ""
+        return f"status {answer.code}{where}, expected {expect.status}"
     for name, value in expect.headers.items():
         if answer.headers.get(name) != value:
-            return f'header {name} is "{answer.headers.get(name)}", expected "{value}"'
+            return f'header {name} is "{_cut(str(answer.headers.get(name)))}", expected "{value}"'
     if expect.within is not None and seconds > expect.within.seconds:
         return f"answered in {seconds * 1000:.0f} ms, expected within {expect.within}"
     if expect.json is None:
         return ""
     try:
         document = answer.json()
-    except (requests.JSONDecodeError, RecursionError):  # the latter: [[[[… without end
-        return "the body is no JSON"
+    except web.BadAnswer as error:
+        return str(error)
     return subset_difference(expect.json, document)
 
 

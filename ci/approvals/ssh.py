@@ -27,6 +27,7 @@ from .ssh_files import NONCE, SUFFIX, SignedFile, key_of, printable, read_signed
 
 NAMESPACE = "windlass"  # so that no signature for git or a file counts as a yes
 WITHIN = 60.0  # seconds; a hardware key waits for a finger
+LARGEST = 1024**2  # bytes of a signature's file
 KEYS = ("id_ed25519_sk", "id_ed25519", "id_ecdsa_sk", "id_ecdsa", "id_rsa")
 
 

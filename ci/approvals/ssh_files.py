@@ -2,14 +2,13 @@
 
 import base64
 import binascii
-import os
 import re
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from .. import files
 from ..model import ApprovalStatement, Signed
 
 SUFFIX = ".approval"
@@ -53,14 +52,7 @@ def read_signed_files(directory: Path) -> tuple[tuple[SignedFile, ...], tuple[Ju
 
 def _read(path: Path) -> SignedFile:
     """Return the approval in a file; OSError or ValueError where there is none."""
-    state = path.lstat()
-    if not stat.S_ISREG(state.st_mode):
-        raise ValueError("it is no regular file")
-    if state.st_size > LARGEST:
-        raise ValueError(f"it has {state.st_size:,} bytes, and an approval at most {LARGEST:,}")
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with os.fdopen(descriptor, "rb") as file:
-        raw = file.read(LARGEST + 1)
+    raw = files.read(path, at_most=LARGEST, links=False)
     signed = msgspec.json.decode(raw, type=Signed)
     statement = msgspec.json.decode(signed.statement.encode(), type=ApprovalStatement)
     if statement.granted_at.tzinfo is None or statement.expires_at.tzinfo is None:

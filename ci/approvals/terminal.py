@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from ..config.sections import TerminalApproval
 from ..model import Approval, Plan
+from ..visible import visible
 
 
 class TerminalSource:
@@ -23,11 +24,12 @@ class TerminalSource:
         names = ", ".join(m.name for m in plan.migrations) or "no migration"
         if plan.correction is not None:
             names = "\n          ".join((plan.command, *plan.correction.changes))
-        sys.stderr.write(
+        question = (
             f"\n  plan    {plan.digest}\n  target  {plan.environment}: database "
             f"{plan.target.database}, {names}\n"
             f'  Type "{plan.environment}" to approve exactly this: '
         )
+        sys.stderr.write(visible(question))
         sys.stderr.flush()
         if sys.stdin.readline().strip() != plan.environment:
             return ()

@@ -11,6 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from ..errors import ConfigError
+from .secretplaces import remember_userinfo, remember_value, require_long
 from .yamlfile import Data, Path_, YamlFile
 
 T = TypeVar("T")
@@ -62,6 +63,8 @@ def expand(file: YamlFile, at: Path_, data: Data, variables: Mapping[str, str]) 
         name, default = match.groups()
         text = variables.get(name)
         if text:
+            remember_value(name, text, at, data[: match.start()])
+            _require_long(file, name, text, at)
             return text
         if default is None:
             raise ConfigError(
@@ -71,7 +74,17 @@ def expand(file: YamlFile, at: Path_, data: Data, variables: Mapping[str, str]) 
             )
         return str(default)
 
-    return VARIABLE.sub(value, data)
+    expanded = VARIABLE.sub(value, data)
+    remember_userinfo(expanded)
+    return expanded
+
+
+def _require_long(file: YamlFile, name: str, value: str, at: Path_) -> None:
+    """Refuse a secret above development that is too short to be taken out of a text."""
+    environments = file.data.get("environments") if isinstance(file.data, dict) else None
+    own = environments.get(str(at[1])) if isinstance(environments, dict) and at[1:] else None
+    if at[:1] == ("environments",) and isinstance(own, dict) and own.get("tier") != "development":
+        require_long(name, value, at, file.where(at))
 
 
 def needed(data: Data) -> list[str]:

@@ -5,7 +5,11 @@ from typing import Any
 
 import msgspec
 
+from ..visible import shortened
+
 DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+LONGEST = 3650 * 86400.0  # seconds; what is longer is a slip, and no clock's date
+SHOWN = 60  # characters of what an error quotes
 UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -32,9 +36,13 @@ class Duration:
         match = DURATION.fullmatch(text) if isinstance(text, str) else None
         if match is None:
             raise ValueError(
-                f'"{text}" is not a duration; expected one such as 500ms, 5s, 5m or 24h'
+                f'"{shortened(str(text), SHOWN)}" is not a duration; '
+                "expected one such as 500ms, 5s, 5m or 24h"
             )
-        return cls(float(match[1]) * UNITS[match[2]])
+        seconds = float(match[1]) * UNITS[match[2]]
+        if seconds > LONGEST:
+            raise ValueError(f'"{shortened(str(text), SHOWN)}" is longer than 3650d, the longest')
+        return cls(seconds)
 
     def __repr__(self) -> str:
         if self.seconds < 1:

@@ -150,6 +150,9 @@ class SigningConfig(Options, frozen=True, kw_only=True):
         return self.key.reveal().strip() if self.key is not None else ""
 
 
+LONGEST_TIMEOUT = 2**31 / 1000 - 1  # seconds: the server counts milliseconds in 32 bits
+
+
 class LockConfig(Options, frozen=True, kw_only=True):
     """How long a statement may wait for a table, how long we try again, how long it may run."""
 
@@ -166,6 +169,9 @@ class LockConfig(Options, frozen=True, kw_only=True):
         spans = [rung.seconds for rung in self.timeout]
         if min(spans) <= 0 or spans != sorted(spans):
             raise ValueError("timeout must ascend from above 0, such as [200ms, 500ms, 1s]")
+        for name in ("statement_timeout", "concurrently"):
+            if not 0 < getattr(self, name).seconds <= LONGEST_TIMEOUT:
+                raise ValueError(f"{name} must be above 0, and 24d at most: the server's limit")
         # With both alike the statement's is first, and a wait for a table is not tried again.
         if spans[-1] >= self.statement_timeout.seconds:
             raise ValueError("every timeout must be shorter than statement_timeout")

@@ -1,15 +1,25 @@
 """Strict YAML with the line of every value: no duplicate keys, no `no` that means False."""
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from .. import files
 from ..errors import ConfigError, Place
 
 Data = str | int | float | bool | None | list["Data"] | dict[str, "Data"]
 Path_ = tuple[str | int, ...]
+
+LARGEST = 1024**2  # bytes of a file
+DEEPEST = 40  # mappings and lists in one another
+VALUES = 20_000  # in one file, aliases counted where they are used
+TOO_DEEP = f"more than {DEEPEST} mappings and lists in one another"
+KNOWN_TAGS = frozenset(
+    f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")
+)
 
 
 class _Loader(yaml.SafeLoader):
@@ -19,6 +29,17 @@ class _Loader(yaml.SafeLoader):
     """
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012  # PyYAML's own form
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Compose a node; PyYAML itself calls this once more for each bracket, without end."""
+        self.depth += 1
+        if self.depth > DEEPEST:
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem=TOO_DEEP, problem_mark=mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
 for _tag, _pattern, _first in (
@@ -56,7 +77,7 @@ def read_yaml(path: Path) -> YamlFile:
 
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = files.read(path, at_most=LARGEST).decode("utf-8-sig")
         root = yaml.compose(text, Loader=_Loader)
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
@@ -64,16 +85,27 @@ def read_yaml(path: Path) -> YamlFile:
             next_step="run in the directory of deploy.yml, or write one; docs/configuration.md "
             "shows every key",
         ) from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(
-            f"not valid YAML: {error.problem}",
-            place=Place(str(path), line),
-            next_step="mend the line; indentation is two spaces",
-        ) from error
+    except yaml.YAMLError as error:
+        raise _not_yaml(path, text, error) from error
     lines: dict[Path_, int] = {}
     builder = _Builder(path, lines)
     return YamlFile(path, builder.build(root, ()) if root is not None else {}, lines)
+
+
+def _not_yaml(path: Path, text: str, error: yaml.YAMLError) -> ConfigError:
+    """Return what is wrong, with its line: also of a character that YAML does not allow."""
+    line, problem = 1, str(error)
+    if isinstance(error, yaml.MarkedYAMLError):
+        problem = error.problem or problem
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+    elif isinstance(error, yaml.reader.ReaderError):
+        problem = f"the character U+{error.character:04X}"
+        line = text[: error.position].count("\n") + 1
+    return ConfigError(
+        f"not valid YAML: {problem}",
+        place=Place(str(path), line),
+        next_step="mend the line; indentation is two spaces",
+    )
 
 
 class _Builder:
@@ -82,15 +114,43 @@ class _Builder:
     def __init__(self, path: Path, lines: dict[Path_, int]) -> None:
         self.path, self.lines = path, lines
         self.scalars = _Loader("")
+        self.values, self.depth = 0, 0
 
     def build(self, node: yaml.Node, at: Path_) -> Data:
         self.lines[at] = node.start_mark.line + 1
+        self.values, self.depth = self.values + 1, self.depth + 1
+        if self.values > VALUES:
+            raise self.wrong(node, f"more than {VALUES} values", "write fewer, or fewer aliases")
+        if self.depth > DEEPEST:  # an alias within what it stands for
+            raise self.wrong(node, TOO_DEEP, "take the alias to what it is in out")
+        if node.tag not in KNOWN_TAGS:
+            raise self.wrong(
+                node,
+                f"the tag {node.tag} is not read here",
+                "write plain text, numbers and mappings",
+            )
+        data = self.data(node, at)
+        self.depth -= 1
+        return data
+
+    def data(self, node: yaml.Node, at: Path_) -> Data:
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, at)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(item, (*at, i)) for i, item in enumerate(node.value)]
-        value: Data = self.scalars.construct_object(node)
+        try:
+            value: Data = self.scalars.construct_object(node)
+        except (ValueError, KeyError, yaml.YAMLError) as error:
+            # A number of 5000 digits, or a text whose tag says that it is a number.
+            raise self.wrong(node, f"no {node.tag[18:]}: {error}", "write another value") from error
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self.wrong(node, "a number without end", "write another value")
         return value
+
+    def wrong(self, node: yaml.Node, problem: str, next_step: str) -> ConfigError:
+        """Return an error at a node."""
+        place = Place(str(self.path), node.start_mark.line + 1)
+        return ConfigError(problem, place=place, next_step=next_step)
 
     def mapping(self, node: yaml.MappingNode, at: Path_) -> Data:
         merged: dict[str, Data] = {}
@@ -99,6 +159,8 @@ class _Builder:
             if key.tag == "tag:yaml.org,2002:merge":
                 merged |= self.merge(value, at)
                 continue
+            if not isinstance(key, yaml.ScalarNode):
+                raise self.wrong(key, "a key that is no text", "write a name before the colon")
             if key.value in own:
                 raise ConfigError(
                     f'key "{key.value}" is written twice',

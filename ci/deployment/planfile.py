@@ -6,11 +6,14 @@ from pathlib import Path
 
 import msgspec
 
+from .. import files
 from ..approvals import Signatures, open_approvals
 from ..config import Config
-from ..errors import ConfigError
+from ..errors import ConfigError, Refused
 from ..model import ApprovalStatement, Plan
 from ..plan import gate
+
+LARGEST = 64 * 1024**2  # bytes of a plan's file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,18 +28,24 @@ def write_plan(plan: Plan, file: Path) -> None:
     """Write a plan to a file, for `read_plan`.
 
     Raises:
-        Refused: a secret of the environment is in the text of a migration.
+        Refused: a secret of the environment is in the text of a migration, or it is too large.
 
     """
     gate.require_no_secret(plan)
-    file.write_bytes(plan.canonical())
+    document = plan.canonical()
+    if len(document) > LARGEST:
+        raise Refused(
+            f"the plan has {len(document):,} bytes, and at most {LARGEST:,} are read",
+            next_step="plan fewer migrations at once: invoke plan --env ENV --to NAME",
+        )
+    file.write_bytes(document)
 
 
 def read_plan(file: Path) -> Plan:
     """Return the plan in a file; ConfigError where it is none."""
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Plan)
-    except (OSError, msgspec.DecodeError) as error:
+        return msgspec.json.decode(files.read(file, at_most=LARGEST), type=Plan)
+    except (OSError, UnicodeDecodeError, msgspec.DecodeError, RecursionError) as error:
         raise ConfigError(
             f"{file} is no plan: {error}", next_step="write one: invoke plan --env ENV --out FILE"
         ) from None

@@ -10,19 +10,27 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .. import web
 from ..errors import ConfigError, Unreachable
 from ..secret import Secret, redact
+from ..visible import in_one_line
 
 if TYPE_CHECKING:
     import requests
 
 VERSION = "2022-11-28"  # of the API; GitHub keeps a version for two years after the next one
-WITHIN = 20  # seconds, per request
+ALL_WITHIN = 60.0  # seconds for an answer, tries and redirects together
 PATIENCE = 300.0  # seconds that one client waits for GitHub's rate limits, all waits together
 RETRIES = 3  # after a connection error or one of these; 0, 0.6 and 1.2 s apart
 AGAIN = (500, 502, 503, 504)
 BACKOFF = 0.3
 SECONDARY = 60.0  # seconds to wait at a secondary limit that does not say how long
+_RUN = {  # what a runner sets, and what it may be
+    "GITHUB_SERVER_URL": r"https?://[A-Za-z0-9.:_-]+(/[A-Za-z0-9._/-]*)?",
+    "GITHUB_REPOSITORY": r"[A-Za-z0-9][A-Za-z0-9_-]*/[A-Za-z0-9._-]+",
+    "GITHUB_RUN_ID": r"\d{1,20}",
+    "GITHUB_RUN_ATTEMPT": r"\d{1,9}",
+}
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
 REDUCED = "nothing was changed; without an answer nothing counts as approved"
 
@@ -72,7 +80,13 @@ class GithubApi:
             NotFound: 404. NotPermitted: 403. Unreachable: anything else that is no answer.
 
         """
-        return self._ask(self._address(path), path, permission).json()
+        return self._json(self._ask(self._address(path), path, permission), path)
+
+    def _json(self, answer: web.Answer, path: str) -> Any:  # noqa: ANN401  # JSON, checked after
+        try:
+            return answer.json()
+        except web.BadAnswer as error:
+            raise self._no_answer(path, str(error), _WHERE) from error
 
     def all(self, path: str, key: str, *, permission: str) -> tuple[dict[str, Any], ...]:
         """Return what is under `key` on every page of a list; raises like `get`."""
@@ -82,7 +96,7 @@ class GithubApi:
         url = f"{self._address(path)}?per_page=30"
         while url:
             answer = self._ask(url, path, permission)
-            document = answer.json()
+            document = self._json(answer, path)
             yield from document[key] if key else document
             url = answer.links.get("next", {}).get("url", "")
             if url and not url.startswith(f"{self.url.rstrip('/')}/"):
@@ -112,7 +126,7 @@ class GithubApi:
                 self._open.mount(scheme, HTTPAdapter(max_retries=retry))
         return self._open
 
-    def _ask(self, url: str, path: str, permission: str) -> "requests.Response":
+    def _ask(self, url: str, path: str, permission: str) -> web.Answer:
         import requests
 
         headers = {
@@ -123,10 +137,12 @@ class GithubApi:
         }
         while True:
             try:
-                answer = self._session().get(url, headers=headers, timeout=WITHIN)
-            except requests.RequestException as error:
+                answer = web.fetch(
+                    self._session(), "GET", url, within=ALL_WITHIN, redirects=True, headers=headers
+                )
+            except (requests.RequestException, web.BadAnswer) as error:
                 raise self._no_answer(path, redact(str(error)), _WHERE) from error
-            pause = limited(answer.status_code, answer.headers, _message(answer), now=time.time())
+            pause = limited(answer.code, answer.headers, _message(answer), now=time.time())
             if pause is None:
                 return self._answered(answer, path, permission)
             self._wait(pause, path)
@@ -143,10 +159,8 @@ class GithubApi:
         self.note(f"GitHub's rate limit is used up; going on in {pause:.0f} s")
         time.sleep(pause)
 
-    def _answered(
-        self, answer: "requests.Response", path: str, permission: str
-    ) -> "requests.Response":
-        code, message = answer.status_code, f"status {answer.status_code}: {_message(answer)}"
+    def _answered(self, answer: web.Answer, path: str, permission: str) -> web.Answer:
+        code, message = answer.code, f"status {answer.code}: {_message(answer)}"
         accepted = answer.headers.get("X-Accepted-GitHub-Permissions", "").replace("=", ": ")
         give = (
             f"give the token {accepted or permission}: in a workflow, under the job's permissions"
@@ -202,7 +216,7 @@ def limited(code: int, headers: Any, message: str, *, now: float) -> float | Non
     return SECONDARY if code == 429 or "rate limit" in message.lower() else None
 
 
-def _message(answer: "requests.Response") -> str:
+def _message(answer: web.Answer) -> str:
     """Return GitHub's message, or the beginning of another answer."""
     try:
         document = answer.json()
@@ -212,10 +226,22 @@ def _message(answer: "requests.Response") -> str:
 
 
 def this_run() -> str | None:
-    """Return the URL of the attempt of the workflow run that we are in; None outside of GitHub."""
+    """Return the URL of the attempt of the workflow run that we are in; None outside of GitHub.
+
+    Raises:
+        ConfigError: it says that it is one, and a variable that each has is missing or malformed.
+
+    """
     env = os.environ
     if env.get("GITHUB_ACTIONS") != "true":
         return None
+    for name, expected in _RUN.items():
+        if not re.fullmatch(expected, env.get(name, "1" if name == "GITHUB_RUN_ATTEMPT" else "")):
+            raise ConfigError(
+                f'GITHUB_ACTIONS is "true", and {name} is "{in_one_line(env.get(name, ""))[:80]}", '
+                "which no runner sets",
+                next_step="unset GITHUB_ACTIONS outside of a job of GitHub's",
+            )
     run = (
         f"{env['GITHUB_SERVER_URL']}/{env['GITHUB_REPOSITORY']}/actions/runs/{env['GITHUB_RUN_ID']}"
     )

@@ -4,17 +4,17 @@ https://docs.github.com/rest/issues/comments
 """
 
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
 import requests
 
+from .. import files, web
 from ..errors import ConfigError, Unreachable
 from ..secret import Secret, redact
 
 MARKER = "<!-- windlass check -->"  # hidden; how our comment is found again
-WITHIN = 20  # seconds, per request
+WITHIN = 30.0  # seconds, per request
 A_PAGE = 100  # comments; the most there can be
 LONGEST = 65_536 - len(MARKER) - 1  # characters, of what GitHub takes as a comment
 NEEDED = ("GITHUB_API_URL", "GITHUB_REPOSITORY", "GITHUB_TOKEN")
@@ -53,17 +53,12 @@ def read_text(file: Path) -> str:
 
     """
     try:
-        # Neither a link is followed, to a file of this machine, nor a pipe waited for.
-        handle = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            os.close(handle)
-            raise _unreadable(file, "it is no regular file")
-        with os.fdopen(handle, "rb") as source:
-            content = source.read(LONGEST * 4 + 1)  # bytes; UTF-8 has up to four for a character
-        text = content.decode("utf-8")
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
-        raise _unreadable(file, str(why)) from None
+        # LONGEST is of characters, of which UTF-8 has up to four bytes each.
+        text = files.read(file, at_most=LONGEST * 4, links=False).decode("utf-8")
+    except UnicodeDecodeError:
+        raise _unreadable(file, "it is no UTF-8") from None
+    except OSError as error:
+        raise _unreadable(file, error.strerror or str(error)) from None
     if len(text) > LONGEST:
         raise _unreadable(file, f"a comment has at most {LONGEST} characters")
     return text
@@ -97,14 +92,16 @@ def _ask(method: str, path: str, body: dict[str, str] | None = None) -> Any:  # 
         "X-GitHub-Api-Version": "2022-11-28",
     }
     try:
-        answer = requests.request(
-            method, f"{base}/{path}", json=body, headers=headers, timeout=WITHIN
-        )
-    except requests.RequestException as error:
+        with requests.Session() as session:
+            answer = web.fetch(
+                session, method, f"{base}/{path}", within=WITHIN, json=body, headers=headers
+            )
+        document = answer.json() if answer.code < 300 else None
+    except (requests.RequestException, web.BadAnswer) as error:
         raise _unreachable(method, path, redact(str(error))) from error
-    if not answer.ok:
-        raise _unreachable(method, path, f"status {answer.status_code}: {answer.text[:200]}")
-    return answer.json()
+    if document is None:
+        raise _unreachable(method, path, f"status {answer.code}: {redact(answer.text)[:200]}")
+    return document
 
 
 def _unreachable(method: str, path: str, message: str) -> Unreachable:

@@ -255,6 +255,14 @@ ENUM_USED_AT_ONCE = Rule(
     text="uses '{value}' in the transaction that adds it (line {line}), which the server refuses: "
     "a migration of its own",
 )
+PASSWORD_LITERAL = Rule(
+    id="password-literal",
+    level="error",
+    about="a password or key that stands in the text: of a role, a user mapping, a subscription, "
+    "dblink, a setting",
+    text="{where} stands in the text, and so in the repository: set it outside of migrations, and "
+    "change it",
+)
 STALE_ALLOW = Rule(
     id="stale-allow",
     level="warning",

@@ -15,6 +15,7 @@ from ..parser.tree import Node
 from . import rules, squawk, transaction
 from .catalog import Catalog
 from .columns import added_column, altered_column
+from .passwords import password_remarks
 from .privilege import privilege_remarks
 from .rules import RULES, Remark
 
@@ -132,6 +133,7 @@ def _remarks(
     statement: Statement, file: SqlFile, created: frozenset[str], catalog: Catalog | None
 ) -> Iterator[Remark]:
     kind, node = statement.kind, statement.node
+    yield from password_remarks(statement)
     if kind in ERRORS:
         yield ERRORS[kind].says()
     elif hidden := _hidden(kind, node, catalog):

@@ -9,7 +9,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import files
 from ..config.duration import Duration
+from ..config.sections import LONGEST_TIMEOUT
 from ..errors import ConfigError, Place
 from ..model import Phase
 from . import tree
@@ -17,6 +19,7 @@ from .split import Statement, comments, split
 
 DIRECTIVE = re.compile(r"^\s*--\s*windlass:\s*(.*)$")
 ALLOW = re.compile(r"allow\s+([a-z-]+)\s*(.*)")
+LARGEST = 64 * 1024**2  # bytes of a script; parsing takes twenty times that
 KNOWN_DIRECTIVES = (
     "transaction=off, phase=before, phase=after, lock_timeout=2s, statement_timeout=10m, "
     "allow RULE REASON"
@@ -86,6 +89,33 @@ def normalise(raw: bytes, path: Path) -> str:
     return text
 
 
+def read_script(path: Path, shown: Path, *inside: Path) -> str | None:
+    """Return the normalised text of a script; None where there is none.
+
+    Args:
+        path: the file.
+        shown: its path as messages name it.
+        inside: directories; a symbolic link that leads out of all of them is refused.
+
+    Raises:
+        ConfigError: it cannot be read, is no regular file, is larger than LARGEST, leads elsewhere,
+            or is no text.
+
+    """
+    try:
+        if not (path.is_symlink() or path.exists()):
+            return None
+        raw = files.read(path, at_most=LARGEST, inside=inside)
+    except (OSError, RuntimeError) as error:  # the latter: links in a circle
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise ConfigError(
+            f"cannot be read: {reason}",
+            place=Place(str(shown)),
+            next_step="make it a file of the project; large data is loaded outside of migrations",
+        ) from None
+    return normalise(raw, shown)
+
+
 def checksum_of(text: str) -> str:
     """Return the checksum of a normalised text, with the algorithm's name."""
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
@@ -148,6 +178,12 @@ def _timeouts(path: Path, directives: dict[str, str]) -> dict[str, Duration]:
             raise ConfigError(
                 f"{key}: {error}", place=Place(str(path)), next_step=f"-- windlass: {key}=2s"
             ) from None
+        if timeouts[key].seconds > LONGEST_TIMEOUT:
+            raise ConfigError(
+                f"{key}={directives[key]} is longer than the server can wait",
+                place=Place(str(path)),
+                next_step=f"24d at most: -- windlass: {key}=2s",
+            )
         if timeouts[key].seconds <= 0:
             raise ConfigError(
                 f"{key}={directives[key]} would wait for ever",

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from ..errors import ConfigError, NotApproved, PlanChanged, Refused
 from ..model import Approval, Plan, StepName, Tier
+from ..parser import passwords
 from ..secret import is_in
 from .differences import differences
 
@@ -114,7 +115,9 @@ def require_clean(plan: Plan) -> None:
 
 
 def require_no_secret(plan: Plan) -> None:
-    """Raise `Refused` where a plan that is to be written down holds a secret of the environment.
+    """Raise `Refused` where a plan that is to be written down holds a secret.
+
+    That is one of the environment, or a password that stands in a migration literally.
 
     Its digest is of the exact texts, so nothing can be taken out of them. A secret of letters
     alone is not looked for: any text may contain it as a word.
@@ -128,6 +131,13 @@ def require_no_secret(plan: Plan) -> None:
         )
     for migration in plan.migrations:
         texts = (migration.sql, migration.rollback or "", migration.verify or "")
+        literal = next((where for text in texts for where in passwords.in_text(text)), "")
+        if literal:
+            raise Refused(
+                f"the text of {migration.name} has {literal} in it; the plan's file would too",
+                next_step="take it out of the migration, set it outside of migrations, and change "
+                "it, because it is in the repository's history",
+            )
         if any(is_in(text) for text in texts):
             raise Refused(
                 f"the text of {migration.name} contains a secret of this environment; "

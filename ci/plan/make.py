@@ -8,11 +8,12 @@ import msgspec
 
 from ..config import Settings
 from ..config.convert import values_of
+from ..config.secretplaces import as_policy
 from ..database.address import normalised
 from ..errors import ConfigError
 from ..model import CorrectionOrder, Direction, Facts, Migration, Plan, Sources, StepName, Target
 from ..policy import on_failure, steps_for, steps_for_correction
-from ..secret import is_named_secret
+from ..secret import names_secret
 
 NO_SOURCES = Sources()
 # Where to reach things, and who we are there: a plan job and a deploy job may differ in these.
@@ -76,12 +77,12 @@ def make_plan(  # noqa: PLR0913  # each is a part of the plan
 
 
 def _policy(settings: Settings) -> tuple[tuple[str, str], ...]:
-    """Return every deciding setting as written, variables unexpanded: it holds no secret."""
+    """Return every deciding setting as written, variables unexpanded, literal secrets masked."""
     environment = settings.written["environment"]
     deciding = {k: v for k, v in environment.items() if k not in _NOT_DECIDING}
     policy = {"on_failure": json.dumps(on_failure(settings))}
     for section in (settings.written["shared"], deciding):
-        policy |= {key: json.dumps(value, sort_keys=True) for key, value in section.items()}
+        policy |= {key: as_policy(value) for key, value in section.items()}
     return tuple(sorted(policy.items()))
 
 
@@ -123,7 +124,7 @@ def marks_of(settings: Settings) -> tuple[tuple[str, str], ...]:
     values = values_of([shared, own], settings.variables)
     where = f"{settings.shared.project}/{settings.name}"
     return tuple(
-        (name, SECRET if is_named_secret(name) else _mark(f"{where}/{name}", value))
+        (name, SECRET if names_secret(name) else _mark(f"{where}/{name}", value))
         for name, value in sorted(values.items())
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 
+from .. import files
 from ..backup import catalog, restore, stream
 from ..backup.retention import Backup
 from ..config.sections import BackupsConfig, LockConfig, RehearsalConfig
@@ -16,6 +17,7 @@ from ..database.retry import Terms
 from ..engines import Engine
 from ..errors import ConfigError, StepFailed, changed
 from ..model import Migration, Plan, Rehearsal, Rehearsed
+from ..parser.file import LARGEST
 from ..plan.pending import in_running_order
 from ..postgres import throwaway
 from ..secret import redact
@@ -120,7 +122,7 @@ def read_mask(config: RehearsalConfig, root: Path) -> str:
     if not config.mask:
         return ""
     try:
-        return (root / config.mask).read_text(encoding="utf-8")
+        return files.read(root / config.mask, at_most=LARGEST).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
             f"rehearsal.mask: {config.mask} cannot be read: {error}",

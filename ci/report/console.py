@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ..model import Finding, Outcome, StepName, StepResult
 from ..secret import redact
+from ..visible import shortened, visible
 from . import deployment, format
 
 PLAIN_EVERY = 5.0  # seconds between two progress lines where there is no terminal
@@ -47,8 +48,8 @@ class Console:
         self._label, self._told = "", 0.0
 
     def say(self, text: str, *, style: str = "") -> None:
-        """Print a text as it is, secrets taken out."""
-        self.rich.print(redact(text), style=style or None)
+        """Print a text: secrets taken out, and nothing in it steers the terminal."""
+        self.rich.print(shortened(visible(redact(text))), style=style or None)
 
     def started(self, step: StepName, *, undo: bool = False) -> None:
         """Show the running step; on a terminal alone: elsewhere the line of its end is enough."""

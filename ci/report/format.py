@@ -5,12 +5,13 @@ import json
 import msgspec
 
 from ..secret import redact
+from ..visible import as_json_escapes
 
 
 def as_json(value: object) -> str:
     """Return one machine-readable document, secrets taken out."""
     text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False, indent=2, sort_keys=True)
-    return redact(text)
+    return as_json_escapes(redact(text))
 
 
 def seconds(value: float) -> str:

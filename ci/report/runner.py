@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 from ..secret import SHORTEST, known, redact
+from ..visible import visible
 from . import runner_commands
 from .runner_commands import Annotation
 from .summary import LIMIT, Page, Run, rendered
@@ -140,7 +141,9 @@ class RunnerSession:
             self._append("GITHUB_STEP_SUMMARY", self._fitting(page))
             self._append("GITHUB_OUTPUT", self._outputs(page))
         except OSError as error:
-            sys.stderr.write(f"the job's summary or outputs could not be written: {error}\n")
+            sys.stderr.write(
+                visible(f"the job's summary or outputs could not be written: {error}\n")
+            )
 
     def _fitting(self, page: Page) -> str:
         path = self._environ.get("GITHUB_STEP_SUMMARY")
@@ -180,9 +183,8 @@ def blob(file: Path) -> str:
     path = _within(file.resolve(), _repository(Path.cwd()))
     if env.get("GITHUB_ACTIONS") != "true" or not (path and file.is_file()):
         return ""
-    return "/".join(
-        (env["GITHUB_SERVER_URL"], env["GITHUB_REPOSITORY"], "blob", env["GITHUB_SHA"], path)
-    )
+    needed = [env.get(f"GITHUB_{name}", "") for name in ("SERVER_URL", "REPOSITORY", "SHA")]
+    return "/".join((*needed[:2], "blob", needed[2], path)) if all(needed) else ""
 
 
 def _repository(inside: Path) -> Path:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 from ..errors import Place
 from ..model import Finding, FindingLevel
 from ..secret import redact
+from ..visible import visible
 
 Kind = Literal["error", "warning", "notice"]
 KINDS: dict[FindingLevel, Kind] = {
@@ -41,7 +42,7 @@ def workflow_command(name: str, data: str = "", **properties: str | int) -> str:
 
 
 def _data(text: str) -> str:
-    return _escaped(redact(text))
+    return visible(_escaped(redact(text)))
 
 
 def _escaped(text: str) -> str:

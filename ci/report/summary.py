@@ -36,7 +36,7 @@ TEXT = 10_000  # characters of a verdict or a next step
 SPARE = 4 * 1024  # bytes that a section leaves to those behind it
 DROPPED = "{} parts of this summary are left out; the log has them.\n"
 # Characters that do not show, or turn the order of what does: they are shown by their numbers.
-HIDDEN = re.compile("[\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+HIDDEN = re.compile("[\x80-\x9f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 PLAIN = re.compile(r"[^`|\\\x00-\x1f\x7f]+")
 TAGS = {
     Outcome.OK: "done, ",

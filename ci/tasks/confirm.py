@@ -8,13 +8,15 @@ from ..errors import Refused
 from ..model import Plan, StepName, Tier
 from ..plan import gate
 from ..report.plan import plan_text
+from ..secret import redact
+from ..visible import visible
 
 
 def ask(question: str) -> str | None:
     """Return what a person typed, lower case; None without a terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return None
-    sys.stderr.write(question)
+    sys.stderr.write(visible(redact(question)))
     sys.stderr.flush()
     return sys.stdin.readline().strip().lower()
 

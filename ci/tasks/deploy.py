@@ -4,11 +4,13 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..config.secretplaces import without_userinfo
 from ..model import Plan
 from ..report import runner, summary
 from ..report.deployment import deployment_verdict, unrecorded_note
 from ..report.plan import plan_text, rehearsal_text
 from ..secret import redact
+from ..visible import visible
 from .confirm import confirm_deployment, confirm_rollback, confirm_signature
 from .task import Answer, age_of, at_most_one, loaded_for, opened, verb
 
@@ -31,7 +33,7 @@ def _begin(run: summary.Run, work: "Work", plan: Plan) -> None:
     """Note what a summary will say, however the run ends."""
     smoke_tests = work.settings.environment.smoke
     run.deployment, run.plan = work.deployment_id, plan
-    run.url = smoke_tests.base_url if smoke_tests else ""
+    run.url = without_userinfo(smoke_tests.base_url) if smoke_tests else ""
 
 
 @verb(
@@ -193,7 +195,7 @@ def approve(
         text += f"\n\n{rehearsal_text(signable.rehearsal)}"
     elif signable.correction is None:
         text += "\n\nno rehearsal of this plan is in its file"
-    sys.stderr.write(f"{redact(text)}\n")
+    sys.stderr.write(visible(f"{redact(text)}\n"))
     confirm_signature(env)
     signature = planfile.sign_plan(config, signable, key=key, comment=comment, push=push)
     until = f"{signature.statement.expires_at:%Y-%m-%d %H:%M} UTC"

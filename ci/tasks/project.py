@@ -7,6 +7,8 @@ from .. import config
 from ..errors import ConfigError
 from ..model import Finding
 from ..report import deployment, format, runner, summary
+from ..secret import redact
+from ..visible import visible
 from .task import Answer, at_most_one, deploy_file, opened, project, verb
 
 LINT_PAGE = Path(__file__).parent.parent / "docs" / "lint.md"  # in a checkout of Windlass
@@ -161,7 +163,7 @@ def init(windlass: str = "", *, github: bool = False, force: bool = False) -> An
 
 
 def _tell(text: str) -> None:
-    sys.stderr.write(f"    {text}\n")
+    sys.stderr.write(visible(f"    {redact(text)}\n"))
 
 
 @verb()

@@ -24,6 +24,7 @@ from ..dumpable import close_to_others
 from ..errors import ConfigError, Interrupted, Terminated, WindlassError, found_at
 from ..report import deployment, format, runner, runner_commands, summary
 from ..secret import redact, remember_environment
+from ..visible import shortened, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +91,7 @@ def verb(*positional: str, **help_: str) -> Callable[[Verb], Any]:
                     answer = body(*values, **arguments)
                 except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # a bug too: three lines
                     _exit(error, as_json=json, debug=debug)
-                text = format.as_json(answer.document) if json else redact(answer.text)
+                text = format.as_json(answer.document) if json else visible(redact(answer.text))
                 _out(text, as_json=json)
             if answer.code:
                 raise Exit(code=answer.code)
@@ -141,7 +142,7 @@ def _dry(name: str, arguments: dict[str, Any], signature: inspect.Signature) -> 
 def _exit(error: BaseException, *, as_json: bool, debug: bool) -> NoReturn:
     """Say an error in three lines and leave with its exit code."""
     if debug:
-        sys.stderr.write(redact("".join(traceback.format_exception(error))))
+        sys.stderr.write(visible(redact("".join(traceback.format_exception(error)))))
     if isinstance(error, KeyboardInterrupt):
         error = Interrupted(
             "stopped by SIGTERM" if isinstance(error, Terminated) else "stopped by Ctrl-C",
@@ -169,9 +170,9 @@ def _document(error: WindlassError, code: int) -> dict[str, object]:
     return {
         "kind": type(error).__name__,
         "exit_code": code,
-        "what": error.what,
-        "state": error.state,
-        "next_step": error.next_step,
+        "what": shortened(redact(error.what), deployment.LONGEST_PART),
+        "state": shortened(redact(error.state), deployment.LONGEST_PART),
+        "next_step": shortened(redact(error.next_step), deployment.LONGEST_PART),
         "step": error.step or None,
         "file": place.file if place else None,
         "line": (place.line or None) if place else None,

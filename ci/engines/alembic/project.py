@@ -7,7 +7,7 @@ from pathlib import Path
 from ...config.sections import MigrationsConfig
 from ...errors import ConfigError, Refused
 from ...model import Direction, Migration
-from ...parser.file import SqlFile, checksum_of, normalise
+from ...parser.file import SqlFile, checksum_of, read_script
 from ...parser.once import Parser
 from ...secret import Secret
 from ..sql.run import require_reading
@@ -187,8 +187,13 @@ class AlembicProject:
 
     def source(self, revision: Revision) -> str:
         """Return its text as it is now."""
-        raw = (self.home / revision.path).read_bytes()
-        return normalise(raw, self.path(revision))
+        text = read_script(self.home / revision.path, self.path(revision))
+        if text is None:
+            raise Refused(
+                f"{self.path(revision)} is gone",
+                next_step="bring the file back (git log), and do it again",
+            )
+        return text
 
     def head(self, migration: Migration) -> SqlFile:
         """Return the directives of a revision."""
@@ -211,9 +216,9 @@ class AlembicProject:
 
     def _verify_text(self, revision: Revision) -> str | None:
         file = self._verify_path(revision)
-        if not (self.home / file).exists():
+        text = read_script(self.home / file, self.shown / file)
+        if text is None:
             return None
-        text = normalise((self.home / file).read_bytes(), self.shown / file)
         require_reading(self.parser.parse(self.shown / file, text))
         return text
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import psycopg
 
+from ... import files
 from ...config.sections import MigrationsConfig
 from ...database.history_table import HistoryTable
 from ...errors import Refused
 from ...model import Applied
-from ...parser.file import checksum_of
+from ...parser.file import LARGEST, checksum_of
 from .. import Engine
 from ..sql.engine import SqlCorrections, SqlHistory, SqlNames, SqlRunner
 from .files import PrismaFiles
@@ -95,9 +96,10 @@ class PrismaHistory(SqlHistory):
 
     def _compared(self, row: Applied) -> Applied:
         path = self.files.directory / self.files.path_of(row.name)
-        if not path.exists():
+        try:
+            raw = files.read(path, at_most=LARGEST)
+        except OSError:  # gone, or no file: listing the files says so
             return row
-        raw = path.read_bytes()
         unix = raw.replace(b"\r\n", b"\n")
         texts = (raw, unix, unix.replace(b"\n", b"\r\n"))
         if row.checksum not in {PREFIX + hashlib.sha256(text).hexdigest() for text in texts}:

@@ -12,11 +12,12 @@ from ...errors import ConfigError, Place, StepFailed
 from ...lint.catalog import read_catalog
 from ...lint.statements import lint_files
 from ...model import Direction, Finding, Migration, Unrecorded
-from ...parser.file import SqlFile, normalise
+from ...parser.file import SqlFile, read_script
 from ...parser.once import Parser
 from . import bookkeeping, creates, run
 
 NAME = re.compile(r"\d{8}_\d{6}_[a-z0-9_]+")
+MOST = 50_000  # files of one directory; each takes some 0.1 ms
 EXTRAS = ("_rollback", "_verify")
 CREATED_NAME = re.compile(r"[a-z][a-z0-9_]{1,80}")
 
@@ -29,7 +30,7 @@ class SqlFiles:
     def __init__(
         self, config: MigrationsConfig, root: Path, table: bookkeeping.HistoryRows
     ) -> None:
-        self.directory = root / config.directory
+        self.root, self.directory = root, root / config.directory
         self.search_path = config.search_path
         self.table = table
         self.shown = Path(config.directory)  # in messages and plans: relative, the same everywhere
@@ -55,6 +56,11 @@ class SqlFiles:
                 next_step="create the first migration: invoke create --name NAME",
             )
         stems = tuple(path.stem for path in sorted(self.directory.glob("*.sql")))
+        if len(stems) > MOST:
+            raise ConfigError(
+                f"{self.shown}: {len(stems):,} files; at most {MOST:,} are read",
+                next_step="join old migrations into one, and record it: invoke baseline --name",
+            )
         main = tuple(stem for stem in stems if not stem.endswith(EXTRAS))
         self._refuse_odd_names(stems, main)
         return tuple(self.migration(stem) for stem in main)
@@ -111,8 +117,7 @@ class SqlFiles:
     def read(self, name: str, extra: str = "") -> str | None:
         """Return the text of a script as it is on disk now; None where there is none."""
         file = self.path_of(name, extra)
-        path = self.directory / file
-        return normalise(path.read_bytes(), self.shown / file) if path.exists() else None
+        return read_script(self.directory / file, self.shown / file, self.directory, self.root)
 
     def script(self, name: str, extra: str, text: str) -> SqlFile:
         """Return a script, parsed."""
