@@ -63,7 +63,8 @@ def raw(root: Path, *arguments: str, env: Mapping[str, str | Secret] | None = No
         ChildFailed: git is missing, or ended with another code than 0.
 
     """
-    return b"".join(process.stream(_argv(root, arguments), env={**QUIET, **(env or {})}))
+    argv = _argv(root, arguments)
+    return b"".join(process.stream(argv, purpose=GIT, env={**QUIET, **(env or {})}))
 
 
 def _argv(root: Path, arguments: tuple[str, ...]) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from . import process
+from . import process, purposes
 from .config.sections import SigningConfig
 from .errors import ChildFailed, ConfigError, StepFailed, Untrusted
 from .model import Binding, DocumentKind, Sealed
@@ -86,7 +86,7 @@ class Seal:
         with self._key() as key:
             argv = ["ssh-keygen", "-Y", "sign", "-n", NAMESPACE + kind, "-f", key]
             try:
-                return b"".join(process.pipe(argv, [text])).decode()
+                return b"".join(process.pipe(argv, [text], purpose=purposes.SIGN)).decode()
             except ChildFailed as error:
                 raise StepFailed(
                     f"ssh-keygen did not sign a {kind}: {error.stderr or error.what}",
@@ -148,7 +148,7 @@ class Seal:
             argv = ["ssh-keygen", "-Y", "verify", "-n", NAMESPACE + kind, "-s", file.name]
             argv += ["-f", str(signers), "-I", self.environment]
             try:
-                for _ in process.pipe(argv, [sealed.signed]):
+                for _ in process.pipe(argv, [sealed.signed], purpose=purposes.TOOL):
                     pass
             except ChildFailed as error:
                 raise self._untrusted(

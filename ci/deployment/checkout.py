@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import git, process
+from .. import git, process, purposes
 from ..errors import ChildFailed, ConfigError
 
 # What another repository, index or tree could be put in the place of this one with.
@@ -88,6 +88,7 @@ def _ignored(
     tree = _tree(home, commit)
     answer = process.run(
         ("git", "-C", str(home), "check-ignore", "--verbose", "--no-index", "--", *absent),
+        purpose=purposes.GIT,
         within=git.WITHIN,
         env=git.QUIET,
         check=False,
@@ -208,7 +209,11 @@ def _through_filters(home: Path, names: list[str], tree: dict[str, _Entry]) -> f
     lines = b"".join(os.fsencode(name) + b"\n" for name in present)
     argv = ("git", "-C", str(home), "hash-object", "--stdin-paths")
     try:
-        told = b"".join(process.pipe(argv, [lines], env=git.QUIET)).decode().split()
+        told = (
+            b"".join(process.pipe(argv, [lines], purpose=purposes.GIT, env=git.QUIET))
+            .decode()
+            .split()
+        )
     except ChildFailed:  # a filter that is not installed: then git too calls them changed
         return frozenset()
     pairs = zip(present, told, strict=True)

@@ -50,7 +50,7 @@ class AlembicFiles:
         data = {path for folder in self.directories() for path in _data_of(folder)}
         own = {Path(os.path.normpath(path)) for path in revisions}
         own |= {path.with_name(f"{path.stem}_verify.sql") for path in own}
-        return (self.project.child.place.ini, *sorted((data | set(files)) - own))
+        return (home / self.project.ini.name, *sorted((data | set(files)) - own))
 
     def directories(self) -> tuple[Path, ...]:
         """Return where the revisions are, and env.py."""
