@@ -189,7 +189,11 @@ def _copy(work: Work, *, required: bool) -> str:
             next_step="write throwaway: URL under backups, of a server of the same major version "
             "with the same extensions; or install one here",
         )
-    return f"would be skipped: {reason}" if reason else "on a server that is installed here"
+    if reason:
+        return f"would be skipped: {reason}"
+    version = work.database.read("doctor", read_target).server_version
+    where = throwaway.sandbox_words(version, config.sandbox)
+    return f"on a server that is installed here, {where}"
 
 
 def _mask(settings: Settings) -> str:
