@@ -14,6 +14,7 @@ from ..database.connection import Database, is_pooled, read_target
 from ..errors import Refused, WindlassError
 from ..model import Migration, PlannedStep, PreflightCheck, StepName
 from ..policy import drill_age, steps_for
+from ..postgres import throwaway
 from ..postgres.clients import find_clients
 from ..rehearsal import existing
 from ..rehearsal.rehearse import read_mask

@@ -244,11 +244,14 @@ def _sweep() -> None:
             continue
         with suppress(OSError), (base / LOCK).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused: its owner lives
-            servers = [file.read_text().split()[:1] for file in base.glob("*/postmaster.pid")]
+            # What ran there wrote it: nothing is believed of it, and a pipe is not waited for.
+            files = [file for file in base.glob("*/postmaster.pid") if file.is_file()]
+            servers = [file.read_text(errors="replace").split()[:1] for file in files]
             if [] in servers:  # one that starts right now, and writes its number: the next time
                 continue
             for (pid,) in servers:
-                _end_server(int(pid), base)
+                if pid.isdecimal():
+                    _end_server(int(pid), base)
             _remove(base)
 
 

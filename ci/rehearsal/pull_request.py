@@ -135,7 +135,7 @@ def _on_a_server(
         copy = Copy(
             database=database,
             admin=admin,
-            lacks=("an owner's rights alone",),
+            lacks=("more rights than an owner's",),
             engine=engine,
             clients=clients_for(admin),
             options=COPIED,
