@@ -162,6 +162,7 @@ class Checked(Document, frozen=True, kw_only=True):
     seconds: float  # of all three
     problem: str  # empty: none
     sql: str  # as it would be sent
+    untried: str = ""  # why it could not be tried: it needs more rights than an owner's
 
 
 class PullRequestCheck(Document, frozen=True, kw_only=True):
@@ -392,6 +393,7 @@ class Rehearsed(Document, frozen=True, kw_only=True):
     growth: int  # bytes by which the database grew
     rolled_back: bool  # and the schema was as before
     not_rolled_back: str = ""  # why not
+    not_rehearsed: str = ""  # why it could not be run at all: a right that the copy's role lacks
     rollback_seconds: float = 0.0
     lost: tuple[str, ...] = ()  # existed before the migration, and not after its rollback
     dropped: tuple[str, ...] = ()  # existed after the migration, and not after its rollback

@@ -9,7 +9,8 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -182,6 +183,47 @@ def _drain(
         raise _failure(argv, code, _status(code), text)
 
 
+@contextmanager
+def background(
+    argv: Sequence[str],
+    *,
+    purpose: Purpose,
+    env: Environment | None = None,
+    user: str | None = None,
+    ends: int = signal.SIGTERM,
+) -> Iterator[Callable[[], None]]:
+    """Run a child for the length of a block; its group is ended behind it, by the signal `ends`.
+
+    Yields a function that raises ChildFailed where the child has ended by itself. What it writes
+    is dropped, but for the end of its standard error, which that error shows.
+    """
+    child = _start(argv, purpose, env, stdin=subprocess.DEVNULL, user=user)
+    tail: deque[bytes] = deque(maxlen=TAIL)
+    assert child.stdout is not None and child.stderr is not None  # noqa: S101  # opened with PIPE
+    readers = [
+        threading.Thread(target=kept.extend, args=(pipe_end,), daemon=True)
+        for pipe_end, kept in ((child.stdout, deque[bytes](maxlen=1)), (child.stderr, tail))
+    ]
+    for reader in readers:
+        reader.start()
+
+    def check() -> None:
+        code = child.poll()
+        if code is not None:
+            readers[1].join(GRACE)
+            text = redact(b"".join(tail).decode(errors="replace"))
+            raise _failure(argv, code, _status(code), text)
+
+    try:
+        yield check
+    finally:
+        _end_group(child, ends)
+        for reader, pipe_end in zip(readers, (child.stdout, child.stderr), strict=True):
+            reader.join(GRACE)
+            if not reader.is_alive():
+                pipe_end.close()
+
+
 class Talk:
     """A child that is spoken with, line by line, while it runs; its end is awaited, or forced.
 
@@ -294,13 +336,13 @@ def _start(
         raise _failure(argv, None, f"could not be started: {error.strerror}", "") from error
 
 
-def _end_group(child: subprocess.Popen[bytes]) -> None:
+def _end_group(child: subprocess.Popen[bytes], first: int = signal.SIGTERM) -> None:
     """End the child's whole group, politely first; returns when it is gone.
 
     Also where the child itself has ended: what it started may live on and hold our pipes.
     """
     deadline = time.monotonic() + GRACE
-    alive = _signal(child, signal.SIGTERM)
+    alive = _signal(child, first)
     while alive and time.monotonic() < deadline:
         time.sleep(0.02)
         alive = _signal(child, 0)

@@ -222,7 +222,10 @@ from pgwindlass.postgres import throwaway
 from pgwindlass.model import Manifest
 manifest = msgspec.json.decode(sys.argv[1].encode(), type=Manifest)
 needs = throwaway.needs_of(manifest)
-with throwaway.running(needs, None) as server, throwaway.copy(server) as copy:
+with (
+    throwaway.running(needs, None, sandboxed=sys.argv[2]) as server,
+    throwaway.copy(server) as copy,
+):
     print(server.admin.url.reveal(), flush=True)
     time.sleep(60)
 """
@@ -236,7 +239,7 @@ def test_what_a_killed_run_left_is_ended_and_removed_by_the_next(
         pytest.skip("no PostgreSQL of Debian here")
     manifest = msgspec.structs.replace(take(database16, store), server_version=major * 10_000)
     child = subprocess.Popen(
-        [sys.executable, "-c", KILLED, manifest.canonical().decode()],
+        [sys.executable, "-c", KILLED, manifest.canonical().decode(), "off"],
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,

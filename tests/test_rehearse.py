@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import tempfile
@@ -341,16 +342,22 @@ def looked(project: Project) -> dict[str, tuple[str, str]]:
 def test_doctor_says_on_what_a_rehearsal_would_run(project: Project) -> None:
     assert "rehearsal" not in looked(project)  # switched off
     production(project)
-    assert looked(project)["rehearsal"] == ("on a server that is installed here", "")
+    found, problem = looked(project)["rehearsal"]
+    where = r"on a server that is installed here, (in a sandbox|without a sandbox: bubblewrap .+)"
+    assert re.fullmatch(where, found) and not problem
+    text = project.deploy_yml.read_text()
+    project.deploy_yml.write_text(text.replace('backups"}', 'backups", sandbox: off}'))
+    assert looked(project)["rehearsal"][0].endswith("without a sandbox, as backups.sandbox says")
+    project.deploy_yml.write_text(text)
     assert "mask" not in looked(project)
 
     text = project.deploy_yml.read_text()
     named = text.replace('backups"}', f'backups", throwaway: "{project.url}"}}')
     project.deploy_yml.write_text(named + "rehearsal: {mask: mask.sql}\n")
-    found = looked(project)
-    assert found["rehearsal"] == ("on the throwaway server, PostgreSQL 16", "")
-    assert found["mask"][0].startswith("rehearsal.mask: mask.sql cannot be read")
-    assert found["mask"][1] == "name an SQL file beside deploy.yml, or remove the key"
+    checks = looked(project)
+    assert checks["rehearsal"] == ("on the throwaway server, PostgreSQL 16", "")
+    assert checks["mask"][0].startswith("rehearsal.mask: mask.sql cannot be read")
+    assert checks["mask"][1] == "name an SQL file beside deploy.yml, or remove the key"
     (project.home / "mask.sql").write_text("select 1;")
     assert looked(project)["mask"] == ("mask.sql", "")
 
@@ -466,6 +473,9 @@ def test_a_rehearsal_goes_with_its_backup(project: Project) -> None:
 
 
 def test_a_killed_rehearsal_leaves_nothing_once_the_next_has_run(project: Project) -> None:
+    # In a sandbox its server ends with it; this one lives on.
+    text = project.deploy_yml.read_text()
+    project.deploy_yml.write_text(text.replace('backups"}', 'backups", sandbox: off}'))
     project.migration(NEXT, "select pg_sleep(5);", "select 1;")
     child = subprocess.Popen(
         [str(WINDLASS), "rehearse", "--env", "uat"],

@@ -31,7 +31,7 @@ def drill(manifest: Manifest, store: Store, config: BackupsConfig, *, progress: 
     """
     began = time.monotonic()
     needs = throwaway.needs_of(manifest)
-    with throwaway.copied(needs, config.throwaway) as (server, copy):
+    with throwaway.copied(needs, config.throwaway, sandboxed=config.sandbox) as (server, copy):
         restored = restore_backup(manifest, store, copy, config, progress=progress)
         _compare(reader(manifest, store, config, manifest.server_version), copy)
         return Proof(

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -18,7 +18,14 @@ from ..model import Tier
 from ..secret import OptionalSecret, Secret
 from .convert import VARIABLE, convert, expand, nearest, needed
 from .duration import DURATION, Duration
-from .sections import ApprovalConfig, DeployFile, Environment, MigrationsConfig, Shared
+from .sections import (
+    ApprovalConfig,
+    DeployFile,
+    Environment,
+    MigrationsConfig,
+    SandboxSetting,
+    Shared,
+)
 from .yamlfile import Data, YamlFile, read_yaml
 
 ENVIRONMENT_NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
@@ -88,6 +95,13 @@ class Config:
         except ConfigError:
             return None
         return Secret(url) if isinstance(url, str) and url else None
+
+    def sandbox(self) -> SandboxSetting:
+        """Return `backups.sandbox` alone; auto where it is not written, or is no such word."""
+        backups = self._top().get("backups")
+        written = backups.get("sandbox") if isinstance(backups, dict) else None
+        words: tuple[SandboxSetting, ...] = get_args(SandboxSetting)
+        return next((word for word in words if word == written), "auto")
 
     def require(self, name: str) -> None:
         """Raise ConfigError where there is no environment of that name."""

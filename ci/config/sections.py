@@ -110,6 +110,9 @@ class S3Config(Options, frozen=True, kw_only=True):
             raise ValueError("kms_key needs encryption: aws:kms")
 
 
+SandboxSetting = Literal["auto", "required", "off"]
+
+
 class BackupsConfig(Options, frozen=True, kw_only=True):
     """Where backups go: s3://BUCKET/PREFIX or file:///PATH; how they are taken, and which stay."""
 
@@ -123,10 +126,15 @@ class BackupsConfig(Options, frozen=True, kw_only=True):
     keep: KeepConfig | None = None  # None: nothing is ever pruned
     drill: Duration | None = None  # how old the last drill may be; None: what the tier says
     throwaway: Secret | None = None  # server to restore into for a proof; None: one of our own
+    sandbox: SandboxSetting = "auto"  # of a server of our own; auto: where the machine has one
 
     def __post_init__(self) -> None:
         if self.jobs is not None and self.jobs < 1:
             raise ValueError(f"jobs is {self.jobs}; expected 1 or more")
+        if self.sandbox == "required" and self.throwaway is not None:
+            raise ValueError(
+                "sandbox: required is for a server of our own, and throwaway names another"
+            )
         if self.s3 != S3Config() and not self.to.startswith("s3://"):
             raise ValueError("s3 is for a store s3://BUCKET/PREFIX")
 

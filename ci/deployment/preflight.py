@@ -17,6 +17,7 @@ from ..errors import Refused, WindlassError
 from ..model import Migration, PlannedStep, PreflightCheck, StepName
 from ..plan.rights import Job, MissingRight
 from ..policy import drill_age, steps_for
+from ..postgres import throwaway
 from ..postgres.clients import find_clients
 from ..rehearsal import existing
 from ..rehearsal.rehearse import read_mask
@@ -228,7 +229,11 @@ def _copy(work: Work, *, required: bool) -> str:
             next_step="write throwaway: URL under backups, of a server of the same major version "
             "with the same extensions; or install one here",
         )
-    return f"would be skipped: {reason}" if reason else "on a server that is installed here"
+    if reason:
+        return f"would be skipped: {reason}"
+    version = work.database.read("doctor", read_target).server_version
+    where = throwaway.sandbox_words(version, config.sandbox)
+    return f"on a server that is installed here, {where}"
 
 
 def _mask(settings: Settings) -> str:

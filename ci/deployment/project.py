@@ -19,7 +19,11 @@ def lint_files(config: Config) -> tuple[Finding, ...]:
 def check_pull_request(config: Config, base: str) -> PullRequestCheck:
     """Try the migrations that a commit does not have, on its schema; see `pull_request.check`."""
     return pull_request.check_pull_request(
-        config.root, config.migrations(), base, server=config.throwaway()
+        config.root,
+        config.migrations(),
+        base,
+        server=config.throwaway(),
+        sandboxed=config.sandbox(),
     )
 
 

@@ -13,6 +13,7 @@ from ..lint import severity
 from ..lint.rules import LONG_LOCK
 from ..model import Manifest, Plan, Rehearsal
 from ..postgres import throwaway
+from ..postgres.roles import read_runner
 from ..rehearsal import forecast, rehearse
 from ..stores import Store
 from . import backups, facts
@@ -90,6 +91,7 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
             lock=work.settings.environment.lock,
             engine=work.engine,
             root=work.settings.root,
+            runner=work.database.read("rehearse", read_runner),
             progress=bytes_of(work.reporter),
             done=lambda done, total: work.reporter.progress(done, total, "migrations"),
         ),

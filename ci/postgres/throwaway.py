@@ -6,7 +6,6 @@ here with the client tools; or a server that deploy.yml names.
 
 import fcntl
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -14,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -22,27 +21,19 @@ import psycopg
 from psycopg import sql
 
 from .. import process, purposes
+from ..config.sections import SandboxSetting
 from ..database import create
 from ..database.connection import Database, read_target
 from ..errors import StepFailed
 from ..model import Manifest
 from ..secret import Secret
-from . import embedded, throwaway
+from . import embedded, roles, sandbox, server
 from .clients import PLACES
+from .roles import Clone, Runner
 
 PREFIX, LOCK = "windlass-throwaway-", "lock"
 ENDED_WITHIN = 10.0  # seconds
-STARTED_WITHIN = 60.0  # seconds; initdb takes half of one
-# Nothing on it outlives the block: 0.6 of the time of a durable server, where measured.
-CARELESS = (
-    "fsync=off",
-    "full_page_writes=off",
-    "synchronous_commit=off",
-    "autovacuum=off",
-    "max_wal_size=8GB",
-    "maintenance_work_mem=256MB",
-)
-USERS = ("postgres", "nobody")  # the server refuses to run as root
+ASKED_WITHIN = 10.0  # seconds; a program prints its version in 10 ms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,23 +50,23 @@ class Needs:
         return self.server_version // 10_000
 
 
-def needs_of(manifest: Manifest) -> Needs:
-    """Return what a copy of a backup needs."""
+def needs_of(manifest: Manifest, *, roles: Iterable[str] = ()) -> Needs:
+    """Return what a copy of a backup needs; `roles`: those of the live server, where known."""
     return Needs(
         server_version=manifest.server_version,
         extensions=tuple(name for name, _ in manifest.extensions),
-        roles=manifest.roles,
+        roles=tuple(dict.fromkeys((*manifest.roles, *roles))),
     )
 
 
-def read_needs(connection: psycopg.Connection) -> Needs:
-    """Return what a copy of a live database needs."""
-    extensions = connection.execute(throwaway.EXTENSIONS).fetchall()
-    roles = connection.execute(throwaway.ROLES).fetchall()
+def read_needs(connection: psycopg.Connection, *, roles: Iterable[str] = ()) -> Needs:
+    """Return what a copy of a live database needs; `roles`: all of its server."""
+    extensions = connection.execute(EXTENSIONS).fetchall()
+    owners = connection.execute(ROLES).fetchall()
     return Needs(
         server_version=read_target(connection).server_version,
         extensions=tuple(name for name, _ in extensions),
-        roles=tuple(name for (name,) in roles),
+        roles=tuple(dict.fromkeys((*(name for (name,) in owners), *roles))),
     )
 
 
@@ -85,6 +76,15 @@ class Throwaway:
 
     admin: Database
     name: str  # for people: "embedded PostgreSQL 18"
+    boxed: bool  # whether what it runs can reach neither our files nor a network
+    ours: bool  # whether we started it; else its roles are others' too
+    roles: list[str] = field(default_factory=list)  # that were made on it
+
+    def clone(self, copy: Database, runner: Runner) -> Clone:
+        """Return a copy, as the role that runs migrations; behind its restore."""
+        made = roles.clone(self.admin, copy, runner, boxed=self.boxed, ours=self.ours)
+        self.roles.append(made.database.parameters()["user"])
+        return made
 
 
 def missing_reason(
@@ -113,12 +113,15 @@ def missing_reason(
 
 
 @contextmanager
-def running(needs: Needs, configured: Secret | None) -> Iterator[Throwaway]:
+def running(
+    needs: Needs, configured: Secret | None, *, sandboxed: SandboxSetting = "auto"
+) -> Iterator[Throwaway]:
     """Run a server that can hold a copy of a database, with the roles it names.
 
     Args:
         needs: of the copy: its major version, extensions and roles decide.
         configured: the URL of a server to use instead; what is created there is removed.
+        sandboxed: whether one of our own runs in a sandbox: where it can, always or never.
 
     Raises:
         StepFailed: there is none that can; says what is missing.
@@ -131,56 +134,88 @@ def running(needs: Needs, configured: Secret | None) -> Iterator[Throwaway]:
             next_step="write throwaway: URL under backups in deploy.yml, of a server of the same "
             f"major version with these extensions; or install postgresql-{needs.major}",
         )
-    with _server(needs, configured) as (url, name):
-        # What is restored there belongs to the roles of the live database.
-        admin = Database(url=url, deployment_id="throwaway", owners=None)
-        roles = _create_roles(admin, needs.roles)
+    with _server(needs, configured, sandboxed) as started:
+        started.roles.extend(_create_roles(started.admin, needs.roles))
         try:
-            yield Throwaway(admin=admin, name=name)
+            yield started
         finally:
             if configured is not None:
-                _drop_roles(admin, roles)
+                _drop_roles(started.admin, started.roles)
 
 
 @contextmanager
-def copy(server: Throwaway) -> Iterator[Database]:
+def copy(started: Throwaway) -> Iterator[Database]:
     """Create a database on the server that is dropped at the end."""
     name = f"windlass_copy_{secrets.token_hex(6)}"
-    database = create.create_database(server.admin, name)
+    database = create.create_database(started.admin, name)
     try:
         yield database
     finally:
-        create.drop(server.admin, name)
+        create.drop(started.admin, name)
 
 
 @contextmanager
-def copied(needs: Needs, configured: Secret | None) -> Iterator[tuple[Throwaway, Database]]:
+def copied(
+    needs: Needs, configured: Secret | None, *, sandboxed: SandboxSetting = "auto"
+) -> Iterator[tuple[Throwaway, Database]]:
     """Run a server as `running` does, with one database on it, as of `copy`."""
-    with running(needs, configured) as server, copy(server) as database:
-        yield server, database
+    with running(needs, configured, sandboxed=sandboxed) as started, copy(started) as database:
+        yield started, database
 
 
 @contextmanager
-def _server(needs: Needs, configured: Secret | None) -> Iterator[tuple[Secret, str]]:
+def _server(
+    needs: Needs, configured: Secret | None, sandboxed: SandboxSetting
+) -> Iterator[Throwaway]:
     if configured is not None:
-        with Database(url=configured, deployment_id="throwaway").connect("drill") as connection:
+        admin = _admin(configured)
+        with admin.connect("drill") as connection:
             major = read_target(connection).server_version // 10_000
-        yield configured, f"the throwaway server, PostgreSQL {major}"
+        name = f"the throwaway server, PostgreSQL {major}"
+        yield Throwaway(admin=admin, name=name, boxed=False, ours=False)
         return
     major, wanted = needs.major, set(needs.extensions)
-    place = next(
+    programs = next(
         installation
         for installation in _installations(major)
         if wanted <= _extensions(installation)
     )
-    with _directory() as base:
-        if place == _embedded(major):
-            with embedded.running(base / "pg", major=major) as url:
-                _be_careless(url)
-                yield url, f"embedded PostgreSQL {major}"
-        else:
-            with _local(place, base) as url:
-                yield url, f"PostgreSQL {major} in {place}"
+    place = server.Place(programs, major, _boxed(programs, sandboxed))
+    carried = programs == _embedded(major)
+    name = f"embedded PostgreSQL {major}" if carried else f"PostgreSQL {major} in {programs}"
+    with _directory() as base, server.running(place, base) as url:
+        yield Throwaway(admin=_admin(url), name=name, boxed=place.boxed, ours=True)
+
+
+def _admin(url: Secret) -> Database:
+    # What is restored there belongs to the roles of the live database.
+    return Database(url=url, deployment_id="throwaway", owners=None)
+
+
+def _boxed(programs: Path, setting: SandboxSetting) -> bool:
+    """Tell whether a server runs in a sandbox; StepFailed where it must and cannot."""
+    if setting == "off":
+        return False
+    reason = sandbox.why_not(programs)
+    if reason and setting == "required":
+        raise StepFailed(
+            f"backups.sandbox is required, and there is none: {reason}",
+            state="no server was started, nothing was changed",
+            next_step="apt install bubblewrap, and let it make namespaces "
+            "(sysctl kernel.apparmor_restrict_unprivileged_userns=0); or write sandbox: auto",
+        )
+    return not reason
+
+
+def sandbox_words(server_version: int, setting: SandboxSetting) -> str:
+    """Say whether a server of this version would run in a sandbox, and why not."""
+    if setting == "off":
+        return "without a sandbox, as backups.sandbox says"
+    programs = next(_installations(server_version // 10_000), None)
+    if programs is None:
+        return ""
+    reason = sandbox.why_not(programs)
+    return f"without a sandbox: {reason}" if reason else "in a sandbox"
 
 
 @contextmanager
@@ -210,11 +245,14 @@ def _sweep() -> None:
             continue
         with suppress(OSError), (base / LOCK).open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused: its owner lives
-            servers = [file.read_text().split()[:1] for file in base.glob("*/postmaster.pid")]
+            # What ran there wrote it: nothing is believed of it, and a pipe is not waited for.
+            files = [file for file in base.glob("*/postmaster.pid") if file.is_file()]
+            servers = [file.read_text(errors="replace").split()[:1] for file in files]
             if [] in servers:  # one that starts right now, and writes its number: the next time
                 continue
             for (pid,) in servers:
-                _end_server(int(pid), base)
+                if pid.isdecimal():
+                    _end_server(int(pid), base)
             _remove(base)
 
 
@@ -272,7 +310,7 @@ def _installations(major: int) -> Iterator[Path]:
 
 def _has_major(program: Path, major: int) -> bool:
     printed = process.run(
-        [str(program), "--version"], purpose=purposes.TOOL, within=STARTED_WITHIN, check=False
+        [str(program), "--version"], purpose=purposes.TOOL, within=ASKED_WITHIN, check=False
     ).stdout
     return f"(PostgreSQL) {major}." in printed
 
@@ -281,7 +319,7 @@ def _extensions(place: Path) -> set[str]:
     """Return the extensions whose control files an installation has."""
     config = place / "pg_config"
     printed = process.run(
-        [str(config), "--sharedir"], purpose=purposes.TOOL, within=STARTED_WITHIN, check=False
+        [str(config), "--sharedir"], purpose=purposes.TOOL, within=ASKED_WITHIN, check=False
     ).stdout
     shares = [Path(printed.strip())] if printed.strip() else []
     # Debian packs pg_config elsewhere; the directory's place follows from the programs'.
@@ -289,76 +327,19 @@ def _extensions(place: Path) -> set[str]:
     return {file.stem for share in shares for file in share.rglob("extension/*.control")}
 
 
-@contextmanager
-def _local(place: Path, base: Path) -> Iterator[Secret]:
-    """Run an installed server on a Unix socket, its data in `base`."""
-    user = _other_user(base)
-    data, log = base / "data", base / "log"
-    initdb = [
-        str(place / "initdb"),
-        "--pgdata",
-        str(data),
-        "--username=postgres",
-        "--auth=trust",
-        "--encoding=UTF8",
-        "--no-sync",
-    ]
-    process.run(initdb, purpose=purposes.SERVER, within=STARTED_WITHIN, user=user)
-    settings = " ".join(f"-c {setting}" for setting in CARELESS)
-    # Its files are closed to others by initdb, and so must the socket be: no password is asked.
-    options = f"-c listen_addresses='' -c unix_socket_permissions=0700 -k {base} {settings}"
-    control = [str(place / "pg_ctl"), "--pgdata", str(data), "--wait"]
-    process.run(
-        [*control, "--log", str(log), "--options", options, "start"],
-        purpose=purposes.SERVER,
-        within=STARTED_WITHIN,
-        user=user,
-    )
-    try:
-        yield Secret(f"postgresql://postgres@/postgres?host={base}")
-    finally:
-        process.run(
-            [*control, "--mode=immediate", "stop"],
-            purpose=purposes.SERVER,
-            within=STARTED_WITHIN,
-            user=user,
-            check=False,
-        )
-
-
-def _other_user(base: Path) -> str | None:
-    """Return the user who runs the server where we are root; the directory is given to them."""
-    if os.geteuid() != 0:
-        return None
-    known = {entry.pw_name for entry in pwd.getpwall()}
-    user = next(name for name in USERS if name in known)
-    shutil.chown(base, user)
-    return user
-
-
-def _be_careless(url: Secret) -> None:
-    with Database(url=url, deployment_id="throwaway").connect("drill") as connection:
-        for setting in CARELESS:
-            name, _, value = setting.partition("=")
-            connection.execute(
-                sql.SQL("alter system set {} = {}").format(sql.Identifier(name), value)
-            )
-        connection.execute("select pg_catalog.pg_reload_conf()")
-
-
-def _create_roles(admin: Database, roles: Iterable[str]) -> tuple[str, ...]:
+def _create_roles(admin: Database, names: Iterable[str]) -> tuple[str, ...]:
     """Create the roles that are missing, and return them."""
     with admin.connect("drill") as connection:
         existing = {row[0] for row in connection.execute("select rolname from pg_catalog.pg_roles")}
-        missing = tuple(role for role in roles if role not in existing)
+        missing = tuple(role for role in names if role not in existing)
         for role in missing:
             connection.execute(sql.SQL("create role {}").format(sql.Identifier(role)))
     return missing
 
 
-def _drop_roles(admin: Database, roles: Iterable[str]) -> None:
+def _drop_roles(admin: Database, names: Iterable[str]) -> None:
     with admin.connect("drill") as connection:
-        for role in roles:
+        for role in names:
             connection.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(role)))
 
 

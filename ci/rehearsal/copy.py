@@ -16,7 +16,7 @@ from ..database.retry import Terms
 from ..engines import Engine
 from ..errors import WindlassError
 from ..model import Migration, Traced
-from ..postgres import definitions
+from ..postgres import definitions, roles
 from ..postgres.clients import Clients, find_clients
 from ..secret import redact
 from . import rows
@@ -65,6 +65,9 @@ class Attempt:
 class Copy:
     """A copy, and how migrations are run in it.
 
+    database: the copy, as the role that runs migrations: what they leave behind runs as that too.
+    admin: the copy, as the server's superuser, for pg_dump alone; None: `database` is that.
+    lacks: the rights that the real role has and the one on the copy has not.
     clients: whose pg_dump describes it.
     options: of pg_dump, besides those that `definitions` has.
     terms: of a deployment; no one is told of waits.
@@ -75,6 +78,8 @@ class Copy:
     database: Database
     engine: Engine
     clients: Clients
+    admin: Database | None = None
+    lacks: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     terms: Terms = field(default_factory=Terms)
     verifies: bool = True
@@ -83,7 +88,7 @@ class Copy:
     def definitions(self) -> dict[str, str]:
         """Return the definitions as they are now."""
         return definitions.definitions(
-            self.database, self.clients, self.engine.history.tables, *self.options
+            self.admin or self.database, self.clients, self.engine.history.tables, *self.options
         )
 
     def apply(self, migration: Migration, terms: Terms | None = None) -> None:
@@ -159,6 +164,16 @@ class Copy:
         with self.database.connect("rehearse") as connection:
             row = connection.execute(SIZE).fetchone()
             return int(row[0]) if row else 0
+
+    def not_tried(self, attempt: Attempt) -> str:
+        """Return why a migration could not be tried here; empty where it was, or failed by itself.
+
+        A statement that was refused for want of a right that the real role has says nothing of
+        what it does there.
+        """
+        if attempt.error is None or not self.lacks or not roles.refused(attempt.error):
+            return ""
+        return f"the role on the copy is without {', '.join(self.lacks)}: {one_line(attempt.error)}"
 
     def states(self, migrations: Iterable[Migration]) -> Iterator[Definitions]:
         """Yield the definitions before migrations, and after each.

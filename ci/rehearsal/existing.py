@@ -19,7 +19,7 @@ from ..engines import Engine
 from ..errors import StepFailed, WindlassError
 from ..model import Migration, Unrecorded
 from ..plan.pending import in_running_order
-from ..postgres import definitions, schema, throwaway
+from ..postgres import definitions, roles, schema, throwaway
 from ..postgres.clients import Clients, find_clients
 from .copy import COPIED, Copy, Definitions, one_line
 
@@ -109,6 +109,7 @@ class _Comparison:
     config: BackupsConfig | None
     clients: Clients
     needs: throwaway.Needs
+    runner: roles.Runner
     applied: tuple[Migration, ...]
     later: tuple[Migration, ...]  # not applied, up to the last one whose objects exist
     untracked: frozenset[str]  # names of those whose objects exist
@@ -122,31 +123,41 @@ class _Comparison:
     def chain(self) -> list[Definitions]:
         """Return the definitions before the first of the later migrations, and after each."""
         configured = self.config.throwaway if self.config else None
-        with throwaway.running(self.needs, configured) as server:
+        sandboxed = self.config.sandbox if self.config else "auto"
+        with throwaway.running(self.needs, configured, sandboxed=sandboxed) as server:
             try:
                 with throwaway.copy(server) as empty:
-                    copy = self.of(empty)
+                    copy = self.of(server, empty)
                     for migration in self.applied:
                         copy.apply(migration)
                     return list(copy.states(self.later))
             except (WindlassError, psycopg.Error) as first:
                 with throwaway.copy(server) as database:
-                    return self.back_and_forth(self.of(database), first)
+                    return self.back_and_forth(server, database, first)
 
-    def of(self, database: Database) -> Copy:
+    def of(self, server: throwaway.Throwaway, admin: Database) -> Copy:
         """Return a database as a copy of the live database, in which nothing has run yet."""
+        clone = server.clone(admin, self.runner)
         return Copy(
-            database=database,
+            database=clone.database,
+            admin=admin,
+            lacks=clone.lacks,
             engine=self.engine,
             clients=self.clients,
             options=COPIED,
             verifies=False,
         )
 
-    def back_and_forth(self, copy: Copy, first: WindlassError | psycopg.Error) -> list[Definitions]:
+    def back_and_forth(
+        self, server: throwaway.Throwaway, admin: Database, first: WindlassError | psycopg.Error
+    ) -> list[Definitions]:
         """Return the same from a copy of the live definitions; `first` says why."""
         try:
-            self.restore(copy.database)
+            self.restore(admin)
+            copy = self.of(server, admin)
+            with admin.connect("role") as connection:
+                user = copy.database.parameters()["user"]
+                roles.transfer(connection, admin.parameters()["user"], user)
             for migration in reversed(self.later):
                 if migration.name in self.untracked:
                     with copy.database.connect("stamp") as connection, connection.transaction():
@@ -172,7 +183,9 @@ def _comparison(
     engine: Engine,
     config: BackupsConfig | None,
 ) -> _Comparison:
-    def read(connection: psycopg.Connection) -> tuple[throwaway.Needs, frozenset[str], bool]:
+    def read(
+        connection: psycopg.Connection,
+    ) -> tuple[throwaway.Needs, roles.Runner, frozenset[str], bool]:
         if is_pooled(connection):
             raise StepFailed(
                 "the address is a pooler's: pg_dump needs one session",
@@ -180,9 +193,11 @@ def _comparison(
                 next_step="write the address of the server itself into database:",
             )
         applied = frozenset(row.name for row in engine.history.rows(connection))
-        return throwaway.read_needs(connection), applied, connection.pgconn.ssl_in_use
+        runner = roles.read_runner(connection)
+        needs = throwaway.read_needs(connection, roles=runner.roles)
+        return needs, runner, applied, connection.pgconn.ssl_in_use
 
-    needs, recorded, tls = database.read("unrecorded", read)
+    needs, runner, recorded, tls = database.read("unrecorded", read)
     on_disk = engine.files.list()
     names = frozenset(item.migration for item in untracked)
     rest = in_running_order(migration for migration in on_disk if migration.name not in recorded)
@@ -192,6 +207,7 @@ def _comparison(
         engine=engine,
         config=config,
         needs=needs,
+        runner=runner,
         untracked=names,
         clients=find_clients(needs.server_version, tls=tls, image=config.image if config else ""),
         applied=tuple(migration for migration in on_disk if migration.name in recorded),

@@ -13,14 +13,15 @@ from pathlib import Path
 import psycopg
 
 from .. import git
-from ..config.sections import MigrationsConfig
+from ..config.sections import MigrationsConfig, SandboxSetting
 from ..database.retry import Terms
 from ..engines import Engine, open_checkout, open_engine
 from ..errors import ChildFailed, ConfigError, StepFailed, WindlassError
 from ..lint.severity import graded
 from ..model import Checked, Finding, Migration, PullRequestCheck
+from ..parser.roles import named_roles
 from ..plan.pending import in_running_order, order_problems
-from ..postgres import embedded, throwaway
+from ..postgres import embedded, roles, throwaway
 from ..secret import Secret
 from .copy import COPIED, Attempt, Copy, Definitions, Stage, clients_for, one_line
 
@@ -33,7 +34,12 @@ FAILED: dict[Stage, str] = {
 
 
 def check_pull_request(
-    root: Path, config: MigrationsConfig, base: str, *, server: Secret | None = None
+    root: Path,
+    config: MigrationsConfig,
+    base: str,
+    *,
+    server: Secret | None = None,
+    sandboxed: SandboxSetting = "auto",
 ) -> PullRequestCheck:
     """Return what is to say of the migrations at `root` that the commit `base` has not.
 
@@ -45,6 +51,7 @@ def check_pull_request(
         config: what deploy.yml says of the migrations.
         base: the commit that this is merged into, in git's words: origin/main, HEAD^1.
         server: the URL of a throwaway server; None: the newest embedded one.
+        sandboxed: whether the embedded one runs in a sandbox: where it can, always or never.
 
     Raises:
         ConfigError: git does not know `base`, or a migration here cannot be read.
@@ -58,7 +65,7 @@ def check_pull_request(
     new = in_running_order(migration for migration in on_disk if migration.name not in known)
     problems = order_problems(of_base, on_disk, config)
     shared = tuple(migration for migration in on_disk if migration.name in known)
-    where, findings, migrations = _on_a_server(engine, server, shared, new)
+    where, findings, migrations = _on_a_server(engine, server, sandboxed, shared, new)
     return PullRequestCheck(
         base=base,
         commit=commit,
@@ -111,16 +118,26 @@ def _checked_out(top: Path, commit: str) -> Iterator[Path]:
 def _on_a_server(
     engine: Engine,
     configured: Secret | None,
+    sandboxed: SandboxSetting,
     shared: tuple[Migration, ...],
     new: tuple[Migration, ...],
 ) -> tuple[str, tuple[Finding, ...], tuple[Checked, ...]]:
     """Build the base's schema on a throwaway server, and try the new migrations there."""
-    needs = throwaway.Needs(server_version=embedded.NEWEST * 10_000, extensions=(), roles=())
-    with throwaway.copied(needs, configured) as (server, database):
+    runner = roles.checker(
+        named_roles(text for migration in (*shared, *new) for text in _texts(migration))
+    )
+    needs = throwaway.Needs(
+        server_version=embedded.NEWEST * 10_000, extensions=(), roles=runner.roles
+    )
+    with throwaway.copied(needs, configured, sandboxed=sandboxed) as (server, admin):
+        clone = server.clone(admin, runner)
+        database = clone.database
         copy = Copy(
             database=database,
+            admin=admin,
+            lacks=("more rights than an owner's",),
             engine=engine,
-            clients=clients_for(database),
+            clients=clients_for(admin),
             options=COPIED,
             verifies=False,
         )
@@ -129,6 +146,10 @@ def _on_a_server(
             _build(copy, migration)
         findings = database.read("lint", lambda connection: engine.files.lint(new, connection))
         return server.name, graded(findings, (), None), tuple(_try_each(copy, new))
+
+
+def _texts(migration: Migration) -> tuple[str, ...]:
+    return (migration.sql, migration.rollback or "")
 
 
 def _build(copy: Copy, migration: Migration) -> None:
@@ -145,15 +166,21 @@ def _build(copy: Copy, migration: Migration) -> None:
 
 def _try_each(copy: Copy, new: tuple[Migration, ...]) -> Iterator[Checked]:
     """Yield what came of each; what builds on one that failed is not tried."""
-    failed = ""
+    failed, what = "", "failed"
     now: Definitions = copy.definitions()
     for migration in new:
         if failed:
-            yield _checked(copy, migration, 0.0, f"not tried, because {failed} failed")
+            reason = f"not tried, because {failed} {what}"
+            because = (reason, "") if what == "failed" else ("", reason)
+            yield _checked(copy, migration, 0.0, *because)
             continue
         began = time.monotonic()
         attempt = copy.attempt(migration, now, back=migration.rollback is not None)
         seconds = round(time.monotonic() - began, 3)
+        if untried := copy.not_tried(attempt):
+            yield _checked(copy, migration, seconds, "", untried)
+            failed, what = migration.name, "could not be tried"
+            continue
         yield _checked(copy, migration, seconds, _problem(attempt))
         failed, now = migration.name if attempt.failed else "", attempt.after
 
@@ -167,7 +194,9 @@ def _problem(attempt: Attempt) -> str:
     return f"{FAILED[attempt.failed]}: {one_line(attempt.error)}"
 
 
-def _checked(copy: Copy, migration: Migration, seconds: float, problem: str) -> Checked:
+def _checked(
+    copy: Copy, migration: Migration, seconds: float, problem: str, untried: str = ""
+) -> Checked:
     return Checked(
         name=migration.name,
         title=migration.title,
@@ -176,5 +205,6 @@ def _checked(copy: Copy, migration: Migration, seconds: float, problem: str) -> 
         rollback=migration.rollback is not None,
         seconds=seconds,
         problem=problem,
+        untried=untried,
         sql=copy.engine.files.render(migration, "up", Terms()),
     )

@@ -20,6 +20,7 @@ from ..model import Migration, Plan, Rehearsal, Rehearsed
 from ..parser.file import LARGEST
 from ..plan.pending import in_running_order
 from ..postgres import throwaway
+from ..postgres.roles import Runner
 from ..secret import redact
 from ..stores import Store
 from . import rows
@@ -37,6 +38,7 @@ class Bench:
 
     lock: the environment's; the copy gets the same timeouts.
     root: the directory of deploy.yml, where the mask's path begins.
+    runner: the role that will run the migrations.
     progress: of the restore, in bytes.
     done: called after each migration with (how many are done, how many there are).
     """
@@ -47,6 +49,7 @@ class Bench:
     lock: LockConfig
     engine: Engine
     root: Path
+    runner: Runner
     progress: stream.Progress
     done: Callable[[int, int], None]
 
@@ -83,17 +86,20 @@ def rehearse_plan(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
     manifest, config = backup.manifest, bench.config
     mask = read_mask(bench.rehearsal, bench.root)
     began = time.monotonic()
-    needs = throwaway.needs_of(manifest)
-    with throwaway.copied(needs, config.throwaway) as (server, database):
-        restore.restore_backup(manifest, bench.store, database, config, progress=bench.progress)
+    needs = throwaway.needs_of(manifest, roles=bench.runner.roles)
+    with throwaway.copied(needs, config.throwaway, sandboxed=config.sandbox) as (server, admin):
+        restore.restore_backup(manifest, bench.store, admin, config, progress=bench.progress)
         restored = time.monotonic()
+        restore.analyze(admin)
+        clone = server.clone(admin, bench.runner)
         if mask:
-            _run_mask(mask, bench.rehearsal.mask, database)
-        restore.analyze(database)
+            _run_mask(mask, bench.rehearsal.mask, clone.database)
         copy = Copy(
-            database=database,
+            database=clone.database,
+            admin=admin,
+            lacks=clone.lacks,
             engine=bench.engine,
-            clients=clients_for(database, config.image),
+            clients=clients_for(admin, config.image),
             terms=Terms(lock=bench.lock),
             watched=True,
         )
@@ -148,11 +154,18 @@ def _all(plan: Plan, copy: Copy, bench: Bench) -> tuple[Rehearsed, ...]:
     """Run every migration, those of before the restart first, and return what they did."""
     copy.engine.history.prepare(copy.database)
     definitions: Definitions = copy.definitions()
-    ordered, done = in_running_order(plan.migrations), []
+    ordered, done, untried = in_running_order(plan.migrations), [], ""
     cut_off = {partial.name for partial in plan.partials}
     for number, migration in enumerate(ordered, start=1):
         back = migration.rollback is not None and migration.name not in cut_off
+        if untried:
+            done.append(_not_rehearsed(migration, f"it comes behind {untried}"))
+            continue
         attempt = copy.attempt(migration, definitions, back=back)
+        if why_not := copy.not_tried(attempt):
+            untried = migration.name
+            done.append(_not_rehearsed(migration, why_not))
+            continue
         _require_success(migration, attempt)
         why = CUT_OFF if migration.name in cut_off else NO_SCRIPT
         done.append(_rehearsed(migration, attempt, not_rolled_back="" if back else why))
@@ -176,6 +189,19 @@ def _require_success(migration: Migration, attempt: Attempt) -> None:
         raise changed(attempt.error, state=UNCHANGED) from attempt.error
     if attempt.error is not None:
         raise attempt.error
+
+
+def _not_rehearsed(migration: Migration, reason: str) -> Rehearsed:
+    return Rehearsed(
+        name=migration.name,
+        transactional=migration.transactional,
+        seconds=0.0,
+        statements=(),
+        growth=0,
+        rolled_back=False,
+        not_rolled_back="it could not be rehearsed",
+        not_rehearsed=reason,
+    )
 
 
 def _rehearsed(migration: Migration, attempt: Attempt, *, not_rolled_back: str) -> Rehearsed:

@@ -60,7 +60,7 @@ def _table_lines(check: PullRequestCheck) -> Iterator[str]:
     for migration in check.migrations[:SHOWN]:
         how = "in a transaction" if migration.transactional else "statement by statement"
         name, when = _cell(_full_name(migration)), f"{migration.phase} the restart, {how}"
-        mark = "❌" if migration.problem else "✅"
+        mark = "❌" if migration.problem else "⚠️" if migration.untried else "✅"
         outcome = f"{mark} {_cell(_outcome(migration))}"
         yield f"| `{name}` | {when} | {outcome} | {duration(migration.seconds)} |"
     yield from _more(len(check.migrations))
@@ -96,6 +96,8 @@ def _full_name(migration: Checked) -> str:
 def _outcome(migration: Checked) -> str:
     if migration.problem:
         return migration.problem
+    if migration.untried:
+        return f"could not be tried: {migration.untried}"
     return (
         UP_DOWN_UP
         if migration.rollback
