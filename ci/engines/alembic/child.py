@@ -59,7 +59,7 @@ SCHEMA_OF = (
 NOTHING = {"host": "localhost", "port": "1", "dbname": "nothing"}  # answers nobody
 SERVER = (16, 0)  # what a dialect believes where there is no server
 DRIVERS = ("psycopg", "psycopg2", "asyncpg")  # in the order of preference
-UNREACHED = ("OperationalError", "InterfaceError", "ConnectionRefusedError", "OSError")
+UNREACHED = ("KeyError", "OperationalError", "InterfaceError", "ConnectionRefusedError", "OSError")
 # What a URL or its connect_args say about where to go and as whom; the rest is the project's.
 WHERE = frozenset(
     {

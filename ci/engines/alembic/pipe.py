@@ -130,6 +130,7 @@ class Child:
         self.place, self.approved = place, approved
         self.began: Moment | None = None  # when the project's first line could run
         self.unsandboxed = ""  # why there is no sandbox; empty: there is one, or none was tried
+        self._sockets: tuple[Path, ...] = ()  # their directories, which it can reach
         self._home = ""
         self._talk: process.Talk | None = None
         self._messages: Iterator[Event] = iter(())
@@ -158,6 +159,7 @@ class Child:
             ChildFailed: the child ended without an answer.
 
         """
+        self._let_reach(request.get("connect"))
         talk = self._started()
         self._printed = printed
         deadline = threading.Timer(within or 0, talk.kill)
@@ -195,6 +197,15 @@ class Child:
             next_step="run alembic current there by hand, and see what holds it up",
         )
 
+    def _let_reach(self, connect: object) -> None:
+        """Start a sandboxed child anew where it cannot reach the socket of a copy."""
+        host = connect.get("host", "") if isinstance(connect, dict) else ""
+        if self.approved or not host.startswith("/") or Path(host) in self._sockets:
+            return
+        self._sockets = (*self._sockets, Path(host))
+        if not self.unsandboxed:
+            self.end()
+
     def _started(self) -> process.Talk:
         if self._talk is None:
             argv = [str(self.place.python), str(CHILD)]
@@ -220,6 +231,7 @@ class Child:
             writes=(root, self.place.ini.parent),
             home=home,
             packages=python.parent.parent,
+            sockets=self._sockets,
             network=self.place.network,
         )
 

@@ -49,12 +49,14 @@ class Needs:
     writes: its directories; others can only be read.
     home: its home directory, empty.
     packages: the virtual environment, which is only read.
+    sockets: directories of the sockets of copies.
     network: whether the copies are on a server that is reached by the network.
     """
 
     writes: tuple[Path, ...]
     home: Path
     packages: Path
+    sockets: tuple[Path, ...]
     network: bool
 
 
@@ -79,7 +81,10 @@ def command(argv: Iterable[str], needs: Needs, *, cwd: Path) -> list[str]:
     mounts = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run"]
     names = ["--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve"]
     mounts += names if needs.network else []
-    mounts += [*_hidden(Path.home()), *_bound("--ro-bind", Path(tempfile.gettempdir()))]
+    # Other programs' sockets and files are there: each has its own, and ours are bound one by one.
+    mounts += ["--tmpfs", str(Path(tempfile.gettempdir()).resolve()), *_hidden(Path.home())]
+    for place in needs.sockets:
+        mounts += _bound("--ro-bind", place)
     for place in needs.writes:
         mounts += [*_bound("--bind", place), *_kept(place)]
     mounts += [*_bound("--ro-bind", needs.packages), *_bound("--bind", needs.home)]
