@@ -605,6 +605,52 @@ def test_a_version_table_of_another_name_and_schema_is_found_wherever_it_is(
     assert states(made) == {FIRST: "applied"}
 
 
+@pytest.mark.parametrize(
+    "reads",
+    [
+        'connection.exec_driver_sql("select count(*) from pg_class").scalar()',
+        "import os, psycopg; psycopg.connect(os.environ['PGHOST'] and '').close()",
+    ],
+    ids=["by SQLAlchemy", "by its driver"],
+)
+def test_env_py_that_reads_data_first_is_asked_on_an_empty_database(
+    events: AlembicProject, reads: str
+) -> None:
+    env = events.backend / "alembic" / "env.py"
+    before = "        context.configure(connection=connection"
+    env.write_text(env.read_text().replace(before, f"        {reads}\n{before}"))
+
+    assert states(events) == {FIRST: "applied", "second": "pending"}
+
+
+def test_a_search_path_that_env_py_sets_decides_where_the_heads_are(alembic: Make) -> None:
+    made = alembic("error_events")
+    made.sql("create schema books")
+    env = made.backend / "alembic" / "env.py"
+    before = "        context.configure(connection=connection"
+    statement = 'connection.exec_driver_sql("SET search_path TO books, public")'
+    env.write_text(env.read_text().replace(before, f"        {statement}\n{before}"))
+
+    done(made, "migrate", "--env", "dev")
+
+    assert made.sql("select version_num from books.alembic_version") == [(FIRST,)]
+    assert states(made) == {FIRST: "applied"}
+
+
+@pytest.mark.parametrize("of", ["role", "database"])
+def test_a_search_path_of_the_role_or_the_database_decides_too(alembic: Make, of: str) -> None:
+    made = alembic("error_events")
+    name = made.project.url.partition("@/")[2].partition("?")[0]
+    who = "role postgres in database" if of == "role" else "database"
+    made.sql("create schema books")
+    made.sql(f"alter {who} {name} set search_path = books, public")
+
+    done(made, "migrate", "--env", "dev")
+
+    assert made.sql("select version_num from books.alembic_version") == [(FIRST,)]
+    assert states(made) == {FIRST: "applied"}
+
+
 def test_what_stands_already_is_offered_to_stamp(events: AlembicProject) -> None:
     events.sql("alter table error_events add note text")
 

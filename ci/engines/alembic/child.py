@@ -56,9 +56,10 @@ SCHEMA_OF = (
     " where oid operator(pg_catalog.=) pg_catalog.to_regclass(pg_catalog.quote_ident('{}'))),"
     " pg_catalog.current_schema()::text, 'public')"
 )
+NOTHING = {"host": "localhost", "port": "1", "dbname": "nothing"}  # answers nobody
 SERVER = (16, 0)  # what a dialect believes where there is no server
 DRIVERS = ("psycopg", "psycopg2", "asyncpg")  # in the order of preference
-UNREACHED = ("OperationalError", "InterfaceError", "ConnectionRefusedError", "OSError")
+UNREACHED = ("KeyError", "OperationalError", "InterfaceError", "ConnectionRefusedError", "OSError")
 # What a URL or its connect_args say about where to go and as whom; the rest is the project's.
 WHERE = frozenset(
     {
@@ -254,7 +255,7 @@ class Project:
         """
         written = self.config.get_main_option("sqlalchemy.url") or ""
         driver = self.request.get("driver") or _driver(written)
-        parameters = self.request.get("connect", {})
+        parameters = self.request.get("connect", NOTHING)
         user, host = parameters.get("user", ""), parameters.get("host", "localhost")
         place = f"{user}@" if user else ""
         place += "" if host.startswith("/") else f"{host}:{parameters.get('port', 5432)}"

@@ -52,7 +52,9 @@ class AlembicHistory:
             else "; alembic upgrade by hand holds every lock to the end of the last revision: set "
             "transaction_per_migration=True in env.py (here each has its own transaction)"
         )
-        return f"{applied} applied{several}, {self.project.version()}{alone}"
+        missing = self.project.child().unsandboxed
+        where = f"read without a sandbox: {missing}" if missing else "read in a sandbox"
+        return f"{applied} applied{several}, {self.project.version()}, {where}{alone}"
 
     def rows(self, connection: psycopg.Connection) -> tuple[Applied, ...]:
         """Return the heads of the database and all that they build on.

@@ -25,7 +25,7 @@ from ... import process, purposes
 from ...database.retry import Session
 from ...errors import ChildFailed, ConfigError, Place, StepFailed
 from ...secret import redact
-from . import variables
+from . import sandbox, variables
 from .touched import Moment
 
 CHILD = Path(__file__).with_name("child.py")
@@ -46,6 +46,8 @@ class Installation:
     python: Path
     url_variable: str
     environment: tuple[str, ...] = ()  # names of further variables that the project needs
+    root: Path | None = None  # the directory of deploy.yml; None: no sandbox, which needs to know
+    network: bool = False  # whether the server for copies is reached by the network
 
 
 class ReportedError(Exception):  # always translated where the request is known
@@ -127,6 +129,8 @@ class Child:
         """
         self.place, self.approved = place, approved
         self.began: Moment | None = None  # when the project's first line could run
+        self.unsandboxed = ""  # why there is no sandbox; empty: there is one, or none was tried
+        self._sockets: tuple[Path, ...] = ()  # their directories, which it can reach
         self._home = ""
         self._talk: process.Talk | None = None
         self._messages: Iterator[Event] = iter(())
@@ -155,6 +159,7 @@ class Child:
             ChildFailed: the child ended without an answer.
 
         """
+        self._let_reach(request.get("connect"))
         talk = self._started()
         self._printed = printed
         deadline = threading.Timer(within or 0, talk.kill)
@@ -192,20 +197,64 @@ class Child:
             next_step="run alembic current there by hand, and see what holds it up",
         )
 
+    def _let_reach(self, connect: object) -> None:
+        """Start a sandboxed child anew where it cannot reach the socket of a copy."""
+        host = connect.get("host", "") if isinstance(connect, dict) else ""
+        if self.approved or not host.startswith("/") or Path(host) in self._sockets:
+            return
+        self._sockets = (*self._sockets, Path(host))
+        if not self.unsandboxed:
+            self.end()
+
     def _started(self) -> process.Talk:
         if self._talk is None:
             argv = [str(self.place.python), str(CHILD)]
             self._home = home = tempfile.mkdtemp(prefix="windlass-home-")
             # Where programs keep passwords (~/.pgpass, ~/.aws), nobody unapproved looks by default.
-            env = {} if self.approved else dict.fromkeys(variables.HOMES, home)
-            self._talk = talk = process.Talk(
-                argv, purpose=purposes.PYTHON, env=env, cwd=self.place.ini.parent
-            )
-            self._messages = self._read(talk)
-            weakref.finalize(self, _end_child, talk, process.GRACE, home)
-            next(self._messages, None)  # it is ready; of the project it has read nothing
+            needs = self._needs(Path(home))
+            if needs is not None:
+                self._talk = self._start(sandbox.command(argv, needs, cwd=self.place.ini.parent))
+            if self._talk is None:
+                self._talk = self._start(argv)
             self.began = self.began or Moment.now(Path(home))
         return self._talk
+
+    def _needs(self, home: Path) -> sandbox.Needs | None:
+        """Return what it needs in a sandbox; None where it has none, and `unsandboxed` says why."""
+        root, python = self.place.root, self.place.python
+        if self.approved or root is None:
+            return None
+        self.unsandboxed = self.unsandboxed or sandbox.missing_reason()
+        if self.unsandboxed:
+            return None
+        return sandbox.Needs(
+            writes=(root, self.place.ini.parent),
+            home=home,
+            packages=python.parent.parent,
+            sockets=self._sockets,
+            network=self.place.network,
+        )
+
+    def _start(self, argv: list[str]) -> process.Talk | None:
+        """Start it, and wait until it is ready: of the project it has read nothing then.
+
+        None where a sandbox did not start it, which `unsandboxed` keeps.
+        """
+        sandboxed = argv[0] == sandbox.PROGRAM
+        env = {} if self.approved else dict.fromkeys(variables.HOMES, self._home)
+        env |= {} if self.approved else {"TMPDIR": self._home}
+        talk = process.Talk(argv, purpose=purposes.PYTHON, env=env, cwd=self.place.ini.parent)
+        self._messages = self._read(talk)
+        ready = next(self._messages, None)
+        if ready is None and sandboxed:
+            try:
+                talk.end()
+            except ChildFailed as error:
+                if NOT_INSTALLED not in error.stderr:
+                    self.unsandboxed = f"bubblewrap does not run here: {error.stderr or error.what}"
+            return None
+        weakref.finalize(self, _end_child, talk, process.GRACE, self._home)
+        return talk
 
     def _read(self, talk: process.Talk) -> Iterator[Event]:
         for line in talk.lines():

@@ -39,6 +39,8 @@ class AlembicProject:
             python=python,
             url_variable=config.url_variable,
             environment=config.environment,
+            root=root.absolute(),
+            network=server is not None,
         )
         self.server = server
         self._reading, self._approved = Child(place), Child(place, approved=True)

@@ -7,9 +7,13 @@ writes down what it sees, and tries every way to the environment's database.
 import json
 import os
 import py_compile
+import re
 import secrets
+import shutil
+import socket
 import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,7 +30,7 @@ from pgwindlass.engines import open_engine
 from pgwindlass.engines.alembic.pipe import Child, Installation
 from pgwindlass.errors import Refused, WindlassError
 from pgwindlass.secret import Secret
-from tests.fix_alembic import AlembicProject, project_of
+from tests.fix_alembic import PYTHON, AlembicProject, project_of
 from tests.fix_postgres import Server
 from tests.kit import WINDLASS, Ran
 from tests.test_checking import commit
@@ -124,15 +128,15 @@ class Attacked:
 def attacked_project(home: Path, database: Database) -> Attacked:
     made = project_of("error_events", home / "shop", database)
     assert made.project.run("migrate", "--env", "dev").code == 0
+    names = [*APPLICATIONS, "APP_ENV", "NOT_SET"]
+    made.set("  url_variable:", f"  environment: [{', '.join(names)}]\n  url_variable:")
+    commit(made.project)
     made.revision(
         "second",
         FIRST,
         'op.add_column("error_events", sa.Column("note", sa.Text()))',
         'op.drop_column("error_events", "note")',
     )
-    names = [*APPLICATIONS, "APP_ENV", "NOT_SET"]
-    made.set("  url_variable:", f"  environment: [{', '.join(names)}]\n  url_variable:")
-    commit(made.project)
     parameters = database.parameters()
     service = home / "service.conf"
     service.write_text(f"[live]\nhost={parameters['host']}\ndbname={database.name}\n")
@@ -146,8 +150,9 @@ def attacked_project(home: Path, database: Database) -> Attacked:
         "PGUSER": "postgres",
         "PGPASSFILE": str(passwords),
         "PGSERVICEFILE": str(service),
+        "WINDLASS_SANDBOX": "off",  # what holds without one
     }
-    found = Attacked(made, home / "loot")
+    found = Attacked(made, home / "shop" / "loot")
     found.place_spies()
     return found
 
@@ -296,8 +301,10 @@ def test_what_was_approved_runs_in_another_process_with_what_it_needs_and_no_mor
 
 @pytest.fixture
 def events(tmp_path: Path, database16: Database) -> AlembicProject:
-    """A project whose only revision is pending; its database has no table yet."""
-    return project_of("error_events", tmp_path / "shop", database16)
+    """A project whose only revision is pending; its database has no table yet. No sandbox."""
+    made = project_of("error_events", tmp_path / "shop", database16)
+    made.project.env = {"WINDLASS_SANDBOX": "off"}
+    return made
 
 
 def append(file: Path, text: str) -> None:
@@ -371,7 +378,7 @@ def test_who_says_something_else_when_it_is_trusted_is_stopped_before_the_first_
     events: AlembicProject, lie: str, said: str
 ) -> None:
     events.set("  url_variable:", "  environment: [SECRET_KEY]\n  url_variable:")
-    events.project.env = {"SECRET_KEY": APPLICATIONS["SECRET_KEY"]}
+    events.project.env |= {"SECRET_KEY": APPLICATIONS["SECRET_KEY"]}
     trusted = f"__import__('os').environ['SECRET_KEY'] == {APPLICATIONS['SECRET_KEY']!r}"
     if lie == "other revisions":
         file = next(events.versions.glob("*.py"))
@@ -482,18 +489,21 @@ def fake_python(directory: Path, answers: str) -> Path:
 def test_a_fork_that_keeps_the_pipe_and_waits_learns_nothing(
     events: AlembicProject, tmp_path: Path
 ) -> None:
-    """It leaves its group, so that it lives on; it reads what the pipe has until nothing comes."""
+    """It leaves its group, so that it lives on, and reads the pipe when its parent is gone."""
     append(
         events.backend / "app" / "models.py",
-        "import os, select\n"
-        "if 'PGDATABASE' not in os.environ and os.fork() == 0:\n"
+        "import os, select, time\n"
+        "parent = os.getpid()\n"
+        "if 'PGDATABASE' not in os.environ and not os.environ.get('forked') and os.fork() == 0:\n"
         "    os.setsid()\n"
         f"    out = open({str(tmp_path / 'heard')!r}, 'wb')\n"
-        "    while select.select([0], [], [], 3)[0]:\n"
+        "    while os.getppid() == parent: time.sleep(0.02)\n"
+        "    while select.select([0], [], [], 1)[0]:\n"
         "        chunk = os.read(0, 65536)\n"
         "        if not chunk: break\n"
         "        out.write(chunk); out.flush()\n"
-        "    out.write(b'END'); out.close(); os._exit(0)\n",
+        "    out.write(b'END'); out.close(); os._exit(0)\n"
+        "os.environ['forked'] = 'yes'\n",
     )
 
     ran = events.project.run("migrate", "--env", "dev")
@@ -510,3 +520,144 @@ def test_a_fork_that_keeps_the_pipe_and_waits_learns_nothing(
 
 def database_name(made: AlembicProject) -> str:
     return made.project.url.partition("@/")[2].partition("?")[0]
+
+
+TRIES = """
+import json, os, pathlib, socket, sys, time
+def _tried(what, attempt):
+    try:
+        return attempt() or ""
+    except Exception as error:
+        return f"{{type(error).__name__}}"
+def _environments():
+    texts = [path.read_bytes() for path in pathlib.Path("/proc").glob("[0-9]*/environ")]
+    return "found" if any({secret!r}.encode() in text for text in texts) else ""
+def _live():
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect({local!r})
+        return "connected"
+def _network():
+    with socket.create_connection(("127.0.0.1", {port}), timeout=2):
+        return "connected"
+def _write(path):
+    pathlib.Path(path).write_text("# written")
+    return "written"
+def _daemon():
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(3)
+            pathlib.Path({later!r}).write_text("still here")
+        os._exit(0)
+    return ""
+if "PGDATABASE" not in os.environ:
+    pathlib.Path({loot!r}).write_text(json.dumps({{
+        "the environment of every process": _tried("", _environments),
+        "a local socket that it knows": _tried("", _live),
+        "the network": _tried("", _network),
+        "an installed package": _tried("", lambda: _write({package!r})),
+        "a hook of git": _tried("", lambda: _write({hook!r})),
+        "deploy.yml": _tried("", lambda: _write({deploy!r})),
+        "a file elsewhere": _tried("", lambda: _write({elsewhere!r})),
+        "a password of a program": _tried("", lambda: pathlib.Path({password!r}).read_text()),
+        "a database of development": _tried("", lambda: " ".join(os.listdir({embedded!r}))),
+        "a process that stays": _tried("", _daemon),
+    }}))
+"""
+TRIED = [
+    "the environment of every process",
+    "a local socket that it knows",
+    "the network",
+    "an installed package",
+    "a hook of git",
+    "deploy.yml",
+    "a file elsewhere",
+    "a password of a program",
+    "a database of development",
+    "a process that stays",
+]
+
+
+def install(made: AlembicProject) -> Path:
+    """Give the project an environment of its own, and return where its packages are."""
+    venv = made.project.home / "venv"
+    packages = venv / "lib" / "python3" / "site-packages"
+    packages.mkdir(parents=True)
+    (venv / "bin").mkdir()
+    python = venv / "bin" / "python"
+    python.write_text(f'#!/bin/sh\nexec "{PYTHON}" "$@"\n')
+    python.chmod(0o755)
+    text = made.project.deploy_yml.read_text()
+    made.project.deploy_yml.write_text(re.sub(r"python: .*", "python: venv/bin/python", text))
+    return packages
+
+
+@pytest.fixture(scope="module")
+def boxed(
+    tmp_path_factory: pytest.TempPathFactory, servers: Callable[[int], Server]
+) -> dict[str, str]:
+    """Return what code in a sandbox got by each way, while a plan was made."""
+    if shutil.which("bwrap") is None:
+        pytest.skip("bubblewrap is not installed here")
+    home = tmp_path_factory.mktemp("boxed")
+    database = Database(url=Secret(servers(16).url()), deployment_id="test")
+    made = project_of("error_events", home / "shop", database)
+    commit(made.project)
+    packages = install(made)
+    (home / "home").mkdir()
+    (home / "home" / ".pgpass").write_text("a-password-of-a-program")
+    (home / "shop" / ".windlass" / "embedded").mkdir(parents=True)
+    local = Path(tempfile.mkdtemp(prefix="wl-socket-", dir="/dev/shm")) / "socket"
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_server(str(local), family=socket.AF_UNIX),
+    ):
+        append(
+            made.backend / "app" / "models.py",
+            TRIES.format(
+                secret=SECRETS["AWS_SECRET_ACCESS_KEY"],
+                local=str(local),
+                port=server.getsockname()[1],
+                package=str(packages / "evil.pth"),
+                hook=str(home / "shop" / ".git" / "hooks" / "post-checkout"),
+                deploy=str(made.project.deploy_yml),
+                elsewhere=str(home / "elsewhere"),
+                password=str(home / "home" / ".pgpass"),
+                embedded=str(home / "shop" / ".windlass"),
+                later=str(home / "shop" / "later"),
+                loot=str(home / "shop" / "loot"),
+            ),
+        )
+        made.project.env = SECRETS | {"HOME": str(home / "home")}
+        ran = made.project.run("doctor", "--env", "dev")
+        if "does not run here" in ran.out + ran.err:
+            pytest.skip("bubblewrap does not run here")
+        assert "read in a sandbox" in ran.out, ran.err + ran.out
+    shutil.rmtree(local.parent)
+    time.sleep(3.5)
+    found: dict[str, str] = json.loads((home / "shop" / "loot").read_text())
+    # What it wrote into a file system of its own is not written.
+    places = {
+        "an installed package": packages / "evil.pth",
+        "a hook of git": home / "shop" / ".git" / "hooks" / "post-checkout",
+        "a file elsewhere": home / "elsewhere",
+        "a process that stays": home / "shop" / "later",
+    }
+    found |= {way: "written" if place.exists() else "" for way, place in places.items()}
+    return found | {"deploy.yml": "written" if "# written" in text_of(made) else ""}
+
+
+def text_of(made: AlembicProject) -> str:
+    return made.project.deploy_yml.read_text()
+
+
+@pytest.mark.parametrize("way", TRIED)
+def test_in_a_sandbox_this_leads_nowhere(boxed: dict[str, str], way: str) -> None:
+    errors = ("ConnectionRefusedError", "OSError", "FileNotFoundError", "PermissionError")
+    assert boxed[way] in ("", *errors)
+
+
+def test_the_switch_of_the_sandbox_is_the_machines_and_doctor_says_so(
+    attacked: Attacked,
+) -> None:
+    assert "read without a sandbox: WINDLASS_SANDBOX=off" in attacked.once("doctor").ran.out
