@@ -108,7 +108,8 @@ def adopt(work: Work, *, reason: str) -> IdentityReport:
         with work.database.connect(STEP) as connection, connection.transaction():
             wanted = rules.adopted(before.asked)
             _write(connection, wanted, origin, work.deployment_id)
-            correction = _correction("identity", before.known, wanted, reason.strip(), origin)
+            words = _words(before.known), _words(wanted)
+            correction = _correction("identity", words, reason.strip(), origin)
             journal.record_correction(connection, correction)
     return before
 
@@ -152,7 +153,7 @@ def clear_copy(work: Work, restored: Database, *, backup: str) -> None:
         _write(connection, None, origin, work.deployment_id)
         reason = f"restored from {backup} beside the live database"
         journal.record_correction(
-            connection, _correction("restore", known, None, reason, origin, after=COPY)
+            connection, _correction("restore", (str(known), COPY), reason, origin)
         )
 
 
@@ -167,19 +168,13 @@ def _write(
     connection.execute(WRITE, values)
 
 
-def _correction(
-    verb: str,
-    before: DatabaseIdentity | None,
-    after: DatabaseIdentity | None,
-    reason: str,
-    origin: Origin,
-    **words: str,
-) -> Correction:
+def _correction(verb: str, words: tuple[str, str], reason: str, origin: Origin) -> Correction:
+    """Return a correction of the identity; `words` are before and after."""
     return Correction(
         verb=verb,
         migration="database",
-        before=_words(before),
-        after=words.get("after", _words(after)),
+        before=words[0],
+        after=words[1],
         reason=reason,
         origin=origin,
         at=datetime.now(UTC),

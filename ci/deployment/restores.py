@@ -74,19 +74,19 @@ def plan_restore(
         at_most_older: refuse an older backup.
 
     Raises:
-        Refused: the backup is older than that.
+        Refused: the backup is older than that, or the live database is another environment's.
         ConfigError: there is no such backup, or the URL holds a password.
 
     """
+    target = _other_server(into) if _is_url(into) else None
+    if target is None:  # beside the live database, or in its place; else that need not be there
+        identity.require(work)
     manifest = catalog.find_backup(
         store_of(work)[0], environment=work.settings.name, which=which
     ).manifest
     now = datetime.now(UTC)
     if at_most_older is not None:
         catalog.require_young(manifest, at_most=at_most_older, now=now)
-    target = _other_server(into) if _is_url(into) else None
-    if target is None:  # beside the live database, or in its place; else that need not be there
-        identity.require(work)
     swap = not into and not tables
     new = f"{work.database.name[:40]}_{'tables' if tables else 'restored'}_{now:%Y%m%d_%H%M%S}"
     plan = RestorePlan(
