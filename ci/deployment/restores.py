@@ -77,7 +77,8 @@ def propose_restore(work: Work, request: Request) -> Proposal[RestoreOrder]:
     refuses an older backup; `no-owner` makes everything this user's.
 
     Raises:
-        Refused: the backup is older than that, or the server is none that deploy.yml names.
+        Refused: the backup is older than that, the server is none that deploy.yml names, or the
+            live database is another environment's.
         ConfigError: there is no such backup, or the URL holds a password.
         PlanChanged: the plan that was made before is not what would be done.
 
@@ -113,6 +114,8 @@ def propose_restore(work: Work, request: Request) -> Proposal[RestoreOrder]:
 def _order(work: Work, request: Request, which: str) -> RestoreOrder:
     into, tables = request.get("into"), orders.names_in(request.get("tables"))
     target = _other_server(work, into) if _is_url(into) else None  # before anything is read
+    if target is None:  # beside the live database, or in its place; else that need not be there
+        identity.require(work)
     manifest = catalog.find_backup(
         store_of(work)[0], environment=work.settings.name, which=which
     ).manifest
@@ -121,8 +124,6 @@ def _order(work: Work, request: Request, which: str) -> RestoreOrder:
     if limit := request.get("at-most-older"):
         at_most = timedelta(seconds=Duration.parse(limit).seconds)
         catalog.require_young(manifest, at_most=at_most, now=now)
-    if target is None:  # beside the live database, or in its place; else that need not be there
-        identity.require(work)
     swap = not into and not tables
     new = f"{work.database.name[:40]}_{'tables' if tables else 'restored'}_{now:%Y%m%d_%H%M%S}"
     plan = RestorePlan(
