@@ -5,6 +5,7 @@ bucket, keys of their own and UAT's, every genuine object, and not production's 
 """
 
 import gzip
+import itertools
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +19,9 @@ import msgspec
 import psycopg
 import pytest
 
-from pgwindlass.backup import catalog, dump
+from pgwindlass.backup import catalog, dump, encryption
 from pgwindlass.backup.prune import finish
+from pgwindlass.backup.rowcount import RowCounter
 from pgwindlass.backup.signed import SignedStore
 from pgwindlass.backup.stream import Meter
 from pgwindlass.backup.verify import reader
@@ -475,6 +477,43 @@ def test_an_older_manifest_without_checkpoints_is_read_once_before_anything_is_h
 
     with pytest.raises(StepFailed, match="is damaged"):
         next(reading.archive(bare_part, Meter(silent)))
+
+
+# Bombs, which a consistent forgery could hold where nothing is signed.
+
+
+def test_an_age_header_without_an_end_is_read_no_further() -> None:
+    """The library's time grows with the square: 4 MiB of recipients take it minutes."""
+    age = pytest.importorskip("pyrage")
+    identity = age.x25519.Identity.generate()
+    genuine = age.encrypt(b"x", [identity.to_public()])
+    first, *stanza = genuine.split(b"\n--- ")[0].split(b"\n")
+    endless = itertools.chain([first + b"\n"], itertools.repeat(b"\n".join([*stanza, b""]) * 1000))
+    began = time.monotonic()
+
+    with pytest.raises(StepFailed, match="its age header has no end in 65536 bytes"):
+        list(encryption.opened(endless, ("age1",), Secret(str(identity))))
+
+    assert time.monotonic() - began < 5
+
+
+def test_a_header_of_many_recipients_is_still_read() -> None:
+    age = pytest.importorskip("pyrage")
+    keys = [age.x25519.Identity.generate() for _ in range(200)]
+    recipients = tuple(str(key.to_public()) for key in keys)
+
+    sealed = b"".join(encryption.sealed([b"rows"], recipients))
+
+    opened = encryption.opened([sealed[:9], sealed[9:]], recipients, Secret(str(keys[-1])))
+    assert b"".join(opened) == b"rows"
+
+
+def test_a_script_of_one_endless_line_is_read_no_further() -> None:
+    counter = RowCounter()
+
+    with pytest.raises(StepFailed, match="is longer than 16 MiB and is no row"):
+        for _ in range(64):
+            counter.feed(b"a" * (1 << 20))
 
 
 # Where nothing is signed, a manifest still names nothing outside its own folder.

@@ -112,7 +112,8 @@ def shown(section: msgspec.Struct) -> str:
         (
             lambda: Environment(tier="development", database=URL),
             "tier=development, database=***, restart=None, smoke=None, approval=None, "
-            f"signing=None, lock=LockConfig({shown(LockConfig())}), proof=None, on_failure=None, steps={{}}",
+            f"signing=None, lock=LockConfig({shown(LockConfig())}), proof=None, "
+            "on_failure=None, steps={}",
         ),
     ],
 )
