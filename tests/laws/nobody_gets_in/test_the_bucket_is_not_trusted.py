@@ -28,7 +28,7 @@ from pgwindlass.backup.verify import reader
 from pgwindlass.config.sections import SigningConfig
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import ConfigError, StepFailed, StoreFailed, Untrusted, WindlassError
-from pgwindlass.model import Manifest, Part, Proof, Rehearsal, Sealed
+from pgwindlass.model import LEVELS, DocumentKind, Manifest, Part, Proof, Rehearsal, Sealed
 from pgwindlass.secret import OptionalSecret, Secret
 from pgwindlass.signing import Seal
 from pgwindlass.stores.directory import DirectoryStore
@@ -105,20 +105,25 @@ def taken(servers: Callable[[int], Server], tmp_path_factory: pytest.TempPathFac
             b"create table t (id int, s text);"
             b"insert into t select i, md5(i::text) from generate_series(1, 60000) i"
         )
-    bucket = Bucket(root, None, None)  # type: ignore[arg-type]
-    store = bucket.store("production-key")
-    manifests = []
-    for minute, deployment in enumerate(("d1", "d2")):
-        moment = MOMENT + timedelta(minutes=minute)
+    store = SignedStore(
+        DirectoryStore(root / "store"), production_seal(root), lambda text: pytest.fail(text)
+    )
+
+    def taken_at(moment: datetime, deployment: str) -> Manifest:
         order = dump.Order(environment="production", deployment=deployment, history=HISTORY.tables)
-        manifests.append(
-            dump.take(database, store, order, CONFIG, now=lambda at=moment: at, progress=silent)
-        )
-    catalog.note_proof(store, manifests[1], PROOF)
-    catalog.note_rehearsal(store, manifests[1], REHEARSAL)
+        return dump.take(database, store, order, CONFIG, now=lambda: moment, progress=silent)
+
+    older, newer = taken_at(MOMENT, "d1"), taken_at(MOMENT + timedelta(minutes=1), "d2")
+    catalog.note_proof(store, newer, PROOF)
+    catalog.note_rehearsal(store, newer, REHEARSAL)
     with psycopg.connect(server.url(), autocommit=True) as admin:
         admin.execute("drop database bucket_origin")
-    return Bucket(root, *manifests)
+    return Bucket(root, older, newer)
+
+
+def production_seal(root: Path) -> Seal:
+    config = SigningConfig(signers="signers", key_file=str(root / "production-key"))
+    return Seal(config, project="shop", environment="production", root=root)
 
 
 @pytest.fixture
@@ -323,7 +328,7 @@ def test_a_proof_or_rehearsal_that_production_did_not_sign_counts_for_nothing(
     bucket: Bucket, name: str, how: str
 ) -> None:
     document = PROOF if name.startswith("proof") else REHEARSAL
-    kind = "proof" if name.startswith("proof") else "rehearsal"
+    kind: DocumentKind = "proof" if name.startswith("proof") else "rehearsal"
     file, key = bucket.file(bucket.newer, name), f"{bucket.newer.key}{name}"
     seal = bucket.seal("production-key")
     forged = {
@@ -342,6 +347,15 @@ def test_a_proof_or_rehearsal_that_production_did_not_sign_counts_for_nothing(
     )
     assert (find_rehearsal(bucket) is None) is (kind == "rehearsal")
     assert any(f"{name} is not trusted" in line for line in bucket.told)
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"[" * 50_000, bytes(40 << 20)])
+def test_a_junk_pin_keeps_its_backup_and_hinders_nobody(bucket: Bucket, content: bytes) -> None:
+    bucket.file(bucket.newer, "pin.json").write_bytes(content)
+
+    found = catalog.backups(bucket.store(), environment="production")
+
+    assert [backup.pin is not None for backup in found] == [True, False]
 
 
 def test_an_invented_backup_with_a_later_time_is_not_the_latest(bucket: Bucket) -> None:
@@ -428,9 +442,9 @@ def test_of_a_replaced_archive_not_one_other_byte_is_handed_on(
 
     assert genuine.startswith(got)
     assert len(got) < len(genuine)
-    for level in ("checksum", "rows"):
+    for level in LEVELS[:2]:
         with pytest.raises(StepFailed, match="is damaged: expected"):
-            verify(bucket.newer, bucket.store(), level=level)  # type: ignore[arg-type]
+            verify(bucket.newer, bucket.store(), level=level)
 
 
 def test_an_endless_archive_is_read_no_further_than_it_should_be(bucket: Bucket) -> None:
@@ -439,9 +453,9 @@ def test_an_endless_archive_is_read_no_further_than_it_should_be(bucket: Bucket)
         file.truncate(1 << 40)  # a terabyte, of holes
     began = time.monotonic()
 
-    for level in ("checksum", "rows"):
+    for level in LEVELS[:2]:
         with pytest.raises(StepFailed, match="is damaged: expected"):
-            verify(bucket.newer, bucket.store(), level=level)  # type: ignore[arg-type]
+            verify(bucket.newer, bucket.store(), level=level)
     assert time.monotonic() - began < 20
 
 
@@ -559,7 +573,7 @@ def test_a_manifest_with_sizes_that_cannot_be_is_refused(
     tmp_path: Path, change: dict[str, Any]
 ) -> None:
     store, place = DirectoryStore(tmp_path), "uat/app/20260803T101500Z-d1/"
-    part = Part(**{"key": f"{place}dump.pgc", "size": 1, "sha256": "0" * 64} | change)
+    part = msgspec.structs.replace(Part(key=f"{place}dump.pgc", size=1, sha256="0" * 64), **change)
     store.write(f"{place}manifest.json", [invented(place, part).canonical()])
 
     with pytest.raises(StoreFailed, match="is not a readable manifest"):
