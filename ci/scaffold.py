@@ -32,6 +32,11 @@ IGNORED = """\
 !approvals/
 !approvals/**
 """
+SIGNING = """\
+before production, whose backups are signed:
+  ssh-keygen -t ed25519 -N '' -C production -f backup-key
+  echo "production $(cat backup-key.pub)" >> .github/backup-signers   # to be committed
+  the text of backup-key is BACKUP_SIGNING_KEY, a secret of what deploys; then remove the file"""
 NOT_OURS = {"node_modules", "venv", "site-packages", "build", "dist"}
 DEEPEST = 3  # directories below the root in which a project's files are looked for
 USUAL = ("migrations", "db/migrations", "database/migrations", "sql/migrations")
@@ -327,6 +332,7 @@ def init_text(done: Initialised, *, github: bool) -> str:
     lines = [f"wrote {path}" for path in done.written]
     lines.append(f"{done.found.project}: engine {migrations.engine}, {migrations.place}")
     lines.append("next: invoke create --name NAME, then invoke deploy --env dev")
+    lines.append(SIGNING)
     if github:
         lines.append(by_hand(done.found, done.environments))
     return "\n".join(lines)

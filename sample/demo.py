@@ -71,6 +71,7 @@ environments:
     tier: production
     database: ${{PRODUCTION_DATABASE_URL}}
     approval: {{from: terminal}}
+    signing: {{signers: "{home}/backup-signers", key_file: "{home}/backup-key"}}
     restart:
       <<: *restart
       run: [{python}, -m, sample.service, restart, {home}/production]
@@ -164,6 +165,9 @@ def _project(home: Path, urls: dict[str, str]) -> None:
     (project / "deploy.yml").write_text(
         DEPLOY_YML.format(home=home, python=sys.executable, **PORTS)
     )
+    key = home / "backup-key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    (home / "backup-signers").write_text(f"production {key.with_suffix('.pub').read_text()}")
     for name, port in PORTS.items():
         (home / name).mkdir()
         (home / name / "environment").write_text(

@@ -18,7 +18,7 @@ import pytest
 from pgwindlass.database.connection import Database
 from tests.fix_postgres import Server
 from tests.fix_service import api_of
-from tests.kit import RESTART, ROOT, Project
+from tests.kit import RESTART, ROOT, Project, signing_keys
 from tests.workflows import SETUP, TEMPLATES, TOKEN, WORKFLOWS, Api, Done, GitHub, read, serving
 
 FILES = sorted(WORKFLOWS.glob("*.yml"))
@@ -48,6 +48,7 @@ environments:
     tier: production
     database: ${{PRODUCTION_DATABASE_URL}}
     approval: {{from: "${{APPROVAL_FROM}}"}}
+    signing: {{signers: "{keys}/backup-signers", key: "${{BACKUP_SIGNING_KEY:-}}"}}
     restart:
       with: command
       run: [{python}, "{home}/restart.py"]
@@ -204,7 +205,9 @@ def github(
     (origin / "migrations").mkdir(parents=True)
     (home / "identity").write_text("first")
     (home / "restart.py").write_text(RESTART.format(home=str(home)))
-    (origin / "deploy.yml").write_text(DEPLOY_YML.format(home=home, python=sys.executable))
+    (origin / "deploy.yml").write_text(
+        DEPLOY_YML.format(home=home, python=sys.executable, keys=signing_keys())
+    )
     shutil.copy(ROOT / "tasks.py", origin)
     take(BASE, origin / "migrations")
     git(origin, "init", "--quiet", "--initial-branch=main")
@@ -226,6 +229,8 @@ def github(
         live = secret["production"]["PRODUCTION_DATABASE_URL"]
         for name in ("production-plan", "production-backup"):
             secret[name] = {"PRODUCTION_DATABASE_URL": live.replace("postgres@", f"{reader}@")}
+        for name in ("production", "production-backup"):
+            secret[name]["BACKUP_SIGNING_KEY"] = (signing_keys() / "backup-key").read_text()
         yield GitHub(
             home=home,
             origin=origin,

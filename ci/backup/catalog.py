@@ -57,7 +57,7 @@ def backups(store: Store, *, environment: str, database: str | None = None) -> t
         return Backup(
             manifest=manifest,
             proofs=tuple(proof for proof in proofs if proof is not None),
-            pin=_read_document(store, place + PIN, PINS) if place + PIN in keys else None,
+            pin=_read_pin(store, manifest) if place + PIN in keys else None,
         )
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -106,6 +106,14 @@ def _read_manifest(store: Store, place: str) -> Manifest:
     if why := complaint(manifest, place):
         raise _unreadable(store, place + MANIFEST, why)
     return manifest
+
+
+def _read_pin(store: Store, manifest: Manifest) -> Pin:
+    """Return a pin; one that is not readable keeps its backup too, and hinders nobody."""
+    try:
+        return _read_document(store, manifest.key + PIN, PINS)
+    except StoreFailed as error:
+        return Pin(reason=error.what, by="not known", at=manifest.taken_at)
 
 
 def _read_document(store: Store, key: str, decoder: msgspec.json.Decoder[T]) -> T:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import quote
 
+import msgspec
 import psycopg
 
 from .. import process
@@ -17,7 +18,7 @@ from ..config.sections import BackupsConfig
 from ..database.connection import Database, is_pooled, read_target
 from ..database.errors import asking
 from ..database.history_table import HistoryTable
-from ..errors import ChildFailed, Refused, Stopped, StoreFailed, changed
+from ..errors import ChildFailed, Refused, StepFailed, Stopped, StoreFailed, changed
 from ..model import Manifest, Part, Target
 from ..postgres.clients import Clients, find_clients
 from ..stores import Store
@@ -25,7 +26,7 @@ from . import encryption, snapshot, toc
 from .checkpoints import Checkpoints
 from .shares import LEASE, Share, jobs_for, shares
 from .snapshot import LOCK_WAIT
-from .stream import MANIFEST, NOT_KEPT, Meter, Progress, Together
+from .stream import LARGEST, MANIFEST, NOT_KEPT, Meter, Progress, Together
 from .tables import count_rows
 
 COMPRESSES_TO = 0.25  # of the database's bytes, where no former backup tells; half of it, measured
@@ -100,7 +101,7 @@ def take(
             rows = run.all(connection, config)
             # The transaction that holds the locks must have lasted as long as the dumps.
             connection.execute("select 1")
-            manifest = _describe(run, order, target, rows, began, now())
+            manifest = _readable(_describe(run, order, target, rows, began, now()))
             store.write(key + MANIFEST, [manifest.canonical()], once=True)
         except BaseException as error:
             for part in run.stored:
@@ -306,6 +307,27 @@ def _describe(
         applied=order.applied,
         restore_command=recipe(run.store, parts, encrypted=bool(run.recipients)),
     )
+
+
+def _readable(manifest: Manifest) -> Manifest:
+    """Return a manifest that is not too large to be read; without checkpoints archives still are.
+
+    Raises:
+        StepFailed: the row counts alone are too many.
+
+    """
+    if len(manifest.canonical()) <= LARGEST // 2:  # signed, it is quoted once more
+        return manifest
+    parts = tuple(msgspec.structs.replace(part, every=0, checkpoints=()) for part in manifest.parts)
+    bare = msgspec.structs.replace(manifest, parts=parts)
+    if len(bare.canonical()) > LARGEST // 2:
+        raise StepFailed(
+            f"the manifest of {manifest.key} would be larger than {LARGEST >> 21} MiB: "
+            f"{len(manifest.row_counts)} tables",
+            state=NOT_KEPT,
+            next_step="report this as a bug; until then back up with another tool",
+        )
+    return bare
 
 
 def folder(environment: str, database: str) -> str:

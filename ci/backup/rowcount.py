@@ -11,6 +11,7 @@ END = b"\n\\.\n"
 HEADER = re.compile(
     rb"COPY (" + NAME + rb")\.(" + NAME + rb")(?: \(.*\))?\s+FROM stdin;\n", re.DOTALL
 )
+LONGEST_LINE = 16 << 20  # bytes of a line that is no row; pg_restore's have some KiB
 CLIENT_ENCODING = re.compile(rb"SET client_encoding = '([^']+)';\n")
 
 
@@ -33,6 +34,13 @@ class RowCounter:
             step = self._script if self._table is None else self._rows
             buffer, at, more_input = step(buffer, at)
         self._rest = buffer[at:]
+        if len(self._rest) > LONGEST_LINE:
+            raise StepFailed(
+                f"a line of what pg_restore printed is longer than {LONGEST_LINE >> 20} MiB and "
+                "is no row",
+                state="the archive cannot be trusted; no more of it was read",
+                next_step="find out who wrote it; take another backup: invoke backup",
+            )
 
     def finish(self) -> dict[TableName, int]:
         """Return the rows by table; an unfinished block is an error."""

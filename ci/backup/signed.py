@@ -115,9 +115,9 @@ class SignedStore:
         """Return the shell command that writes the object to standard output."""
         return self.store.fetch_command(key)
 
-    def check(self) -> str:
+    def check(self, prefix: str = "") -> str:
         """Look at the real store."""
-        return self.store.check()
+        return self.store.check(prefix)
 
     def address(self, key: str) -> str:
         """Return where the key is."""

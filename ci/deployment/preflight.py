@@ -95,7 +95,7 @@ def preflight_checks(
             checks.append(_guard("connection", lambda: database.read("doctor", _direct)))
             tools = _clients(work.settings.shared.backups)
             checks.append(_guard("client tools", lambda: database.read("doctor", tools)))
-        checks.append(_guard("backups", store.check))
+        checks.append(_guard("backups", partial(store.check, f"{work.settings.name}/")))
         checks += _kept(work.settings, store)
     if StepName.REHEARSAL in planned and not reached.problem:
         checks += _rehearsal(work, required=planned[StepName.REHEARSAL].required)

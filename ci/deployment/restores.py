@@ -28,6 +28,9 @@ from .orders import Permit, Proposal, Request
 from .work import Work, bytes_of, store_of
 
 T = TypeVar("T")
+WHO = """
+select rolname, rolsuper from pg_catalog.pg_roles where rolname = current_user
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -339,12 +342,31 @@ def _restore_beside(work: Work, order: RestoreOrder, *, owners: bool) -> Restore
 
 def _load(work: Work, manifest: Manifest, target: Database, wanted: RestoreOptions) -> Restored:
     store, config = store_of(work)
+    _tell_superuser(work, target)
     restored = restore_backup(
         manifest, store, target, config, progress=bytes_of(work.reporter), wanted=wanted
     )
     work.reporter.note("collecting statistics, which no dump holds")
     analyze(target)
     return restored
+
+
+def _tell_superuser(work: Work, target: Database) -> None:
+    """Say so where the restore runs as a superuser: what the database's owner wrote runs as one."""
+    name, superuser = target.read("restore", _who)
+    if superuser:
+        work.reporter.alarm(
+            f"the restore runs as {name}, a superuser: what the database's own functions do while "
+            "rows are loaded (constraints, generated columns), they do as one; a role that owns "
+            "what is restored, and is none, is enough"
+        )
+
+
+def _who(connection: psycopg.Connection) -> tuple[str, bool]:
+    row = connection.execute(WHO).fetchone()
+    if row is None:
+        raise AssertionError("the server does not know its own user")
+    return str(row[0]), bool(row[1])
 
 
 def propose_swap(work: Work, request: Request) -> Proposal[str]:

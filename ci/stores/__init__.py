@@ -61,8 +61,8 @@ class Store(Protocol):
         """Return the shell command that writes the object to standard output, without us."""
         ...
 
-    def check(self) -> str:
-        """Try what a backup needs, for `doctor`, and return what was found.
+    def check(self, prefix: str = "") -> str:
+        """Try what a backup needs under a prefix, for `doctor`, and return what was found.
 
         Nothing is left there, and nothing is asked for that a writer may lack, such as a deletion.
         """

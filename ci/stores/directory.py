@@ -149,9 +149,10 @@ class DirectoryStore:
         """Return `cat` of the file."""
         return f"cat {shlex.quote(self.address(key))}"
 
-    def check(self) -> str:
+    def check(self, prefix: str = "") -> str:
         """Write a small file without a name, read it back, and say how long that took."""
-        place = next(p for p in (self.path, *self.path.absolute().parents) if p.is_dir())
+        start_at = self.path.absolute() / prefix
+        place = next(place for place in (start_at, *start_at.parents) if place.is_dir())
         content, start = secrets.token_bytes(64), time.monotonic()
         with self._doing("write", place), tempfile.TemporaryFile(dir=place) as file:
             file.write(content)

@@ -169,14 +169,15 @@ class S3Store:
         )
         return f"aws s3 cp{endpoint} {shlex.quote(self.address(key))} -"
 
-    def check(self) -> str:
+    def check(self, prefix: str = "") -> str:
         """List, ask for an object that is not there, send a part of an upload and end the upload.
 
         An account that may write and not delete can do that, and nothing is left.
         """
         start = time.monotonic()
-        self.bucket.require_reading(self._full(""), self._full(f"{PROBE}{secrets.token_hex(8)}"))
-        upload.probe(self.bucket, self._full(f"{PROBE}{secrets.token_hex(8)}"))
+        name = self._full(f"{prefix}{PROBE}{secrets.token_hex(8)}")
+        self.bucket.require_reading(self._full(prefix), name)
+        upload.probe(self.bucket, name)
         place, seconds = self.bucket.address(self.prefix), time.monotonic() - start
         return (
             f"{place}: lists, reads, and took a part of an upload that was ended, {seconds:.2f} s"

@@ -5,6 +5,7 @@ bucket, keys of their own and UAT's, every genuine object, and not production's 
 """
 
 import gzip
+import itertools
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -18,15 +19,16 @@ import msgspec
 import psycopg
 import pytest
 
-from pgwindlass.backup import catalog, dump
+from pgwindlass.backup import catalog, dump, encryption
 from pgwindlass.backup.prune import finish
+from pgwindlass.backup.rowcount import RowCounter
 from pgwindlass.backup.signed import SignedStore
 from pgwindlass.backup.stream import Meter
 from pgwindlass.backup.verify import reader
 from pgwindlass.config.sections import SigningConfig
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import ConfigError, StepFailed, StoreFailed, Untrusted, WindlassError
-from pgwindlass.model import Manifest, Part, Proof, Rehearsal, Sealed
+from pgwindlass.model import LEVELS, DocumentKind, Manifest, Part, Proof, Rehearsal, Sealed
 from pgwindlass.secret import OptionalSecret, Secret
 from pgwindlass.signing import Seal
 from pgwindlass.stores.directory import DirectoryStore
@@ -103,20 +105,25 @@ def taken(servers: Callable[[int], Server], tmp_path_factory: pytest.TempPathFac
             b"create table t (id int, s text);"
             b"insert into t select i, md5(i::text) from generate_series(1, 60000) i"
         )
-    bucket = Bucket(root, None, None)  # type: ignore[arg-type]
-    store = bucket.store("production-key")
-    manifests = []
-    for minute, deployment in enumerate(("d1", "d2")):
-        moment = MOMENT + timedelta(minutes=minute)
+    store = SignedStore(
+        DirectoryStore(root / "store"), production_seal(root), lambda text: pytest.fail(text)
+    )
+
+    def taken_at(moment: datetime, deployment: str) -> Manifest:
         order = dump.Order(environment="production", deployment=deployment, history=HISTORY.tables)
-        manifests.append(
-            dump.take(database, store, order, CONFIG, now=lambda at=moment: at, progress=silent)
-        )
-    catalog.note_proof(store, manifests[1], PROOF)
-    catalog.note_rehearsal(store, manifests[1], REHEARSAL)
+        return dump.take(database, store, order, CONFIG, now=lambda: moment, progress=silent)
+
+    older, newer = taken_at(MOMENT, "d1"), taken_at(MOMENT + timedelta(minutes=1), "d2")
+    catalog.note_proof(store, newer, PROOF)
+    catalog.note_rehearsal(store, newer, REHEARSAL)
     with psycopg.connect(server.url(), autocommit=True) as admin:
         admin.execute("drop database bucket_origin")
-    return Bucket(root, *manifests)
+    return Bucket(root, older, newer)
+
+
+def production_seal(root: Path) -> Seal:
+    config = SigningConfig(signers="signers", key_file=str(root / "production-key"))
+    return Seal(config, project="shop", environment="production", root=root)
 
 
 @pytest.fixture
@@ -321,7 +328,7 @@ def test_a_proof_or_rehearsal_that_production_did_not_sign_counts_for_nothing(
     bucket: Bucket, name: str, how: str
 ) -> None:
     document = PROOF if name.startswith("proof") else REHEARSAL
-    kind = "proof" if name.startswith("proof") else "rehearsal"
+    kind: DocumentKind = "proof" if name.startswith("proof") else "rehearsal"
     file, key = bucket.file(bucket.newer, name), f"{bucket.newer.key}{name}"
     seal = bucket.seal("production-key")
     forged = {
@@ -340,6 +347,15 @@ def test_a_proof_or_rehearsal_that_production_did_not_sign_counts_for_nothing(
     )
     assert (find_rehearsal(bucket) is None) is (kind == "rehearsal")
     assert any(f"{name} is not trusted" in line for line in bucket.told)
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"[" * 50_000, bytes(40 << 20)])
+def test_a_junk_pin_keeps_its_backup_and_hinders_nobody(bucket: Bucket, content: bytes) -> None:
+    bucket.file(bucket.newer, "pin.json").write_bytes(content)
+
+    found = catalog.backups(bucket.store(), environment="production")
+
+    assert [backup.pin is not None for backup in found] == [True, False]
 
 
 def test_an_invented_backup_with_a_later_time_is_not_the_latest(bucket: Bucket) -> None:
@@ -426,9 +442,9 @@ def test_of_a_replaced_archive_not_one_other_byte_is_handed_on(
 
     assert genuine.startswith(got)
     assert len(got) < len(genuine)
-    for level in ("checksum", "rows"):
+    for level in LEVELS[:2]:
         with pytest.raises(StepFailed, match="is damaged: expected"):
-            verify(bucket.newer, bucket.store(), level=level)  # type: ignore[arg-type]
+            verify(bucket.newer, bucket.store(), level=level)
 
 
 def test_an_endless_archive_is_read_no_further_than_it_should_be(bucket: Bucket) -> None:
@@ -437,9 +453,9 @@ def test_an_endless_archive_is_read_no_further_than_it_should_be(bucket: Bucket)
         file.truncate(1 << 40)  # a terabyte, of holes
     began = time.monotonic()
 
-    for level in ("checksum", "rows"):
+    for level in LEVELS[:2]:
         with pytest.raises(StepFailed, match="is damaged: expected"):
-            verify(bucket.newer, bucket.store(), level=level)  # type: ignore[arg-type]
+            verify(bucket.newer, bucket.store(), level=level)
     assert time.monotonic() - began < 20
 
 
@@ -475,6 +491,43 @@ def test_an_older_manifest_without_checkpoints_is_read_once_before_anything_is_h
 
     with pytest.raises(StepFailed, match="is damaged"):
         next(reading.archive(bare_part, Meter(silent)))
+
+
+# Bombs, which a consistent forgery could hold where nothing is signed.
+
+
+def test_an_age_header_without_an_end_is_read_no_further() -> None:
+    """The library's time grows with the square: 4 MiB of recipients take it minutes."""
+    age = pytest.importorskip("pyrage")
+    identity = age.x25519.Identity.generate()
+    genuine = age.encrypt(b"x", [identity.to_public()])
+    first, *stanza = genuine.split(b"\n--- ")[0].split(b"\n")
+    endless = itertools.chain([first + b"\n"], itertools.repeat(b"\n".join([*stanza, b""]) * 1000))
+    began = time.monotonic()
+
+    with pytest.raises(StepFailed, match="its age header has no end in 65536 bytes"):
+        list(encryption.opened(endless, ("age1",), Secret(str(identity))))
+
+    assert time.monotonic() - began < 5
+
+
+def test_a_header_of_many_recipients_is_still_read() -> None:
+    age = pytest.importorskip("pyrage")
+    keys = [age.x25519.Identity.generate() for _ in range(200)]
+    recipients = tuple(str(key.to_public()) for key in keys)
+
+    sealed = b"".join(encryption.sealed([b"rows"], recipients))
+
+    opened = encryption.opened([sealed[:9], sealed[9:]], recipients, Secret(str(keys[-1])))
+    assert b"".join(opened) == b"rows"
+
+
+def test_a_script_of_one_endless_line_is_read_no_further() -> None:
+    counter = RowCounter()
+
+    with pytest.raises(StepFailed, match="is longer than 16 MiB and is no row"):
+        for _ in range(64):
+            counter.feed(b"a" * (1 << 20))
 
 
 # Where nothing is signed, a manifest still names nothing outside its own folder.
@@ -520,7 +573,7 @@ def test_a_manifest_with_sizes_that_cannot_be_is_refused(
     tmp_path: Path, change: dict[str, Any]
 ) -> None:
     store, place = DirectoryStore(tmp_path), "uat/app/20260803T101500Z-d1/"
-    part = Part(**{"key": f"{place}dump.pgc", "size": 1, "sha256": "0" * 64} | change)
+    part = msgspec.structs.replace(Part(key=f"{place}dump.pgc", size=1, sha256="0" * 64), **change)
     store.write(f"{place}manifest.json", [invented(place, part).canonical()])
 
     with pytest.raises(StoreFailed, match="is not a readable manifest"):
