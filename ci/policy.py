@@ -191,7 +191,8 @@ def require_written(settings: Settings) -> None:
     if not _is_variable(source):
         return
     least = VARIABLE.sub(lambda match: match[2] or "", source)
-    chosen = str(type(settings.environment.approval).__struct_config__.tag)
+    approval_config = settings.environment.approval
+    chosen = str(approval_config.__struct_config__.tag) if approval_config else ""
     if SOURCES.get(chosen, 0) < SOURCES.get(least, 1):
         raise Laxer(
             f'environments.{settings.name}.approval.from: "{chosen}", by a variable, is laxer '

@@ -4,10 +4,7 @@ Format and options: ssh-keygen(1), -Y sign, find-principals and verify; ALLOWED 
 same page: principals, validity dates and namespaces are described there.
 """
 
-import getpass
 import os
-import pwd
-import re
 import secrets
 import shutil
 import tempfile
@@ -16,13 +13,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from .. import git, process, purposes
+from .. import process, purposes
 from ..config.sections import SshApproval
 from ..errors import ChildFailed, ConfigError, NotApproved, Place, StepFailed
 from ..model import Approval, ApprovalStatement, Plan, Signed
 from ..secret import redact
-from . import ssh_branch
-from .signers import Line, Person, deployer_names, known_as, people_of
+from . import deployer, ssh_branch
+from .signers import Line, Person, people_of
 from .ssh_files import NONCE, SUFFIX, SignedFile, key_of, printable, read_signed_files
 
 NAMESPACE = "windlass"  # so that no signature for git or a file counts as a yes
@@ -193,39 +190,11 @@ class SshSource:
                 f"{person.name} has no login in {self.config.signers}:{first.number}, and so "
                 f"cannot be told from who deploys: write {person.name},github:LOGIN there"
             )
-        if person.names & self._deployer() or key in self._own_keys():
+        if person.names & deployer.names(self.root) or key in deployer.keys(KEYS):
             return f"{person.name} deploys, and so cannot approve plan {short}"
-        if self.config.not_by_author and person.names & self._authors():
+        if self.config.not_by_author and person.names & deployer.authors(self.root):
             return f"{person.name} wrote the commit, and so cannot approve plan {short}"
         return ""
-
-    def _deployer(self) -> frozenset[str]:
-        """Return the names of who runs this."""
-        accounts = {getpass.getuser(), pwd.getpwuid(os.getuid()).pw_name}
-        emails = self._git("config", "--get-all", "user.email")
-        return deployer_names(os.environ, emails, accounts)
-
-    def _own_keys(self) -> frozenset[bytes]:
-        """Return the public keys whose private halves lie in this account's ~/.ssh."""
-        files = (Path.home() / ".ssh" / f"{name}.pub" for name in KEYS)
-        words = (
-            file.read_text(encoding="utf-8", errors="replace").split()
-            for file in files
-            if file.is_file() and file.with_suffix("").is_file()
-        )
-        lines = (f"me {each[0]} {each[1]}" for each in words if len(each) > 1)
-        return frozenset(key for line in lines for key in people_of(line, "~/.ssh"))
-
-    def _authors(self) -> frozenset[str]:
-        """Return who wrote the commit; of a merge, who wrote what it brought."""
-        form = "--format=%ae%n%an%n%(trailers:key=Co-authored-by,valueonly)"
-        brought = self._git("log", form, "HEAD^1..HEAD")
-        found = brought | self._git("log", "-1", form)
-        return known_as(part for name in found for part in re.split(r"[<>]", name))
-
-    def _git(self, *arguments: str) -> set[str]:
-        printed = git.read_or_none(self.root, *arguments) or ""
-        return set(printed.split("\n")) - {""}
 
     def _file(self, key: str, name: str) -> Path:
         path = self.root / name
@@ -247,14 +216,16 @@ class SshSource:
 
     def check(self) -> str:
         """Return how many may approve; raise where the files or ssh-keygen are missing."""
-        signers = {person.lines[0].number: person for person in self._people().values()}
+        people = {person.lines[0].number: person for person in self._people().values()}
+        on_github = os.environ.get("GITHUB_ACTIONS") == "true"
+        signers = [one for one in people.values() if one.has_login or not on_github]
         if self.config.revoked:
             self._file("revoked", self.config.revoked)
         if len(signers) < self.config.required:
             raise NotApproved(
                 f"{self.config.required} approvals are required, and {self.config.signers} "
-                f"has {len(signers)} signers",
-                next_step="add a line for each approver",
+                f"has {len(signers)} signers{' with a login' if on_github else ''}",
+                next_step="add a line for each approver: EMAIL,github:LOGIN ssh-ed25519 AAAA…",
             )
         if shutil.which("ssh-keygen") is None:
             raise NotApproved(

@@ -7,7 +7,7 @@ setting of this machine can hide a change. The bytes on disk are compared with t
 import hashlib
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,8 +72,8 @@ def look(
     if not top or not commit:
         return Checkout(changed=(".git (git does not read it, or it has no commit)",))
     home = Path(top)
-    strict = {_inside(path, home) for path in (*deciding, *_below(directories))}
-    lenient = {_inside(path, home) for path in generated} - strict
+    strict = _names((*deciding, *_below(directories)), home)
+    lenient = _names(generated, home) - strict
     changed = set(_changed(home, commit, strict | lenient))
     return Checkout(commit, tuple(sorted(changed - _ignored(home, commit, lenient, changed))))
 
@@ -118,10 +118,15 @@ def _below(directories: Collection[Path]) -> Iterator[Path]:
             yield from (Path(place, name) for name in files if name not in IGNORED_NAMES)
 
 
-def _inside(path: Path, home: Path) -> str:
-    """Return a file's path in the checkout; of one elsewhere the whole path."""
-    real = Path(os.path.realpath(path))
-    return real.relative_to(home).as_posix() if real.is_relative_to(home) else str(real)
+def _names(paths: Iterable[Path], home: Path) -> set[str]:
+    """Return files' paths in the checkout, and those that links lead to; of others whole paths."""
+    names = set()
+    for path in paths:
+        real = Path(os.path.realpath(path))
+        for place in (real, Path(os.path.realpath(path.parent), path.name)):
+            inside = place.is_relative_to(home)
+            names.add(place.relative_to(home).as_posix() if inside else str(place))
+    return names
 
 
 def _changed(home: Path, commit: str, own: Collection[str], prefix: str = "") -> Iterator[str]:
@@ -203,7 +208,11 @@ def _left_out(home: Path) -> frozenset[str]:
 
 def _through_filters(home: Path, names: list[str], tree: dict[str, _Entry]) -> frozenset[str]:
     """Return which files are the commit's once git has filtered them: LFS, git-crypt, line ends."""
-    present = [name for name in names if (home / name).is_file() and "\n" not in name]
+    present = [
+        name
+        for name in names
+        if (home / name).is_file() and not (home / name).is_symlink() and "\n" not in name
+    ]
     if not present:
         return frozenset()
     lines = b"".join(os.fsencode(name) + b"\n" for name in present)

@@ -40,6 +40,8 @@ def _of_restart(restart: RestartConfig | None) -> Iterable[tuple[str, str]]:
             yield ("restart.file", restart.file)
         case SupervisorRestart():
             yield ("restart.config", restart.config)
+        case _:  # units, containers and deployments are no files of the project
+            pass
 
 
 def candidates(argv: Iterable[str]) -> tuple[str, ...]:

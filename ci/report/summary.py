@@ -303,6 +303,7 @@ def _plan_facts(plan: Plan) -> Section:
     return facts(
         ("digest", plan.digest),
         ("database", target.database),
+        ("address", target.address),
         ("system", target.system_identifier),
         ("PostgreSQL", target.server_version // 10000),
         ("host", about.host if about else ""),
@@ -312,7 +313,9 @@ def _plan_facts(plan: Plan) -> Section:
         ("backup to", about.backup_to if about else ""),
         ("models", about.models if about else ""),
         ("made by", about.origin.deployer if about else ""),
-        ("commit", about.origin.commit if about else ""),
+        ("commit", plan.sources.commit or (about.origin.commit if about else "")),
+        ("changed", ", ".join(plan.sources.changed)),
+        ("files", ", ".join(name for name, _ in plan.sources.files)),
     )
 
 
