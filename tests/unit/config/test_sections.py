@@ -112,7 +112,8 @@ def shown(section: msgspec.Struct) -> str:
         (
             lambda: Environment(tier="development", database=URL),
             "tier=development, database=***, restart=None, smoke=None, approval=None, "
-            f"lock=LockConfig({shown(LockConfig())}), proof=None, on_failure=None, steps={{}}",
+            f"lock=LockConfig({shown(LockConfig())}), proof=None, on_failure=None, steps={{}}, "
+            "restore_to=()",
         ),
     ],
 )
