@@ -211,7 +211,7 @@ class SshSource:
             f"{plan.command} --out plan.json, then an approver: "
             f"invoke approve --env {self.environment} --plan plan.json "
             f"(plan {plan.digest[:12]}), and bring the file it writes to {self.directory}; "
-            "or approve with --push and deploy with --wait-for-approval 2h"
+            "or approve with --push and run it with --wait-for-approval 2h"
         )
 
     def check(self) -> str:

@@ -185,13 +185,23 @@ def _facts(work: Work, manifest: Manifest, order: RestoreOrder) -> Facts:
             history=(),
             schema_fingerprint="",
         )
+    if order.plan.swap:
+        return _replaced(work)
+    target = work.database.read("restore", read_target)
+    return Facts(target=target, history=(), schema_fingerprint="")
+
+
+def _replaced(work: Work) -> Facts:
+    """Return the live database that is replaced, and what it has applied, where that is readable.
+
+    A history that cannot be read may be why it is replaced.
+    """
     target = work.database.read("restore", read_target)
     history: tuple[Applied, ...] = ()
-    if order.plan.swap:
-        try:
-            history = work.database.read("restore", work.engine.history.rows)
-        except (WindlassError, psycopg.Error) as error:  # what is restored for this is not needed
-            work.reporter.note(f"the history of the live database cannot be read: {error}")
+    try:
+        history = work.database.read("restore", work.engine.history.rows)
+    except (WindlassError, psycopg.Error) as error:
+        work.reporter.note(f"the history of the live database cannot be read: {error}")
     return Facts(target=target, history=history, schema_fingerprint="")
 
 
@@ -389,9 +399,7 @@ def propose_swap(work: Work, request: Request) -> Proposal[str]:
             f"and schema {facts.schema_fingerprint[:16]}, in the place of {name}, which is kept "
             "aside",
         )
-        live = work.database.read("restore", read_target)
-        facts = Facts(target=live, history=(), schema_fingerprint="")
-        plan = orders.order_plan(work, request, facts, lines, arguments=request.arguments)
+        plan = orders.order_plan(work, request, _replaced(work), lines, arguments=request.arguments)
         return plan, restored
 
     return orders.propose(request, again)

@@ -179,7 +179,8 @@ def require_digest(plan: Plan, digest: str | None) -> None:
     raise PlanChanged(
         f"the plan's file has the digest {plan.digest[:12]}, and "
         + (f"{digest[:12]} was handed on with it" if digest else "none was handed on with it"),
-        next_step=f"plan again, and run that: {plan.command} --out FILE"
+        next_step=f"plan again, and {'run' if plan.correction else 'deploy'} that: "
+        f"{plan.command} --out FILE"
         if plan.direction == "up"
         else f"show it again: invoke rollback --env {plan.environment} … --out FILE",
     )

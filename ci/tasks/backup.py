@@ -82,6 +82,7 @@ def backup_prune(
     out: str = "",
     plan: str = "",
     digest: str | None = None,
+    wait_for_approval: str = "",
     *,
     dry_run: bool = False,
 ) -> Answer:
@@ -98,6 +99,7 @@ def backup_prune(
         )
         if answer is not None:
             return answer
+        planned.wait(work, proposal, wait_for_approval)
         choices = backups.prune(work, proposal)
     return Answer(_choices(choices), prune_text(choices, dry_run=False))
 
@@ -120,6 +122,7 @@ def backup_keep(
     out: str = "",
     plan: str = "",
     digest: str | None = None,
+    wait_for_approval: str = "",
     *,
     release: bool = False,
     dry_run: bool = False,
@@ -136,6 +139,7 @@ def backup_keep(
         answer = planned.shown(work, proposal, text, document=document, out=out, dry_run=dry_run)
         if answer is not None:
             return answer
+        planned.wait(work, proposal, wait_for_approval)
         report = backups.pin(work, proposal)
     return Answer(report, pin_line(report.backup, report.pin))
 
@@ -160,6 +164,7 @@ def restore(  # a flag each
     out: str = "",
     plan: str = "",
     digest: str | None = None,
+    wait_for_approval: str = "",
     *,
     no_owner: bool = False,
     drop_old: bool = False,
@@ -181,9 +186,9 @@ def restore(  # a flag each
     with opened(env) as work:
         asked = planned.request("restore", env, given, plan=plan, digest=digest)
         if asked.has("drop-old"):
-            return _drop_old(work, asked, out=out, dry_run=dry_run)
+            return _drop_old(work, asked, out=out, wait=wait_for_approval, dry_run=dry_run)
         if asked.has("swap"):
-            return _swap(work, asked, out=out, dry_run=dry_run)
+            return _swap(work, asked, out=out, wait=wait_for_approval, dry_run=dry_run)
         proposal = restores.propose_restore(work, asked)
         order = proposal.found
         text = restore_text(order.plan)
@@ -192,6 +197,7 @@ def restore(  # a flag each
             return answer
         if order.plan.swap or order.target is not None:
             _confirm(work, proposal, text, what="the restore")
+        planned.wait(work, proposal, wait_for_approval)
         report = restores.run_restore(work, proposal)
     text = restored_text(env, report.restored, report.kept)
     outputs = {
@@ -213,7 +219,7 @@ def _confirm(work: "Work", proposal: "Proposal[Any]", text: str, *, what: str) -
     planned.confirm_unapproved(work, proposal, text, what=what, variable="CONFIRM_RESTORE")
 
 
-def _swap(work: "Work", asked: "Request", *, out: str, dry_run: bool) -> Answer:
+def _swap(work: "Work", asked: "Request", *, out: str, wait: str, dry_run: bool) -> Answer:
     from ..deployment import restores
 
     env, restored = work.settings.name, asked.get("swap")
@@ -224,13 +230,14 @@ def _swap(work: "Work", asked: "Request", *, out: str, dry_run: bool) -> Answer:
     if answer is not None:
         return answer
     _confirm(work, proposal, text, what="the restore")
+    planned.wait(work, proposal, wait)
     report = restores.swap(work, proposal)
     text = swapped_text(env, report.kept)
     runner.tell(lambda _: summary.text_page(f"Restored: {env}", text, {"kept": report.kept}))
     return Answer(report, text)
 
 
-def _drop_old(work: "Work", asked: "Request", *, out: str, dry_run: bool) -> Answer:
+def _drop_old(work: "Work", asked: "Request", *, out: str, wait: str, dry_run: bool) -> Answer:
     from ..deployment import restores
 
     proposal = restores.propose_drop(work, asked)
@@ -240,6 +247,7 @@ def _drop_old(work: "Work", asked: "Request", *, out: str, dry_run: bool) -> Ans
     if answer is not None:
         return answer
     _confirm(work, proposal, text, what="dropping them")
+    planned.wait(work, proposal, wait)
     return Answer({"dropped": restores.drop_databases(work, proposal)}, text)
 
 

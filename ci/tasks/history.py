@@ -25,6 +25,7 @@ def _correction(verb_: str, doc: str) -> Callable[..., Answer]:
         out: str = "",
         plan: str = "",
         digest: str | None = None,
+        wait_for_approval: str = "",
         *,
         dry_run: bool = False,
     ) -> Answer:
@@ -48,6 +49,7 @@ def _correction(verb_: str, doc: str) -> Callable[..., Answer]:
                 what=f"{verb_} of {len(changes)} migrations",
                 variable="CONFIRM_HISTORY",
             )
+            planned.wait(work, proposal, wait_for_approval)
             changes = corrections.correct(work, proposal)
         return Answer(changes, _text(verb_, changes))
 

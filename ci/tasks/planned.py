@@ -8,7 +8,7 @@ from ..model import StepName
 from ..report import runner, summary
 from ..report.plan import plan_text
 from .confirm import confirm
-from .task import Answer
+from .task import Answer, age_of
 
 if TYPE_CHECKING:
     from ..deployment.orders import Proposal, Request
@@ -20,6 +20,7 @@ FLAGS = {
     "out": "write the plan to this file, for approve and --plan; change nothing",
     "plan": "a plan file that was made before, with its arguments (default: a new plan)",
     "digest": "refuse a plan with another digest than this one (default: any)",
+    "wait_for_approval": "how long to wait for signatures on the branch: 2h (default: not at all)",
 }
 
 
@@ -58,6 +59,15 @@ def shown(
 
 def _page(_run: summary.Run, *, env: str, text: str, digest: str) -> summary.Page:
     return summary.text_page(f"Plan: {env}", text, {"digest": digest})
+
+
+def wait(work: "Work", proposal: "Proposal[T]", text: str) -> None:
+    """Wait as long as a flag says for the signatures of a plan; an empty one: not at all."""
+    from ..deployment import await_approval
+
+    if text:
+        within = age_of("--wait-for-approval", text, example="2h")
+        await_approval.wait(proposal.plan, work, within=within.total_seconds())
 
 
 def confirm_unapproved(

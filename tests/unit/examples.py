@@ -16,6 +16,7 @@ from pgwindlass.model import (
     Applied,
     Approval,
     Checked,
+    CorrectionOrder,
     Deployment,
     Facts,
     Finding,
@@ -123,6 +124,18 @@ def plan(**more: Any) -> Plan:
         "policy": (),
     }
     return Plan(**(given | more))
+
+
+def correction(*changes: str, **more: Any) -> CorrectionOrder:
+    """Return what a stamp would do, with some fields of another value."""
+    return CorrectionOrder(
+        **{
+            "verb": "stamp",
+            "arguments": (("name", "a"), ("reason", "by hand")),
+            "changes": changes or ("record a: pending → sha256:1",),
+        }
+        | more
+    )
 
 
 def approval(of: Plan, **more: Any) -> Approval:

@@ -17,6 +17,7 @@ from tests.unit.examples import (
     about,
     changed,
     checked,
+    correction,
     finding,
     manifest,
     migration,
@@ -154,3 +155,17 @@ def test_a_piece_of_evidence_is_found_by_its_name() -> None:
 
     assert given.get("after") == "pid 2"
     assert given.get("backup") is None
+
+
+def test_the_digest_of_a_correction_is_none_of_a_deployment() -> None:
+    deployment, stamp = plan(migrations=()), plan(migrations=(), correction=correction())
+
+    assert len({deployment.digest, stamp.digest}) == 2
+    for other in (
+        correction("another"),
+        correction(verb="repair"),
+        correction(arguments=(("name", "a"), ("reason", "another"))),
+    ):
+        assert plan(migrations=(), correction=other).digest != stamp.digest
+    assert deployment.command == "invoke plan --env uat"
+    assert stamp.command == "invoke stamp --env uat --name=a '--reason=by hand'"

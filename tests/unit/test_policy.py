@@ -18,6 +18,7 @@ from pgwindlass.policy import (
     proof,
     rehearses,
     steps_for,
+    steps_for_correction,
 )
 from tests.unit.examples import settings
 
@@ -274,3 +275,11 @@ def test_what_stops_a_deployment_grows_with_the_tier() -> None:
     assert [LINT_STOPS[tier] for tier in order] == [False, True, True]  # type: ignore[index]  # a Literal, by name
     assert [UNKNOWN_STOPS[tier] for tier in order] == [False, False, True]  # type: ignore[index]  # likewise
     assert [ROLLBACK_ASKED_FOR[tier] for tier in order] == [False, True, True]  # type: ignore[index]  # likewise
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"), [("dev", "lock!"), ("uat", "lock!"), ("production", "approval! lock!")]
+)
+def test_a_correction_has_the_approval_of_its_environment(name: str, expected: str) -> None:
+    planned = steps_for_correction(settings(name))
+    assert " ".join(f"{s.name}{'!' if s.required else ''}" for s in planned) == expected

@@ -532,3 +532,13 @@ def test_what_changed_since_the_approval_is_refused(
 
     assert (ran.code, fresh.everything()) == (3, before), ran.err
     assert words in ran.error()[0]
+
+
+def test_while_it_waits_for_signatures_nothing_is_done(guarded: World) -> None:
+    guarded.forget()
+    before = guarded.everything()
+
+    ran = guarded.run("stamp", "--name", B, "--reason", "x", "--wait-for-approval", "1ms")
+
+    assert (ran.code, guarded.everything()) == (3, before), ran.err
+    assert "has no approval, after 1ms of waiting" in ran.error()[0]

@@ -115,7 +115,7 @@ def shown(section: msgspec.Struct) -> str:
             lambda: Environment(tier="development", database=URL),
             "tier=development, database=***, addresses=(), restart=None, smoke=None, "
             f"approval=None, signing=None, lock=LockConfig({shown(LockConfig())}), "
-            "proof=None, on_failure=None, steps={}",
+            "proof=None, on_failure=None, steps={}, restore_to=()",
         ),
     ],
 )

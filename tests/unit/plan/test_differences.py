@@ -6,7 +6,7 @@ import pytest
 
 from pgwindlass.model import Partial, PlannedStep, Sources, StepName, Target
 from pgwindlass.plan.differences import differences
-from tests.unit.examples import A, B, migration, plan, steps
+from tests.unit.examples import A, B, correction, migration, plan, steps
 
 pytestmark = pytest.mark.unit
 
@@ -144,4 +144,20 @@ def test_settings_are_told_by_name() -> None:
         "deploy.yml: a changed",
         "deploy.yml: b changed",
         "deploy.yml: d changed",
+    )
+
+
+def test_what_a_correction_would_do_otherwise_is_told() -> None:
+    before = plan(correction=correction("one", "two"))
+
+    assert differences(before, plan(correction=correction("two", "three"))) == (
+        "planned, and not done now: one",
+        "not planned, would be done now: three",
+    )
+    assert differences(before, plan()) == ("a deployment is no correction",)
+    assert differences(plan(), before) == ("a deployment is no correction",)
+    other = plan(correction=correction("one", "two", verb="repair", arguments=(("release", ""),)))
+    assert differences(before, other) == (
+        "invoke stamp --env '' --name=a '--reason=by hand' then, "
+        "invoke repair --env '' --release now",
     )

@@ -6,19 +6,20 @@ from typing import Any
 import pytest
 
 from pgwindlass.errors import ConfigError, NotApproved, PlanChanged, Refused
-from pgwindlass.model import Approval, Sources
+from pgwindlass.model import Approval, CorrectionOrder, Plan, Sources
 from pgwindlass.plan.gate import (
     require_approval,
     require_clean,
     require_confirmation,
     require_digest,
     require_environment,
+    require_kind,
     require_no_secret,
     require_typed,
     require_unchanged,
 )
 from pgwindlass.secret import Secret
-from tests.unit.examples import NOW, A, approval, migration, plan, steps
+from tests.unit.examples import NOW, A, approval, correction, migration, plan, steps
 
 pytestmark = pytest.mark.unit
 
@@ -311,3 +312,90 @@ def test_an_approval_is_the_confirmation_of_a_rollback() -> None:
     asking = plan(tier="production", steps=steps("approval", "migrate"))
 
     require_confirmation(asking, typed=None, variable="")
+
+
+STAMP = plan(migrations=(), correction=correction())
+
+
+@pytest.mark.parametrize(
+    ("given", "verb", "what", "next_step"),
+    [
+        (
+            STAMP,
+            "",
+            "the plan is of stamp, not of a deployment",
+            "invoke stamp --env uat --plan FILE runs it",
+        ),
+        (
+            STAMP,
+            "repair",
+            "the plan is of stamp, not of repair",
+            "invoke stamp --env uat --plan FILE runs it",
+        ),
+        (
+            PLAN,
+            "stamp",
+            "the plan is of a deployment, not of stamp",
+            "invoke deploy --env uat --plan FILE runs it",
+        ),
+    ],
+)
+def test_a_plan_is_run_by_its_own_task(given: Plan, verb: str, what: str, next_step: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        require_kind(given, verb)
+
+    assert (caught.value.what, caught.value.next_step) == (what, next_step)
+
+
+def test_a_plan_of_the_task_itself_may_run() -> None:
+    require_kind(STAMP, "stamp")
+    require_kind(PLAN)
+
+
+def test_a_correction_with_another_digest_is_made_again_as_it_was_typed() -> None:
+    with pytest.raises(PlanChanged) as caught:
+        require_digest(STAMP, "")
+
+    assert caught.value.next_step == (
+        "plan again, and run that: invoke stamp --env uat --name=a '--reason=by hand' --out FILE"
+    )
+
+
+def test_a_rollback_with_another_digest_is_shown_again() -> None:
+    with pytest.raises(PlanChanged) as caught:
+        require_digest(plan(direction="down"), "")
+
+    assert caught.value.next_step == "show it again: invoke rollback --env uat … --out FILE"
+
+
+def test_a_changed_correction_is_refused_with_what_differs() -> None:
+    now = plan(migrations=(), correction=correction("record a: pending → sha256:2"))
+
+    with pytest.raises(PlanChanged) as caught:
+        require_unchanged(STAMP, now)
+
+    assert caught.value.what.endswith(
+        "planned, and not done now: record a: pending → sha256:1; "
+        "not planned, would be done now: record a: pending → sha256:2"
+    )
+    assert caught.value.next_step == (
+        "look at it again: invoke stamp --env uat --name=a '--reason=by hand' --dry-run"
+    )
+
+
+@pytest.mark.parametrize(
+    "order",
+    [correction(arguments=(("reason", "x gate-secret-4712 x"),)), correction("gate-secret-4712")],
+)
+def test_a_correction_that_holds_a_secret_is_not_written_down(order: CorrectionOrder) -> None:
+    Secret("gate-secret-4712")
+
+    with pytest.raises(Refused) as caught:
+        require_no_secret(plan(migrations=(), correction=order))
+
+    assert caught.value.what.startswith("what stamp was given contains a secret")
+    assert "gate-secret" not in caught.value.next_step
+
+
+def test_a_correction_without_a_secret_may_be_written_down() -> None:
+    require_no_secret(STAMP)

@@ -17,6 +17,7 @@ from tests.unit.examples import (
     B,
     about,
     changed,
+    correction,
     finding,
     migration,
     plan,
@@ -198,3 +199,24 @@ def test_a_rehearsal_is_a_table_its_notes_and_its_forecast() -> None:
         "  –          0 B  proven, 250 ms\n"
         "forecast: a deployment takes 16.0 s and the restart, a restore 20.0 s"
     )
+
+
+def test_a_correction_is_shown_as_it_is_typed_and_with_all_it_does() -> None:
+    given = plan(
+        migrations=(),
+        steps=steps("approval", "lock"),
+        correction=correction("one", "two"),
+        about=about(origin=changed(ORIGIN, commit=None), notes=("about 3 rows",)),
+    )
+
+    assert headline(given) == f"uat · shop · plan {given.digest[:12]} · stamp"
+    assert plan_text(given).splitlines()[5:] == [
+        "  steps      approval, lock",
+        "  history    0 applied",
+        "  task       invoke stamp --env uat --name=a '--reason=by hand'",
+        "  does       one",
+        "  does       two",
+        "  made       2026-11-20 12:30:15 UTC by ann on ci-7",
+        "  host       db.example.com",
+        "  note       about 3 rows",
+    ]
