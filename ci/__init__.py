@@ -11,6 +11,7 @@ from .version import __version__
 if TYPE_CHECKING:
     from .api import (
         deploy,
+        grants,
         load,
         make_plan,
         open_environment,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from .config import Config, Settings
     from .deployment.proposals import PlanReport
     from .deployment.restores import RestoreReport
+    from .deployment.rights import GrantsReport
     from .deployment.status import StatusReport
     from .deployment.work import Reporter, Work
     from .errors import (
@@ -46,6 +48,7 @@ __all__ = [
     "Config",
     "ConfigError",
     "Deployment",
+    "GrantsReport",
     "Interrupted",
     "LockHeld",
     "LockTimeout",
@@ -66,6 +69,7 @@ __all__ = [
     "Work",
     "__version__",
     "deploy",
+    "grants",
     "load",
     "make_plan",
     "open_environment",
@@ -79,6 +83,7 @@ _MODULES = {
     "Backup": "backup.retention",
     "Config": "config",
     "Deployment": "model",
+    "GrantsReport": "deployment.rights",
     "Plan": "model",
     "PlanReport": "deployment.proposals",
     "Reporter": "deployment.work",

@@ -14,10 +14,11 @@ from pathlib import Path
 from . import config
 from .backup.retention import Backup
 from .config import Config, Settings
-from .deployment import backups, proposals, restores
+from .deployment import backups, proposals, restores, rights
 from .deployment.orders import Request
 from .deployment.proposals import PlanReport
 from .deployment.restores import RestoreReport
+from .deployment.rights import GrantsReport
 from .deployment.status import StatusReport, report_status
 from .deployment.work import Reporter, Work, open_work
 from .errors import ConfigError
@@ -255,6 +256,26 @@ def restore(
     work = _renewed(environment)
     proposal = restores.propose_restore(work, Request(verb="restore", arguments=arguments))
     return restores.run_restore(work, proposal)
+
+
+def grants(environment: Work, roles: str = "", *, owner: str = "") -> GrantsReport:
+    """Return the SQL that gives each role what its job needs, and no more. Reads only.
+
+    Args:
+        environment: by `open_environment`.
+        roles: which, and their names, such as "plan,backup=reader"; empty: migrate, plan, backup
+            and restore, named DATABASE_JOB.
+        owner: the role that owns the tables; empty: the owner of the database.
+
+    Returns:
+        The report. `grants` has the statements of each role, in the order they are to be run.
+
+    Raises:
+        ConfigError: there is no such role, or a name cannot be one's.
+        Refused: the owner does not exist, or is a superuser.
+
+    """
+    return rights.report_grants(environment, roles, owner)
 
 
 def _renewed(work: Work) -> Work:

@@ -56,6 +56,22 @@ def test_every_verb_works_as_its_role(newest_cloud: Cloud) -> None:
     assert owners == [(cloud.owner,)]
 
 
+def test_a_rerun_ends_what_a_killed_run_left_though_it_works_as_another_role(
+    newest_cloud: Cloud,
+) -> None:
+    cloud = newest_cloud
+    cloud.project.migration("20260803_000000_later", "create table later (id int);", "")
+    url = cloud.url(cloud.role("migrate"))
+    left = psycopg.connect(url, application_name="windlass/dead/migrate/x")
+    left.execute("lock table orders")  # in a transaction that nobody ends
+    gone = left.info.backend_pid
+    ran = cloud.run("migrate", "migrate", "--env", "uat")
+    left.close()
+
+    assert ran.code == 0, ran.err
+    assert f"ended pid {gone}" in ran.err
+
+
 def test_a_restore_takes_the_live_databases_place_with_its_owner_grants_and_settings(
     newest_cloud: Cloud,
 ) -> None:

@@ -49,7 +49,7 @@ def require_parts(connection: psycopg.Connection, manifest: Manifest, *, owners:
             next_step="install their packages on the server, or restore into another one",
         )
     if owners:
-        known = dict(connection.execute(ROLES).fetchall())
+        known: dict[str, bool] = dict(connection.execute(ROLES).fetchall())
         _require_roles(known, manifest.roles, manifest.owners or manifest.roles)
 
 

@@ -18,6 +18,9 @@ FIND = """
       and application_name not like 'windlass/' || %s || '/%%'
       and state is distinct from 'idle'
 """
+# A session is its login's. Where that works as another role (ALTER ROLE … SET role), that role may
+# neither look at it nor end it.
+AS_LOGIN = "set local role none"
 END = "select pg_catalog.pg_terminate_backend(%s)"
 
 
@@ -25,6 +28,7 @@ def any_left(database: Database) -> bool:
     """Tell whether a deployment left a session behind; it may be one that runs now."""
 
     def look(connection: psycopg.Connection) -> bool:
+        connection.execute(AS_LOGIN)
         return connection.execute(FIND, (database.deployment_id,)).fetchone() is not None
 
     return database.read("lock", look)
@@ -40,7 +44,7 @@ def end_orphans(database: Database, note: Callable[[str], None]) -> None:
     with database.session("lock") as connection:
         deadline = time.monotonic() + WITHIN
         ended: set[int] = set()
-        while orphans := connection.execute(FIND, (database.deployment_id,)).fetchall():
+        while orphans := _find(connection, database.deployment_id):
             for pid, name in orphans:
                 if pid not in ended:
                     _terminate(connection, pid, name)
@@ -51,9 +55,17 @@ def end_orphans(database: Database, note: Callable[[str], None]) -> None:
             time.sleep(0.02)
 
 
+def _find(connection: psycopg.Connection, deployment_id: str) -> list[tuple[int, str]]:
+    with connection.transaction():
+        connection.execute(AS_LOGIN)
+        return connection.execute(FIND, (deployment_id,)).fetchall()
+
+
 def _terminate(connection: psycopg.Connection, pid: int, name: str) -> None:
     try:
-        connection.execute(END, (pid,))
+        with connection.transaction():
+            connection.execute(AS_LOGIN)
+            connection.execute(END, (pid,))
     except psycopg.errors.InsufficientPrivilege:
         raise _refuses(pid, name) from None
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 import psycopg
 
 SHOWN = 3  # sessions that are named; the others are counted
-# A superuser ends every session, and nobody else one of a superuser's. A prepared transaction
-# holds a database as a session does, and is ended by nobody but its owner, by name.
+# A superuser ends every session, and nobody else one of a superuser's.
 UNENDABLE = """
     select a.pid, a.usename::text, coalesce(a.application_name, ''), r.rolsuper
     from pg_catalog.pg_stat_activity a

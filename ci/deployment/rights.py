@@ -1,7 +1,7 @@
 """What a role may do in a database, read from the server; what it lacks refuses before a verb."""
 
 from dataclasses import dataclass
-from typing import LiteralString
+from typing import LiteralString, TypeVar
 
 import psycopg
 from psycopg.rows import class_row
@@ -25,6 +25,8 @@ from ..plan.rights import (
 from ..policy import steps_for
 from ..postgres import throwaway
 from .work import Work
+
+T = TypeVar("T")
 
 ROLE = """
     select %(who)s::name::text, d.datname::text, pg_catalog.pg_get_userbyid(d.datdba)::text,
@@ -132,7 +134,7 @@ def read_rights(connection: psycopg.Connection, who: str = "") -> Rights:
     user, database, owner, version, superuser, createdb, read_all, signal, create, large = row
     roles = ROLES_16 if version >= 160000 else ROLES_15
 
-    def rows(query: LiteralString, kind: type) -> tuple[object, ...]:
+    def rows(query: LiteralString, kind: type[T]) -> tuple[T, ...]:
         with connection.cursor(row_factory=class_row(kind)) as cursor:
             return tuple(cursor.execute(query, asked).fetchall())
 

@@ -159,10 +159,10 @@ def _migrate(given: _Given) -> Iterator[GrantStatement]:
             yield GrantStatement(sql=f"grant pg_read_all_data to {owner}", why=why)
         else:
             yield from _explicit(given, owner)
-    if given.name != rights.user:
+    if rights.server_version >= 180000:
         yield GrantStatement(
-            sql=f"grant pg_signal_backend to {owner}",
-            why="a rerun ends what a killed run left running; without it a person does",
+            sql=f"grant pg_signal_autovacuum_worker to {owner}",
+            why="an autovacuum is asked to give way; without it a migration waits longer for it",
             optional=True,
         )
 
