@@ -205,7 +205,7 @@ def redact_to(text: str, most: int) -> str:
     if len(text) <= most:
         return redact(text)
     longest = max(map(len, _known), default=0)
-    head = redact(text[: most + longest])
+    head = redact(text[: most + 2 * longest])
     head = head[: max(0, min(most, len(head) - longest))]
     return f"{head}… ({len(text) - most:,} more characters)"
 
