@@ -22,7 +22,6 @@ _NAMED = re.compile(
 _POINTER = re.compile(r"(?<!DATABASE)_(FILE|PATH|DIR|URL|NAME|ID)$", re.IGNORECASE)
 _GUESSED = 8  # characters: a name is no proof, and shorter values appear in other texts too
 _HEX = re.compile(r"(?:[0-9a-f]{2}){8,}")
-_HEX_RUN = re.compile(r"[0-9A-F]{16}|[0-9A-Fa-f]{17}")
 # A line that is one word: what base64 and hex are where a program wraps them.
 _LONG = 100_000  # characters of a text whose words are looked at once each
 _WRAPPED_FROM = 16  # characters of such a line
@@ -133,8 +132,11 @@ def _spellings(value: str) -> frozenset[str]:
     written |= {
         html.escape(value, quote=False),
         html.escape(value),
-        html.escape(value).replace("&#x27;", "&#39;"),
-        html.escape(value).replace("&#x27;", "&apos;").replace("&quot;", "&#34;"),
+        *(
+            html.escape(value).replace("&#x27;", single).replace("&quot;", double)
+            for single in ("&#39;", "&apos;")
+            for double in ("&quot;", "&#34;")
+        ),
     }
     if len(value) >= _GUESSED:
         written |= set(_encoded(value))
@@ -184,8 +186,8 @@ def known() -> frozenset[str]:
 
 def is_in(text: str) -> bool:
     """Tell whether a text contains a known secret, except those of letters alone."""
-    telling = (v for v in _known if len(v) >= _GUESSED and not v.isalpha() and not v.isdigit())
-    return bool(_found(text, frozenset(telling)))
+    telling = {v for v in _known if len(v) >= _GUESSED and not v.isalpha() and not v.isdigit()}
+    return bool(_literal(text, telling) or _hidden(text, telling))
 
 
 def redact(text: str) -> str:
@@ -194,12 +196,24 @@ def redact(text: str) -> str:
     A value is also found where line breaks, colours or invisible characters are between its
     characters. So are passwords that nobody told us, where SQL, libpq or a URL has one.
     """
-    for value in sorted(_found(text, _known), key=len, reverse=True):
-        replaced = text.replace(value, "***")
-        if replaced == text:
-            replaced = _pattern(value).sub("***", text)
-        text = replaced
+    for value in sorted(_literal(text, _known), key=len, reverse=True):
+        text = text.replace(value, "***")
+    for value in sorted(_hidden(text, _known), key=len, reverse=True):
+        text = _pattern(value).sub("***", text)
     return _without_passwords(text)
+
+
+def redact_to(text: str, most: int) -> str:
+    """Return the beginning of a redacted text, and how much is left out; fast for a long one.
+
+    What may be half a secret at the cut is left out too.
+    """
+    if len(text) <= most:
+        return redact(text)
+    longest = max(map(len, _known), default=0)
+    head = redact(text[: most + 2 * longest])
+    head = head[: max(0, min(most, len(head) - longest))]
+    return f"{head}… ({len(text) - most:,} more characters)"
 
 
 def _without_passwords(text: str) -> str:
@@ -212,24 +226,28 @@ def _without_passwords(text: str) -> str:
     return _USERINFO.sub(r"\g<head>***", text) if "://" in text and "@" in text else text
 
 
-def _found(text: str, values: "frozenset[str] | set[str]") -> set[str]:
-    """Return those of the values that are in a text, however they are broken up."""
-    words = text
-    if len(text) > _LONG:  # a long log says the same words again and again
-        words = "\n".join(set(text.split()))
-        spaced = {value for value in values if value != _traits(value)[0]}
-        found = {v for v in values - spaced if v in words} | {v for v in spaced if v in text}
-    else:
-        found = {value for value in values if value in text}
+def _literal(text: str, values: set[str]) -> set[str]:
+    """Return those of the values that are in a text as they are."""
+    if len(text) <= _LONG:
+        return {value for value in values if value in text}
+    words = "\n".join(set(text.split()))  # a long log says the same words again and again
+    spaced = {value for value in values if value != _traits(value)[0]}
+    return {v for v in values - spaced if v in words} | {v for v in spaced if v in text}
+
+
+def _hidden(text: str, values: set[str]) -> set[str]:
+    """Return those of the values that are in a text with something between their characters.
+
+    Also those that are there in hex, in capitals.
+    """
     unseen = _UNSEEN.sub("", text) if _has_unseen(text) else ""
     hidden = "\n".join(part for part in (unseen, _joined(text)) if part)
+    found = set()
     if hidden:
-        long = {value for value in values - found if len(value) >= _GUESSED}
-        found |= {value for value in long if _traits(value)[0] in hidden}
-    if _HEX_RUN.search(words):
-        lower = words.lower()
-        found |= {v for v in values - found if _traits(v)[1] and v in lower}
-    return found
+        long = {value for value in values if len(value) >= _GUESSED}
+        found = {value for value in long if _traits(value)[0] in hidden}
+    lower = text.lower()
+    return found | {v for v in values if _traits(v)[1] and v in lower}
 
 
 def _has_unseen(text: str) -> bool:
@@ -247,19 +265,22 @@ def _traits(value: str) -> tuple[str, bool]:
 
 
 def _joined(text: str) -> str:
-    """Return the runs of lines that are one word each, without their line breaks."""
+    """Return the words that a line break may have cut, without it: a long one, and what follows."""
     if "\n" not in text:
         return ""
-    runs: list[str] = []
+    parts: list[str] = []
     going = False
     for line in text.split("\n"):
-        word = line.strip(" \t\r\\+")
-        if going:
-            runs.append(word)
-        elif len(word) >= _WRAPPED_FROM and " " not in word:
-            runs.append(f"\n{word}")
-        going = len(word) >= _WRAPPED_FROM and " " not in word
-    return "".join(runs)
+        words = line.split(None, 1) if going else ()
+        if words:
+            parts.append(words[0].strip("\\+"))
+        alone = len(words) == 1
+        last = line.rstrip(" \t\r\\+")[-_WRAPPED_FROM:]
+        wide = len(last) == _WRAPPED_FROM and " " not in last and "\t" not in last
+        if wide and not (going and alone):
+            parts.append("\n" + line.rstrip(" \t\r\\+").rsplit(None, 1)[-1])
+        going = wide
+    return "".join(parts)
 
 
 @functools.lru_cache(maxsize=256)

@@ -16,6 +16,8 @@ import postgast
 from google.protobuf.message import DecodeError, Message
 from postgast import pg_query_pb2
 
+from .depth import too_deep
+
 Node = Any  # a protobuf message of postgast's, which come without type information
 
 # Numbers that give positions in the text.
@@ -58,6 +60,8 @@ def meaning(text: str, *, any_order: bool = False) -> Hashable:
     the whole of a text without a statement, and of one that it does not take: what is no SQL, no
     UTF-8, or nested by more than about 45 levels.
     """
+    if too_deep(text):
+        return text
     try:
         statements = postgast.parse(text).stmts
     except (postgast.PgQueryError, DecodeError, UnicodeEncodeError):

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from postgast import find_nodes
 from postgast.pg_query_pb2 import A_Const, DefElem, FuncCall
 
+from .depth import too_deep
 from .tree import Node
 
 # PostgreSQL's own verifier: no password, and so no more than a hint to one.
@@ -86,7 +87,7 @@ def in_text(text: str) -> tuple[str, ...]:
     if not SUSPECT.search(text):
         return ()
     try:
-        statements = postgast.parse(text).stmts
+        statements = () if too_deep(text) else postgast.parse(text).stmts
     except (postgast.PgQueryError, DecodeError):
         return ("PASSWORD in a text",) if _first(IN_TEXT, text) else ()
     places: list[str] = []

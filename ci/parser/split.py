@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from postgast import pg_query_pb2
 
 from ..errors import ConfigError, Place
+from .depth import too_deep
 from .tree import is_autocommit, is_concurrent
 
 EXPECT = re.compile(r"--[ \t]*expect:[ \t]*(?:(none)|(\d+)[ \t]+rows?)[ \t]*$", re.MULTILINE)
@@ -42,16 +43,14 @@ def split(path: Path, text: str) -> tuple[Statement, ...]:
         ConfigError: it is no SQL the server takes; with line and column.
 
     """
+    if line := too_deep(text):
+        raise _nested(Place(str(path), line))
     try:
         tree = postgast.parse(text)
     except postgast.PgQueryError as error:
         tree = _without_comments(path, text, error)
     except DecodeError:
-        raise ConfigError(
-            "an expression is nested more deeply than the parser's messages can be",
-            place=Place(str(path)),
-            next_step="break it up: some fifty operators or brackets in one another are too many",
-        ) from None
+        raise _nested(Place(str(path))) from None
     raw, end, line, statements = text.encode(), 0, 1, []
     for item in tree.stmts:
         start = item.stmt_location
@@ -73,6 +72,14 @@ def split(path: Path, text: str) -> tuple[Statement, ...]:
         )
         line += raw[start:end].count(b"\n")
     return tuple(statements)
+
+
+def _nested(place: Place) -> ConfigError:
+    return ConfigError(
+        "an expression is nested more deeply than the parser's messages can be",
+        place=place,
+        next_step="break it up: some fifty operators or brackets in one another are too many",
+    )
 
 
 def _expects(path: Path, before: str, line: int) -> int | None:

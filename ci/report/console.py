@@ -12,8 +12,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
 from ..model import Finding, Outcome, StepName, StepResult
-from ..secret import redact
-from ..visible import shortened, visible
+from ..secret import redact_to
+from ..visible import LONGEST, visible
 from . import deployment, format
 
 PLAIN_EVERY = 5.0  # seconds between two progress lines where there is no terminal
@@ -49,7 +49,7 @@ class Console:
 
     def say(self, text: str, *, style: str = "") -> None:
         """Print a text: secrets taken out, and nothing in it steers the terminal."""
-        self.rich.print(shortened(visible(redact(text))), style=style or None)
+        self.rich.print(visible(redact_to(text, LONGEST)), style=style or None)
 
     def started(self, step: StepName, *, undo: bool = False) -> None:
         """Show the running step; on a terminal alone: elsewhere the line of its end is enough."""

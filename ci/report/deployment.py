@@ -13,8 +13,8 @@ from ..model import (
     Unrecorded,
 )
 from ..plan.states import MigrationState, State
-from ..secret import redact
-from ..visible import shortened, visible
+from ..secret import redact, redact_to
+from ..visible import visible
 from .format import seconds
 
 LONGEST_PART = 8000  # characters of each of an error's three parts
@@ -211,7 +211,7 @@ def deployment_text(deployment: Deployment) -> str:
 
 def error_text(what: str, state: str, next_step: str) -> str:
     """Return the three lines of an error."""
-    parts = (shortened(visible(redact(part)), LONGEST_PART) for part in (what, state, next_step))
+    parts = (visible(redact_to(part, LONGEST_PART)) for part in (what, state, next_step))
     # A line break in a file's name, or in a server's message, begins no line of ours.
     lines = [part.replace("\n", "\n         ") for part in parts]
     return f"✗ {lines[0]}\n  state: {lines[1]}\n  next:  {lines[2]}"

@@ -23,8 +23,8 @@ from ..config.duration import Duration
 from ..dumpable import close_to_others
 from ..errors import ConfigError, Interrupted, Terminated, WindlassError, found_at
 from ..report import deployment, format, runner, runner_commands, summary
-from ..secret import redact, remember_environment
-from ..visible import shortened, visible
+from ..secret import redact, redact_to, remember_environment
+from ..visible import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -170,9 +170,9 @@ def _document(error: WindlassError, code: int) -> dict[str, object]:
     return {
         "kind": type(error).__name__,
         "exit_code": code,
-        "what": shortened(redact(error.what), deployment.LONGEST_PART),
-        "state": shortened(redact(error.state), deployment.LONGEST_PART),
-        "next_step": shortened(redact(error.next_step), deployment.LONGEST_PART),
+        "what": redact_to(error.what, deployment.LONGEST_PART),
+        "state": redact_to(error.state, deployment.LONGEST_PART),
+        "next_step": redact_to(error.next_step, deployment.LONGEST_PART),
         "step": error.step or None,
         "file": place.file if place else None,
         "line": (place.line or None) if place else None,

@@ -6,7 +6,16 @@ from urllib.parse import quote
 import pytest
 
 from pgwindlass import secret
-from pgwindlass.secret import Secret, is_in, known, redact, remember, remember_environment
+from pgwindlass.secret import (
+    Secret,
+    is_in,
+    known,
+    named,
+    redact,
+    redact_to,
+    remember,
+    remember_environment,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -198,3 +207,37 @@ def test_a_url_without_a_password_makes_no_other_word_a_secret(url: str) -> None
     remember(url)
 
     assert redact("XXXX") == "XXXX"
+
+
+def test_the_beginning_of_a_long_text_ends_with_no_half_of_a_secret() -> None:
+    remember("across-the-cut-1")
+
+    assert redact_to("x across-the-cut-1 y", 100) == "x *** y"
+    assert redact_to("x" * 92 + "across-the-cut-1" + "y" * 100, 100).startswith("x" * 92 + "***")
+    assert "across" not in redact_to("x" * 92 + "across-the-cut-1" + "y" * 100, 100)
+    assert redact_to("x" * 200, 100).endswith("… (100 more characters)")
+
+
+def test_a_name_says_that_its_value_is_a_secret() -> None:
+    assert named("SHOP_TOKEN")
+    assert not named("SHOP_TOKEN_FILE")
+    assert not named("SHOP")
+
+
+def test_a_long_text_is_searched_by_its_words() -> None:
+    remember("of-a-long-text-1")
+    remember("with a blank-in-it")
+
+    text = "word " * 30_000
+
+    assert redact(f"{text}of-a-long-text-1 {text}with a blank-in-it") == f"{text}*** {text}***"
+    assert redact(text) == text
+
+
+def test_a_value_is_found_across_two_lines() -> None:
+    remember("0123-of-two-lines-4567")
+
+    assert redact("token: 0123-of-two-lines\n  -4567 end") == "token: *** end"
+    assert (
+        redact("token: 0123-of-two-lines-\n  4568 end") == "token: 0123-of-two-lines-\n  4568 end"
+    )

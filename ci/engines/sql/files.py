@@ -55,12 +55,13 @@ class SqlFiles:
                 f"{self.shown}: no such directory; migrations.directory in deploy.yml names it",
                 next_step="create the first migration: invoke create --name NAME",
             )
-        stems = tuple(path.stem for path in sorted(self.directory.glob("*.sql")))
-        if len(stems) > MOST:
+        paths = tuple(self.directory.glob("*.sql"))
+        if len(paths) > MOST:
             raise ConfigError(
-                f"{self.shown}: {len(stems):,} files; at most {MOST:,} are read",
+                f"{self.shown}: {len(paths):,} files; at most {MOST:,} are read",
                 next_step="join old migrations into one, and record it: invoke baseline --name",
             )
+        stems = tuple(path.stem for path in sorted(paths))
         main = tuple(stem for stem in stems if not stem.endswith(EXTRAS))
         self._refuse_odd_names(stems, main)
         return tuple(self.migration(stem) for stem in main)

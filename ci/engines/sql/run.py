@@ -18,12 +18,13 @@ from ...model import Direction, Migration
 from ...parser import tree
 from ...parser.file import SqlFile
 from ...parser.split import Statement
-from ...secret import redact
+from ...secret import redact, redact_to
 from . import bookkeeping, concurrently, if_not_exists, partial
 
 # None: the line was cut. The others: the server ended the session (admin_shutdown, crash_shutdown,
 # cannot_connect_now, idle_in_transaction_session_timeout).
 LOST = frozenset({None, "57P01", "57P02", "57P03", "25P03"})
+LONGEST = 8000  # characters of a server's message
 
 OUR_SESSION = f"set search_path = {PATH}".encode()
 
@@ -387,7 +388,7 @@ def _failed(
     if error.sqlstate == psycopg.errors.QueryCanceled.sqlstate:
         next_step = "-- windlass: statement_timeout=2h in the head of the file gives it longer"
     return StepFailed(
-        redact(f"{before}{message}{hint} [{error.sqlstate or 'no SQLSTATE'}]"),
+        f"{before}{redact_to(message + hint, LONGEST)} [{error.sqlstate or 'no SQLSTATE'}]",
         place=Place(str(file.path), line),
         state=f"{left}; {state}" if left else state,
         next_step=next_step,
