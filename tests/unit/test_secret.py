@@ -10,7 +10,7 @@ from pgwindlass.secret import (
     Secret,
     is_in,
     known,
-    named,
+    names_secret,
     redact,
     redact_to,
     remember,
@@ -219,9 +219,9 @@ def test_the_beginning_of_a_long_text_ends_with_no_half_of_a_secret() -> None:
 
 
 def test_a_name_says_that_its_value_is_a_secret() -> None:
-    assert named("SHOP_TOKEN")
-    assert not named("SHOP_TOKEN_FILE")
-    assert not named("SHOP")
+    assert names_secret("SHOP_TOKEN")
+    assert not names_secret("SHOP_TOKEN_FILE")
+    assert not names_secret("SHOP")
 
 
 def test_a_long_text_is_searched_by_its_words() -> None:
