@@ -240,7 +240,7 @@ def _grant(
     member = own[1] if membership.member == own[0] else membership.member
     if known.get(membership.role, True) or membership.role == member:
         return
-    options = sql.SQL(" with admin option") if membership.admin else sql.SQL("")
+    options: sql.Composable = sql.SQL(" with admin option" if membership.admin else "")
     if version >= ADMIN_OPTION_SINCE:
         options = sql.SQL(" with admin {}, inherit {}, set {}").format(
             *(sql.SQL(str(o).lower()) for o in _options(membership))
