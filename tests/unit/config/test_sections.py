@@ -104,7 +104,8 @@ def shown(section: msgspec.Struct) -> str:
         ),
         (
             lambda: ComposeRestart(service="s"),
-            "environment=(), service=s, file=docker-compose.yml, project_name=, host=, settle=5s, within=2m",
+            "environment=(), service=s, file=docker-compose.yml, project_name=, host=, "
+            "settle=5s, within=2m",
         ),
         (
             lambda: KubectlRestart(deployment="d"),
