@@ -80,7 +80,8 @@ def shown(section: msgspec.Struct) -> str:
             lambda: BackupsConfig(to="file:///b"),
             "to=file:///b, endpoint=, "
             "s3=S3Config(storage_class=, encryption=, kms_key=, tags={}, object_lock=None), "
-            "jobs=None, image=, globals=True, encrypt=None, keep=None, drill=None, throwaway=None, sandbox=auto",
+            "jobs=None, image=, globals=True, encrypt=None, keep=None, drill=None, "
+            "throwaway=None, sandbox=auto",
         ),
         (
             lambda: LockConfig(),
