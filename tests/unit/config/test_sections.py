@@ -82,7 +82,8 @@ def shown(section: msgspec.Struct) -> str:
             lambda: BackupsConfig(to="file:///b"),
             "to=file:///b, endpoint=, "
             "s3=S3Config(storage_class=, encryption=, kms_key=, tags={}, object_lock=None), "
-            "jobs=None, image=, globals=True, encrypt=None, keep=None, drill=None, throwaway=None",
+            "jobs=None, image=, globals=True, encrypt=None, keep=None, drill=None, "
+            "throwaway=None, sandbox=auto",
         ),
         (
             lambda: LockConfig(),
@@ -96,19 +97,26 @@ def shown(section: msgspec.Struct) -> str:
             "signers=s, revoked=, required=1, expires=1d, not_by_author=False, "
             "directory=.windlass/approvals, branch=windlass-approvals",
         ),
-        (lambda: SystemdRestart(unit="u"), "unit=u, user=False, host=, settle=5s, within=2m"),
-        (lambda: DockerRestart(container="c"), "container=c, host=, settle=5s, within=2m"),
+        (
+            lambda: SystemdRestart(unit="u"),
+            "environment=(), unit=u, user=False, host=, settle=5s, within=2m",
+        ),
+        (
+            lambda: DockerRestart(container="c"),
+            "environment=(), container=c, host=, settle=5s, within=2m",
+        ),
         (
             lambda: ComposeRestart(service="s"),
-            "service=s, file=docker-compose.yml, project_name=, host=, settle=5s, within=2m",
+            "environment=(), service=s, file=docker-compose.yml, project_name=, host=, "
+            "settle=5s, within=2m",
         ),
         (
             lambda: KubectlRestart(deployment="d"),
-            "deployment=d, namespace=default, context=, settle=5s, within=5m",
+            "environment=(), deployment=d, namespace=default, context=, settle=5s, within=5m",
         ),
         (
             lambda: CommandRestart(run=("r",), identity=("i",)),
-            "run=(r,), identity=(i,), settle=5s, within=2m",
+            "environment=(), run=(r,), identity=(i,), settle=5s, within=2m",
         ),
         (lambda: Expect(), "status=200, headers={}, json=None, within=None"),
         (
@@ -297,3 +305,14 @@ def test_github_has_to_have_reviewers_unless_people_sign() -> None:
         True,
         False,
     ]
+
+
+@pytest.mark.parametrize("name", ["A=b", "", "1A", "A B", "$A"])
+def test_a_restart_names_variables_and_holds_no_value(name: str) -> None:
+    with pytest.raises(ValueError, match="is no variable's name"):
+        CommandRestart(run=("r",), identity=("i",), environment=(name,))
+
+
+def test_a_sandbox_is_of_a_server_of_our_own() -> None:
+    with pytest.raises(ValueError, match="sandbox: required is for a server of our own"):
+        BackupsConfig(to="file:///b", throwaway=Secret("postgresql://h/d"), sandbox="required")
