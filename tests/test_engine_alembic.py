@@ -629,6 +629,7 @@ def test_a_search_path_that_env_py_sets_decides_where_the_heads_are(alembic: Mak
     env = made.backend / "alembic" / "env.py"
     before = "        context.configure(connection=connection"
     statement = 'connection.exec_driver_sql("SET search_path TO books, public")'
+    statement += "; connection.commit()"
     env.write_text(env.read_text().replace(before, f"        {statement}\n{before}"))
 
     done(made, "migrate", "--env", "dev")

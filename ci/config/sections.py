@@ -28,7 +28,7 @@ class MigrationsConfig(Options, frozen=True, kw_only=True):
     ini: str = ""  # alembic.ini; where the tool runs
     python: str = ""  # with Alembic; empty: of .venv or venv there, or at deploy.yml, or our own
     url_variable: str = ""  # where env.py looks for the database; empty: DATABASE_URL
-    environment: tuple[str, ...] = ()  # names of variables that the project's Python gets
+    environment: tuple[str, ...] = ()  # names of further variables that the project's Python gets
     several_heads: Literal["refuse", "allow"] = "refuse"
     owners: tuple[str, ...] = ()  # roles besides the deployer whose history tables are believed
 

@@ -58,7 +58,7 @@ def check_pull_request(
         StepFailed: there is no server, or the base's own migrations do not run.
 
     """
-    engine = open_engine(config, root)
+    engine = open_engine(config, root, server=server)
     on_disk = engine.files.list()
     commit, of_base = _migrations_at(root, config, base)
     known = {migration.name for migration in of_base}

@@ -73,9 +73,19 @@ class ReportedError(Exception):  # always translated where the request is known
         """Return where it was and what it says."""
         return f"{self.place}: {self.message}" if self.place else self.message
 
+    @property
+    def hint(self) -> str:
+        """What to do where it lacks a variable: it gets only those that deploy.yml names."""
+        if self.kind not in ("KeyError", "ValidationError"):
+            return ""
+        return (
+            "; a variable that it needs is named in deploy.yml: migrations: {environment: [NAME]}"
+        )
+
     def failed(self, *, state: str = "nothing was changed", next_step: str) -> StepFailed:
         """Return it as an error for people."""
-        return StepFailed(self.message, state=state, next_step=next_step, place=self.place)
+        step = f"{next_step}{self.hint}"
+        return StepFailed(self.message, state=state, next_step=step, place=self.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,12 +220,14 @@ class Child:
         if self._talk is None:
             argv = [str(self.place.python), str(CHILD)]
             self._home = home = tempfile.mkdtemp(prefix="windlass-home-")
-            # Where programs keep passwords (~/.pgpass, ~/.aws), nobody unapproved looks by default.
             needs = self._needs(Path(home))
+            talk, ready = None, False
             if needs is not None:
-                self._talk = self._start(sandbox.command(argv, needs, cwd=self.place.ini.parent))
-            if self._talk is None:
-                self._talk = self._start(argv)
+                boxed = sandbox.command(argv, needs, cwd=self.place.ini.parent)
+                talk, ready = self._start(boxed)
+                if not ready:
+                    self._note_why(talk)
+            self._talk = talk if talk is not None and ready else self._start(argv)[0]
             self.began = self.began or Moment.now(Path(home))
         return self._talk
 
@@ -235,26 +247,22 @@ class Child:
             network=self.place.network,
         )
 
-    def _start(self, argv: list[str]) -> process.Talk | None:
-        """Start it, and wait until it is ready: of the project it has read nothing then.
-
-        None where a sandbox did not start it, which `unsandboxed` keeps.
-        """
-        sandboxed = argv[0] == sandbox.PROGRAM
-        env = {} if self.approved else dict.fromkeys(variables.HOMES, self._home)
-        env |= {} if self.approved else {"TMPDIR": self._home}
+    def _start(self, argv: list[str]) -> tuple[process.Talk, bool]:
+        """Start it and wait until it is ready, or has ended; of the project it has read nothing."""
+        # Where programs keep passwords (~/.pgpass, ~/.aws), nobody unapproved looks by default.
+        env = {} if self.approved else dict.fromkeys((*variables.HOMES, "TMPDIR"), self._home)
         talk = process.Talk(argv, purpose=purposes.PYTHON, env=env, cwd=self.place.ini.parent)
-        self._messages = self._read(talk)
-        ready = next(self._messages, None)
-        if ready is None and sandboxed:
-            try:
-                talk.end()
-            except ChildFailed as error:
-                if NOT_INSTALLED not in error.stderr:
-                    self.unsandboxed = f"bubblewrap does not run here: {error.stderr or error.what}"
-            return None
         weakref.finalize(self, _end_child, talk, process.GRACE, self._home)
-        return talk
+        self._messages = self._read(talk)
+        return talk, next(self._messages, None) is not None
+
+    def _note_why(self, talk: process.Talk) -> None:
+        """Keep why a sandbox did not start it; a Python without Alembic is no reason."""
+        try:
+            talk.end()
+        except ChildFailed as error:
+            if NOT_INSTALLED not in error.stderr:
+                self.unsandboxed = f"bubblewrap does not run here: {error.stderr or error.what}"
 
     def _read(self, talk: process.Talk) -> Iterator[Event]:
         for line in talk.lines():

@@ -120,7 +120,8 @@ class AlembicProject:
             except ReportedError as error:
                 raise ConfigError(
                     f"{self.ini}: {error}",
-                    next_step="mend the revision or alembic.ini; alembic history shows the same",
+                    next_step="mend the revision or alembic.ini; alembic history shows the same"
+                    f"{error.hint}",
                 ) from error
             listing = read_answer(self._reading.place, answer, Listing)
             for path in (listing.env, *(revision.path for revision in listing.revisions)):
