@@ -32,7 +32,7 @@ class PinnedConnection(psycopg.Connection[TupleRow]):
     owners: tuple[str, ...] | None = ()
     pooled: bool = False
 
-    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:  # type: ignore[override]  # noqa: ANN401  # as psycopg's
+    def execute(self, query: Any, params: Any = None, **options: Any) -> Any:  # noqa: ANN401  # as psycopg's
         """Run a statement; behind a pooler one that stands alone gets a transaction."""
         alone = self.pooled and self.info.transaction_status == TransactionStatus.IDLE
         if alone and _text(query).lstrip().lower().startswith(LOOKS):

@@ -74,7 +74,10 @@ EXTENSIONS = frozenset(
 # In the body of a DO block or a function, without comments, in lower case, one blank between words.
 BODIES = (
     (r"\b(create|alter|drop) (role|user|group)\b(?! mapping)", "changes a role"),
-    (r"\bset (local |session )?(role|session authorization)\b", SETTINGS["role"]),
+    (
+        r"(^|[;']|\b(begin|then|else|loop)) ?set (local |session )?(role|session authorization)\b",
+        SETTINGS["role"],
+    ),
     (r"\bset (local |session )?session_replication_role\b", SETTINGS["session_replication_role"]),
     (r"\b(disable|no force) row level security\b", "disables row security"),
     (r"\brow_security\b", SETTINGS["row_security"]),

@@ -53,26 +53,26 @@ def shown(section: msgspec.Struct) -> str:
         (
             lambda: MigrationsConfig(),
             "engine=sql, directory=migrations, out_of_order=refuse, search_path=(public,), ini=, "
-            "python=, url_variable=, environment=(), several_heads=refuse",
+            "python=, url_variable=, environment=(), several_heads=refuse, owners=()",
         ),
         (
             lambda: MigrationsConfig(engine="prisma"),
             "engine=prisma, directory=prisma/migrations, out_of_order=refuse, "
             "search_path=(public,), ini=, python=, url_variable=, environment=(), "
-            "several_heads=refuse",
+            "several_heads=refuse, owners=()",
         ),
         (
             lambda: MigrationsConfig(engine="alembic"),
             "engine=alembic, directory=., out_of_order=refuse, search_path=(public,), "
             "ini=alembic.ini, python=, url_variable=DATABASE_URL, environment=(), "
-            "several_heads=refuse",
+            "several_heads=refuse, owners=()",
         ),
         (
             lambda: MigrationsConfig(
                 engine="alembic", ini="back/a.ini", python="py", url_variable="DB"
             ),
             "engine=alembic, directory=back, out_of_order=refuse, search_path=(public,), "
-            "ini=back/a.ini, python=py, url_variable=DB, environment=(), several_heads=refuse",
+            "ini=back/a.ini, python=py, url_variable=DB, environment=(), several_heads=refuse, owners=()",
         ),
         (lambda: KeepConfig(last=1), "last=1, daily=0, weekly=0, monthly=0, days=0"),
         (lambda: EncryptConfig(recipients=("age1x",)), "recipients=(age1x,), identity=None"),
