@@ -23,7 +23,7 @@ from pgwindlass.backup import catalog, dump, encryption
 from pgwindlass.backup.prune import finish
 from pgwindlass.backup.rowcount import RowCounter
 from pgwindlass.backup.signed import SignedStore
-from pgwindlass.backup.stream import Meter
+from pgwindlass.backup.stream import Meter, whole
 from pgwindlass.backup.verify import reader
 from pgwindlass.config.sections import SigningConfig
 from pgwindlass.database.connection import Database
@@ -318,7 +318,7 @@ def test_a_manifest_of_100_mb_ends_before_it_is_read(bucket: Bucket) -> None:
 
     assert "is larger than 32 MiB" in bucket.told[0]
     with pytest.raises(StoreFailed, match="is larger than 32 MiB"):
-        catalog.backups(DirectoryStore(bucket.directory), environment="production")
+        whole(DirectoryStore(bucket.directory), f"{bucket.newer.key}manifest.json")
     assert time.monotonic() - began < 5
 
 
