@@ -23,9 +23,10 @@ def names(root: Path) -> frozenset[str]:
 def _accounts() -> set[str]:
     """Return this account, by its number and by the variables; a container's may have no name."""
     found = set()
-    for ask in (lambda: pwd.getpwuid(os.getuid()).pw_name, getpass.getuser):
-        with suppress(KeyError, OSError):
-            found.add(ask())
+    with suppress(KeyError):
+        found.add(pwd.getpwuid(os.getuid()).pw_name)
+    with suppress(KeyError, OSError):
+        found.add(getpass.getuser())
     return found
 
 

@@ -6,7 +6,15 @@ from urllib.parse import quote
 import pytest
 
 from pgwindlass import secret
-from pgwindlass.secret import Secret, is_in, known, redact, remember, remember_environment
+from pgwindlass.secret import (
+    Secret,
+    is_in,
+    is_named_secret,
+    known,
+    redact,
+    remember,
+    remember_environment,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -198,3 +206,11 @@ def test_a_url_without_a_password_makes_no_other_word_a_secret(url: str) -> None
     remember(url)
 
     assert redact("XXXX") == "XXXX"
+
+
+@pytest.mark.parametrize(
+    ("name", "is_one"),
+    [("API_TOKEN", True), ("SMOKE_KEY", True), ("TOKEN_FILE", False), ("PLACE", False)],
+)
+def test_a_variable_s_name_says_whether_it_is_a_secret(name: str, is_one: bool) -> None:
+    assert is_named_secret(name) is is_one

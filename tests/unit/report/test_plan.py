@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgwindlass.model import Plan, Rehearsed
+from pgwindlass.model import Plan, Rehearsed, Sources
 from pgwindlass.report.plan import (
     forecast_text,
     headline,
@@ -13,6 +13,7 @@ from pgwindlass.report.plan import (
 )
 from tests.unit.examples import (
     ORIGIN,
+    TARGET,
     A,
     B,
     about,
@@ -198,3 +199,17 @@ def test_a_rehearsal_is_a_table_its_notes_and_its_forecast() -> None:
         "  –          0 B  proven, 250 ms\n"
         "forecast: a deployment takes 16.0 s and the restart, a restore 20.0 s"
     )
+
+
+def test_a_plan_shows_where_it_is_for_and_what_it_was_made_from() -> None:
+    sources = Sources(
+        commit="c0ffee", changed=("notes.md",), files=(("restart.sh", "sha256:0123456789abcdef"),)
+    )
+    target = changed(TARGET, address="db:5432/shop")
+
+    lines = plan_text(plan(target=target, sources=sources)).splitlines()
+
+    assert "  address    db:5432/shop" in lines
+    assert "  commit     c0ffee" in lines
+    assert "  changed    notes.md" in lines
+    assert "  file       restart.sh, sha256:0123456789ab" in lines
