@@ -259,6 +259,6 @@ def test_a_variable_that_is_not_set_is_refused_before_anything_is_converted() ->
 
 
 def test_the_values_of_variables_are_found_at_every_depth_with_their_defaults() -> None:
-    data = {"a": ["${X} and ${Y:-y}", {"b": "${Z:-}"}], "c": 7, "d": "$X"}
+    data: Any = {"a": ["${X} and ${Y:-y}", {"b": "${Z:-}"}], "c": 7, "d": "$X"}
 
     assert values_of(data, {"X": "x", "Z": "z", "OTHER": "o"}) == {"X": "x", "Y": "y", "Z": "z"}
