@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from pgwindlass import policy
 from pgwindlass.errors import ConfigError, Laxer
 from pgwindlass.model import StepName
 from pgwindlass.policy import (
@@ -283,3 +284,57 @@ def test_what_stops_a_deployment_grows_with_the_tier() -> None:
 def test_a_correction_has_the_approval_of_its_environment(name: str, expected: str) -> None:
     planned = steps_for_correction(settings(name))
     assert " ".join(f"{s.name}{'!' if s.required else ''}" for s in planned) == expected
+
+
+SSH = {"from": "ssh", "signers": "approvers"}
+
+
+@pytest.mark.parametrize(
+    ("approval", "variables"),
+    [
+        ({"from": "terminal"}, {}),
+        ({"from": "${A:-terminal}"}, {}),
+        ({"from": "${A:-terminal}"}, {"A": "github"}),
+        ({"from": "${A:-github}"}, {}),
+        ({"from": "${A}"}, {"A": "github"}),
+        (SSH | {"from": "${A:-ssh}"}, {}),
+    ],
+)
+def test_a_variable_may_choose_an_approval_that_is_not_weaker(
+    approval: dict[str, str], variables: dict[str, str]
+) -> None:
+    policy.require_written(settings("production", approval=approval, variables=variables))
+
+
+@pytest.mark.parametrize(
+    ("approval", "variables", "said"),
+    [
+        (
+            {"from": "${A:-github}"},
+            {"A": "terminal"},
+            'approval.from: "terminal", by a variable, is laxer than "github", which',
+        ),
+        ({"from": "${A}"}, {"A": "terminal"}, 'is laxer than "github or ssh", which'),
+        (SSH | {"signers": "${A:-a}"}, {}, "approval.signers: a variable may not set it"),
+        (SSH | {"directory": "${A:-a}"}, {}, "approval.directory: a variable may not set it"),
+    ],
+)
+def test_a_variable_that_weakens_an_approval_is_refused_with_its_line(
+    approval: dict[str, str], variables: dict[str, str], said: str
+) -> None:
+    key = "from" if len(approval) == 1 else next(k for k in approval if "$" in approval[k])
+    lines: dict[tuple[str | int, ...], int] = {("approval", key): 9}
+    given = settings("production", approval=approval, variables=variables, lines=lines)
+
+    with pytest.raises(Laxer) as caught:
+        policy.require_written(given)
+    assert said in caught.value.what
+    assert str(caught.value.place).endswith("deploy.yml:9")
+    policy.require_written(settings("dev", approval=approval, variables=variables))
+
+
+def test_no_variable_chooses_a_tier_not_even_its_own() -> None:
+    given = settings("dev", tier="${T:-development}", lines={("tier",): 3})
+
+    with pytest.raises(Laxer, match=r"environments.dev.tier: a variable may not set it: the tier"):
+        policy.require_written(given)

@@ -98,7 +98,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("people") / "keys"
     place.mkdir()
     for name in PEOPLE:
-        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(place / name)]
+        argv = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", f"{place / name}"]
         subprocess.run(argv, check=True)
     return place
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from pgwindlass.config.convert import convert, expand, nearest, needed
+from pgwindlass.config.convert import convert, expand, nearest, needed, values_of
 from pgwindlass.config.yamlfile import YamlFile
 from pgwindlass.errors import ConfigError
 from pgwindlass.model import StepName
@@ -256,3 +256,9 @@ def test_a_variable_that_is_not_set_is_refused_before_anything_is_converted() ->
         house({"name": "${MISSING}"})
 
     assert caught.value.what == "d.yml:3: house.name: the variable MISSING is not set"
+
+
+def test_the_values_of_variables_are_found_at_every_depth_with_their_defaults() -> None:
+    data: Any = {"a": ["${X} and ${Y:-y}", {"b": "${Z:-}"}], "c": 7, "d": "$X"}
+
+    assert values_of(data, {"X": "x", "Z": "z", "OTHER": "o"}) == {"X": "x", "Y": "y", "Z": "z"}

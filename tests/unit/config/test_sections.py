@@ -72,7 +72,8 @@ def shown(section: msgspec.Struct) -> str:
                 engine="alembic", ini="back/a.ini", python="py", url_variable="DB"
             ),
             "engine=alembic, directory=back, out_of_order=refuse, search_path=(public,), "
-            "ini=back/a.ini, python=py, url_variable=DB, environment=(), several_heads=refuse, owners=()",
+            "ini=back/a.ini, python=py, url_variable=DB, environment=(), several_heads=refuse, "
+            "owners=()",
         ),
         (lambda: KeepConfig(last=1), "last=1, daily=0, weekly=0, monthly=0, days=0"),
         (lambda: EncryptConfig(recipients=("age1x",)), "recipients=(age1x,), identity=None"),

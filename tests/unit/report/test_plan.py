@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgwindlass.model import Plan, Rehearsed
+from pgwindlass.model import Plan, Rehearsed, Sources
 from pgwindlass.report.plan import (
     forecast_text,
     headline,
@@ -13,6 +13,7 @@ from pgwindlass.report.plan import (
 )
 from tests.unit.examples import (
     ORIGIN,
+    TARGET,
     A,
     B,
     about,
@@ -220,3 +221,17 @@ def test_a_correction_is_shown_as_it_is_typed_and_with_all_it_does() -> None:
         "  host       db.example.com",
         "  note       about 3 rows",
     ]
+
+
+def test_a_plan_shows_where_it_is_for_and_what_it_was_made_from() -> None:
+    sources = Sources(
+        commit="c0ffee", changed=("notes.md",), files=(("restart.sh", "sha256:0123456789abcdef"),)
+    )
+    target = changed(TARGET, address="db:5432/shop")
+
+    lines = plan_text(plan(target=target, sources=sources)).splitlines()
+
+    assert "  address    db:5432/shop" in lines
+    assert "  commit     c0ffee" in lines
+    assert "  changed    notes.md" in lines
+    assert "  file       restart.sh, sha256:0123456789ab" in lines
