@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import requests
 
@@ -113,15 +114,15 @@ def _send(
     if check.bearer is not None:
         headers["Authorization"] = f"Bearer {check.bearer.reveal()}"
     in_url = requests.utils.get_auth_from_url(url)
-    auth = {"auth": in_url} if any(in_url) and check.bearer is None else {}
+    request: dict[str, Any] = {"headers": headers, "json": check.json}
+    if any(in_url) and check.bearer is None:
+        request["auth"] = in_url
     return web.fetch(
         session,
         check.method,
         url,
         within=within_seconds,
-        headers=headers,
-        json=check.json,
-        **auth,
+        **request,
     )
 
 

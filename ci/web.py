@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import requests
 
 AT_MOST = 8 * 1024**2  # bytes of an answer, and of the same once unpacked
+LATE = "not answered, or not to the end, when the deadline was over"
 CHUNK = 64 * 1024
 REDIRECTS = 5  # followed, where asked to
 PACKED = {"gzip": 47, "deflate": 47, "x-gzip": 47}  # zlib's window: it finds out which
@@ -99,7 +100,7 @@ def fetch(
     sender.start()
     sender.join(within)
     if not outcomes:
-        raise requests.Timeout("not answered, or not to the end, when the deadline was over")
+        raise requests.Timeout(LATE)
     if isinstance(outcomes[0], Exception):
         raise outcomes[0]
     return outcomes[0]
@@ -153,7 +154,7 @@ def _body(answer: "requests.Response", until: float, at_most: int) -> bytes:
             if size > at_most:
                 raise BadAnswer(f"its body is larger than {at_most} bytes")
             if time.monotonic() > until:  # nobody waits any more
-                raise requests.Timeout("not to the end when the deadline was over")
+                raise requests.Timeout(LATE)
     except urllib3.exceptions.ReadTimeoutError as error:
         raise requests.ReadTimeout(error) from error
     except urllib3.exceptions.HTTPError as error:

@@ -35,7 +35,7 @@ class _Loader(yaml.SafeLoader):
         """Compose a node; PyYAML itself calls this once more for each bracket, without end."""
         self.depth += 1
         if self.depth > DEEPEST:
-            mark = self.peek_event().start_mark
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # PyYAML's own
             raise yaml.MarkedYAMLError(problem=TOO_DEEP, problem_mark=mark)
         node = super().compose_node(parent, index)
         self.depth -= 1
@@ -76,6 +76,7 @@ def read_yaml(path: Path) -> YamlFile:
         ConfigError: it is missing, not YAML, or says one key twice; with file and line.
 
     """
+    text = ""
     try:
         text = files.read(path, at_most=LARGEST).decode("utf-8-sig")
         root = yaml.compose(text, Loader=_Loader)

@@ -36,7 +36,7 @@ def write_plan(plan: Plan, file: Path) -> None:
     if len(document) > LARGEST:
         raise Refused(
             f"the plan has {len(document):,} bytes, and at most {LARGEST:,} are read",
-            next_step="plan fewer migrations at once: invoke plan --env ENV --to NAME",
+            next_step="plan fewer migrations at once: invoke migrate --env ENV --to NAME",
         )
     file.write_bytes(document)
 
