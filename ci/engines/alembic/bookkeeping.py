@@ -4,6 +4,7 @@ Alembic writes the heads when it runs a revision. A correction is ours: no code 
 for it. What the project says of the table is text, and quoted.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ import psycopg
 from psycopg import sql
 
 from ...database import trusted
+from ...database.pinned import OPTION
 from ...model import Direction, Migration
 
 READ = "select revision, checksum, applied_at from windlass.alembic_revision"
@@ -24,24 +26,22 @@ REMOVE = sql.SQL("delete from windlass.alembic_revision where revision = {name}"
 FORGET = sql.SQL("delete from windlass.partial_migration where migration_name = {name}")
 
 
-# As a session of the project finds it: ours may be pinned to another path. What the URL says is
-# first, then what was set for the role and the database, as the server itself orders it.
-SEARCH_PATH = """
+# What a session of the project begins with where its URL says nothing; ours is pinned to another
+# path. What was set for the role and the database, as the server itself orders it.
+SEARCH_PATH = r"""
     select coalesce(
-        (select reset_val from pg_catalog.pg_settings where name = 'search_path'
-         and source = 'client' and reset_val !~ '^("?pg_catalog"?|""|)(,|$)'),
         (select pg_catalog.substr(entry, 13)
          from pg_catalog.pg_db_role_setting s, pg_catalog.unnest(s.setconfig) entry
-         where entry like 'search_path=%%'
+         where entry like 'search\_path=%%'
            and s.setrole in (0, (select r.oid from pg_catalog.pg_roles r
                                  where r.rolname = session_user))
            and s.setdatabase in (0, (select d.oid from pg_catalog.pg_database d
                                      where d.datname = pg_catalog.current_database()))
          order by s.setrole <> 0 and s.setdatabase <> 0 desc, s.setrole <> 0 desc,
                   s.setdatabase <> 0 desc limit 1),
-        (select case when source = 'client' then boot_val else reset_val end
-         from pg_catalog.pg_settings where name = 'search_path'))
+        (select boot_val from pg_catalog.pg_settings where name = 'search_path'))
 """
+IN_OPTIONS = re.compile(r"(?:-c\s*|--)search_path=((?:\\.|\S)+)")  # of libpq's `options`
 # The first schema of a path that has the table; else the first that exists, as for a new table.
 SCHEMA = """
     select n.nspname
@@ -111,9 +111,12 @@ class Heads:
 
 
 def _search_path(connection: psycopg.Connection) -> tuple[str, ...]:
-    """Return the names of the path that a session of this role begins with here."""
+    """Return the names of the path that a session of this URL begins with here."""
+    options = connection.info.get_parameters().get("options", "").replace(OPTION, "")
+    given = IN_OPTIONS.findall(options)
     row = connection.execute(SEARCH_PATH).fetchone()
-    return tuple(name.strip().strip('"') for name in (str(row[0]) if row else "").split(","))
+    path = given[-1].replace("\\", "") if given else str(row[0]) if row else ""
+    return tuple(name.strip().strip('"') for name in path.split(","))
 
 
 def recorded(connection: psycopg.Connection) -> dict[str, tuple[str, datetime]]:
