@@ -229,7 +229,7 @@ def test_a_secret_too_short_to_be_hidden_is_refused_above_development(project: P
 
     assert ran.code == 2
     assert ran.error()[0] == (
-        "✗ deploy.yml:28: environments.production.smoke.checks.0.bearer: the secret in SHORT has 3 "
+        "✗ deploy.yml:29: environments.production.smoke.checks.0.bearer: the secret in SHORT has 3 "
         "characters, and only those of 4 or more can be kept out of logs"
     )
 

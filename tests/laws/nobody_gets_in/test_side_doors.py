@@ -17,11 +17,13 @@ import psycopg
 import pytest
 
 from pgwindlass.api import open_environment, restore
+from pgwindlass.backup.signed import SignedStore
 from pgwindlass.database import lock
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import NotApproved
 from pgwindlass.model import Manifest, Plan, Proof
 from pgwindlass.secret import Secret
+from pgwindlass.signing import Seal
 from pgwindlass.stores.directory import DirectoryStore
 from tests.fix_postgres import Server
 from tests.kit import Project, Ran
@@ -79,8 +81,16 @@ class World:
             return cursor.fetchall() if cursor.description else []
 
     @property
-    def store(self) -> DirectoryStore:
+    def files(self) -> DirectoryStore:
         return DirectoryStore(self.project.home / "backups")
+
+    @property
+    def store(self) -> SignedStore:
+        """The store as who has the key writes it."""
+        signing = self.project.settings("production").environment.signing
+        assert signing is not None
+        seal = Seal(signing, project="shop", environment="production", root=self.project.home)
+        return SignedStore(self.files, seal, print)
 
     def manifests(self) -> list[str]:
         """Return the keys of the manifests, oldest first."""
@@ -99,7 +109,7 @@ class World:
                 "select datname, oid from pg_database where starts_with(datname, "
                 f"'{self.name}') order by 1"
             ),
-            [(key, b"".join(self.store.read(key))) for key in self.store.keys("")],
+            [(key, b"".join(self.files.read(key))) for key in self.files.keys("")],
         )
 
 
