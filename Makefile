@@ -63,7 +63,7 @@ matrix: .venv/ready-dev
 	$(BIN)/python tests/install-clients
 	for major in $(MATRIX) 16,17,18; do \
 	  echo "PostgreSQL $$major"; \
-	  WINDLASS_POSTGRES=$$major $(BIN)/pytest -q -n 3 --dist worksteal $(MATRIX_TESTS) || exit 1; \
+	  WINDLASS_ROUNDS=20 WINDLASS_POSTGRES=$$major $(BIN)/pytest -q -n 3 --dist worksteal $(MATRIX_TESTS) || exit 1; \
 	done
 
 # How many changes of the pure modules do the unit tests notice? Fails below 92 %; several minutes.

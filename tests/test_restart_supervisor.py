@@ -87,7 +87,7 @@ def test_a_group_with_a_process_that_dies_is_partly_down(
     supervised: Supervised, tmp_path: Path
 ) -> None:
     script = f"[ -e {tmp_path}/bad ] && [ $1 = 1 ] && exec sleep 0.1; exec sleep 600"
-    driver = supervisor(supervised(script, processes=2, more="autorestart=false"), "api:*", 30)
+    driver = supervisor(supervised(script, processes=2, more="autorestart=false"), "api:*", 12)
     (tmp_path / "bad").touch()
 
     with pytest.raises(StepFailed, match=r"api:n0 RUNNING .*; api:n1 EXITED") as caught:

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -327,6 +327,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 @pytest.fixture
 def serve() -> Iterator[Callable[[Script], str]]:
     doors: list[socket.socket] = []
+    clients: list[socket.socket] = []
 
     def start(script: Script) -> str:
         door = socket.create_server(("127.0.0.1", 0))
@@ -338,6 +339,7 @@ def serve() -> Iterator[Callable[[Script], str]]:
                     client, _ = door.accept()
                 except OSError:
                     return
+                clients.append(client)
                 threading.Thread(target=answer, args=(client,), daemon=True).start()
 
         def answer(client: socket.socket) -> None:
@@ -354,6 +356,9 @@ def serve() -> Iterator[Callable[[Script], str]]:
     yield start
     for door in doors:
         door.close()
+    for client in clients:  # who still sends, or reads without end, goes on with other tests
+        with suppress(OSError):
+            client.shutdown(socket.SHUT_RDWR)
 
 
 def _drip(client: socket.socket) -> None:
