@@ -115,6 +115,8 @@ def made(server: Server, home: Path) -> Cloud:
         cloud.sql(text, cloud.master, database="postgres")
     if server.major <= 14:
         cloud.sql(f"alter schema public owner to {cloud.owner}")
+    with cloud.project.deploy_yml.open("a") as file:
+        file.write(f"migrations: {{owners: [{cloud.owner}]}}\n")
     cloud.project.migration("20260801_000000_orders", TABLES, "drop table orders;")
     return cloud
 
@@ -142,10 +144,8 @@ def cloud16(
         yield cloud
 
 
-@pytest.fixture(scope="module")
-def newest_cloud(
-    servers: Callable[[int], Server], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Cloud]:
+@pytest.fixture
+def newest_cloud(servers: Callable[[int], Server], tmp_path: Path) -> Iterator[Cloud]:
     """One on the newest server."""
-    with granted(servers(max(MAJORS)), tmp_path_factory.mktemp("cloud") / "shop") as cloud:
+    with granted(servers(max(MAJORS)), tmp_path / "shop") as cloud:
         yield cloud

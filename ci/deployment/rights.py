@@ -241,6 +241,11 @@ def report_grants(work: Work, roles: str = "", owner: str = "") -> GrantsReport:
         f"{one} is a superuser and owns objects: reassign them, none is made its member"
         for one in sorted(rights.super_owners)
     ]
+    if rights.user not in work.settings.shared.migrations.owners:
+        notes.append(
+            "write into deploy.yml, or the roles that only read do not believe its tables: "
+            f"migrations: {{owners: [{rights.user}]}}"
+        )
     return GrantsReport(
         grants=grants_for(rights, names, history),
         owner=rights.user,

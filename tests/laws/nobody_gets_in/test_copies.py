@@ -391,7 +391,7 @@ end $$;
 """
 
 
-TRAP = """
+TRAP = """-- windlass: allow privilege this is the trap of a test
 create function trap() returns boolean language plpgsql as $$ begin
     if current_database() like 'windlass_copy_%' then
         copy (select 1) to program 'touch {file}';
