@@ -11,7 +11,7 @@ from pgwindlass.backup import encryption
 from pgwindlass.config.sections import BackupsConfig, EncryptConfig
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import ConfigError, StepFailed
-from pgwindlass.secret import Secret
+from pgwindlass.secret import OptionalSecret, Secret
 from pgwindlass.stores.directory import DirectoryStore
 from tests.fix_backup import configured, restore, take, verify
 from tests.fix_postgres import Server
@@ -47,7 +47,7 @@ def encrypted(
 ) -> BackupsConfig:
     keys = EncryptConfig(
         recipients=(str(identity.to_public()),),
-        identity=Secret(str(identity)) if private else None,
+        identity=OptionalSecret(str(identity)) if private else None,
     )
     return configured(encrypt=keys, jobs=jobs)
 
@@ -94,11 +94,11 @@ def test_the_recipe_works_with_the_tool_age(
     assert content(target) == content(origin)
 
 
-def ssh_key(directory: Path, *options: str) -> tuple[str, Secret]:
+def ssh_key(directory: Path, *options: str) -> tuple[str, OptionalSecret]:
     """Make a key with ssh-keygen; return the public and the private half as their files have it."""
     file = directory / "id_ssh"
     subprocess.run(["ssh-keygen", "-q", "-C", "ops", "-f", file, *options], check=True)
-    return file.with_suffix(".pub").read_text().strip(), Secret(file.read_text())
+    return file.with_suffix(".pub").read_text().strip(), OptionalSecret(file.read_text())
 
 
 def test_an_ssh_key_seals_and_opens(
@@ -233,3 +233,19 @@ def test_a_stream_cut_at_a_piece_is_no_whole_one(identity: pyrage.x25519.Identit
 
     with pytest.raises(StepFailed, match="cannot be decrypted"):
         list(encryption.opened(pieces[:-1], ("age1…",), Secret(str(identity))))
+
+
+def test_without_the_private_key_a_job_seals_and_opens_nothing(
+    origin: Database, store: DirectoryStore, identity: pyrage.x25519.Identity
+) -> None:
+    config = configured(
+        encrypt=EncryptConfig(recipients=(str(identity.to_public()),), identity=OptionalSecret(""))
+    )
+    encryption.require_usable(
+        config.encrypt.recipients if config.encrypt else (), OptionalSecret("")
+    )
+
+    take(origin, store, config)
+
+    with pytest.raises(ConfigError, match="there is no private key"):
+        list(encryption.opened([b"age"], ("age1…",), OptionalSecret("  ")))

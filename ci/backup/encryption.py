@@ -24,7 +24,7 @@ def require_usable(recipients: tuple[str, ...], identity: Secret | None) -> None
     age = _library()
     for recipient in recipients:
         _recipient(age, recipient)
-    if identity is not None:
+    if identity is not None and identity.reveal().strip():
         _identity(age, identity)
 
 
@@ -49,7 +49,7 @@ def opened(
     """
     if not encrypted_for:
         return iter(chunks)
-    if identity is None:
+    if identity is None or not identity.reveal().strip():
         raise ConfigError(
             f"the backup is encrypted for {', '.join(encrypted_for)}, and there is no private key",
             next_step="write backups.encrypt.identity: ${AGE_IDENTITY}, and export AGE_IDENTITY",

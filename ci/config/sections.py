@@ -82,7 +82,7 @@ class EncryptConfig(Options, frozen=True, kw_only=True):
     """Encrypt every object before it leaves this machine, in the age format."""
 
     recipients: tuple[str, ...]  # public keys: age1…
-    identity: Secret | None = None  # the private key, to verify and restore
+    identity: OptionalSecret | None = None  # the private key, to verify and restore
 
     def __post_init__(self) -> None:
         if not self.recipients:
@@ -198,6 +198,7 @@ class ApprovalBase(Options, frozen=True, kw_only=True):
 
     # Whether GitHub's required reviewers have to be set, where a workflow deploys.
     reviewed: ClassVar[bool] = True
+    files: ClassVar[tuple[str, ...]] = ()  # the keys that name a file which decides
 
 
 class TerminalApproval(ApprovalBase, frozen=True, kw_only=True, tag="terminal", tag_field="from"):
@@ -218,6 +219,7 @@ class SshApproval(ApprovalBase, frozen=True, kw_only=True, tag="ssh", tag_field=
     """Approvers sign the plan with their own SSH keys; `invoke approve` writes the signature."""
 
     reviewed: ClassVar[bool] = False
+    files: ClassVar[tuple[str, ...]] = ("signers", "revoked")
     signers: str  # who may approve: an allowed-signers file of ssh-keygen's, beside deploy.yml
     revoked: str = ""  # keys that count no more: a list of public keys, or a KRL
     required: int = 1  # different approvers
@@ -248,6 +250,9 @@ class Restart(Options, frozen=True, kw_only=True):
     other variables they see nothing.
     """
 
+    files: ClassVar[tuple[str, ...]] = ()  # the keys that name a file which decides
+    commands: ClassVar[tuple[str, ...]] = ()  # the keys that hold a command
+    printing: ClassVar[tuple[str, ...]] = ()  # those of a command that only prints
     environment: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -285,6 +290,7 @@ class DockerRestart(Restart, frozen=True, kw_only=True, tag="docker", tag_field=
 class ComposeRestart(Restart, frozen=True, kw_only=True, tag="compose", tag_field="with"):
     """A service of a compose file; the plugin or docker-compose, whichever is there."""
 
+    files: ClassVar[tuple[str, ...]] = ("file",)
     service: str
     file: str = "docker-compose.yml"
     project_name: str = ""
@@ -306,6 +312,8 @@ class KubectlRestart(Restart, frozen=True, kw_only=True, tag="kubectl", tag_fiel
 class CommandRestart(Restart, frozen=True, kw_only=True, tag="command", tag_field="with"):
     """Any program; `identity` prints what must differ after a restart (a pid, a start time)."""
 
+    commands: ClassVar[tuple[str, ...]] = ("run",)
+    printing: ClassVar[tuple[str, ...]] = ("identity",)
     run: tuple[str, ...]
     identity: tuple[str, ...]
     settle: Duration = _span("5s")
@@ -315,6 +323,7 @@ class CommandRestart(Restart, frozen=True, kw_only=True, tag="command", tag_fiel
 class SupervisorRestart(Restart, frozen=True, kw_only=True, tag="supervisor", tag_field="with"):
     """A program under supervisor, as `supervisorctl` takes it: `api`, or a whole group, `api:*`."""
 
+    files: ClassVar[tuple[str, ...]] = ("config",)
     program: str
     config: str = ""  # supervisord's file; empty: where supervisorctl itself looks
     settle: Duration = _span("5s")

@@ -12,7 +12,8 @@ from ..database import own_tables
 from ..errors import ConfigError, Refused
 from ..model import Applied, Migration, Plan
 from ..plan.states import MigrationState, State, built_on, compare, is_graph, up_to
-from . import journal, orders
+from . import identity, journal, orders
+from .contents import take_sources
 from .facts import Recorded, take_facts
 from .orders import Proposal, Request
 from .work import Work
@@ -155,11 +156,15 @@ def propose(work: Work, request: Request) -> Proposal[tuple[Change, ...]]:
     arguments = {"name": ",".join(names), "reason": request.get("reason").strip()}
 
     def again() -> tuple[Plan, tuple[Change, ...]]:
+        identity.require(work)  # first: of another's database its states say nothing
         facts = take_facts(work.database, work.engine.history)
         recorded = Recorded(applied=facts.history, partials=facts.partials, failed=facts.failed)
         changes = VERBS[verb](work, recorded, names)
         lines = tuple(f"{MEANS[verb]} {change}" for change in changes)
-        return orders.order_plan(work, request, facts, lines, arguments=arguments), changes
+        plan = orders.order_plan(
+            work, request, facts, lines, arguments=arguments, sources=take_sources(work)
+        )
+        return plan, changes
 
     return orders.propose(request, again)
 

@@ -23,12 +23,13 @@ from ..model import (
     Origin,
     Outcome,
     Plan,
+    Sources,
     StepName,
     StepResult,
 )
 from ..origin import find_origin
 from ..plan import gate
-from ..plan.make import make_plan
+from ..plan.make import NO_SOURCES, make_plan
 from . import identity, journal, nonces, planfile, steps
 from .work import Work
 
@@ -140,8 +141,11 @@ def order_plan(
     changes: tuple[str, ...],
     *,
     arguments: Mapping[str, str],
+    sources: Sources = NO_SOURCES,
 ) -> Plan:
     """Return the plan of a task; `arguments` are the request's, each with what it means now.
+
+    `sources` are of a task that records what lies in files.
 
     Raises:
         Refused: the database is another environment's.
@@ -153,7 +157,7 @@ def order_plan(
         verb=request.verb, arguments=tuple(sorted(arguments.items())), changes=changes
     )
     engine = (work.engine.name, work.engine.runner.version())
-    return make_plan(work.settings, facts, (), engine=engine, correction=order)
+    return make_plan(work.settings, facts, (), engine=engine, sources=sources, correction=order)
 
 
 def propose(
@@ -201,10 +205,12 @@ def permitted(work: Work, proposal: Proposal[T]) -> Iterator[Permit[T]]:
     Raises:
         NotApproved: the environment asks for an approval, and none of exactly this plan counts.
         PlanChanged: what would be done is not what was planned.
+        Refused: production would record the text of files that no commit has.
         LockHeld: a deployment is running.
 
     """
     plan = proposal.plan
+    gate.require_clean(plan)
     approval = _approval(work, plan) if plan.has(StepName.APPROVAL) else None
     wait = work.settings.environment.lock.wait.seconds
     with ExitStack() as stack:

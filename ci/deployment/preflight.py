@@ -257,7 +257,8 @@ def _kept(settings: Settings, store: Store) -> list[PreflightCheck]:
 
 def _encryption(keys: EncryptConfig) -> str:
     encryption.require_usable(keys.recipients, keys.identity)
-    private = "a private key to prove them with" if keys.identity else "no private key here"
+    given = keys.identity is not None and keys.identity.reveal().strip()
+    private = "a private key to prove them with" if given else "no private key here"
     return f"for {len(keys.recipients)} recipients, {private}"
 
 

@@ -5,13 +5,7 @@ from collections.abc import Iterable
 from pathlib import PurePath
 
 from ..config import Settings
-from ..config.sections import (
-    CommandRestart,
-    ComposeRestart,
-    RestartConfig,
-    SshApproval,
-    SupervisorRestart,
-)
+from ..config.sections import Restart
 
 # What these are given is data that they print, such as a pid file that changes by itself.
 READERS = frozenset({"cat", "head", "tail", "stat", "readlink", "ls", "sha256sum", "md5sum"})
@@ -20,28 +14,23 @@ READERS = frozenset({"cat", "head", "tail", "stat", "readlink", "ls", "sha256sum
 def named_words(settings: Settings) -> tuple[tuple[str, str], ...]:
     """Return (key, word) of everything that may name a file whose content decides what happens."""
     environment, shared = settings.environment, settings.shared
-    words = list(_of_restart(environment.restart))
-    if isinstance(environment.approval, SshApproval):
-        words.append(("approval.signers", environment.approval.signers))
-        words.append(("approval.revoked", environment.approval.revoked))
+    words = list(_of_restart(environment.restart)) if environment.restart is not None else []
+    if (approval := environment.approval) is not None:
+        words += [(f"approval.{key}", getattr(approval, key)) for key in approval.files]
+    if environment.signing is not None:
+        words.append(("signing.signers", environment.signing.signers))
     words.append(("rehearsal.mask", shared.rehearsal.mask))
     return tuple((key, word) for key, word in words if word)
 
 
-def _of_restart(restart: RestartConfig | None) -> Iterable[tuple[str, str]]:
-    match restart:
-        case CommandRestart():
-            yield from (("restart.run", word) for word in candidates(restart.run))
-            identity = restart.identity
-            if identity and PurePath(identity[0]).name in READERS:
-                identity = identity[:1]
-            yield from (("restart.identity", word) for word in candidates(identity))
-        case ComposeRestart():
-            yield ("restart.file", restart.file)
-        case SupervisorRestart():
-            yield ("restart.config", restart.config)
-        case _:  # units, containers and deployments are no files of the project
-            pass
+def _of_restart(restart: Restart) -> Iterable[tuple[str, str]]:
+    for key in restart.files:
+        yield (f"restart.{key}", getattr(restart, key))
+    for key in (*restart.commands, *restart.printing):
+        argv: tuple[str, ...] = getattr(restart, key)
+        if key in restart.printing and argv and PurePath(argv[0]).name in READERS:
+            argv = argv[:1]
+        yield from ((f"restart.{key}", word) for word in candidates(argv))
 
 
 def candidates(argv: Iterable[str]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ def test_a_command_s_words_are_looked_at_in_every_form(argument: str, word: str)
 def test_what_a_reader_prints_is_no_file_of_a_command() -> None:
     def words(*identity: str) -> list[tuple[str, str]]:
         restart = {"with": "command", "run": ["./r.sh"], "identity": list(identity)}
-        return list(named_words(settings(restart=restart)))
+        return list(named_words(settings(restart=restart, signing=None)))
 
     assert words("/bin/cat", "api.pid") == [
         ("restart.run", "./r.sh"),
@@ -44,6 +44,7 @@ def test_the_files_of_other_sections_are_named() -> None:
         settings(
             restart={"with": "compose", "service": "api"},
             approval={"from": "ssh", "signers": "approvers", "revoked": "gone"},
+            signing={"signers": "backup-signers"},
             shared={"rehearsal": {"mask": "mask.sql"}},
         )
     )
@@ -52,8 +53,9 @@ def test_the_files_of_other_sections_are_named() -> None:
         ("restart.file", "docker-compose.yml"),
         ("approval.signers", "approvers"),
         ("approval.revoked", "gone"),
+        ("signing.signers", "backup-signers"),
         ("rehearsal.mask", "mask.sql"),
     )
     supervisor = {"with": "supervisor", "program": "api", "config": "s.conf"}
-    assert named_words(settings(restart=supervisor)) == (("restart.config", "s.conf"),)
+    assert named_words(settings(restart=supervisor, signing=None)) == (("restart.config", "s.conf"),)
     assert named_words(settings(restart=None, smoke=None, name="dev")) == ()
