@@ -63,11 +63,11 @@ def test_an_approval_that_a_deployment_used_up_does_not_count() -> None:
     assert said == "the approval of ann was used by deployment 01FIRST"
 
 
-def test_an_approval_without_a_nonce_is_one_of_the_terminal_and_never_used_up() -> None:
-    given = approval(PLAN, nonce="", source="terminal")
+def test_an_approval_without_a_nonce_was_asked_for_here_and_is_never_used_up() -> None:
+    given = approval(PLAN, nonce="", asked_here=True)
 
     assert required(given, used={"": "01FIRST"}) == (given,)
-    assert refusal(approval(PLAN, nonce="")) == (
+    assert refusal(approval(PLAN, nonce="", source="terminal")) == (
         "the approval of ann has no nonce, so that it could be used again"
     )
 

@@ -57,5 +57,7 @@ def test_the_files_of_other_sections_are_named() -> None:
         ("rehearsal.mask", "mask.sql"),
     )
     supervisor = {"with": "supervisor", "program": "api", "config": "s.conf"}
-    assert named_words(settings(restart=supervisor, signing=None)) == (("restart.config", "s.conf"),)
-    assert named_words(settings(restart=None, smoke=None, name="dev")) == ()
+    assert named_words(settings(restart=supervisor, signing=None)) == (
+        ("restart.config", "s.conf"),
+    )
+    assert named_words(settings(restart=None, smoke=None, signing=None, name="dev")) == ()
