@@ -461,6 +461,21 @@ def test_an_index_that_a_killed_run_had_built_is_not_built_again(events: Alembic
     assert events.heads() == ["third"]
 
 
+def test_an_index_whose_build_failed_leaves_nothing(events: AlembicProject) -> None:
+    unique = CONCURRENT.replace('["note"]', '["note"], unique=True')
+    events.revision("third", "second", unique, 'op.drop_index("ix_note")')
+    done(events, "migrate", "--env", "uat", "--to", "second")
+    events.sql(
+        "insert into error_events (id, source, payload) select i, 's', '{}' "
+        "from generate_series(1, 2) i"
+    )
+
+    ran = events.project.run("migrate", "--env", "uat")
+
+    assert "could not create unique index" in ran.error()[0]
+    assert events.sql("select to_regclass('ix_note')") == [(None,)]
+
+
 HALF = """\
 with op.get_context().autocommit_block():
     op.execute("create table half (i int)")

@@ -33,6 +33,7 @@ TERMINATE = """
     select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_activity where pid = %s
 """
 THEIR_PATH = b"select pg_catalog.current_setting('search_path')"
+SET_PATH = "select pg_catalog.set_config('search_path', %s, false)"
 SESSION_EXISTS = "select exists (select from pg_catalog.pg_stat_activity where pid = %s)"
 
 
@@ -151,6 +152,11 @@ def _heads(event: Event) -> tuple[str, str]:
     return str(event["schema"]), str(event["table"])
 
 
+def _search_path(session: Session) -> str:
+    """Return the path that the statements of a revision have now."""
+    return str(session.execute(THEIR_PATH).fetchall()[0][0])
+
+
 def _fail(job: RevisionJob, listener: "_Listener", error: ReportedError) -> NoReturn:
     place = listener.place if error.sqlstate and listener.place else error.place
     state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
@@ -181,6 +187,7 @@ class _Listener:
     committed: bool = False
     observed: ExitStack = field(default_factory=ExitStack)
     build: Statement | None = None
+    path: str = ""  # the search_path that the index of `build` is looked for with
 
     def on(self, event: Event, session: Callable[[], Session]) -> str:
         """Answer one event; return what to run instead."""
@@ -244,7 +251,9 @@ class _Listener:
             return ""
         if statement is None or not statement.concurrent:
             return ""
+        self.path = _search_path(session)
         with self.run.database.connect("migrate") as connection:
+            connection.execute(SET_PATH, (self.path,))
             if self.run.begun and concurrently.finished(connection, statement):
                 self.run.terms.note(f"{place}: already exists")
                 return "do 'begin end'"
@@ -270,7 +279,7 @@ class _Listener:
         if self.run.job.verify is not None and self.run.job.direction == "up":
             run_verify_script(self.run.job.verify, session)
         self.run.terms.guard()
-        path = sql.Literal(session.execute(THEIR_PATH).fetchall()[0][0]).as_string()
+        path = sql.Literal(_search_path(session)).as_string()
         session.execute(PIN)
         for statement in bookkeeping.note(self.run.job.migration, self.run.job.direction):
             session.execute(statement)
@@ -297,4 +306,5 @@ class _Listener:
                     break
                 time.sleep(0.02)
             if self.build is not None and self.place is not None:
+                connection.execute(SET_PATH, (self.path,))
                 concurrently.clear(connection, self.run.database, self.build, place=self.place)
