@@ -79,6 +79,13 @@ def test_what_only_looks_like_a_url_is_taken_out_whole() -> None:
     assert redact("x http://[not-an-address y") == "x *** y"
 
 
+def test_the_name_of_a_revision_in_alembics_words_is_no_password() -> None:
+    text = "Can't locate revision identified by 'a1b2c3'"
+
+    assert redact(text) == text
+    assert redact("user b IDENTIFIED BY 'a1b2c3'") == "user b IDENTIFIED BY '***'"
+
+
 def test_a_secret_of_several_lines_is_taken_out_line_by_line() -> None:
     remember("  first-line-of-key\n\tsecond-line-of-key\r\nthird-line-of-key")
     remember("single-return-1\rsingle-return-2")
