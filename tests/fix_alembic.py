@@ -128,7 +128,10 @@ def alembic(
 
     def make(name: str, *, variable: str = "DATABASE_URL") -> AlembicProject:
         home = tmp_path / name
-        return project_of(name, home, database16, variable=variable, python=warm_alembic)
+        made = project_of(name, home, database16, variable=variable, python=warm_alembic)
+        # In a sandbox the launcher would not reach the warm Python.
+        made.project.env["WINDLASS_SANDBOX"] = "off"
+        return made
 
     return make
 
