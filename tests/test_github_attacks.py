@@ -158,6 +158,7 @@ def test_what_a_revision_prints_cannot_speak_and_shows_no_secret(
     alembic: Callable[..., AlembicProject],
 ) -> None:
     found = alembic("error_events")
+    found.set("  url_variable:", "  environment: [API_TOKEN]\n  url_variable:")
     prints = f"import os, sys\nfor text in {SPOKEN!r}:\n    print(text + os.environ['API_TOKEN'])\n"
     prints += "    print(text, file=sys.stderr)\n"
     found.revision("second", "1a2b3c4d5e6f", prints + "raise ValueError('x\\n::error::spoken')")

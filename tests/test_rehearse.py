@@ -306,9 +306,13 @@ def test_nothing_pending_is_nothing_to_rehearse(project: Project) -> None:
 
 
 def production(project: Project) -> None:
-    """Have production rehearse; the rest of its policy stands."""
+    """Let the database be production's, which rehearses; the rest of its policy stands."""
     text = project.deploy_yml.read_text()
     project.deploy_yml.write_text(text.replace("steps: {rehearsal: off}", "steps: {}"))
+    with psycopg.connect(project.url) as connection:
+        connection.execute(
+            "update windlass.identity set environment = 'production', tier = 'production'"
+        )
 
 
 def test_an_approver_sees_the_rehearsal_and_it_runs_once(project: Project) -> None:

@@ -196,7 +196,9 @@ class TestWhatIsReadBeforeAnApproval:
         for found in loot.found:
             text = json.dumps(found["environ"])
             assert [name for name, value in SECRETS.items() if value in text] == []
-            assert not found["environ"].keys() & {"PGPASSFILE", "PGSERVICEFILE", "AGE_IDENTITY"}
+            assert not found["environ"].keys() & {"PGSERVICEFILE", "AGE_IDENTITY"}
+            # A copy's address names a file that is nowhere, so that libpq reads no other.
+            assert found["environ"].get("PGPASSFILE", "/nonexistent") == "/nonexistent"
             assert found["environ"]["HOME"] != os.environ.get("HOME")
 
     def test_it_sees_no_address(self, attacked: Attacked, verb: str) -> None:
