@@ -19,7 +19,7 @@ demo: .venv/ready
 # The unit tests have run in `check`.
 test: check
 	tests/install-parts
-	$(BIN)/pytest -n 3 --dist worksteal -m 'not unit'
+	$(BIN)/pytest -n 4 --dist worksteal -m 'not unit'
 
 # Side by side: mypy alone takes as long as the others together.
 check: .venv/ready-dev
@@ -55,7 +55,7 @@ units:
 # What an attacker would try, counted: tried, held.
 attacks: .venv/ready-dev
 	tests/install-parts
-	$(BIN)/pytest -q -n 3 --dist worksteal -m attack tests/laws
+	$(BIN)/pytest -q -n 4 --dist worksteal -m attack tests
 
 matrix: .venv/ready-dev
 	tests/install-parts
