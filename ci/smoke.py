@@ -11,6 +11,7 @@ import requests
 from . import web
 from .config.secretplaces import without_userinfo
 from .config.sections import Json, SmokeCheck, SmokeConfig
+from .connections import Session
 from .errors import StepFailed
 from .secret import redact
 
@@ -71,7 +72,7 @@ def run_checks(smoke: SmokeConfig, *, progress: Callable[[int, int], None]) -> S
 def _round(smoke: SmokeConfig, deadline: float) -> tuple[_WrongAnswer | None, float]:
     """Ask everything once; return the first wrong answer, and the seconds of the slowest."""
     slowest = 0.0
-    with requests.Session() as session:
+    with Session() as session:
         for check in smoke.checks:
             wrong, seconds = _ask(session, smoke.base_url, check, deadline)
             if wrong is not None:
@@ -81,7 +82,7 @@ def _round(smoke: SmokeConfig, deadline: float) -> tuple[_WrongAnswer | None, fl
 
 
 def _ask(
-    session: requests.Session, base_url: str, check: SmokeCheck, deadline: float
+    session: Session, base_url: str, check: SmokeCheck, deadline: float
 ) -> tuple[_WrongAnswer | None, float]:
     url = base_url.rstrip("/") + "/" + check.path.lstrip("/")
     shown = without_userinfo(url)
@@ -106,9 +107,7 @@ def _ask(
     return (_WrongAnswer(check, shown, problem, _cut(answer.text)) if problem else None), seconds
 
 
-def _send(
-    session: requests.Session, check: SmokeCheck, url: str, within_seconds: float
-) -> web.Answer:
+def _send(session: Session, check: SmokeCheck, url: str, within_seconds: float) -> web.Answer:
     """Send one request; requests.Timeout where the answer is not whole in time."""
     headers = {name: value.reveal() for name, value in check.headers.items()}
     if check.bearer is not None:

@@ -1,7 +1,8 @@
 """One HTTP request whose answer is bounded: in time, in bytes on the wire, and once unpacked.
 
 The library's timeout is one for each wait: a server that sends a byte now and then, or a name
-that is slow to resolve, would hold us for ever. It also keeps whatever comes.
+that is slow to resolve, would hold us for ever. It also keeps whatever comes. So a thread asks, and
+at the deadline its connection is ended, and it with that; only a name it still waits for.
 """
 
 import json
@@ -16,10 +17,13 @@ from urllib.parse import urljoin, urlsplit
 if TYPE_CHECKING:
     import requests
 
+    from .connections import Session
+
 AT_MOST = 8 * 1024**2  # bytes of an answer, and of the same once unpacked
 LATE = "not answered, or not to the end, when the deadline was over"
 CHUNK = 64 * 1024
 REDIRECTS = 5  # followed, where asked to
+THREAD = "windlass request"
 PACKED = {"gzip": 47, "deflate": 47, "x-gzip": 47}  # zlib's window: it finds out which
 MOVED = (301, 302, 303, 307, 308)
 
@@ -51,7 +55,7 @@ class Answer:
 
 
 def fetch(
-    session: "requests.Session",
+    session: "Session",
     method: str,
     url: str,
     *,
@@ -78,7 +82,10 @@ def fetch(
     """
     import requests
 
+    from .connections import Exchange
+
     outcomes: list[Answer | Exception] = []
+    exchange = Exchange()
     until = time.monotonic() + within
 
     def follow() -> Answer:
@@ -91,15 +98,17 @@ def fetch(
         raise BadAnswer(f"it redirects more than {REDIRECTS} times")
 
     def send() -> None:
+        exchange.begin()
         try:
             outcomes.append(follow())
         except Exception as error:  # noqa: BLE001  # raised again below
             outcomes.append(error)
 
-    sender = threading.Thread(target=send, daemon=True)
+    sender = threading.Thread(target=send, daemon=True, name=THREAD)
     sender.start()
     sender.join(within)
     if not outcomes:
+        exchange.end()
         raise requests.Timeout(LATE)
     if isinstance(outcomes[0], Exception):
         raise outcomes[0]
@@ -115,7 +124,7 @@ def _moved(url: str, location: str) -> str:
 
 
 def _ask(
-    session: "requests.Session",
+    session: "Session",
     method: str,
     url: str,
     until: float,

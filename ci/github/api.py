@@ -16,7 +16,7 @@ from ..secret import Secret, redact
 from ..visible import in_one_line
 
 if TYPE_CHECKING:
-    import requests
+    from ..connections import Session
 
 VERSION = "2022-11-28"  # of the API; GitHub keeps a version for two years after the next one
 ALL_WITHIN = 60.0  # seconds for an answer, tries and redirects together
@@ -52,7 +52,7 @@ class GithubApi:
     token: Secret
     note: Callable[[str], None] = lambda _text: None
     patience: float = PATIENCE
-    _open: "requests.Session | None" = field(default=None, init=False)
+    _open: "Session | None" = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.repository):
@@ -106,10 +106,10 @@ class GithubApi:
         base = f"{self.url.rstrip('/')}/repos/{self.repository}"
         return f"{base}/{path}" if path else base
 
-    def _session(self) -> "requests.Session":
-        import requests  # takes 0.1 s
-        from requests.adapters import HTTPAdapter
-        from urllib3.util import Retry
+    def _session(self) -> "Session":
+        from urllib3.util import Retry  # takes 0.1 s
+
+        from ..connections import Session
 
         if self._open is None:
             # Retry-After is obeyed below, where the wait is told and has an end.
@@ -121,9 +121,7 @@ class GithubApi:
                 raise_on_status=False,
                 respect_retry_after_header=False,
             )
-            self._open = requests.Session()
-            for scheme in ("https://", "http://"):
-                self._open.mount(scheme, HTTPAdapter(max_retries=retry))
+            self._open = Session(retry)
         return self._open
 
     def _ask(self, url: str, path: str, permission: str) -> web.Answer:

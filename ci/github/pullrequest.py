@@ -10,6 +10,7 @@ from typing import Any
 import requests
 
 from .. import files, web
+from ..connections import Session
 from ..errors import ConfigError, Unreachable
 from ..secret import Secret, redact
 
@@ -92,7 +93,7 @@ def _ask(method: str, path: str, body: dict[str, str] | None = None) -> Any:  # 
         "X-GitHub-Api-Version": "2022-11-28",
     }
     try:
-        with requests.Session() as session:
+        with Session() as session:
             answer = web.fetch(
                 session, method, f"{base}/{path}", within=WITHIN, json=body, headers=headers
             )

@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pytest
 import requests
+from urllib3 import Retry
 
 from pgwindlass import web
 from pgwindlass.config.duration import Duration
 from pgwindlass.config.sections import Expect, SmokeCheck, SmokeConfig
 from pgwindlass.config.yamlfile import read_yaml
+from pgwindlass.connections import Exchange, Over, Session
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import ConfigError, StepFailed
 from pgwindlass.github.api import GithubApi
@@ -321,44 +323,48 @@ def test_a_lock_never_waits_for_ever(project: Project, line: str) -> None:
 
 # A server that says what it is given, byte for byte, and then goes on as it likes.
 Script = Callable[[socket.socket], None]
-HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: application/json\r\n"
+
+
+class Servers:
+    """Servers of one test, each with a script for every client; at its end none talks on."""
+
+    def __init__(self) -> None:
+        self.doors: list[socket.socket] = []
+        self.clients: list[socket.socket] = []
+
+    def __call__(self, script: Script) -> str:
+        """Start a server, and return its address."""
+        door = socket.create_server(("127.0.0.1", 0))
+        self.doors.append(door)
+        threading.Thread(target=self.listen, args=(door, script), daemon=True).start()
+        return f"http://127.0.0.1:{door.getsockname()[1]}"
+
+    def listen(self, door: socket.socket, script: Script) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = door.accept()
+                self.clients.append(client)
+                threading.Thread(target=self.answer, args=(client, script), daemon=True).start()
+
+    def answer(self, client: socket.socket, script: Script) -> None:
+        with closing(client), suppress(OSError):
+            client.recv(65536)
+            script(client)
+
+    def end(self) -> None:
+        for door in self.doors:
+            door.close()
+        for client in self.clients:  # who still sends, or reads without end, ends with that
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Script], str]]:
-    doors: list[socket.socket] = []
-    clients: list[socket.socket] = []
-
-    def start(script: Script) -> str:
-        door = socket.create_server(("127.0.0.1", 0))
-        doors.append(door)
-
-        def run() -> None:
-            while True:
-                try:
-                    client, _ = door.accept()
-                except OSError:
-                    return
-                clients.append(client)
-                threading.Thread(target=answer, args=(client,), daemon=True).start()
-
-        def answer(client: socket.socket) -> None:
-            with closing(client):
-                try:
-                    client.recv(65536)
-                    script(client)
-                except OSError:
-                    return
-
-        threading.Thread(target=run, daemon=True).start()
-        return f"http://127.0.0.1:{door.getsockname()[1]}"
-
-    yield start
-    for door in doors:
-        door.close()
-    for client in clients:  # who still sends, or reads without end, goes on with other tests
-        with suppress(OSError):
-            client.shutdown(socket.SHUT_RDWR)
+def serve() -> Iterator[Servers]:
+    servers = Servers()
+    yield servers
+    servers.end()
 
 
 def _drip(client: socket.socket) -> None:
@@ -396,8 +402,19 @@ def _said(body: bytes, head: bytes = HEAD) -> Script:
 
 
 def _redirect(to: str) -> Script:
-    head = f"HTTP/1.1 302 Found\r\nLocation: {to}\r\n".encode()
+    head = f"HTTP/1.1 302 Found\r\nConnection: close\r\nLocation: {to}\r\n".encode()
     return _said(b"", head)
+
+
+def _chunk(client: socket.socket) -> None:
+    client.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n1;")
+    while True:
+        client.sendall(b"x")
+        time.sleep(0.05)
+
+
+def _nothing(client: socket.socket) -> None:
+    client.recv(1)
 
 
 def _continue(client: socket.socket) -> None:
@@ -407,6 +424,7 @@ def _continue(client: socket.socket) -> None:
 
 ANSWERS: dict[str, tuple[Script, str]] = {
     "drip": (_drip, "no answer: Timeout"),
+    "chunk of no end": (_chunk, "no answer: Timeout"),
     "slow head": (_slow_head, "no answer: "),
     "flood": (_flood, "its body is larger than 8388608 bytes"),
     "gzip bomb": (
@@ -433,9 +451,7 @@ ANSWERS: dict[str, tuple[Script, str]] = {
 
 
 @pytest.mark.parametrize("kind", ANSWERS)
-def test_a_hostile_service_ends_a_smoke_test_in_time(
-    serve: Callable[[Script], str], kind: str
-) -> None:
+def test_a_hostile_service_ends_a_smoke_test_in_time(serve: Servers, kind: str) -> None:
     script, problem = ANSWERS[kind]
     check = SmokeCheck(
         get="/", headers={"X-Key": Secret("k3y-of-the-smoke")}, expect=Expect(json={"status": "ok"})
@@ -465,9 +481,10 @@ def test_a_hostile_service_ends_a_smoke_test_in_time(
     ],
 )
 def test_a_hostile_answer_of_githubs_api_ends_in_time(
-    serve: Callable[[Script], str], monkeypatch: pytest.MonkeyPatch, kind: str, problem: str
+    serve: Servers, monkeypatch: pytest.MonkeyPatch, kind: str, problem: str
 ) -> None:
     monkeypatch.setattr("pgwindlass.github.api.ALL_WITHIN", 0.5)
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")  # elsewhere it asks by https alone
     api = GithubApi(serve(ANSWERS[kind][0]), "acme/shop", Secret("t0ken-of-github"))
 
     began = time.monotonic()
@@ -478,12 +495,12 @@ def test_a_hostile_answer_of_githubs_api_ends_in_time(
     assert problem in parts(caught.value)
 
 
-def test_a_redirect_takes_no_token_to_another_server(serve: Callable[[Script], str]) -> None:
+def test_a_redirect_takes_no_token_to_another_server(serve: Servers) -> None:
     heard: list[bytes] = []
     other = serve(lambda client: heard.append(client.recv(1)))
     first = serve(_redirect(other))
 
-    with requests.Session() as session, pytest.raises(web.BadAnswer):
+    with Session() as session, pytest.raises(web.BadAnswer):
         web.fetch(
             session,
             "GET",
@@ -496,11 +513,71 @@ def test_a_redirect_takes_no_token_to_another_server(serve: Callable[[Script], s
     assert heard == []
 
 
-def test_a_redirect_loop_ends(serve: Callable[[Script], str]) -> None:
+def test_a_redirect_loop_ends(serve: Servers) -> None:
     url = serve(_redirect("/again"))
 
-    with requests.Session() as session, pytest.raises(web.BadAnswer, match="more than 5 times"):
+    with Session() as session, pytest.raises(web.BadAnswer, match="more than 5 times"):
         web.fetch(session, "GET", url, within=5, redirects=True)
+
+
+def asking() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == web.THREAD]
+
+
+ENDLESS: dict[str, Script] = {
+    "continue": _continue,
+    "slow head": _slow_head,
+    "drip": _drip,
+    "chunk of no end": _chunk,
+    "nothing": _nothing,
+}
+
+
+@pytest.mark.parametrize("tries", [0, 3])
+@pytest.mark.parametrize("kind", ENDLESS)
+def test_a_request_without_an_end_leaves_no_thread(serve: Servers, kind: str, tries: int) -> None:
+    url = serve(ENDLESS[kind])
+    retries = Retry(total=tries, backoff_factor=0.1)
+
+    with Session(retries) as session, pytest.raises(requests.RequestException):
+        web.fetch(session, "GET", url, within=0.3)
+
+    ended = time.monotonic() + SOON
+    while asking() and time.monotonic() < ended:
+        time.sleep(0.01)
+    assert asking() == []
+
+
+@pytest.mark.parametrize("moment", ["before it connects", "before it sends on an open connection"])
+def test_a_request_that_was_ended_sends_nothing_more(serve: Servers, moment: str) -> None:
+    heard: list[bytes] = []
+    answer = HEAD.replace(b"close", b"keep-alive") + b"Content-Length: 0\r\n\r\n"
+
+    def talk(client: socket.socket) -> None:
+        heard.append(b"first")
+        client.sendall(answer)
+        heard.append(client.recv(65536))
+
+    url = serve(talk)
+    with Session() as session:
+        if moment != "before it connects":
+            session.get(url, timeout=5)
+        outcomes: list[type[BaseException]] = []
+        exchange = Exchange()
+        exchange.end()
+
+        def send() -> None:
+            exchange.begin()
+            with pytest.raises(Over) as caught:
+                session.get(url, timeout=5)
+            outcomes.append(caught.type)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        sender.join()
+
+    assert outcomes == [Over]
+    assert [said for said in heard if said not in (b"first", b"")] == []
 
 
 @pytest.mark.parametrize(
