@@ -232,12 +232,15 @@ def test_a_key_that_the_signers_do_not_list_is_found_before_anything(project: Pr
     ],
     ids=" ".join,
 )
-def test_production_takes_no_unsigned_store(project: Project, arguments: tuple[str, ...]) -> None:
+def test_production_takes_no_unsigned_store(
+    project: Project, database16: Database, arguments: tuple[str, ...]
+) -> None:
+    own = database16.url.reveal()  # the project's own says that it is uat
     text = project.deploy_yml.read_text()
     line = next(line for line in text.splitlines(keepends=True) if "backup-signers" in line)
     project.deploy_yml.write_text(text.replace(line, ""))
     try:
-        ran = project.run(*arguments, "--env", "production")
+        ran = project.run(*arguments, "--env", "production", DATABASE_URL=own)
     finally:
         project.deploy_yml.write_text(text)
 
