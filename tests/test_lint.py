@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from pgwindlass.database.connection import Database
+from pgwindlass.engines import HISTORIES
 from pgwindlass.errors import StepFailed
 from pgwindlass.lint import catalog as sqlcatalog
 from pgwindlass.lint import squawk, statements
@@ -26,7 +27,7 @@ AFTER = "-- windlass: phase=after\n"
 
 def rules(text: str) -> list[str]:
     """What is found in a text where no database is asked; several by their lines."""
-    return [one.rule for one in statements.lint_files([parse(PATH, text)], None)]
+    return [one.rule for one in statements.lint_files([parse(PATH, text)], None, HISTORIES)]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +104,7 @@ def test_a_dangerous_statement_is_found(text: str, rule: str) -> None:
 
 def test_a_finding_has_the_line_of_its_place_and_of_its_statement() -> None:
     text = "select 1;\n\nalter table t\n  add column a int,\n  drop column b;"
-    (found,) = statements.lint_files([parse(PATH, text)], None)
+    (found,) = statements.lint_files([parse(PATH, text)], None, HISTORIES)
 
     assert (found.line, found.statement, found.table) == (5, 3, "t")
     assert str(found) == (
@@ -148,7 +149,7 @@ def test_an_allowance_is_for_the_statement_below_it_and_in_the_head_for_the_file
     two = "truncate t;\n{}truncate u;"
     above = two.format("-- windlass: allow truncate it is a cache\n")
 
-    found = statements.lint_files([parse(PATH, above)], None)
+    found = statements.lint_files([parse(PATH, above)], None, HISTORIES)
     assert [(one.rule, one.line) for one in found] == [("truncate", 1)]
     assert rules(f"-- windlass: allow truncate both are caches\n{two.format('')}") == []
 
@@ -156,7 +157,7 @@ def test_an_allowance_is_for_the_statement_below_it_and_in_the_head_for_the_file
 def test_an_allowance_that_nothing_needs_is_reported() -> None:
     text = "-- windlass: allow ban-drop-column gone since May\nselect 1;"
 
-    (found,) = statements.lint_files([parse(PATH, text)], None)
+    (found,) = statements.lint_files([parse(PATH, text)], None, HISTORIES)
 
     assert str(found) == (
         f"{PATH}:1: warning: allows ban-drop-column, which nothing here breaks: take it out "
@@ -238,7 +239,7 @@ def rules_in(database: Database, text: str) -> list[str]:
     with database.connect("test") as connection:
         connection.execute(STANDS.encode())
         catalog = sqlcatalog.read_catalog(connection, file.tables(), file.functions())
-    return [one.rule for one in statements.lint_files([file], catalog)]
+    return [one.rule for one in statements.lint_files([file], catalog, HISTORIES)]
 
 
 @pytest.mark.parametrize(

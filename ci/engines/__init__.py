@@ -15,6 +15,14 @@ from ..errors import ConfigError
 from ..model import Applied, Direction, Failed, Finding, Migration, Partial, Unrecorded
 from ..secret import Secret
 
+# Where engines keep what ran, unless they are told another place: no migration writes there,
+# whichever engine runs it.
+HISTORIES = (
+    HistoryTable("schema_migrations", schema="public"),
+    HistoryTable("_prisma_migrations"),
+    HistoryTable("alembic_version"),
+)
+
 
 class Files(Protocol):
     """What is on disk, and what its text says. Each file is parsed once."""

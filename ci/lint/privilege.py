@@ -6,21 +6,20 @@ they put together while they run is not seen.
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import cache
 from itertools import pairwise
 
 from postgast import find_nodes, pg_query_pb2
 from postgast.pg_query_pb2 import DeleteStmt, FuncCall, InsertStmt, MergeStmt, RangeVar, UpdateStmt
 
+from ..database.history_table import HistoryTable
 from ..parser.split import Statement
 from ..parser.tree import Node
 from . import rules
 from .rules import Remark
 
 SCHEMA = "windlass"
-# The tables of the history, and the schemas where a table of that name is one ("": whichever).
-HISTORY = {"schema_migrations": "public", "_prisma_migrations": "", "alembic_version": ""}
-OURS = re.compile(r"windlass|schema_migrations|_prisma_migrations|alembic_version", re.IGNORECASE)
 
 ROLES = {
     "create_role_stmt": "creates a role",
@@ -90,28 +89,50 @@ BODIES = (
     (r"\balter database\b[^;]*\bset\b", "changes what every later session begins with"),
     (r"\bcreate (or replace )?(trusted )?language\b", "creates a language"),
     (r"\blanguage '?(c|internal|\w+u)\b", "creates a function in an untrusted language"),
-    (r"\b(insert into|update( only)?|delete from( only)?|truncate( table)?|alter table) "
-     r"\"?(windlass\"?\.|(public\.)?\"?(schema_migrations|_prisma_migrations|alembic_version)\b)",
-     "writes to a table of the history"),
-)  # fmt: skip
+)
+WRITES = "writes to a table of the history"
+WRITTEN = (
+    r"\b(insert into|update( only)?|delete from( only)?|truncate( table)?|alter table) "
+    r"\"?(windlass\"?\.|(public\.)?\"?({names})\b)"
+)
 COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
-def privilege_remarks(statement: Statement) -> Iterator[Remark]:
-    """Say what a statement grants or reaches, each thing once."""
-    for what in dict.fromkeys(_reasons(statement)):
+def privilege_remarks(statement: Statement, history: Collection[HistoryTable]) -> Iterator[Remark]:
+    """Say what a statement grants or reaches, each thing once; `history`: where engines keep it."""
+    for what in dict.fromkeys(_reasons(statement, tuple(history))):
         yield rules.PRIVILEGE.says(what=what)
 
 
-def _reasons(statement: Statement) -> Iterator[str]:
+def _reasons(statement: Statement, history: tuple[HistoryTable, ...]) -> Iterator[str]:
     kind, node, text = statement.kind, statement.node, statement.sql
     if kind in ROLES:
         yield ROLES[kind]
     if kind in _LOOKS:
         yield from _LOOKS[kind](node)
+    for words in map(_words, _bodies(kind, node)):
+        yield from (f"{what}, in its body" for pattern, what in BODIES if re.search(pattern, words))
+        if _written(history).search(words):
+            yield f"{WRITES}, in its body"
     yield from _calls(node, text)
-    if OURS.search(text) and _writes_ours(kind, node):
-        yield "writes to a table of the history"
+    if _named_in(history).search(text) and _writes_ours(kind, node, history):
+        yield WRITES
+
+
+@cache
+def _written(history: tuple[HistoryTable, ...]) -> re.Pattern[str]:
+    """Return what finds in a body that it writes to one of our tables."""
+    return re.compile(WRITTEN.format(names=_names(history)))
+
+
+@cache
+def _named_in(history: tuple[HistoryTable, ...]) -> re.Pattern[str]:
+    """Return what finds a text that may name one of our tables."""
+    return re.compile(f"{SCHEMA}|{_names(history)}", re.IGNORECASE)
+
+
+def _names(history: tuple[HistoryTable, ...]) -> str:
+    return "|".join(re.escape(table.name) for table in history)
 
 
 def _object(number: int) -> str:
@@ -182,9 +203,6 @@ def _function(items: list[Node]) -> Iterator[str]:
         definer = item.defname == "security" and item.arg.boolean.boolval
         if definer and "search_path" not in settings:
             yield "is SECURITY DEFINER without a search_path of its own"
-        if item.defname == "as":
-            for part in item.arg.list.items:
-                yield from _body(part.string.sval)
 
 
 def _block(node: Node) -> Iterator[str]:
@@ -193,15 +211,24 @@ def _block(node: Node) -> Iterator[str]:
             language = item.def_elem.arg.string.sval
             if language.lower() not in TRUSTED:
                 yield f"is in the untrusted language {language}"
-        elif item.def_elem.defname == "as":
-            yield from _body(item.def_elem.arg.string.sval)
 
 
-def _body(text: str) -> Iterator[str]:
-    words = " ".join(COMMENT.sub(" ", text).lower().replace("(", " ( ").split())
-    for pattern, what in BODIES:
-        if re.search(pattern, words):
-            yield f"{what}, in its body"
+def _bodies(kind: str, node: Node) -> Iterator[str]:
+    """Yield the bodies of a DO block or of a function."""
+    if kind == "do_stmt":
+        yield from (
+            str(item.def_elem.arg.string.sval)
+            for item in node.args
+            if item.def_elem.defname == "as"
+        )
+    elif kind == "create_function_stmt":
+        for item in node.options:
+            if item.def_elem.defname == "as":
+                yield from (str(part.string.sval) for part in item.def_elem.arg.list.items)
+
+
+def _words(body: str) -> str:
+    return " ".join(COMMENT.sub(" ", body).lower().replace("(", " ( ").split())
 
 
 def _calls(node: Node, text: str) -> Iterator[str]:
@@ -217,41 +244,42 @@ def _calls(node: Node, text: str) -> Iterator[str]:
             yield f"calls {name}, which reaches beyond the database"
 
 
-def _writes_ours(kind: str, node: Node) -> bool:
+def _writes_ours(kind: str, node: Node, history: tuple[HistoryTable, ...]) -> bool:
+    def is_ours(relation: Node) -> bool:
+        return _is_one(str(relation.schemaname), str(relation.relname), history)
+
     changing = [
         change.relation
         for type_ in (InsertStmt, UpdateStmt, DeleteStmt, MergeStmt)
         for change in find_nodes(node, type_)
     ]
     if kind in ("select_stmt", "insert_stmt", "update_stmt", "delete_stmt", "merge_stmt"):
-        return any(map(_is_ours, changing))
+        return any(map(is_ours, changing))
     if kind == "copy_stmt":
-        return bool(node.is_from) and _is_ours(node.relation)
+        return bool(node.is_from) and is_ours(node.relation)
     if kind in ("create_schema_stmt", "view_stmt", "create_table_as_stmt", "comment_stmt"):
         own = node.into.rel if kind == "create_table_as_stmt" else getattr(node, "view", None)
-        return getattr(node, "schemaname", "") == SCHEMA or (own is not None and _is_ours(own))
+        return getattr(node, "schemaname", "") == SCHEMA or (own is not None and is_ours(own))
     if kind == "drop_stmt":
-        return any(_names_ours(item) for item in node.objects)
-    return any(map(_is_ours, [*changing, *find_nodes(node, RangeVar)]))
+        return any(_names_ours(item, history) for item in node.objects)
+    return any(map(is_ours, [*changing, *find_nodes(node, RangeVar)]))
 
 
-def _is_ours(relation: Node) -> bool:
-    return _named(str(relation.schemaname), str(relation.relname))
-
-
-def _named(schema: str, name: str) -> bool:
+def _is_one(schema: str, name: str, history: tuple[HistoryTable, ...]) -> bool:
     if schema == SCHEMA:
         return True
-    return name in HISTORY and (not schema or HISTORY[name] in ("", schema))
+    return any(
+        name == table.name and (not schema or table.schema in ("", schema)) for table in history
+    )
 
 
-def _names_ours(item: Node) -> bool:
+def _names_ours(item: Node, history: tuple[HistoryTable, ...]) -> bool:
     parts = [str(part.string.sval) for part in item.list.items] or [str(item.string.sval)]
     if parts[0] == SCHEMA:
         return True
     # A trigger, rule or policy has its table before it.
     pairs = [("", parts[0]), *pairwise(parts)]
-    return any(_named(schema, name) for schema, name in pairs)
+    return any(_is_one(schema, name, history) for schema, name in pairs)
 
 
 _LOOKS: dict[str, Callable[[Node], Iterator[str]]] = {

@@ -3,10 +3,11 @@
 squawk says what it knows; here is what it is silent about. Rules of severity are `severity`'s.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from postgast import pg_query_pb2
 
+from ..database.history_table import HistoryTable
 from ..model import Finding
 from ..parser import tree
 from ..parser.file import SqlFile
@@ -62,19 +63,29 @@ KNOWN_FUNCTIONS = frozenset(
 )
 
 
-def lint_files(files: Iterable[SqlFile], catalog: Catalog | None) -> tuple[Finding, ...]:
+def lint_files(
+    files: Iterable[SqlFile], catalog: Catalog | None, history: Collection[HistoryTable]
+) -> tuple[Finding, ...]:
     """Return the findings of files, in the order of their lines, less those they allow.
 
-    An allowance that nothing here needs is a finding of its own.
+    An allowance that nothing here needs is a finding of its own. `history` has the tables that no
+    migration may write to.
     """
     all_ = tuple(files)
     reported = squawk.squawk_findings(all_, catalog)
     return tuple(
-        finding for file in all_ for finding in _in_file(file, reported[file.path], catalog)
+        finding
+        for file in all_
+        for finding in _in_file(file, reported[file.path], catalog, history)
     )
 
 
-def _in_file(file: SqlFile, reported: list[Finding], catalog: Catalog | None) -> list[Finding]:
+def _in_file(
+    file: SqlFile,
+    reported: list[Finding],
+    catalog: Catalog | None,
+    history: Collection[HistoryTable],
+) -> list[Finding]:
     created = transaction.created(file)
     results = [
         Finding(
@@ -88,7 +99,10 @@ def _in_file(file: SqlFile, reported: list[Finding], catalog: Catalog | None) ->
             does=does,
         )
         for statement in file.statements
-        for rule, message, does in _remarks(statement, file, created, catalog)
+        for rule, message, does in (
+            *_remarks(statement, file, created, catalog),
+            *privilege_remarks(statement, history),
+        )
     ]
     results = [
         finding
@@ -142,7 +156,6 @@ def _remarks(
         yield from _alterations(node, created, catalog)
     else:
         yield from _others(kind, node, catalog)
-    yield from privilege_remarks(statement)
     yield from transaction.transaction_remarks(statement, file, created)
 
 

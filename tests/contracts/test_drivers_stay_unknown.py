@@ -11,6 +11,7 @@ from typing import get_args
 import pytest
 
 from pgwindlass.config import sections
+from pgwindlass.engines import HISTORIES
 from pgwindlass.engines.alembic.history import AlembicHistory
 from pgwindlass.engines.prisma.engine import HISTORY as PRISMA
 from pgwindlass.engines.sql.engine import HISTORY as SQL
@@ -80,6 +81,8 @@ def test_no_module_is_written_for_one_driver() -> None:
 def test_the_tables_of_a_history_are_its_drivers() -> None:
     assert {SQL.name, PRISMA.name} < set(TABLES)
     assert AlembicHistory.tables == ()  # where it is, env.py says
+    assert {SQL, PRISMA} < set(HISTORIES)
+    assert {table.name for table in HISTORIES} == set(TABLES)
 
 
 @pytest.mark.timeout(300)

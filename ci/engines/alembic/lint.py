@@ -13,6 +13,7 @@ from ...lint.statements import lint_files
 from ...model import Finding
 from ...parser.file import SqlFile
 from ...parser.once import Parser
+from .. import HISTORIES
 from . import revision
 
 
@@ -100,7 +101,8 @@ def lint_revisions(
         tables = frozenset[str]().union(*(file.tables() for file in files))
         functions = frozenset[str]().union(*(file.functions() for file in files))
         catalog = read_catalog(connection, tables, functions)
-    results += [_at_source(finding, lines[finding.file]) for finding in lint_files(files, catalog)]
+    found = lint_files(files, catalog, HISTORIES)
+    results += [_at_source(finding, lines[finding.file]) for finding in found]
     return tuple(results)
 
 

@@ -14,6 +14,7 @@ from ...lint.statements import lint_files
 from ...model import Direction, Finding, Migration, Unrecorded
 from ...parser.file import SqlFile, read_script
 from ...parser.once import Parser
+from .. import HISTORIES
 from . import bookkeeping, creates, run
 
 NAME = re.compile(r"\d{8}_\d{6}_[a-z0-9_]+")
@@ -207,7 +208,7 @@ class SqlFiles:
             tables = frozenset[str]().union(*(file.tables() for file in files))
             functions = frozenset[str]().union(*(file.functions() for file in files))
             catalog = read_catalog(connection, tables, functions)
-        return lint_files(files, catalog)
+        return lint_files(files, catalog, HISTORIES)
 
 
 TEMPLATES = {

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pgwindlass.engines import HISTORIES
 from pgwindlass.lint.statements import lint_files
 from pgwindlass.parser.file import parse
 from tests.kit import Project
@@ -87,7 +88,7 @@ FOUND = {
 
 
 def rules(text: str) -> list[str]:
-    findings = lint_files([parse(Path("a.sql"), f"{text};\n")], None)
+    findings = lint_files([parse(Path("a.sql"), f"{text};\n")], None, HISTORIES)
     return [one.rule for one in findings if one.level == "error"]
 
 

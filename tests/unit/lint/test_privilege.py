@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from pgwindlass.engines import HISTORIES
 from pgwindlass.lint.privilege import privilege_remarks
 from pgwindlass.parser.file import parse
 
@@ -58,7 +59,7 @@ FOUND = {
 
 def said(text: str) -> list[str]:
     (statement,) = parse(Path("a.sql"), f"{text};\n").statements
-    return [remark.message for remark in privilege_remarks(statement)]
+    return [remark.message for remark in privilege_remarks(statement, HISTORIES)]
 
 
 @pytest.mark.parametrize(("text", "what"), FOUND.items(), ids=FOUND)
