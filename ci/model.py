@@ -295,7 +295,7 @@ class Plan(Document, frozen=True, kw_only=True):
 class Approval(Document, frozen=True, kw_only=True):
     """A person's yes to one plan digest, for a while, and for one deployment.
 
-    `nonce` tells it from every other; where it is empty, it was given to the one run that asked.
+    `nonce` tells it from every other; only one that this run itself asked for needs none.
     """
 
     plan_digest: str
@@ -305,6 +305,7 @@ class Approval(Document, frozen=True, kw_only=True):
     expires_at: datetime
     comment: str = ""
     nonce: str = ""
+    asked_here: bool = False  # a person gave it to this run alone, which asked
     problem: str = ""  # why it does not count, found where it was read; empty: nothing was
 
 

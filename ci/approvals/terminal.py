@@ -40,6 +40,7 @@ class TerminalSource:
             source="terminal",
             granted_at=now,
             expires_at=now + timedelta(seconds=self.config.expires.seconds),
+            asked_here=True,
         )
         return (approval,)
 

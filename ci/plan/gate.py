@@ -69,7 +69,7 @@ def _against(
             f"{approval.approver} approved plan {approval.plan_digest[:12]}, not {plan.digest[:12]}"
         )
     whose = f"the approval of {approval.approver}"
-    if not approval.nonce and approval.source != "terminal":
+    if not approval.nonce and not approval.asked_here:
         return f"{whose} has no nonce, so that it could be used again"
     if approval.nonce and approval.nonce in used:
         return f"{whose} was used by deployment {used[approval.nonce]}"

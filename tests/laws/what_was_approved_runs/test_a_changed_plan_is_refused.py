@@ -186,6 +186,7 @@ def approval(digest: str, now: datetime) -> Approval:
         plan_digest=digest,
         approver="ada",
         source="terminal",
+        asked_here=True,
         granted_at=now,
         expires_at=now + timedelta(hours=1),
     )
