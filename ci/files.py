@@ -32,13 +32,16 @@ def read(path: Path, *, at_most: int, inside: Iterable[Path] = (), links: bool =
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | kept_here)
     except ValueError as error:  # a NUL in its name
         raise OSError(f"{str(path)!r} is no file's name") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:  # not os.fdopen yet: of a directory it raises, and leaves the descriptor open
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(f"it is {_kind(status.st_mode)}, and no regular file")
         if status.st_size > at_most:
             raise OSError(f"it has {status.st_size:,} bytes, and at most {at_most:,} are read")
-        raw = file.read(at_most + 1)  # its size may be 0 in /proc, or may grow
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            raw = file.read(at_most + 1)  # its size may be 0 in /proc, or may grow
+    finally:
+        os.close(descriptor)
     if len(raw) > at_most:
         raise OSError(f"it has more than {at_most:,} bytes")
     return raw
