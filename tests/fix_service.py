@@ -46,8 +46,10 @@ def api_of(database: Database) -> Iterator[str]:
     server.server_close()
 
 
-def at_a_terminal(project: Project, *arguments: str, typed: str) -> Ran:
-    """Run it at a pseudo terminal and type an answer to its question."""
+def at_a_terminal(
+    project: Project, *arguments: str, typed: str, asked: str = "approve exactly this: "
+) -> Ran:
+    """Run it at a pseudo terminal and type an answer to its question, which is asked once."""
     primary, secondary = pty.openpty()
     env = {**project.variables(), "TERM": "dumb"}
     seen: list[str] = []
@@ -55,7 +57,7 @@ def at_a_terminal(project: Project, *arguments: str, typed: str) -> Ran:
         streams = (secondary, out.fileno(), secondary)
         child = warm.Child(arguments, cwd=project.home, env=env, streams=streams)
         os.close(secondary)
-        reader = threading.Thread(target=_watch, args=(primary, seen, typed), daemon=True)
+        reader = threading.Thread(target=_watch, args=(primary, seen, typed, asked), daemon=True)
         reader.start()
         code = child.wait(60)
         reader.join()
@@ -64,7 +66,7 @@ def at_a_terminal(project: Project, *arguments: str, typed: str) -> Ran:
         return Ran(code, out.read().decode(), "".join(seen).replace("\r\n", "\n"))
 
 
-def _watch(primary: int, seen: list[str], typed: str) -> None:
+def _watch(primary: int, seen: list[str], typed: str, asked: str) -> None:
     answered = False
     while True:
         try:
@@ -72,6 +74,6 @@ def _watch(primary: int, seen: list[str], typed: str) -> None:
         except OSError:  # Linux says EIO when the child has closed its end
             return
         seen.append(chunk.decode(errors="replace"))
-        if "approve exactly this: " in "".join(seen) and not answered:
+        if asked in "".join(seen) and not answered:
             answered = True
             os.write(primary, f"{typed}\n".encode())

@@ -9,7 +9,8 @@ import pytest
 
 from pgwindlass.database.connection import Database
 from tests.fix_postgres import Server
-from tests.kit import Project
+from tests.fix_service import at_a_terminal
+from tests.kit import Project, signing_keys
 
 pytestmark = pytest.mark.attack
 
@@ -194,7 +195,17 @@ def test_adopting_is_confirmed_by_the_stricter_name_and_recorded(uat: Project) -
     )
     assert unchanged(uat)
 
-    done = uat.run("identity", "--env", "dev", "--adopt", "--reason", "copy", CONFIRM_HISTORY="yes")
+    adopt = ("identity", "--env", "dev", "--adopt", "--reason", "copy")
+    by_variable = uat.run(*adopt, CONFIRM_HISTORY="yes")
+    other = at_a_terminal(uat, *adopt, typed="dev", asked='Type "uat": ')
+
+    for ran in (by_variable, other):
+        assert ran.code == 3
+        assert "the identity in uat is not confirmed" in ran.error()[0]
+        assert 'type "uat" when asked, at a terminal' in ran.error()[2]
+    assert unchanged(uat)
+
+    done = at_a_terminal(uat, *adopt, typed="uat", asked='Type "uat": ')
 
     assert done.code == 0, done.err
     assert rows(uat.url) == []
@@ -223,11 +234,12 @@ def test_a_stricter_tier_is_recorded_and_does_not_come_down_again(uat: Project) 
     stricter = text.replace("tier: acceptance", "tier: production", 1).replace(
         "    lock: {timeout: [100ms, 200ms], wait: 3s}\n  production:",
         "    approval: {from: terminal}\n    steps: {rehearsal: off}\n    "
-        "lock: {timeout: [100ms]}\n  production:",
+        f"lock: {{timeout: [100ms]}}\n    signing: {{signers: {signing_keys()}/backup-signers}}\n"
+        "  production:",
         1,
     )
     uat.deploy_yml.write_text(stricter)
-    ran = uat.run("stamp", "--env", "uat", "--name", B, "--reason", "r", CONFIRM_HISTORY="yes")
+    ran = at_a_terminal(uat, "stamp", "--env", "uat", "--name", B, "--reason", "r", typed="uat")
     assert ran.code == 0, ran.err  # a stricter one is accepted; a deployment records it
     with psycopg.connect(uat.url, autocommit=True) as connection:
         connection.execute("update windlass.identity set tier = 'production'")
