@@ -15,7 +15,7 @@ import pytest
 
 import pgwindlass
 from pgwindlass.database.connection import Database
-from pgwindlass.deployment import planfile
+from pgwindlass.deployment import planfile, proposals
 from tests.kit import ROOT, Project, tables
 
 A = "20260801_000000_create_orders"
@@ -210,8 +210,11 @@ def test_an_approval_is_bound_to_the_plan_and_counts_once(project: Project) -> N
         done = pgwindlass.deploy(environment, planned.plan)
         assert done.status == "deployed"
 
-        with pgwindlass.open_environment(config, "dev") as development:  # asks for no approval
-            pgwindlass.rollback(development, deployment=done.id)
+        undo = proposals.propose_rollback(environment, deployment=done.id)
+        with pytest.raises(pgwindlass.NotApproved):
+            pgwindlass.rollback(environment, deployment=done.id)
+        planfile.sign_plan(config, undo.plan, key=str(key), comment="", push=False)
+        pgwindlass.rollback(environment, deployment=done.id)
         with pytest.raises(pgwindlass.NotApproved, match=f"was used by deployment {done.id}"):
             pgwindlass.deploy(environment, planned.plan)
 

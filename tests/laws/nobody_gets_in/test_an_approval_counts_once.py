@@ -53,8 +53,12 @@ def project(tmp_path: Path, server16: Server, database16: Database) -> Iterator[
 
 def sign(project: Project) -> None:
     assert project.run("plan", "--env", "uat", "--out", "plan.json").code == 0
+    approve(project, "plan.json")
+
+
+def approve(project: Project, plan: str) -> None:
     key = str(project.home / "ann")
-    assert project.run("approve", "--env", "uat", "--plan", "plan.json", "--key", key).code == 0
+    assert project.run("approve", "--env", "uat", "--plan", plan, "--key", key).code == 0
 
 
 def deploy(project: Project) -> tuple[int, str]:
@@ -71,10 +75,13 @@ def schema_dropped(project: Project) -> None:
 
 
 def restored(project: Project) -> None:
-    """Restore the backup of before the deployment, for real."""
+    """Restore the backup of before the deployment, for real, as a plan that is approved too."""
     key = project.json("backup.list", "--env", "uat")[-1]["manifest"]["key"]
     first = key.rstrip("/").rpartition("/")[2]
-    ran = project.run("restore", "--env", "uat", "--from", first, CONFIRM_RESTORE="yes")
+    ran = project.run("restore", "--env", "uat", "--from", first, "--out", "restore.json")
+    assert ran.code == 0, ran.err
+    approve(project, "restore.json")
+    ran = project.run("restore", "--env", "uat", "--plan", "restore.json")
     assert ran.code == 0, ran.err
 
 
