@@ -1,6 +1,7 @@
 """Every verb as the role that `invoke grants` makes for it; none of them is a superuser."""
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import psycopg
@@ -62,11 +63,10 @@ def test_a_rerun_ends_what_a_killed_run_left_though_it_works_as_another_role(
     cloud = newest_cloud
     cloud.project.migration("20260803_000000_later", "create table later (id int);", "")
     url = cloud.url(cloud.role("migrate"))
-    left = psycopg.connect(url, application_name="windlass/dead/migrate/x")
-    left.execute("lock table orders")  # in a transaction that nobody ends
-    gone = left.info.backend_pid
-    ran = cloud.run("migrate", "migrate", "--env", "uat")
-    left.close()
+    with closing(psycopg.connect(url, application_name="windlass/dead/migrate/x")) as left:
+        left.execute("lock table orders")  # in a transaction that nobody ends
+        gone = left.info.backend_pid
+        ran = cloud.run("migrate", "migrate", "--env", "uat")
 
     assert ran.code == 0, ran.err
     assert f"ended pid {gone}" in ran.err
