@@ -23,7 +23,7 @@ AT_MOST = 8 * 1024**2  # bytes of an answer, and of the same once unpacked
 LATE = "not answered, or not to the end, when the deadline was over"
 CHUNK = 64 * 1024
 REDIRECTS = 5  # followed, where asked to
-THREAD = "windlass request"
+THREAD = "asks by HTTP"
 PACKED = {"gzip": 47, "deflate": 47, "x-gzip": 47}  # zlib's window: it finds out which
 MOVED = (301, 302, 303, 307, 308)
 
