@@ -11,7 +11,7 @@ MATRIX_TESTS := tests/test_engine_sql.py tests/test_stands.py tests/test_lock.py
 # In seconds: all that needs no server, no docker and no network.
 CHECKS := format lint types layers units
 
-.PHONY: demo test check $(CHECKS) attacks matrix mutants lock clean
+.PHONY: demo test check $(CHECKS) attacks faults matrix mutants lock clean
 
 demo: .venv/ready
 	$(BIN)/python -m sample.demo
@@ -63,8 +63,13 @@ matrix: .venv/ready-dev
 	$(BIN)/python tests/install-clients
 	for major in $(MATRIX) 16,17,18; do \
 	  echo "PostgreSQL $$major"; \
-	  WINDLASS_ROUNDS=20 WINDLASS_POSTGRES=$$major $(BIN)/pytest -q -n 3 --dist worksteal $(MATRIX_TESTS) || exit 1; \
+	  WINDLASS_POSTGRES=$$major $(BIN)/pytest -q -n 3 --dist worksteal $(MATRIX_TESTS) || exit 1; \
 	done
+
+# Every kill, crowd and fault of a store, of which the suite plays a sample.
+faults: .venv/ready-dev
+	tests/install-parts
+	WINDLASS_FAULTS=all $(BIN)/pytest -q -n 4 --dist worksteal tests/laws
 
 # How many changes of the pure modules do the unit tests notice? Fails below 92 %; several minutes.
 mutants: .venv/ready-dev

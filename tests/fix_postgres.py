@@ -91,6 +91,8 @@ def _forget_durability(server: Server) -> None:
     with psycopg.connect(server.url(), autocommit=True) as connection:
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):
             connection.execute(sql.SQL("alter system set {} = off").format(sql.Identifier(setting)))
+        # One of the databases that come and go would be vacuumed at any moment.
+        connection.execute("alter system set autovacuum_naptime = '1h'")
         connection.execute("select pg_reload_conf()")
 
 

@@ -34,8 +34,8 @@ class Forks:
     def run(self, *argv: str, cwd: Path, env: dict[str, str], **more: Any) -> list[dict[str, Any]]:
         """Start `count` children at once and return the code and the words of each.
 
-        `kill_after` (seconds) kills them; `seen` names a file with the boundaries at which a
-        child has killed itself already: it does so at the first one that is not in it.
+        `kill_after` (seconds) kills them; `seen` names a file with the boundaries that a child has
+        passed: it kills itself at the `each`-th one that is not in it.
         """
         assert self.process.stdin is not None and self.process.stdout is not None
         order = {"argv": argv, "cwd": str(cwd), "env": env, **more}
@@ -93,7 +93,7 @@ def _fork(order: dict[str, Any]) -> tuple[int, IO[str]]:
 def _child(order: dict[str, Any], words: IO[str]) -> NoReturn:
     def program() -> int:
         if order.get("seen"):
-            _kill_at_the_first_new_boundary(Path(order["seen"]))
+            _kill_at_a_new_boundary(Path(order["seen"]), order.get("each", 1))
         return windlass()
 
     with Path(os.devnull).open() as nothing:
@@ -110,17 +110,23 @@ def _end(pid: int, words: IO[str], kill_after: float | None) -> dict[str, Any]:
         return {"code": os.waitstatus_to_exitcode(status), "words": words.read()}
 
 
-def _kill_at_the_first_new_boundary(seen: Path) -> None:
-    """Make this process kill itself before or after a statement or a record, once at each."""
+def _kill_at_a_new_boundary(seen: Path, each: int) -> None:
+    """Make this process kill itself before or after a statement or record, at each `each`-th.
+
+    `seen` has those that were passed, or killed at.
+    """
     from pgwindlass.engines.sql import bookkeeping, concurrently, partial
     from pgwindlass.engines.sql import run as sqlrun
 
     known = set(seen.read_text().splitlines()) if seen.exists() else set()
 
     def at(boundary: str) -> None:
-        if boundary not in known:
-            with seen.open("a") as file:
-                file.write(boundary + "\n")
+        if boundary in known:
+            return
+        known.add(boundary)
+        with seen.open("a") as file:
+            file.write(boundary + "\n")
+        if len(known) % each == 0:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def around(module: Any, name: str, key: Any) -> None:

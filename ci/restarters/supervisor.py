@@ -17,7 +17,7 @@ from ..errors import ChildFailed, StepFailed
 from ..secret import redact
 from . import Running
 
-POLL = 0.1  # seconds
+POLL = 0.5  # seconds; supervisorctl itself takes as long
 ASKED_WITHIN = 30.0  # seconds for `supervisorctl status`, which only reads
 LOG = 500  # bytes of the end of each log that an error shows
 STATES = "STOPPED|STARTING|RUNNING|BACKOFF|STOPPING|EXITED|FATAL|UNKNOWN"

@@ -1,6 +1,5 @@
 """Law 3 in a crowd: ten `migrate` at the same moment on an empty database, over and over."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -12,9 +11,10 @@ from pgwindlass.database.connection import Database
 from tests.fix_pgbouncer import Pooler
 from tests.fix_postgres import Server
 from tests.forks import Forks
+from tests.heavy import at_most
 from tests.kit import Project
 
-ROUNDS = int(os.environ.get("WINDLASS_ROUNDS", "6"))  # `make matrix` plays twenty
+ROUNDS = at_most(4, 20)
 CONCURRENT = "20260803_000000_index"
 
 
