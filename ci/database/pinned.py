@@ -7,6 +7,7 @@ statement gets a transaction.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
 import psycopg
@@ -27,10 +28,17 @@ class PinnedConnection(psycopg.Connection[TupleRow]):
 
     owners: roles besides our own whose tables are believed; None: everybody's, for a copy.
     pooled: a pooler is between, so that the search_path is set in each transaction.
+    believed: tables that were looked at in this session and are trusted: only their owner, who
+        is, could change them. What was created in a transaction that failed is forgotten.
     """
 
     owners: tuple[str, ...] | None = ()
     pooled: bool = False
+
+    @cached_property
+    def believed(self) -> set[tuple[str, str]]:
+        """The schema and name of each table."""
+        return set()
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:  # noqa: ANN401  # as psycopg's
         """Run a statement; behind a pooler one that stands alone gets a transaction."""
@@ -46,10 +54,14 @@ class PinnedConnection(psycopg.Connection[TupleRow]):
     ) -> Iterator[psycopg.Transaction]:
         """Begin a transaction or a savepoint, as psycopg does; with our search_path."""
         outermost = self.info.transaction_status == TransactionStatus.IDLE
-        with super().transaction(savepoint_name, force_rollback) as transaction:
-            if self.pooled and outermost:
-                super().execute(PIN)
-            yield transaction
+        try:
+            with super().transaction(savepoint_name, force_rollback) as transaction:
+                if self.pooled and outermost:
+                    super().execute(PIN)
+                yield transaction
+        except BaseException:
+            self.believed.clear()
+            raise
 
 
 def _text(query: Any) -> bytes:  # noqa: ANN401  # whatever psycopg takes

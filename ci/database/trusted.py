@@ -98,13 +98,26 @@ def exists(connection: psycopg.Connection, *tables: str, schema: str = SCHEMA) -
         Refused: one of them, or the schema of ours, is not to be believed; nothing was read of it.
 
     """
+    pinned = connection if isinstance(connection, PinnedConnection) else None
+    wanted = {(schema, table) for table in tables}
+    if pinned is not None and wanted <= pinned.believed:
+        return True
     looked = look(connection, tables, schema)
-    owners = connection.owners if isinstance(connection, PinnedConnection) else ()
+    owners = pinned.owners if pinned is not None else ()
     for one in looked:
         why = reason(one, connection.info.user, owners)
         if why:
             raise Refused(why, next_step=remedy(one, connection.info.user))
-    return {one.name for one in looked if one.kind != "n"} >= set(tables)
+    found = {(schema, one.name) for one in looked if one.kind != "n"}
+    if pinned is not None:
+        pinned.believed |= found
+    return found >= wanted
+
+
+def look_again(connection: psycopg.Connection) -> None:
+    """Forget what was believed in this session: what is not ours has run in it since."""
+    if isinstance(connection, PinnedConnection):
+        connection.believed.clear()
 
 
 def look(

@@ -79,6 +79,7 @@ class PrismaMigrations:
     def hold(self, connection: psycopg.Connection) -> None:
         """Let nobody give it a trigger from here to the end; Refused where it has one."""
         connection.execute(self._query("lock table {table} in row exclusive mode"))
+        trusted.look_again(connection)
         self.exists(connection)
 
     def read(self, connection: psycopg.Connection) -> tuple[Applied, ...]:

@@ -42,6 +42,7 @@ class SchemaMigrations:
     def hold(self, connection: psycopg.Connection) -> None:
         """Let nobody give it a trigger from here to the end; Refused where it has one."""
         connection.execute(HOLD)
+        trusted.look_again(connection)
         self.exists(connection)
 
     def read(self, connection: psycopg.Connection) -> tuple[Applied, ...]:
