@@ -123,11 +123,12 @@ def identity(  # a flag each
         if answer is not None:
             return answer
         guard = guarding(report.known, report.asked)
-        if guard.environment != env:  # whose approval nobody can give here: a person says so
+        if guard != report.asked:  # what it is now guards it, not what deploy.yml calls it
             confirm_as(guard.environment, guard.tier, text, what="the identity", variable="")
-        planned.confirm_unapproved(
-            work, proposal, text, what="the identity", variable="CONFIRM_HISTORY"
-        )
+        else:
+            planned.confirm_unapproved(
+                work, proposal, text, what="the identity", variable="CONFIRM_HISTORY"
+            )
         report = adoption.adopt(work, proposal)
     return Answer(report, text)
 

@@ -215,6 +215,26 @@ def test_adopting_is_confirmed_by_the_stricter_name_and_recorded(uat: Project) -
     assert uat.run("migrate", "--env", "dev").code == 0
 
 
+@pytest.mark.parametrize(
+    ("text", "instead"),
+    [("  uat:\n    tier: acceptance", "  uat:\n    tier: development"), ("shop", "other")],
+    ids=["a laxer tier", "another project"],
+)
+def test_an_edited_deploy_yml_does_not_adopt_by_a_variable(
+    uat: Project, text: str, instead: str
+) -> None:
+    uat.deploy_yml.write_text(uat.deploy_yml.read_text().replace(text, instead, 1))
+    adopt = ("identity", "--env", "uat", "--adopt", "--reason", "mine")
+
+    for ran in (uat.run(*adopt), uat.run(*adopt, CONFIRM_HISTORY="yes")):
+        assert ran.code == 3, ran.out
+        assert "the identity in uat is not confirmed" in ran.error()[0]
+        assert 'type "uat" when asked, at a terminal' in ran.error()[2]
+    assert unchanged(uat)
+
+    assert at_a_terminal(uat, *adopt, typed="uat", asked='Type "uat": ').code == 0
+
+
 def test_a_table_of_the_applications_is_no_identity(uat: Project) -> None:
     with psycopg.connect(uat.url, autocommit=True) as connection:
         connection.execute("drop table windlass.identity")
