@@ -37,9 +37,8 @@ _UNSEEN = re.compile(rf"{_SEQUENCE}|[{_INVISIBLE}]")
 _UNSEEN_ASCII = "".join(chr(c) for c in (*range(32), 127) if chr(c) not in "\t\n\r")
 _BREAKS = re.compile(r"\s+")
 # Where a password stands, in SQL, in a libpq connection string and in a URL. `${NAME}` is none.
-_CLAUSE = re.compile(r"(?:password|identified\s+by)\s+(?:e|u&)?[\\'$]")
-# Alembic names a revision so, which is no secret: Can't locate revision identified by '…'.
-_HEAD = r"\b(?:PASSWORD|(?<!locate revision )IDENTIFIED\s+BY)\s+(?:E|U&)?"
+_CLAUSE = re.compile(r"password\s+(?:e|u&)?[\\'$]")
+_HEAD = r"\bPASSWORD\s+(?:E|U&)?"
 _JOINS = r"(?!\s*(?:\|\||[,);]|$))"  # the quote ends a text there, which more is added to
 _CLAUSES = tuple(
     re.compile(rf"(?P<head>{_HEAD}{clause}", re.IGNORECASE)

@@ -45,9 +45,7 @@ CONNECTION = re.compile(
     r"\b(?:ssl)?password\s*=\s*(?:'[^']+'|[^\s'$*%][^\s']*)|\bpostgres(?:ql)?://[^\s/:@']*:[^\s/@'$%]+@",
     re.IGNORECASE,
 )
-_BEGINS = (
-    r"\b(?:CREATE|ALTER)\s+(?:ROLE|USER|GROUP)\b[^;]{0,2000}?\bPASSWORD\s+|\bIDENTIFIED\s+BY\s+"
-)
+_BEGINS = r"\b(?:CREATE|ALTER)\s+(?:ROLE|USER|GROUP)\b[^;]{0,2000}?\bPASSWORD\s+"
 _JOINS = r"(?!\s*(?:\|\||[,);]|$))"
 IN_TEXT = re.compile(
     rf"(?:{_BEGINS})(?:E|U&)?(?:'{{1,4}}(?!'){_JOINS}[^'\n]+'|\$(\w*)\$[^$\n]+\$\1\$)"
@@ -56,7 +54,7 @@ IN_TEXT = re.compile(
     re.IGNORECASE,
 )
 SUSPECT = re.compile(
-    r"passw|passphrase|passcode|identified\s+by|secret|token|api_?key|access_key|private_key|crypt"
+    r"passw|passphrase|passcode|secret|token|api_?key|access_key|private_key|crypt"
     r"|postgres(?:ql)?://",
     re.IGNORECASE,
 )

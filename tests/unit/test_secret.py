@@ -83,7 +83,6 @@ def test_the_name_of_a_revision_in_alembics_words_is_no_password() -> None:
     text = "Can't locate revision identified by 'a1b2c3'"
 
     assert redact(text) == text
-    assert redact("user b IDENTIFIED BY 'a1b2c3'") == "user b IDENTIFIED BY '***'"
 
 
 def test_a_secret_of_several_lines_is_taken_out_line_by_line() -> None:
