@@ -10,8 +10,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from pgwindlass import bubblewrap
 from pgwindlass.database.connection import Database
-from pgwindlass.engines.alembic import sandbox
 from pgwindlass.secret import Secret
 from tests.fix_alembic import project_of
 from tests.fix_postgres import Server
@@ -57,7 +57,7 @@ def written(engine: Literal["sql", "prisma", "alembic"], home: Path, owned: Data
 def test_an_owner_who_is_no_superuser_rehearses_deploys_drills_and_rolls_back(
     tmp_path: Path, owned: Database, engine: Literal["sql", "prisma", "alembic"], boxed: bool
 ) -> None:
-    if boxed and (why := sandbox.missing_reason()):
+    if boxed and (why := bubblewrap.missing_reason()):
         pytest.skip(why)
     project = written(engine, tmp_path / "shop", owned)
     if not boxed:

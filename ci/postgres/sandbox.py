@@ -6,14 +6,13 @@ server's own data. What a migration or a backup makes the server do ends there.
 
 import os
 import pwd
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from .. import process, purposes
+from .. import bubblewrap, process, purposes
 from ..errors import ChildFailed
 
 WITHIN = 10.0  # seconds; it takes 20 ms
@@ -76,11 +75,8 @@ def command(
 
     """
     user = other_user()
-    isolated = ["bwrap", "--die-with-parent", "--unshare-ipc", "--unshare-pid", "--unshare-net"]
-    isolated += ["--unshare-uts", "--unshare-cgroup-try", "--cap-drop", "ALL"]
-    # As root it needs no user namespace, which many kernels refuse; setpriv leaves root inside.
-    isolated += ["--unshare-user"] if user is None else []
-    isolated += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"] if user else []
+    # setpriv leaves root inside.
+    isolated = bubblewrap.isolated(network=False, kept=("CAP_SETUID", "CAP_SETGID"))
     mounts = [*_system(), *_bound("--ro-bind", reads), "--tmpfs", "/tmp"]  # noqa: S108  # inside
     mounts += ["--dir", "/etc", "--ro-bind", str(passwd), "/etc/passwd"]
     mounts += ["--proc", "/proc", "--dev", "/dev", *_bound("--bind", writes), "--chdir", "/"]
@@ -123,13 +119,11 @@ def why_not(place: Path) -> str:
 
     It is tried, once in a process: bubblewrap may be installed and the kernel refuse it.
     """
-    return _tried(place, os.environ.get("PATH", ""))
+    return bubblewrap.missing_reason() or _tried(place, os.environ.get("PATH", ""))
 
 
 @cache
 def _tried(place: Path, _path: str) -> str:
-    if shutil.which("bwrap") is None:
-        return "bubblewrap (bwrap) is not installed"
     with tempfile.TemporaryDirectory(prefix="windlass-sandbox-") as folder:
         directory = Path(folder)
         directory.chmod(0o755)

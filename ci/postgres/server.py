@@ -101,7 +101,7 @@ def _wait(url: Secret, check: Callable[[], None]) -> None:
     """Return when the server answers.
 
     Raises:
-        StepFailed: it ended, or does not answer in time.
+        StepFailed: it ended, or does not answer in time; says which.
 
     """
     deadline = time.monotonic() + STARTED_WITHIN
@@ -116,9 +116,15 @@ def _wait(url: Secret, check: Callable[[], None]) -> None:
                 next_step="mend what it says, or name another server: throwaway: URL under "
                 "backups in deploy.yml",
             ) from error
-        except psycopg.OperationalError:
+        except psycopg.OperationalError as error:
             if time.monotonic() > deadline:
-                raise
+                raise StepFailed(
+                    f"the throwaway server does not answer within {STARTED_WITHIN:g} s: "
+                    f"{' '.join(str(error).split())}",
+                    state="nothing was changed in the database",
+                    next_step="see what holds this machine up, or name another server: throwaway: "
+                    "URL under backups in deploy.yml",
+                ) from error
             time.sleep(POLL)
         else:
             return

@@ -21,7 +21,7 @@ import msgspec
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from ... import process, purposes
+from ... import bubblewrap, process, purposes
 from ...database.retry import Session
 from ...errors import ChildFailed, ConfigError, Place, StepFailed
 from ...secret import redact
@@ -236,7 +236,7 @@ class Child:
         root, python = self.place.root, self.place.python
         if self.approved or root is None:
             return None
-        self.unsandboxed = self.unsandboxed or sandbox.missing_reason()
+        self.unsandboxed = self.unsandboxed or bubblewrap.missing_reason()
         if self.unsandboxed:
             return None
         return sandbox.Needs(

@@ -5,14 +5,13 @@ where programs usually keep one; it writes into the project alone. All it starts
 """
 
 import os
-import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-PROGRAM = "bwrap"
-SWITCH = "WINDLASS_SANDBOX"  # of the machine, not of deploy.yml: that is as unapproved as the rest
+from ... import bubblewrap
+
 # Below the home directory: where programs keep keys, tokens and passwords.
 DIRECTORIES = (
     ".ssh",
@@ -60,24 +59,10 @@ class Needs:
     network: bool
 
 
-def missing_reason() -> str:
-    """Return why there is no sandbox here; empty: there may be one, and the first start shows."""
-    if os.environ.get(SWITCH) == "off":
-        return f"{SWITCH}=off"
-    if shutil.which(PROGRAM) is None:
-        return "bubblewrap (bwrap) is not installed"
-    return ""
-
-
 def command(argv: Iterable[str], needs: Needs, *, cwd: Path) -> list[str]:
     """Return the command that runs a program in the sandbox."""
-    root = os.geteuid() == 0
-    isolated = [PROGRAM, "--die-with-parent", "--unshare-pid", "--unshare-ipc", "--unshare-uts"]
-    isolated += ["--unshare-cgroup-try"]
-    # As root it needs no user namespace; it keeps the right to read what other users own.
-    isolated += [] if root else ["--unshare-user"]
-    isolated += ["--cap-drop", "ALL", *(["--cap-add", "CAP_DAC_OVERRIDE"] if root else [])]
-    isolated += [] if needs.network else ["--unshare-net"]
+    # As root it keeps the right to read what other users own.
+    isolated = bubblewrap.isolated(network=needs.network, kept=("CAP_DAC_OVERRIDE",))
     mounts = ["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/run"]
     names = ["--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve"]
     mounts += names if needs.network else []
