@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -284,9 +285,16 @@ def test_where_sessions_keep_coming_nothing_is_renamed(
     assert execute(server16.url(), limit) == [(-1,)]
 
 
-def test_the_database_that_everybody_connects_to_can_be_swapped_too(tmp_path: Path) -> None:
-    tmp_path.chmod(0o755)
-    server, stop = fix_postgres.start(16, tmp_path / "own")
+@pytest.fixture
+def open_directory() -> Iterator[Path]:
+    """Return a directory that the server's user may enter: pytest closes its own to others."""
+    with tempfile.TemporaryDirectory(prefix="wl-own-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_the_database_that_everybody_connects_to_can_be_swapped_too(open_directory: Path) -> None:
+    server, stop = fix_postgres.start(16, open_directory / "own")
     try:
         live = Database(url=Secret(server.url("postgres")), deployment_id="test")
         execute(server.url(), "create table old (i int)", "create database restored")
