@@ -138,9 +138,9 @@ def role(database16: Database) -> Callable[[str], Database]:
 def test_from_nothing_to_the_newest_version(database: Database) -> None:
     own_tables.prepare(database, Terms())
 
-    assert names(database) == NAMES | {"identity"}
-    assert version(database) == len(VERSIONS) == 2
-    assert rows(database, "select version from windlass.version order by 1") == [(1,), (2,)]
+    assert names(database) == NAMES | {"identity", "marker", "event", "pause"}
+    assert version(database) == len(VERSIONS) == 3
+    assert rows(database, "select version from windlass.version order by 1") == [(1,), (2,), (3,)]
 
 
 def test_reading_a_version_creates_nothing(database16: Database) -> None:

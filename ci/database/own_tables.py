@@ -107,9 +107,37 @@ SECOND = """
     );
 """
 
+# What a unit of work intends, so that another run can go on; what it does outside a transaction,
+# announced first (`markers`); what happened, as rows chained by hash; and whether all rests.
+THIRD = """
+    alter table windlass.deployment add column intent jsonb;
+    alter table windlass.deployment add column continues text;
+    create table windlass.marker (
+        id text primary key,
+        kind text not null,
+        deployment_id text not null,
+        at timestamptz not null default pg_catalog.now(),
+        detail jsonb not null
+    );
+    create table windlass.event (
+        id bigint generated always as identity primary key,
+        at timestamptz not null,
+        kind text not null,
+        deployment_id text not null,
+        record jsonb not null,
+        previous text not null,
+        hash text not null
+    );
+    create table windlass.pause (
+        only_one boolean primary key default true check (only_one),
+        at timestamptz not null default pg_catalog.now(),
+        record jsonb not null
+    );
+"""
+
 # Version N is the N-th entry. A new version is one more entry at the end: SQL that changes what
 # the one before it has left. An entry that was released is never edited.
-VERSIONS: tuple[str, ...] = (FIRST, SECOND)
+VERSIONS: tuple[str, ...] = (FIRST, SECOND, THIRD)
 
 # Every table of ours, of any version.
 NAMES = (
@@ -122,6 +150,9 @@ NAMES = (
     "correction",
     "approval",
     "identity",
+    "marker",
+    "event",
+    "pause",
 )
 
 # Not to_regnamespace(): it answers from the session's cache, which does not hear of what another
