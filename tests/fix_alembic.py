@@ -12,6 +12,7 @@ import pytest
 
 from pgwindlass.database.connection import Database
 from tests import warm
+from tests.fix_postgres import Server
 from tests.kit import ROOT, Project
 
 PYTHON = ROOT / ".servers" / "alembic" / "bin" / "python"
@@ -122,13 +123,14 @@ def warm_alembic(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def alembic(
-    tmp_path: Path, database16: Database, warm_alembic: Path
+    tmp_path: Path, database16: Database, server16: Server, warm_alembic: Path
 ) -> Callable[..., AlembicProject]:
     """Return a function that copies one of the projects, on a database that has nothing."""
 
     def make(name: str, *, variable: str = "DATABASE_URL") -> AlembicProject:
         home = tmp_path / name
         made = project_of(name, home, database16, variable=variable, python=warm_alembic)
+        made.project.set_backups(f'throwaway: "{server16.url()}"')
         # In a sandbox the launcher would not reach the warm Python.
         made.project.env["WINDLASS_SANDBOX"] = "off"
         return made
