@@ -16,19 +16,6 @@ from tests.fix_postgres import Server
 from tests.kit import ROOT, Project
 
 PYTHON = ROOT / ".servers" / "alembic" / "bin" / "python"
-# Alembic and SQLAlchemy take a second to import; a hundred of our children begin in one run.
-LAUNCHER = """\
-#!{python} -IS
-import json, os, socket, sys
-line = socket.socket(socket.AF_UNIX)
-line.connect({path!r})
-order = {{"argv": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ)}}
-socket.send_fds(line, [b"!"], [0, 1, 2])
-line.sendall(json.dumps(order).encode() + b"\\n")
-words = line.makefile("r")
-words.readline()
-sys.exit(int(words.readline()) & 0xFF)
-"""
 PROJECTS = Path(__file__).with_name("projects")
 MIGRATIONS = """\
 migrations:
@@ -113,12 +100,12 @@ class AlembicProject:
 
 @pytest.fixture(scope="session")
 def warm_alembic(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a program that is the Python of an Alembic project, forked from a warm one."""
+    """Return a program that is the Python of an Alembic project, forked from a warm one.
+
+    Alembic and SQLAlchemy take a second to import; a hundred of our children begin in one run.
+    """
     path = warm.start(str(PYTHON), "tests.warm_alembic")
-    launcher = tmp_path_factory.mktemp("alembic") / "python"
-    launcher.write_text(LAUNCHER.format(python=PYTHON, path=path))
-    launcher.chmod(0o755)
-    return launcher
+    return warm.write_launcher(tmp_path_factory.mktemp("alembic") / "python", path)
 
 
 @pytest.fixture
