@@ -69,7 +69,7 @@ def done(*_: object) -> Done:
 def journalled(project: Project) -> tuple[Status, list[tuple[str, str, bool]]]:
     from pgwindlass.secret import Secret
 
-    found, _ = journal.find_deployment(Database(url=Secret(project.url)), "01TEST")
+    found, _ = journal.find_deployment(Database(url=Secret(project.url)), "01TEST", "dev")
     return found.status, [(r.step, r.outcome, r.undo) for r in found.results]
 
 
