@@ -189,7 +189,7 @@ class _PlanRun:
             self.journal.finish(number, result)
         if self.unit.continues:
             work.reporter.note(
-                f"deployment {self.unit.continues} was not finished; this one continues"
+                f"deployment {self.unit.continues} was not finished; this one continues it"
             )
 
     @property

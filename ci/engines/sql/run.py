@@ -19,7 +19,7 @@ from ...parser import tree
 from ...parser.file import SqlFile
 from ...parser.split import Statement
 from ...secret import redact, redact_to
-from . import bookkeeping, concurrently, if_not_exists, partial
+from . import bookkeeping, concurrently, half, if_not_exists, partial
 
 # None: the line was cut. The others: the server ended the session (admin_shutdown, crash_shutdown,
 # cannot_connect_now, idle_in_transaction_session_timeout).
@@ -45,6 +45,7 @@ class FileJob:
     verify: SqlFile | None
     search_path: tuple[str, ...]
     history: bookkeeping.HistoryRows
+    forward: SqlFile | None = None  # the migration that a rollback script is of
     failure: str = ""  # the tool's code for a migration that failed, before its message
 
     def modes(self) -> str:
@@ -121,8 +122,9 @@ def _whole(job: FileJob, terms: Terms, connection: psycopg.Connection) -> None:
     bookkeeping.ensure(job.history, connection)
     if bookkeeping.already_recorded(job.history, connection, job.migration.name, job.direction):
         return  # another machine was faster; the lock row of the insert says so
+    statements = half.to_send(job, connection)
     connection.execute(job.path().encode())
-    for statement in job.file.statements:
+    for statement in statements:
         _execute(job, terms, connection, statement)
     _record(job, terms, connection)
 
@@ -168,7 +170,7 @@ def _refuse_behind_a_pooler(job: FileJob, connection: psycopg.Connection) -> Non
 
 def _one_by_one(job: FileJob, database: Database, terms: Terms, step: str) -> int:
     """Run each statement on its own, each finished one recorded, from where a run stopped."""
-    name, retries = job.migration.name, 0
+    name, retries, statements = job.migration.name, 0, job.file.statements
 
     def in_transaction(work: Callable[[psycopg.Connection], int | None]) -> int | None:
         nonlocal retries
@@ -177,11 +179,13 @@ def _one_by_one(job: FileJob, database: Database, terms: Terms, step: str) -> in
         return result
 
     def begin(connection: psycopg.Connection) -> int | None:
+        nonlocal statements
         _refuse_behind_a_pooler(job, connection)
         bookkeeping.ensure(job.history, connection)
         if bookkeeping.already_recorded(job.history, connection, name, job.direction):
             return None
         count = partial.finished_statements(connection, name, job.direction, job.file)
+        statements = half.to_send(job, connection)
         connection.execute(job.path().encode())
         # An index that was dropped since, because it was another one: it is built once more.
         last = job.file.statements[count - 1] if count else None
@@ -190,7 +194,7 @@ def _one_by_one(job: FileJob, database: Database, terms: Terms, step: str) -> in
     done = in_transaction(begin)
     if done is None:
         return retries
-    for number, statement in enumerate(job.file.statements[done:], start=done + 1):
+    for number, statement in enumerate(statements[done:], start=done + 1):
         if statement.transactional:
 
             def both(
