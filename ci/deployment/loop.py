@@ -242,7 +242,7 @@ class _PlanRun:
                 raise StepFailed(  # noqa: TRY301  # ends this step exactly like its own errors
                     done.reason,
                     state=f"the step {name} is required here, so a skip is a failure",
-                    next_step="provide what is missing, and deploy again",
+                    next_step="provide what is missing, and start again",
                 )
         except BaseException as error:
             end = partial(
@@ -315,7 +315,9 @@ class _PlanRun:
     def goes_on(self, remedy: str) -> str:
         """Return what to do about an error, and the command that goes on."""
         command = self.unit.intent.command(self.environment)
-        return f"{remedy}; then: {command}" if command not in remedy else remedy
+        if remedy.endswith("start again"):
+            return f"{remedy}: {command}"
+        return remedy if command in remedy else f"{remedy}; then: {command}"
 
     def failed_step(self) -> str:
         """Return the name of the step that failed last; empty: none did."""

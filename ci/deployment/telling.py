@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import psycopg
 
+from ..database import errors
 from ..errors import StepFailed, WindlassError, changed
 from ..model import Outcome, Partial, StepName, StepResult
 from ..plan import standing
@@ -108,11 +109,9 @@ def in_words(error: BaseException) -> str:
         return error.what
     if isinstance(error, KeyboardInterrupt):
         return "interrupted"
-    text = " ".join(str(error).split())
     if isinstance(error, psycopg.Error):
-        code = error.sqlstate or "the connection was lost"
-        return redact(f"the database did not do it: {text} [{code}]")
-    return redact(f"{type(error).__name__}: {text}")
+        return errors.in_words(error)
+    return redact(f"{type(error).__name__}: {' '.join(str(error).split())}")
 
 
 def translated(error: BaseException, step: str) -> WindlassError:

@@ -267,11 +267,13 @@ def test_a_failed_step_in_uat_stops_and_says_what_stands(project: Project) -> No
 
     ran = project.run("deploy", "--env", "uat")
 
+    backup = project.deployments("uat")[0]["backup"]
     assert ran.code == 1
     assert ran.error() == [
         f"✗ migrate: migrations/{B}.sql:1: division by zero [22012]",
-        "  state: its transaction was rolled back: nothing of this migration is left",
-        "  next:  mend the file, or what it found, and deploy again",
+        f"  state: 1 of 2 migrations stand: {A}; not applied: {B}; backup {backup} has the values "
+        "of before; its transaction was rolled back: nothing of this migration is left",
+        "  next:  mend the file, or what it found, and start again: invoke deploy --env uat",
     ]
     assert "orders" in tables(project.url)
 

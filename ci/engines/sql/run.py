@@ -106,13 +106,13 @@ def run_file(job: FileJob, database: Database, terms: Terms) -> int:
                 redact(f"the connection was lost: {error}".splitlines()[0]),
                 place=Place(str(job.file.path)),
                 state="a transaction in progress was rolled back, unless its COMMIT had arrived",
-                next_step="look at invoke status, and deploy again",
+                next_step="look at the server and the network, and start again",
             ) from error
         raise StepFailed(
             redact(f"its record could not be written: {error}".splitlines()[0]),
             place=Place(str(job.file.path)),
             state="what is not recorded was rolled back, but for what cannot run in a transaction",
-            next_step="mend what it says (invoke doctor looks at the rights), and deploy again",
+            next_step="mend what it says (invoke doctor looks at the rights), and start again",
         ) from error
 
 
@@ -269,7 +269,7 @@ def _send(
             place=job.place(statement),
             state=f"{left}; the statements before it stay done and are recorded",
             next_step="let the sessions named end, or give it longer (lock.concurrently), and "
-            "deploy again",
+            "start again",
         )
     concurrently.require_valid(connection, statement, place=job.place(statement))
     return 0
@@ -388,7 +388,7 @@ def _failed(
         state = "its transaction was rolled back: nothing of this migration is left"
     else:
         state = "the statements before it stay done and are recorded; this one is not"
-    next_step = "mend the file, or what it found, and deploy again"
+    next_step = "mend the file, or what it found, and start again"
     if error.sqlstate == psycopg.errors.QueryCanceled.sqlstate:
         next_step = "-- windlass: statement_timeout=2h in the head of the file gives it longer"
     return StepFailed(

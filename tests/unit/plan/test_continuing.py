@@ -70,11 +70,11 @@ def unit(intent: Intent, status: Status = Status.RUNNING) -> OpenUnit:
 def test_a_command_goes_on_or_begins(
     intent: Intent, status: Status, command: Any, applied: Any, way: Going
 ) -> None:
-    assert going(unit(intent, status), *command, applied) is way
+    assert going(unit(intent, status), command[0], command[1], applied) is way
 
 
 def test_where_nothing_is_unfinished_a_command_begins() -> None:
-    assert going(None, *DEPLOY, ()) is Going.FRESH
+    assert going(None, DEPLOY[0], DEPLOY[1], ()) is Going.FRESH
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_the_other_direction_is_refused_while_one_is_half_done(
     intent: Intent, command: Any, applied: Any, what: str, status: Status
 ) -> None:
     with pytest.raises(Refused) as caught:
-        going(unit(intent, status), *command, applied)
+        going(unit(intent, status), command[0], command[1], applied)
 
     asked = msgspec.structs.replace(INTENT, verb=command[0], arguments=command[1])
     assert caught.value.what == what
