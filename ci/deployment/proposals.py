@@ -344,7 +344,12 @@ def carry_out(work: Work, proposal: Proposal) -> Deployment:
 
     """
     gate.require_clean(proposal.plan)
-    work.reporter.note(headline(proposal.plan))
+    unit = proposal.unit
+    work.reporter.note(
+        f"{proposal.plan.environment} · deployment {unit.continues} is taken back"
+        if unit.intent.back
+        else headline(proposal.plan)
+    )
     if proposal.break_glass:
         work.reporter.alarm(f"BREAK-GLASS: {proposal.break_glass}: no approval, no rehearsal")
     return loop.run_plan(
