@@ -154,10 +154,12 @@ def _end_at(boundary: str, by: int) -> None:
     """Send this process a signal at a boundary, the first time it comes there.
 
     "before" and "after": "begin STEP" and "finish STEP", records of the journal; "undo STEP" for a
-    step that is taken back; "file NAME", a migration or its rollback.
+    step that is taken back; "file NAME", a migration or its rollback of SQL;
+    "item NAME", what is told of a migration of any engine.
     """
     from pgwindlass.deployment import journal
     from pgwindlass.engines.sql import run as sqlrun
+    from pgwindlass.report.console import Console
 
     sent = False
 
@@ -189,6 +191,7 @@ def _end_at(boundary: str, by: int) -> None:
     around(journal.Journal, "finish", finished)
     around(journal.Journal, "close", lambda _journal, record: f"close {record.status}")
     around(sqlrun, "run_file", lambda job, *_: f"file {job.migration.name}")
+    around(Console, "item", lambda _console, _step, what, *_: f"item {what}")
 
 
 if __name__ == "__main__":
