@@ -198,6 +198,27 @@ def rollback(
     return proposals.carry_out(work, proposal)
 
 
+def resume(environment: Work) -> Deployment | None:
+    """Go on with what a run left unfinished, forward or backward, as it began.
+
+    Args:
+        environment: by `open_environment`.
+
+    Returns:
+        The record of the run that went on; None where no deployment is unfinished.
+
+    Raises:
+        Refused: a file, a setting or the history has changed since it began.
+        StepFailed: a step failed; its state says what stands.
+        RolledBack: what was begun is taken back.
+        Interrupted: Ctrl-C.
+
+    """
+    work = _renewed(environment)
+    proposal = proposals.propose_resume(work)
+    return None if proposal is None else proposals.carry_out(work, proposal)
+
+
 def take_backup(environment: Work) -> Backup:
     """Take a backup, verify it, and prune old ones by `backups.keep`.
 

@@ -292,6 +292,37 @@ class Plan(Document, frozen=True, kw_only=True):
         return any(planned.name is step for planned in self.steps)
 
 
+class Intent(Document, frozen=True, kw_only=True):
+    """What must be true when a unit of work is done, so that any other run can go on with it.
+
+    A unit is a deployment, a migration or a rollback. It may take several runs: one that was
+    killed is carried on by the next, which takes the intent over.
+    """
+
+    verb: str  # deploy, migrate, rollback
+    arguments: tuple[tuple[str, str], ...] = ()  # (flag, value) as typed; empty: a bare flag
+    direction: Direction
+    migrations: tuple[str, ...]  # all that the unit applies, or undoes, in running order
+    steps: tuple[StepName, ...]
+    before: tuple[str, ...]  # applied when the unit began
+    schema_fingerprint: str  # the schema's when the unit began
+    leftovers: tuple[str, ...] = ()  # invalid indexes and the like that stood then
+    plan_digest: str  # of the plan that was approved
+    approvals: tuple[tuple[str, str], ...] = ()  # the evidence of the step approval
+    back: str = ""  # why what it did is taken back; empty: it goes forward
+    ended: str = ""  # what took its place; empty: nothing
+
+    def command(self, environment: str) -> str:
+        """Return the task as it was typed."""
+        words = [word for name, value in self.arguments for word in (f"--{name}", value) if word]
+        return shlex.join(("invoke", self.verb, "--env", environment, *words))
+
+    @property
+    def nonces(self) -> tuple[str, ...]:
+        """The nonces of its approvals; empty where a person typed it at a terminal."""
+        return tuple(value for name, value in self.approvals if name == "nonce")
+
+
 class Approval(Document, frozen=True, kw_only=True):
     """A person's yes to one plan digest, for a while, and for one deployment.
 
@@ -580,6 +611,7 @@ class Deployment(Document, frozen=True, kw_only=True):
     backup: str | None = None
     migrations: tuple[str, ...] = ()
     break_glass: str | None = None
+    continues: str = ""  # the deployment that this one carries on; empty: none
     results: tuple[StepResult, ...] = ()
 
 

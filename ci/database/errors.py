@@ -20,6 +20,12 @@ REMEDIES: dict[type[psycopg.Error], str] = {
 }
 
 
+def in_words(error: psycopg.Error) -> str:
+    """Return what the server, or the line to it, said, on one line and with its SQLSTATE."""
+    code = error.sqlstate or "the connection was lost"
+    return redact(f"the database did not do it: {' '.join(str(error).split())} [{code}]")
+
+
 def one_value(connection: psycopg.Connection, query: LiteralString | sql.Composed) -> object:
     """Return the first value of a query; None where it has no row."""
     row = connection.execute(query).fetchone()

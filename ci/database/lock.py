@@ -94,7 +94,7 @@ def _lost(why: str) -> StepFailed:
     return StepFailed(
         f"the deployment lock was lost: {why}",
         state="nothing more was started; the journal records what ran before",
-        next_step="look at invoke status, and deploy again",
+        next_step="look at the server and the network, and start again",
     )
 
 

@@ -13,7 +13,17 @@ from ..database import own_tables, trusted
 from ..database.connection import Database
 from ..database.retry import Terms
 from ..errors import NotApproved, Refused
-from ..model import Correction, Deployment, Evidence, Outcome, Plan, Status, StepName, StepResult
+from ..model import (
+    Correction,
+    Deployment,
+    Evidence,
+    Intent,
+    Outcome,
+    Plan,
+    Status,
+    StepName,
+    StepResult,
+)
 from ..secret import redact
 
 CORRECT = "insert into windlass.correction (at, record) values (%s, %s::jsonb)"
@@ -27,8 +37,8 @@ ALL_APPROVALS = "select nonce, deployment_id, approver, at from windlass.approva
 USED_APPROVALS = "select nonce, deployment_id from windlass.approval"
 SERVER_CLOCK = "select pg_catalog.clock_timestamp()"
 OPEN = """
-    insert into windlass.deployment (id, started_at, status, record, plan)
-    values (%s, %s, %s, %s::jsonb, %s::jsonb)
+    insert into windlass.deployment (id, started_at, status, record, plan, intent, continues)
+    values (%s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb, %s)
     on conflict (id) do update set status = excluded.status
 """
 CLOSE = """
@@ -38,11 +48,23 @@ ABANDONED = """
     update windlass.deployment set finished_at = pg_catalog.now(), status = 'interrupted'
     where status = 'running' and id <> %s returning id
 """
+# What a later run carries on, or has taken the place of, is open no more.
+IS_OPEN = """
+    d.intent is not null and coalesce(d.intent ->> 'ended', '') = ''
+    and d.status in ('running', 'interrupted', 'failed', 'rollback failed')
+    and not exists (select from windlass.deployment c where c.continues = d.id)
+"""
+END_OTHERS = f"""
+    update windlass.deployment d
+    set intent = pg_catalog.jsonb_set(d.intent, '{{ended}}', pg_catalog.to_jsonb(%s::text))
+    where {IS_OPEN} and d.id <> %s
+"""  # noqa: S608  # a constant of ours
 BEGIN = """
     insert into windlass.step (deployment_id, ordinal, step, undo, started_at, evidence)
     values (%s, %s, %s, %s, %s, %s::jsonb)
     on conflict (deployment_id, ordinal) do update set step = excluded.step
 """
+INTEND = "update windlass.deployment set intent = %s::jsonb where id = %s"
 FINISH = "update windlass.step set result = %s::jsonb where deployment_id = %s and ordinal = %s"
 DEPLOYMENTS = """
     select record::text, status, finished_at from windlass.deployment
@@ -77,17 +99,28 @@ def _recorded(plan: Plan) -> str:
 
 
 class Journal:
-    """Appends the record of one deployment; opened when the deployment lock is held."""
+    """Appends the record of one deployment; opened when the deployment lock is held.
 
-    def __init__(self, database: Database, deployment: Deployment, plan: Plan) -> None:
+    The row and the intent are one insert: whoever finds the row knows what it was to come to.
+    """
+
+    def __init__(
+        self, database: Database, deployment: Deployment, plan: Plan, intent: Intent
+    ) -> None:
         self.database, self.id = database, deployment.id
         self._ordinal = 0
         status, record = deployment.status.value, _json(deployment)
-        self._one(OPEN, (self.id, deployment.started_at, status, record, _recorded(plan)))
-        # Another one that is "running" cannot be: we hold the lock.
-        with database.session("journal") as connection:
-            rows = connection.execute(ABANDONED, (self.id,)).fetchall()
-        self.abandoned = tuple(row[0] for row in rows)
+        values = (self.id, deployment.started_at, status, record, _recorded(plan))
+        self._one(OPEN, (*values, _json(intent), deployment.continues or None))
+        # Another one that is "running" cannot be: we hold the lock. What was left unfinished is
+        # carried on by this one, or has ended with it.
+        with database.session("journal") as connection, connection.transaction():
+            connection.execute(ABANDONED, (self.id,))
+            connection.execute(END_OTHERS.encode(), (self.id, self.id))
+
+    def intend(self, intent: Intent) -> None:
+        """Record that the deployment now intends something else: to go back."""
+        self._one(INTEND, (_json(intent), self.id))
 
     def begin(
         self, step: StepName, at: datetime, *, evidence: Evidence = (), undo: bool = False
@@ -208,12 +241,15 @@ def record_restore(
 ) -> None:
     """Record in a restored database the restore; what ran during the dump has ended.
 
+    Nothing of it is gone on with: the deployment that took this backup may have ended since.
+
     `used` are the approvals that count no more: the backup does not know the later ones.
     """
     own_tables.prepare(database, Terms())
     with database.connect("journal") as connection, connection.transaction():
         record_correction(connection, correction)
         connection.execute(ABANDONED, ("",))
+        connection.execute(END_OTHERS.encode(), ("restore", ""))
         for approval in used:
             connection.execute(COPY_APPROVAL, approval)
 
@@ -226,8 +262,13 @@ def read_corrections(connection: psycopg.Connection, *, limit: int = 20) -> tupl
     return tuple(msgspec.json.decode(record, type=Correction) for (record,) in rows)
 
 
-def _json(document: Deployment | StepResult | Correction) -> str:
+def _json(document: Deployment | StepResult | Correction | Intent) -> str:
     return redact(document.canonical().decode())
+
+
+def read_steps(connection: psycopg.Connection, deployment: str) -> tuple[StepResult, ...]:
+    """Return the steps of a deployment in their order; one without an end was cut off."""
+    return tuple(_result(*step) for step in connection.execute(STEPS, (deployment,)).fetchall())
 
 
 def _exists(connection: psycopg.Connection) -> bool:
@@ -247,7 +288,9 @@ def newest_deployments(database: Database, *, limit: int = 20) -> tuple[Deployme
     return database.read("history", lambda connection: read_history(connection, limit=limit))
 
 
-def find_deployment(database: Database, deployment: str) -> tuple[Deployment, Plan]:
+def find_deployment(
+    database: Database, deployment: str, environment: str
+) -> tuple[Deployment, Plan]:
     """Return one deployment with its steps, and its plan.
 
     Raises:
@@ -259,9 +302,8 @@ def find_deployment(database: Database, deployment: str) -> tuple[Deployment, Pl
         row = connection.execute(ONE, (deployment,)).fetchone() if _exists(connection) else None
         if row is None:
             return None
-        steps = connection.execute(STEPS, (deployment,)).fetchall()
         record = _deployment(*row[:3])
-        results = tuple(_result(*step) for step in steps)
+        results = read_steps(connection, deployment)
         plan = msgspec.json.decode(row[3], type=Plan)
         return msgspec.structs.replace(record, results=results), plan
 
@@ -269,7 +311,7 @@ def find_deployment(database: Database, deployment: str) -> tuple[Deployment, Pl
     if deployment_and_plan is None:
         raise Refused(
             f'there is no deployment "{deployment}" in this database',
-            next_step="invoke history --env ENV lists them",
+            next_step=f"invoke history --env {environment} lists them",
         )
     return deployment_and_plan
 

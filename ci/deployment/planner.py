@@ -37,12 +37,13 @@ def current_plan(
     *,
     to: str | None = None,
     steps: int | None = None,
+    only: tuple[str, ...] | None = None,
     without: frozenset[StepName] = frozenset(),
 ) -> Plan:
     """Return what a deployment would do right now. Reads; changes nothing.
 
-    `to` names the last migration to run, as its tool calls it; `steps` says how many;
-    `without` leaves steps out (`migrate`, `--break-glass`).
+    `to` names the last migration to run, as its tool calls it; `steps` says how many; `only` says
+    which may be among them; `without` leaves steps out (`migrate`, `--break-glass`).
     """
     facts = take_facts(work.database, work.engine.history)
     named = work.engine.names.resolve(to) if to is not None else None
@@ -53,7 +54,20 @@ def current_plan(
         names=work.engine.names,
         to=named,
         steps=steps,
+        only=only,
     )
+    return _plan(work, facts, migrations, direction="up", without=without)
+
+
+def back_plan(
+    work: Work, names: tuple[str, ...], *, without: frozenset[StepName] = frozenset()
+) -> Plan:
+    """Return the plan of which these migrations are, whatever of them is applied now.
+
+    A run that goes on taking a deployment back undoes those that are.
+    """
+    facts = take_facts(work.database, work.engine.history)
+    migrations = tuple(m for m in work.engine.files.list() if m.name in names)
     return _plan(work, facts, migrations, direction="up", without=without)
 
 

@@ -72,7 +72,7 @@ def deploy(
             return Answer(proposal.plan, plan_text(proposal.plan, rendered))
         if not yes:
             confirm_deployment(proposal.plan)
-        if within is not None:
+        if within is not None and not proposal.unit.inherits:
             await_approval.wait(proposal.plan, work, within=within.total_seconds())
         return _carry_out(work, proposal)
 
@@ -149,6 +149,26 @@ def rollback(
                 runner.tell(lambda run: summary.plan_page(made, rendered, run.prefix))
             return Answer(proposal.plan, "\n\n".join(rendered))
         confirm_rollback(proposal.plan)
+        return _carry_out(work, proposal)
+
+
+@verb()
+def resume(
+    env: str = "",
+    *,
+    dry_run: bool = False,
+    show_queries: bool = False,
+) -> Answer:
+    """Go on with what a run left unfinished, forward or backward, as it began."""
+    from ..deployment import proposals
+
+    with opened(env, show_queries=show_queries) as work:
+        proposal = proposals.propose_resume(work)
+        if proposal is None:
+            return Answer(None, f"nothing to resume in {env}: no deployment is unfinished")
+        if dry_run:
+            rendered = proposals.rendered(work, proposal.plan)
+            return Answer(proposal.plan, plan_text(proposal.plan, rendered))
         return _carry_out(work, proposal)
 
 

@@ -141,7 +141,7 @@ def history(env: str = "", deployment: str = "") -> Answer:
 
     with opened(env) as work:
         if deployment:
-            record, _ = journal.find_deployment(work.database, deployment)
+            record, _ = journal.find_deployment(work.database, deployment, env)
             return Answer(record, deployment_text(record))
         report = report_history(work.database)
     text = history_text(report.deployments, report.corrections)

@@ -170,7 +170,7 @@ def _fail(job: RevisionJob, listener: "_Listener", error: ReportedError) -> NoRe
         next_step=f"look at what is left; finish it by hand and invoke stamp --name "
         f"{job.migration.name}, or mend the revision so that it can run again, and deploy"
         if listener.committed
-        else "mend the revision, or what it found, and deploy again",
+        else "mend the revision, or what it found, and start again",
     ) from error
 
 

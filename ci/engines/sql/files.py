@@ -166,6 +166,7 @@ class SqlFiles:
             verify=verify,
             search_path=self.search_path,
             history=self.table,
+            forward=self.main(migration) if direction == "down" else None,
             failure=self.failure if direction == "up" else "",
         )
 
