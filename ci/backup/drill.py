@@ -33,7 +33,7 @@ def drill(manifest: Manifest, store: Store, config: BackupsConfig, *, progress: 
     began = time.monotonic()
     needs = throwaway.needs_of(manifest)
     with throwaway.copied(needs, config.throwaway, sandboxed=config.sandbox) as (server, copy):
-        wanted = RestoreOptions(copy=not server.boxed, as_superuser=server.boxed)
+        wanted = RestoreOptions(copy=True, as_superuser=server.boxed)
         restored = restore_backup(manifest, store, copy, config, progress=progress, wanted=wanted)
         if restored.loaded_as:
             server.roles.append(restored.loaded_as)  # until the copy is gone
@@ -54,7 +54,7 @@ def _without(restored: Restored) -> str:
         return ""
     more = f"; and {len(restored.left_out) - SHOWN} more" if len(restored.left_out) > SHOWN else ""
     names = "; ".join(restored.left_out[:SHOWN])
-    return f", without what only a superuser in a sandbox may create: {names}{more}"
+    return f", without what no role there may create: {names}{more}"
 
 
 def _compare(reading: Reader, copy: Database, loaded: Restored) -> None:
@@ -67,7 +67,7 @@ def _compare(reading: Reader, copy: Database, loaded: Restored) -> None:
     restored = definitions.archive_definitions(
         reading.clients, process.stream(command, purpose=reading.clients.purpose, env=env)
     )
-    if loaded.loaded_as:
+    if loaded.left_out or loaded.loaded_as:
         source, restored = (_comparable(titles, loaded) for titles in (source, restored))
     titles = sorted(
         title

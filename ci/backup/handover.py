@@ -58,6 +58,7 @@ BLANKS = " \t\n\r\f\v"
 SYSTEM = frozenset({"pg_catalog", "information_schema", "pg_toast"})
 NAMED = pg_query_pb2.RoleSpecType.ROLESPEC_CSTRING
 KEPT_KINDS = frozenset({"create_publication_stmt", "alter_publication_stmt"})
+TRIGGERS = ("EVENT TRIGGER ", "COMMENT - EVENT TRIGGER ")
 COMMENTED = frozenset({"OBJECT_EXTENSION", "OBJECT_PUBLICATION"})
 # What has no schema in its name; what is not here and not qualified is refused.
 BARE = frozenset({"OBJECT_SCHEMA", "OBJECT_LARGEOBJECT", "OBJECT_LANGUAGE", "OBJECT_FDW"})
@@ -127,6 +128,16 @@ def divided(lines: Iterable[str]) -> Divided:
     return Divided(load=tuple(load), script=tuple(script), refused=tuple(refused))
 
 
+def without_triggers(lines: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the lines but for event triggers, and these in words: a superuser must own them.
+
+    On a copy no role of the database is one.
+    """
+    entries = [(line, _entry(line)) for line in lines]
+    left = tuple(entry for _, entry in entries if entry.startswith(TRIGGERS))
+    return tuple(line for line, entry in entries if not entry.startswith(TRIGGERS)), left
+
+
 def is_left(kind: str, name: str, schema: str) -> bool:
     """Tell whether a definition, by its title, is none that a role without rights may make."""
     words = f"- {name} " if kind == "COMMENT" else ""
@@ -174,9 +185,9 @@ def read(
 def _split(script: str) -> list[str]:
     """Return the statements of a script; what the parser does not know, its scanner divides."""
     try:
-        return postgast.split(script)
+        return list(postgast.split(script))
     except postgast.PgQueryError:
-        return postgast.split(script, method="scanner")
+        return list(postgast.split(script, method="scanner"))
 
 
 def _parsed(text: str) -> Iterator[tuple[str, Node]]:

@@ -242,7 +242,7 @@ class _Loading:
 
         Those are other tables' rows, and what our own role does for one without rights.
         """
-        if not self.wanted.tables and self.role is None:
+        if not self.wanted.tables and self.role is None and not self.wanted.copy:
             return ()
         clients = self.reading.clients
         known = by_plain_name(self.reading.manifest.row_counts)
@@ -252,6 +252,9 @@ class _Loading:
             self.left_out += left_out
         if self.role is not None:
             lines = self._divide(self.role, lines, archive, directory)
+        elif self.wanted.copy:
+            lines, left_out = handover.without_triggers(lines)
+            self.left_out += left_out
         file = Path(directory) / f"{part.holds}.list"
         _write(file, lines)
         return (f"--use-list={file}",)

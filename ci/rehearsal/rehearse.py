@@ -88,7 +88,7 @@ def rehearse_plan(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
     began = time.monotonic()
     needs = throwaway.needs_of(manifest, roles=bench.runner.roles)
     with throwaway.copied(needs, config.throwaway, sandboxed=config.sandbox) as (server, admin):
-        wanted = restore.RestoreOptions(copy=not server.boxed, as_superuser=server.boxed)
+        wanted = restore.RestoreOptions(copy=True, as_superuser=server.boxed)
         loaded = restore.restore_backup(
             manifest, bench.store, admin, config, progress=bench.progress, wanted=wanted
         )

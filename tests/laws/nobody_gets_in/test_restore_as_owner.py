@@ -15,12 +15,13 @@ import psycopg
 import pytest
 
 from pgwindlass.backup import loader
+from pgwindlass.backup.drill import drill
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import StepFailed
 from pgwindlass.model import Manifest
 from pgwindlass.secret import Secret
 from pgwindlass.stores.directory import DirectoryStore
-from tests.fix_backup import configured, restore, take
+from tests.fix_backup import configured, restore, silent, take
 from tests.fix_postgres import Server
 
 LONG = "-" * 400
@@ -102,6 +103,10 @@ create publication changes for table public.plain; alter publication changes own
 comment on table public.plain is 'plain'; comment on schema sales is 'theirs';
 alter schema public owner to {1};
 """
+WATCHED = """
+create function watch() returns event_trigger language plpgsql as 'begin end';;
+create event trigger watching on sql_drop execute function watch()
+"""
 
 
 @dataclass(frozen=True)
@@ -180,7 +185,8 @@ class Bench:
 
     def described(self, database: Database) -> list[str]:
         """Return what pg_dump says of a database, with owners and grants, its rows included."""
-        dump = [self.server.binaries / "pg_dump", "--dbname", self.server.url(database.name)]
+        pg_dump = str(self.server.binaries / "pg_dump")
+        dump = [pg_dump, "--dbname", self.server.url(database.name)]
         ran = subprocess.run(dump, capture_output=True, text=True, check=True)
         lines = ran.stdout.splitlines()
         return sorted(line for line in lines if not line.startswith(("\\restrict", "\\unrestrict")))
@@ -349,9 +355,7 @@ def test_what_only_a_superuser_creates_is_named_with_its_switch(
     source, store = bench.empty(), DirectoryStore(tmp_path)
     run(
         bench.server,
-        "create function f() returns event_trigger language plpgsql as 'begin end';;"
-        f"alter function f() owner to {bench.name}_owner;;"
-        "create event trigger watching on sql_drop execute function f()",
+        WATCHED + f";; alter function watch() owner to {bench.name}_owner",
         source.name,
     )
     manifest = take(source, store, configured(jobs=1))
@@ -362,6 +366,36 @@ def test_what_only_a_superuser_creates_is_named_with_its_switch(
     assert "--as-superuser" in caught.value.next_step
     assert bench.roles() == 0
     assert restore(manifest, store, bench.empty(), as_superuser=True).loaded_as == ""
+
+
+@pytest.mark.attack
+def test_a_drill_without_a_sandbox_runs_nothing_as_a_superuser(
+    bench: Bench, hostile: tuple[Manifest, DirectoryStore]
+) -> None:
+    for file in bench.files.iterdir():
+        file.unlink()
+
+    with pytest.raises(StepFailed, match="other definitions than its source: TABLE t_do;"):
+        drill(*hostile, configured(sandbox="off"), progress=silent)
+
+    assert list(bench.files.iterdir()) == []
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_drill_without_a_sandbox_proves_a_database_of_several_owners(
+    bench: Bench, tmp_path: Path, jobs: int
+) -> None:
+    names = [f"{bench.name}_{who}" for who in ("owner", "check", "domain")]
+    source, store = bench.empty(), DirectoryStore(tmp_path)
+    run(bench.server, NORMAL.format(*names, database=source.name), source.name)
+    run(bench.server, WATCHED, source.name)
+    manifest = take(source, store, configured(jobs=jobs))
+
+    for sandbox in ("off", "auto"):
+        proof = drill(manifest, store, configured(sandbox=sandbox), progress=silent)
+
+        assert proof.rows == sum(count for _, count in manifest.row_counts)
+        assert "without" in proof.server and "EVENT TRIGGER - watching" in proof.server
 
 
 def test_the_role_of_a_killed_restore_is_swept(bench: Bench) -> None:

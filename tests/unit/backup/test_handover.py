@@ -4,11 +4,13 @@ import pytest
 
 from pgwindlass.backup.handover import (
     Extension,
+    Handover,
     Statement,
     divided,
     is_left,
     read,
     without_schemas,
+    without_triggers,
 )
 
 pytestmark = pytest.mark.unit
@@ -42,6 +44,13 @@ def test_the_list_is_divided_by_who_may() -> None:
 @pytest.mark.parametrize(("schemas", "first"), [((), 0), (("s",), 1), (("x",), 0)])
 def test_a_schema_that_is_there_already_is_not_made(schemas: tuple[str, ...], first: int) -> None:
     assert without_schemas(LINES, schemas) == LINES[first:]
+
+
+def test_event_triggers_are_left_out_of_a_copy() -> None:
+    kept, left = without_triggers(LINES)
+
+    assert kept == (*LINES[:6], *LINES[8:])
+    assert left == ("EVENT TRIGGER - e o", "COMMENT - EVENT TRIGGER e o")
 
 
 @pytest.mark.parametrize(
@@ -153,9 +162,7 @@ def test_a_trusted_superuser_is_given_what_was_its_own() -> None:
     ],
 )
 def test_the_rest_is_none_of_our_roles_business(text: str) -> None:
-    handover = read(text + ";")
-
-    assert handover.statements == handover.refused == handover.extensions == ()
+    assert read(text + ";") == Handover()
 
 
 def test_an_extension_is_a_name_and_a_schema_and_no_text() -> None:
