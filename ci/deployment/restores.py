@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import LiteralString, TypeVar
 
 import psycopg
 from psycopg.conninfo import make_conninfo
@@ -20,6 +20,7 @@ from ..database.connection import Database, read_target
 from ..errors import ConfigError, Refused, Unreachable, Untrusted, WindlassError
 from ..model import Applied, Facts, Manifest, Plan, Proof, StepName, Target
 from ..plan.elsewhere import find_address
+from ..postgres import throwaway
 from ..report.backup import restore_text
 from ..secret import Secret
 from . import backups, identity, journal, orders, rights
@@ -31,6 +32,9 @@ T = TypeVar("T")
 WHO = """
 select rolname, rolsuper from pg_catalog.pg_roles where rolname = current_user
 """
+SUPERUSERS: LiteralString = """
+select rolname::text from pg_catalog.pg_roles where rolsuper and rolname in (/*OWNERS*/)
+""".replace("/*OWNERS*/", throwaway.OWNERS.replace("order by 1", ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +227,8 @@ def _changes(work: Work, request: Request, order: RestoreOrder) -> tuple[str, ..
         lines.append(f"restore the rows of {', '.join(names)} alone")
     if request.has("no-owner"):
         lines.append("make every object this user's, without grants")
+    if request.has("as-superuser"):
+        lines.append("let the archive's SQL run as this user, also where that is a superuser")
     return tuple(lines)
 
 
@@ -281,16 +287,18 @@ def run_restore(work: Work, proposal: Proposal[RestoreOrder]) -> RestoreReport:
 
     """
     given = proposal.plan.correction.arguments if proposal.plan.correction is not None else ()
-    owners = "no-owner" not in dict(given)
+    owners, superuser = "no-owner" not in dict(given), "as-superuser" in dict(given)
     if proposal.found.target is None:
         _require_rights(work, *((work.database.name,) if proposal.found.plan.swap else ()))
     work.reporter.started(StepName.BACKUP)
     if not proposal.found.plan.swap:
         order = _begin_beside(work, proposal)
-        return RestoreReport(restored=_restore_beside(work, order, owners=owners), kept="")
+        return RestoreReport(
+            restored=_restore_beside(work, order, owners=owners, superuser=superuser), kept=""
+        )
     with orders.permitted(work, proposal) as permit:
         order = permit.found
-        restored = _restore_beside(work, order, owners=owners)
+        restored = _restore_beside(work, order, owners=owners, superuser=superuser)
         permit.held.require()
         _record_inside(work, permit, order.plan.database, what=f"backup {order.plan.backup}")
     return RestoreReport(restored=restored, kept=swap_databases(work.database, restored.database))
@@ -333,8 +341,14 @@ def _begin_beside(work: Work, proposal: Proposal[RestoreOrder]) -> RestoreOrder:
         return proposal.found
 
 
-def _restore_beside(work: Work, order: RestoreOrder, *, owners: bool) -> Restored:
-    plan, wanted = order.plan, RestoreOptions(owners=owners, tables=order.tables)
+def _restore_beside(work: Work, order: RestoreOrder, *, owners: bool, superuser: bool) -> Restored:
+    plan = order.plan
+    wanted = RestoreOptions(
+        owners=owners,
+        tables=order.tables,
+        as_superuser=superuser,
+        trusted=_trusted(work) if order.target is None else frozenset(),
+    )
     if order.target is not None:
         restored = _load(work, plan.manifest, order.target, wanted)
         identity.clear_copy(work, order.target, backup=plan.backup)
@@ -352,23 +366,38 @@ def _restore_beside(work: Work, order: RestoreOrder, *, owners: bool) -> Restore
 
 def _load(work: Work, manifest: Manifest, target: Database, wanted: RestoreOptions) -> Restored:
     store, config = store_of(work)
-    _tell_superuser(work, target)
     restored = restore_backup(
         manifest, store, target, config, progress=bytes_of(work.reporter), wanted=wanted
     )
-    work.reporter.note("collecting statistics, which no dump holds")
-    analyze(target)
+    _tell_superuser(work, target, restored)
+    if not restored.analyzed:
+        work.reporter.note("collecting statistics, which no dump holds")
+        analyze(target)
     return restored
 
 
-def _tell_superuser(work: Work, target: Database) -> None:
-    """Say so where the restore runs as a superuser: what the database's owner wrote runs as one."""
+def _trusted(work: Work) -> frozenset[str]:
+    """Return the superusers that own something in the live database: a restore gives it back."""
+    try:
+        rows = work.database.read("restore", lambda c: c.execute(SUPERUSERS).fetchall())
+    except Unreachable:
+        return frozenset()
+    return frozenset(str(name) for (name,) in rows)
+
+
+def _tell_superuser(work: Work, target: Database, restored: Restored) -> None:
+    """Say so where what the database's owner wrote ran, or will run, as a superuser."""
     name, superuser = target.read("restore", _who)
-    if superuser:
+    if superuser and not restored.loaded_as:
         work.reporter.alarm(
-            f"the restore runs as {name}, a superuser: what the database's own functions do while "
-            "rows are loaded (constraints, generated columns), they do as one; a role that owns "
-            "what is restored, and is none, is enough"
+            f"the restore ran as {name}, a superuser: what the database's own functions do while "
+            "rows are loaded (constraints, generated columns), they did as one; a database whose "
+            "owner is none is loaded by a role without rights"
+        )
+    if restored.given:
+        work.reporter.alarm(
+            f"what is restored belongs in part to superusers: {', '.join(restored.given)}; what "
+            "its functions do, they do as one"
         )
 
 

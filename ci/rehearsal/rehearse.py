@@ -88,10 +88,14 @@ def rehearse_plan(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
     began = time.monotonic()
     needs = throwaway.needs_of(manifest, roles=bench.runner.roles)
     with throwaway.copied(needs, config.throwaway, sandboxed=config.sandbox) as (server, admin):
-        restore.restore_backup(manifest, bench.store, admin, config, progress=bench.progress)
+        wanted = restore.RestoreOptions(copy=True, as_superuser=server.boxed)
+        loaded = restore.restore_backup(
+            manifest, bench.store, admin, config, progress=bench.progress, wanted=wanted
+        )
         restored = time.monotonic()
-        restore.analyze(admin)
-        clone = server.clone(admin, bench.runner)
+        if not loaded.analyzed:
+            restore.analyze(admin)
+        clone = server.clone(admin, bench.runner, loaded_as=loaded.loaded_as)
         if mask:
             _run_mask(mask, bench.rehearsal.mask, clone.database)
         copy = Copy(

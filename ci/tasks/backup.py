@@ -150,6 +150,8 @@ def backup_keep(
     tables="restore the rows of these alone, with commas between them; never swapped",
     at_most_older="refuse a backup older than this, such as 24h",
     no_owner="make everything this user's, where the owners are missing (default: no)",
+    as_superuser="let the archive's SQL run as this user, also where that is a superuser "
+    "(default: no)",
     swap="put this restored database in place of the live one",
     drop_old="drop the databases that earlier restores put aside",
     **planned.FLAGS,
@@ -167,6 +169,7 @@ def restore(  # a flag each
     wait_for_approval: str = "",
     *,
     no_owner: bool = False,
+    as_superuser: bool = False,
     drop_old: bool = False,
     dry_run: bool = False,
 ) -> Answer:
@@ -181,6 +184,7 @@ def restore(  # a flag each
         "at-most-older": at_most_older,
         "swap": swap,
         "no-owner": no_owner,
+        "as-superuser": as_superuser,
         "drop-old": drop_old,
     }
     with opened(env) as work:
