@@ -14,7 +14,7 @@ from pathlib import Path
 from . import config
 from .backup.retention import Backup
 from .config import Config, Settings
-from .deployment import backups, proposals, restores, rights
+from .deployment import backups, proposals, restores, rights, swaps
 from .deployment.orders import Request
 from .deployment.proposals import PlanReport
 from .deployment.restores import RestoreReport
@@ -275,8 +275,10 @@ def restore(
     if not owners:
         arguments["no-owner"] = ""
     work = _renewed(environment)
-    proposal = restores.propose_restore(work, Request(verb="restore", arguments=arguments))
-    return restores.run_restore(work, proposal)
+    request = Request(verb="restore", arguments=arguments)
+    if (done := swaps.ended(work, request)) is not None:
+        return restores.report_of(done)
+    return restores.run_restore(work, restores.propose_restore(work, request))
 
 
 def grants(environment: Work, roles: str = "", *, owner: str = "") -> GrantsReport:

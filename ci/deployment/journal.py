@@ -9,9 +9,8 @@ from datetime import datetime
 import msgspec
 import psycopg
 
-from ..database import own_tables, trusted
+from ..database import trusted
 from ..database.connection import Database
-from ..database.retry import Terms
 from ..errors import NotApproved, Refused
 from ..model import (
     Correction,
@@ -29,11 +28,6 @@ from ..secret import redact
 CORRECT = "insert into windlass.correction (at, record) values (%s, %s::jsonb)"
 CORRECTIONS = "select record::text from windlass.correction order by id desc limit %s"
 USE_APPROVAL = "insert into windlass.approval (nonce, deployment_id, approver) values (%s, %s, %s)"
-COPY_APPROVAL = """
-    insert into windlass.approval (nonce, deployment_id, approver, at) values (%s, %s, %s, %s)
-    on conflict (nonce) do nothing
-"""
-ALL_APPROVALS = "select nonce, deployment_id, approver, at from windlass.approval"
 USED_APPROVALS = "select nonce, deployment_id from windlass.approval"
 SERVER_CLOCK = "select pg_catalog.clock_timestamp()"
 OPEN = """
@@ -179,17 +173,6 @@ def server_clock(database: Database) -> datetime:
     return database.read("approval", read)
 
 
-def approvals(database: Database) -> tuple[tuple[object, ...], ...]:
-    """Return every approval that was used up, for `record_restore`."""
-
-    def read(connection: psycopg.Connection) -> tuple[tuple[object, ...], ...]:
-        if not trusted.exists(connection, "approval"):
-            return ()
-        return tuple(connection.execute(ALL_APPROVALS).fetchall())
-
-    return database.read("approval", read)
-
-
 def use_approval(database: Database, result: StepResult, deployment: str) -> None:
     """Use up the approvals that a step found, under the deployment lock: each counts once.
 
@@ -234,24 +217,6 @@ def recorded_backups(database: Database) -> dict[str, str]:
 def record_correction(connection: psycopg.Connection, correction: Correction) -> None:
     """Record a correction of the history, in the transaction that makes it."""
     connection.execute(CORRECT, (correction.at, _json(correction)))
-
-
-def record_restore(
-    database: Database, correction: Correction, *, used: tuple[tuple[object, ...], ...]
-) -> None:
-    """Record in a restored database the restore; what ran during the dump has ended.
-
-    Nothing of it is gone on with: the deployment that took this backup may have ended since.
-
-    `used` are the approvals that count no more: the backup does not know the later ones.
-    """
-    own_tables.prepare(database, Terms())
-    with database.connect("journal") as connection, connection.transaction():
-        record_correction(connection, correction)
-        connection.execute(ABANDONED, ("",))
-        connection.execute(END_OTHERS.encode(), ("restore", ""))
-        for approval in used:
-            connection.execute(COPY_APPROVAL, approval)
 
 
 def read_corrections(connection: psycopg.Connection, *, limit: int = 20) -> tuple[Correction, ...]:

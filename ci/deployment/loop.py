@@ -38,7 +38,7 @@ from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
 from ..secret import redact
-from . import identity, nonces, telling, units
+from . import identity, nonces, sweep, telling, units
 from .journal import Journal
 from .steps import STEPS, Done, Skipped, Step
 from .work import Work
@@ -157,6 +157,7 @@ class _PlanRun:
         self.require_unchanged()
         self.work = replace(self.work, approved=True)
         own_tables.prepare(work.database, self.work.terms())
+        sweep.sweep(work)
         identity.record(work, self.origin)
         self.open_journal()
         self.end(StepName.LOCK, Outcome.OK, "acquired", started_at, start)

@@ -21,6 +21,7 @@ from .task import Answer, at_most_one, names_of, opened, verb
 
 if TYPE_CHECKING:
     from ..backup.retention import Choice
+    from ..database.markers import Marker
     from ..deployment.backups import ProofReport
     from ..deployment.orders import Proposal, Request
     from ..deployment.work import Work
@@ -174,7 +175,7 @@ def restore(  # a flag each
     dry_run: bool = False,
 ) -> Answer:
     """Restore a backup into a new database, verify it, and put it in place of the live one."""
-    from ..deployment import restores
+    from ..deployment import restores, swaps
 
     at_most_one(drop_old=drop_old, swap=swap, into=into)
     given: dict[str, str | bool] = {
@@ -189,6 +190,8 @@ def restore(  # a flag each
     }
     with opened(env) as work:
         asked = planned.request("restore", env, given, plan=plan, digest=digest)
+        if not (dry_run or out) and (done := swaps.ended(work, asked)) is not None:
+            return _ended(env, asked, done)
         if asked.has("drop-old"):
             return _drop_old(work, asked, out=out, wait=wait_for_approval, dry_run=dry_run)
         if asked.has("swap"):
@@ -213,6 +216,15 @@ def restore(  # a flag each
     return Answer(report, text)
 
 
+def _ended(env: str, asked: "Request", done: "Marker") -> Answer:
+    from ..deployment import restores, swaps
+
+    text = swapped_text(env, done.get("kept"))
+    runner.tell(lambda _: summary.text_page(f"Restored: {env}", text, {"kept": done.get("kept")}))
+    report = swaps.report_of(done) if asked.has("swap") else restores.report_of(done)
+    return Answer(report, text)
+
+
 def _tables(text: str) -> str:
     if text and not names_of(text):  # none would be all tables, in place of the live database
         raise ConfigError("--tables names no table", next_step="--tables orders,customers")
@@ -224,10 +236,10 @@ def _confirm(work: "Work", proposal: "Proposal[Any]", text: str, *, what: str) -
 
 
 def _swap(work: "Work", asked: "Request", *, out: str, wait: str, dry_run: bool) -> Answer:
-    from ..deployment import restores
+    from ..deployment import swaps
 
     env, restored = work.settings.name, asked.get("swap")
-    proposal = restores.propose_swap(work, asked)
+    proposal = swaps.propose_swap(work, asked)
     text = f"{restored} takes the place of {work.database.name}, which is kept aside"
     document = {"swap": restored}
     answer = planned.shown(work, proposal, text, document=document, out=out, dry_run=dry_run)
@@ -235,16 +247,16 @@ def _swap(work: "Work", asked: "Request", *, out: str, wait: str, dry_run: bool)
         return answer
     _confirm(work, proposal, text, what="the restore")
     planned.wait(work, proposal, wait)
-    report = restores.swap(work, proposal)
+    report = swaps.swap(work, proposal)
     text = swapped_text(env, report.kept)
     runner.tell(lambda _: summary.text_page(f"Restored: {env}", text, {"kept": report.kept}))
     return Answer(report, text)
 
 
 def _drop_old(work: "Work", asked: "Request", *, out: str, wait: str, dry_run: bool) -> Answer:
-    from ..deployment import restores
+    from ..deployment import swaps
 
-    proposal = restores.propose_drop(work, asked)
+    proposal = swaps.propose_drop(work, asked)
     text = "\n".join(f"{name}  {size:,} bytes" for name, size in proposal.found)
     document = {"dropped": tuple(name for name, _ in proposal.found)}
     answer = planned.shown(work, proposal, text, document=document, out=out, dry_run=dry_run)
@@ -252,7 +264,7 @@ def _drop_old(work: "Work", asked: "Request", *, out: str, wait: str, dry_run: b
         return answer
     _confirm(work, proposal, text, what="dropping them")
     planned.wait(work, proposal, wait)
-    return Answer({"dropped": restores.drop_databases(work, proposal)}, text)
+    return Answer({"dropped": swaps.drop_databases(work, proposal)}, text)
 
 
 backup_tasks = Collection("backup")
