@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
@@ -10,25 +10,46 @@ from typing import TypeVar
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import PGconn, Ping
 
 from ..errors import ConfigError, LockTimeout, Refused, Unreachable
 from ..model import Target
 from ..secret import Secret, redact, remember
+from . import transient
 from .kept import KeptSession
+from .patience import Patience
 from .pinned import OPTION, PATH, PinnedConnection
+from .silence import Sight
 
 T = TypeVar("T")
 
-# Found dead after 30 + 3 × 10 s, not after the kernel's two hours.
+# A machine that does not answer any more is found dead after GONE_AFTER seconds, at both ends, not
+# after the kernel's two hours: idle, by 15 + 3 × 5 s of keepalives; with bytes that nobody
+# acknowledges, by the user timeout.
+GONE_AFTER = 30
 KEEPALIVES = {
     "keepalives": "1",
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
     "keepalives_count": "3",
+    "tcp_user_timeout": f"{GONE_AFTER}000",
+}
+# The same at the server's end. On a Unix socket, and where its system has no such option, the
+# server takes the settings and does nothing.
+KEPT_BY_SERVER = {
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": f"{GONE_AFTER}000",
 }
 CONNECT_WITHIN = 10  # seconds, per address
+ASKED_WITHIN = 5.0  # seconds, for a question about a session that is silent
 UNSUPPORTED = "unsupported startup parameter"  # PgBouncer, of what it does not know
 READ_WITHIN = 5  # seconds for a table that somebody has locked against readers
+STATE = """
+    select a.state from pg_catalog.pg_stat_activity a where a.pid operator(pg_catalog.=) %s
+"""
+BUSY = ("active", "fastpath function call")
 READ_ONLY = f"set transaction read only; set local lock_timeout = '{READ_WITHIN}s'"
 
 TARGET = """
@@ -48,8 +69,8 @@ EXCLUSIVE = """
 # The first two a pooler keeps per client; the others would leak from there into other sessions.
 PINNED = "set timezone = 'UTC'; set standard_conforming_strings = on"
 PINNED_DIRECT = """
-    set statement_timeout = 0; set lock_timeout = 0; set idle_in_transaction_session_timeout = 0
-"""
+    set statement_timeout = 0; set lock_timeout = 0; set idle_in_transaction_session_timeout = 0;
+""" + "; ".join(f"set {name} = {value}" for name, value in KEPT_BY_SERVER.items())
 # So that the statement of a client that was killed ends too. Servers on macOS and Windows refuse
 # it, and 13 does not know it.
 CHECK_CLIENT = "set client_connection_check_interval = '5s'"
@@ -65,6 +86,7 @@ class Database:
     owners: tuple[str, ...] | None = ()
     name: str = field(default="", init=False)
     kept: KeptSession | None = field(default=None, repr=False, compare=False)
+    patience: Patience = field(default_factory=Patience, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.parameters().get("dbname", ""))
@@ -113,7 +135,11 @@ class Database:
             for key, value in self.parameters().items()
             if key in names
         }
-        return variables | {"PGCONNECT_TIMEOUT": str(CONNECT_WITHIN)}
+        kept = " ".join(f"-c {name}={value}" for name, value in KEPT_BY_SERVER.items())
+        return variables | {
+            "PGCONNECT_TIMEOUT": str(CONNECT_WITHIN),
+            "PGOPTIONS": f"{variables.get('PGOPTIONS', '')} {kept}".strip(),
+        }
 
     @contextmanager
     def connect(
@@ -132,22 +158,28 @@ class Database:
             "application_name": f"windlass/{self.deployment_id}/{step}",
             **other,
         }
-        try:
-            connection = _open(parameters)
-        except psycopg.OperationalError as error:
-            message = " ".join(str(error).split())
-            raise Unreachable(
-                redact(f"the database cannot be reached: {message}"),
-                state="nothing was changed",
-                next_step=_let_in(parameters)
-                if "CONNECT" in message  # the privilege: in every language of the server's
-                else "check the URL's host, port, user and password, and that it is up",
-            ) from error
+        connection = self._open(parameters)
         with connection:
             connection.owners = self.owners
+            connection.within = CONNECT_WITHIN
             _pin(connection)
+            connection.within = None
+            connection.ask = partial(_sight, parameters, connection)
             connection.autocommit = autocommit
             yield connection
+
+    def _open(self, parameters: dict[str, str]) -> PinnedConnection:
+        """Connect; what passes by itself is waited out, where the run has patience."""
+        outage = self.patience.outage()
+        while True:
+            try:
+                return _open(parameters)
+            except psycopg.OperationalError as error:
+                armed, why = self.patience.armed, ""
+                if armed:
+                    why = transient.refused(str(error), _answer(parameters))
+                if not (why and outage.goes_on(why)):
+                    raise _unreachable(parameters, error, why, running=armed) from error
 
     @contextmanager
     def keep_session(self) -> Iterator["Database"]:
@@ -216,6 +248,28 @@ class Database:
             ) from error
 
 
+def _unreachable(
+    parameters: dict[str, str], error: psycopg.OperationalError, why: str, *, running: bool
+) -> Unreachable:
+    message = " ".join(str(error).split())
+    waited = f", also after lock.wait ({why})" if why else ""
+    return Unreachable(
+        redact(f"the database cannot be reached{waited}: {message}"),
+        state="what ran before stands; the journal has it" if running else "nothing was changed",
+        next_step=_let_in(parameters)
+        if "CONNECT" in message  # the privilege: in every language of the server's
+        else "check the URL's host, port, user and password, and that it is up",
+    )
+
+
+def _answer(parameters: dict[str, str]) -> transient.Answer:
+    """Ask what a new connection is answered with; no password is needed for that."""
+    answer = PGconn.ping(make_conninfo(**parameters).encode())
+    if answer == Ping.REJECT:
+        return "rejects"
+    return "none" if answer == Ping.NO_RESPONSE else "accepts"
+
+
 def _let_in(parameters: dict[str, str]) -> str:
     """Return the grant that lets our role into the database."""
     database, user = (
@@ -247,6 +301,24 @@ def is_pooled(connection: psycopg.Connection) -> bool:
     """
     row = connection.execute("select pg_catalog.pg_backend_pid()").fetchone()
     return row is None or row[0] != connection.info.backend_pid
+
+
+def _sight(parameters: dict[str, str], silent: PinnedConnection) -> Sight:
+    """Ask the server, on another line, what it sees of a session that does not answer."""
+    question = parameters | {
+        "connect_timeout": f"{ASKED_WITHIN:.0f}",
+        "application_name": f"{parameters['application_name'].rsplit('/', 1)[0]}/ask",
+    }
+    try:
+        with closing(_open(question)) as connection:
+            connection.within = ASKED_WITHIN
+            if silent.pooled:  # whose number the pooler keeps from us: that it answers is all
+                return "runs"
+            row = connection.execute(STATE, (silent.info.backend_pid,)).fetchone()
+    except psycopg.OperationalError:
+        return "silent" if _answer(question) == "none" else "runs"
+    # What our role may not see of it counts as work.
+    return "runs" if row is not None and (row[0] is None or row[0] in BUSY) else "ended"
 
 
 def _open(parameters: dict[str, str]) -> PinnedConnection:
