@@ -65,7 +65,8 @@ def pytest_configure() -> None:
 def _listen() -> None:
     sys.addaudithook(WATCH.hear)
     # libpq opens its sockets by itself, and Python hears of none.
-    connect = vars(psycopg.Connection)["_connect_gen"].__func__
+    bound: Any = psycopg.Connection._connect_gen
+    connect = bound.__func__
 
     def heard(cls: type[psycopg.Connection], *arguments: Any, **more: Any) -> Any:
         WATCH.hear("socket.__new__", arguments)

@@ -20,6 +20,7 @@ from .kept import KeptSession
 from .patience import Patience
 from .pinned import OPTION, PATH, PinnedConnection
 from .silence import Sight
+from .spare import Spare
 
 T = TypeVar("T")
 
@@ -43,6 +44,8 @@ KEPT_BY_SERVER = {
     "tcp_user_timeout": f"{GONE_AFTER}000",
 }
 CONNECT_WITHIN = 10  # seconds, per address
+LOOK_ON = ("watch", "lease", "trace")  # they wait for nothing: their run would wait for them
+UNSPARED = (*LOOK_ON, "lock")  # they hold a session for long
 ASKED_WITHIN = 5.0  # seconds, for a question about a session that is silent
 UNSUPPORTED = "unsupported startup parameter"  # PgBouncer, of what it does not know
 READ_WITHIN = 5  # seconds for a table that somebody has locked against readers
@@ -86,6 +89,7 @@ class Database:
     owners: tuple[str, ...] | None = ()
     name: str = field(default="", init=False)
     kept: KeptSession | None = field(default=None, repr=False, compare=False)
+    spare: Spare | None = field(default=None, repr=False, compare=False)
     patience: Patience = field(default_factory=Patience, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -158,37 +162,54 @@ class Database:
             "application_name": f"windlass/{self.deployment_id}/{step}",
             **other,
         }
-        connection = self._open(parameters)
-        with connection:
+        spared = dbname is None and step not in UNSPARED
+        patient = self.patience.armed and step not in LOOK_ON
+        with self._opened(parameters, spared=spared, patient=patient) as connection:
             connection.owners = self.owners
+            connection.autocommit = autocommit
+            yield connection
+
+    @contextmanager
+    def _opened(
+        self, parameters: dict[str, str], *, spared: bool, patient: bool
+    ) -> Iterator[PinnedConnection]:
+        """Connect; what passes by itself is waited out, where the run has patience.
+
+        Where the server is full, `spared` uses get the session that was kept for that.
+        """
+        outage = self.patience.outage()
+        connection: PinnedConnection | None = None
+        while connection is None:
+            try:
+                connection = _open(parameters)
+            except psycopg.OperationalError as error:
+                answer = _answer(parameters) if patient else "accepts"
+                why = transient.refused(str(error), answer) if patient else ""
+                if spared and self.spare is not None and transient.is_full(why):
+                    with self.spare.lent(parameters["application_name"]) as lent:
+                        if lent is not None:
+                            yield lent
+                            return
+                if not (why and outage.goes_on(why)):
+                    raise _unreachable(parameters, error, why, running=patient) from error
+        with connection:
             connection.within = CONNECT_WITHIN
             _pin(connection)
             connection.within = None
             connection.ask = partial(_sight, parameters, connection)
-            connection.autocommit = autocommit
             yield connection
-
-    def _open(self, parameters: dict[str, str]) -> PinnedConnection:
-        """Connect; what passes by itself is waited out, where the run has patience."""
-        outage = self.patience.outage()
-        while True:
-            try:
-                return _open(parameters)
-            except psycopg.OperationalError as error:
-                armed, why = self.patience.armed, ""
-                if armed:
-                    why = transient.refused(str(error), _answer(parameters))
-                if not (why and outage.goes_on(why)):
-                    raise _unreachable(parameters, error, why, running=armed) from error
 
     @contextmanager
     def keep_session(self) -> Iterator["Database"]:
         """Give the same database with one session that consecutive uses share inside the block."""
-        kept = KeptSession(partial(self.connect, "session"))
+        impatient = replace(self, patience=Patience())
+        kept = KeptSession(partial(impatient.connect, "session"))
+        spare = Spare(partial(impatient.connect, "spare"), _pin)
         try:
-            yield replace(self, kept=kept)
+            yield replace(self, kept=kept, spare=spare)
         finally:
             kept.close()
+            spare.close()
 
     @contextmanager
     def session(self, step: str) -> Iterator[psycopg.Connection]:
@@ -202,7 +223,13 @@ class Database:
 
         """
         with ExitStack() as stack:
-            connection = stack.enter_context(self.kept.lent()) if self.kept is not None else None
+            connection: psycopg.Connection | None = None
+            try:
+                if self.kept is not None:
+                    connection = stack.enter_context(self.kept.lent())
+            except Unreachable:
+                if not self.patience.armed:
+                    raise
             yield connection if connection is not None else stack.enter_context(self.connect(step))
 
     def read(
@@ -220,6 +247,18 @@ class Database:
             Refused: our role may not read it.
 
         """
+        outage = self.patience.outage()
+        while True:
+            try:
+                return self._read_once(step, work, own_session=own_session)
+            except psycopg.OperationalError as error:
+                why = transient.reason(error.sqlstate, broken=error.sqlstate is None)
+                if not (why and outage.goes_on(why)):
+                    raise
+
+    def _read_once(
+        self, step: str, work: Callable[[psycopg.Connection], T], *, own_session: bool
+    ) -> T:
         if not own_session:
             with self.session(step) as connection:
                 try:

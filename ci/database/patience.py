@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ..config.duration import Duration
 
 LONGEST_PAUSE = 3.0  # seconds between two tries
+AFTERWARDS = 10.0  # seconds that are waited where an outage before outlasted the patience
 TOLD_EVERY = 30.0  # seconds
 
 
@@ -26,6 +27,7 @@ class Patience:
     wait: Duration = field(default_factory=lambda: Duration.parse("5m"))
     note: Callable[[str], None] = _ignore
     armed: bool = False
+    over: bool = False  # an outage lasted for longer
 
     def outage(self) -> "Outage":
         """Begin to wait; one for each thing that is tried again."""
@@ -47,10 +49,11 @@ class Outage:
         if not patience.armed:
             return False
         if self._deadline is None:
-            self._deadline = now + patience.wait.seconds
+            self._deadline = now + (AFTERWARDS if patience.over else patience.wait.seconds)
         self.tries += 1
         pause = random.uniform(0.05, min(LONGEST_PAUSE, 0.1 * 2**self.tries))  # noqa: S311  # jitter
         if now + pause >= self._deadline:
+            patience.over = True
             return False
         if not self._told or now - self._told > TOLD_EVERY:
             self._told = now

@@ -28,7 +28,7 @@ from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
 from ..secret import redact
-from . import identity, nonces
+from . import identity, nonces, outlast
 from .journal import Journal
 from .steps import STEPS, Done, Skipped, Step
 from .work import Work
@@ -61,6 +61,7 @@ def run_plan(
 
     """
     with ExitStack() as stack:
+        work.database.patience.armed = True
         run = _PlanRun(plan, work, origin, steps, stack, replan, break_glass)
         return run.all()
 
@@ -106,7 +107,9 @@ class _PlanRun:
                 extra_locks=work.engine.lock_keys,
             )
         )
-        self.work = replace(work, guard=self.held.guard)
+        self.work = replace(work, guard=self.held.guard, held=True)
+        if work.database.spare is not None:
+            work.database.spare.open()
         identity.require(work)
         orphans.end_orphans(work.database, work.reporter.note)
         require_unchanged(self.plan, self.replan())
@@ -117,12 +120,20 @@ class _PlanRun:
             if result.step is StepName.APPROVAL and result.get("nonce"):
                 nonces.use(work, result)
         self.journal = Journal(work.database, self.record(Status.RUNNING), self.plan)
+        self.go_on_after_outages(self.held, self.journal)
         for result in self.results:
             number = self.journal.begin(result.step, result.started_at)
             self.journal.finish(number, result)
         for abandoned in self.journal.abandoned:
             work.reporter.note(f"deployment {abandoned} was killed; this one continues")
         self.end(StepName.LOCK, Outcome.OK, "acquired", started_at, start)
+
+    def go_on_after_outages(self, held: lock.HeldLock, journal: Journal) -> None:
+        """Let the lock be taken again where it was lost, and nobody ran meanwhile."""
+        self.work.standing.update(name for name, _ in self.plan.history)
+        corrected = outlast.corrections(self.work)
+        held.renew_if(partial(outlast.require_unbroken, self.work, self.plan, journal, corrected))
+        journal.require = held.require
 
     def attempt(self, planned: PlannedStep) -> StepResult:
         """Run one step and record how it ended, whatever ended it."""
