@@ -58,6 +58,7 @@ pytest_plugins = [
     "tests.fix_s3",
     "tests.fix_faults",
     "tests.fix_pgbouncer",
+    "tests.fix_own_server",
     "tests.fix_proxy",
     "tests.fix_systemd",
     "tests.fix_supervisor",

@@ -12,11 +12,12 @@ from urllib.parse import quote
 
 import msgspec
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from .. import process
 from ..config.sections import BackupsConfig
 from ..database import markers
-from ..database.connection import Database, is_pooled, read_target
+from ..database.connection import KEEPALIVES, Database, is_pooled, read_target
 from ..database.errors import asking
 from ..database.history_table import HistoryTable
 from ..errors import ChildFailed, Refused, StepFailed, Stopped, StoreFailed, Unreachable, changed
@@ -242,6 +243,7 @@ class _DumpRun:
             "--globals-only",
             "--no-role-passwords",
             "--no-password",
+            f"--dbname={make_conninfo(**KEEPALIVES)}",
             f"--database={self.database.name}",
             env=env,
         )
@@ -290,6 +292,7 @@ def dump_command(
         f"--snapshot={snapshot}",
         f"--lock-wait-timeout={LOCK_WAIT}",
         "--no-password",  # fails instead of asking on a terminal
+        f"--dbname={make_conninfo(**KEEPALIVES)}",
         *options,
         env=env,
     )

@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 
 from .. import process
 from ..config.sections import BackupsConfig
-from ..database.connection import Database, read_target
+from ..database.connection import KEEPALIVES, Database, read_target
 from ..database.errors import asking
 from ..errors import ChildFailed, ConfigError, StepFailed, changed
 from ..model import Manifest, Part
@@ -301,7 +301,7 @@ class _Loading:
             *(("--no-owner", "--no-privileges") if self.role or not self.wanted.owners else ()),
             "--no-password",
             # As a parameter: a bare name with "=" in it would be read as a connection string.
-            f"--dbname={make_conninfo(dbname=self.dbname)}",
+            f"--dbname={make_conninfo(dbname=self.dbname, **KEEPALIVES)}",
             *options,
             env=env,
             directory=directory,

@@ -4,12 +4,13 @@ Each record is committed at once: a killed run leaves a step without an end, whi
 shows. The caller has brought the tables up to date before (`own_tables.prepare`).
 """
 
+from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
 import psycopg
 
-from ..database import trusted
+from ..database import transient, trusted
 from ..database.connection import Database
 from ..errors import NotApproved, Refused
 from ..model import (
@@ -103,6 +104,8 @@ class Journal:
     ) -> None:
         self.database, self.id = database, deployment.id
         self._ordinal = 0
+        # Asked before something is written again: whether the lock is ours, and the record there.
+        self.require: Callable[[], None] | None = None
         status, record = deployment.status.value, _json(deployment)
         values = (self.id, deployment.started_at, status, record, _recorded(plan))
         self._one(OPEN, (*values, _json(intent), deployment.continues or None))
@@ -115,6 +118,11 @@ class Journal:
     def intend(self, intent: Intent) -> None:
         """Record that the deployment now intends something else: to go back."""
         self._one(INTEND, (_json(intent), self.id))
+
+    @property
+    def written(self) -> int:
+        """How many steps the database has for certain."""
+        return max(0, self._ordinal - 1)
 
     def begin(
         self, step: StepName, at: datetime, *, evidence: Evidence = (), undo: bool = False
@@ -135,14 +143,24 @@ class Journal:
         self._one(CLOSE, values)
 
     def _one(self, statement: str, values: tuple[object, ...]) -> None:
-        try:
-            rows = self._execute(statement, values)
-        except psycopg.OperationalError:
-            # The server was restarted, or the line cut: what happened must be written all the
-            # same, and each statement here says the same thing when it runs twice.
-            rows = self._execute(statement, values)
+        rows = self._written(statement, values)
         if rows != 1:
             raise AssertionError(f"the journal changed {rows} rows instead of one")
+
+    def _written(self, statement: str, values: tuple[object, ...]) -> int:
+        outage, tries = self.database.patience.outage(), 0
+        while True:
+            try:
+                return self._execute(statement, values)
+            except psycopg.OperationalError as error:
+                # The server was restarted, or the line cut: what happened must be written all
+                # the same, and each statement here says the same thing when it runs twice.
+                tries += 1
+                why = transient.reason(error.sqlstate, broken=error.sqlstate is None)
+                if tries > 1 and not (why and outage.goes_on(why)):
+                    raise
+            if self.require is not None:
+                self.require()
 
     def _execute(self, statement: str, values: tuple[object, ...]) -> int:
         with self.database.session("journal") as connection:

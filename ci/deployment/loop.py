@@ -38,7 +38,7 @@ from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
 from ..secret import redact
-from . import identity, nonces, sweep, telling, units
+from . import identity, nonces, outlast, sweep, telling, units
 from .journal import Journal
 from .steps import STEPS, Done, Skipped, Step
 from .work import Work
@@ -82,6 +82,7 @@ def run_plan(  # noqa: PLR0913  # the unit, and each way to compute again what w
     """
     begun = units.fresh(plan, "deploy", ()) if unit is None else unit
     with ExitStack() as stack:
+        work.database.patience.armed = True
         run = _PlanRun(
             plan,
             work,
@@ -151,7 +152,9 @@ class _PlanRun:
                 extra_locks=work.engine.lock_keys,
             )
         )
-        self.work = replace(work, guard=self.held.guard)
+        self.work = replace(work, guard=self.held.guard, held=True)
+        if work.database.spare is not None:
+            work.database.spare.open()
         identity.require(work)
         orphans.end_orphans(work.database, work.reporter.note)
         self.require_unchanged()
@@ -183,6 +186,8 @@ class _PlanRun:
         record = self.record(Status.RUNNING)
         self.journal = Journal(work.database, record, self.plan, self.unit.intent)
         self.seen = telling.look(work)
+        if self.held is not None:
+            self.go_on_after_outages(self.held, self.journal)
         if approval is not None and approval.get("nonce") and not self.unit.inherits:
             nonces.use(work, approval)
         for result in self.results:
@@ -197,6 +202,13 @@ class _PlanRun:
     def environment(self) -> str:
         """The environment's name."""
         return self.plan.environment
+
+    def go_on_after_outages(self, held: lock.HeldLock, journal: Journal) -> None:
+        """Let the lock be taken again where it was lost, and nobody ran meanwhile."""
+        self.work.standing.update(name for name, _ in self.plan.history)
+        corrected = outlast.corrections(self.work)
+        held.renew_if(partial(outlast.require_unbroken, self.work, self.plan, journal, corrected))
+        journal.require = held.require
 
     def attempt(self, planned: PlannedStep) -> StepResult:
         """Run one step and record how it ended, whatever ended it."""

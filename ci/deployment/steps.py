@@ -19,7 +19,7 @@ from ..plan.pending import in_running_order
 from ..report.format import human
 from ..report.plan import rehearsal_text
 from ..restarters import Reverting, Running
-from . import backups, facts, journal, nonces, preflight, rehearsals
+from . import backups, facts, journal, nonces, outlast, preflight, rehearsals
 from .work import Work, bytes_of, store_of
 
 
@@ -124,12 +124,16 @@ def backup(plan: Plan, work: Work) -> Done | Skipped:
     if not plan.migrations:
         return Done("no statement will run: none taken")
     store, _ = store_of(work)
-    manifest = backups.take_backup(
-        work,
-        plan.target,
-        applied=tuple(name for name, _ in plan.history),
-        schema_fingerprint=plan.schema_fingerprint,  # made sure of under the lock
-    )
+
+    def take() -> Manifest:
+        return backups.take_backup(
+            work,
+            plan.target,
+            applied=tuple(name for name, _ in plan.history),
+            schema_fingerprint=plan.schema_fingerprint,  # made sure of under the lock
+        )
+
+    manifest = outlast.read_again(work, take)
     address = store.address(manifest.key)
     return Done(
         f"{address} {human(manifest.size)}",
@@ -218,7 +222,7 @@ def _apply(plan: Plan, work: Work, step: StepName, phase: Phase) -> Done | Skipp
     migrations = _of_phase(plan, phase)
     for number, migration in enumerate(migrations, start=1):
         started = time.monotonic()
-        retries = work.engine.runner.apply(migration, work.database, work.terms())
+        retries = outlast.run_migration(work, migration, "up")
         detail = f"retried {retries}×" if retries else ""
         work.reporter.item(step, migration.name, detail, time.monotonic() - started)
         work.reporter.progress(number, len(migrations), "migrations")
@@ -231,7 +235,7 @@ def _undo(migrations: tuple[Migration, ...], work: Work) -> Done | Skipped:
     for migration in reversed(migrations):
         started = time.monotonic()
         applied = {row.name for row in work.database.read("history", work.engine.history.rows)}
-        work.engine.runner.undo(migration, work.database, work.terms())
+        outlast.run_migration(work, migration, "down")
         if migration.name in applied:
             undone += 1
             work.reporter.item(
