@@ -50,6 +50,7 @@ class Migration(Document, frozen=True, kw_only=True):
     verify: str | None = None
     title: str = ""  # what it does, where its name does not say it
     after: tuple[str, ...] | None = None  # what it builds on; None: on the one before it
+    irreversible: str = ""  # why nothing can undo it, as its file declares; empty: it does not
 
 
 class Applied(Document, frozen=True, kw_only=True):
@@ -163,6 +164,7 @@ class Checked(Document, frozen=True, kw_only=True):
     problem: str  # empty: none
     sql: str  # as it would be sent
     untried: str = ""  # why it could not be tried: it needs more rights than an owner's
+    irreversible: str = ""  # why it has no rollback, as its file declares
 
 
 class PullRequestCheck(Document, frozen=True, kw_only=True):
@@ -398,6 +400,7 @@ class Rehearsed(Document, frozen=True, kw_only=True):
     rollback_seconds: float = 0.0
     lost: tuple[str, ...] = ()  # existed before the migration, and not after its rollback
     dropped: tuple[str, ...] = ()  # existed after the migration, and not after its rollback
+    proven_with: tuple[str, ...] = ()  # others, without whose rollback its own gives nothing back
 
 
 class Rehearsal(Document, frozen=True, kw_only=True):

@@ -148,14 +148,9 @@ def undo_plan(
     for name in _in_order(on_disk, {work.engine.names.resolve(name) for name in names}):
         migration = files.get(name)
         if name not in applied or migration is None or migration.rollback is None:
-            why = (
-                "is not applied"
-                if name not in applied
-                else "has no file"
-                if migration is None
-                else "has no rollback script"
+            raise _not_undone(
+                work.settings.name, f"{name} {_why_not(migration, applied=name in applied)}"
             )
-            raise _not_undone(work.settings.name, f"{name} {why}")
         selected.append(migration)
     staying = [
         migration
@@ -166,6 +161,17 @@ def undo_plan(
     if not force and not is_graph(on_disk):
         _refuse_what_others_build_on(work, selected, staying)
     return _plan(work, facts, tuple(selected), direction="down", without=without)
+
+
+def _why_not(migration: Migration | None, *, applied: bool) -> str:
+    """Return why a migration cannot be undone."""
+    if not applied:
+        return "is not applied"
+    if migration is None:
+        return "has no file"
+    if migration.irreversible:
+        return f"is irreversible: {migration.irreversible}"
+    return "has no rollback script"
 
 
 def _refuse_below_others(

@@ -34,6 +34,7 @@ def plan_text(plan: Plan, rendered: tuple[str, ...] = ()) -> str:
         f"  {'migrate' if plan.direction == 'up' else 'undo':<10} {m.name}"
         f"{f' {m.title}' if m.title else ''}{' (after the restart)' if m.phase == 'after' else ''}"
         f"{'' if m.transactional else ' (outside a transaction)'}"
+        f"{f' (irreversible: {m.irreversible})' if m.irreversible else ''}"
         for m in plan.migrations
     ]
     if plan.correction is not None:
@@ -129,8 +130,9 @@ def _rehearsed(migration: Rehearsed) -> tuple[str, ...]:
     rewrites = {name for statement in migration.statements for name in statement.rewrites}
     scans = {name for statement in migration.statements for name, _ in statement.scans}
     wal = sum(statement.wal for statement in migration.statements)
+    together = " with others" if migration.proven_with else ""
     rollback = (
-        f"proven, {duration(migration.rollback_seconds)}"
+        f"proven{together}, {duration(migration.rollback_seconds)}"
         if migration.rolled_back
         else migration.not_rolled_back
     )
@@ -153,4 +155,7 @@ def rehearsal_notes(rehearsal: Rehearsal) -> list[str]:
             f"{migration.name}: its rollback does not bring back: {what}" for what in migration.lost
         ]
         lines += [f"{migration.name}: its rollback drops {what}" for what in migration.dropped]
+        if migration.proven_with:
+            others = ", ".join(migration.proven_with)
+            lines.append(f"{migration.name}: its rollback gives the schema back with {others} only")
     return lines

@@ -14,6 +14,7 @@ from ..errors import WindlassError, found_at
 from ..model import (
     Deployment,
     Finding,
+    Migration,
     Outcome,
     Plan,
     Proof,
@@ -156,6 +157,7 @@ def migration_sections(plan: Plan) -> tuple[Section, ...]:
             code(m.title),
             "after the restart" if m.phase == "after" else "–",
             "yes" if m.transactional else "no",
+            code(f"irreversible: {m.irreversible}") if m.irreversible else _rollback(m),
         )
         for at, m in enumerate(plan.migrations, start=1)
     )
@@ -163,13 +165,17 @@ def migration_sections(plan: Plan) -> tuple[Section, ...]:
     title = f"#### {word}: {len(plan.migrations)}"
     return (
         table(
-            ("#", "migration", "what", "phase", "in a transaction"),
+            ("#", "migration", "what", "phase", "in a transaction", "rollback"),
             rows,
             title=title,
             noun="migrations",
             elsewhere="`invoke plan` has them all",
         ),
     )
+
+
+def _rollback(migration: Migration) -> str:
+    return "none" if migration.rollback is None else "a script"
 
 
 def finding_sections(findings: tuple[Finding, ...]) -> tuple[Section, ...]:

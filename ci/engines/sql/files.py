@@ -12,7 +12,7 @@ from ...errors import ConfigError, Place, StepFailed
 from ...lint.catalog import read_catalog
 from ...lint.statements import lint_files
 from ...model import Direction, Finding, Migration, Unrecorded
-from ...parser.file import SqlFile, read_script
+from ...parser.file import SqlFile, read_script, require_one_way
 from ...parser.once import Parser
 from .. import HISTORIES
 from . import bookkeeping, creates, run
@@ -104,6 +104,7 @@ class SqlFiles:
         rollback, verify = self.read(name, "_rollback"), self.read(name, "_verify")
         if rollback is not None:
             self.script(name, "_rollback", rollback)
+        require_one_way(parsed, rollback)
         if verify is not None:
             run.require_reading(self.script(name, "_verify", verify))
         return Migration(
@@ -114,6 +115,7 @@ class SqlFiles:
             transactional=parsed.transactional,
             rollback=rollback,
             verify=verify,
+            irreversible=parsed.irreversible,
         )
 
     def read(self, name: str, extra: str = "") -> str | None:
