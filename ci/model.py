@@ -226,6 +226,16 @@ class About(Document, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()  # of a correction: what else to know, a line each
 
 
+class Loss(Document, frozen=True, kw_only=True):
+    """What a rollback does not bring back, or may not, of what stood before the migration."""
+
+    migration: str
+    what: str  # for people: "column public.users.name, of 1,500 rows"
+    table: str = ""  # "schema.name", where the backup has its rows
+    backup: str = ""  # the one from before the migration; empty: there is none
+    known: bool = True  # else it is not known whether it is lost
+
+
 class CorrectionOrder(Document, frozen=True, kw_only=True):
     """What a task beside the deployments would do: stamp, restore, backup.prune and the like."""
 
@@ -263,6 +273,7 @@ class Plan(Document, frozen=True, kw_only=True):
     policy: tuple[tuple[str, str], ...]
     variables: tuple[tuple[str, str], ...] = ()  # (name, mark of its value), of those in `policy`
     sources: Sources = Sources()
+    losses: tuple[Loss, ...] = ()  # of a rollback: what it does not bring back
     schema: tuple[str, ...] = ()  # the lines whose hash is the fingerprint; not in the digest
     about: About | None = None  # not in the digest
     correction: CorrectionOrder | None = None  # what it does instead of a deployment
@@ -416,6 +427,7 @@ class Rehearsal(Document, frozen=True, kw_only=True):
     proof_seconds: float  # 0.0 where it was not read back
     restore_seconds: float
     migrations: tuple[Rehearsed, ...]
+    leftovers: tuple[str, ...] = ()  # invalid indexes and the like, which were not there before
 
     @property
     def seconds(self) -> float:

@@ -28,7 +28,7 @@ from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
 from ..secret import redact
-from . import identity, nonces
+from . import identity, losses, nonces
 from .journal import Journal
 from .steps import STEPS, Done, Skipped, Step
 from .work import Work
@@ -217,7 +217,7 @@ class _PlanRun:
             return self.interrupted(error, "what ran before is in the journal")
         first = _translated(error, self.results)
         undoable = [r for r in self.results if self.steps.get(r.step, _NOTHING).undo]
-        rolls_back = self.plan.direction == "up" and on_failure(self.work.settings) == "rollback"
+        rolls_back = self.plan.direction == "up" and on_failure(self.work.settings) != "stop"
         if undoable and rolls_back:
             if self.still_held():
                 return self.roll_back(first)
@@ -255,6 +255,10 @@ class _PlanRun:
         restarted = any(result.step is StepName.RESTART for result in attempted)
         reverted = isinstance(self.work.restarter, Reverting)
         try:
+            decision = losses.decide(self.plan, self.work)
+            if decision.stops:
+                attempted = [r for r in attempted if decision.takes_back(r)]
+                restarted = bool(attempted)
             for result in attempted:
                 undo = self.steps.get(result.step, _NOTHING).undo
                 if undo is not None:
@@ -266,13 +270,17 @@ class _PlanRun:
                     self.recorded(name, rerun)
         except BaseException as second:  # noqa: BLE001  # the first error stays the headline
             return self.stuck(first, second)
-        self.close(Status.ROLLED_BACK, first.what)
+        if decision.stops:
+            return _after(
+                decision.stopped(first), lambda: self.close(Status.FAILED, decision.record(first))
+            )
+        self.close(Status.ROLLED_BACK, decision.record(first))
         serves = " and the service was restarted and serves" if restarted else ""
         return RolledBack(
             first.message,
             place=first.place,
             step=first.step,
-            state=f"rolled back: the schema is as it was before{serves}",
+            state=f"rolled back: {decision.schema}{serves}{decision.gone}",
             next_step=f"{first.next_step}; the record: invoke history --env "
             f"{self.plan.environment} --deployment {self.work.deployment_id}",
         )

@@ -90,6 +90,7 @@ def propose_rollback(  # noqa: PLR0913  # four of them exclude each other
     to: str = "",
     steps: int = 0,
     force: bool = False,
+    lossy: bool = False,
     plan: Plan | None = None,
     digest: str | None = None,
 ) -> Proposal:
@@ -102,6 +103,7 @@ def propose_rollback(  # noqa: PLR0913  # four of them exclude each other
         to: an applied migration that stays: all after it.
         steps: how many of the newest.
         force: also where a later migration that stays touches the same tables.
+        lossy: also where values of before are not brought back.
         plan: one that was made before; None: made now.
         digest: the digest that it must have; None: any.
 
@@ -109,8 +111,8 @@ def propose_rollback(  # noqa: PLR0913  # four of them exclude each other
         ConfigError: none or several of the four are given, `steps` is less than 0, or the plan is
             of another environment or task.
         PlanChanged: the plan has another digest, or is not what would be undone.
-        Refused: what is named is not applied, has no rollback script, or others build on it; or
-            the database is another environment's.
+        Refused: what is named is not applied, has no rollback script, or others build on it; its
+            rollback loses values of before; or the database is another environment's.
 
     """
     if sum(map(bool, (name, deployment, to, steps))) != 1:
@@ -134,6 +136,7 @@ def propose_rollback(  # noqa: PLR0913  # four of them exclude each other
     gate.require_kind(plan)
     gate.require_digest(plan, digest)
     gate.require_unchanged(plan, current)
+    gate.require_lossless(plan, lossy=lossy)
     return Proposal(plan=plan, replan=replan)
 
 

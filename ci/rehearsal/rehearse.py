@@ -12,6 +12,7 @@ from .. import files
 from ..backup import catalog, restore, stream
 from ..backup.retention import Backup
 from ..config.sections import BackupsConfig, LockConfig, RehearsalConfig
+from ..database import leftovers
 from ..database.connection import Database
 from ..database.retry import Terms
 from ..engines import Engine
@@ -104,6 +105,9 @@ def rehearse_plan(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
             terms=Terms(lock=bench.lock),
             watched=True,
         )
+        before = clone.database.read("rehearse", leftovers.read_leftovers)
+        migrations = _all(plan, copy, bench)
+        after = clone.database.read("rehearse", leftovers.read_leftovers)
         rehearsal = Rehearsal(
             plan_digest=plan.digest,
             backup=manifest.id,
@@ -113,7 +117,8 @@ def rehearse_plan(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
             backup_seconds=manifest.seconds,
             proof_seconds=max((proof.seconds for proof in backup.proofs), default=0.0),
             restore_seconds=round(restored - began, 3),
-            migrations=_all(plan, copy, bench),
+            migrations=migrations,
+            leftovers=tuple(left for left in after if left not in before),
         )
     catalog.note_rehearsal(bench.store, manifest, rehearsal)
     return rehearsal

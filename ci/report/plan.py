@@ -1,6 +1,7 @@
 """Plans and rehearsals as text. Pure."""
 
 from ..model import About, Plan, Rehearsal, Rehearsed, TableSize
+from ..plan.undoing import loss_words
 from ..rehearsal.forecast import blocking_locks, forecast
 from .format import duration, human, seconds
 
@@ -42,6 +43,7 @@ def plan_text(plan: Plan, rendered: tuple[str, ...] = ()) -> str:
         lines += [f"  does       {line}" for line in plan.correction.changes]
     elif not plan.migrations:
         lines.append("  nothing to migrate")
+    lines += [f"  loses      {loss_words(loss)}" for loss in plan.losses]
     lines += _about(plan.about) if plan.about is not None else []
     for text in rendered:
         lines += ["", text]
@@ -158,4 +160,5 @@ def rehearsal_notes(rehearsal: Rehearsal) -> list[str]:
         if migration.proven_with:
             others = ", ".join(migration.proven_with)
             lines.append(f"{migration.name}: its rollback gives the schema back with {others} only")
+    lines += [f"left half done: {left}" for left in rehearsal.leftovers]
     return lines

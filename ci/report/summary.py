@@ -23,6 +23,7 @@ from ..model import (
     StepResult,
     TableSize,
 )
+from ..plan.undoing import loss_words
 from ..secret import redact
 from .check import check_markdown
 from .deployment import deployment_verdict
@@ -174,6 +175,13 @@ def migration_sections(plan: Plan) -> tuple[Section, ...]:
     )
 
 
+def loss_sections(plan: Plan) -> tuple[Section, ...]:
+    """Return what a rollback does not bring back."""
+    lines = tuple(f"- {code(loss_words(loss))}\n" for loss in plan.losses)
+    title = "#### What stood before and is lost\n\n"
+    return (Section(title, lines, "\n", "losses"),) if lines else ()
+
+
 def _rollback(migration: Migration) -> str:
     return "none" if migration.rollback is None else "a script"
 
@@ -289,6 +297,7 @@ def plan_page(plan: Plan, texts: tuple[str, ...], prefix: str) -> Page:
             ),
             _plan_facts(plan),
             *migration_sections(plan),
+            *loss_sections(plan),
             *finding_sections(findings),
             *rehearsal_sections(plan.rehearsal),
             *_size_sections(plan.about.tables if plan.about else ()),
