@@ -163,7 +163,7 @@ def deploy(
     return proposals.carry_out(work, proposal)
 
 
-def rollback(
+def rollback(  # noqa: PLR0913  # four of them exclude each other
     environment: Work,
     *,
     name: str = "",
@@ -171,6 +171,7 @@ def rollback(
     to: str = "",
     steps: int = 0,
     force: bool = False,
+    lossy: bool = False,
 ) -> Deployment:
     """Undo migrations by their rollback scripts; give exactly one of the first four.
 
@@ -181,19 +182,21 @@ def rollback(
         to: an applied migration that stays: all after it are undone.
         steps: how many of the newest to undo.
         force: also where a later migration that stays touches the same tables.
+        lossy: also where values of before are not brought back.
 
     Returns:
         The record of the rollback, which is a deployment with the direction "down".
 
     Raises:
         ConfigError: none or several of the four are given.
-        Refused: what is named is not applied, has no rollback script, or others build on it.
+        Refused: what is named is not applied, has no rollback script, or others build on it; or
+            its rollback loses values of before.
         StepFailed: a step failed; what ran before it stays.
 
     """
     work = _renewed(environment)
     proposal = proposals.propose_rollback(
-        work, name=name, deployment=deployment, to=to, steps=steps, force=force
+        work, name=name, deployment=deployment, to=to, steps=steps, force=force, lossy=lossy
     )
     return proposals.carry_out(work, proposal)
 

@@ -50,6 +50,7 @@ class Migration(Document, frozen=True, kw_only=True):
     verify: str | None = None
     title: str = ""  # what it does, where its name does not say it
     after: tuple[str, ...] | None = None  # what it builds on; None: on the one before it
+    irreversible: str = ""  # why nothing can undo it, as its file declares; empty: it does not
 
 
 class Applied(Document, frozen=True, kw_only=True):
@@ -163,6 +164,7 @@ class Checked(Document, frozen=True, kw_only=True):
     problem: str  # empty: none
     sql: str  # as it would be sent
     untried: str = ""  # why it could not be tried: it needs more rights than an owner's
+    irreversible: str = ""  # why it has no rollback, as its file declares
 
 
 class PullRequestCheck(Document, frozen=True, kw_only=True):
@@ -224,6 +226,16 @@ class About(Document, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()  # of a correction: what else to know, a line each
 
 
+class Loss(Document, frozen=True, kw_only=True):
+    """What a rollback does not bring back, or may not, of what stood before the migration."""
+
+    migration: str
+    what: str  # for people: "column public.users.name, of 1,500 rows"
+    table: str = ""  # "schema.name", where the backup has its rows
+    backup: str = ""  # the one from before the migration; empty: there is none
+    known: bool = True  # else it is not known whether it is lost
+
+
 class CorrectionOrder(Document, frozen=True, kw_only=True):
     """What a task beside the deployments would do: stamp, restore, backup.prune and the like."""
 
@@ -261,6 +273,7 @@ class Plan(Document, frozen=True, kw_only=True):
     policy: tuple[tuple[str, str], ...]
     variables: tuple[tuple[str, str], ...] = ()  # (name, mark of its value), of those in `policy`
     sources: Sources = Sources()
+    losses: tuple[Loss, ...] = ()  # of a rollback: what it does not bring back
     schema: tuple[str, ...] = ()  # the lines whose hash is the fingerprint; not in the digest
     about: About | None = None  # not in the digest
     correction: CorrectionOrder | None = None  # what it does instead of a deployment
@@ -429,6 +442,7 @@ class Rehearsed(Document, frozen=True, kw_only=True):
     rollback_seconds: float = 0.0
     lost: tuple[str, ...] = ()  # existed before the migration, and not after its rollback
     dropped: tuple[str, ...] = ()  # existed after the migration, and not after its rollback
+    proven_with: tuple[str, ...] = ()  # others, without whose rollback its own gives nothing back
 
 
 class Rehearsal(Document, frozen=True, kw_only=True):
@@ -444,6 +458,7 @@ class Rehearsal(Document, frozen=True, kw_only=True):
     proof_seconds: float  # 0.0 where it was not read back
     restore_seconds: float
     migrations: tuple[Rehearsed, ...]
+    leftovers: tuple[str, ...] = ()  # invalid indexes and the like, which were not there before
 
     @property
     def seconds(self) -> float:

@@ -38,7 +38,7 @@ from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
 from ..secret import redact
-from . import identity, nonces, outlast, sweep, telling, units
+from . import identity, losses, nonces, outlast, sweep, telling, units
 from .journal import Journal
 from .steps import STEPS, Done, Skipped, Step
 from .work import Work
@@ -311,7 +311,7 @@ class _PlanRun:
             return _after(stopped, lambda: self.close(Status.INTERRUPTED, "interrupted"))
         first = telling.translated(error, self.failed_step())
         undoable = [r for r in self.results if self.steps.get(r.step, _NOTHING).undo]
-        rolls_back = self.plan.direction == "up" and on_failure(self.work.settings) == "rollback"
+        rolls_back = self.plan.direction == "up" and on_failure(self.work.settings) != "stop"
         lost = ""
         if undoable and rolls_back:
             if self.still_held():
@@ -379,7 +379,10 @@ class _PlanRun:
         restarted = any(result.step is StepName.RESTART for result in attempted)
         reverted = isinstance(self.work.restarter, Reverting)
         try:
-            self.go_back(first)
+            decision = self.decided(first)
+            if decision.stops:
+                attempted = tuple(r for r in attempted if decision.takes_back(r))
+                restarted = bool(attempted)
             for result in attempted:
                 undo = self.steps.get(result.step, _NOTHING).undo
                 if undo is not None:
@@ -392,16 +395,34 @@ class _PlanRun:
             state = telling.taken_back(self.work, self.unit)
         except BaseException as second:  # noqa: BLE001  # the first error stays the headline
             return self.stuck(first, second)
+        if decision.stops:
+            return _after(
+                decision.stopped(first), lambda: self.close(Status.FAILED, decision.record(first))
+            )
         serves = " and the service was restarted and serves" if restarted else ""
         ended = RolledBack(
             first.message,
             place=first.place,
             step=first.step,
-            state=f"{state}{serves}",
+            state=f"{state}{serves}{decision.gone}",
             next_step=f"{first.next_step}; the record: invoke history --env "
             f"{self.environment} --deployment {self.work.deployment_id}",
         )
-        return _after(ended, lambda: self.close(Status.ROLLED_BACK, first.what))
+        return _after(ended, lambda: self.close(Status.ROLLED_BACK, decision.record(first)))
+
+    def decided(self, first: WindlassError) -> losses.Decision:
+        """Decide whether the unit is taken back, and record it; once for all its runs."""
+        if self.unit.intent.back:
+            return losses.Decision()
+        decision = losses.decide(
+            self.whole,
+            self.work,
+            digest=self.unit.intent.plan_digest,
+            runs=(*self.unit.chain, self.work.deployment_id),
+        )
+        if not decision.stops:
+            self.go_back(first)
+        return decision
 
     def go_back(self, first: WindlassError) -> None:
         """Record that from here on the unit is taken back, and why: a kill does not change it."""

@@ -179,6 +179,8 @@ def propose_rollback(  # noqa: PLR0913  # four of them exclude each other
     to: str = "",
     steps: int = 0,
     force: bool = False,
+    lossy: bool = False,
+    shown: bool = False,
     plan: Plan | None = None,
     digest: str | None = None,
 ) -> Proposal:
@@ -191,6 +193,8 @@ def propose_rollback(  # noqa: PLR0913  # four of them exclude each other
         to: an applied migration that stays: all after it.
         steps: how many of the newest.
         force: also where a later migration that stays touches the same tables.
+        lossy: also where values of before are not brought back.
+        shown: it is shown alone, and not run.
         plan: one that was made before; None: made now.
         digest: the digest that it must have; None: any.
 
@@ -198,8 +202,8 @@ def propose_rollback(  # noqa: PLR0913  # four of them exclude each other
         ConfigError: none or several of the four are given, `steps` is less than 0, or the plan is
             of another environment or task.
         PlanChanged: the plan has another digest, or is not what would be undone.
-        Refused: what is named is not applied, has no rollback script, or others build on it; or
-            the database is another environment's.
+        Refused: what is named is not applied, has no rollback script, or others build on it; its
+            rollback loses values of before; or the database is another environment's.
 
     """
     if sum(map(bool, (name, deployment, to, steps))) != 1:
@@ -212,7 +216,7 @@ def propose_rollback(  # noqa: PLR0913  # four of them exclude each other
     identity.require(work)
     end_orphans(work)
     given = {"name": name, "deployment": deployment, "to": to, "steps": str(steps or "")}
-    command = _Command(verb="rollback", arguments=_arguments(given, force=force))
+    command = _Command(verb="rollback", arguments=_arguments(given, force=force, lossy=lossy))
     unit = units.find_open(work.database)
     if unit is not None and command.way(work, unit) is Going.ON:
         names = continuing.left(unit.intent, units.applied_now(work))
@@ -227,6 +231,7 @@ def propose_rollback(  # noqa: PLR0913  # four of them exclude each other
     )
     if plan is not None and not _is_rest(proposal.unit, plan):
         gate.require_unchanged(plan, proposal.replan())
+    gate.require_lossless(proposal.plan, lossy=lossy or shown)
     return proposal
 
 
@@ -263,9 +268,9 @@ def propose_resume(work: Work) -> Proposal | None:
     return replace(command.propose(work, replan), break_glass=broken)
 
 
-def _arguments(given: dict[str, str], *, force: bool = False) -> Arguments:
-    flags = (("force", ""),) if force else ()
-    return (*((name, value) for name, value in given.items() if value), *flags)
+def _arguments(given: dict[str, str], **flags: bool) -> Arguments:
+    bare = ((name, "") for name, value in flags.items() if value)
+    return (*((name, value) for name, value in given.items() if value), *bare)
 
 
 def _left_out(verb: str, break_glass: str) -> frozenset[StepName]:

@@ -148,6 +148,7 @@ def as_approved(approved: Plan, current: Plan, migrations: tuple[Migration, ...]
         schema_fingerprint=approved.schema_fingerprint,
         partials=approved.partials,
         leftovers=approved.leftovers,
+        losses=approved.losses,
         migrations=migrations,
     )
 

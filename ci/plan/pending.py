@@ -195,9 +195,10 @@ def _refuse_out_of_order(settings: Settings, states: tuple[MigrationState, ...])
 def _refuse_without_rollback(
     settings: Settings, migrations: tuple[Migration, ...], names: RefusalTexts
 ) -> None:
-    irreversible = [m.name for m in migrations if m.rollback is None]
-    if irreversible and ROLLBACK_ASKED_FOR[settings.tier]:
+    missing = [m.name for m in migrations if m.rollback is None and not m.irreversible]
+    if missing and ROLLBACK_ASKED_FOR[settings.tier]:
         raise Refused(
-            f"{irreversible[0]} has no rollback script, which the {settings.tier} tier asks for",
-            next_step=f"write {names.rollback_script(irreversible[0])}",
+            f"{missing[0]} has no rollback script, which the {settings.tier} tier asks for",
+            next_step=f"write {names.rollback_script(missing[0])}; where nothing can undo it, say "
+            "so in a comment at the head of its file: windlass: irreversible REASON",
         )

@@ -107,6 +107,7 @@ def migrate(
     to="an applied migration that stays: all after it are undone",
     steps="how many of the newest to undo",
     force="also where a later migration touches the same tables (default: no)",
+    lossy="also where values of before are not brought back (default: no)",
     out="write the plan to this file, for approve and --plan; change nothing",
     plan="a plan file that was made before, of the same flags (default: a new plan)",
     digest="refuse a plan with another digest than this one (default: any)",
@@ -122,6 +123,7 @@ def rollback(
     digest: str | None = None,
     *,
     force: bool = False,
+    lossy: bool = False,
     dry_run: bool = False,
     show_queries: bool = False,
 ) -> Answer:
@@ -138,6 +140,8 @@ def rollback(
             to=to,
             steps=steps,
             force=force,
+            lossy=lossy,
+            shown=dry_run,
             plan=planfile.read_plan(Path(plan)) if plan else None,
             digest=digest,
         )
