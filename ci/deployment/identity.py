@@ -11,7 +11,7 @@ from ..database.retry import Terms
 from ..model import Correction, DatabaseIdentity, Origin
 from ..origin import find_origin
 from ..plan import identity as rules
-from . import journal
+from . import carryover, journal
 from .work import Work
 
 READ = "select project, environment, tier from windlass.identity"
@@ -104,7 +104,8 @@ def record_swap(
     """
     # Its tables belong to who owned them when the backup was taken.
     database = replace(restored, owners=None, kept=None)
-    journal.record_restore(database, correction, used=used)
+    carried = carryover.collect(work, database)
+    journal.record_restore(database, correction, used=used, carried=carried)
     with database.connect(STEP) as connection, connection.transaction():
         wanted = rules.recorded(None, asked_of(work))
         write(connection, wanted, correction.origin, work.deployment_id)

@@ -5,6 +5,7 @@ shows. The caller has brought the tables up to date before (`own_tables.prepare`
 """
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 import psycopg
@@ -14,7 +15,9 @@ from ..database.connection import Database
 from ..database.retry import Terms
 from ..errors import NotApproved, Refused
 from ..model import Correction, Deployment, Evidence, Outcome, Plan, Status, StepName, StepResult
+from ..plan import chain
 from ..secret import redact
+from . import carryover, events
 
 CORRECT = "insert into windlass.correction (at, record) values (%s, %s::jsonb)"
 CORRECTIONS = "select record::text from windlass.correction order by id desc limit %s"
@@ -83,43 +86,69 @@ class Journal:
         self.database, self.id = database, deployment.id
         self._ordinal = 0
         status, record = deployment.status.value, _json(deployment)
-        self._one(OPEN, (self.id, deployment.started_at, status, record, _recorded(plan)))
+        values = (self.id, deployment.started_at, status, record, _recorded(plan))
+        self._one(OPEN, values, chain.DEPLOYMENT_BEGUN, _event(deployment))
         # Another one that is "running" cannot be: we hold the lock.
-        with database.session("journal") as connection:
-            rows = connection.execute(ABANDONED, (self.id,)).fetchall()
-        self.abandoned = tuple(row[0] for row in rows)
+        with database.session("journal") as connection, events.transaction(connection):
+            self.abandoned = _close_abandoned(connection, self.id)
 
     def begin(
         self, step: StepName, at: datetime, *, evidence: Evidence = (), undo: bool = False
     ) -> int:
         """Record that a step is about to run; return the number that `finish` takes."""
         self._ordinal += 1
-        text = msgspec.json.encode(evidence).decode()
-        self._one(BEGIN, (self.id, self._ordinal, step.value, undo, at, text))
+        text = redact(msgspec.json.encode(evidence).decode())
+        begun = {
+            "ordinal": self._ordinal,
+            "step": step.value,
+            "undo": undo,
+            "started_at": at.isoformat(),
+            "evidence": evidence,
+        }
+        values = (self.id, self._ordinal, step.value, undo, at, text)
+        self._one(BEGIN, values, chain.STEP_BEGUN, begun)
         return self._ordinal
 
     def finish(self, ordinal: int, result: StepResult) -> None:
         """Record how it ended."""
-        self._one(FINISH, (_json(result), self.id, ordinal))
+        ended = {"ordinal": ordinal, "result": events.record_of(result)}
+        self._one(FINISH, (_json(result), self.id, ordinal), chain.STEP_ENDED, ended)
 
     def close(self, deployment: Deployment) -> None:
         """Record how the deployment ended."""
         values = (deployment.finished_at, deployment.status.value, _json(deployment), self.id)
-        self._one(CLOSE, values)
+        self._one(CLOSE, values, chain.DEPLOYMENT_ENDED, _event(deployment))
 
-    def _one(self, statement: str, values: tuple[object, ...]) -> None:
+    def _one(
+        self, statement: str, values: tuple[object, ...], kind: str, record: dict[str, Any]
+    ) -> None:
         try:
-            rows = self._execute(statement, values)
+            rows = self._execute(statement, values, kind, record)
         except psycopg.OperationalError:
             # The server was restarted, or the line cut: what happened must be written all the
             # same, and each statement here says the same thing when it runs twice.
-            rows = self._execute(statement, values)
+            rows = self._execute(statement, values, kind, record)
         if rows != 1:
             raise AssertionError(f"the journal changed {rows} rows instead of one")
 
-    def _execute(self, statement: str, values: tuple[object, ...]) -> int:
-        with self.database.session("journal") as connection:
+    def _execute(
+        self, statement: str, values: tuple[object, ...], kind: str, record: dict[str, Any]
+    ) -> int:
+        with self.database.session("journal") as connection, events.transaction(connection):
+            events.append(connection, kind, self.id, record)
             return connection.execute(statement.encode(), values).rowcount
+
+
+def _close_abandoned(connection: psycopg.Connection, but: str) -> tuple[str, ...]:
+    """Record that every other deployment without an end was killed; return their ids."""
+    rows = connection.execute(ABANDONED, (but,)).fetchall()
+    for (name,) in rows:
+        events.append(connection, chain.DEPLOYMENT_INTERRUPTED, name, {"by": but})
+    return tuple(name for (name,) in rows)
+
+
+def _event(deployment: Deployment) -> dict[str, Any]:
+    return {"deployment": events.record_of(deployment)}
 
 
 def used_approvals(database: Database) -> dict[str, str]:
@@ -166,8 +195,10 @@ def use_approval(database: Database, result: StepResult, deployment: str) -> Non
     """
     approvers = [value for name, value in result.evidence if name == "approver"]
     nonces = [value for name, value in result.evidence if name == "nonce"]
-    with database.session("approval") as connection, connection.transaction():
+    with database.session("approval") as connection, events.transaction(connection):
         for approver, nonce in zip(approvers, nonces, strict=False):
+            used = {"approver": approver, "nonce": nonce}
+            events.append(connection, "approval-used", deployment, used)
             try:
                 connection.execute(USE_APPROVAL, (nonce, deployment, approver))
             except psycopg.errors.UniqueViolation as error:
@@ -200,20 +231,28 @@ def recorded_backups(database: Database) -> dict[str, str]:
 
 def record_correction(connection: psycopg.Connection, correction: Correction) -> None:
     """Record a correction of the history, in the transaction that makes it."""
+    record = {"correction": events.record_of(correction)}
+    events.append(connection, chain.CORRECTION, "", record)
     connection.execute(CORRECT, (correction.at, _json(correction)))
 
 
 def record_restore(
-    database: Database, correction: Correction, *, used: tuple[tuple[object, ...], ...]
+    database: Database,
+    correction: Correction,
+    *,
+    used: tuple[tuple[object, ...], ...],
+    carried: carryover.Carried,
 ) -> None:
     """Record in a restored database the restore; what ran during the dump has ended.
 
-    `used` are the approvals that count no more: the backup does not know the later ones.
+    `used` are the approvals that count no more: the backup does not know the later ones. `carried`
+    is what it does not know of the journal.
     """
     own_tables.prepare(database, Terms())
-    with database.connect("journal") as connection, connection.transaction():
+    with database.connect("journal") as connection, events.transaction(connection):
+        carryover.carry_on(connection, carried, why=correction.after)
         record_correction(connection, correction)
-        connection.execute(ABANDONED, ("",))
+        _close_abandoned(connection, "")
         for approval in used:
             connection.execute(COPY_APPROVAL, approval)
 

@@ -28,7 +28,7 @@ from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
 from ..secret import redact
-from . import identity, nonces
+from . import carryover, identity, mirror, nonces
 from .journal import Journal
 from .steps import STEPS, Done, Skipped, Step
 from .work import Work
@@ -112,6 +112,7 @@ class _PlanRun:
         require_unchanged(self.plan, self.replan())
         self.work = replace(self.work, approved=True)
         own_tables.prepare(work.database, self.work.terms())
+        carryover.from_store(work, tell=work.reporter.alarm)
         identity.record(work, self.origin)
         for result in self.results:
             if result.step is StepName.APPROVAL and result.get("nonce"):
@@ -123,12 +124,15 @@ class _PlanRun:
         for abandoned in self.journal.abandoned:
             work.reporter.note(f"deployment {abandoned} was killed; this one continues")
         self.end(StepName.LOCK, Outcome.OK, "acquired", started_at, start)
+        mirror.send(self.work)
 
     def attempt(self, planned: PlannedStep) -> StepResult:
         """Run one step and record how it ended, whatever ended it."""
         step = self.steps[planned.name]
         if self.held is not None:
             self.held.require()
+        if self.journal is not None and step.undo is not None:
+            mirror.send(self.work)  # what ran so far, before what changes the database
         return self.recorded(
             planned.name,
             partial(step.run, self.plan, self.work),
@@ -316,6 +320,7 @@ class _PlanRun:
         ended = msgspec.structs.replace(self.record(status, error), finished_at=datetime.now(UTC))
         if self.journal is not None:
             self.journal.close(ended)
+            mirror.send(self.work)
         return msgspec.structs.replace(ended, results=tuple(self.results))
 
 

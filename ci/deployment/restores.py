@@ -22,7 +22,7 @@ from ..model import Applied, Facts, Manifest, Plan, Proof, StepName, Target
 from ..plan.elsewhere import find_address
 from ..report.backup import restore_text
 from ..secret import Secret
-from . import backups, identity, journal, orders, rights
+from . import backups, identity, journal, mirror, orders, rights
 from .facts import take_facts
 from .orders import Permit, Proposal, Request
 from .work import Work, bytes_of, store_of
@@ -293,7 +293,9 @@ def run_restore(work: Work, proposal: Proposal[RestoreOrder]) -> RestoreReport:
         restored = _restore_beside(work, order, owners=owners)
         permit.held.require()
         _record_inside(work, permit, order.plan.database, what=f"backup {order.plan.backup}")
-    return RestoreReport(restored=restored, kept=swap_databases(work.database, restored.database))
+    aside = swap_databases(work.database, restored.database)
+    mirror.send(work)
+    return RestoreReport(restored=restored, kept=aside)
 
 
 def _require_rights(work: Work, *swapped: str) -> None:
@@ -421,7 +423,9 @@ def swap(work: Work, proposal: Proposal[str]) -> SwapReport:
     with orders.permitted(work, proposal) as permit:
         restored = permit.found
         _record_inside(work, permit, restored, what=restored)
-    return SwapReport(swap=restored, kept=swap_databases(work.database, restored))
+    aside = swap_databases(work.database, restored)
+    mirror.send(work)
+    return SwapReport(swap=restored, kept=aside)
 
 
 def _record_inside(work: Work, permit: Permit[T], restored: str, *, what: str) -> None:
