@@ -4,7 +4,7 @@ import hashlib
 import shlex
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -381,7 +381,7 @@ class Signed(Document, frozen=True, kw_only=True):
     signature: str
 
 
-DocumentKind = Literal["manifest", "pruned", "proof", "rehearsal"]
+DocumentKind = Literal["manifest", "pruned", "proof", "rehearsal", "events"]
 
 
 class Binding(Document, frozen=True, kw_only=True):
@@ -628,6 +628,26 @@ class Deployment(Document, frozen=True, kw_only=True):
     break_glass: str | None = None
     continues: str = ""  # the deployment that this one carries on; empty: none
     results: tuple[StepResult, ...] = ()
+
+
+class Event(Document, frozen=True, kw_only=True):
+    """One event of an environment's chain; its hash is over the one before it and its content."""
+
+    number: int  # from 1, without a gap
+    at: datetime  # the server's clock
+    kind: str
+    deployment: str  # or the id of the run that was refused, corrected or restored
+    record: dict[str, Any]  # JSON
+    previous: str  # the hash of the event before it; empty: it is the first
+    hash: str  # SHA-256, 64 hex digits
+
+
+class StoredEvents(Document, frozen=True, kw_only=True):
+    """Consecutive events, as the store mirrors them beside the backups."""
+
+    format: Literal[1] = 1
+    database: str
+    events: tuple[Event, ...]
 
 
 class PreflightCheck(msgspec.Struct, frozen=True):

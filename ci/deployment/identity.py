@@ -11,7 +11,7 @@ from ..database.retry import Terms
 from ..model import Correction, DatabaseIdentity, Origin
 from ..origin import find_origin
 from ..plan import identity as rules
-from . import journal, kept_journal
+from . import carryover, journal, kept_journal
 from .kept_journal import KeptJournal
 from .work import Work
 
@@ -111,7 +111,10 @@ def record_swap(
     """
     # Its tables belong to who owned them when the backup was taken.
     database = replace(restored, owners=None, kept=None)
-    marker = kept_journal.record_restore(database, correction, kept=kept, unit=unit)
+    carried = carryover.collect(work)
+    marker = kept_journal.record_restore(
+        database, correction, kept=kept, unit=unit, carried=carried
+    )
     with database.connect(STEP) as connection, connection.transaction():
         wanted = rules.recorded(None, asked_of(work))
         write(connection, wanted, correction.origin, work.deployment_id)

@@ -6,6 +6,8 @@ shows. The caller has brought the tables up to date before (`own_tables.prepare`
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 import msgspec
 import psycopg
@@ -24,7 +26,9 @@ from ..model import (
     StepName,
     StepResult,
 )
+from ..plan import chain
 from ..secret import redact
+from . import events
 
 CORRECT = "insert into windlass.correction (at, record) values (%s, %s::jsonb)"
 CORRECTIONS = "select record::text from windlass.correction order by id desc limit %s"
@@ -107,17 +111,19 @@ class Journal:
         # Asked before something is written again: whether the lock is ours, and the record there.
         self.require: Callable[[], None] | None = None
         status, record = deployment.status.value, _json(deployment)
-        values = (self.id, deployment.started_at, status, record, _recorded(plan))
-        self._one(OPEN, (*values, _json(intent), deployment.continues or None))
+        row = (self.id, deployment.started_at, status, record, _recorded(plan))
+        values = (*row, _json(intent), deployment.continues or None)
+        self._one(OPEN, values, chain.DEPLOYMENT_BEGUN, _event(deployment))
         # Another one that is "running" cannot be: we hold the lock. What was left unfinished is
         # carried on by this one, or has ended with it.
-        with database.session("journal") as connection, connection.transaction():
-            connection.execute(ABANDONED, (self.id,))
+        with database.session("journal") as connection, events.transaction(connection):
+            close_abandoned(connection, self.id)
             connection.execute(END_OTHERS.encode(), (self.id, self.id))
 
     def intend(self, intent: Intent) -> None:
         """Record that the deployment now intends something else: to go back."""
-        self._one(INTEND, (_json(intent), self.id))
+        event = {"intent": events.record_of(intent)}
+        self._one(INTEND, (_json(intent), self.id), chain.DEPLOYMENT_INTENDS, event)
 
     @property
     def written(self) -> int:
@@ -129,29 +135,40 @@ class Journal:
     ) -> int:
         """Record that a step is about to run; return the number that `finish` takes."""
         self._ordinal += 1
-        text = msgspec.json.encode(evidence).decode()
-        self._one(BEGIN, (self.id, self._ordinal, step.value, undo, at, text))
+        text = redact(msgspec.json.encode(evidence).decode())
+        begun = {
+            "ordinal": self._ordinal,
+            "step": step.value,
+            "undo": undo,
+            "started_at": at.isoformat(),
+            "evidence": evidence,
+        }
+        values = (self.id, self._ordinal, step.value, undo, at, text)
+        self._one(BEGIN, values, chain.STEP_BEGUN, begun)
         return self._ordinal
 
     def finish(self, ordinal: int, result: StepResult) -> None:
         """Record how it ended."""
-        self._one(FINISH, (_json(result), self.id, ordinal))
+        ended = {"ordinal": ordinal, "result": events.record_of(result)}
+        self._one(FINISH, (_json(result), self.id, ordinal), chain.STEP_ENDED, ended)
 
     def close(self, deployment: Deployment) -> None:
         """Record how the deployment ended."""
         values = (deployment.finished_at, deployment.status.value, _json(deployment), self.id)
-        self._one(CLOSE, values)
+        self._one(CLOSE, values, chain.DEPLOYMENT_ENDED, _event(deployment))
 
-    def _one(self, statement: str, values: tuple[object, ...]) -> None:
-        rows = self._written(statement, values)
+    def _one(
+        self, statement: str, values: tuple[object, ...], kind: str, record: dict[str, Any]
+    ) -> None:
+        rows = self._written(partial(self._execute, statement, values, kind, record))
         if rows != 1:
             raise AssertionError(f"the journal changed {rows} rows instead of one")
 
-    def _written(self, statement: str, values: tuple[object, ...]) -> int:
+    def _written(self, write: Callable[[], int]) -> int:
         outage, tries = self.database.patience.outage(), 0
         while True:
             try:
-                return self._execute(statement, values)
+                return write()
             except psycopg.OperationalError as error:
                 # The server was restarted, or the line cut: what happened must be written all
                 # the same, and each statement here says the same thing when it runs twice.
@@ -162,9 +179,23 @@ class Journal:
             if self.require is not None:
                 self.require()
 
-    def _execute(self, statement: str, values: tuple[object, ...]) -> int:
-        with self.database.session("journal") as connection:
+    def _execute(
+        self, statement: str, values: tuple[object, ...], kind: str, record: dict[str, Any]
+    ) -> int:
+        with self.database.session("journal") as connection, events.transaction(connection):
+            events.append(connection, kind, self.id, record)
             return connection.execute(statement.encode(), values).rowcount
+
+
+def close_abandoned(connection: psycopg.Connection, but: str) -> None:
+    """Record that every other deployment without an end was killed."""
+    rows = connection.execute(ABANDONED, (but,)).fetchall()
+    for (name,) in rows:
+        events.append(connection, chain.DEPLOYMENT_INTERRUPTED, name, {"by": but})
+
+
+def _event(deployment: Deployment) -> dict[str, Any]:
+    return {"deployment": events.record_of(deployment)}
 
 
 def used_approvals(database: Database) -> dict[str, str]:
@@ -200,8 +231,10 @@ def use_approval(database: Database, result: StepResult, deployment: str) -> Non
     """
     approvers = [value for name, value in result.evidence if name == "approver"]
     nonces = [value for name, value in result.evidence if name == "nonce"]
-    with database.session("approval") as connection, connection.transaction():
+    with database.session("approval") as connection, events.transaction(connection):
         for approver, nonce in zip(approvers, nonces, strict=False):
+            used = {"approver": approver, "nonce": nonce}
+            events.append(connection, "approval-used", deployment, used)
             try:
                 connection.execute(USE_APPROVAL, (nonce, deployment, approver))
             except psycopg.errors.UniqueViolation as error:
@@ -234,6 +267,8 @@ def recorded_backups(database: Database) -> dict[str, str]:
 
 def record_correction(connection: psycopg.Connection, correction: Correction) -> None:
     """Record a correction of the history, in the transaction that makes it."""
+    record = {"correction": events.record_of(correction)}
+    events.append(connection, chain.CORRECTION, "", record)
     connection.execute(CORRECT, (correction.at, _json(correction)))
 
 

@@ -4,6 +4,7 @@ A backup knows what had happened when it was taken, and nothing since: what was 
 and how the deployment ended whose own backup it is, the live database alone knows.
 """
 
+import json
 from dataclasses import dataclass
 
 import msgspec
@@ -13,8 +14,10 @@ from ..database import markers, own_tables, trusted
 from ..database.connection import Database
 from ..database.retry import Terms
 from ..model import Correction
+from ..plan import chain
 from ..plan.leftovers import SWAP
-from . import journal
+from . import carryover, events, journal
+from .carryover import Carried
 
 DEPLOYMENTS = """
     select pg_catalog.to_jsonb(d)::text from windlass.deployment d order by d.started_at, d.id
@@ -46,10 +49,12 @@ KEEP_APPROVAL = """
 """
 # Nobody knows how it ended: it ran when the backup was taken, and the live journal lacks it.
 RAN_DURING_BACKUP = """
-    update windlass.deployment set finished_at = pg_catalog.now(), status = 'interrupted',
-        record = pg_catalog.jsonb_set(record, '{error}',
-            pg_catalog.to_jsonb('was running when the backup was taken'::text))
+    select id, record::text, pg_catalog.now() from windlass.deployment
     where status = 'running' and not id = any (%s)
+"""
+END = """
+    update windlass.deployment
+    set finished_at = %s, status = 'interrupted', record = %s::jsonb where id = %s
 """
 
 
@@ -57,6 +62,11 @@ RAN_DURING_BACKUP = """
 FORGET_ATTEMPT = """
     delete from windlass.correction where record ->> 'verb' = 'restore'
         and pg_catalog.starts_with(record ->> 'reason', %s)
+"""
+FORGET_EVENTS = """
+    delete from windlass.event where id > (
+        select (record ->> 'after')::bigint from windlass.event where kind = 'restored'
+        order by id desc limit 1)
 """
 FORGET_MARKERS = "delete from windlass.marker"
 
@@ -97,17 +107,24 @@ def read(database: Database) -> KeptJournal:
 
 
 def record_restore(
-    database: Database, correction: Correction, *, kept: KeptJournal, unit: dict[str, str]
+    database: Database,
+    correction: Correction,
+    *,
+    kept: KeptJournal,
+    unit: dict[str, str],
+    carried: Carried,
 ) -> str:
     """Record in a restored database, in one transaction, that it takes the live one's place.
 
     Returns the marker of that swap, with what `unit` says of it. An attempt that did not come
-    true leaves nothing here.
+    true leaves nothing here. `carried` are the events that the backup does not know.
     """
     own_tables.prepare(database, Terms())
-    with database.connect("journal") as connection, connection.transaction():
+    with database.connect("journal") as connection, events.transaction(connection):
         connection.execute(FORGET_MARKERS)
-        connection.execute(FORGET_ATTEMPT, (f"swapped for {unit['restored']},",))
+        if connection.execute(FORGET_ATTEMPT, (f"swapped for {unit['restored']},",)).rowcount:
+            connection.execute(FORGET_EVENTS)
+        carryover.carry_on(connection, carried, why=correction.after)
         _write(connection, kept)
         journal.record_correction(connection, correction)
         return markers.insert(connection, SWAP, database.deployment_id, unit)
@@ -123,7 +140,14 @@ def _write(connection: psycopg.Connection, kept: KeptJournal) -> None:
     for approval in kept.approvals:
         connection.execute(KEEP_APPROVAL, approval)
     known = [msgspec.json.decode(text, type=_Row).id for text in kept.deployments]
-    connection.execute(RAN_DURING_BACKUP, (known,))
-    connection.execute(journal.ABANDONED, ("",))  # who ran here is dead: we hold the lock
+    for name, text, now in connection.execute(RAN_DURING_BACKUP, (known,)).fetchall():
+        record = json.loads(text) | {
+            "error": "was running when the backup was taken",
+            "status": "interrupted",
+            "finished_at": now.isoformat(),
+        }
+        events.append(connection, chain.DEPLOYMENT_ENDED, name, {"deployment": record})
+        connection.execute(END, (now, json.dumps(record), name))
+    journal.close_abandoned(connection, "")  # who ran here is dead: we hold the lock
     # What was not done is gone with what it was done to: nobody goes on with it.
     connection.execute(journal.END_OTHERS.encode(), ("restore", ""))

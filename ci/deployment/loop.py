@@ -38,7 +38,7 @@ from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
 from ..secret import redact
-from . import identity, losses, nonces, outlast, sweep, telling, units
+from . import carryover, identity, losses, mirror, nonces, outlast, sweep, telling, units
 from .journal import Journal
 from .steps import STEPS, Done, Skipped, Step
 from .work import Work
@@ -160,10 +160,12 @@ class _PlanRun:
         self.require_unchanged()
         self.work = replace(self.work, approved=True)
         own_tables.prepare(work.database, self.work.terms())
+        carryover.from_store(work, tell=work.reporter.alarm)
         sweep.sweep(work)
         identity.record(work, self.origin)
         self.open_journal()
         self.end(StepName.LOCK, Outcome.OK, "acquired", started_at, start)
+        mirror.send(self.work)
 
     def require_unchanged(self) -> None:
         """Raise `PlanChanged` unless the plan, and the unit it belongs to, are those of before."""
@@ -215,6 +217,8 @@ class _PlanRun:
         step = self.steps[planned.name]
         if self.held is not None:
             self.held.require()
+        if self.journal is not None and step.undo is not None:
+            mirror.send(self.work)  # what ran so far, before what changes the database
         if planned.name is StepName.APPROVAL and self.unit.inherits:
             step = Step(partial(_inherited, self.unit))
         plan = self.whole if planned.name is StepName.VERIFY else self.plan
@@ -480,6 +484,7 @@ class _PlanRun:
             self.finish_approvals()
         if self.journal is not None:
             self.journal.close(ended)
+            mirror.send(self.work)
         return msgspec.structs.replace(ended, results=tuple(self.results))
 
     def finish_approvals(self) -> None:

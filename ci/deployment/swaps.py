@@ -15,7 +15,7 @@ from ..database.markers import Marker
 from ..errors import Refused, Unreachable, WindlassError
 from ..model import Facts, Plan
 from ..plan.leftovers import SWAP
-from . import identity, kept_journal, orders, rights
+from . import identity, kept_journal, mirror, orders, rights
 from .facts import replaced_facts, take_facts
 from .kept_journal import KeptJournal
 from .orders import Permit, Proposal, Request
@@ -126,6 +126,7 @@ def swap_recorded(work: Work, restored: str, kept: Kept) -> None:
     swap_databases(work.database, restored, kept.name, again)
     with suppress(Unreachable, psycopg.Error):  # it is done; the next run says so once more
         markers.clear(replace(work.database, kept=None, owners=None), kept.marker)
+    mirror.send(work)
 
 
 def ended(work: Work, request: Request) -> Marker | None:

@@ -34,7 +34,7 @@ def backup(env: str = "") -> Answer:
     """Take a backup, verify it, and prune old ones."""
     from ..deployment import backups
 
-    with opened(env) as work:
+    with opened(env, changes="backup") as work:
         report = backups.take(work)
     line = backup_line(report.backup)
     runner.tell(lambda run: summary.backup_page(report.backup, line, run.environment))
@@ -90,7 +90,7 @@ def backup_prune(
     """Remove the backups that no rule of backups.keep wants; only proven ones count."""
     from ..deployment import backups
 
-    with opened(env) as work:
+    with opened(env, changes="" if dry_run or out else "backup.prune") as work:
         asked = planned.request("backup.prune", env, {}, plan=plan, digest=digest)
         proposal = backups.propose_prune(work, asked)
         choices = proposal.found
@@ -131,7 +131,7 @@ def backup_keep(
     """Pin a backup, so that no rule removes it."""
     from ..deployment import backups
 
-    with opened(env) as work:
+    with opened(env, changes="" if dry_run or out else "backup.keep") as work:
         given: dict[str, str | bool] = {"which": which, "reason": reason, "release": release}
         asked = planned.request("backup.keep", env, given, plan=plan, digest=digest)
         proposal = backups.propose_pin(work, asked)
@@ -188,7 +188,7 @@ def restore(  # a flag each
         "as-superuser": as_superuser,
         "drop-old": drop_old,
     }
-    with opened(env) as work:
+    with opened(env, changes="" if dry_run or out else "restore") as work:
         asked = planned.request("restore", env, given, plan=plan, digest=digest)
         if not (dry_run or out) and (done := swaps.ended(work, asked)) is not None:
             return _ended(env, asked, done)

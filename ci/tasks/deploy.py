@@ -60,7 +60,7 @@ def deploy(
     at_most_one(**{"break-glass": break_glass, "wait-for-approval": wait_for_approval})
     flag = "--wait-for-approval"
     within = age_of(flag, wait_for_approval, example="2h") if wait_for_approval else None
-    with opened(env, show_queries=show_queries) as work:
+    with opened(env, show_queries=show_queries, changes="" if dry_run else "deploy") as work:
         proposal = proposals.propose_deployment(
             work,
             plan=planfile.read_plan(Path(plan)) if plan else None,
@@ -93,7 +93,7 @@ def migrate(
     from ..deployment import proposals
 
     at_most_one(to=to, steps=steps)
-    with opened(env, show_queries=show_queries) as work:
+    with opened(env, show_queries=show_queries, changes="" if dry_run else "migrate") as work:
         proposal = proposals.propose_migration(work, to=to, steps=steps)
         if dry_run:
             sql = "\n\n".join(proposals.rendered(work, proposal.plan))
@@ -132,7 +132,8 @@ def rollback(
 
     which = {"name": name, "deployment": deployment, "to": to, "steps": steps}
     at_most_one(**which)
-    with opened(env, show_queries=show_queries) as work:
+    changes = "" if dry_run or out else "rollback"
+    with opened(env, show_queries=show_queries, changes=changes) as work:
         proposal = proposals.propose_rollback(
             work,
             name=name,

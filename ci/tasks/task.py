@@ -235,8 +235,12 @@ def deploy_file() -> Path:
 
 
 @contextmanager
-def opened(env: str, *, show_queries: bool = False) -> "Iterator[Work]":
-    """Open the world of an environment, and a console that tells what happens in it."""
+def opened(env: str, *, show_queries: bool = False, changes: str = "") -> "Iterator[Work]":
+    """Open the world of an environment, and a console that tells what happens in it.
+
+    `changes` names a task that changes something: why it is refused is recorded.
+    """
+    from ..deployment.events import recording
     from ..deployment.work import open_work
     from ..origin import new_deployment_id
     from ..report.console import Console
@@ -247,9 +251,12 @@ def opened(env: str, *, show_queries: bool = False) -> "Iterator[Work]":
     if on_github := runner.current():
         on_github.run.results, on_github.run.findings = console.results, console.findings
     try:
-        with open_work(
-            settings, deployment_id=identifier, reporter=console, show_queries=show_queries
-        ) as work:
+        with (
+            open_work(
+                settings, deployment_id=identifier, reporter=console, show_queries=show_queries
+            ) as work,
+            recording(work, changes),
+        ):
             yield work
     finally:
         console.close()
