@@ -38,7 +38,7 @@ from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
 from ..secret import redact
-from . import carryover, identity, losses, mirror, nonces, outlast, sweep, telling, units
+from . import carryover, events, identity, losses, mirror, nonces, outlast, sweep, telling, units
 from .journal import Journal
 from .steps import STEPS, Done, Skipped, Step
 from .work import Work
@@ -525,8 +525,8 @@ def _after(first: Failure, record: Callable[[], object]) -> Failure:
     try:
         record()
     except (WindlassError, psycopg.Error) as second:
-        if isinstance(first, WindlassError) and telling.UNWRITTEN not in first.state:
-            first = changed(first, state=_joined(first.state, telling.UNWRITTEN))
+        if isinstance(first, WindlassError) and events.UNWRITTEN not in first.state:
+            first = changed(first, state=_joined(first.state, events.UNWRITTEN))
         note = f"and it could not be recorded: {telling.in_words(second)}"
         if note not in getattr(first, "__notes__", ()):
             first.add_note(note)

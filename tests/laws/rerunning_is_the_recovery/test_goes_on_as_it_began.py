@@ -176,7 +176,7 @@ def prepared(stage: Stage, verb: str) -> tuple[str, ...]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("number", "verb"), enumerate(VERBS))
+@pytest.mark.parametrize(("number", "verb"), list(enumerate(VERBS)))
 def test_killed_at_a_step_and_gone_on_with(stage: Stage, verb: str, number: int) -> None:
     argv = prepared(stage, verb)
     stage.done(*argv)
