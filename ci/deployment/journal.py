@@ -111,10 +111,20 @@ class Journal:
         self._ordinal = 0
         status, record = deployment.status.value, _json(deployment)
         values = (self.id, deployment.started_at, status, record, _recorded(plan))
-        self._one(OPEN, (*values, _json(intent), deployment.continues or None))
-        # Another one that is "running" cannot be: we hold the lock. What was left unfinished is
-        # carried on by this one, or has ended with it.
-        with database.session("journal") as connection, connection.transaction():
+        row = (*values, _json(intent), deployment.continues or None)
+        try:
+            self._open(row)
+        except psycopg.OperationalError:
+            self._open(row)  # as in `_one`
+
+    def _open(self, row: tuple[object, ...]) -> None:
+        """Write the first row; at once no other unit is open any more.
+
+        Another one that is "running" cannot be: we hold the lock. What was left unfinished is
+        carried on by this one, or has ended with it.
+        """
+        with self.database.session("journal") as connection, connection.transaction():
+            connection.execute(OPEN, row)
             connection.execute(ABANDONED, (self.id,))
             connection.execute(END_OTHERS.encode(), (self.id, self.id))
 

@@ -450,8 +450,10 @@ class _PlanRun:
 
     def finish_approvals(self) -> None:
         """Note in the store that what was approved is done, so that no restore opens it again."""
+        if not self.unit.intent.approvals:
+            return
         try:
-            nonces.finish(self.work, self.unit.intent.nonces)
+            nonces.finish(self.work, (*self.unit.chain, self.work.deployment_id)[0])
         except StoreFailed as error:
             self.work.reporter.alarm(
                 f"that the approval is used up is not in the store: {error.what}"
