@@ -400,25 +400,27 @@ class _PlanRun:
 
     def stuck(self, first: WindlassError, second: BaseException) -> WindlassError:
         """Return the error of a rollback that failed itself: the worst case, said plainly."""
-        words = telling.in_words(second)
-        both = f"{first.what}; rolling back: {words}"
         state = self.stands()
         if isinstance(second, KeyboardInterrupt):
             stopped = self.interrupted(second, f"the rollback is not finished: {state}")
+            both = f"{first.what}; rolling back: interrupted"
             return _after(stopped, lambda: self.close(Status.INTERRUPTED, both))
-        detail = telling.detail_of(second) if isinstance(second, WindlassError) else ""
+        why = telling.translated(second, self.failed_step())
         failure = StepFailed(
-            f"{first.message}; and rolling back failed: {words}",
+            f"{first.message}; and rolling back failed: {why.what}",
             place=first.place,
             step=first.step,
             state=_joined(
-                "the database and the service may not fit each other: look now", state, detail
+                "the database and the service may not fit each other: look now",
+                state,
+                telling.detail_of(why),
             ),
-            next_step=f"invoke resume --env {self.environment} tries the rollback again; "
-            f"the record: invoke history --env {self.environment} "
-            f"--deployment {self.work.deployment_id}",
+            next_step=f"invoke resume --env {self.environment} tries the rollback again; with "
+            f"mended scripts: invoke rollback --env {self.environment} --deployment "
+            f"{self.work.deployment_id}",
         )
-        return _after(failure, lambda: self.close(Status.ROLLBACK_FAILED, both))
+        told = f"{first.what}; rolling back: {why.what}"
+        return _after(failure, lambda: self.close(Status.ROLLBACK_FAILED, told))
 
     def record(self, status: Status, error: str | None = None) -> Deployment:
         """Return the record of the deployment as it is now."""
