@@ -194,6 +194,8 @@ def deployment_text(deployment: Deployment) -> str:
         "break-glass": deployment.break_glass or "no",
         "error": deployment.error or "none",
     }
+    if deployment.continues:
+        facts["continues"] = deployment.continues
     head = [
         f"deployment {deployment.id}",
         *(f"  {key:<12} {value}" for key, value in facts.items()),
