@@ -106,8 +106,8 @@ def preflight_checks(
     if StepName.REHEARSAL in planned and not reached.problem:
         checks += _rehearsal(work, required=planned[StepName.REHEARSAL].required)
     if StepName.RESTART in planned and work.restarter is not None:
-        unapproved = gated and isinstance(work.restarter, Looking)
-        look = work.restarter.look if unapproved else work.restarter.check
+        service = work.restarter
+        look = service.look if gated and isinstance(service, Looking) else service.check
         checks.append(_guard("service", look))
     if StepName.APPROVAL in planned and work.approvals is not None:
         checks.append(_guard("approval", work.approvals.check))
