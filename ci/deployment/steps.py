@@ -15,7 +15,7 @@ from ..plan import gate
 from ..plan.pending import in_running_order
 from ..report.format import human
 from ..report.plan import rehearsal_text
-from ..restarters import Reverting, Running
+from ..restarters import Looking, Reverting, Running
 from . import backups, facts, journal, nonces, outlast, preflight, rehearsals, verifying
 from .work import Work, bytes_of, store_of
 
@@ -51,7 +51,8 @@ class Step:
 def check_needs(plan: Plan, work: Work) -> Done | Skipped:
     """Check everything the deployment will need."""
     up = in_running_order(plan.migrations) if plan.direction == "up" else ()
-    checks = preflight.preflight_checks(plan.steps, work, migrations=up)
+    gated = plan.has(StepName.APPROVAL)
+    checks = preflight.preflight_checks(plan.steps, work, migrations=up, gated=gated)
     failures = [check for check in checks if check.problem]
     if failures:
         first = failures[0]
@@ -98,6 +99,8 @@ def approve(plan: Plan, work: Work) -> Done | Skipped:
         server=journal.server_clock(work.database),
         how=source.how(plan),
     )
+    if plan.has(StepName.RESTART) and isinstance(work.restarter, Looking):
+        work.restarter.check()  # the project's own program: not before it is approved
     names = ", ".join(approval.approver for approval in granted)
     evidence = [
         (name, value)

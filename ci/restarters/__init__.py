@@ -58,6 +58,15 @@ class Reverting(Protocol):
         ...
 
 
+@runtime_checkable
+class Looking(Protocol):
+    """Of a restarter whose `check` runs a program of the project's; ask with isinstance."""
+
+    def look(self) -> str:
+        """Return what `check` would run, which is not run before an approval; raises as it does."""
+        ...
+
+
 def open_restarter(config: RestartConfig) -> Restarter:
     """Return the restarter `deploy.yml` asks for."""
     match config:

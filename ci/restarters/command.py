@@ -1,6 +1,7 @@
 """Restarts through any program, with another one that tells the service's identity."""
 
 import shlex
+import shutil
 import time
 from pathlib import Path
 
@@ -60,6 +61,16 @@ class Command:
         """
         identity = self._identify(check=True).stdout.strip()
         return f"identity {identity}" if identity else "down"
+
+    def look(self) -> str:
+        """Return which program tells the identity; ConfigError where it is not there."""
+        program = self.config.identity[0]
+        if shutil.which(program) is None:
+            raise ConfigError(
+                f"restart.identity: there is no program {program}",
+                next_step="name one that is there and may be run",
+            )
+        return redact(f"identity by {program}, which is run once the plan is approved")
 
     def _identify(self, *, check: bool) -> process.Finished:
         within = min(ASKED_WITHIN, self.config.within.seconds)
