@@ -255,7 +255,7 @@ class _PlanRun:
         restarted = any(result.step is StepName.RESTART for result in attempted)
         reverted = isinstance(self.work.restarter, Reverting)
         try:
-            decision = losses.decide(self.plan, self.work)
+            decision = losses.decide(self.plan, self.work, self.results)
             if decision.stops:
                 attempted = [r for r in attempted if decision.takes_back(r)]
                 restarted = bool(attempted)
