@@ -328,6 +328,7 @@ class _PlanRun(Recorder):
         decision = losses.decide(
             self.whole,
             self.work,
+            (*self.unit.results, *self.results),
             digest=self.unit.intent.plan_digest,
             runs=(*self.unit.chain, self.work.deployment_id),
         )
