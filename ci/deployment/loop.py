@@ -28,7 +28,7 @@ from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
 from ..secret import redact
-from . import carryover, identity, mirror, nonces
+from . import carryover, identity, mirror, nonces, pause
 from .journal import Journal
 from .steps import STEPS, Done, Skipped, Step
 from .work import Work
@@ -108,12 +108,15 @@ class _PlanRun:
         )
         self.work = replace(work, guard=self.held.guard)
         identity.require(work)
+        if self.plan.direction == "up":
+            pause.require_deployable(work, self.break_glass or "")
         orphans.end_orphans(work.database, work.reporter.note)
         require_unchanged(self.plan, self.replan())
         self.work = replace(self.work, approved=True)
         own_tables.prepare(work.database, self.work.terms())
         carryover.from_store(work, tell=work.reporter.alarm)
         identity.record(work, self.origin)
+        pause.tell_passed(work, self.break_glass or "")
         for result in self.results:
             if result.step is StepName.APPROVAL and result.get("nonce"):
                 nonces.use(work, result)

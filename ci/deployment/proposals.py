@@ -10,7 +10,7 @@ from ..origin import find_origin
 from ..plan import gate
 from ..policy import BREAK_GLASS, SERVICE
 from ..report.plan import headline
-from . import identity, journal, loop, one_step
+from . import identity, journal, loop, notices, one_step, pause, telemetry
 from .planner import current_plan, end_orphans, newest_applied, undo_plan, with_about
 from .work import Work
 
@@ -54,6 +54,7 @@ def propose_deployment(
 
     """
     identity.require(work)
+    pause.require_deployable(work, break_glass)
     end_orphans(work)
     without = BREAK_GLASS if break_glass else frozenset()
     replan = partial(current_plan, work, without=without)
@@ -77,6 +78,7 @@ def propose_migration(work: Work, *, to: str = "", steps: int = 0) -> Proposal:
     """
     _require_count(steps)
     identity.require(work)
+    pause.require_deployable(work)
     end_orphans(work)
     replan = partial(current_plan, work, to=to or None, steps=steps or None, without=SERVICE)
     return Proposal(plan=replan(), replan=replan)
@@ -158,13 +160,14 @@ def carry_out(work: Work, proposal: Proposal) -> Deployment:
     work.reporter.note(headline(proposal.plan))
     if proposal.break_glass:
         work.reporter.alarm(f"BREAK-GLASS: {proposal.break_glass}: no approval, no rehearsal")
-    return loop.run_plan(
-        proposal.plan,
-        work,
-        origin=find_origin(work.settings.root),
-        replan=proposal.replan,
-        break_glass=proposal.break_glass or None,
-    )
+    with telemetry.traced(work, proposal.plan) as traced, notices.around(traced, proposal.plan):
+        return loop.run_plan(
+            proposal.plan,
+            traced,
+            origin=find_origin(work.settings.root),
+            replan=proposal.replan,
+            break_glass=proposal.break_glass or None,
+        )
 
 
 def report_plan(work: Work, *, rehearse: bool = False) -> PlanReport:

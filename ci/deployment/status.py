@@ -7,12 +7,12 @@ import psycopg
 from ..database import lock
 from ..database.connection import Database
 from ..engines import Engine
-from ..model import Correction, DatabaseIdentity, Deployment, Migration, Unrecorded
+from ..model import Correction, DatabaseIdentity, Deployment, Migration, Pause, Unrecorded
 from ..plan.pending import in_running_order
 from ..plan.states import MigrationState, compare, waiting
 from ..rehearsal import existing
 from ..report.deployment import last_note
-from . import identity, journal
+from . import identity, journal, pause
 from .backups import drill_warning
 from .work import Work
 
@@ -32,6 +32,7 @@ class StatusReport:
     unrecorded: tuple[Unrecorded, ...]  # pending, and some of what they create exists
     models: str  # how the models of the engine's tool differ from the database
     identity: str = ""  # how the database is not the environment's
+    pause: str = ""  # who paused the environment, since when and why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,7 @@ class _Moment:
     newest: tuple[Deployment, ...]
     unrecorded: tuple[Unrecorded, ...]  # not compared yet
     identity: DatabaseIdentity | None
+    pause: Pause | None
 
 
 def report_status(work: Work) -> StatusReport:
@@ -81,6 +83,7 @@ def report_status(work: Work) -> StatusReport:
         unrecorded=existing.compare_untracked(moment.unrecorded, database, engine, shared.backups),
         models=engine.differences(database),
         identity=identity.warning(moment.identity, work),
+        pause=f"{work.settings.name} is {moment.pause}" if moment.pause is not None else "",
     )
 
 
@@ -97,6 +100,7 @@ def _read_moment(
         lock=lock.who(connection),
         newest=journal.read_history(connection, limit=1),
         identity=identity.read(connection),
+        pause=pause.read(connection),
         unrecorded=existing.read_untracked(  # the last one: it sets the search_path
             connection, engine, in_running_order(waiting(on_disk, states))
         ),

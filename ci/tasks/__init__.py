@@ -13,6 +13,7 @@ from ..version import __version__
 from .backup import backup_tasks, restore
 from .deploy import approve, deploy, migrate, plan, rehearse, rollback
 from .history import baseline, history, identity, repair, stamp, status, unstamp
+from .pause import pause, resume
 from .project import check, comment, create, doctor, grants, init, lint, schema
 from .service import restart, smoke, verify
 
@@ -32,11 +33,13 @@ ns = Collection(
     init,
     lint,
     migrate,
+    pause,
     plan,
     rehearse,
     repair,
     restart,
     restore,
+    resume,
     rollback,
     schema,
     smoke,
