@@ -33,7 +33,18 @@ from ..plan.continuing import Unit, attempts
 from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
-from . import carryover, identity, losses, mirror, nonces, outlast, sweep, telling, units
+from . import (
+    carryover,
+    identity,
+    losses,
+    mirror,
+    nonces,
+    outlast,
+    pause,
+    sweep,
+    telling,
+    units,
+)
 from .journal import Journal
 from .recorder import Recorder, after, joined
 from .steps import STEPS, Done, Skipped, Step
@@ -142,6 +153,8 @@ class _PlanRun(Recorder):
         if work.database.spare is not None:
             work.database.spare.open()
         identity.require(work)
+        if self.plan.direction == "up" and not self.unit.continues:  # the rest may run in a freeze
+            pause.require_deployable(work, self.break_glass or "")
         orphans.end_orphans(work.database, work.reporter.note)
         self.require_unchanged()
         self.work = replace(self.work, approved=True)
@@ -149,6 +162,7 @@ class _PlanRun(Recorder):
         carryover.from_store(work, tell=work.reporter.alarm)
         sweep.sweep(work)
         identity.record(work, self.origin)
+        pause.tell_passed(work, self.break_glass or "")
         self.open_journal()
         self.end(StepName.LOCK, Outcome.OK, "acquired", started_at, start)
         mirror.send(self.work)

@@ -157,20 +157,26 @@ def rollback(
         return _carry_out(work, proposal)
 
 
-@verb()
+@verb(reason="why a pause is lifted; it is recorded")
 def resume(
     env: str = "",
+    reason: str = "",
     *,
     dry_run: bool = False,
     show_queries: bool = False,
 ) -> Answer:
-    """Go on with what a run left unfinished, forward or backward, as it began."""
-    from ..deployment import proposals
+    """Lift a pause; without one, go on with what a run left unfinished, as it began."""
+    from ..deployment import pause, proposals
 
-    with opened(env, show_queries=show_queries) as work:
+    with opened(env, show_queries=show_queries, changes="resume") as work:
+        paused = work.database.read("pause", pause.read) if dry_run else pause.lift(work, reason)
+        if paused is not None and dry_run:
+            return Answer({"lifted": None}, f"{env} is {paused}; resume would lift that")
+        if paused is not None:
+            return Answer({"lifted": paused}, f"{env} goes on; it was {paused}")
         proposal = proposals.propose_resume(work)
         if proposal is None:
-            return Answer(None, f"nothing to resume in {env}: no deployment is unfinished")
+            return Answer(None, f"nothing to resume in {env}: not paused, nothing unfinished")
         if dry_run:
             rendered = proposals.rendered(work, proposal.plan)
             return Answer(proposal.plan, plan_text(proposal.plan, rendered))

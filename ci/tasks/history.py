@@ -84,7 +84,14 @@ def status(env: str = "") -> Answer:
         report = report_status(work)
     notes = (unrecorded_note(env, untracked) for untracked in report.unrecorded)
     text = status_text(
-        env, report.migrations, *notes, report.models, report.note, report.drill, report.identity
+        env,
+        report.migrations,
+        *notes,
+        report.models,
+        report.note,
+        report.drill,
+        report.pause,
+        report.identity,
     )
     code = 3 if report.identity else status_exit(report.migrations, report.unrecorded)
     return Answer(report, text, code)

@@ -50,7 +50,13 @@ COMMON = {
     "dry-run": "show what would be done, change nothing (default: no)",
     "show-queries": "show the queries of who blocks us; they may hold personal data (default: no)",
 }
-CHANGES = ("create", "backup", "restart", "init")  # no dry run of their own: refused under one
+CHANGES = (
+    "create",
+    "backup",
+    "restart",
+    "init",
+    "pause",
+)  # no dry run of their own: refused under one
 
 
 COMMON_FLAGS = tuple(
