@@ -36,16 +36,21 @@ class Child:
         cwd: Path,
         env: Mapping[str, str],
         streams: tuple[int, int, int],
+        module: str = "tests.warm",
     ) -> None:
         self.argv = argv
         order = {"argv": argv, "cwd": str(cwd), "env": dict(env)}
         self._line = socket.socket(socket.AF_UNIX)
         self._line.settimeout(STARTED_WITHIN)
-        self._line.connect(_server())
+        self._line.connect(start(sys.executable, module))
         socket.send_fds(self._line, [b"!"], streams)
         self._line.sendall(json.dumps(order).encode() + b"\n")
         self._words = self._line.makefile("r")
         self.pid = int(self._words.readline())
+
+    def fileno(self) -> int:
+        """Return what can be read from when the run has ended."""
+        return self._line.fileno()
 
     def wait(self, within: float) -> int:
         """Return the exit code, a signal's negative.
@@ -112,11 +117,6 @@ def _drained(source: int) -> str:
 def _text(file: IO[bytes]) -> str:
     file.seek(0)
     return file.read().decode().replace("\r\n", "\n")
-
-
-def _server() -> str:
-    """Return the socket of this process's interpreter, started when it is first needed."""
-    return start(sys.executable, "tests.warm")
 
 
 @cache
