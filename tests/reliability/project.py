@@ -14,6 +14,10 @@ DEPLOY_YML = """\
 project: shop
 backups: {{to: "{store}", keep: {{last: {keep}}}, jobs: 1}}
 environments:
+  dev:
+    tier: development
+    database: ${{DATABASE_URL}}
+    lock: {{timeout: [50ms], wait: 100ms}}
   uat:
     tier: acceptance
     database: ${{DATABASE_URL}}

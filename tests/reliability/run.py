@@ -78,11 +78,11 @@ class Run:
             self.passed = words.readline().strip()
         return True
 
-    def go_on(self) -> None:
-        """Let it go on."""
+    def go_on(self, order: bytes = stops.GO) -> None:
+        """Let it go on: to its end, or to the next thing that it waits for."""
         if self.line is not None:
             try:
-                self.line.sendall(b"go")
+                self.line.sendall(order)
             except OSError:
                 return  # it was killed there
             finally:

@@ -5,14 +5,13 @@
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.reliability.cells import Cell, played
 from tests.reliability.play import play
-from tests.reliability.world import World, world
+from tests.reliability.world import World
 
 RESULTS = os.environ.get("WINDLASS_RELIABILITY", "")  # a directory, for `make reliability`
 CELLS = {cell.key: cell for cell in played()}
@@ -40,13 +39,6 @@ SAMPLE = (
     "restore---into/the-restore-begins/kill--9",
     "backup.prune/the-first-object-is-removed/kill--9",
 )
-
-
-@pytest.fixture(scope="module")
-def parts() -> Iterator[World]:
-    """The parts that all the cells of a worker share."""
-    with world() as started:
-        yield started
 
 
 @pytest.mark.timeout(240)
