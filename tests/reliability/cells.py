@@ -35,6 +35,7 @@ class Fault:
     group: Group
     lasting: bool = False  # ends when the run has ended
     few: bool = False  # played at the telling places alone
+    remote: bool = False  # the store is one that speaks S3
     every: bool = False  # played with verbs that are like another one too
 
 
@@ -89,6 +90,10 @@ DISK = Fault("disk full", "server", lasting=True)
 FAILOVER = Fault("failover", "standby", few=True)
 VANISHED = Fault("store gone", "store", lasting=True)
 STORE_FULL = Fault("store full", "store", lasting=True)
+STORE_REFUSES = Fault("store refuses", "store", lasting=True, remote=True)
+STORE_SLOW = Fault("store slow", "store", lasting=True, remote=True)
+STORE_CUT = Fault("store cuts", "store", remote=True)
+STORE_CORRUPTS = Fault("store corrupts", "store", remote=True)
 HANGING = Fault("hangs", "service", lasting=True)
 FLAPPING = Fault("flaps", "service", lasting=True)
 DEAD = Fault("dies", "service", lasting=True)
@@ -111,6 +116,10 @@ FAULTS = (
     FAILOVER,
     VANISHED,
     STORE_FULL,
+    STORE_REFUSES,
+    STORE_SLOW,
+    STORE_CUT,
+    STORE_CORRUPTS,
     HANGING,
     FLAPPING,
     DEAD,

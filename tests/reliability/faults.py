@@ -14,6 +14,7 @@ from pathlib import Path
 import psycopg
 
 from tests.reliability import cells
+from tests.reliability.bucket import Remote
 from tests.reliability.cells import Fault
 from tests.reliability.run import Run
 from tests.reliability.world import World
@@ -153,6 +154,15 @@ def _nothing(_world: World, _run: Run, _healing: ExitStack) -> None:
     """A clock is wrong all the time."""
 
 
+def _remote(wrong: Callable[[Remote], None]) -> Hit:
+    def hit(world: World, _run: Run, healing: ExitStack) -> None:
+        assert world.remote is not None
+        wrong(world.remote)
+        healing.callback(world.remote.heal)
+
+    return hit
+
+
 HITS: dict[Fault, Hit] = {
     cells.KILL: _kill,
     cells.TERM: _term,
@@ -169,6 +179,10 @@ HITS: dict[Fault, Hit] = {
     cells.FAILOVER: _failover,
     cells.VANISHED: _store_gone,
     cells.STORE_FULL: _store_full,
+    cells.STORE_REFUSES: _remote(Remote.refuse),
+    cells.STORE_SLOW: _remote(Remote.be_slow),
+    cells.STORE_CUT: _remote(Remote.cut),
+    cells.STORE_CORRUPTS: _remote(Remote.corrupt),
     cells.HANGING: _service("hanging"),
     cells.FLAPPING: _service("flapping"),
     cells.DEAD: _service("sick"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 DEPLOY_YML = """\
 project: shop
-backups: {{to: "{store}", keep: {{last: {keep}}}, jobs: 1}}
+backups: {{to: "{store}", endpoint: "{endpoint}", keep: {{last: {keep}}}, jobs: 1}}
 environments:
   dev:
     tier: development
@@ -87,7 +87,14 @@ class Site:
     home: Path
 
     def write(
-        self, numbers: Sequence[int], *, store: str, base_url: str, on_failure: str, keep: int
+        self,
+        numbers: Sequence[int],
+        *,
+        store: str,
+        endpoint: str,
+        base_url: str,
+        on_failure: str,
+        keep: int,
     ) -> None:
         """Write all of it anew, with these migrations."""
         shutil.rmtree(self.home, ignore_errors=True)
@@ -100,6 +107,7 @@ class Site:
                 home=self.home,
                 python=sys.executable,
                 store=store,
+                endpoint=endpoint,
                 base_url=base_url,
                 on_failure=on_failure,
                 keep=keep,

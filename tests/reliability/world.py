@@ -14,7 +14,8 @@ import pytest
 from tests.fix_proxy import Proxy
 from tests.kit import Ran
 from tests.npm_postgres import hand_over
-from tests.reliability import cluster
+from tests.reliability import bucket, cluster
+from tests.reliability.bucket import Remote, credentials
 from tests.reliability.cells import Verb
 from tests.reliability.cluster import Cluster
 from tests.reliability.project import Site
@@ -45,6 +46,9 @@ class World:
     proxy: Proxy
     current: Cluster  # the primary; after a failover what was its standby
     through_proxy: bool = False
+    far: bool = False  # the store is the remote one
+    remote: Remote | None = None
+    ends: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
     second: Cluster | None = None
     outputs: list[Ran] = field(default_factory=list)
     prepared: set[str] = field(default_factory=set)
@@ -55,6 +59,8 @@ class World:
 
     @property
     def store(self) -> Path:
+        if self.far and self.remote is not None:
+            return self.remote.files
         return self.base / "store" / "backups"
 
     @property
@@ -70,6 +76,7 @@ class World:
             "DATABASE_URL": self.url,
             "LC_ALL": "C.UTF-8",
             "TMPDIR": str(self.site.home / "tmp"),
+            **(credentials() if self.far else {}),
             "CONFIRM_RESTORE": "yes",
             "CONFIRM_ROLLBACK": "yes",
             "CONFIRM_HISTORY": "yes",
@@ -83,12 +90,17 @@ class World:
         """Begin a run that stops where it is told."""
         return Run.begin(arguments, cwd=self.site.home, env=self.variables(), halt=halt)
 
-    def reset(self, verb: Verb, *, through_proxy: bool) -> None:
+    def reset(self, verb: Verb, *, through_proxy: bool = False, far: bool = False) -> None:
         """Give the next cell the database of its verb's stage, the backups, and a project."""
         self.current, self.through_proxy = self.primary, through_proxy
         self.proxy.upstream = self.primary.socket
         self.service.become("ok")
+        self.far = False
         self.prepare(verb.stage)
+        self.far = far
+        if far and self.remote is None:
+            self.remote, end = bucket.started(self.base / "remote")
+            self.ends.callback(end)
         self._empty_of(verb.stage)
         self._write(verb.files, verb.on_failure, verb.keep)
         if verb.edited:
@@ -97,7 +109,8 @@ class World:
     def _write(self, numbers: tuple[int, ...], on_failure: str = "stop", keep: int = 9) -> None:
         self.site.write(
             numbers,
-            store=f"file://{self.store}",
+            store=f"s3://{bucket.NAME}/backups" if self.far else f"file://{self.store}",
+            endpoint=self.remote.faults.url if self.far and self.remote else "",
             base_url=self.service.url,
             on_failure=on_failure,
             keep=keep,
@@ -167,6 +180,8 @@ class World:
             self.second.stop()
             self.second = None
         self.current = self.primary
+        if self.remote is not None:
+            self.remote.heal()
 
 
 def _small(place: Path, size: str) -> None:
@@ -198,5 +213,6 @@ def world() -> Iterator[World]:
         proxy = Proxy(primary.socket)
         stack.callback(proxy.stop)
         parts = World(base, primary, service, proxy, primary)
+        stack.callback(parts.ends.close)
         stack.callback(parts.settle)
         yield parts
