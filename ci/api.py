@@ -14,7 +14,7 @@ from pathlib import Path
 from . import config
 from .backup.retention import Backup
 from .config import Config, Settings
-from .deployment import backups, proposals, restores, rights
+from .deployment import backups, proposals, restores, rights, swaps
 from .deployment.orders import Request
 from .deployment.proposals import PlanReport
 from .deployment.restores import RestoreReport
@@ -163,7 +163,7 @@ def deploy(
     return proposals.carry_out(work, proposal)
 
 
-def rollback(
+def rollback(  # noqa: PLR0913  # four of them exclude each other
     environment: Work,
     *,
     name: str = "",
@@ -171,6 +171,7 @@ def rollback(
     to: str = "",
     steps: int = 0,
     force: bool = False,
+    lossy: bool = False,
 ) -> Deployment:
     """Undo migrations by their rollback scripts; give exactly one of the first four.
 
@@ -181,21 +182,44 @@ def rollback(
         to: an applied migration that stays: all after it are undone.
         steps: how many of the newest to undo.
         force: also where a later migration that stays touches the same tables.
+        lossy: also where values of before are not brought back.
 
     Returns:
         The record of the rollback, which is a deployment with the direction "down".
 
     Raises:
         ConfigError: none or several of the four are given.
-        Refused: what is named is not applied, has no rollback script, or others build on it.
+        Refused: what is named is not applied, has no rollback script, or others build on it; or
+            its rollback loses values of before.
         StepFailed: a step failed; what ran before it stays.
 
     """
     work = _renewed(environment)
     proposal = proposals.propose_rollback(
-        work, name=name, deployment=deployment, to=to, steps=steps, force=force
+        work, name=name, deployment=deployment, to=to, steps=steps, force=force, lossy=lossy
     )
     return proposals.carry_out(work, proposal)
+
+
+def resume(environment: Work) -> Deployment | None:
+    """Go on with what a run left unfinished, forward or backward, as it began.
+
+    Args:
+        environment: by `open_environment`.
+
+    Returns:
+        The record of the run that went on; None where no deployment is unfinished.
+
+    Raises:
+        Refused: a file, a setting or the history has changed since it began.
+        StepFailed: a step failed; its state says what stands.
+        RolledBack: what was begun is taken back.
+        Interrupted: Ctrl-C.
+
+    """
+    work = _renewed(environment)
+    proposal = proposals.propose_resume(work)
+    return None if proposal is None else proposals.carry_out(work, proposal)
 
 
 def take_backup(environment: Work) -> Backup:
@@ -254,8 +278,10 @@ def restore(
     if not owners:
         arguments["no-owner"] = ""
     work = _renewed(environment)
-    proposal = restores.propose_restore(work, Request(verb="restore", arguments=arguments))
-    return restores.run_restore(work, proposal)
+    request = Request(verb="restore", arguments=arguments)
+    if (done := swaps.ended(work, request)) is not None:
+        return restores.report_of(done)
+    return restores.run_restore(work, restores.propose_restore(work, request))
 
 
 def grants(environment: Work, roles: str = "", *, owner: str = "") -> GrantsReport:

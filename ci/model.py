@@ -4,7 +4,7 @@ import hashlib
 import shlex
 from datetime import datetime
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -50,6 +50,7 @@ class Migration(Document, frozen=True, kw_only=True):
     verify: str | None = None
     title: str = ""  # what it does, where its name does not say it
     after: tuple[str, ...] | None = None  # what it builds on; None: on the one before it
+    irreversible: str = ""  # why nothing can undo it, as its file declares; empty: it does not
 
 
 class Applied(Document, frozen=True, kw_only=True):
@@ -163,6 +164,7 @@ class Checked(Document, frozen=True, kw_only=True):
     problem: str  # empty: none
     sql: str  # as it would be sent
     untried: str = ""  # why it could not be tried: it needs more rights than an owner's
+    irreversible: str = ""  # why it has no rollback, as its file declares
 
 
 class PullRequestCheck(Document, frozen=True, kw_only=True):
@@ -224,6 +226,16 @@ class About(Document, frozen=True, kw_only=True):
     notes: tuple[str, ...] = ()  # of a correction: what else to know, a line each
 
 
+class Loss(Document, frozen=True, kw_only=True):
+    """What a rollback does not bring back, or may not, of what stood before the migration."""
+
+    migration: str
+    what: str  # for people: "column public.users.name, of 1,500 rows"
+    table: str = ""  # "schema.name", where the backup has its rows
+    backup: str = ""  # the one from before the migration; empty: there is none
+    known: bool = True  # else it is not known whether it is lost
+
+
 class CorrectionOrder(Document, frozen=True, kw_only=True):
     """What a task beside the deployments would do: stamp, restore, backup.prune and the like."""
 
@@ -261,6 +273,7 @@ class Plan(Document, frozen=True, kw_only=True):
     policy: tuple[tuple[str, str], ...]
     variables: tuple[tuple[str, str], ...] = ()  # (name, mark of its value), of those in `policy`
     sources: Sources = Sources()
+    losses: tuple[Loss, ...] = ()  # of a rollback: what it does not bring back
     schema: tuple[str, ...] = ()  # the lines whose hash is the fingerprint; not in the digest
     about: About | None = None  # not in the digest
     correction: CorrectionOrder | None = None  # what it does instead of a deployment
@@ -290,6 +303,37 @@ class Plan(Document, frozen=True, kw_only=True):
     def has(self, step: StepName) -> bool:
         """Tell whether the step is part of this plan."""
         return any(planned.name is step for planned in self.steps)
+
+
+class Intent(Document, frozen=True, kw_only=True):
+    """What must be true when a unit of work is done, so that any other run can go on with it.
+
+    A unit is a deployment, a migration or a rollback. It may take several runs: one that was
+    killed is carried on by the next, which takes the intent over.
+    """
+
+    verb: str  # deploy, migrate, rollback
+    arguments: tuple[tuple[str, str], ...] = ()  # (flag, value) as typed; empty: a bare flag
+    direction: Direction
+    migrations: tuple[str, ...]  # all that the unit applies, or undoes, in running order
+    steps: tuple[StepName, ...]
+    before: tuple[str, ...]  # applied when the unit began
+    schema_fingerprint: str  # the schema's when the unit began
+    leftovers: tuple[str, ...] = ()  # invalid indexes and the like that stood then
+    plan_digest: str  # of the plan that was approved
+    approvals: tuple[tuple[str, str], ...] = ()  # the evidence of the step approval
+    back: str = ""  # why what it did is taken back; empty: it goes forward
+    ended: str = ""  # what took its place; empty: nothing
+
+    def command(self, environment: str) -> str:
+        """Return the task as it was typed."""
+        words = [word for name, value in self.arguments for word in (f"--{name}", value) if word]
+        return shlex.join(("invoke", self.verb, "--env", environment, *words))
+
+    @property
+    def nonces(self) -> tuple[str, ...]:
+        """The nonces of its approvals; empty where a person typed it at a terminal."""
+        return tuple(value for name, value in self.approvals if name == "nonce")
 
 
 class Approval(Document, frozen=True, kw_only=True):
@@ -337,7 +381,7 @@ class Signed(Document, frozen=True, kw_only=True):
     signature: str
 
 
-DocumentKind = Literal["manifest", "pruned", "proof", "rehearsal"]
+DocumentKind = Literal["manifest", "pruned", "proof", "rehearsal", "events"]
 
 
 class Binding(Document, frozen=True, kw_only=True):
@@ -398,6 +442,7 @@ class Rehearsed(Document, frozen=True, kw_only=True):
     rollback_seconds: float = 0.0
     lost: tuple[str, ...] = ()  # existed before the migration, and not after its rollback
     dropped: tuple[str, ...] = ()  # existed after the migration, and not after its rollback
+    proven_with: tuple[str, ...] = ()  # others, without whose rollback its own gives nothing back
 
 
 class Rehearsal(Document, frozen=True, kw_only=True):
@@ -413,6 +458,7 @@ class Rehearsal(Document, frozen=True, kw_only=True):
     proof_seconds: float  # 0.0 where it was not read back
     restore_seconds: float
     migrations: tuple[Rehearsed, ...]
+    leftovers: tuple[str, ...] = ()  # invalid indexes and the like, which were not there before
 
     @property
     def seconds(self) -> float:
@@ -580,7 +626,28 @@ class Deployment(Document, frozen=True, kw_only=True):
     backup: str | None = None
     migrations: tuple[str, ...] = ()
     break_glass: str | None = None
+    continues: str = ""  # the deployment that this one carries on; empty: none
     results: tuple[StepResult, ...] = ()
+
+
+class Event(Document, frozen=True, kw_only=True):
+    """One event of an environment's chain; its hash is over the one before it and its content."""
+
+    number: int  # from 1, without a gap
+    at: datetime  # the server's clock
+    kind: str
+    deployment: str  # or the id of the run that was refused, corrected or restored
+    record: dict[str, Any]  # JSON
+    previous: str  # the hash of the event before it; empty: it is the first
+    hash: str  # SHA-256, 64 hex digits
+
+
+class StoredEvents(Document, frozen=True, kw_only=True):
+    """Consecutive events, as the store mirrors them beside the backups."""
+
+    format: Literal[1] = 1
+    database: str
+    events: tuple[Event, ...]
 
 
 class PreflightCheck(msgspec.Struct, frozen=True):

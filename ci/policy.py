@@ -60,7 +60,8 @@ SIGNED: dict[Tier, bool] = {"development": False, "acceptance": False, "producti
 # How old the last drill may be before `status` and `doctor` warn; weekly, and a day to spare.
 DRILL_DAYS: dict[Tier, int | None] = {"development": None, "acceptance": None, "production": 8}
 
-# What happens when a step fails: stop, or roll back what can be, else stop and say what to do.
+# What happens when a step fails: stop, or roll back what loses nothing of before, else stop and say
+# what to do. `rollback-even-if-lossy` is an environment's own choice, of values in the backup.
 ON_FAILURE: dict[Tier, str] = {
     "development": "stop",
     "acceptance": "stop",
@@ -220,7 +221,7 @@ def rehearses(settings: Settings) -> bool:
 
 
 def on_failure(settings: Settings) -> str:
-    """Return "stop" or "rollback".
+    """Return "stop", "rollback" or "rollback-even-if-lossy".
 
     Raises:
         Laxer: the tier rolls back and the environment wants to stop.

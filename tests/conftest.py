@@ -5,7 +5,7 @@ import tempfile
 
 import pytest
 
-from tests import memory, npm_postgres
+from tests import heavy, memory, npm_postgres
 
 # Fifteen hundred databases are made and dropped in one run, and on a disk each takes a quarter
 # of a second of the processor, in memory a tenth of that. A TMPDIR that is set is obeyed.
@@ -42,8 +42,10 @@ LONG = (
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the long files first, the longest before the others; the rest stays shuffled."""
+    items[:], left_out = heavy.sample(items)
+    config.hook.pytest_deselected(items=left_out)
     order = {name: at for at, name in enumerate(LONG)}
     items.sort(key=lambda item: order.get(item.path.name, len(LONG)))
 
@@ -57,6 +59,7 @@ pytest_plugins = [
     "tests.fix_s3",
     "tests.fix_faults",
     "tests.fix_pgbouncer",
+    "tests.fix_own_server",
     "tests.fix_proxy",
     "tests.fix_systemd",
     "tests.fix_supervisor",

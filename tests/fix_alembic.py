@@ -12,22 +12,10 @@ import pytest
 
 from pgwindlass.database.connection import Database
 from tests import warm
+from tests.fix_postgres import Server
 from tests.kit import ROOT, Project
 
 PYTHON = ROOT / ".servers" / "alembic" / "bin" / "python"
-# Alembic and SQLAlchemy take a second to import; a hundred of our children begin in one run.
-LAUNCHER = """\
-#!{python} -IS
-import json, os, socket, sys
-line = socket.socket(socket.AF_UNIX)
-line.connect({path!r})
-order = {{"argv": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ)}}
-socket.send_fds(line, [b"!"], [0, 1, 2])
-line.sendall(json.dumps(order).encode() + b"\\n")
-words = line.makefile("r")
-words.readline()
-sys.exit(int(words.readline()) & 0xFF)
-"""
 PROJECTS = Path(__file__).with_name("projects")
 MIGRATIONS = """\
 migrations:
@@ -112,23 +100,24 @@ class AlembicProject:
 
 @pytest.fixture(scope="session")
 def warm_alembic(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a program that is the Python of an Alembic project, forked from a warm one."""
+    """Return a program that is the Python of an Alembic project, forked from a warm one.
+
+    Alembic and SQLAlchemy take a second to import; a hundred of our children begin in one run.
+    """
     path = warm.start(str(PYTHON), "tests.warm_alembic")
-    launcher = tmp_path_factory.mktemp("alembic") / "python"
-    launcher.write_text(LAUNCHER.format(python=PYTHON, path=path))
-    launcher.chmod(0o755)
-    return launcher
+    return warm.write_launcher(tmp_path_factory.mktemp("alembic") / "python", path)
 
 
 @pytest.fixture
 def alembic(
-    tmp_path: Path, database16: Database, warm_alembic: Path
+    tmp_path: Path, database16: Database, server16: Server, warm_alembic: Path
 ) -> Callable[..., AlembicProject]:
     """Return a function that copies one of the projects, on a database that has nothing."""
 
     def make(name: str, *, variable: str = "DATABASE_URL") -> AlembicProject:
         home = tmp_path / name
         made = project_of(name, home, database16, variable=variable, python=warm_alembic)
+        made.project.set_backups(f'throwaway: "{server16.url()}"')
         # In a sandbox the launcher would not reach the warm Python.
         made.project.env["WINDLASS_SANDBOX"] = "off"
         return made

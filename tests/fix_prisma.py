@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from pgwindlass.database.connection import Database
+from tests.fix_postgres import Server
 from tests.kit import ROOT, Project
 
 NODE_MODULES = ROOT / ".servers" / "prisma" / "node_modules"
@@ -101,11 +102,16 @@ class PrismaProject:
 
 
 @pytest.fixture
-def prisma(tmp_path: Path, database16: Database) -> Callable[[], PrismaProject]:
+def prisma(tmp_path: Path, database16: Database, server16: Server) -> Callable[[], PrismaProject]:
     """Return a function that makes the project, on a database that has nothing."""
 
     def make() -> PrismaProject:
-        project = Project(tmp_path / "shop", database16.url.reveal(), engine="prisma")
+        project = Project(
+            tmp_path / "shop",
+            database16.url.reveal(),
+            engine="prisma",
+            throwaway=server16.url(),
+        )
         found = PrismaProject(project)
         (found.migrations / "migration_lock.toml").write_text('provider = "postgresql"\n')
         (project.home / "prisma" / "schema.prisma").write_text(SCHEMA)

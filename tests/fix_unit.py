@@ -65,13 +65,14 @@ def pytest_configure() -> None:
 def _listen() -> None:
     sys.addaudithook(WATCH.hear)
     # libpq opens its sockets by itself, and Python hears of none.
-    connect = psycopg.Connection._connect_gen
+    bound: Any = psycopg.Connection._connect_gen
+    connect = bound.__func__
 
-    def heard(*arguments: Any, **more: Any) -> Any:
+    def heard(cls: type[psycopg.Connection], *arguments: Any, **more: Any) -> Any:
         WATCH.hear("socket.__new__", arguments)
-        return connect(*arguments, **more)
+        return connect(cls, *arguments, **more)  # of the class that connects: ours stays ours
 
-    psycopg.Connection._connect_gen = heard  # type: ignore[method-assign]  # see above
+    psycopg.Connection._connect_gen = classmethod(heard)  # type: ignore[assignment,method-assign]
 
 
 @pytest.hookimpl(wrapper=True)

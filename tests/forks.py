@@ -8,13 +8,15 @@ import gc
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -35,7 +37,10 @@ class Forks:
         """Start `count` children at once and return the code and the words of each.
 
         `kill_after` (seconds) kills them; `seen` names a file with the boundaries that a child has
-        passed: it kills itself at the `each`-th one that is not in it.
+        passed: it kills itself at the `each`-th one that is not in it. `at` names one boundary of a
+        step (see `_end_at`), and `by` the signal that is sent there. `statement` is the number
+        of a boundary of our own statements, two for each: there it is killed, or with `how` "cut"
+        loses the line; `counted` names a file that gets the number of the last one.
         """
         assert self.process.stdin is not None and self.process.stdout is not None
         order = {"argv": argv, "cwd": str(cwd), "env": env, **more}
@@ -92,8 +97,13 @@ def _fork(order: dict[str, Any]) -> tuple[int, IO[str]]:
 
 def _child(order: dict[str, Any], words: IO[str]) -> NoReturn:
     def program() -> int:
+        if order.get("statement"):
+            counted = Path(order["counted"]) if "counted" in order else None
+            end_at_a_statement(order["statement"], order.get("how", "kill"), counted)
         if order.get("seen"):
             _kill_at_a_new_boundary(Path(order["seen"]), order.get("each", 1))
+        if order.get("at"):
+            _end_at(order["at"], order.get("by", signal.SIGKILL))
         return windlass()
 
     with Path(os.devnull).open() as nothing:
@@ -145,6 +155,79 @@ def _kill_at_a_new_boundary(seen: Path, each: int) -> None:
     around(partial, "note_begun", lambda _c, name, _d, _f, number: f"{name} {number}")
     around(partial, "note_finished", lambda _c, name, _d, _f, number: f"{name} {number}")
     around(bookkeeping, "record", lambda _h, _c, migration, _d: migration.name)
+
+
+def _end_at(boundary: str, by: int) -> None:
+    """Send this process a signal at a boundary, the first time it comes there.
+
+    "before" and "after": "begin STEP" and "finish STEP", records of the journal; "undo STEP" for a
+    step that is taken back; "file NAME", a migration or its rollback of SQL;
+    "item NAME", what is told of a migration of any engine.
+    """
+    from pgwindlass.deployment import journal
+    from pgwindlass.engines.sql import run as sqlrun
+    from pgwindlass.report.console import Console
+
+    sent = False
+
+    def at(here: str) -> None:
+        nonlocal sent
+        if here == boundary and not sent:
+            sent = True
+            os.kill(os.getpid(), by)
+
+    def around(home: Any, name: str, key: Any) -> None:
+        function = getattr(home, name)
+
+        def run(*arguments: Any, **more: Any) -> Any:
+            here = key(*arguments, **more)
+            at(f"before {here}")
+            value = function(*arguments, **more)
+            at(f"after {here}")
+            return value
+
+        setattr(home, name, run)
+
+    def begun(_journal: Any, step: Any, _at: Any, *, undo: bool = False, **_: Any) -> str:
+        return f"{'undo' if undo else 'begin'} {step}"
+
+    def finished(_journal: Any, _ordinal: int, result: Any) -> str:
+        return f"{'undone' if result.undo else 'finish'} {result.step}"
+
+    around(journal.Journal, "begin", begun)
+    around(journal.Journal, "finish", finished)
+    around(journal.Journal, "close", lambda _journal, record: f"close {record.status}")
+    around(sqlrun, "run_file", lambda job, *_: f"file {job.migration.name}")
+    around(Console, "item", lambda _console, _step, what, *_: f"item {what}")
+
+
+def end_at_a_statement(number: int, how: str, counted: Path | None = None) -> None:
+    """Make this process kill itself, or lose its line, before or after one of its statements.
+
+    `counted` is a file that gets the number of each boundary that was passed.
+    """
+    import psycopg
+
+    execute, passed = psycopg.Connection.execute, count(1)
+
+    def at(connection: Any) -> None:
+        here = next(passed)
+        if counted is not None:
+            counted.write_text(str(here))
+        if here != number:
+            return
+        if how == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
+        with suppress(OSError), socket.socket(fileno=os.dup(connection.fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+
+    def watched(self: Any, query: Any, *arguments: Any, **more: Any) -> Any:
+        at(self)
+        cursor = execute(self, query, *arguments, **more)
+        at(self)
+        return cursor
+
+    psycopg.Connection.execute = watched  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

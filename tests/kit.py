@@ -95,6 +95,8 @@ class Project:
     base_url: str = "http://127.0.0.1:9"
     env: dict[str, str] = field(default_factory=dict)
     engine: Literal["sql", "prisma"] = "sql"
+    # A server for copies: one that a run makes for itself takes most of a second of the processor.
+    throwaway: str = ""
 
     def __post_init__(self) -> None:
         self.migrations.mkdir(parents=True)
@@ -106,6 +108,17 @@ class Project:
             )
             + ("migrations: {engine: prisma}\n" if self.engine == "prisma" else "")
         )
+        if self.throwaway:
+            self.set_backups(f'throwaway: "{self.throwaway}"')
+
+    def set_backups(self, *more: str) -> None:
+        """Write the section backups anew: where they lie, and more keys of it."""
+        keys = ", ".join((f'to: "file://{self.home}/backups"', *more))
+        lines = [
+            f"backups: {{{keys}}}" if line.startswith("backups:") else line
+            for line in self.deploy_yml.read_text().splitlines()
+        ]
+        self.deploy_yml.write_text("\n".join(lines) + "\n")
 
     @property
     def migrations(self) -> Path:

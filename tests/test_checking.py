@@ -10,6 +10,7 @@ import pytest
 from pgwindlass.model import Checked, Finding, PullRequestCheck
 from pgwindlass.report.check import LIMIT, check_markdown
 from tests.fix_alembic import AlembicProject
+from tests.fix_postgres import Server
 from tests.kit import Project, tables
 
 A, B, C = "20260801_000000_a", "20260802_000000_b", "20260803_000000_c"
@@ -23,9 +24,11 @@ def commit(project: Project) -> None:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Project:
+def project(tmp_path: Path, server16: Server) -> Project:
     """A repository whose commit has one migration; its database is nowhere."""
-    found = Project(tmp_path / "shop", "postgresql://nobody@127.0.0.1:9/none")
+    found = Project(
+        tmp_path / "shop", "postgresql://nobody@127.0.0.1:9/none", throwaway=server16.url()
+    )
     found.migration(A, "create table a (i int);", "drop table a;", verify="select false;")
     commit(found)
     return found
@@ -43,7 +46,7 @@ def test_new_migrations_go_up_down_and_up_on_the_schema_of_the_base(project: Pro
         f"{C}  up, down, up",
     ]
     assert "passed: 2 new on HEAD (" in ran.out
-    assert ") with its 1 migrations, on embedded PostgreSQL 18" in ran.out
+    assert ") with its 1 migrations, on the throwaway server, PostgreSQL 16" in ran.out
     written = (project.home / "check.md").read_text()
     assert written.startswith("### ✅ Migrations\n")
     assert f"| `{C}` | before the restart, statement by statement | ✅ up, down, up |" in written

@@ -5,6 +5,7 @@ import pytest
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import StepFailed
 from pgwindlass.rehearsal.copy import COPIED, Copy, Stage, clients_for, one_line
+from pgwindlass.rehearsal.sets import attempt_set
 from tests.fix_migration import NAME, Write
 
 TABLE = "create table t (i int);"
@@ -18,7 +19,7 @@ def test_a_migration_goes_up_down_and_up_and_each_moment_is_in_the_value(
     copy = Copy(database=database16, engine=engine, clients=clients_for(database16), watched=True)
     before = copy.definitions()
 
-    attempt = copy.attempt(first, before, back=True)
+    (attempt,) = attempt_set(copy, (first,), before, back=True)
 
     assert (attempt.failed, attempt.error, attempt.differences) == (None, None, ())
     assert [one.where for one in attempt.statements] == [
@@ -48,7 +49,7 @@ def test_what_a_rollback_leaves_is_a_difference_and_it_runs_again_all_the_same(
     engine, migration = write("create table if not exists t (i int);", "select 1;")
     copy = Copy(database=database16, engine=engine, clients=clients_for(database16))
 
-    attempt = copy.attempt(migration, copy.definitions(), back=True)
+    (attempt,) = attempt_set(copy, (migration,), copy.definitions(), back=True)
 
     assert attempt.differences == ("table public.t was not there before",)
     assert attempt.failed is None
@@ -69,7 +70,7 @@ def test_an_error_is_a_value_with_its_stage_and_nothing_runs_behind_it(
     copy = Copy(database=database16, engine=engine, clients=clients_for(database16))
     before = copy.definitions()
 
-    attempt = copy.attempt(migration, before, back=True)
+    (attempt,) = attempt_set(copy, (migration,), before, back=True)
 
     assert attempt.failed == failed
     assert attempt.error is not None and one_line(attempt.error) == f"migrations/{said}"

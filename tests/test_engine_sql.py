@@ -47,7 +47,7 @@ def test_a_failing_statement_leaves_neither_change_nor_record(
     assert parts(caught.value) == (
         f"migrations/{NAME}.sql:3: division by zero [22012]\n"
         "its transaction was rolled back: nothing of this migration is left\n"
-        "mend the file, or what it found, and deploy again"
+        "mend the file, or what it found, and start again"
     )
     assert tables(database16.url.reveal()) == set()
 

@@ -217,8 +217,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
-        ("dev", {"session": 1, "lock": 1, "migrate": 1, "fingerprint": 2}),
-        ("uat", {"session": 1, "lock": 1, "migrate": 1, "backup": 1, "fingerprint": 3}),
+        ("dev", {"session": 1, "lock": 1, "spare": 1, "migrate": 1, "fingerprint": 2}),
+        ("uat", {"session": 1, "lock": 1, "spare": 1, "migrate": 1, "backup": 1, "fingerprint": 3}),
     ],
 )
 def test_what_a_deployment_of_one_migration_opens_and_reads(

@@ -19,6 +19,7 @@ from pgwindlass.deployment.rehearsals import rehearse_now
 from pgwindlass.deployment.work import open_work
 from pgwindlass.errors import Refused
 from pgwindlass.postgres.throwaway import PREFIX
+from tests.fix_postgres import Server
 from tests.fix_runner import Job
 from tests.kit import WINDLASS, Project, Quiet, tables
 
@@ -36,9 +37,9 @@ from generate_series(1, 1000) i;
 
 
 @pytest.fixture
-def project(tmp_path: Path, database16: Database) -> Project:
+def project(tmp_path: Path, database16: Database, server16: Server) -> Project:
     """A project whose first migration is applied, in uat, and backed up."""
-    found = Project(tmp_path / "shop", database16.url.reveal())
+    found = Project(tmp_path / "shop", database16.url.reveal(), throwaway=server16.url())
     found.migration(BASE, EVENTS, "drop view worded_a; drop table worded, events;")
     assert found.run("deploy", "--env", "uat").code == 0
     assert found.run("backup", "--env", "uat").code == 0
@@ -345,12 +346,13 @@ def looked(project: Project) -> dict[str, tuple[str, str]]:
 
 def test_doctor_says_on_what_a_rehearsal_would_run(project: Project) -> None:
     assert "rehearsal" not in looked(project)  # switched off
+    project.set_backups()
     production(project)
     found, problem = looked(project)["rehearsal"]
     where = r"on a server that is installed here, (in a sandbox|without a sandbox: bubblewrap .+)"
     assert re.fullmatch(where, found) and not problem
     text = project.deploy_yml.read_text()
-    project.deploy_yml.write_text(text.replace('backups"}', 'backups", sandbox: off}'))
+    project.set_backups("sandbox: off")
     assert looked(project)["rehearsal"][0].endswith("without a sandbox, as backups.sandbox says")
     project.deploy_yml.write_text(text)
     assert "mask" not in looked(project)
@@ -377,6 +379,7 @@ def test_without_a_server_a_rehearsal_is_a_problem_where_it_is_required(project:
     project.migration(
         NEXT, "alter table events add column a int;", "alter table events drop column a;"
     )
+    project.set_backups()
     lacks = "the server here lacks postgis"
     with psycopg.connect(project.url, autocommit=True) as connection:  # an extension nobody has
         connection.execute("update pg_extension set extname = 'postgis' where extname = 'plpgsql'")
@@ -466,8 +469,7 @@ def test_a_rehearsal_goes_with_its_backup(project: Project) -> None:
     backup = project.json("rehearse", "--env", "uat")["backup"]
     folder = next((project.home / "backups").rglob(f"{backup}/manifest.json")).parent
     assert len(list(folder.glob("rehearsal-*.json"))) == 1
-    text = project.deploy_yml.read_text()
-    project.deploy_yml.write_text(text.replace('backups"}', 'backups", keep: {last: 1}}'))
+    project.set_backups("keep: {last: 1}")
     project.run("deploy", "--env", "uat")
 
     project.run("backup", "--env", "uat")
@@ -478,8 +480,7 @@ def test_a_rehearsal_goes_with_its_backup(project: Project) -> None:
 
 def test_a_killed_rehearsal_leaves_nothing_once_the_next_has_run(project: Project) -> None:
     # In a sandbox its server ends with it; this one lives on.
-    text = project.deploy_yml.read_text()
-    project.deploy_yml.write_text(text.replace('backups"}', 'backups", sandbox: off}'))
+    project.set_backups("sandbox: off")
     project.migration(NEXT, "select pg_sleep(5);", "select 1;")
     child = subprocess.Popen(
         [str(WINDLASS), "rehearse", "--env", "uat"],

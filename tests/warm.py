@@ -24,6 +24,20 @@ from typing import IO, Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 STARTED_WITHIN = 60.0  # seconds; a fork takes ten milliseconds
+# A program that is forked where it is started: for what starts programs itself.
+LAUNCHER = """\
+#!{python} -IS
+import json, os, socket, sys
+line = socket.socket(socket.AF_UNIX)
+line.connect({path!r})
+name = os.path.basename(sys.argv[0])
+order = {{"name": name, "argv": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ)}}
+socket.send_fds(line, [b"!"], [0, 1, 2])
+line.sendall(json.dumps(order).encode() + b"\\n")
+words = line.makefile("r")
+words.readline()
+sys.exit(int(words.readline()) & 0xFF)
+"""
 
 
 class Child:
@@ -119,6 +133,24 @@ def _text(file: IO[bytes]) -> str:
     return file.read().decode().replace("\r\n", "\n")
 
 
+def write_launcher(file: Path, socket_: str = "") -> Path:
+    """Write a program that is forked from a warm interpreter, by default `windlass` or `invoke`.
+
+    Args:
+        file: the program; its name says which one it is.
+        socket_: of the interpreter.
+
+    """
+    file.write_text(LAUNCHER.format(python=sys.executable, path=socket_ or _server()))
+    file.chmod(0o755)
+    return file
+
+
+def _server() -> str:
+    """Return the socket of this process's interpreter, started when it is first needed."""
+    return start(sys.executable, "tests.warm")
+
+
 @cache
 def start(python: str, module: str) -> str:
     """Start a module of ours that serves, once in a process; return its socket."""
@@ -177,6 +209,7 @@ def serve(path: str, program: Callable[[], int]) -> None:
 def import_all() -> None:
     """Import what the forks would."""
     import boto3  # noqa: F401  # what the forks would import
+    import invoke.main  # noqa: F401
     import requests  # noqa: F401
     import rich.progress  # noqa: F401
 
@@ -194,10 +227,15 @@ def import_all() -> None:
 
 
 def windlass() -> int:
-    """Run `windlass` as the environment and sys.argv of this process say."""
-    from pgwindlass.tasks import main
+    """Run `windlass`, or `invoke`, as the environment and sys.argv of this process say."""
+    if sys.argv[0] == "invoke":
+        from invoke.main import program
 
-    main()
+        program.run()
+    else:
+        from pgwindlass.tasks import main
+
+        main()
     return 0
 
 
@@ -234,7 +272,7 @@ def become(order: Mapping[str, Any], streams: list[int], program: Callable[[], i
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["env"])
-    sys.argv = ["windlass", *order["argv"]]
+    sys.argv = [order.get("name", "windlass"), *order["argv"]]
     code = 1
     try:
         code = program()

@@ -21,6 +21,7 @@ from typing import Any
 
 import yaml
 
+from tests import warm
 from tests.fix_github import filled, operation, review
 from tests.fix_runner import outputs_of
 from tests.kit import ROOT
@@ -279,8 +280,13 @@ class _Job:
         mask, install, prepare, aws = read(SETUP)["runs"]["steps"]
         assert mask["if"] == aws["if"] == "inputs.aws-role != ''"
         assert install["run"] == 'exec "$GITHUB_ACTION_PATH/install"'
-        (self.temp / "windlass").symlink_to(Path(sys.executable).parent.parent)
-        self.path.append(str(self.temp / "windlass" / "bin"))
+        programs = self.temp / "windlass" / "bin"
+        programs.mkdir(parents=True)
+        for name in ("windlass", "invoke"):
+            warm.write_launcher(programs / name)
+        for name in ("python", "squawk"):
+            (programs / name).symlink_to(Path(sys.executable).with_name(name))
+        self.path.append(str(programs))
         if inputs["prepare"]:
             own = self.contexts
             self.contexts = {**own, "inputs": inputs}

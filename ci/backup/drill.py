@@ -1,7 +1,7 @@
 """Verify a backup by restoring it into a throwaway server, with constraints and indexes."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 
@@ -13,7 +13,8 @@ from ..model import Manifest, Proof
 from ..parser.equivalence import equivalent
 from ..postgres import definitions, throwaway
 from ..stores import Store
-from .restore import restore_backup
+from . import handover
+from .restore import Restored, RestoreOptions, restore_backup
 from .stream import SHOWN, Meter, Progress
 from .verify import Reader, reader
 
@@ -32,19 +33,31 @@ def drill(manifest: Manifest, store: Store, config: BackupsConfig, *, progress: 
     began = time.monotonic()
     needs = throwaway.needs_of(manifest)
     with throwaway.copied(needs, config.throwaway, sandboxed=config.sandbox) as (server, copy):
-        restored = restore_backup(manifest, store, copy, config, progress=progress)
-        _compare(reader(manifest, store, config, manifest.server_version), copy)
+        wanted = RestoreOptions(copy=True, as_superuser=server.boxed)
+        restored = restore_backup(manifest, store, copy, config, progress=progress, wanted=wanted)
+        if restored.loaded_as:
+            server.roles.append(restored.loaded_as)  # until the copy is gone
+        _compare(reader(manifest, store, config, manifest.server_version), copy, restored)
         return Proof(
             level="restore",
             at=datetime.now(UTC),
             seconds=round(time.monotonic() - began, 3),
             tables=restored.tables,
             rows=restored.rows,
-            server=server.name,
+            server=server.name + _without(restored),
         )
 
 
-def _compare(reading: Reader, copy: Database) -> None:
+def _without(restored: Restored) -> str:
+    """Say what was not tried, as a role without rights cannot create it."""
+    if not restored.left_out:
+        return ""
+    more = f"; and {len(restored.left_out) - SHOWN} more" if len(restored.left_out) > SHOWN else ""
+    names = "; ".join(restored.left_out[:SHOWN])
+    return f", without what no role there may create: {names}{more}"
+
+
+def _compare(reading: Reader, copy: Database, loaded: Restored) -> None:
     """Raise unless the copy's definitions are the ones in the backup."""
     source = definitions.archive_definitions(reading.clients, _definitions(reading))
     env = copy.environment()
@@ -54,6 +67,8 @@ def _compare(reading: Reader, copy: Database) -> None:
     restored = definitions.archive_definitions(
         reading.clients, process.stream(command, purpose=reading.clients.purpose, env=env)
     )
+    if loaded.left_out or loaded.loaded_as:
+        source, restored = (_comparable(titles, loaded) for titles in (source, restored))
     titles = sorted(
         title
         for title in source.keys() | restored.keys()
@@ -68,6 +83,20 @@ def _compare(reading: Reader, copy: Database) -> None:
             next_step="restore it into a new database (invoke restore --into NAME), and compare "
             "pg_dump --schema-only of it and of the live database",
         )
+
+
+def _comparable(titles: Mapping[str, str], loaded: Restored) -> dict[str, str]:
+    """Return definitions without what a role without rights cannot create or give away."""
+    kept = {}
+    for title, text in titles.items():
+        match = definitions.TITLE.fullmatch(title)
+        if match is not None and handover.is_left(match["type"], match["name"], match["schema"]):
+            continue
+        owner = title.rpartition("; Owner: ")[2]
+        if owner in (*loaded.not_given, loaded.loaded_as):
+            title = title.removesuffix(owner) + "-"
+        kept[title] = text
+    return kept
 
 
 def _definitions(reading: Reader) -> Iterator[bytes]:

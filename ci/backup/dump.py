@@ -4,7 +4,7 @@ import os
 import threading
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -12,14 +12,17 @@ from urllib.parse import quote
 
 import msgspec
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from .. import process
 from ..config.sections import BackupsConfig
-from ..database.connection import Database, is_pooled, read_target
+from ..database import markers
+from ..database.connection import KEEPALIVES, Database, is_pooled, read_target
 from ..database.errors import asking
 from ..database.history_table import HistoryTable
-from ..errors import ChildFailed, Refused, StepFailed, Stopped, StoreFailed, changed
+from ..errors import ChildFailed, Refused, StepFailed, Stopped, StoreFailed, Unreachable, changed
 from ..model import Manifest, Part, Target
+from ..plan.leftovers import ARCHIVE
 from ..postgres.clients import Clients, find_clients
 from ..stores import Store
 from . import encryption, snapshot, toc
@@ -93,21 +96,42 @@ def take(
         key = _key(order, target.database, began)
         # Ours alone: every backup of this database and every deployment to it holds the lock.
         store.sweep(folder(order.environment, target.database))
-        held = snapshot.hold(connection, order.history, schema_fingerprint=order.schema_fingerprint)
-        store.require_time(_seconds(held, order.former))
-        run = _DumpRun(database, store, clients, held, key, recipients, progress)
-        run.estimate = _estimate(held, order.former)
-        try:
-            rows = run.all(connection, config)
-            # The transaction that holds the locks must have lasted as long as the dumps.
-            connection.execute("select 1")
-            manifest = _readable(_describe(run, order, target, rows, began, now()))
-            store.write(key + MANIFEST, [manifest.canonical()], once=True)
-        except BaseException as error:
-            for part in run.stored:
-                _discard(store, part.key, error)
-            raise
+        with _announced(database, key):
+            held = snapshot.hold(
+                connection, order.history, schema_fingerprint=order.schema_fingerprint
+            )
+            store.require_time(_seconds(held, order.former))
+            run = _DumpRun(database, store, clients, held, key, recipients, progress)
+            run.estimate = _estimate(held, order.former)
+            try:
+                rows = run.all(connection, config)
+                # The transaction that holds the locks must have lasted as long as the dumps.
+                connection.execute("select 1")
+                manifest = _readable(_describe(run, order, target, rows, began, now()))
+                store.write(key + MANIFEST, [manifest.canonical()], once=True)
+            except BaseException as error:
+                for part in run.stored:
+                    _discard(store, part.key, error)
+                raise
     return manifest
+
+
+@contextmanager
+def _announced(database: Database, key: str) -> Iterator[None]:
+    """Announce the archives under this key until they have a manifest, where our role may.
+
+    Behind a failure the announcement stays: the next run looks what is left there.
+    """
+    with ExitStack() as stack:
+        try:
+            held = markers.announced(database, ARCHIVE, {"key": key})
+            marker = stack.enter_context(held)
+        except markers.NotAnnounced:  # a role that only reads; doctor finds what it leaves
+            marker = ""
+        yield
+        if marker:
+            with suppress(psycopg.Error, Unreachable):  # the backup is whole
+                markers.clear(database, marker)
 
 
 @dataclass
@@ -219,6 +243,7 @@ class _DumpRun:
             "--globals-only",
             "--no-role-passwords",
             "--no-password",
+            f"--dbname={make_conninfo(**KEEPALIVES)}",
             f"--database={self.database.name}",
             env=env,
         )
@@ -267,6 +292,7 @@ def dump_command(
         f"--snapshot={snapshot}",
         f"--lock-wait-timeout={LOCK_WAIT}",
         "--no-password",  # fails instead of asking on a terminal
+        f"--dbname={make_conninfo(**KEEPALIVES)}",
         *options,
         env=env,
     )

@@ -14,14 +14,14 @@ from psycopg.conninfo import make_conninfo
 
 from .. import process
 from ..config.sections import BackupsConfig
-from ..database.connection import Database, read_target
+from ..database.connection import KEEPALIVES, Database, read_target
 from ..database.errors import asking
 from ..errors import ChildFailed, ConfigError, StepFailed, changed
 from ..model import Manifest, Part
 from ..stores import Store
-from . import databases, toc
+from . import databases, handover, loader, toc
 from .rowcount import by_plain_name, check_rows
-from .stream import Meter, Progress, Together
+from .stream import SHOWN, Meter, Progress, Together
 from .tables import TableName, count_rows, read_tables
 from .verify import AT_ONCE, Reader, reader
 
@@ -37,6 +37,10 @@ class Restored:
     tables: int
     rows: int
     left_out: tuple[str, ...] = ()  # where only some tables' rows were asked for
+    loaded_as: str = ""  # the role without rights that loaded it; empty: our own
+    analyzed: bool = False  # whether its statistics were collected
+    given: tuple[str, ...] = ()  # the superusers that own something in it
+    not_given: tuple[str, ...] = ()  # on a copy, those that were given nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +50,16 @@ class RestoreOptions:
     owners: give every object to its owner, and the grants to their roles, who must exist; else
         every object is the user's, without grants.
     tables: restore the rows of these alone; empty: of all.
+    as_superuser: where ours is one, let the archive's SQL run as it, not as a role without rights.
+    trusted: the superusers that objects may be given to.
+    copy: it is thrown away: what a role without rights cannot create is left out, and told.
     """
 
     owners: bool = True
     tables: frozenset[TableName] = frozenset()
+    as_superuser: bool = False
+    trusted: frozenset[str] = frozenset()
+    copy: bool = False
 
 
 EVERYTHING = RestoreOptions()
@@ -91,14 +101,21 @@ def restore_backup(
         destination = read_target(connection)
         databases.require_empty(connection, destination)
         databases.require_parts(connection, manifest, owners=wanted.owners)
-    loading = _Loading(
-        reader(manifest, store, config, destination.server_version),
-        target,
-        destination.database,
-        Together(progress, manifest.size),
-        wanted,
-    )
-    loading.all()
+        who = loader.read_loading(connection)
+        superusers = loader.read_superusers(connection)
+    with _loaded_by(target, who, wanted) as role:
+        loading = _Loading(
+            reader(manifest, store, config, destination.server_version),
+            role.database if role is not None else target,
+            destination.database,
+            Together(progress, manifest.size),
+            wanted,
+            role=role,
+            superusers=superusers,
+        )
+        loading.all()
+        if role is not None:  # before somebody else's rights decide what an index's function may
+            analyze(role.database)
     counted = _count_restored(target)
     check_rows(
         expected,
@@ -111,8 +128,24 @@ def restore_backup(
         seconds=round(time.monotonic() - began, 3),
         tables=len(expected),
         rows=sum(expected.values()),
-        left_out=tuple(loading.left_out),
+        left_out=tuple(loading.left_out + (role.left if role is not None else [])),
+        loaded_as=role.name if role is not None else "",
+        analyzed=role is not None,
+        given=tuple(dict.fromkeys(loading.given)),
+        not_given=tuple(sorted(superusers)) if role is not None and wanted.copy else (),
     )
+
+
+@contextmanager
+def _loaded_by(
+    target: Database, who: loader.Loading, wanted: RestoreOptions
+) -> Iterator[loader.Loader | None]:
+    """Make the role that loads where ours is a superuser; None: ours does."""
+    if not who.ours or wanted.as_superuser or (who.owners and not wanted.copy):
+        yield None
+        return
+    with loader.lowered(target, who, gives=wanted.owners, keeps=wanted.copy) as role:
+        yield role
 
 
 def _expected(manifest: Manifest, tables: frozenset[TableName]) -> dict[TableName, int]:
@@ -137,6 +170,9 @@ class _Loading:
     together: Together
     wanted: RestoreOptions
     left_out: list[str] = field(default_factory=list)
+    role: loader.Loader | None = None
+    superusers: frozenset[str] = frozenset()
+    given: list[str] = field(default_factory=list)
 
     def all(self) -> None:
         """Restore every archive, in the order that definitions and rows need."""
@@ -163,13 +199,14 @@ class _Loading:
             with file.open("wb") as out:
                 for chunk in self.reading.archive(definitions, self._meter(definitions)):
                     out.write(chunk)
-            self._run(("--section=pre-data", "--single-transaction", str(file)), state, directory)
+            selection = self._chosen(definitions, lambda: iter([file.read_bytes()]), directory)
+            pre = ("--section=pre-data", "--single-transaction", *selection, str(file))
+            self._run(pre, state, directory)
             jobs = min(AT_ONCE, os.cpu_count() or 1)
             rows = ("--section=data", "--single-transaction")
             with ThreadPoolExecutor(jobs) as pool:
                 for _ in pool.map(partial(self._pipe_with, rows, state), data):
                     pass
-            selection = self._chosen(definitions, lambda: iter([file.read_bytes()]), directory)
             post = ("--section=post-data", f"--jobs={jobs}", *selection, str(file))
             self._run(post, state, directory)
 
@@ -179,14 +216,17 @@ class _Loading:
     def _pipe(self, part: Part, *options: str, state: str) -> None:
         """Restore one archive as it comes from the store."""
         with tempfile.TemporaryDirectory(prefix="windlass-") as directory:
-            silent = Meter(lambda _done, _total: None)
-            selection = self._chosen(part, lambda: self.reading.archive(part, silent), directory)
+            selection = self._chosen(part, partial(self._silently, part), directory)
             source = self.reading.archive(part, self._meter(part))
             command, env = self._command(*options, *selection, directory=directory)
             purpose = self.reading.clients.purpose
             with _explained(state):
                 for _ in process.pipe(command, source, purpose=purpose, env=env):
                     pass
+
+    def _silently(self, part: Part) -> Iterator[bytes]:
+        """Yield an archive of which nothing is shown as progress."""
+        return self.reading.archive(part, Meter(lambda _done, _total: None))
 
     def _run(self, options: tuple[str, ...], state: str, directory: str) -> None:
         command, env = self._command(*options, directory=directory)
@@ -198,17 +238,57 @@ class _Loading:
     def _chosen(
         self, part: Part, archive: Callable[[], Iterator[bytes]], directory: str
     ) -> tuple[str, ...]:
-        """Return the option that leaves out other tables' rows; none where all are wanted."""
-        if not self.wanted.tables:
+        """Return the option that leaves out what is not loaded; none where all is.
+
+        Those are other tables' rows, and what our own role does for one without rights.
+        """
+        if not self.wanted.tables and self.role is None and not self.wanted.copy:
             return ()
         clients = self.reading.clients
         known = by_plain_name(self.reading.manifest.row_counts)
         lines = toc.listing(clients, archive())
-        kept, left_out = toc.only_rows_of(lines, self.wanted.tables, known)
-        self.left_out += left_out
+        if self.wanted.tables:
+            lines, left_out = toc.only_rows_of(lines, self.wanted.tables, known)
+            self.left_out += left_out
+        if self.role is not None:
+            lines = self._divide(self.role, lines, archive, directory)
+        elif self.wanted.copy:
+            lines, left_out = handover.without_triggers(lines)
+            self.left_out += left_out
         file = Path(directory) / f"{part.holds}.list"
-        file.write_text("\n".join(kept) + "\n", encoding="utf-8", errors="surrogateescape")
+        _write(file, lines)
         return (f"--use-list={file}",)
+
+    def _divide(
+        self,
+        role: loader.Loader,
+        lines: tuple[str, ...],
+        archive: Callable[[], Iterator[bytes]],
+        directory: str,
+    ) -> tuple[str, ...]:
+        """Return what a role without rights loads; what ours does for it is done, or noted.
+
+        Raises:
+            StepFailed: something needs a superuser, and the archive is not for a copy.
+
+        """
+        entries = handover.divided(lines)
+        file = Path(directory) / "script.list"
+        _write(file, entries.script)
+        script = toc.script(self.reading.clients, archive(), file) if entries.script else b""
+        ours = handover.read(
+            _text(script, self.reading.manifest),
+            superusers=self.superusers,
+            trusted=self.wanted.trusted,
+        )
+        refused = (*entries.refused, *ours.refused)
+        if refused and not self.wanted.copy:
+            raise _needs_superuser(refused)
+        role.left += refused
+        role.encoding = self.reading.manifest.encoding or "UTF8"
+        role.prepare(ours)
+        self.given += ours.superusers
+        return handover.without_schemas(entries.load, role.made)
 
     def _command(
         self, *options: str, directory: str
@@ -218,10 +298,10 @@ class _Loading:
         command = self.reading.clients.command(
             "pg_restore",
             "--exit-on-error",
-            *(() if self.wanted.owners else ("--no-owner", "--no-privileges")),
+            *(("--no-owner", "--no-privileges") if self.role or not self.wanted.owners else ()),
             "--no-password",
             # As a parameter: a bare name with "=" in it would be read as a connection string.
-            f"--dbname={make_conninfo(dbname=self.dbname)}",
+            f"--dbname={make_conninfo(dbname=self.dbname, **KEEPALIVES)}",
             *options,
             env=env,
             directory=directory,
@@ -230,6 +310,26 @@ class _Loading:
 
     def _meter(self, part: Part) -> Meter:
         return Meter(self.together.of(part.key))
+
+
+def _write(file: Path, lines: tuple[str, ...]) -> None:
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="surrogateescape")
+
+
+def _text(script: bytes, manifest: Manifest) -> str:
+    """Return a script as text; each byte a letter where it is not UTF-8."""
+    utf8 = manifest.encoding in ("", "UTF8")
+    return script.decode("utf-8" if utf8 else "latin-1", errors="replace")
+
+
+def _needs_superuser(refused: tuple[str, ...]) -> StepFailed:
+    more = f"; and {len(refused) - SHOWN} more" if len(refused) > SHOWN else ""
+    return StepFailed(
+        f"the archive asks for what only a superuser may do: {'; '.join(refused[:SHOWN])}{more}",
+        state="nothing was restored",
+        next_step="see that this is the database's own; to let all of the archive's SQL run as "
+        "a superuser: --as-superuser",
+    )
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""A store whose manifests, proofs and rehearsals are signed when written, and judged when read.
+"""A store whose manifests, proofs, rehearsals and events are signed, and judged when read.
 
 It stands before the real one, so that nobody can read such a document and forget to ask.
 """
@@ -13,7 +13,7 @@ from ..signing import Seal
 from ..stores import Store
 from .stream import TooLarge, whole
 
-NAMES = re.compile(r"(manifest|pruned|proof|rehearsal)(?:-[0-9a-z]+)?\.json")
+NAMES = re.compile(r"(manifest|pruned|proof|rehearsal|events)(?:-[0-9a-z]+)?\.json")
 KINDS = {kind: kind for kind in get_args(DocumentKind)}
 
 

@@ -1,12 +1,18 @@
 """Put a restored database in the live database's place: two renames in one transaction.
 
 The old one is kept under a dated name until somebody drops it.
+
+Nothing is left that a later run would have to repair. A rename locks its database against new
+sessions, and waits for five seconds until those that are there have gone: that lock is the door.
+All statements go to the server in one message, so that no end of ours can leave it closed.
 """
 
 import time
-from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import psycopg
 from psycopg import errors as pg
@@ -14,39 +20,35 @@ from psycopg import sql
 
 from ..database.connection import Database
 from ..database.create import named
-from ..database.errors import asking, one_value
+from ..database.errors import asking, one_value, translated
 from ..database.sessions import remedy, sessions_text, unendable
-from ..errors import Refused, StepFailed, Unreachable
+from ..errors import StepFailed, Unreachable, changed
+from . import dress, names
 
 WITHIN = 30.0  # seconds in which the sessions of both databases must be gone
 PAUSE = 0.2  # seconds between two looks at sessions that we may not end
-LONGEST_NAME = 63  # bytes; the server would cut a longer one, and two could become one
-KEPT = "_before_restore_"
+LOOK_EVERY = 0.02  # seconds, while the server waits for the sessions to go
+ENDS_WITHIN = 15.0  # seconds; the server waits for 5 s at each of the two renames
+DOOR_WITHIN = "2s"  # for the lock of a database: a new session waits behind who waits for it
 MAINTENANCE = ("postgres", "template1")  # to connect to while the two are renamed
-END_SESSIONS = """
-select pg_catalog.count(pg_catalog.pg_terminate_backend(pid)) from pg_catalog.pg_stat_activity
-where datname = any(%s) and pid <> pg_catalog.pg_backend_pid()
+SESSIONS = """
+select pid, coalesce(application_name, '') from pg_catalog.pg_stat_activity
+where datname = any(%s) and backend_type is distinct from 'autovacuum worker'
 """
-SETTINGS = """
-select d.datconnlimit, pg_catalog.pg_get_userbyid(d.datdba), d.datacl is not null
-from pg_catalog.pg_database d where d.datname = %s
+END_SESSION = "select pg_catalog.pg_terminate_backend(%s)"
+# Whether no new session can come into the live database any more.
+CLOSED = """
+select exists (
+    select from pg_catalog.pg_locks l join pg_catalog.pg_database d on d.oid = l.objid
+    where l.locktype = 'object' and l.granted and l.mode = 'AccessExclusiveLock'
+      and l.classid = 'pg_catalog.pg_database'::pg_catalog.regclass
+      and d.datname = %s and l.pid = %s)
 """
-CONFIGURED = """
-select coalesce(r.rolname, ''), pg_catalog.unnest(s.setconfig)
-from pg_catalog.pg_db_role_setting s join pg_catalog.pg_database d on d.oid = s.setdatabase
-left join pg_catalog.pg_roles r on r.oid = s.setrole
-where d.datname = %s order by 1, 2
+OIDS = "select datname, oid::bigint from pg_catalog.pg_database where datname = any(%s)"
+RUNS = """
+select exists (select from pg_catalog.pg_stat_activity where application_name = %s
+    and pid <> pg_catalog.pg_backend_pid())
 """
-GRANTS = """
-select coalesce(r.rolname, 'public'), a.grantee = 0, a.privilege_type, a.is_grantable
-from pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a
-left join pg_catalog.pg_roles r on r.oid = a.grantee
-where d.datname = %s and a.grantee <> d.datdba order by 1, 3
-"""
-# Lists, quoted by the server itself as they were written.
-LISTS = frozenset(
-    {"search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries"}
-)
 OLD_ONES = """
 select datname, pg_catalog.pg_database_size(oid) from pg_catalog.pg_database
 where pg_catalog.left(datname, pg_catalog.length(%(name)s)) = %(name)s order by 1
@@ -57,38 +59,47 @@ where schemaname <> 'windlass' order by 1
 """
 
 
-def swap_databases(
-    live: Database,
-    restored: str,
-    *,
-    now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> str:
+def swap_databases(live: Database, restored: str, old: str = "", again: str = "") -> str:
     """Rename the live database away and the restored one into its place; return the old one's name.
 
-    The restored one gets the live database's owner, grants and settings first. New connections are
-    refused and all others ended meanwhile; superusers may still come, and are ended again.
+    The restored one gets the live database's owner, limit, comment, grants and settings. Sessions
+    are ended; our own that holds the deployment lock as the last one, when nobody else can come.
+
+    Args:
+        live: the live database.
+        restored: the name of the other one, on the same server.
+        old: the name that the live one gets; empty: one with this moment in it.
+        again: the command that swaps them, for an error; empty: that of this task alone.
 
     Raises:
-        StepFailed: sessions kept coming for 30 s; nothing was renamed.
+        StepFailed: sessions or prepared transactions stayed for 30 s, or the server failed. It
+            says which database has the live name.
 
     """
-    name = live.name
-    old = f"{name[: LONGEST_NAME - len(KEPT) - 15]}{KEPT}{now():%Y%m%d_%H%M%S}"
-    with (
-        asking(f"nothing was renamed: {name} is as it was, {restored} holds the backup"),
-        _maintenance(live).connect("swap") as connection,
-    ):
-        _dress(connection, name, restored)
-        limit = _limit(connection, name)
-        _limit_to(connection, name, 0)
-        try:
-            _rename(connection, name, old, restored)
-        except BaseException:
-            _limit_to(connection, name, limit)
-            raise
-        _limit_to(connection, name, limit)
-        _limit_to(connection, old, limit)
-    return old
+    aside = old or names.kept_name(live.name, datetime.now(UTC))
+    again = again or f"invoke restore --swap {restored}"
+    unchanged = f"nothing was renamed: {live.name} is as it was, {restored} holds the backup"
+    with asking(unchanged, next_step=again):
+        server = _maintenance(live)
+        oid = _oids(server, live.name, restored).get(restored, 0)
+    try:
+        with server.connect("swap") as door, server.connect("swap-sessions") as keeper:
+            _Swap(live, restored, aside, again, door, keeper).run()
+    except (psycopg.Error, StepFailed, KeyboardInterrupt) as error:
+        swapped = _is_swapped(server, live.name, oid)
+        if swapped:  # the line was cut, or somebody stopped us, when it was done
+            return aside
+        unknown = f"not known: the server does not say whether {restored} is {live.name} now"
+        raise _with_state(error, unchanged if swapped is False else unknown, again) from error
+    return aside
+
+
+def _with_state(error: BaseException, state: str, again: str) -> BaseException:
+    if isinstance(error, StepFailed):
+        return changed(error, state=state)
+    if isinstance(error, psycopg.Error):
+        return translated(error, state, again)
+    return error
 
 
 def _maintenance(live: Database) -> Database:
@@ -96,110 +107,126 @@ def _maintenance(live: Database) -> Database:
     *first, last = (name for name in MAINTENANCE if name != live.name)
     for name in first:
         other = named(live, name)
-        with suppress(Unreachable), other.connect("swap"):
+        with suppress(Unreachable), other.connect("swap-look"):
             return other
     return named(live, last)
 
 
-def _rename(connection: psycopg.Connection, name: str, old: str, restored: str) -> None:
-    deadline = time.monotonic() + WITHIN
-    rename = sql.SQL("alter database {} rename to {}").format
-    while True:
-        _end_sessions(connection, name, restored, deadline)
-        try:
-            with connection.transaction():
-                connection.execute(rename(sql.Identifier(name), sql.Identifier(old)))
-                connection.execute(rename(sql.Identifier(restored), sql.Identifier(name)))
-        except pg.ObjectInUse as error:  # after the server itself waited for 5 s
-            if time.monotonic() > deadline:
-                raise StepFailed(
-                    f"sessions kept coming to {name} for {WITHIN:.0f} s: "
-                    f"{error.diag.message_detail or error}",
-                    state=f"nothing was renamed: {name} is as it was, {restored} holds the backup",
-                    next_step="stop what connects as a superuser, then swap again: "
-                    f"invoke restore --swap {restored}",
-                ) from error
-        else:
-            return
+def _oids(server: Database, *wanted: str) -> dict[str, int]:
+    with server.connect("swap-look") as connection:
+        return dict(connection.execute(OIDS, (list(wanted),)).fetchall())
 
 
-def _end_sessions(
-    connection: psycopg.Connection, name: str, restored: str, deadline: float
-) -> None:
-    """End all sessions of both databases; wait for those that our role may not end."""
+def _is_swapped(server: Database, live: str, restored_oid: int) -> bool | None:
+    """Tell whether the restored database has the live one's name; None: it cannot be known.
+
+    What was sent may still run: a server does not see at once that its client has gone.
+    """
+    deadline = time.monotonic() + ENDS_WITHIN
+    name = f"windlass/{server.deployment_id}/swap"
     while True:
-        others = unendable(connection, (name, restored))
-        if not others:
-            try:
-                connection.execute(END_SESSIONS, ([name, restored],))
-            except pg.InsufficientPrivilege:  # one came in between
-                others = unendable(connection, (name, restored))
-            else:
-                return
-        if others and time.monotonic() > deadline:
-            user = str(one_value(connection, "select current_user::text"))
-            raise StepFailed(
-                f"{user} may not end the sessions of {sessions_text(others)}, which stayed for "
-                f"{WITHIN:.0f} s",
-                state=f"nothing was renamed: {name} is as it was, {restored} holds the backup",
-                next_step=f"{remedy(others, user)}, then swap again: invoke restore "
-                f"--swap {restored}",
-            )
+        with suppress(Unreachable, psycopg.Error), server.connect("swap-look") as connection:
+            running = connection.execute(RUNS, (name,)).fetchone()
+            if running is not None and not running[0]:
+                oids = dict(connection.execute(OIDS, ([live],)).fetchall())
+                return oids.get(live) == restored_oid
+        if time.monotonic() > deadline:
+            return None
         time.sleep(PAUSE)
 
 
-def _dress(connection: psycopg.Connection, name: str, restored: str) -> None:
-    """Give the restored database what belongs to a database itself, which no dump holds."""
-    row = connection.execute(SETTINGS, (name,)).fetchone()
-    if row is None:
-        raise Refused(
-            f"the database {name} to swap with does not exist",
-            next_step="write the live database's own address into database:",
+@dataclass
+class _Swap:
+    """One swap, while it runs: the door renames, the keeper ends sessions meanwhile."""
+
+    live: Database
+    restored: str
+    old: str
+    again: str
+    door: psycopg.Connection
+    keeper: psycopg.Connection
+    deadline: float = field(default_factory=lambda: time.monotonic() + WITHIN)
+
+    def run(self) -> None:
+        """Try until the deadline; each try is one transaction."""
+        order = self._order()
+        while True:
+            self._wait_for_unendable()
+            try:
+                self._attempt(order)
+            except (pg.ObjectInUse, pg.LockNotAvailable) as error:
+                if time.monotonic() > self.deadline:
+                    raise self._stayed(error) from error
+            else:
+                return
+
+    def _order(self) -> bytes:
+        """Return every statement in one text: one message, and so one transaction."""
+        rename = sql.SQL("alter database {} rename to {}").format
+        name, restored = sql.Identifier(self.live.name), sql.Identifier(self.restored)
+        texts = (
+            sql.SQL("set local lock_timeout = {}").format(sql.Literal(DOOR_WITHIN)),
+            *dress.statements(self.keeper, self.live.name, self.restored),
+            rename(name, sql.Identifier(self.old)),
+            rename(restored, name),
         )
-    _, owner, has_grants = row
-    target = sql.Identifier(restored)
-    connection.execute(
-        sql.SQL("alter database {} owner to {}").format(target, sql.Identifier(owner))
-    )
-    for role, setting in connection.execute(CONFIGURED, (name,)).fetchall():
-        key, _, value = setting.partition("=")
-        of = sql.SQL("role {} in database {}").format(sql.Identifier(role), target)
-        whom = of if role else sql.SQL("database {}").format(target)
-        written = sql.SQL(value) if key in LISTS else sql.Literal(value)
-        connection.execute(
-            sql.SQL("alter {} set {} to {}").format(whom, sql.Identifier(*key.split(".")), written)
-        )
-    if has_grants:
-        connection.execute(sql.SQL("revoke all on database {} from public").format(target))
-        for role, public, privilege, grantable in connection.execute(GRANTS, (name,)).fetchall():
-            grantee = sql.SQL("public") if public else sql.Identifier(role)
-            connection.execute(
-                sql.SQL("grant {} on database {} to {}{}").format(
-                    sql.SQL(privilege),
-                    target,
-                    grantee,
-                    sql.SQL(" with grant option" if grantable else ""),
+        return sql.SQL("; ").join(texts).as_bytes(self.door)
+
+    def _attempt(self, order: bytes) -> None:
+        pid = one_value(self.door, "select pg_catalog.pg_backend_pid()")
+        with ThreadPoolExecutor(1) as pool:
+            renaming = pool.submit(self.door.execute, order)
+            try:
+                self._end_sessions(renaming, pid)
+            except BaseException:
+                with suppress(psycopg.Error):
+                    self.door.cancel()
+                raise
+            renaming.result()
+
+    def _end_sessions(self, renaming: "Future[psycopg.Cursor[Any]]", pid: object) -> None:
+        """End the sessions of both databases once the door is closed; that of our lock last."""
+        ours = f"windlass/{self.live.deployment_id}/lock"
+        both = [self.live.name, self.restored]
+        while not renaming.done():
+            closed = self.keeper.execute(CLOSED, (self.live.name, pid)).fetchone()
+            if closed is not None and closed[0]:
+                sessions = self.keeper.execute(SESSIONS, (both,)).fetchall()
+                others = [number for number, name in sessions if name != ours]
+                with suppress(pg.InsufficientPrivilege):  # told of before the next try
+                    for number in others or [number for number, _ in sessions]:
+                        self.keeper.execute(END_SESSION, (number,))
+            time.sleep(LOOK_EVERY)
+
+    def _wait_for_unendable(self) -> None:
+        """Wait for the sessions that our role may not end, with the door open."""
+        while others := unendable(self.keeper, (self.live.name, self.restored)):
+            if time.monotonic() > self.deadline:
+                user = str(one_value(self.keeper, "select current_user::text"))
+                raise StepFailed(
+                    f"{user} may not end the sessions of {sessions_text(others)}, which stayed "
+                    f"for {WITHIN:.0f} s",
+                    state="",
+                    next_step=f"{remedy(others, user)}, then swap again: {self.again}",
                 )
-            )
+            time.sleep(PAUSE)
 
-
-def _limit(connection: psycopg.Connection, name: str) -> int:
-    row = connection.execute(SETTINGS, (name,)).fetchone()
-    return int(row[0]) if row else -1
-
-
-def _limit_to(connection: psycopg.Connection, name: str, limit: int) -> None:
-    connection.execute(
-        sql.SQL("alter database {} connection limit {}").format(sql.Identifier(name), limit)
-    )
+    def _stayed(self, error: psycopg.Error) -> StepFailed:
+        return StepFailed(
+            f"{self.live.name} was in use for {WITHIN:.0f} s: "
+            f"{error.diag.message_detail or error.diag.message_primary or error}",
+            state="",
+            next_step="end what uses it (pg_stat_activity, pg_prepared_xacts), then swap again: "
+            f"{self.again}",
+        )
 
 
 def kept(live: Database) -> tuple[tuple[str, int], ...]:
     """Return the old databases that restores have kept of the live database, and their bytes."""
-    start = live.name[: LONGEST_NAME - len(KEPT) - 15] + KEPT
+    start = names.kept_prefix(live.name)
     with asking("nothing was changed"), live.connect("restore") as connection:
         rows = connection.execute(OLD_ONES, {"name": start}).fetchall()
-    return tuple((name, size) for name, size in rows)
+    return tuple((name, size) for name, size in rows if names.is_kept(live.name, name))
 
 
 def rows_now(live: Database) -> dict[str, int]:

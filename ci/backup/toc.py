@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .. import process
 from ..errors import ChildFailed, StepFailed
@@ -35,6 +36,14 @@ def listing(clients: Clients, source: Iterable[bytes]) -> tuple[str, ...]:
     )
     lines = printed.decode(errors="surrogateescape").splitlines()
     return tuple(line for line in lines if line and not line.startswith(";"))
+
+
+def script(clients: Clients, source: Iterable[bytes], chosen: Path) -> bytes:
+    """Return the SQL of the entries that a file lists; reads no more than these need."""
+    command = clients.command(
+        "pg_restore", f"--use-list={chosen}", "--file=-", directory=str(chosen.parent)
+    )
+    return b"".join(process.pipe(command, source, purpose=clients.offline))
 
 
 def entries(lines: Iterable[str]) -> frozenset[str]:

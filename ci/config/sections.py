@@ -419,7 +419,7 @@ class Environment(Options, frozen=True, kw_only=True):
     signing: SigningConfig | None = None  # None: what lies in the store is taken as it is
     lock: LockConfig = msgspec.field(default_factory=LockConfig)
     proof: ProofLevel | None = None  # of a deployment's backup; None: what the tier insists on
-    on_failure: Literal["stop", "rollback"] | None = None  # None: what the tier does
+    on_failure: Literal["stop", "rollback", "rollback-even-if-lossy"] | None = None  # tier's
     steps: dict[StepName, StepSetting] = {}  # stricter than the tier; laxer is refused
     restore_to: tuple[str, ...] = ()  # HOST or HOST:PORT; other servers that a restore may go to
 

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
@@ -10,25 +10,49 @@ from typing import TypeVar
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import PGconn, Ping
 
 from ..errors import ConfigError, LockTimeout, Refused, Unreachable
 from ..model import Target
 from ..secret import Secret, redact, remember
+from . import transient
 from .kept import KeptSession
+from .patience import Patience
 from .pinned import OPTION, PATH, PinnedConnection
+from .silence import Sight
+from .spare import Spare
 
 T = TypeVar("T")
 
-# Found dead after 30 + 3 × 10 s, not after the kernel's two hours.
+# A machine that does not answer any more is found dead after GONE_AFTER seconds, at both ends, not
+# after the kernel's two hours: idle, by 15 + 3 × 5 s of keepalives; with bytes that nobody
+# acknowledges, by the user timeout.
+GONE_AFTER = 30
 KEEPALIVES = {
     "keepalives": "1",
-    "keepalives_idle": "30",
-    "keepalives_interval": "10",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
     "keepalives_count": "3",
+    "tcp_user_timeout": f"{GONE_AFTER}000",
+}
+# The same at the server's end. On a Unix socket, and where its system has no such option, the
+# server takes the settings and does nothing.
+KEPT_BY_SERVER = {
+    "tcp_keepalives_idle": "15",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": f"{GONE_AFTER}000",
 }
 CONNECT_WITHIN = 10  # seconds, per address
+LOOK_ON = ("watch", "lease", "trace")  # they wait for nothing: their run would wait for them
+UNSPARED = (*LOOK_ON, "lock")  # they hold a session for long
+ASKED_WITHIN = 5.0  # seconds, for a question about a session that is silent
 UNSUPPORTED = "unsupported startup parameter"  # PgBouncer, of what it does not know
 READ_WITHIN = 5  # seconds for a table that somebody has locked against readers
+STATE = """
+    select a.state from pg_catalog.pg_stat_activity a where a.pid operator(pg_catalog.=) %s
+"""
+BUSY = ("active", "fastpath function call")
 READ_ONLY = f"set transaction read only; set local lock_timeout = '{READ_WITHIN}s'"
 
 TARGET = """
@@ -48,8 +72,8 @@ EXCLUSIVE = """
 # The first two a pooler keeps per client; the others would leak from there into other sessions.
 PINNED = "set timezone = 'UTC'; set standard_conforming_strings = on"
 PINNED_DIRECT = """
-    set statement_timeout = 0; set lock_timeout = 0; set idle_in_transaction_session_timeout = 0
-"""
+    set statement_timeout = 0; set lock_timeout = 0; set idle_in_transaction_session_timeout = 0;
+""" + "; ".join(f"set {name} = {value}" for name, value in KEPT_BY_SERVER.items())
 # So that the statement of a client that was killed ends too. Servers on macOS and Windows refuse
 # it, and 13 does not know it.
 CHECK_CLIENT = "set client_connection_check_interval = '5s'"
@@ -65,6 +89,8 @@ class Database:
     owners: tuple[str, ...] | None = ()
     name: str = field(default="", init=False)
     kept: KeptSession | None = field(default=None, repr=False, compare=False)
+    spare: Spare | None = field(default=None, repr=False, compare=False)
+    patience: Patience = field(default_factory=Patience, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "name", self.parameters().get("dbname", ""))
@@ -113,7 +139,11 @@ class Database:
             for key, value in self.parameters().items()
             if key in names
         }
-        return variables | {"PGCONNECT_TIMEOUT": str(CONNECT_WITHIN)}
+        kept = " ".join(f"-c {name}={value}" for name, value in KEPT_BY_SERVER.items())
+        return variables | {
+            "PGCONNECT_TIMEOUT": str(CONNECT_WITHIN),
+            "PGOPTIONS": f"{variables.get('PGOPTIONS', '')} {kept}".strip(),
+        }
 
     @contextmanager
     def connect(
@@ -132,31 +162,54 @@ class Database:
             "application_name": f"windlass/{self.deployment_id}/{step}",
             **other,
         }
-        try:
-            connection = _open(parameters)
-        except psycopg.OperationalError as error:
-            message = " ".join(str(error).split())
-            raise Unreachable(
-                redact(f"the database cannot be reached: {message}"),
-                state="nothing was changed",
-                next_step=_let_in(parameters)
-                if "CONNECT" in message  # the privilege: in every language of the server's
-                else "check the URL's host, port, user and password, and that it is up",
-            ) from error
-        with connection:
+        spared = dbname is None and step not in UNSPARED
+        patient = self.patience.armed and step not in LOOK_ON
+        with self._opened(parameters, spared=spared, patient=patient) as connection:
             connection.owners = self.owners
-            _pin(connection)
             connection.autocommit = autocommit
+            yield connection
+
+    @contextmanager
+    def _opened(
+        self, parameters: dict[str, str], *, spared: bool, patient: bool
+    ) -> Iterator[PinnedConnection]:
+        """Connect; what passes by itself is waited out, where the run has patience.
+
+        Where the server is full, `spared` uses get the session that was kept for that.
+        """
+        outage = self.patience.outage()
+        connection: PinnedConnection | None = None
+        while connection is None:
+            try:
+                connection = _open(parameters)
+            except psycopg.OperationalError as error:
+                answer = _answer(parameters) if patient else "accepts"
+                why = transient.refused(str(error), answer) if patient else ""
+                if spared and self.spare is not None and transient.is_full(why):
+                    with self.spare.lent(parameters["application_name"]) as lent:
+                        if lent is not None:
+                            yield lent
+                            return
+                if not (why and outage.goes_on(why)):
+                    raise _unreachable(parameters, error, why, running=patient) from error
+        with connection:
+            connection.within = CONNECT_WITHIN
+            _pin(connection)
+            connection.within = None
+            connection.ask = partial(_sight, parameters, connection)
             yield connection
 
     @contextmanager
     def keep_session(self) -> Iterator["Database"]:
         """Give the same database with one session that consecutive uses share inside the block."""
-        kept = KeptSession(partial(self.connect, "session"))
+        impatient = replace(self, patience=Patience())
+        kept = KeptSession(partial(impatient.connect, "session"))
+        spare = Spare(partial(impatient.connect, "spare"), _pin)
         try:
-            yield replace(self, kept=kept)
+            yield replace(self, kept=kept, spare=spare)
         finally:
             kept.close()
+            spare.close()
 
     @contextmanager
     def session(self, step: str) -> Iterator[psycopg.Connection]:
@@ -170,7 +223,13 @@ class Database:
 
         """
         with ExitStack() as stack:
-            connection = stack.enter_context(self.kept.lent()) if self.kept is not None else None
+            connection: psycopg.Connection | None = None
+            try:
+                if self.kept is not None:
+                    connection = stack.enter_context(self.kept.lent())
+            except Unreachable:
+                if not self.patience.armed:
+                    raise
             yield connection if connection is not None else stack.enter_context(self.connect(step))
 
     def read(
@@ -188,6 +247,18 @@ class Database:
             Refused: our role may not read it.
 
         """
+        outage = self.patience.outage()
+        while True:
+            try:
+                return self._read_once(step, work, own_session=own_session)
+            except psycopg.OperationalError as error:
+                why = transient.reason(error.sqlstate, broken=error.sqlstate is None)
+                if not (why and outage.goes_on(why)):
+                    raise
+
+    def _read_once(
+        self, step: str, work: Callable[[psycopg.Connection], T], *, own_session: bool
+    ) -> T:
         if not own_session:
             with self.session(step) as connection:
                 try:
@@ -214,6 +285,28 @@ class Database:
                 next_step="invoke doctor --role names the missing right, with the grant that gives "
                 "it: migrate, plan, backup or restore",
             ) from error
+
+
+def _unreachable(
+    parameters: dict[str, str], error: psycopg.OperationalError, why: str, *, running: bool
+) -> Unreachable:
+    message = " ".join(str(error).split())
+    waited = f", also after lock.wait ({why})" if why else ""
+    return Unreachable(
+        redact(f"the database cannot be reached{waited}: {message}"),
+        state="what ran before stands; the journal has it" if running else "nothing was changed",
+        next_step=_let_in(parameters)
+        if "CONNECT" in message  # the privilege: in every language of the server's
+        else "check the URL's host, port, user and password, and that it is up",
+    )
+
+
+def _answer(parameters: dict[str, str]) -> transient.Answer:
+    """Ask what a new connection is answered with; no password is needed for that."""
+    answer = PGconn.ping(make_conninfo(**parameters).encode())
+    if answer == Ping.REJECT:
+        return "rejects"
+    return "none" if answer == Ping.NO_RESPONSE else "accepts"
 
 
 def _let_in(parameters: dict[str, str]) -> str:
@@ -247,6 +340,24 @@ def is_pooled(connection: psycopg.Connection) -> bool:
     """
     row = connection.execute("select pg_catalog.pg_backend_pid()").fetchone()
     return row is None or row[0] != connection.info.backend_pid
+
+
+def _sight(parameters: dict[str, str], silent: PinnedConnection) -> Sight:
+    """Ask the server, on another line, what it sees of a session that does not answer."""
+    question = parameters | {
+        "connect_timeout": f"{ASKED_WITHIN:.0f}",
+        "application_name": f"{parameters['application_name'].rsplit('/', 1)[0]}/ask",
+    }
+    try:
+        with closing(_open(question)) as connection:
+            connection.within = ASKED_WITHIN
+            if silent.pooled:  # whose number the pooler keeps from us: that it answers is all
+                return "runs"
+            row = connection.execute(STATE, (silent.info.backend_pid,)).fetchone()
+    except psycopg.OperationalError:
+        return "silent" if _answer(question) == "none" else "runs"
+    # What our role may not see of it counts as work.
+    return "runs" if row is not None and (row[0] is None or row[0] in BUSY) else "ended"
 
 
 def _open(parameters: dict[str, str]) -> PinnedConnection:

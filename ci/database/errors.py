@@ -20,6 +20,12 @@ REMEDIES: dict[type[psycopg.Error], str] = {
 }
 
 
+def in_words(error: psycopg.Error) -> str:
+    """Return what the server, or the line to it, said, on one line and with its SQLSTATE."""
+    code = error.sqlstate or "the connection was lost"
+    return redact(f"the database did not do it: {' '.join(str(error).split())} [{code}]")
+
+
 def one_value(connection: psycopg.Connection, query: LiteralString | sql.Composed) -> object:
     """Return the first value of a query; None where it has no row."""
     row = connection.execute(query).fetchone()
@@ -27,17 +33,26 @@ def one_value(connection: psycopg.Connection, query: LiteralString | sql.Compose
 
 
 @contextmanager
-def asking(state: str) -> Iterator[None]:
-    """Translate what psycopg raises; `state` is what is true then."""
+def asking(state: str, next_step: str = "") -> Iterator[None]:
+    """Translate what psycopg raises; `state` is what is true then, as in `translated`."""
     try:
         yield
     except psycopg.Error as error:
-        remedies = (text for kind, text in REMEDIES.items() if isinstance(error, kind))
-        message = " ".join(str(error).split())
-        raise StepFailed(
-            redact(
-                f"the database did not answer as it should: {message} ({error.sqlstate or 'cut'})"
-            ),
-            state=state,
-            next_step=next(remedies, "check the connection and the server's log, then start again"),
-        ) from error
+        raise translated(error, state, next_step) from error
+
+
+def translated(error: psycopg.Error, state: str, next_step: str = "") -> StepFailed:
+    """Return our error for one of the server's; `state` is what is true now.
+
+    `next_step` is the command that tries again, where it is another one than before.
+    """
+    remedies = (text for kind, text in REMEDIES.items() if isinstance(error, kind))
+    message = " ".join(str(error).split())
+    return StepFailed(
+        redact(f"the database did not answer as it should: {message} ({error.sqlstate or 'cut'})"),
+        state=state,
+        next_step=next(
+            remedies,
+            f"check the connection and the server's log, then {next_step or 'start again'}",
+        ),
+    )

@@ -9,6 +9,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from ..errors import Unreachable
+
 # An older one may have been dropped on the way without a word: a statement would wait for minutes
 # where a new connection answers at once.
 IDLE_AT_MOST = 10.0  # seconds
@@ -45,14 +47,24 @@ class KeptSession:
 
     def _usable(self) -> psycopg.Connection:
         connection = self._connection
-        if (
-            connection is None
-            or time.monotonic() - self._used > IDLE_AT_MOST
-            or _is_cut(connection)
-        ):
+        if connection is None or _is_cut(connection):
             self.close()
             connection = self._connection = self._opened.enter_context(self._connect())
+        elif time.monotonic() - self._used > IDLE_AT_MOST:
+            connection = self._renewed(connection)
         return connection
+
+    def _renewed(self, old: psycopg.Connection) -> psycopg.Connection:
+        """Return a new session; the old one where the server has no place for another."""
+        with ExitStack() as opened:
+            try:
+                connection = opened.enter_context(self._connect())
+            except Unreachable:
+                return old
+            self.close()
+            self._opened = opened.pop_all()
+            self._connection = connection
+            return connection
 
     def _put_back(self) -> None:
         self._used = time.monotonic()

@@ -13,6 +13,7 @@ import psycopg
 from ..errors import WindlassError
 from . import own_tables, trusted
 from .connection import Database
+from .holder import Holder
 
 LASTS = 30  # seconds; goose's table locker has the same two numbers
 BEAT = 5.0  # seconds
@@ -36,16 +37,21 @@ PROLONG = """
 """
 GIVE_BACK = "delete from windlass.lease where name = 'deployment' and token = %(token)s"
 HOLDER = """
-    select holder, address, extract(epoch from pg_catalog.now() - acquired_at)::int
+    select holder, address, extract(epoch from pg_catalog.now() - acquired_at)::int,
+           extract(epoch from pg_catalog.now() - expires_at)::float8 + %(lasts)s
     from windlass.lease where expires_at > pg_catalog.now()
 """
 
 
-def who(connection: psycopg.Connection) -> str:
-    """Return who holds a lease, since when and from where; empty where no one does."""
-    exists = trusted.exists(connection, "lease")
-    row = connection.execute(HOLDER).fetchone() if exists else None
-    return f"{row[0]} from {row[1]}, for {row[2]} s, by a lease" if row else ""
+def holder(connection: psycopg.Connection) -> Holder | None:
+    """Return who holds a lease; None where no one does."""
+    if not trusted.exists(connection, "lease"):
+        return None
+    row = connection.execute(HOLDER, {"lasts": LASTS}).fetchone()
+    if row is None:
+        return None
+    name, address, seconds, heard = row
+    return Holder(name=name, address=address, seconds=seconds, heard=heard, lasts=LASTS)
 
 
 class Lease:

@@ -18,6 +18,12 @@ FIND = """
       and application_name not like 'windlass/' || %s || '/%%'
       and state is distinct from 'idle'
 """
+OWN = """
+    select pid from pg_catalog.pg_stat_activity
+    where datname = pg_catalog.current_database() and pid <> pg_catalog.pg_backend_pid()
+      and application_name like 'windlass/' || %s || '/migrate/%%'
+      and state is distinct from 'idle'
+"""
 # A session is its login's. Where that works as another role (ALTER ROLE … SET role), that role may
 # neither look at it nor end it.
 AS_LOGIN = "set local role none"
@@ -53,6 +59,30 @@ def end_orphans(database: Database, note: Callable[[str], None]) -> None:
             if time.monotonic() > deadline:
                 raise _refuses(orphans[0][0], orphans[0][1])
             time.sleep(0.02)
+
+
+def end_own(database: Database) -> None:
+    """End what this run itself left at work on a line that was cut; afterwards nothing commits.
+
+    Raises:
+        StepFailed: one does not end.
+
+    """
+    with database.session("lock") as connection:
+        deadline = time.monotonic() + WITHIN
+        while own := _own(connection, database.deployment_id):
+            name = f"windlass/{database.deployment_id}"
+            for pid in own:
+                _terminate(connection, pid, name)
+            if time.monotonic() > deadline:
+                raise _refuses(own[0], name)
+            time.sleep(0.02)
+
+
+def _own(connection: psycopg.Connection, deployment_id: str) -> list[int]:
+    with connection.transaction():
+        connection.execute(AS_LOGIN)
+        return [row[0] for row in connection.execute(OWN, (deployment_id,)).fetchall()]
 
 
 def _find(connection: psycopg.Connection, deployment_id: str) -> list[tuple[int, str]]:

@@ -5,7 +5,7 @@ SET would stay in a session of others: there each transaction begins with SET LO
 statement gets a transaction.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -14,6 +14,8 @@ import psycopg
 from psycopg import sql
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
+
+from . import silence, unanswered
 
 # pg_temp last, by name: where a path leaves it out, temporary tables are found first.
 PATH = "pg_catalog, pg_temp"
@@ -30,15 +32,32 @@ class PinnedConnection(psycopg.Connection[TupleRow]):
     pooled: a pooler is between, so that the search_path is set in each transaction.
     believed: tables that were looked at in this session and are trusted: only their owner, who
         is, could change them. What was created in a transaction that failed is forgotten.
+    ask: asks the server on another line what it sees of this session; None: nobody is asked.
+    within: seconds for each statement, where what it asks takes no time; None: as long as it takes.
     """
 
     owners: tuple[str, ...] | None = ()
     pooled: bool = False
+    ask: Callable[[], silence.Sight] | None = None
+    within: float | None = None
 
     @cached_property
     def believed(self) -> set[tuple[str, str]]:
         """The schema and name of each table."""
         return set()
+
+    def wait(self, gen: Any, *values: Any, **options: Any) -> Any:  # noqa: ANN401  # as psycopg's
+        """Wait for the server, and no longer than an answer can arrive.
+
+        Raises:
+            psycopg.OperationalError: it cannot any more; the connection is closed.
+
+        """
+        if self.within is not None:
+            gen = unanswered.within(gen, self.pgconn, self.within)
+        elif self.ask is not None:
+            gen = unanswered.asking(gen, self.pgconn, self.ask)
+        return super().wait(gen, *values, **options)
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:  # noqa: ANN401  # as psycopg's
         """Run a statement; behind a pooler one that stands alone gets a transaction."""

@@ -293,5 +293,5 @@ class _Climb:
             f"a table stayed locked for {self.terms.lock.wait}, over {self.retries} tries; "
             f"blocked by {self._describe(self._known.blockers)}{behind}",
             state="the migration in progress was rolled back; nothing of ours waits",
-            next_step="let that session end (select pg_terminate_backend(PID)), and deploy again",
+            next_step="let that session end (select pg_terminate_backend(PID)), and start again",
         )

@@ -18,7 +18,7 @@ from ..errors import ConfigError, Refused, StepFailed
 from ..model import LEVELS, Facts, Manifest, Pin, Plan, Proof, ProofLevel, StepName, Target
 from ..origin import find_origin
 from ..report.backup import drill_note
-from . import identity, orders, retention, rights
+from . import identity, orders, retention, rights, sweep
 from .orders import Proposal, Request
 from .work import Work, bytes_of, store_of
 
@@ -115,6 +115,7 @@ def prune_old(work: Work) -> str:
 def locked(work: Work) -> Iterator[None]:
     """Hold the deployment lock inside the block."""
     with lock.hold(work.database, wait=work.settings.environment.lock.wait.seconds):
+        sweep.sweep(work)
         yield
 
 

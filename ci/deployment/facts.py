@@ -11,6 +11,7 @@ from ..database import fingerprint, leftovers
 from ..database.address import address_of
 from ..database.connection import Database, read_target
 from ..engines import History
+from ..errors import WindlassError
 from ..lint.severity import graded
 from ..model import (
     Applied,
@@ -128,3 +129,17 @@ def lint_findings(
         return work.engine.files.lint(plan.migrations, connection)
 
     return graded(work.database.read("lint", look), tables, rehearsal)
+
+
+def replaced_facts(work: Work) -> Facts:
+    """Return the live database that is replaced, and what it has applied, where that is readable.
+
+    A history that cannot be read may be why it is replaced.
+    """
+    target = work.database.read("restore", read_target)
+    history: tuple[Applied, ...] = ()
+    try:
+        history = work.database.read("restore", work.engine.history.rows)
+    except (WindlassError, psycopg.Error) as error:
+        work.reporter.note(f"the history of the live database cannot be read: {error}")
+    return Facts(target=target, history=history, schema_fingerprint="")

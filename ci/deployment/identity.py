@@ -11,7 +11,8 @@ from ..database.retry import Terms
 from ..model import Correction, DatabaseIdentity, Origin
 from ..origin import find_origin
 from ..plan import identity as rules
-from . import journal
+from . import carryover, journal, kept_journal
+from .kept_journal import KeptJournal
 from .work import Work
 
 READ = "select project, environment, tier from windlass.identity"
@@ -96,18 +97,28 @@ def require_own_or_none(work: Work, database: Database) -> None:
 
 
 def record_swap(
-    work: Work, restored: Database, correction: Correction, *, used: tuple[tuple[object, ...], ...]
-) -> None:
+    work: Work,
+    restored: Database,
+    correction: Correction,
+    *,
+    kept: KeptJournal,
+    unit: dict[str, str],
+) -> str:
     """Record in a restored database that it takes the live one's place, and what it is.
 
-    `used` are the approvals that count no more.
+    `kept` is the live one's journal. `unit` tells of this swap: the marker with it is returned,
+    and cleared when the swap is done.
     """
     # Its tables belong to who owned them when the backup was taken.
     database = replace(restored, owners=None, kept=None)
-    journal.record_restore(database, correction, used=used)
+    carried = carryover.collect(work)
+    marker = kept_journal.record_restore(
+        database, correction, kept=kept, unit=unit, carried=carried
+    )
     with database.connect(STEP) as connection, connection.transaction():
         wanted = rules.recorded(None, asked_of(work))
         write(connection, wanted, correction.origin, work.deployment_id)
+    return marker
 
 
 def clear_copy(work: Work, restored: Database, *, backup: str) -> None:

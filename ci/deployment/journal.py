@@ -4,31 +4,40 @@ Each record is committed at once: a killed run leaves a step without an end, whi
 shows. The caller has brought the tables up to date before (`own_tables.prepare`).
 """
 
+from collections.abc import Callable
 from datetime import datetime
+from functools import partial
+from typing import Any
 
 import msgspec
 import psycopg
 
-from ..database import own_tables, trusted
+from ..database import transient, trusted
 from ..database.connection import Database
-from ..database.retry import Terms
 from ..errors import NotApproved, Refused
-from ..model import Correction, Deployment, Evidence, Outcome, Plan, Status, StepName, StepResult
+from ..model import (
+    Correction,
+    Deployment,
+    Evidence,
+    Intent,
+    Outcome,
+    Plan,
+    Status,
+    StepName,
+    StepResult,
+)
+from ..plan import chain
 from ..secret import redact
+from . import events
 
 CORRECT = "insert into windlass.correction (at, record) values (%s, %s::jsonb)"
 CORRECTIONS = "select record::text from windlass.correction order by id desc limit %s"
 USE_APPROVAL = "insert into windlass.approval (nonce, deployment_id, approver) values (%s, %s, %s)"
-COPY_APPROVAL = """
-    insert into windlass.approval (nonce, deployment_id, approver, at) values (%s, %s, %s, %s)
-    on conflict (nonce) do nothing
-"""
-ALL_APPROVALS = "select nonce, deployment_id, approver, at from windlass.approval"
 USED_APPROVALS = "select nonce, deployment_id from windlass.approval"
 SERVER_CLOCK = "select pg_catalog.clock_timestamp()"
 OPEN = """
-    insert into windlass.deployment (id, started_at, status, record, plan)
-    values (%s, %s, %s, %s::jsonb, %s::jsonb)
+    insert into windlass.deployment (id, started_at, status, record, plan, intent, continues)
+    values (%s, %s, %s, %s::jsonb, %s::jsonb, %s::jsonb, %s)
     on conflict (id) do update set status = excluded.status
 """
 CLOSE = """
@@ -38,11 +47,23 @@ ABANDONED = """
     update windlass.deployment set finished_at = pg_catalog.now(), status = 'interrupted'
     where status = 'running' and id <> %s returning id
 """
+# What a later run carries on, or has taken the place of, is open no more.
+IS_OPEN = """
+    d.intent is not null and coalesce(d.intent ->> 'ended', '') = ''
+    and d.status in ('running', 'interrupted', 'failed', 'rollback failed')
+    and not exists (select from windlass.deployment c where c.continues = d.id)
+"""
+END_OTHERS = f"""
+    update windlass.deployment d
+    set intent = pg_catalog.jsonb_set(d.intent, '{{ended}}', pg_catalog.to_jsonb(%s::text))
+    where {IS_OPEN} and d.id <> %s
+"""  # noqa: S608  # a constant of ours
 BEGIN = """
     insert into windlass.step (deployment_id, ordinal, step, undo, started_at, evidence)
     values (%s, %s, %s, %s, %s, %s::jsonb)
     on conflict (deployment_id, ordinal) do update set step = excluded.step
 """
+INTEND = "update windlass.deployment set intent = %s::jsonb where id = %s"
 FINISH = "update windlass.step set result = %s::jsonb where deployment_id = %s and ordinal = %s"
 DEPLOYMENTS = """
     select record::text, status, finished_at from windlass.deployment
@@ -77,49 +98,104 @@ def _recorded(plan: Plan) -> str:
 
 
 class Journal:
-    """Appends the record of one deployment; opened when the deployment lock is held."""
+    """Appends the record of one deployment; opened when the deployment lock is held.
 
-    def __init__(self, database: Database, deployment: Deployment, plan: Plan) -> None:
+    The row and the intent are one insert: whoever finds the row knows what it was to come to.
+    """
+
+    def __init__(
+        self, database: Database, deployment: Deployment, plan: Plan, intent: Intent
+    ) -> None:
         self.database, self.id = database, deployment.id
         self._ordinal = 0
+        # Asked before something is written again: whether the lock is ours, and the record there.
+        self.require: Callable[[], None] | None = None
         status, record = deployment.status.value, _json(deployment)
-        self._one(OPEN, (self.id, deployment.started_at, status, record, _recorded(plan)))
-        # Another one that is "running" cannot be: we hold the lock.
-        with database.session("journal") as connection:
-            rows = connection.execute(ABANDONED, (self.id,)).fetchall()
-        self.abandoned = tuple(row[0] for row in rows)
+        row = (self.id, deployment.started_at, status, record, _recorded(plan))
+        values = (*row, _json(intent), deployment.continues or None)
+        self._one(OPEN, values, chain.DEPLOYMENT_BEGUN, _event(deployment))
+        # Another one that is "running" cannot be: we hold the lock. What was left unfinished is
+        # carried on by this one, or has ended with it.
+        with database.session("journal") as connection, events.transaction(connection):
+            close_abandoned(connection, self.id)
+            connection.execute(END_OTHERS.encode(), (self.id, self.id))
+
+    def intend(self, intent: Intent) -> None:
+        """Record that the deployment now intends something else: to go back."""
+        event = {"intent": events.record_of(intent)}
+        self._one(INTEND, (_json(intent), self.id), chain.DEPLOYMENT_INTENDS, event)
+
+    @property
+    def written(self) -> int:
+        """How many steps the database has for certain."""
+        return max(0, self._ordinal - 1)
 
     def begin(
         self, step: StepName, at: datetime, *, evidence: Evidence = (), undo: bool = False
     ) -> int:
         """Record that a step is about to run; return the number that `finish` takes."""
         self._ordinal += 1
-        text = msgspec.json.encode(evidence).decode()
-        self._one(BEGIN, (self.id, self._ordinal, step.value, undo, at, text))
+        text = redact(msgspec.json.encode(evidence).decode())
+        begun = {
+            "ordinal": self._ordinal,
+            "step": step.value,
+            "undo": undo,
+            "started_at": at.isoformat(),
+            "evidence": evidence,
+        }
+        values = (self.id, self._ordinal, step.value, undo, at, text)
+        self._one(BEGIN, values, chain.STEP_BEGUN, begun)
         return self._ordinal
 
     def finish(self, ordinal: int, result: StepResult) -> None:
         """Record how it ended."""
-        self._one(FINISH, (_json(result), self.id, ordinal))
+        ended = {"ordinal": ordinal, "result": events.record_of(result)}
+        self._one(FINISH, (_json(result), self.id, ordinal), chain.STEP_ENDED, ended)
 
     def close(self, deployment: Deployment) -> None:
         """Record how the deployment ended."""
         values = (deployment.finished_at, deployment.status.value, _json(deployment), self.id)
-        self._one(CLOSE, values)
+        self._one(CLOSE, values, chain.DEPLOYMENT_ENDED, _event(deployment))
 
-    def _one(self, statement: str, values: tuple[object, ...]) -> None:
-        try:
-            rows = self._execute(statement, values)
-        except psycopg.OperationalError:
-            # The server was restarted, or the line cut: what happened must be written all the
-            # same, and each statement here says the same thing when it runs twice.
-            rows = self._execute(statement, values)
+    def _one(
+        self, statement: str, values: tuple[object, ...], kind: str, record: dict[str, Any]
+    ) -> None:
+        rows = self._written(partial(self._execute, statement, values, kind, record))
         if rows != 1:
             raise AssertionError(f"the journal changed {rows} rows instead of one")
 
-    def _execute(self, statement: str, values: tuple[object, ...]) -> int:
-        with self.database.session("journal") as connection:
+    def _written(self, write: Callable[[], int]) -> int:
+        outage, tries = self.database.patience.outage(), 0
+        while True:
+            try:
+                return write()
+            except psycopg.OperationalError as error:
+                # The server was restarted, or the line cut: what happened must be written all
+                # the same, and each statement here says the same thing when it runs twice.
+                tries += 1
+                why = transient.reason(error.sqlstate, broken=error.sqlstate is None)
+                if tries > 1 and not (why and outage.goes_on(why)):
+                    raise
+            if self.require is not None:
+                self.require()
+
+    def _execute(
+        self, statement: str, values: tuple[object, ...], kind: str, record: dict[str, Any]
+    ) -> int:
+        with self.database.session("journal") as connection, events.transaction(connection):
+            events.append(connection, kind, self.id, record)
             return connection.execute(statement.encode(), values).rowcount
+
+
+def close_abandoned(connection: psycopg.Connection, but: str) -> None:
+    """Record that every other deployment without an end was killed."""
+    rows = connection.execute(ABANDONED, (but,)).fetchall()
+    for (name,) in rows:
+        events.append(connection, chain.DEPLOYMENT_INTERRUPTED, name, {"by": but})
+
+
+def _event(deployment: Deployment) -> dict[str, Any]:
+    return {"deployment": events.record_of(deployment)}
 
 
 def used_approvals(database: Database) -> dict[str, str]:
@@ -146,17 +222,6 @@ def server_clock(database: Database) -> datetime:
     return database.read("approval", read)
 
 
-def approvals(database: Database) -> tuple[tuple[object, ...], ...]:
-    """Return every approval that was used up, for `record_restore`."""
-
-    def read(connection: psycopg.Connection) -> tuple[tuple[object, ...], ...]:
-        if not trusted.exists(connection, "approval"):
-            return ()
-        return tuple(connection.execute(ALL_APPROVALS).fetchall())
-
-    return database.read("approval", read)
-
-
 def use_approval(database: Database, result: StepResult, deployment: str) -> None:
     """Use up the approvals that a step found, under the deployment lock: each counts once.
 
@@ -166,8 +231,10 @@ def use_approval(database: Database, result: StepResult, deployment: str) -> Non
     """
     approvers = [value for name, value in result.evidence if name == "approver"]
     nonces = [value for name, value in result.evidence if name == "nonce"]
-    with database.session("approval") as connection, connection.transaction():
+    with database.session("approval") as connection, events.transaction(connection):
         for approver, nonce in zip(approvers, nonces, strict=False):
+            used = {"approver": approver, "nonce": nonce}
+            events.append(connection, "approval-used", deployment, used)
             try:
                 connection.execute(USE_APPROVAL, (nonce, deployment, approver))
             except psycopg.errors.UniqueViolation as error:
@@ -200,22 +267,9 @@ def recorded_backups(database: Database) -> dict[str, str]:
 
 def record_correction(connection: psycopg.Connection, correction: Correction) -> None:
     """Record a correction of the history, in the transaction that makes it."""
+    record = {"correction": events.record_of(correction)}
+    events.append(connection, chain.CORRECTION, "", record)
     connection.execute(CORRECT, (correction.at, _json(correction)))
-
-
-def record_restore(
-    database: Database, correction: Correction, *, used: tuple[tuple[object, ...], ...]
-) -> None:
-    """Record in a restored database the restore; what ran during the dump has ended.
-
-    `used` are the approvals that count no more: the backup does not know the later ones.
-    """
-    own_tables.prepare(database, Terms())
-    with database.connect("journal") as connection, connection.transaction():
-        record_correction(connection, correction)
-        connection.execute(ABANDONED, ("",))
-        for approval in used:
-            connection.execute(COPY_APPROVAL, approval)
 
 
 def read_corrections(connection: psycopg.Connection, *, limit: int = 20) -> tuple[Correction, ...]:
@@ -226,8 +280,13 @@ def read_corrections(connection: psycopg.Connection, *, limit: int = 20) -> tupl
     return tuple(msgspec.json.decode(record, type=Correction) for (record,) in rows)
 
 
-def _json(document: Deployment | StepResult | Correction) -> str:
+def _json(document: Deployment | StepResult | Correction | Intent) -> str:
     return redact(document.canonical().decode())
+
+
+def read_steps(connection: psycopg.Connection, deployment: str) -> tuple[StepResult, ...]:
+    """Return the steps of a deployment in their order; one without an end was cut off."""
+    return tuple(_result(*step) for step in connection.execute(STEPS, (deployment,)).fetchall())
 
 
 def _exists(connection: psycopg.Connection) -> bool:
@@ -247,7 +306,9 @@ def newest_deployments(database: Database, *, limit: int = 20) -> tuple[Deployme
     return database.read("history", lambda connection: read_history(connection, limit=limit))
 
 
-def find_deployment(database: Database, deployment: str) -> tuple[Deployment, Plan]:
+def find_deployment(
+    database: Database, deployment: str, environment: str
+) -> tuple[Deployment, Plan]:
     """Return one deployment with its steps, and its plan.
 
     Raises:
@@ -259,9 +320,8 @@ def find_deployment(database: Database, deployment: str) -> tuple[Deployment, Pl
         row = connection.execute(ONE, (deployment,)).fetchone() if _exists(connection) else None
         if row is None:
             return None
-        steps = connection.execute(STEPS, (deployment,)).fetchall()
         record = _deployment(*row[:3])
-        results = tuple(_result(*step) for step in steps)
+        results = read_steps(connection, deployment)
         plan = msgspec.json.decode(row[3], type=Plan)
         return msgspec.structs.replace(record, results=results), plan
 
@@ -269,7 +329,7 @@ def find_deployment(database: Database, deployment: str) -> tuple[Deployment, Pl
     if deployment_and_plan is None:
         raise Refused(
             f'there is no deployment "{deployment}" in this database',
-            next_step="invoke history --env ENV lists them",
+            next_step=f"invoke history --env {environment} lists them",
         )
     return deployment_and_plan
 

@@ -12,7 +12,16 @@ import msgspec
 import psycopg
 
 from ..database import lock, orphans, own_tables
-from ..errors import Interrupted, RolledBack, StepFailed, Terminated, WindlassError, changed
+from ..errors import (
+    Interrupted,
+    PlanChanged,
+    RolledBack,
+    StepFailed,
+    StoreFailed,
+    Terminated,
+    WindlassError,
+    changed,
+)
 from ..model import (
     Deployment,
     Evidence,
@@ -24,11 +33,12 @@ from ..model import (
     StepName,
     StepResult,
 )
+from ..plan.continuing import Unit, attempts
 from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
 from ..secret import redact
-from . import identity, nonces
+from . import carryover, identity, losses, mirror, nonces, outlast, sweep, telling, units
 from .journal import Journal
 from .steps import STEPS, Done, Skipped, Step
 from .work import Work
@@ -39,29 +49,51 @@ Failure = TypeVar("Failure", bound=BaseException)
 RECOVERY = (StepName.RESTART, StepName.SMOKE)
 
 
-def run_plan(
+def run_plan(  # noqa: PLR0913  # the unit, and each way to compute again what was planned
     plan: Plan,
     work: Work,
     *,
     origin: Origin,
     replan: Callable[[], Plan],
+    unit: Unit | None = None,
+    unit_of: Callable[[Plan], Unit] | None = None,
     break_glass: str | None = None,
     steps: Mapping[StepName, Step] = STEPS,
 ) -> Deployment:
     """Run the plan's steps in order and return the record.
 
-    `replan` computes the plan anew; it is called under the deployment lock.
+    Args:
+        plan: what is to run.
+        work: the environment.
+        origin: who started it.
+        replan: computes the plan anew; it is called under the deployment lock.
+        unit: the unit of work that this run begins, or goes on with; None: one of the plan alone.
+        unit_of: finds the unit anew under the lock, of the plan that was computed there.
+        break_glass: why approval and rehearsal are left out.
+        steps: what each step does.
 
     Raises:
-        Refused: policy says no; nothing was changed.
+        Refused: policy says no; this run changed nothing.
         PlanChanged: the target or the migrations are not what was planned; nothing was run.
         StepFailed: a step failed, and what ran before it stays.
         RolledBack: a step failed, and what can be undone was undone.
         Interrupted: a person or the machine stopped us.
 
     """
+    begun = units.fresh(plan, "deploy", ()) if unit is None else unit
     with ExitStack() as stack:
-        run = _PlanRun(plan, work, origin, steps, stack, replan, break_glass)
+        work.database.patience.armed = True
+        run = _PlanRun(
+            plan,
+            work,
+            origin,
+            steps,
+            stack,
+            replan,
+            break_glass,
+            begun,
+            unit_of or (lambda _: begun),
+        )
         return run.all()
 
 
@@ -76,21 +108,35 @@ class _PlanRun:
     stack: ExitStack
     replan: Callable[[], Plan]
     break_glass: str | None
+    unit: Unit
+    unit_of: Callable[[Plan], Unit]
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     results: list[StepResult] = field(default_factory=list)
     journal: Journal | None = None
     held: lock.HeldLock | None = None
+    seen: telling.Seen | None = None
+
+    @property
+    def whole(self) -> Plan:
+        """The plan with all that the unit has: what other runs of it applied too."""
+        return msgspec.structs.replace(
+            self.plan, migrations=self.unit.migrations, leftovers=self.unit.intent.leftovers
+        )
 
     def all(self) -> Deployment:
         """Run every step. Only this method catches everything."""
         try:
-            for planned in self.plan.steps:
+            if self.unit.intent.back:
+                self.take_lock()
+            for planned in () if self.unit.intent.back else self.plan.steps:
                 if planned.name is StepName.LOCK:
                     self.take_lock()
                 else:
                     self.attempt(planned)
         except BaseException as error:  # whatever it was, it is recorded and raised
             raise self.failed(error) from error
+        if self.unit.intent.back:
+            raise self.roll_back(_first_error(self.unit))
         return self.close(Status.DEPLOYED)
 
     def take_lock(self) -> None:
@@ -106,35 +152,85 @@ class _PlanRun:
                 extra_locks=work.engine.lock_keys,
             )
         )
-        self.work = replace(work, guard=self.held.guard)
+        self.work = replace(work, guard=self.held.guard, held=True)
+        if work.database.spare is not None:
+            work.database.spare.open()
         identity.require(work)
         orphans.end_orphans(work.database, work.reporter.note)
-        require_unchanged(self.plan, self.replan())
+        self.require_unchanged()
         self.work = replace(self.work, approved=True)
         own_tables.prepare(work.database, self.work.terms())
+        carryover.from_store(work, tell=work.reporter.alarm)
+        sweep.sweep(work)
         identity.record(work, self.origin)
-        for result in self.results:
-            if result.step is StepName.APPROVAL and result.get("nonce"):
-                nonces.use(work, result)
-        self.journal = Journal(work.database, self.record(Status.RUNNING), self.plan)
+        self.open_journal()
+        self.end(StepName.LOCK, Outcome.OK, "acquired", started_at, start)
+        mirror.send(self.work)
+
+    def require_unchanged(self) -> None:
+        """Raise `PlanChanged` unless the plan, and the unit it belongs to, are those of before."""
+        current = self.replan()
+        require_unchanged(self.plan, current)
+        if self.unit_of(current) != self.unit:
+            raise PlanChanged(
+                "another run began, ended or carried on what was unfinished here, since this one "
+                "was planned",
+                next_step=f"look, and start it again: {self.unit.intent.command(self.environment)}",
+            )
+
+    def open_journal(self) -> None:
+        """Record what is intended, then use up the approval; a kill in between loses neither."""
+        work = self.work
+        approval = next((r for r in self.results if r.step is StepName.APPROVAL), None)
+        if approval is not None and approval.outcome is Outcome.OK:
+            intent = msgspec.structs.replace(self.unit.intent, approvals=approval.evidence)
+            self.unit = replace(self.unit, intent=intent)
+        record = self.record(Status.RUNNING)
+        self.journal = Journal(work.database, record, self.plan, self.unit.intent)
+        self.seen = telling.look(work)
+        if self.held is not None:
+            self.go_on_after_outages(self.held, self.journal)
+        if approval is not None and approval.get("nonce") and not self.unit.inherits:
+            nonces.use(work, approval)
         for result in self.results:
             number = self.journal.begin(result.step, result.started_at)
             self.journal.finish(number, result)
-        for abandoned in self.journal.abandoned:
-            work.reporter.note(f"deployment {abandoned} was killed; this one continues")
-        self.end(StepName.LOCK, Outcome.OK, "acquired", started_at, start)
+        if self.unit.continues:
+            work.reporter.note(
+                f"deployment {self.unit.continues} was not finished; this one continues it"
+            )
+
+    @property
+    def environment(self) -> str:
+        """The environment's name."""
+        return self.plan.environment
+
+    def go_on_after_outages(self, held: lock.HeldLock, journal: Journal) -> None:
+        """Let the lock be taken again where it was lost, and nobody ran meanwhile."""
+        self.work.standing.update(name for name, _ in self.plan.history)
+        corrected = outlast.corrections(self.work)
+        held.renew_if(partial(outlast.require_unbroken, self.work, self.plan, journal, corrected))
+        journal.require = held.require
 
     def attempt(self, planned: PlannedStep) -> StepResult:
         """Run one step and record how it ended, whatever ended it."""
         step = self.steps[planned.name]
         if self.held is not None:
             self.held.require()
-        return self.recorded(
+        if self.journal is not None and step.undo is not None:
+            mirror.send(self.work)  # what ran so far, before what changes the database
+        if planned.name is StepName.APPROVAL and self.unit.inherits:
+            step = Step(partial(_inherited, self.unit))
+        plan = self.whole if planned.name is StepName.VERIFY else self.plan
+        result = self.recorded(
             planned.name,
-            partial(step.run, self.plan, self.work),
+            partial(step.run, plan, self.work),
             before=partial(step.before, self.work) if step.before else None,
             required=planned.required,
         )
+        if step.undo is not None and self.journal is not None:
+            self.seen = telling.look(self.work)
+        return result
 
     def recorded(
         self,
@@ -163,10 +259,12 @@ class _PlanRun:
                 raise StepFailed(  # noqa: TRY301  # ends this step exactly like its own errors
                     done.reason,
                     state=f"the step {name} is required here, so a skip is a failure",
-                    next_step="provide what is missing, and deploy again",
+                    next_step="provide what is missing, and start again",
                 )
         except BaseException as error:
-            end = partial(self.end, name, Outcome.FAILED, _description(error), started_at, start)
+            end = partial(
+                self.end, name, Outcome.FAILED, telling.in_words(error), started_at, start
+            )
             failure = _after(error, lambda: end(evidence, number, undo))
             if failure is error:
                 raise
@@ -211,19 +309,37 @@ class _PlanRun:
     def failed(self, error: BaseException) -> WindlassError:
         """Undo what policy says, record the end, and return the error to raise."""
         if self.journal is None:
-            return self._before_anything(error)
+            return self.before_anything(error)
         if isinstance(error, KeyboardInterrupt):
-            _after(error, lambda: self.close(Status.INTERRUPTED, "interrupted"))
-            return self.interrupted(error, "what ran before is in the journal")
-        first = _translated(error, self.results)
+            stopped = self.interrupted(error, self.stands())
+            return _after(stopped, lambda: self.close(Status.INTERRUPTED, "interrupted"))
+        first = telling.translated(error, self.failed_step())
         undoable = [r for r in self.results if self.steps.get(r.step, _NOTHING).undo]
-        rolls_back = self.plan.direction == "up" and on_failure(self.work.settings) == "rollback"
+        rolls_back = self.plan.direction == "up" and on_failure(self.work.settings) != "stop"
+        lost = ""
         if undoable and rolls_back:
             if self.still_held():
                 return self.roll_back(first)
-            reason = "nothing was rolled back, because the deployment lock was lost; "
-            first = changed(first, state=reason + first.state)
-        return _after(first, lambda: self.close(Status.FAILED, first.what))
+            lost = "nothing was rolled back, because the deployment lock was lost"
+        state = _joined(lost, self.stands(), telling.detail_of(first))
+        told = changed(first, state=state, next_step=self.goes_on(first.next_step))
+        return _after(told, lambda: self.close(Status.FAILED, first.what))
+
+    def stands(self) -> str:
+        """Say what stands now, as it is read."""
+        return telling.what_stands(self.work, self.unit, self.results, self.seen)
+
+    def goes_on(self, remedy: str) -> str:
+        """Return what to do about an error, and the command that goes on."""
+        command = self.unit.intent.command(self.environment)
+        if remedy.endswith("start again"):
+            return f"{remedy}: {command}"
+        return remedy if command in remedy else f"{remedy}; then: {command}"
+
+    def failed_step(self) -> str:
+        """Return the name of the step that failed last; empty: none did."""
+        failed = next((r for r in reversed(self.results) if r.outcome is Outcome.FAILED), None)
+        return str(failed.step) if failed else ""
 
     def still_held(self) -> bool:
         """Tell whether the lock is ours: without it a rollback could meet another deployment."""
@@ -234,64 +350,113 @@ class _PlanRun:
             return False
         return True
 
-    def _before_anything(self, error: BaseException) -> WindlassError:
+    def before_anything(self, error: BaseException) -> WindlassError:
+        """Return the error of a run that opened no journal: what others did may stand."""
+        earlier = ""
+        if self.unit.continues:
+            earlier = f"of {self.unit.continues}, which is not finished: {self.stands()}"
         if isinstance(error, KeyboardInterrupt):
-            return self.interrupted(error, "nothing was changed")
-        return _translated(error, self.results)
+            state = _joined("this run changed nothing in the database", earlier)
+            return self.interrupted(error, state)
+        first = telling.translated(error, self.failed_step())
+        if earlier:
+            return changed(first, state=_joined("this run changed nothing", earlier))
+        return changed(first, state=first.state or "this run changed nothing in the database")
 
     def interrupted(self, error: KeyboardInterrupt, state: str) -> Interrupted:
         """Return the error of a run that was stopped."""
         by_sigterm = isinstance(error, Terminated)
+        command = self.unit.intent.command(self.environment)
+        resume = f"invoke resume --env {self.environment}, or the same command, goes on: {command}"
         return Interrupted(
             "stopped by SIGTERM" if by_sigterm else "stopped by Ctrl-C",
             state=state,
-            next_step=f"invoke status --env {self.plan.environment}; the same command continues",
+            next_step=f"the same command begins again: {command}"
+            if self.journal is None and not self.unit.continues
+            else resume,
             by_sigterm=by_sigterm,
         )
 
     def roll_back(self, first: WindlassError) -> WindlassError:
-        """Take the steps back, last first; the first error stays the headline."""
-        attempted = list(reversed(self.results))
+        """Take the unit's steps back, last first; the first error stays the headline."""
+        attempted = attempts((*self.unit.results, *self.results))
         restarted = any(result.step is StepName.RESTART for result in attempted)
         reverted = isinstance(self.work.restarter, Reverting)
         try:
+            decision = self.decided(first)
+            if decision.stops:
+                attempted = tuple(r for r in attempted if decision.takes_back(r))
+                restarted = bool(attempted)
             for result in attempted:
                 undo = self.steps.get(result.step, _NOTHING).undo
                 if undo is not None:
-                    undo_step = partial(undo, self.plan, self.work, result)
+                    undo_step = partial(undo, self.whole, self.work, result)
                     self.recorded(result.step, undo_step, undo=True)
             for name in RECOVERY if restarted else ():
                 if self.plan.has(name) and not (reverted and name is StepName.RESTART):
                     rerun = partial(self.steps[name].run, self.plan, self.work)
                     self.recorded(name, rerun)
+            state = telling.taken_back(self.work, self.unit)
         except BaseException as second:  # noqa: BLE001  # the first error stays the headline
             return self.stuck(first, second)
-        self.close(Status.ROLLED_BACK, first.what)
+        if decision.stops:
+            return _after(
+                decision.stopped(first), lambda: self.close(Status.FAILED, decision.record(first))
+            )
         serves = " and the service was restarted and serves" if restarted else ""
-        return RolledBack(
+        ended = RolledBack(
             first.message,
             place=first.place,
             step=first.step,
-            state=f"rolled back: the schema is as it was before{serves}",
+            state=f"{state}{serves}{decision.gone}",
             next_step=f"{first.next_step}; the record: invoke history --env "
-            f"{self.plan.environment} --deployment {self.work.deployment_id}",
+            f"{self.environment} --deployment {self.work.deployment_id}",
         )
+        return _after(ended, lambda: self.close(Status.ROLLED_BACK, decision.record(first)))
+
+    def decided(self, first: WindlassError) -> losses.Decision:
+        """Decide whether the unit is taken back, and record it; once for all its runs."""
+        if self.unit.intent.back:
+            return losses.Decision()
+        decision = losses.decide(
+            self.whole,
+            self.work,
+            digest=self.unit.intent.plan_digest,
+            runs=(*self.unit.chain, self.work.deployment_id),
+        )
+        if not decision.stops:
+            self.go_back(first)
+        return decision
+
+    def go_back(self, first: WindlassError) -> None:
+        """Record that from here on the unit is taken back, and why: a kill does not change it."""
+        if self.journal is None or self.unit.intent.back:
+            return
+        intent = msgspec.structs.replace(self.unit.intent, back=first.what)
+        self.journal.intend(intent)
+        self.unit = replace(self.unit, intent=intent)
 
     def stuck(self, first: WindlassError, second: BaseException) -> WindlassError:
         """Return the error of a rollback that failed itself: the worst case, said plainly."""
-        words = _description(second)
+        words = telling.in_words(second)
         both = f"{first.what}; rolling back: {words}"
-        _after(first, lambda: self.close(Status.ROLLBACK_FAILED, both))
+        state = self.stands()
         if isinstance(second, KeyboardInterrupt):
-            return self.interrupted(second, "the rollback is half done; the journal says how far")
-        return StepFailed(
+            stopped = self.interrupted(second, f"the rollback is not finished: {state}")
+            return _after(stopped, lambda: self.close(Status.INTERRUPTED, both))
+        detail = telling.detail_of(second) if isinstance(second, WindlassError) else ""
+        failure = StepFailed(
             f"{first.message}; and rolling back failed: {words}",
             place=first.place,
             step=first.step,
-            state="the database and the service may not fit each other: look now",
-            next_step=f"invoke status --env {self.plan.environment}; the backup is in invoke "
-            f"history --env {self.plan.environment} --deployment {self.work.deployment_id}",
+            state=_joined(
+                "the database and the service may not fit each other: look now", state, detail
+            ),
+            next_step=f"invoke resume --env {self.environment} tries the rollback again; "
+            f"the record: invoke history --env {self.environment} "
+            f"--deployment {self.work.deployment_id}",
         )
+        return _after(failure, lambda: self.close(Status.ROLLBACK_FAILED, both))
 
     def record(self, status: Status, error: str | None = None) -> Deployment:
         """Return the record of the deployment as it is now."""
@@ -307,16 +472,49 @@ class _PlanRun:
             started_at=self.started_at,
             error=redact(error) if error else None,
             backup=backup,
-            migrations=tuple(m.name for m in self.plan.migrations),
+            migrations=self.unit.intent.migrations,
             break_glass=self.break_glass,
+            continues=self.unit.continues,
         )
 
     def close(self, status: Status, error: str | None = None) -> Deployment:
         """Write the end into the journal and return the whole record."""
         ended = msgspec.structs.replace(self.record(status, error), finished_at=datetime.now(UTC))
+        if status in (Status.DEPLOYED, Status.ROLLED_BACK):
+            self.finish_approvals()
         if self.journal is not None:
             self.journal.close(ended)
+            mirror.send(self.work)
         return msgspec.structs.replace(ended, results=tuple(self.results))
+
+    def finish_approvals(self) -> None:
+        """Note in the store that what was approved is done, so that no restore opens it again."""
+        try:
+            nonces.finish(self.work, self.unit.intent.nonces)
+        except StoreFailed as error:
+            self.work.reporter.alarm(
+                f"that the approval is used up is not in the store: {error.what}"
+            )
+
+
+def _inherited(unit: Unit, _plan: Plan, _work: Work) -> Done:
+    """Take over the approval of the unit: what is left is the rest of what was approved."""
+    evidence = unit.intent.approvals
+    names = ", ".join(value for name, value in evidence if name == "approver")
+    return Done(
+        f"plan {unit.intent.plan_digest[:12]} by {names}, for deployment {unit.chain[0]}, "
+        "which this one continues",
+        evidence=evidence,
+    )
+
+
+def _first_error(unit: Unit) -> StepFailed:
+    """Return what the unit was taken back for, when another run began that."""
+    return StepFailed(unit.intent.back, state="", next_step="look at what it says")
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
 
 
 def _after(first: Failure, record: Callable[[], object]) -> Failure:
@@ -327,9 +525,11 @@ def _after(first: Failure, record: Callable[[], object]) -> Failure:
     try:
         record()
     except (WindlassError, psycopg.Error) as second:
-        if isinstance(first, WindlassError):
-            first = changed(first, state=f"{first.state}; the journal could not be written")
-        first.add_note(f"and it could not be recorded: {_description(second)}")
+        if isinstance(first, WindlassError) and telling.UNWRITTEN not in first.state:
+            first = changed(first, state=_joined(first.state, telling.UNWRITTEN))
+        note = f"and it could not be recorded: {telling.in_words(second)}"
+        if note not in getattr(first, "__notes__", ()):
+            first.add_note(note)
     return first
 
 
@@ -338,25 +538,3 @@ def _nothing(_plan: Plan, _work: Work) -> Done | Skipped:
 
 
 _NOTHING = Step(_nothing)
-
-
-def _description(error: BaseException) -> str:
-    if isinstance(error, WindlassError):
-        return error.what
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted"
-    return redact(f"{type(error).__name__}: {error}")
-
-
-def _translated(error: BaseException, results: list[StepResult]) -> WindlassError:
-    """Return our own errors with the step's name, anything else as a failed step."""
-    failed = next((r for r in reversed(results) if r.outcome is Outcome.FAILED), None)
-    step = str(failed.step) if failed else ""
-    if isinstance(error, WindlassError):
-        return changed(error, step=step)
-    return StepFailed(
-        f"an error of Windlass itself: {_description(error)}",
-        step=step,
-        state="what ran before is in the journal",
-        next_step="run it again with --debug, and report what it prints",
-    )

@@ -43,6 +43,37 @@ def used(work: Work, nonces: tuple[str, ...]) -> dict[str, str]:
     }
 
 
+def are_of(work: Work, nonces: tuple[str, ...], deployments: tuple[str, ...]) -> bool:
+    """Tell whether one of these deployments used each nonce, and none of them ended well.
+
+    A run that carries on a unit has its approval. A unit that is done has left a mark in the
+    store, so that a restore of an older backup does not open it again.
+    """
+    spent = used(work, nonces)
+    ours = all(spent.get(nonce) in deployments for nonce in nonces)
+    if not ours or work.store is None or not nonces:
+        return ours
+    stored = set(work.store.keys(f"{PREFIX}/{work.settings.name}/"))
+    return not any(_done_key(work.settings.name, nonce) in stored for nonce in nonces)
+
+
+def finish(work: Work, nonces: tuple[str, ...]) -> None:
+    """Note in the store that what these nonces let through is done.
+
+    Raises:
+        StoreFailed: the store did not take it.
+
+    """
+    for nonce in nonces if work.store is not None else ():
+        key = _done_key(work.settings.name, nonce)
+        if work.store is not None and key not in set(work.store.keys(key)):
+            work.store.write(key, [work.deployment_id.encode()])
+
+
+def _done_key(environment: str, nonce: str) -> str:
+    return f"{key_of(environment, nonce).removesuffix('.json')}.done"
+
+
 def _deployment(store: Store, key: str) -> str:
     """Return which deployment used it; that it was used counts, whatever the object says."""
     try:

@@ -30,7 +30,7 @@ from ..model import (
 from ..origin import find_origin
 from ..plan import gate
 from ..plan.make import NO_SOURCES, make_plan
-from . import identity, journal, nonces, planfile, steps
+from . import identity, journal, nonces, planfile, steps, sweep
 from .work import Work
 
 T = TypeVar("T")
@@ -222,6 +222,7 @@ def permitted(work: Work, proposal: Proposal[T]) -> Iterator[Permit[T]]:
                 extra_locks=work.engine.lock_keys,
             )
         )
+        _sweep(work, plan)
         current, found = proposal.again()
         gate.require_unchanged(plan, current)
         if approval is not None:
@@ -234,6 +235,15 @@ def permitted(work: Work, proposal: Proposal[T]) -> Iterator[Permit[T]]:
             origin=find_origin(work.settings.root),
             held=held,
         )
+
+
+def _sweep(work: Work, plan: Plan) -> None:
+    """End what killed runs left; a restore in place begins anew, a swap spares its database."""
+    order = plan.correction
+    given = dict(order.arguments) if order is not None else {}
+    beside = any(name in given for name in ("into", "tables", "swap", "drop-old"))
+    restoring = order is not None and order.verb == "restore" and not beside
+    sweep.sweep(work, restoring=restoring, spared=given.get("swap", ""))
 
 
 def _approval(work: Work, plan: Plan) -> StepResult:

@@ -14,7 +14,7 @@ from ..origin import find_origin
 from ..plan.make import make_plan
 from ..plan.pending import pending
 from ..plan.states import NOTHING, built_on, is_graph, up_to
-from . import rehearsals
+from . import losses, rehearsals
 from .contents import take_sources
 from .facts import lint_findings, sizes_of_tables, take_facts, take_history
 from .work import Work
@@ -37,12 +37,13 @@ def current_plan(
     *,
     to: str | None = None,
     steps: int | None = None,
+    only: tuple[str, ...] | None = None,
     without: frozenset[StepName] = frozenset(),
 ) -> Plan:
     """Return what a deployment would do right now. Reads; changes nothing.
 
-    `to` names the last migration to run, as its tool calls it; `steps` says how many;
-    `without` leaves steps out (`migrate`, `--break-glass`).
+    `to` names the last migration to run, as its tool calls it; `steps` says how many; `only` says
+    which may be among them; `without` leaves steps out (`migrate`, `--break-glass`).
     """
     facts = take_facts(work.database, work.engine.history)
     named = work.engine.names.resolve(to) if to is not None else None
@@ -53,7 +54,20 @@ def current_plan(
         names=work.engine.names,
         to=named,
         steps=steps,
+        only=only,
     )
+    return _plan(work, facts, migrations, direction="up", without=without)
+
+
+def back_plan(
+    work: Work, names: tuple[str, ...], *, without: frozenset[StepName] = frozenset()
+) -> Plan:
+    """Return the plan of which these migrations are, whatever of them is applied now.
+
+    A run that goes on taking a deployment back undoes those that are.
+    """
+    facts = take_facts(work.database, work.engine.history)
+    migrations = tuple(m for m in work.engine.files.list() if m.name in names)
     return _plan(work, facts, migrations, direction="up", without=without)
 
 
@@ -148,14 +162,9 @@ def undo_plan(
     for name in _in_order(on_disk, {work.engine.names.resolve(name) for name in names}):
         migration = files.get(name)
         if name not in applied or migration is None or migration.rollback is None:
-            why = (
-                "is not applied"
-                if name not in applied
-                else "has no file"
-                if migration is None
-                else "has no rollback script"
+            raise _not_undone(
+                work.settings.name, f"{name} {_why_not(migration, applied=name in applied)}"
             )
-            raise _not_undone(work.settings.name, f"{name} {why}")
         selected.append(migration)
     staying = [
         migration
@@ -165,7 +174,20 @@ def undo_plan(
     _refuse_below_others(work.settings.name, on_disk, selected, staying)
     if not force and not is_graph(on_disk):
         _refuse_what_others_build_on(work, selected, staying)
-    return _plan(work, facts, tuple(selected), direction="down", without=without)
+    plan = _plan(work, facts, tuple(selected), direction="down", without=without)
+    found = losses.of_rollback(plan.migrations, plan.target.database, work)
+    return msgspec.structs.replace(plan, losses=found.losses)
+
+
+def _why_not(migration: Migration | None, *, applied: bool) -> str:
+    """Return why a migration cannot be undone."""
+    if not applied:
+        return "is not applied"
+    if migration is None:
+        return "has no file"
+    if migration.irreversible:
+        return f"is irreversible: {migration.irreversible}"
+    return "has no rollback script"
 
 
 def _refuse_below_others(

@@ -15,6 +15,8 @@ from ..database.connection import Database, is_pooled, read_target
 from ..database.errors import one_value
 from ..errors import Refused, WindlassError
 from ..model import Migration, PlannedStep, PreflightCheck, StepName
+from ..plan import leftovers
+from ..plan.leftovers import Act
 from ..plan.rights import Job, MissingRight
 from ..policy import drill_age, steps_for
 from ..postgres import throwaway
@@ -24,7 +26,7 @@ from ..rehearsal.rehearse import read_mask
 from ..report import deployment
 from ..report.backup import drill_note
 from ..stores import Store
-from . import identity, rehearsals, rights
+from . import identity, rehearsals, rights, sweep
 from .work import Work, store_of
 
 OLDEST = 13  # the oldest major version the PostgreSQL project still maintains in 2025
@@ -38,7 +40,7 @@ def check_environment(work: Work, job: Job = "migrate") -> tuple[PreflightCheck,
     `job`: migrate is a deployment; plan, backup and restore are what roles with less do.
     """
     if job == "migrate":
-        return preflight_checks(steps_for(work.settings), work)
+        return (*preflight_checks(steps_for(work.settings), work), *_left(work))
     database, store = work.database, work.store
     checks = [_guard("database", lambda: database.read("doctor", _server))]
     if not checks[0].problem:
@@ -55,6 +57,23 @@ def check_environment(work: Work, job: Job = "migrate") -> tuple[PreflightCheck,
         checks.append(_guard("backups", store.check))
         checks += _kept(work.settings, store)
     return tuple(checks)
+
+
+def _left(work: Work) -> list[PreflightCheck]:
+    """Return what killed runs left; what a person must settle is a problem, the rest is told."""
+    try:
+        left = sweep.find(work, thorough=True)
+    except (WindlassError, psycopg.Error):
+        return []  # the check of the database says why it does not answer
+    return [
+        PreflightCheck(
+            "left behind",
+            leftovers.text(leftover) if leftover.act is not Act.TELL else leftover.what,
+            problem=leftover.command if leftover.act is Act.TELL else "",
+        )
+        for leftover in left
+        if leftover.act is not Act.FORGET
+    ]
 
 
 def _missing(missing: MissingRight) -> PreflightCheck:

@@ -7,6 +7,7 @@ import psycopg
 from .. import policy
 from ..backup import catalog, retention, signed
 from ..backup.proof import verify_and_record
+from ..database import leftovers
 from ..database.connection import read_target
 from ..errors import Place, Refused
 from ..lint import severity
@@ -16,7 +17,7 @@ from ..postgres import throwaway
 from ..postgres.roles import read_runner
 from ..rehearsal import forecast, rehearse
 from ..stores import Store
-from . import backups, facts
+from . import backups, facts, verifying
 from .work import Work, bytes_of, store_of
 
 
@@ -125,6 +126,22 @@ def refuse_unknown(plan: Plan, work: Work, reason: str) -> None:
             next_step="name a server for copies (throwaway: URL under backups), or write above "
             f"the statement: -- windlass: allow {unknown[0].rule} REASON",
         )
+
+
+def refuse_leftovers(plan: Plan, work: Work, rehearsal: Rehearsal) -> None:
+    """Refuse what was left half done on the copy: after the smoke test it would only be told."""
+    left = verifying.not_allowed(rehearsal.leftovers, plan, work)
+    if not left:
+        return
+    what = f"it leaves half done: {'; '.join(left)}"
+    if not policy.LINT_STOPS[plan.tier]:
+        work.reporter.note(what)
+        return
+    raise Refused(
+        what,
+        next_step=f"{leftovers.repair(left[0])} in the migration; where it is meant to stay: "
+        f"-- windlass: allow {leftovers.rule(left[0])} REASON there",
+    )
 
 
 def refuse_long_locks(plan: Plan, work: Work, rehearsal: Rehearsal) -> None:

@@ -4,26 +4,28 @@ import os
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TypeVar
+from typing import LiteralString, TypeVar
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from ..backup import catalog
+from ..backup import catalog, names
 from ..backup.restore import Restored, RestoreOptions, analyze, restore_backup
-from ..backup.swap import kept, rows_now, swap_databases
+from ..backup.swap import rows_now
 from ..backup.tables import TableName
 from ..config.address import Address
 from ..config.duration import Duration
-from ..database import create
+from ..database import own_tables
 from ..database.connection import Database, read_target
+from ..database.markers import Marker
 from ..errors import ConfigError, Refused, Unreachable, Untrusted, WindlassError
-from ..model import Applied, Facts, Manifest, Plan, Proof, StepName, Target
+from ..model import Facts, Manifest, Plan, Proof, StepName, Target
 from ..plan.elsewhere import find_address
+from ..postgres import throwaway
 from ..report.backup import restore_text
 from ..secret import Secret
-from . import backups, identity, journal, orders, rights
-from .facts import take_facts
+from . import backups, identity, journal, orders, restoring, rights, swaps
+from .facts import replaced_facts
 from .orders import Permit, Proposal, Request
 from .work import Work, bytes_of, store_of
 
@@ -31,6 +33,9 @@ T = TypeVar("T")
 WHO = """
 select rolname, rolsuper from pg_catalog.pg_roles where rolname = current_user
 """
+SUPERUSERS: LiteralString = """
+select rolname::text from pg_catalog.pg_roles where rolsuper and rolname in (/*OWNERS*/)
+""".replace("/*OWNERS*/", throwaway.OWNERS.replace("order by 1", ""))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +58,7 @@ class RestoreOrder:
     plan: RestorePlan
     target: Database | None = None  # an empty database of another server; None: one is created
     tables: frozenset[TableName] = frozenset()  # restore the rows of these alone; empty: of all
+    given: bool = False  # whether a person chose the database's name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,14 +66,6 @@ class RestoreReport:
     """A restore that is done. `kept`: the name that the old live database has now, or empty."""
 
     restored: Restored
-    kept: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SwapReport:
-    """A restored database that serves now, and the name that the one before has now."""
-
-    swap: str
     kept: str
 
 
@@ -128,7 +126,7 @@ def _order(work: Work, request: Request, which: str) -> RestoreOrder:
         at_most = timedelta(seconds=Duration.parse(limit).seconds)
         catalog.require_young(manifest, at_most=at_most, now=now)
     swap = not into and not tables
-    new = f"{work.database.name[:40]}_{'tables' if tables else 'restored'}_{now:%Y%m%d_%H%M%S}"
+    new = names.new_name(work.database.name, "tables" if tables else "restored", now)
     plan = RestorePlan(
         backup=manifest.id,
         taken_at=manifest.taken_at,
@@ -138,7 +136,9 @@ def _order(work: Work, request: Request, which: str) -> RestoreOrder:
         last_drill=catalog.last_drill(backups.list_backups(work)),
         manifest=manifest,
     )
-    return RestoreOrder(plan=plan, target=target, tables=frozenset(map(_table_name, tables)))
+    return RestoreOrder(
+        plan=plan, target=target, tables=frozenset(map(_table_name, tables)), given=bool(into)
+    )
 
 
 def _require_recorded(work: Work, manifest: Manifest, *, latest: bool) -> None:
@@ -186,23 +186,9 @@ def _facts(work: Work, manifest: Manifest, order: RestoreOrder) -> Facts:
             schema_fingerprint="",
         )
     if order.plan.swap:
-        return _replaced(work)
+        return replaced_facts(work)
     target = work.database.read("restore", read_target)
     return Facts(target=target, history=(), schema_fingerprint="")
-
-
-def _replaced(work: Work) -> Facts:
-    """Return the live database that is replaced, and what it has applied, where that is readable.
-
-    A history that cannot be read may be why it is replaced.
-    """
-    target = work.database.read("restore", read_target)
-    history: tuple[Applied, ...] = ()
-    try:
-        history = work.database.read("restore", work.engine.history.rows)
-    except (WindlassError, psycopg.Error) as error:
-        work.reporter.note(f"the history of the live database cannot be read: {error}")
-    return Facts(target=target, history=history, schema_fingerprint="")
 
 
 def _changes(work: Work, request: Request, order: RestoreOrder) -> tuple[str, ...]:
@@ -223,6 +209,8 @@ def _changes(work: Work, request: Request, order: RestoreOrder) -> tuple[str, ..
         lines.append(f"restore the rows of {', '.join(names)} alone")
     if request.has("no-owner"):
         lines.append("make every object this user's, without grants")
+    if request.has("as-superuser"):
+        lines.append("let the archive's SQL run as this user, also where that is a superuser")
     return tuple(lines)
 
 
@@ -281,19 +269,61 @@ def run_restore(work: Work, proposal: Proposal[RestoreOrder]) -> RestoreReport:
 
     """
     given = proposal.plan.correction.arguments if proposal.plan.correction is not None else ()
-    owners = "no-owner" not in dict(given)
+    owners, superuser = "no-owner" not in dict(given), "as-superuser" in dict(given)
     if proposal.found.target is None:
         _require_rights(work, *((work.database.name,) if proposal.found.plan.swap else ()))
     work.reporter.started(StepName.BACKUP)
     if not proposal.found.plan.swap:
         order = _begin_beside(work, proposal)
-        return RestoreReport(restored=_restore_beside(work, order, owners=owners), kept="")
+        return RestoreReport(
+            restored=_restore_beside(work, order, owners=owners, superuser=superuser), kept=""
+        )
     with orders.permitted(work, proposal) as permit:
-        order = permit.found
-        restored = _restore_beside(work, order, owners=owners)
+        return _restore_in_place(work, permit, owners=owners, superuser=superuser)
+
+
+def _restore_in_place(
+    work: Work, permit: Permit[RestoreOrder], *, owners: bool, superuser: bool
+) -> RestoreReport:
+    """Load the backup, and swap while the lock is held: its own session is the last that ends."""
+    order = permit.found
+    plan = order.plan
+    wanted = RestoreOptions(
+        owners=owners, tables=order.tables, as_superuser=superuser, trusted=_trusted(work)
+    )
+    own_tables.prepare(work.database, work.terms())
+    with restoring.filled(work, plan.database, backup=plan.backup, given=False) as filling:
+        restored = _load(work, plan.manifest, filling.database, wanted)
         permit.held.require()
-        _record_inside(work, permit, order.plan.database, what=f"backup {order.plan.backup}")
-    return RestoreReport(restored=restored, kept=swap_databases(work.database, restored.database))
+        detail = {
+            "backup": plan.backup,
+            "tables": str(restored.tables),
+            "rows": str(restored.rows),
+            "seconds": str(restored.seconds),
+        }
+        kept = swaps.record(
+            work, permit, plan.database, what=f"backup {plan.backup}", detail=detail
+        )
+    try:
+        swaps.swap_recorded(work, plan.database, kept)
+    except WindlassError as error:
+        try:
+            filling.keep_for_a_swap(plan.backup)
+        except (WindlassError, psycopg.Error) as second:
+            error.add_note(f"{plan.database} is dropped by the next task: {second}")
+        raise
+    return RestoreReport(restored=restored, kept=kept.name)
+
+
+def report_of(marker: Marker) -> RestoreReport:
+    """Return the report of a restore that a killed run had done."""
+    restored = Restored(
+        database=marker.get("restored"),
+        seconds=float(marker.get("seconds") or 0),
+        tables=int(marker.get("tables") or 0),
+        rows=int(marker.get("rows") or 0),
+    )
+    return RestoreReport(restored=restored, kept=marker.get("kept"))
 
 
 def _require_rights(work: Work, *swapped: str) -> None:
@@ -333,42 +363,59 @@ def _begin_beside(work: Work, proposal: Proposal[RestoreOrder]) -> RestoreOrder:
         return proposal.found
 
 
-def _restore_beside(work: Work, order: RestoreOrder, *, owners: bool) -> Restored:
-    plan, wanted = order.plan, RestoreOptions(owners=owners, tables=order.tables)
+def _restore_beside(work: Work, order: RestoreOrder, *, owners: bool, superuser: bool) -> Restored:
+    plan = order.plan
+    wanted = RestoreOptions(
+        owners=owners,
+        tables=order.tables,
+        as_superuser=superuser,
+        trusted=_trusted(work) if order.target is None else frozenset(),
+    )
     if order.target is not None:
         restored = _load(work, plan.manifest, order.target, wanted)
         identity.clear_copy(work, order.target, backup=plan.backup)
         return restored
-    target = create.create_database(work.database, plan.database)
-    try:
-        restored = _load(work, plan.manifest, target, wanted)
-        if not plan.swap:
-            identity.clear_copy(work, target, backup=plan.backup)
-    except BaseException:
-        create.drop(work.database, plan.database)  # ours, created just now, and of no use
-        raise
+    with restoring.filled(work, plan.database, backup=plan.backup, given=order.given) as filling:
+        restored = _load(work, plan.manifest, filling.database, wanted)
+        identity.clear_copy(work, filling.database, backup=plan.backup)
+        filling.keep()
     return restored
 
 
 def _load(work: Work, manifest: Manifest, target: Database, wanted: RestoreOptions) -> Restored:
     store, config = store_of(work)
-    _tell_superuser(work, target)
     restored = restore_backup(
         manifest, store, target, config, progress=bytes_of(work.reporter), wanted=wanted
     )
-    work.reporter.note("collecting statistics, which no dump holds")
-    analyze(target)
+    _tell_superuser(work, target, restored)
+    if not restored.analyzed:
+        work.reporter.note("collecting statistics, which no dump holds")
+        analyze(target)
     return restored
 
 
-def _tell_superuser(work: Work, target: Database) -> None:
-    """Say so where the restore runs as a superuser: what the database's owner wrote runs as one."""
+def _trusted(work: Work) -> frozenset[str]:
+    """Return the superusers that own something in the live database: a restore gives it back."""
+    try:
+        rows = work.database.read("restore", lambda c: c.execute(SUPERUSERS).fetchall())
+    except Unreachable:
+        return frozenset()
+    return frozenset(str(name) for (name,) in rows)
+
+
+def _tell_superuser(work: Work, target: Database, restored: Restored) -> None:
+    """Say so where what the database's owner wrote ran, or will run, as a superuser."""
     name, superuser = target.read("restore", _who)
-    if superuser:
+    if superuser and not restored.loaded_as:
         work.reporter.alarm(
-            f"the restore runs as {name}, a superuser: what the database's own functions do while "
-            "rows are loaded (constraints, generated columns), they do as one; a role that owns "
-            "what is restored, and is none, is enough"
+            f"the restore ran as {name}, a superuser: what the database's own functions do while "
+            "rows are loaded (constraints, generated columns), they did as one; a database whose "
+            "owner is none is loaded by a role without rights"
+        )
+    if restored.given:
+        work.reporter.alarm(
+            f"what is restored belongs in part to superusers: {', '.join(restored.given)}; what "
+            "its functions do, they do as one"
         )
 
 
@@ -377,123 +424,3 @@ def _who(connection: psycopg.Connection) -> tuple[str, bool]:
     if row is None:
         raise AssertionError("the server does not know its own user")
     return str(row[0]), bool(row[1])
-
-
-def propose_swap(work: Work, request: Request) -> Proposal[str]:
-    """Propose to put the restored database `swap` in place of the live one. Reads only.
-
-    Raises:
-        Unreachable: there is no such database.
-
-    """
-    restored = request.get("swap")
-
-    def again() -> tuple[Plan, str]:
-        target = create.named(work.database, restored)
-        identity.require(work)
-        identity.require_own_or_none(work, target)
-        facts = take_facts(target, work.engine.history)
-        name, oid = work.database.name, create.oids(work.database, (restored,))[0]
-        lines = (
-            f"put the database {restored}, oid {oid}, of {len(facts.history)} applied migrations "
-            f"and schema {facts.schema_fingerprint[:16]}, in the place of {name}, which is kept "
-            "aside",
-        )
-        plan = orders.order_plan(work, request, _replaced(work), lines, arguments=request.arguments)
-        return plan, restored
-
-    return orders.propose(request, again)
-
-
-def swap(work: Work, proposal: Proposal[str]) -> SwapReport:
-    """Put a restored database in place of the live one, which is kept aside.
-
-    Raises:
-        NotApproved: the environment asks for an approval, and none of exactly this plan counts.
-        LockHeld: a deployment is running.
-        Refused: one of the two is another environment's, or our role may not end the sessions
-            that a swap has to end.
-
-    """
-    _require_rights(work, work.database.name, proposal.found)
-    # The lock is in the live database, whose sessions are ended before it is renamed: no
-    # deployment may be running, and from then on the connection limit keeps others out.
-    with orders.permitted(work, proposal) as permit:
-        restored = permit.found
-        _record_inside(work, permit, restored, what=restored)
-    return SwapReport(swap=restored, kept=swap_databases(work.database, restored))
-
-
-def _record_inside(work: Work, permit: Permit[T], restored: str, *, what: str) -> None:
-    """Record a swap in the database that takes the live one's place: its journal will be read."""
-    record = permit.correction(
-        of="database",
-        before="the live database",
-        after=what,
-        reason=f"swapped for {restored}",
-    )
-    used = journal.approvals(work.database)
-    identity.record_swap(work, create.named(work.database, restored), record, used=used)
-
-
-def old_databases(database: Database, environment: str) -> tuple[tuple[str, int], ...]:
-    """Return the databases that earlier restores put aside, and their bytes.
-
-    Raises:
-        Refused: there is none.
-
-    """
-    databases = kept(database)
-    if not databases:
-        raise Refused(
-            f"no restore has put a database aside for {database.name}",
-            next_step=f"nothing is to be dropped; invoke status --env {environment}",
-        )
-    return databases
-
-
-def propose_drop(work: Work, request: Request) -> Proposal[tuple[tuple[str, int], ...]]:
-    """Propose to drop the databases that earlier restores put aside. Reads only.
-
-    Raises:
-        Refused: there is none.
-
-    """
-
-    def again() -> tuple[Plan, tuple[tuple[str, int], ...]]:
-        identity.require(work)
-        databases = old_databases(work.database, work.settings.name)
-        oids = create.oids(work.database, tuple(name for name, _ in databases))
-        lines = tuple(
-            f"drop the database {name}, oid {oid}"
-            for (name, _), oid in zip(databases, oids, strict=True)
-        )
-        target = work.database.read("restore", read_target)
-        facts = Facts(target=target, history=(), schema_fingerprint="")
-        plan = orders.order_plan(work, request, facts, lines, arguments=request.arguments)
-        return plan, databases
-
-    return orders.propose(request, again)
-
-
-def drop_databases(work: Work, proposal: Proposal[tuple[tuple[str, int], ...]]) -> tuple[str, ...]:
-    """Drop databases that earlier restores put aside, and return their names.
-
-    Raises:
-        NotApproved: the environment asks for an approval, and none of exactly this plan counts.
-        PlanChanged: there are other ones now.
-
-    """
-    with orders.permitted(work, proposal) as permit:
-        names = tuple(name for name, _ in permit.found)
-        orders.record(
-            work,
-            *(
-                permit.correction(of=name, before="kept aside", after="dropped", reason="drop-old")
-                for name in names
-            ),
-        )
-        for name in names:
-            create.drop(work.database, name)
-            work.reporter.note(f"dropped {name}")
-    return names

@@ -8,11 +8,12 @@ from ..database import lock
 from ..database.connection import Database
 from ..engines import Engine
 from ..model import Correction, DatabaseIdentity, Deployment, Migration, Unrecorded
+from ..plan import continuing
 from ..plan.pending import in_running_order
 from ..plan.states import MigrationState, compare, waiting
 from ..rehearsal import existing
 from ..report.deployment import last_note
-from . import identity, journal
+from . import identity, journal, units
 from .backups import drill_warning
 from .work import Work
 
@@ -50,6 +51,7 @@ class _Moment:
     migrations: tuple[MigrationState, ...]
     lock: str
     newest: tuple[Deployment, ...]
+    unfinished: str  # what a run left that is not done, and how to go on
     unrecorded: tuple[Unrecorded, ...]  # not compared yet
     identity: DatabaseIdentity | None
 
@@ -76,7 +78,9 @@ def report_status(work: Work) -> StatusReport:
         environment=work.settings.name,
         migrations=moment.migrations,
         lock=moment.lock,
-        note=last_note(moment.newest, moment.lock),
+        note=moment.unfinished
+        if moment.unfinished and not moment.lock
+        else last_note(moment.newest, moment.lock),
         drill=drill_warning(work),
         unrecorded=existing.compare_untracked(moment.unrecorded, database, engine, shared.backups),
         models=engine.differences(database),
@@ -88,14 +92,15 @@ def _read_moment(
     connection: psycopg.Connection, engine: Engine, on_disk: tuple[Migration, ...]
 ) -> _Moment:
     connection.execute(ONE_MOMENT)
-    history = engine.history
-    states = compare(
-        on_disk, history.rows(connection), history.partials(connection), history.failed(connection)
-    )
+    history, unit = engine.history, units.read_open(connection)
+    applied, partials = history.rows(connection), history.partials(connection)
+    states = compare(on_disk, applied, partials, history.failed(connection))
+    names = {row.name for row in applied} | {partial.name for partial in partials}
     return _Moment(
         migrations=states,
         lock=lock.who(connection),
         newest=journal.read_history(connection, limit=1),
+        unfinished=continuing.unfinished(unit, names, partials) if unit is not None else "",
         identity=identity.read(connection),
         unrecorded=existing.read_untracked(  # the last one: it sets the search_path
             connection, engine, in_running_order(waiting(on_disk, states))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from .. import policy
@@ -12,6 +12,7 @@ from ..backup.stream import Progress
 from ..config import Settings
 from ..config.sections import BackupsConfig
 from ..database.connection import Database
+from ..database.patience import Patience
 from ..database.retry import Terms
 from ..engines import Engine, open_engine
 from ..errors import StepFailed
@@ -70,6 +71,9 @@ class Work:
     guard: Callable[[], None] = lambda: None  # raises where the deployment lock is lost
     show_queries: bool = False
     approved: bool = False  # the gate let the plan through, and under the lock it is unchanged
+    held: bool = False  # the deployment lock is ours
+    # What is applied as far as this run knows: a server that lacks one of it has lost something.
+    standing: set[str] = field(default_factory=set, compare=False)
 
     def terms(self) -> Terms:
         """Return on what terms a migration runs here."""
@@ -116,7 +120,12 @@ def open_work(
         )
 
     def target(url: Secret) -> Database:
-        return Database(url=url, deployment_id=deployment_id, owners=shared.migrations.owners)
+        return Database(
+            url=url,
+            deployment_id=deployment_id,
+            owners=shared.migrations.owners,
+            patience=Patience(wait=environment.lock.wait, note=reporter.note),
+        )
 
     if environment.database.reveal() == "embedded":
         directory = settings.root / ".windlass" / "embedded" / settings.name

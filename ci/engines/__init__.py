@@ -13,6 +13,7 @@ from ..database.history_table import HistoryTable
 from ..database.retry import Terms
 from ..errors import ConfigError
 from ..model import Applied, Direction, Failed, Finding, Migration, Partial, Unrecorded
+from ..parser.effects import Effect
 from ..secret import Secret
 
 # Where engines keep what ran, unless they are told another place: no migration writes there,
@@ -58,6 +59,10 @@ class Files(Protocol):
 
     def tables(self, migration: Migration) -> frozenset[str]:
         """Return the tables that the migration and its rollback script name, without schemas."""
+        ...
+
+    def effects(self, migration: Migration, direction: Direction) -> tuple[Effect, ...]:
+        """Return what its script does to tables and values; that it hides it, where unknown."""
         ...
 
     def allowed(self, migration: Migration) -> frozenset[str]:

@@ -52,7 +52,12 @@ _COPIES = "copies the table under its strongest lock"
 _COPIES_ALL = "copies the whole table under its strongest lock"
 _REWRITTEN = "the table is rewritten, and no session can read it meanwhile"
 _OTHERS_WAIT = "others wait for it"
-_LEFT = "found after the deployment: what it left half done"
+_BEGUN = (
+    "begun by a migration and finished by none of those with it; the rehearsal looks too, and "
+    "after the smoke test it only warns"
+)
+_LEFT = "found by the rehearsal; after the smoke test it only warns"
+_FINISH = "or allow it with a reason where a later release does"
 
 OPAQUE = Rule(
     id="opaque",
@@ -278,8 +283,20 @@ LONG_LOCK = Rule(
     later=True,
 )
 INVALID_INDEX = Rule(id="invalid-index", level="error", about=_LEFT, later=True)
-NOT_VALID_CONSTRAINT = Rule(id="not-valid-constraint", level="error", about=_LEFT, later=True)
-DISABLED_TRIGGER = Rule(id="disabled-trigger", level="error", about=_LEFT, later=True)
+NOT_VALID_CONSTRAINT = Rule(
+    id="not-valid-constraint",
+    level="error",
+    about=_BEGUN,
+    text=f"{{name}} stays NOT VALID, so that rows of before may break it: VALIDATE it, {_FINISH}",
+    later=True,
+)
+DISABLED_TRIGGER = Rule(
+    id="disabled-trigger",
+    level="error",
+    about=_BEGUN,
+    text=f"{{name}} stays disabled: enable it, {_FINISH}",
+    later=True,
+)
 DETACHING_PARTITION = Rule(id="detaching-partition", level="error", about=_LEFT, later=True)
 
 RULES = {rule.id: rule for rule in tuple(globals().values()) if isinstance(rule, Rule)}

@@ -10,6 +10,7 @@ from postgast import pg_query_pb2
 from ..database.history_table import HistoryTable
 from ..model import Finding
 from ..parser import tree
+from ..parser.effects import KNOWN_FUNCTIONS
 from ..parser.file import SqlFile
 from ..parser.split import Statement
 from ..parser.tree import Node
@@ -19,6 +20,7 @@ from .columns import added_column, altered_column
 from .passwords import password_remarks
 from .privilege import privilege_remarks
 from .rules import RULES, Remark
+from .unfinished import Begun, unfinished
 
 # By the parser's name of a statement.
 ERRORS = {
@@ -40,27 +42,6 @@ COPIES = {
     "AT_SetTableSpace": rules.SET_TABLESPACE,
     "AT_SetAccessMethod": rules.SET_ACCESS_METHOD,
 }
-# Where no catalog is asked: those that people call in migrations, and that only return something.
-KNOWN_FUNCTIONS = frozenset(
-    {
-        "setval",
-        "nextval",
-        "currval",
-        "now",
-        "count",
-        "coalesce",
-        "set_config",
-        "current_setting",
-        "max",
-        "min",
-        "sum",
-        "bool_and",
-        "bool_or",
-        "to_regclass",
-        "gen_random_uuid",
-        "format",
-    }
-)
 
 
 def lint_files(
@@ -73,11 +54,30 @@ def lint_files(
     """
     all_ = tuple(files)
     reported = squawk.squawk_findings(all_, catalog)
+    left = unfinished(all_)
     return tuple(
         finding
         for file in all_
-        for finding in _in_file(file, reported[file.path], catalog, history)
+        for finding in _in_file(
+            file, [*reported[file.path], *_left(left.get(file.path, ()))], catalog, history
+        )
     )
+
+
+def _left(begun: Iterable[Begun]) -> list[Finding]:
+    """Return what a file begins, and no file finishes."""
+    return [
+        Finding(
+            level=item.remark.rule.level,
+            rule=item.remark.rule.id,
+            file=str(item.file),
+            line=item.statement.line,
+            message=item.remark.message,
+            statement=item.statement.line,
+            table=squawk.table_of(item.statement),
+        )
+        for item in begun
+    ]
 
 
 def _in_file(

@@ -19,10 +19,11 @@ from .split import Statement, comments, split
 
 DIRECTIVE = re.compile(r"^\s*--\s*windlass:\s*(.*)$")
 ALLOW = re.compile(r"allow\s+([a-z-]+)\s*(.*)")
+IRREVERSIBLE = re.compile(r"irreversible\b\s*(.*)")
 LARGEST = 64 * 1024**2  # bytes of a script; parsing takes twenty times that
 KNOWN_DIRECTIVES = (
     "transaction=off, phase=before, phase=after, lock_timeout=2s, statement_timeout=10m, "
-    "allow RULE REASON"
+    "allow RULE REASON, irreversible REASON"
 )
 
 
@@ -54,6 +55,7 @@ class SqlFile:
     begin: str = ""  # what the outer BEGIN asks for: ISOLATION LEVEL SERIALIZABLE
     lock_timeout: Duration | None = None  # of every statement of this file, instead of the ladder
     statement_timeout: Duration | None = None
+    irreversible: str = ""  # why no script undoes it; empty: the file does not say so
 
     def tables(self) -> frozenset[str]:
         """Return the tables and views that the file names, without their schemas."""
@@ -116,6 +118,16 @@ def read_script(path: Path, shown: Path, *inside: Path) -> str | None:
     return normalise(raw, shown)
 
 
+def require_one_way(file: SqlFile, rollback: str | None) -> None:
+    """Raise `ConfigError` where a file says that nothing undoes it, and a script does."""
+    if file.irreversible and rollback is not None:
+        raise ConfigError(
+            "says that it is irreversible, and has a rollback script",
+            place=Place(str(file.path)),
+            next_step="remove the script, or the directive",
+        )
+
+
 def checksum_of(text: str) -> str:
     """Return the checksum of a normalised text, with the algorithm's name."""
     return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
@@ -151,6 +163,7 @@ def parse(path: Path, text: str) -> SqlFile:
         allowed=_scoped(allowances, parsed),
         statements=statements,
         begin=begin,
+        irreversible=directives.get("irreversible", ""),
         **_timeouts(path, directives),
     )
 
@@ -239,6 +252,15 @@ def _directives(path: Path, text: str) -> tuple[dict[str, str], tuple[tuple[int,
                     next_step=f"write why: -- windlass: allow {allow[1]} REASON",
                 )
             allowed.append((number, allow[1], allow[2]))
+            continue
+        if declared := IRREVERSIBLE.fullmatch(directive):
+            if not declared[1]:
+                raise ConfigError(
+                    "irreversible has no reason",
+                    place=Place(str(path), number),
+                    next_step="write why nothing can undo it: -- windlass: irreversible REASON",
+                )
+            directives["irreversible"] = declared[1]
             continue
         for pair in directive.split():
             key, _, value = pair.partition("=")

@@ -23,6 +23,8 @@ def differences(approved: Plan, current: Plan) -> tuple[str, ...]:
     texts += _settings(approved, current) + _sources(approved, current)
     if approved.partials != current.partials:
         texts.append("a migration was run, or undone, in part since")
+    if approved.losses != current.losses:
+        texts.append("what it would not bring back is something else now")
     if approved.schema_fingerprint != current.schema_fingerprint:
         texts += _schema(approved, current)
     if not texts and approved.digest != current.digest:

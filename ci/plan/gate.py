@@ -8,6 +8,7 @@ from ..model import Approval, Plan, StepName, Tier
 from ..parser import passwords
 from ..secret import is_in
 from .differences import differences
+from .undoing import loss_words
 
 CLOCKS_APART = timedelta(minutes=5)  # at most, between an approver's machine and this one
 
@@ -145,6 +146,22 @@ def require_no_secret(plan: Plan) -> None:
                 next_step="take it out of the migration, set it outside of migrations, and change "
                 "it, because it is in the repository's history",
             )
+
+
+def require_lossless(plan: Plan, *, lossy: bool) -> None:
+    """Raise `Refused` where a rollback above development loses values of before unasked.
+
+    What is not known is shown, and refused by nobody: the person who confirms decides.
+    """
+    known = [loss_words(loss) for loss in plan.losses if loss.known]
+    if lossy or not known or plan.tier == "development":
+        return
+    more = f" (and {len(known) - 1} more)" if len(known) > 1 else ""
+    raise Refused(
+        f"{known[0]}{more}",
+        next_step="the same command with --lossy undoes it all the same; what is lost is then in "
+        "its plan",
+    )
 
 
 def require_environment(plan: Plan, environment: str) -> None:

@@ -1,6 +1,6 @@
 """Which migrations run, and why none may. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Protocol
 
 from ..config import Settings
@@ -74,7 +74,7 @@ def order_problems(
     return tuple(problems)
 
 
-def pending(
+def pending(  # noqa: PLR0913  # three ways to say which
     settings: Settings,
     on_disk: tuple[Migration, ...],
     facts: Facts,
@@ -82,10 +82,11 @@ def pending(
     names: RefusalTexts,
     to: str | None = None,
     steps: int | None = None,
+    only: Collection[str] | None = None,
 ) -> tuple[Migration, ...]:
     """Return the migrations to run, in order, up to and including `to`, and at most `steps`.
 
-    `names` gives the texts of refusals.
+    `names` gives the texts of refusals; `only` has the names that may be among them.
 
     Raises:
         Refused: the history does not fit the files, or a rollback script is asked for and missing.
@@ -108,6 +109,8 @@ def pending(
     if to is None:
         _refuse_several_heads(settings, on_disk)
     selected = runnable if to is None or to == EVERYTHING else up_to(on_disk, [to])
+    if only is not None:
+        selected = frozenset(selected) & frozenset(only)
     migrations = tuple(m for m in on_disk if m.name in runnable and m.name in selected)[:steps]
     _refuse_without_rollback(settings, migrations, names)
     return migrations
@@ -192,9 +195,10 @@ def _refuse_out_of_order(settings: Settings, states: tuple[MigrationState, ...])
 def _refuse_without_rollback(
     settings: Settings, migrations: tuple[Migration, ...], names: RefusalTexts
 ) -> None:
-    irreversible = [m.name for m in migrations if m.rollback is None]
-    if irreversible and ROLLBACK_ASKED_FOR[settings.tier]:
+    missing = [m.name for m in migrations if m.rollback is None and not m.irreversible]
+    if missing and ROLLBACK_ASKED_FOR[settings.tier]:
         raise Refused(
-            f"{irreversible[0]} has no rollback script, which the {settings.tier} tier asks for",
-            next_step=f"write {names.rollback_script(irreversible[0])}",
+            f"{missing[0]} has no rollback script, which the {settings.tier} tier asks for",
+            next_step=f"write {names.rollback_script(missing[0])}; where nothing can undo it, say "
+            "so in a comment at the head of its file: windlass: irreversible REASON",
         )

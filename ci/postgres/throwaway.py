@@ -80,10 +80,18 @@ class Throwaway:
     ours: bool  # whether we started it; else its roles are others' too
     roles: list[str] = field(default_factory=list)  # that were made on it
 
-    def clone(self, copy: Database, runner: Runner) -> Clone:
-        """Return a copy, as the role that runs migrations; behind its restore."""
+    def clone(self, copy: Database, runner: Runner, *, loaded_as: str = "") -> Clone:
+        """Return a copy, as the role that runs migrations; behind its restore.
+
+        What nobody could be given there is still the role's that loaded it: the clone has it.
+        """
         made = roles.clone(self.admin, copy, runner, boxed=self.boxed, ours=self.ours)
-        self.roles.append(made.database.parameters()["user"])
+        name = made.database.parameters()["user"]
+        self.roles.append(name)
+        if loaded_as:
+            with copy.connect("role") as connection:
+                roles.transfer(connection, loaded_as, name)
+            self.roles.append(loaded_as)
         return made
 
 

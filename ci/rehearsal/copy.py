@@ -42,6 +42,8 @@ class Attempt:
 
     after: the definitions when all was done; those of before where something failed.
     differences: how the definitions differ from before when it was undone, in words.
+    undone: whether its rollback ran.
+    proven_with: the others, without whose rollback its own does not give the definitions back.
     failed: the stage that ended the attempt, with its error; None: none did.
     seconds, undo_seconds: of the first run, less what the watching took, and of the rollback.
     growth: of the database, in bytes, by the first run.
@@ -50,6 +52,8 @@ class Attempt:
 
     after: Definitions
     differences: tuple[str, ...] = ()
+    undone: bool = False
+    proven_with: tuple[str, ...] = ()
     failed: Stage | None = None
     error: WindlassError | psycopg.Error | None = None
     seconds: float = 0.0
@@ -101,28 +105,42 @@ class Copy:
         """Run its rollback script."""
         self.engine.runner.undo(migration, self.database, self.terms)
 
-    def attempt(self, migration: Migration, before: Definitions, *, back: bool) -> Attempt:
-        """Run a migration and, where `back`, undo it, compare and rerun it.
+    def attempt(self, migration: Migration, before: Definitions, *, back: bool = False) -> Attempt:
+        """Run a migration for the first time; `back` says whether it will be undone here.
 
-        What fails, of ours or of the server, is in the value; nothing runs behind it.
+        What fails, of ours or of the server, is in the value.
         """
         attempt = Attempt(after=before)
-        stages: tuple[Stage, ...] = ("apply", "undo", "again") if back else ("apply",)
-        for stage in stages:
-            try:
-                attempt = self._stage(stage, migration, attempt, back=back)
-            except (WindlassError, psycopg.Error) as error:
-                return replace(attempt, failed=stage, error=error)
+        try:
+            attempt = self._first(migration, attempt, back=back)
+        except (WindlassError, psycopg.Error) as error:
+            return replace(attempt, failed="apply", error=error)
         return replace(attempt, after=self.definitions())
 
-    def _stage(
-        self, stage: Stage, migration: Migration, attempt: Attempt, *, back: bool
-    ) -> Attempt:
-        if stage == "apply":
-            return self._first(migration, attempt, back=back)
-        if stage == "undo":
-            return self._back(migration, attempt)
-        self.apply(migration)
+    def attempt_back(self, migration: Migration, attempt: Attempt, before: Definitions) -> Attempt:
+        """Undo a migration, and compare with the definitions of before."""
+        try:
+            applied = self._rows(migration)
+            began = time.monotonic()
+            self.undo(migration)
+            seconds = round(time.monotonic() - began, 3)
+        except (WindlassError, psycopg.Error) as error:
+            return replace(attempt, failed="undo", error=error, after=before)
+        return replace(
+            attempt,
+            undo_seconds=seconds,
+            undone=True,
+            differences=definitions.different(before, self.definitions()),
+            rows_applied=applied,
+            rows_undone=self._rows(migration),
+        )
+
+    def attempt_again(self, migration: Migration, attempt: Attempt, before: Definitions) -> Attempt:
+        """Run a migration once more after its rollback."""
+        try:
+            self.apply(migration)
+        except (WindlassError, psycopg.Error) as error:
+            return replace(attempt, failed="again", error=error, after=before)
         return attempt
 
     def _first(self, migration: Migration, attempt: Attempt, *, back: bool) -> Attempt:
@@ -139,23 +157,11 @@ class Copy:
             rows_before=before,
         )
 
-    def _back(self, migration: Migration, attempt: Attempt) -> Attempt:
-        applied = self._rows(migration)
-        began = time.monotonic()
-        self.undo(migration)
-        seconds = round(time.monotonic() - began, 3)
-        return replace(
-            attempt,
-            undo_seconds=seconds,
-            differences=definitions.different(attempt.after, self.definitions()),
-            rows_applied=applied,
-            rows_undone=self._rows(migration),
-        )
-
     def _rows(self, migration: Migration) -> rows.Tables:
         if not self.watched:
             return {}
-        return rows.read_tables(self.database, self.engine.files.tables(migration))
+        names = self.engine.files.tables(migration)
+        return rows.read_tables(self.database, names, self.engine.history.tables)
 
     def _size(self) -> int:
         """Return the bytes of the copy."""
@@ -185,7 +191,7 @@ class Copy:
         state: Definitions = self.definitions()
         yield state
         for migration in migrations:
-            attempt = self.attempt(migration, state, back=False)
+            attempt = self.attempt(migration, state)
             if attempt.error is not None:
                 raise attempt.error
             yield (state := attempt.after)

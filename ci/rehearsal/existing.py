@@ -73,6 +73,8 @@ def compare_untracked(
 ) -> tuple[Unrecorded, ...]:
     """Return the same with verdicts; unknown, with the reason, where it cannot be found out.
 
+    What another deployment has finished meanwhile is left out.
+
     Args:
         untracked: from `find_untracked`.
         database: the live database; nothing is changed in it.
@@ -84,12 +86,16 @@ def compare_untracked(
         return ()
     try:
         comparison = _comparison(untracked, database, engine, config)
+        if not comparison.later:
+            return ()
         chain, live = comparison.chain(), comparison.live()
     except (WindlassError, psycopg.Error) as error:
         return tuple(msgspec.structs.replace(item, says=(one_line(error),)) for item in untracked)
     names = [migration.name for migration in comparison.later]
     return tuple(
-        _with_verdict(item, names.index(item.migration), chain, live) for item in untracked
+        _with_verdict(item, names.index(item.migration), chain, live)
+        for item in untracked
+        if item.migration in names
     )
 
 
@@ -201,7 +207,8 @@ def _comparison(
     on_disk = engine.files.list()
     names = frozenset(item.migration for item in untracked)
     rest = in_running_order(migration for migration in on_disk if migration.name not in recorded)
-    last = max(at for at, migration in enumerate(rest) if migration.name in names)
+    # -1: another deployment has finished and recorded all of them meanwhile.
+    last = max((at for at, migration in enumerate(rest) if migration.name in names), default=-1)
     return _Comparison(
         database=database,
         engine=engine,

@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 
 import psycopg
@@ -23,6 +24,7 @@ from ..parser.roles import named_roles
 from ..plan.pending import in_running_order, order_problems
 from ..postgres import embedded, roles, throwaway
 from ..secret import Secret
+from . import sets, together
 from .copy import COPIED, Attempt, Copy, Definitions, Stage, clients_for, one_line
 
 GIT_WITHIN = 120.0  # seconds; a checkout of a large repository
@@ -168,21 +170,23 @@ def _try_each(copy: Copy, new: tuple[Migration, ...]) -> Iterator[Checked]:
     """Yield what came of each; what builds on one that failed is not tried."""
     failed, what = "", "failed"
     now: Definitions = copy.definitions()
-    for migration in new:
-        if failed:
-            reason = f"not tried, because {failed} {what}"
-            because = (reason, "") if what == "failed" else ("", reason)
-            yield _checked(copy, migration, 0.0, *because)
-            continue
+    for members, back in together.sets(new, lambda migration: migration.rollback is not None):
         began = time.monotonic()
-        attempt = copy.attempt(migration, now, back=migration.rollback is not None)
-        seconds = round(time.monotonic() - began, 3)
-        if untried := copy.not_tried(attempt):
-            yield _checked(copy, migration, seconds, "", untried)
-            failed, what = migration.name, "could not be tried"
-            continue
-        yield _checked(copy, migration, seconds, _problem(attempt))
-        failed, now = migration.name if attempt.failed else "", attempt.after
+        attempts = () if failed else sets.attempt_set(copy, members, now, back=back)
+        seconds = round((time.monotonic() - began) / len(members), 3)
+        for migration, attempt in zip_longest(members, attempts):
+            if attempt is None:
+                reason = f"not tried, because {failed} {what}"
+                because = (reason, "") if what == "failed" else ("", reason)
+                yield _checked(copy, migration, 0.0, *because)
+                continue
+            untried = copy.not_tried(attempt)
+            if back and not (attempt.undone or attempt.failed):
+                untried = "its rollback comes behind one that failed"
+            yield _checked(copy, migration, seconds, "" if untried else _problem(attempt), untried)
+            if attempt.failed:
+                failed, what = migration.name, "could not be tried" if untried else "failed"
+            now = attempt.after
 
 
 def _problem(attempt: Attempt) -> str:
@@ -203,6 +207,7 @@ def _checked(
         phase=migration.phase,
         transactional=migration.transactional,
         rollback=migration.rollback is not None,
+        irreversible=migration.irreversible,
         seconds=seconds,
         problem=problem,
         untried=untried,

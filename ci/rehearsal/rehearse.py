@@ -12,6 +12,7 @@ from .. import files
 from ..backup import catalog, restore, stream
 from ..backup.retention import Backup
 from ..config.sections import BackupsConfig, LockConfig, RehearsalConfig
+from ..database import leftovers
 from ..database.connection import Database
 from ..database.retry import Terms
 from ..engines import Engine
@@ -23,13 +24,14 @@ from ..postgres import throwaway
 from ..postgres.roles import Runner
 from ..secret import redact
 from ..stores import Store
-from . import rows
+from . import rows, sets, together
 from .copy import Attempt, Copy, Definitions, clients_for
 
 UNCHANGED = "seen on the copy; nothing was changed in the database"
 NO_SCRIPT = "no rollback script"
 USUAL_PATH = b'set local search_path = "$user", public'  # of a mask: the server's own default
 CUT_OFF = "it was cut off half way before: how it began is not known"
+NOT_REACHED = "one that is undone before it could not be"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,10 +90,14 @@ def rehearse_plan(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
     began = time.monotonic()
     needs = throwaway.needs_of(manifest, roles=bench.runner.roles)
     with throwaway.copied(needs, config.throwaway, sandboxed=config.sandbox) as (server, admin):
-        restore.restore_backup(manifest, bench.store, admin, config, progress=bench.progress)
+        wanted = restore.RestoreOptions(copy=True, as_superuser=server.boxed)
+        loaded = restore.restore_backup(
+            manifest, bench.store, admin, config, progress=bench.progress, wanted=wanted
+        )
         restored = time.monotonic()
-        restore.analyze(admin)
-        clone = server.clone(admin, bench.runner)
+        if not loaded.analyzed:
+            restore.analyze(admin)
+        clone = server.clone(admin, bench.runner, loaded_as=loaded.loaded_as)
         if mask:
             _run_mask(mask, bench.rehearsal.mask, clone.database)
         copy = Copy(
@@ -103,6 +109,9 @@ def rehearse_plan(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
             terms=Terms(lock=bench.lock),
             watched=True,
         )
+        before = clone.database.read("rehearse", leftovers.read_leftovers)
+        migrations = _all(plan, copy, bench)
+        after = clone.database.read("rehearse", leftovers.read_leftovers)
         rehearsal = Rehearsal(
             plan_digest=plan.digest,
             backup=manifest.id,
@@ -112,7 +121,8 @@ def rehearse_plan(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
             backup_seconds=manifest.seconds,
             proof_seconds=max((proof.seconds for proof in backup.proofs), default=0.0),
             restore_seconds=round(restored - began, 3),
-            migrations=_all(plan, copy, bench),
+            migrations=migrations,
+            leftovers=tuple(left for left in after if left not in before),
         )
     catalog.note_rehearsal(bench.store, manifest, rehearsal)
     return rehearsal
@@ -154,24 +164,33 @@ def _all(plan: Plan, copy: Copy, bench: Bench) -> tuple[Rehearsed, ...]:
     """Run every migration, those of before the restart first, and return what they did."""
     copy.engine.history.prepare(copy.database)
     definitions: Definitions = copy.definitions()
-    ordered, done, untried = in_running_order(plan.migrations), [], ""
-    cut_off = {partial.name for partial in plan.partials}
-    for number, migration in enumerate(ordered, start=1):
-        back = migration.rollback is not None and migration.name not in cut_off
-        if untried:
-            done.append(_not_rehearsed(migration, f"it comes behind {untried}"))
-            continue
-        attempt = copy.attempt(migration, definitions, back=back)
-        if why_not := copy.not_tried(attempt):
-            untried = migration.name
-            done.append(_not_rehearsed(migration, why_not))
-            continue
-        _require_success(migration, attempt)
-        why = CUT_OFF if migration.name in cut_off else NO_SCRIPT
-        done.append(_rehearsed(migration, attempt, not_rolled_back="" if back else why))
-        definitions = attempt.after
-        bench.done(number, len(ordered))
+    ordered, done, untried = in_running_order(plan.migrations), list[Rehearsed](), ""
+    stay = {m.name: why for m in ordered if (why := _stays(plan, m))}
+    for members, back in together.sets(ordered, lambda migration: migration.name not in stay):
+        attempts = () if untried else sets.attempt_set(copy, members, definitions, back=back)
+        taken: set[str] = set()
+        results = []
+        for migration, attempt in reversed(tuple(zip(members, attempts, strict=False))):
+            if why_not := copy.not_tried(attempt):
+                untried = migration.name
+                results.append(_not_rehearsed(migration, why_not))
+                continue
+            _require_success(migration, attempt)
+            results.append(_rehearsed(migration, attempt, stay.get(migration.name, ""), taken))
+        definitions = attempts[-1].after if attempts else definitions
+        done += reversed(results)
+        done += [_not_rehearsed(m, f"it comes behind {untried}") for m in members[len(attempts) :]]
+        bench.done(len(done), len(ordered))
     return tuple(done)
+
+
+def _stays(plan: Plan, migration: Migration) -> str:
+    """Return why a migration is not undone on the copy; empty where it is."""
+    if migration.irreversible:
+        return f"irreversible: {migration.irreversible}"
+    if migration.rollback is None:
+        return NO_SCRIPT
+    return CUT_OFF if any(part.name == migration.name for part in plan.partials) else ""
 
 
 def _require_success(migration: Migration, attempt: Attempt) -> None:
@@ -204,17 +223,22 @@ def _not_rehearsed(migration: Migration, reason: str) -> Rehearsed:
     )
 
 
-def _rehearsed(migration: Migration, attempt: Attempt, *, not_rolled_back: str) -> Rehearsed:
-    back = not not_rolled_back
+def _rehearsed(migration: Migration, attempt: Attempt, stays: str, taken: set[str]) -> Rehearsed:
+    """Return what one did; `taken` has what rollbacks before its own did not bring back."""
+    lost = rows.lost(attempt.rows_before, attempt.rows_undone) if attempt.undone else {}
+    own = tuple(words for name, words in lost.items() if name not in taken)
+    taken |= lost.keys()
+    gone = rows.dropped(attempt.rows_applied, attempt.rows_undone) if attempt.undone else ()
     return Rehearsed(
         name=migration.name,
         transactional=migration.transactional,
         seconds=attempt.seconds,
         statements=attempt.statements,
         growth=attempt.growth,
-        rolled_back=back,
-        not_rolled_back=not_rolled_back,
+        rolled_back=attempt.undone,
+        not_rolled_back="" if attempt.undone else stays or NOT_REACHED,
         rollback_seconds=attempt.undo_seconds,
-        lost=rows.lost(attempt.rows_before, attempt.rows_undone) if back else (),
-        dropped=rows.dropped(attempt.rows_applied, attempt.rows_undone) if back else (),
+        lost=own,
+        dropped=gone,
+        proven_with=attempt.proven_with,
     )

@@ -7,14 +7,16 @@ import psycopg
 from psycopg import sql
 
 from ..database.connection import Database
+from ..database.history_table import HistoryTable, excluded
 
-# The tables named, and those whose rows a foreign key changes or deletes along with theirs.
+# The tables named, small ones, and those whose rows a foreign key changes along with theirs.
 REACHED = """
 with recursive named as (
     select c.oid from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-    where c.relname = any (%(names)s) and c.relkind in ('r', 'p')
-      and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'windlass')
+    where n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'windlass')
+      and (c.relname = any (%(names)s) and c.relkind in ('r', 'p')
+           or c.relkind = 'r' and pg_catalog.pg_relation_size(c.oid) <= %(small)s)
 ), reached as (
     select oid from named
     union
@@ -26,8 +28,9 @@ select n.nspname, c.relname,
              where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by 1)
 from reached r join pg_catalog.pg_class c on c.oid = r.oid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-order by 1, 2
+where true
 """
+SMALL = 1024**2  # bytes of a table that is read although no migration names it
 
 TableName = tuple[str, str]  # schema and table, not quoted
 
@@ -51,10 +54,16 @@ class TableContent:
 Tables = Mapping[TableName, TableContent]
 
 
-def read_tables(copy: Database, names: Iterable[str]) -> dict[TableName, TableContent]:
-    """Return what the tables of these names hold, whatever their schema; each is read once."""
+def read_tables(
+    copy: Database, names: Iterable[str], history: tuple[HistoryTable, ...] = ()
+) -> dict[TableName, TableContent]:
+    """Return what the tables of these names hold, whatever their schema, and what small ones do.
+
+    Each is read once; `history` has the tool's own tables, which are left out.
+    """
+    query = f"{REACHED}{excluded(history)} order by 1, 2".encode()
     with copy.connect("rehearse") as connection:
-        tables = connection.execute(REACHED.encode(), {"names": list(names)}).fetchall()
+        tables = connection.execute(query, {"names": list(names), "small": SMALL}).fetchall()
         return {
             (schema, name): _read_table(connection, schema, name, cols)
             for schema, name, cols in tables
@@ -85,21 +94,25 @@ def _read_table(
     )
 
 
-def lost(before: Tables, after: Tables) -> tuple[str, ...]:
-    """Return what existed before and does not exist after: tables, rows, columns, values."""
-    losses: list[str] = []
+def lost(before: Tables, after: Tables) -> dict[str, str]:
+    """Return what existed before and does not exist after, by the table's or column's name.
+
+    Tables, rows, columns, values; in words that begin with the name.
+    """
+    losses: dict[str, str] = {}
     for name, table in before.items():
         now, shown = after.get(name), ".".join(name)
         if now is None:
-            losses.append(f"{shown} with {table.rows:,} rows")
+            losses[shown] = f"{shown} with {table.rows:,} rows"
             continue
         if now.rows != table.rows:
             fewer = table.rows - now.rows
-            losses.append(f"{shown}: {abs(fewer):,} rows {'fewer' if fewer > 0 else 'more'}")
+            losses[shown] = f"{shown}: {abs(fewer):,} rows {'fewer' if fewer > 0 else 'more'}"
         for column, values in table.columns.items():
             words = _lost_values(values, now.columns.get(column), same_rows=now.rows == table.rows)
-            losses += [f"{shown}.{column} {words}"] if words else []
-    return tuple(losses)
+            if words:
+                losses[f"{shown}.{column}"] = f"{shown}.{column} {words}"
+    return losses
 
 
 def _lost_values(before: ColumnContent, after: ColumnContent | None, *, same_rows: bool) -> str:

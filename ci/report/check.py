@@ -98,6 +98,8 @@ def _outcome(migration: Checked) -> str:
         return migration.problem
     if migration.untried:
         return f"could not be tried: {migration.untried}"
+    if migration.irreversible:
+        return f"up; irreversible: {migration.irreversible}"
     return (
         UP_DOWN_UP
         if migration.rollback

@@ -202,7 +202,7 @@ def deployment_text(deployment: Deployment) -> str:
     proofs = [
         f"    {key:<16} {value}"
         for result in deployment.results
-        if result.evidence and str(result.step) in ("approval", "restart")
+        if result.evidence and str(result.step) in ("approval", "restart", "verify")
         for key, value in result.evidence
         if value
     ]

@@ -1,6 +1,7 @@
 """Plans and rehearsals as text. Pure."""
 
 from ..model import About, Plan, Rehearsal, Rehearsed, TableSize
+from ..plan.undoing import loss_words
 from ..rehearsal.forecast import blocking_locks, forecast
 from .format import duration, human, seconds
 
@@ -34,6 +35,7 @@ def plan_text(plan: Plan, rendered: tuple[str, ...] = ()) -> str:
         f"  {'migrate' if plan.direction == 'up' else 'undo':<10} {m.name}"
         f"{f' {m.title}' if m.title else ''}{' (after the restart)' if m.phase == 'after' else ''}"
         f"{'' if m.transactional else ' (outside a transaction)'}"
+        f"{f' (irreversible: {m.irreversible})' if m.irreversible else ''}"
         for m in plan.migrations
     ]
     if plan.correction is not None:
@@ -41,6 +43,7 @@ def plan_text(plan: Plan, rendered: tuple[str, ...] = ()) -> str:
         lines += [f"  does       {line}" for line in plan.correction.changes]
     elif not plan.migrations:
         lines.append("  nothing to migrate")
+    lines += [f"  loses      {loss_words(loss)}" for loss in plan.losses]
     lines += _about(plan.about) if plan.about is not None else []
     for text in rendered:
         lines += ["", text]
@@ -129,8 +132,9 @@ def _rehearsed(migration: Rehearsed) -> tuple[str, ...]:
     rewrites = {name for statement in migration.statements for name in statement.rewrites}
     scans = {name for statement in migration.statements for name, _ in statement.scans}
     wal = sum(statement.wal for statement in migration.statements)
+    together = " with others" if migration.proven_with else ""
     rollback = (
-        f"proven, {duration(migration.rollback_seconds)}"
+        f"proven{together}, {duration(migration.rollback_seconds)}"
         if migration.rolled_back
         else migration.not_rolled_back
     )
@@ -153,4 +157,8 @@ def rehearsal_notes(rehearsal: Rehearsal) -> list[str]:
             f"{migration.name}: its rollback does not bring back: {what}" for what in migration.lost
         ]
         lines += [f"{migration.name}: its rollback drops {what}" for what in migration.dropped]
+        if migration.proven_with:
+            others = ", ".join(migration.proven_with)
+            lines.append(f"{migration.name}: its rollback gives the schema back with {others} only")
+    lines += [f"left half done: {left}" for left in rehearsal.leftovers]
     return lines

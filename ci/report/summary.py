@@ -14,6 +14,7 @@ from ..errors import WindlassError, found_at
 from ..model import (
     Deployment,
     Finding,
+    Migration,
     Outcome,
     Plan,
     Proof,
@@ -22,6 +23,7 @@ from ..model import (
     StepResult,
     TableSize,
 )
+from ..plan.undoing import loss_words
 from ..secret import redact
 from .check import check_markdown
 from .deployment import deployment_verdict
@@ -156,6 +158,7 @@ def migration_sections(plan: Plan) -> tuple[Section, ...]:
             code(m.title),
             "after the restart" if m.phase == "after" else "–",
             "yes" if m.transactional else "no",
+            code(f"irreversible: {m.irreversible}") if m.irreversible else _rollback(m),
         )
         for at, m in enumerate(plan.migrations, start=1)
     )
@@ -163,13 +166,24 @@ def migration_sections(plan: Plan) -> tuple[Section, ...]:
     title = f"#### {word}: {len(plan.migrations)}"
     return (
         table(
-            ("#", "migration", "what", "phase", "in a transaction"),
+            ("#", "migration", "what", "phase", "in a transaction", "rollback"),
             rows,
             title=title,
             noun="migrations",
             elsewhere="`invoke plan` has them all",
         ),
     )
+
+
+def loss_sections(plan: Plan) -> tuple[Section, ...]:
+    """Return what a rollback does not bring back."""
+    lines = tuple(f"- {code(loss_words(loss))}\n" for loss in plan.losses)
+    title = "#### What stood before and is lost\n\n"
+    return (Section(title, lines, "\n", "losses"),) if lines else ()
+
+
+def _rollback(migration: Migration) -> str:
+    return "none" if migration.rollback is None else "a script"
 
 
 def finding_sections(findings: tuple[Finding, ...]) -> tuple[Section, ...]:
@@ -283,6 +297,7 @@ def plan_page(plan: Plan, texts: tuple[str, ...], prefix: str) -> Page:
             ),
             _plan_facts(plan),
             *migration_sections(plan),
+            *loss_sections(plan),
             *finding_sections(findings),
             *rehearsal_sections(plan.rehearsal),
             *_size_sections(plan.about.tables if plan.about else ()),

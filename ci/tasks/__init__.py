@@ -11,7 +11,7 @@ from ..report import runner
 from ..report.deployment import error_text
 from ..version import __version__
 from .backup import backup_tasks, restore
-from .deploy import approve, deploy, migrate, plan, rehearse, rollback
+from .deploy import approve, deploy, migrate, plan, rehearse, resume, rollback
 from .history import baseline, history, identity, repair, stamp, status, unstamp
 from .project import check, comment, create, doctor, grants, init, lint, schema
 from .service import restart, smoke, verify
@@ -37,6 +37,7 @@ ns = Collection(
     repair,
     restart,
     restore,
+    resume,
     rollback,
     schema,
     smoke,

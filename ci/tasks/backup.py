@@ -21,6 +21,7 @@ from .task import Answer, at_most_one, names_of, opened, verb
 
 if TYPE_CHECKING:
     from ..backup.retention import Choice
+    from ..database.markers import Marker
     from ..deployment.backups import ProofReport
     from ..deployment.orders import Proposal, Request
     from ..deployment.work import Work
@@ -33,7 +34,7 @@ def backup(env: str = "") -> Answer:
     """Take a backup, verify it, and prune old ones."""
     from ..deployment import backups
 
-    with opened(env) as work:
+    with opened(env, changes="backup") as work:
         report = backups.take(work)
     line = backup_line(report.backup)
     runner.tell(lambda run: summary.backup_page(report.backup, line, run.environment))
@@ -89,7 +90,7 @@ def backup_prune(
     """Remove the backups that no rule of backups.keep wants; only proven ones count."""
     from ..deployment import backups
 
-    with opened(env) as work:
+    with opened(env, changes="" if dry_run or out else "backup.prune") as work:
         asked = planned.request("backup.prune", env, {}, plan=plan, digest=digest)
         proposal = backups.propose_prune(work, asked)
         choices = proposal.found
@@ -130,7 +131,7 @@ def backup_keep(
     """Pin a backup, so that no rule removes it."""
     from ..deployment import backups
 
-    with opened(env) as work:
+    with opened(env, changes="" if dry_run or out else "backup.keep") as work:
         given: dict[str, str | bool] = {"which": which, "reason": reason, "release": release}
         asked = planned.request("backup.keep", env, given, plan=plan, digest=digest)
         proposal = backups.propose_pin(work, asked)
@@ -150,6 +151,8 @@ def backup_keep(
     tables="restore the rows of these alone, with commas between them; never swapped",
     at_most_older="refuse a backup older than this, such as 24h",
     no_owner="make everything this user's, where the owners are missing (default: no)",
+    as_superuser="let the archive's SQL run as this user, also where that is a superuser "
+    "(default: no)",
     swap="put this restored database in place of the live one",
     drop_old="drop the databases that earlier restores put aside",
     **planned.FLAGS,
@@ -167,11 +170,12 @@ def restore(  # a flag each
     wait_for_approval: str = "",
     *,
     no_owner: bool = False,
+    as_superuser: bool = False,
     drop_old: bool = False,
     dry_run: bool = False,
 ) -> Answer:
     """Restore a backup into a new database, verify it, and put it in place of the live one."""
-    from ..deployment import restores
+    from ..deployment import restores, swaps
 
     at_most_one(drop_old=drop_old, swap=swap, into=into)
     given: dict[str, str | bool] = {
@@ -181,10 +185,13 @@ def restore(  # a flag each
         "at-most-older": at_most_older,
         "swap": swap,
         "no-owner": no_owner,
+        "as-superuser": as_superuser,
         "drop-old": drop_old,
     }
-    with opened(env) as work:
+    with opened(env, changes="" if dry_run or out else "restore") as work:
         asked = planned.request("restore", env, given, plan=plan, digest=digest)
+        if not (dry_run or out) and (done := swaps.ended(work, asked)) is not None:
+            return _ended(env, asked, done)
         if asked.has("drop-old"):
             return _drop_old(work, asked, out=out, wait=wait_for_approval, dry_run=dry_run)
         if asked.has("swap"):
@@ -209,6 +216,15 @@ def restore(  # a flag each
     return Answer(report, text)
 
 
+def _ended(env: str, asked: "Request", done: "Marker") -> Answer:
+    from ..deployment import restores, swaps
+
+    text = swapped_text(env, done.get("kept"))
+    runner.tell(lambda _: summary.text_page(f"Restored: {env}", text, {"kept": done.get("kept")}))
+    report = swaps.report_of(done) if asked.has("swap") else restores.report_of(done)
+    return Answer(report, text)
+
+
 def _tables(text: str) -> str:
     if text and not names_of(text):  # none would be all tables, in place of the live database
         raise ConfigError("--tables names no table", next_step="--tables orders,customers")
@@ -220,10 +236,10 @@ def _confirm(work: "Work", proposal: "Proposal[Any]", text: str, *, what: str) -
 
 
 def _swap(work: "Work", asked: "Request", *, out: str, wait: str, dry_run: bool) -> Answer:
-    from ..deployment import restores
+    from ..deployment import swaps
 
     env, restored = work.settings.name, asked.get("swap")
-    proposal = restores.propose_swap(work, asked)
+    proposal = swaps.propose_swap(work, asked)
     text = f"{restored} takes the place of {work.database.name}, which is kept aside"
     document = {"swap": restored}
     answer = planned.shown(work, proposal, text, document=document, out=out, dry_run=dry_run)
@@ -231,16 +247,16 @@ def _swap(work: "Work", asked: "Request", *, out: str, wait: str, dry_run: bool)
         return answer
     _confirm(work, proposal, text, what="the restore")
     planned.wait(work, proposal, wait)
-    report = restores.swap(work, proposal)
+    report = swaps.swap(work, proposal)
     text = swapped_text(env, report.kept)
     runner.tell(lambda _: summary.text_page(f"Restored: {env}", text, {"kept": report.kept}))
     return Answer(report, text)
 
 
 def _drop_old(work: "Work", asked: "Request", *, out: str, wait: str, dry_run: bool) -> Answer:
-    from ..deployment import restores
+    from ..deployment import swaps
 
-    proposal = restores.propose_drop(work, asked)
+    proposal = swaps.propose_drop(work, asked)
     text = "\n".join(f"{name}  {size:,} bytes" for name, size in proposal.found)
     document = {"dropped": tuple(name for name, _ in proposal.found)}
     answer = planned.shown(work, proposal, text, document=document, out=out, dry_run=dry_run)
@@ -248,7 +264,7 @@ def _drop_old(work: "Work", asked: "Request", *, out: str, wait: str, dry_run: b
         return answer
     _confirm(work, proposal, text, what="dropping them")
     planned.wait(work, proposal, wait)
-    return Answer({"dropped": restores.drop_databases(work, proposal)}, text)
+    return Answer({"dropped": swaps.drop_databases(work, proposal)}, text)
 
 
 backup_tasks = Collection("backup")

@@ -60,7 +60,7 @@ def deploy(
     at_most_one(**{"break-glass": break_glass, "wait-for-approval": wait_for_approval})
     flag = "--wait-for-approval"
     within = age_of(flag, wait_for_approval, example="2h") if wait_for_approval else None
-    with opened(env, show_queries=show_queries) as work:
+    with opened(env, show_queries=show_queries, changes="" if dry_run else "deploy") as work:
         proposal = proposals.propose_deployment(
             work,
             plan=planfile.read_plan(Path(plan)) if plan else None,
@@ -72,7 +72,7 @@ def deploy(
             return Answer(proposal.plan, plan_text(proposal.plan, rendered))
         if not yes:
             confirm_deployment(proposal.plan)
-        if within is not None:
+        if within is not None and not proposal.unit.inherits:
             await_approval.wait(proposal.plan, work, within=within.total_seconds())
         return _carry_out(work, proposal)
 
@@ -93,7 +93,7 @@ def migrate(
     from ..deployment import proposals
 
     at_most_one(to=to, steps=steps)
-    with opened(env, show_queries=show_queries) as work:
+    with opened(env, show_queries=show_queries, changes="" if dry_run else "migrate") as work:
         proposal = proposals.propose_migration(work, to=to, steps=steps)
         if dry_run:
             sql = "\n\n".join(proposals.rendered(work, proposal.plan))
@@ -107,6 +107,7 @@ def migrate(
     to="an applied migration that stays: all after it are undone",
     steps="how many of the newest to undo",
     force="also where a later migration touches the same tables (default: no)",
+    lossy="also where values of before are not brought back (default: no)",
     out="write the plan to this file, for approve and --plan; change nothing",
     plan="a plan file that was made before, of the same flags (default: a new plan)",
     digest="refuse a plan with another digest than this one (default: any)",
@@ -122,6 +123,7 @@ def rollback(
     digest: str | None = None,
     *,
     force: bool = False,
+    lossy: bool = False,
     dry_run: bool = False,
     show_queries: bool = False,
 ) -> Answer:
@@ -130,7 +132,8 @@ def rollback(
 
     which = {"name": name, "deployment": deployment, "to": to, "steps": steps}
     at_most_one(**which)
-    with opened(env, show_queries=show_queries) as work:
+    changes = "" if dry_run or out else "rollback"
+    with opened(env, show_queries=show_queries, changes=changes) as work:
         proposal = proposals.propose_rollback(
             work,
             name=name,
@@ -138,6 +141,8 @@ def rollback(
             to=to,
             steps=steps,
             force=force,
+            lossy=lossy,
+            shown=dry_run,
             plan=planfile.read_plan(Path(plan)) if plan else None,
             digest=digest,
         )
@@ -149,6 +154,26 @@ def rollback(
                 runner.tell(lambda run: summary.plan_page(made, rendered, run.prefix))
             return Answer(proposal.plan, "\n\n".join(rendered))
         confirm_rollback(proposal.plan)
+        return _carry_out(work, proposal)
+
+
+@verb()
+def resume(
+    env: str = "",
+    *,
+    dry_run: bool = False,
+    show_queries: bool = False,
+) -> Answer:
+    """Go on with what a run left unfinished, forward or backward, as it began."""
+    from ..deployment import proposals
+
+    with opened(env, show_queries=show_queries) as work:
+        proposal = proposals.propose_resume(work)
+        if proposal is None:
+            return Answer(None, f"nothing to resume in {env}: no deployment is unfinished")
+        if dry_run:
+            rendered = proposals.rendered(work, proposal.plan)
+            return Answer(proposal.plan, plan_text(proposal.plan, rendered))
         return _carry_out(work, proposal)
 
 

@@ -10,9 +10,10 @@ from ..report.deployment import (
     status_text,
     unrecorded_note,
 )
+from ..report.events import chain_text, stored_text
 from . import planned
 from .confirm import confirm_as
-from .task import Answer, opened, verb
+from .task import Answer, at_most_one, opened, verb
 
 
 def _correction(verb_: str, doc: str) -> Callable[..., Answer]:
@@ -31,7 +32,7 @@ def _correction(verb_: str, doc: str) -> Callable[..., Answer]:
     ) -> Answer:
         from ..deployment import corrections
 
-        with opened(env) as work:
+        with opened(env, changes="" if dry_run or out else verb_) as work:
             given: dict[str, str | bool] = {"name": name, "reason": reason}
             asked = planned.request(verb_, env, given, plan=plan, digest=digest)
             proposal = corrections.propose(work, asked)
@@ -109,7 +110,9 @@ def identity(  # a flag each
     from ..deployment import identity as identities
     from ..plan.identity import guarding
 
-    with opened(env) as work:
+    with opened(
+        env, changes="identity" if (adopt or plan) and not (dry_run or out) else ""
+    ) as work:
         if not (adopt or plan):
             report = identities.report(work)
             text = identity_text(report.known, report.difference)
@@ -133,17 +136,30 @@ def identity(  # a flag each
     return Answer(report, text)
 
 
-@verb()
-def history(env: str = "", deployment: str = "") -> Answer:
+@verb(
+    verify="recompute the chain of events, and compare it with the journal and the store's copy",
+    from_store="show the events as the store has them; asks no database",
+)
+def history(
+    env: str = "", deployment: str = "", *, verify: bool = False, from_store: bool = False
+) -> Answer:
     """Show what was deployed, by whom, and how it went."""
-    from ..deployment import journal
+    from ..deployment import chains, journal
     from ..deployment.status import report_history
 
+    at_most_one(**{"deployment": deployment, "verify": verify, "from-store": from_store})
     with opened(env) as work:
-        if deployment:
-            record, _ = journal.find_deployment(work.database, deployment)
-            return Answer(record, deployment_text(record))
-        report = report_history(work.database)
+        if from_store:
+            stored = chains.report_stored(work)
+            return Answer(stored, stored_text(stored), 1 if stored.broken else 0)
+        with chains.pointing_at_the_store(work):
+            if verify:
+                chain = chains.verify_chain(work)
+                return Answer(chain, chain_text(chain), 1 if chain.broken else 0)
+            if deployment:
+                record, _ = journal.find_deployment(work.database, deployment, env)
+                return Answer(record, deployment_text(record))
+            report = report_history(work.database)
     text = history_text(report.deployments, report.corrections)
     known = identity_text(report.identity, "") if report.identity else ""
     return Answer(report, "\n\n".join(part for part in (text, known) if part))

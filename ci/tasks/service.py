@@ -8,7 +8,7 @@ def restart(env: str = "") -> Answer:
     """Restart the service, and prove that it did."""
     from ..deployment import one_step
 
-    with opened(env) as work:
+    with opened(env, changes="restart") as work:
         running = one_step.restart_service(work)
     return Answer(running, f"{running.detail or 'restarted'}: {running.instance}")
 

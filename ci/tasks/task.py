@@ -90,7 +90,7 @@ def verb(*positional: str, **help_: str) -> Callable[[Verb], Any]:
                         _dry(body.__name__, arguments, signature)
                     answer = body(*values, **arguments)
                 except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # a bug too: three lines
-                    _exit(error, as_json=json, debug=debug)
+                    _exit(error, as_json=json, debug=debug, env=arguments.get("env", ""))
                 text = format.as_json(answer.document) if json else visible(redact(answer.text))
                 _out(text, as_json=json)
             if answer.code:
@@ -139,7 +139,7 @@ def _dry(name: str, arguments: dict[str, Any], signature: inspect.Signature) -> 
         raise ConfigError(f"{name} has no dry run", next_step="leave --dry out")
 
 
-def _exit(error: BaseException, *, as_json: bool, debug: bool) -> NoReturn:
+def _exit(error: BaseException, *, as_json: bool, debug: bool, env: str) -> NoReturn:
     """Say an error in three lines and leave with its exit code."""
     if debug:
         sys.stderr.write(visible(redact("".join(traceback.format_exception(error)))))
@@ -147,11 +147,11 @@ def _exit(error: BaseException, *, as_json: bool, debug: bool) -> NoReturn:
         error = Interrupted(
             "stopped by SIGTERM" if isinstance(error, Terminated) else "stopped by Ctrl-C",
             state="nothing was begun that the journal does not show",
-            next_step="invoke status --env ENV",
+            next_step=f"invoke status --env {env}" if env else "start it again",
             by_sigterm=isinstance(error, Terminated),
         )
     if not isinstance(error, WindlassError):
-        error = WindlassError(
+        error = _of_the_server(error, env) or WindlassError(
             f"an error of Windlass itself: {type(error).__name__}: {error}",
             state="not known; the journal shows what was begun",
             next_step="run it again with --debug, and report what it prints",
@@ -162,6 +162,22 @@ def _exit(error: BaseException, *, as_json: bool, debug: bool) -> NoReturn:
     if as_json:
         _out(format.as_json({"error": _document(error, code)}), as_json=True)
     raise Exit(code=code) from None
+
+
+def _of_the_server(error: BaseException, env: str) -> WindlassError | None:
+    """Return what a database said, which is no error of ours; None where it was no database."""
+    import psycopg  # it takes 0.1 s, and tasks without a database run without it
+
+    from ..database.errors import in_words
+
+    if not isinstance(error, psycopg.Error):
+        return None
+    return WindlassError(
+        in_words(error),
+        state="not known, because the database did not answer",
+        next_step="look at the server and its log; when it answers: "
+        + (f"invoke status --env {env}" if env else "start it again"),
+    )
 
 
 def _document(error: WindlassError, code: int) -> dict[str, object]:
@@ -219,8 +235,12 @@ def deploy_file() -> Path:
 
 
 @contextmanager
-def opened(env: str, *, show_queries: bool = False) -> "Iterator[Work]":
-    """Open the world of an environment, and a console that tells what happens in it."""
+def opened(env: str, *, show_queries: bool = False, changes: str = "") -> "Iterator[Work]":
+    """Open the world of an environment, and a console that tells what happens in it.
+
+    `changes` names a task that changes something: why it is refused is recorded.
+    """
+    from ..deployment.events import recording
     from ..deployment.work import open_work
     from ..origin import new_deployment_id
     from ..report.console import Console
@@ -231,9 +251,12 @@ def opened(env: str, *, show_queries: bool = False) -> "Iterator[Work]":
     if on_github := runner.current():
         on_github.run.results, on_github.run.findings = console.results, console.findings
     try:
-        with open_work(
-            settings, deployment_id=identifier, reporter=console, show_queries=show_queries
-        ) as work:
+        with (
+            open_work(
+                settings, deployment_id=identifier, reporter=console, show_queries=show_queries
+            ) as work,
+            recording(work, changes),
+        ):
             yield work
     finally:
         console.close()

@@ -65,7 +65,7 @@ def test_uat_has_a_backup_before_the_first_statement(project: Project) -> None:
     dumped = {name for name, _ in backup["manifest"]["row_counts"]}
     # Before the table existed; the row of a lease is no part of a backup.
     ours = {"alembic_revision", "approval", "correction", "deployment", "identity"}
-    ours |= {"partial_migration", "step", "version"}
+    ours |= {"event", "marker", "partial_migration", "pause", "step", "version"}
     assert dumped == {f"windlass.{name}" for name in ours}
     assert "orders" in tables(project.url)
 
@@ -267,11 +267,13 @@ def test_a_failed_step_in_uat_stops_and_says_what_stands(project: Project) -> No
 
     ran = project.run("deploy", "--env", "uat")
 
+    backup = project.deployments("uat")[0]["backup"]
     assert ran.code == 1
     assert ran.error() == [
         f"✗ migrate: migrations/{B}.sql:1: division by zero [22012]",
-        "  state: its transaction was rolled back: nothing of this migration is left",
-        "  next:  mend the file, or what it found, and deploy again",
+        f"  state: 1 of 2 migrations stand: {A}; not applied: {B}; backup {backup} has the values "
+        "of before; its transaction was rolled back: nothing of this migration is left",
+        "  next:  mend the file, or what it found, and start again: invoke deploy --env uat",
     ]
     assert "orders" in tables(project.url)
 

@@ -199,6 +199,7 @@ def test_production_alone_rehearses_unless_another_asks_for_it() -> None:
         ("dev", "rollback", "rollback"),
         ("uat", "stop", "stop"),
         ("production", "rollback", "rollback"),
+        ("production", "rollback-even-if-lossy", "rollback-even-if-lossy"),
     ],
 )
 def test_production_rolls_back_and_the_others_stop(

@@ -10,6 +10,7 @@ import psycopg
 from ...database.retry import Terms, limits
 from ...errors import ConfigError
 from ...model import Direction, Finding, Migration, Unrecorded
+from ...parser.effects import Effect, effects_of
 from ...parser.file import SqlFile
 from ..sql import creates
 from ..sql.run import set_search_path, terms_of
@@ -79,6 +80,16 @@ class AlembicFiles:
     def allowed(self, migration: Migration) -> frozenset[str]:
         """Return the rules that the file sets aside."""
         return frozenset(allowance.rule for allowance in self.project.head(migration).allowed)
+
+    def effects(self, migration: Migration, direction: Direction) -> tuple[Effect, ...]:
+        """Return what its SQL does to tables and values; of one that cannot be rendered: hides."""
+        rendered = self._render([migration.name], direction)[migration.name]
+        head = self.project.head(migration)
+        try:
+            file, _ = rendered.parsed(head, self.project.parser)
+        except ConfigError:
+            return (Effect(does="hides"),)
+        return (Effect(does="hides"),) if rendered.why else effects_of(file.statements)
 
     def tables(self, migration: Migration) -> frozenset[str]:
         """Return the tables that a revision names; of one that cannot be rendered, every word."""

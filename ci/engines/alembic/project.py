@@ -7,7 +7,7 @@ from pathlib import Path
 from ...config.sections import MigrationsConfig
 from ...errors import ConfigError, Refused
 from ...model import Direction, Migration
-from ...parser.file import SqlFile, checksum_of, read_script
+from ...parser.file import SqlFile, checksum_of, read_script, require_one_way
 from ...parser.once import Parser
 from ...secret import Secret
 from ..sql.run import require_reading
@@ -172,16 +172,19 @@ class AlembicProject:
         """Return a revision as it is on disk now."""
         source, shown = self.source(revision), self.path(revision)
         head = read_head(shown, source, self.parser)
+        rollback = read_downgrade(shown, source)
+        require_one_way(head, rollback)
         return Migration(
             name=revision.revision,
             checksum=checksum_of(source),
             sql=source,
             phase=head.phase,
             transactional=head.transactional,
-            rollback=read_downgrade(shown, source),
+            rollback=rollback,
             verify=self._verify_text(revision),
             title=revision.message,
             after=revision.after,
+            irreversible=head.irreversible,
         )
 
     def path(self, revision: Revision) -> Path:

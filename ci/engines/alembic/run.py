@@ -13,7 +13,7 @@ from psycopg import sql
 
 from ...config.duration import Duration
 from ...database import own_tables
-from ...database.connection import Database, read_target
+from ...database.connection import KEEPALIVES, KEPT_BY_SERVER, Database, read_target
 from ...database.pinned import PIN
 from ...database.retry import RETRIED, Session, Terms, Watching, milliseconds, with_retry_elsewhere
 from ...errors import ConfigError, Place, StepFailed, WindlassError
@@ -68,6 +68,7 @@ def place_of(
         # A revision may work in Python between two statements, as long as one may run.
         f"set idle_in_transaction_session_timeout = {limit}",
         f"select pg_catalog.set_config('application_name', {name}, false)",
+        *(f"set {setting} = {value}" for setting, value in KEPT_BY_SERVER.items()),
     ]
     if target.server_version >= 140000:  # refused by servers on macOS and Windows
         settings.append(
@@ -83,7 +84,7 @@ def place_of(
         f"-c statement_timeout={limit}"
     )
     return {
-        "connect": database.parameters(),
+        "connect": {**KEEPALIVES, **database.parameters()},
         "identity": [target.system_identifier, target.database],
         "settings": settings,
         "env": {**variables, "PGOPTIONS": options.strip(), "PGAPPNAME": step},
@@ -170,7 +171,7 @@ def _fail(job: RevisionJob, listener: "_Listener", error: ReportedError) -> NoRe
         next_step=f"look at what is left; finish it by hand and invoke stamp --name "
         f"{job.migration.name}, or mend the revision so that it can run again, and deploy"
         if listener.committed
-        else "mend the revision, or what it found, and deploy again",
+        else "mend the revision, or what it found, and start again",
     ) from error
 
 

@@ -110,7 +110,7 @@ def record(
         raise StepFailed(
             f"the history row of {migration.name} changed while it ran: {changed} rows",
             state="its transaction was rolled back",
-            next_step=f"find who else writes {history.table}, and deploy again",
+            next_step=f"find who else writes {history.table}, and start again",
         )
     partial.forget(connection, migration.name)
 

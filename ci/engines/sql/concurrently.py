@@ -244,14 +244,14 @@ def _drop_invalid(
             f"the index {row[2]} is being built by another session",
             place=place,
             state="this statement did not run",
-            next_step="wait until pg_stat_progress_create_index is empty, and deploy again",
+            next_step="wait until pg_stat_progress_create_index is empty, and start again",
         )
     if not same_index(connection, statement):
         raise StepFailed(
             f"an invalid index {row[2]} exists, and is not the one this file builds",
             place=place,
             state="this statement did not run",
-            next_step=f"look at it (\\d {row[2]} in psql), drop it, and deploy again",
+            next_step=f"look at it (\\d {row[2]} in psql), drop it, and start again",
         )
     _drop(connection, database, row[2], place=place)
 
@@ -264,7 +264,7 @@ def _drop(connection: psycopg.Connection, database: Database, name: str, *, plac
             f"the invalid index {name} could not be dropped: {gave_up.reason}",
             place=place,
             state="the invalid index is left, and costs every write; no query uses it",
-            next_step="let the sessions named end, and deploy again: it drops the index first",
+            next_step="let the sessions named end, and start again: it drops the index first",
         )
 
 
@@ -279,7 +279,7 @@ def require_valid(connection: psycopg.Connection, statement: Statement, *, place
             f"the index {node.idxname} is invalid after its build",
             place=place,
             state="the invalid index is left; the statement is not recorded as done",
-            next_step="deploy again: it drops the invalid index and builds it anew",
+            next_step="start again: it drops the invalid index and builds it anew",
         )
 
 

@@ -12,7 +12,8 @@ from ...errors import ConfigError, Place, StepFailed
 from ...lint.catalog import read_catalog
 from ...lint.statements import lint_files
 from ...model import Direction, Finding, Migration, Unrecorded
-from ...parser.file import SqlFile, read_script
+from ...parser.effects import Effect, effects_of
+from ...parser.file import SqlFile, read_script, require_one_way
 from ...parser.once import Parser
 from .. import HISTORIES
 from . import bookkeeping, creates, run
@@ -104,6 +105,7 @@ class SqlFiles:
         rollback, verify = self.read(name, "_rollback"), self.read(name, "_verify")
         if rollback is not None:
             self.script(name, "_rollback", rollback)
+        require_one_way(parsed, rollback)
         if verify is not None:
             run.require_reading(self.script(name, "_verify", verify))
         return Migration(
@@ -114,6 +116,7 @@ class SqlFiles:
             transactional=parsed.transactional,
             rollback=rollback,
             verify=verify,
+            irreversible=parsed.irreversible,
         )
 
     def read(self, name: str, extra: str = "") -> str | None:
@@ -166,6 +169,7 @@ class SqlFiles:
             verify=verify,
             search_path=self.search_path,
             history=self.table,
+            forward=self.main(migration) if direction == "down" else None,
             failure=self.failure if direction == "up" else "",
         )
 
@@ -182,6 +186,15 @@ class SqlFiles:
     def allowed(self, migration: Migration) -> frozenset[str]:
         """Return the rules that the file sets aside."""
         return frozenset(allowance.rule for allowance in self.main(migration).allowed)
+
+    def effects(self, migration: Migration, direction: Direction) -> tuple[Effect, ...]:
+        """Return what its script does to tables and values; nothing where it has none."""
+        if direction == "up":
+            return effects_of(self.main(migration).statements)
+        if migration.rollback is None:
+            return ()
+        script = self.script(migration.name, "_rollback", migration.rollback)
+        return effects_of(script.statements)
 
     def tables(self, migration: Migration) -> frozenset[str]:
         """Return the tables that a migration and its rollback script name."""

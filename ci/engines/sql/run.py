@@ -19,7 +19,7 @@ from ...parser import tree
 from ...parser.file import SqlFile
 from ...parser.split import Statement
 from ...secret import redact, redact_to
-from . import bookkeeping, concurrently, if_not_exists, partial
+from . import bookkeeping, concurrently, half, if_not_exists, partial
 
 # None: the line was cut. The others: the server ended the session (admin_shutdown, crash_shutdown,
 # cannot_connect_now, idle_in_transaction_session_timeout).
@@ -45,6 +45,7 @@ class FileJob:
     verify: SqlFile | None
     search_path: tuple[str, ...]
     history: bookkeeping.HistoryRows
+    forward: SqlFile | None = None  # the migration that a rollback script is of
     failure: str = ""  # the tool's code for a migration that failed, before its message
 
     def modes(self) -> str:
@@ -105,13 +106,13 @@ def run_file(job: FileJob, database: Database, terms: Terms) -> int:
                 redact(f"the connection was lost: {error}".splitlines()[0]),
                 place=Place(str(job.file.path)),
                 state="a transaction in progress was rolled back, unless its COMMIT had arrived",
-                next_step="look at invoke status, and deploy again",
+                next_step="look at the server and the network, and start again",
             ) from error
         raise StepFailed(
             redact(f"its record could not be written: {error}".splitlines()[0]),
             place=Place(str(job.file.path)),
             state="what is not recorded was rolled back, but for what cannot run in a transaction",
-            next_step="mend what it says (invoke doctor looks at the rights), and deploy again",
+            next_step="mend what it says (invoke doctor looks at the rights), and start again",
         ) from error
 
 
@@ -121,8 +122,9 @@ def _whole(job: FileJob, terms: Terms, connection: psycopg.Connection) -> None:
     bookkeeping.ensure(job.history, connection)
     if bookkeeping.already_recorded(job.history, connection, job.migration.name, job.direction):
         return  # another machine was faster; the lock row of the insert says so
+    statements = half.to_send(job, connection)
     connection.execute(job.path().encode())
-    for statement in job.file.statements:
+    for statement in statements:
         _execute(job, terms, connection, statement)
     _record(job, terms, connection)
 
@@ -168,7 +170,7 @@ def _refuse_behind_a_pooler(job: FileJob, connection: psycopg.Connection) -> Non
 
 def _one_by_one(job: FileJob, database: Database, terms: Terms, step: str) -> int:
     """Run each statement on its own, each finished one recorded, from where a run stopped."""
-    name, retries = job.migration.name, 0
+    name, retries, statements = job.migration.name, 0, job.file.statements
 
     def in_transaction(work: Callable[[psycopg.Connection], int | None]) -> int | None:
         nonlocal retries
@@ -177,11 +179,13 @@ def _one_by_one(job: FileJob, database: Database, terms: Terms, step: str) -> in
         return result
 
     def begin(connection: psycopg.Connection) -> int | None:
+        nonlocal statements
         _refuse_behind_a_pooler(job, connection)
         bookkeeping.ensure(job.history, connection)
         if bookkeeping.already_recorded(job.history, connection, name, job.direction):
             return None
         count = partial.finished_statements(connection, name, job.direction, job.file)
+        statements = half.to_send(job, connection)
         connection.execute(job.path().encode())
         # An index that was dropped since, because it was another one: it is built once more.
         last = job.file.statements[count - 1] if count else None
@@ -190,7 +194,7 @@ def _one_by_one(job: FileJob, database: Database, terms: Terms, step: str) -> in
     done = in_transaction(begin)
     if done is None:
         return retries
-    for number, statement in enumerate(job.file.statements[done:], start=done + 1):
+    for number, statement in enumerate(statements[done:], start=done + 1):
         if statement.transactional:
 
             def both(
@@ -265,7 +269,7 @@ def _send(
             place=job.place(statement),
             state=f"{left}; the statements before it stay done and are recorded",
             next_step="let the sessions named end, or give it longer (lock.concurrently), and "
-            "deploy again",
+            "start again",
         )
     concurrently.require_valid(connection, statement, place=job.place(statement))
     return 0
@@ -384,7 +388,7 @@ def _failed(
         state = "its transaction was rolled back: nothing of this migration is left"
     else:
         state = "the statements before it stay done and are recorded; this one is not"
-    next_step = "mend the file, or what it found, and deploy again"
+    next_step = "mend the file, or what it found, and start again"
     if error.sqlstate == psycopg.errors.QueryCanceled.sqlstate:
         next_step = "-- windlass: statement_timeout=2h in the head of the file gives it longer"
     return StepFailed(

@@ -90,7 +90,7 @@ def test_a_killed_run_is_told_of_and_closed_by_the_next(project: Project) -> Non
     ran = project.run("deploy", "--env", "dev")
 
     assert ran.code == 0, ran.err
-    assert "was killed; this one continues" in ran.err
+    assert "was not finished; this one continues it" in ran.err
     assert [d["status"] for d in project.deployments("dev")] == [
         "deployed",
         "interrupted",

@@ -69,7 +69,7 @@ def done(*_: object) -> Done:
 def journalled(project: Project) -> tuple[Status, list[tuple[str, str, bool]]]:
     from pgwindlass.secret import Secret
 
-    found, _ = journal.find_deployment(Database(url=Secret(project.url)), "01TEST")
+    found, _ = journal.find_deployment(Database(url=Secret(project.url)), "01TEST", "dev")
     return found.status, [(r.step, r.outcome, r.undo) for r in found.results]
 
 
@@ -83,7 +83,9 @@ def test_a_required_step_that_skips_has_failed(project: Project) -> None:
 
     assert isinstance(error, StepFailed)
     assert error.what == "smoke: no checks in deploy.yml"
-    assert error.state == "the step smoke is required here, so a skip is a failure"
+    assert error.state == (
+        "no migration was to run; the step smoke is required here, so a skip is a failure"
+    )
 
 
 def test_a_bug_in_a_step_undoes_the_steps_before_it(project: Project) -> None:

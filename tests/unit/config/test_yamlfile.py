@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pgwindlass.config.yamlfile import Data, YamlFile, read_yaml
+from pgwindlass.config.yamlfile import DEEPEST, VALUES, Data, YamlFile, read_yaml
 from pgwindlass.errors import ConfigError, Place
 
 pytestmark = pytest.mark.unit
@@ -152,3 +152,81 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, make: object) -> 
     assert caught.value.next_step == (
         "run in the directory of deploy.yml, or write one; docs/configuration.md shows every key"
     )
+
+
+def nested(depth: int) -> str:
+    return "a:\n- 1\nb: " + "[" * depth + "1" + "]" * depth + "\n"
+
+
+def test_forty_brackets_may_be_in_one_another_and_no_more(tmp_path: Path) -> None:
+    # The mapping is the first of them, and the number the last.
+    assert parsed(tmp_path, nested(DEEPEST - 2)).where(("b", 0)).line == 3
+
+    error = refusal(tmp_path, nested(DEEPEST - 1))
+
+    assert error.what == (
+        f"{tmp_path}/deploy.yml:3: not valid YAML: more than 40 mappings and lists in one another"
+    )
+    assert error.next_step == "mend the line; indentation is two spaces"
+
+
+def test_lists_side_by_side_are_not_in_one_another(tmp_path: Path) -> None:
+    side_by_side = "".join(f"k{number}: [[[1]]]\n" for number in range(DEEPEST))
+
+    data = parsed(tmp_path, side_by_side).data
+
+    assert isinstance(data, dict)
+    assert len(data) == DEEPEST
+
+
+def test_an_alias_inside_what_it_stands_for_is_refused_with_its_line(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "x: 1\na: &a\n  - *a\n")
+
+    assert error.what == (
+        f"{tmp_path}/deploy.yml:2: more than 40 mappings and lists in one another"
+    )
+    assert error.next_step == "take the alias to what it is in out"
+
+
+def test_aliases_may_not_make_more_than_twenty_thousand_values(tmp_path: Path) -> None:
+    # The mapping, the first list and what is in it, the list of lists, and each of them.
+    each, lists = 99, VALUES // 100 - 2
+    row = "[" + ",".join("1" * each) + "]"
+    text = f"first: &r {row}\nrest: [{', '.join(['*r'] * lists)}]\n"
+    count = 1 + 1 + each + 1 + lists * (each + 1)
+    filling = "".join(f"f{number}: 1\n" for number in range(VALUES - count))
+    assert isinstance(parsed(tmp_path, text + filling).data, dict)
+
+    error = refusal(tmp_path, text + filling + "\none_more: 1\n")
+
+    line = (text + filling).count("\n") + 2
+    assert error.what == f"{tmp_path}/deploy.yml:{line}: more than 20000 values"
+    assert error.next_step == "write fewer, or fewer aliases"
+
+
+@pytest.mark.parametrize(
+    ("value", "problem", "next_step"),
+    [
+        (
+            "!!python/name:os.system x",
+            "the tag tag:yaml.org,2002:python/name:os.system is not read here",
+            "write plain text, numbers and mappings",
+        ),
+        ("!!int x", "no int: invalid literal for int() with base 10: 'x'", "write another value"),
+        ("1" + "0" * 400 + ".5", "a number without end", "write another value"),
+        ("{[1]: 2}", "a key that is no text", "write a name before the colon"),
+    ],
+)
+def test_a_value_that_is_not_read_is_named_with_its_line(
+    tmp_path: Path, value: str, problem: str, next_step: str
+) -> None:
+    error = refusal(tmp_path, f"a: 1\nb: {value}\n")
+
+    assert error.what == f"{tmp_path}/deploy.yml:2: {problem}"
+    assert error.next_step == next_step
+
+
+def test_a_character_that_yaml_does_not_allow_is_named_with_its_line(tmp_path: Path) -> None:
+    error = refusal(tmp_path, "a: 1\nb: \x01\n")
+
+    assert error.what == f"{tmp_path}/deploy.yml:2: not valid YAML: the character U+0001"

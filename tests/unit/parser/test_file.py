@@ -6,7 +6,7 @@ import pytest
 
 from pgwindlass.config.duration import Duration
 from pgwindlass.errors import ConfigError
-from pgwindlass.parser.file import Allowed, checksum_of, normalise, parse
+from pgwindlass.parser.file import Allowed, checksum_of, normalise, parse, require_one_way
 
 pytestmark = pytest.mark.unit
 
@@ -40,7 +40,7 @@ ALONE = (
 )
 DIRECTIVES = (
     "known are: transaction=off, phase=before, phase=after, lock_timeout=2s, "
-    "statement_timeout=10m, allow RULE REASON"
+    "statement_timeout=10m, allow RULE REASON, irreversible REASON"
 )
 
 
@@ -191,6 +191,17 @@ def test_the_directives_of_a_head_are_for_the_whole_file() -> None:
     assert (file.lock_timeout, file.statement_timeout) == (Duration(2), Duration(600))
     assert file.path == PATH
     assert file.text.endswith("select 1;")
+
+
+def test_a_file_says_why_nothing_undoes_it() -> None:
+    file = parse(PATH, "-- windlass: irreversible an enum loses no value\nselect 1;")
+
+    assert file.irreversible == "an enum loses no value"
+    require_one_way(file, None)
+    with pytest.raises(ConfigError, match="says that it is irreversible, and has a rollback"):
+        require_one_way(file, "")
+    with pytest.raises(ConfigError, match="irreversible has no reason"):
+        parse(PATH, "-- windlass: irreversible\nselect 1;")
 
 
 def test_without_directives_a_file_runs_before_the_restart_in_a_transaction() -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pgwindlass.model import Partial, PlannedStep, Sources, StepName, Target
+from pgwindlass.model import Loss, Partial, PlannedStep, Sources, StepName, Target
 from pgwindlass.plan.differences import differences
 from tests.unit.examples import A, B, correction, migration, plan, steps
 
@@ -47,6 +47,12 @@ def test_equal_plans_differ_in_nothing() -> None:
             f"{A} has another verify script",
         ),
         ("migrations", (migration(),), (migration(phase="after"),), f"{A} runs in another phase"),
+        (
+            "losses",
+            (),
+            (Loss(migration=A, what="table t with 5 rows"),),
+            "what it would not bring back is something else now",
+        ),
         ("policy", (), (("lock", "{}"),), "deploy.yml: lock changed"),
         ("variables", (("A", "1"),), (("A", "2"),), "the variable A has another value"),
         ("variables", (), (("A", "2"),), "the variable A has another value"),

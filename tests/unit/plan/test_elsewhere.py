@@ -4,7 +4,7 @@ import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from pgwindlass.config.address import Address
-from pgwindlass.errors import Refused
+from pgwindlass.errors import ConfigError, Refused
 from pgwindlass.plan.elsewhere import find_address
 
 pytestmark = pytest.mark.unit
@@ -62,3 +62,68 @@ def test_a_server_that_is_own_only_perhaps_is_to_be_named(own: dict[str, str]) -
 
 def test_an_empty_variable_leads_nowhere() -> None:
     assert found("postgresql://dr/x", "dr", PGHOSTADDR="", PGHOST="evil") == Address("dr", "5432")
+
+
+def test_a_server_that_is_not_named_is_refused_with_those_that_are() -> None:
+    with pytest.raises(Refused) as caught:
+        found("postgresql://evil/x", "dr", "dr2:6432")
+
+    assert caught.value.what == (
+        "evil is not a server that deploy.yml lets a restore go to; restore_to names dr, dr2:6432"
+    )
+    assert caught.value.next_step == (
+        "name it under the environment: restore_to: [evil]; or restore into a "
+        "new database of its own server: --into NAME"
+    )
+    with pytest.raises(Refused) as caught:
+        found("postgresql://evil/x")
+    assert caught.value.what.endswith("lets a restore go to; none is named")
+
+
+HOST = "write one host: postgresql://USER@HOST:PORT/DATABASE"
+DATABASE = "write it last: postgresql://USER@HOST:PORT/DATABASE"
+LEFT_OUT = "leave {} out, and write the host: postgresql://USER@HOST/DATABASE"
+OPEN = "--into has {}, so that it does not say by itself which server it means"
+
+
+@pytest.mark.parametrize(
+    ("url", "what", "next_step"),
+    [
+        (
+            "host=dr hostaddr=192.0.2.1 dbname=x",
+            OPEN.format("hostaddr"),
+            LEFT_OUT.format("hostaddr"),
+        ),
+        ("host=dr service=shop dbname=x", OPEN.format("service"), LEFT_OUT.format("service")),
+        ("dbname=x", "--into names no host", HOST),
+        ("host='' dbname=x", "--into names no host", HOST),
+        ("host=dr,dr2 dbname=x", "--into does not name one host", HOST),
+        ("host=dr port=1,2 dbname=x", "--into does not name one host", HOST),
+        ("host=dr", "--into names no database", DATABASE),
+        ("host=dr dbname='host=evil'", "--into names no database", DATABASE),
+        ("host=dr dbname='postgresql://evil/x'", "--into names no database", DATABASE),
+    ],
+)
+def test_a_url_that_leaves_open_where_it_goes_is_refused(
+    url: str, what: str, next_step: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        found(url, "dr")
+
+    assert (caught.value.what, caught.value.next_step) == (what, next_step)
+
+
+@pytest.mark.parametrize("name", ["PGHOSTADDR", "PGSERVICE"])
+def test_a_variable_that_leads_elsewhere_is_refused(name: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        found("postgresql://dr/x", "dr", own=OWN, **{name: "192.0.2.1"})
+
+    assert caught.value.what == (
+        f"{name} is set, and would lead the restore to another server than --into names"
+    )
+    assert caught.value.next_step == f"unset {name}"
+
+
+def test_the_own_servers_port_is_looked_at() -> None:
+    own = {"host": "db.example.com", "port": "6432"}
+    assert found("postgresql://db.example.com:6432/x", own=own) == Address("db.example.com", "6432")

@@ -1,9 +1,11 @@
 """The SQL of each role, made from what the server says of the owner."""
 
+from pathlib import Path
+
 import pytest
 
 from pgwindlass.errors import ConfigError, Refused
-from pgwindlass.plan.grants import grants_for, grants_text, role_names
+from pgwindlass.plan.grants import RoleGrants, grants_for, grants_text, role_names
 from pgwindlass.plan.rights import JOBS, RoleRights
 from tests.unit.plan.test_rights import HISTORY, relation, rights
 
@@ -103,3 +105,92 @@ def test_what_is_optional_is_a_comment() -> None:
     assert '-- grant pg_signal_autovacuum_worker to "owner";' in text
     assert "\ngrant pg_signal" not in text
     assert "pg_signal" not in script("migrate")
+
+
+def all_jobs(**more: object) -> tuple[RoleGrants, ...]:
+    """Every job's role, in a database that has what needs a statement of its own."""
+    owners = tuple(
+        RoleRights(name=name, usage=False, assume=False, configure=False, superuser=name == "boss")
+        for name in ("owner", "boss", "other")
+    )
+    application = RoleRights(name="app", usage=False, assume=False, configure=False)
+    relations = (relation("orders", secured=True), relation("schema_migrations", select=True))
+    owner = rights(
+        user="owner",
+        relations=relations,
+        large_objects=2,
+        owners=owners,
+        configured=(application,),
+        **more,
+    )
+    return grants_for(owner, role_names("", "shop"), HISTORY)
+
+
+@pytest.mark.parametrize("version", [130010, 140000, 180000])
+def test_the_whole_script_of_a_version(version: int) -> None:
+    owner = rights(user="owner", server_version=version)
+
+    script = grants_text(all_jobs(server_version=version), owner, ("a note", "one\nof two lines"))
+
+    file = Path(__file__).with_name(f"grants_{version // 10_000}.sql")
+    assert script + "\n" == file.read_text()
+
+
+def test_a_role_that_is_the_owner_is_given_nothing_of_itself() -> None:
+    owner = rights(user="owner", create=True)
+    (migrate, restore) = grants_for(owner, role_names("migrate=owner,restore=owner", "shop"), ())
+
+    assert [statement.why for statement in migrate.statements] == [
+        "a login; its password is set apart: \\password",
+        "for new tables",
+        "Windlass's own tables; made first, nobody else can make it",
+        "a deployment's backup reads tables of other owners too",
+    ]
+    assert [statement.sql for statement in restore.statements[1:]] == [
+        'alter role "owner" createdb',
+        'grant pg_signal_backend to "owner"',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "next_step"),
+    [
+        ("plan,plan=x", "--role names plan twice", "--role plan=NAME once"),
+        (
+            "plan=",
+            '"" cannot be a role\'s name',
+            "--role plan=NAME: 1 to 63 bytes, not beginning with pg_",
+        ),
+        (
+            "plan=none",
+            '"none" is no role of its own: what it is given, everybody has',
+            "--role plan=NAME with another name",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_name_is_said(text: str, what: str, next_step: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        role_names(text, "shop")
+
+    assert (caught.value.what, caught.value.next_step) == (what, next_step)
+
+
+def test_a_name_may_have_sixty_three_bytes() -> None:
+    assert role_names("plan=" + "x" * 63, "shop") == {"plan": "x" * 63}
+    with pytest.raises(ConfigError):
+        role_names("plan=" + "x" * 64, "shop")
+    with pytest.raises(ConfigError):
+        role_names("plan=a\0b", "shop")
+
+
+def test_a_superuser_who_owns_is_refused_with_the_way_out() -> None:
+    with pytest.raises(Refused) as caught:
+        grants_for(rights(user="owner", superuser=True), role_names("plan", "shop"), ())
+
+    assert caught.value.what == (
+        "owner, the owner, is a superuser: a role that is its member is one too"
+    )
+    assert caught.value.next_step == (
+        'let a role without a login own it: alter database "shop" owner to NAME; or --owner '
+        "NAME, who owns the tables"
+    )

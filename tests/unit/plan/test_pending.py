@@ -188,7 +188,16 @@ def test_a_migration_without_a_rollback_script_is_refused_above_development(
     error = refusal(given, (migration(A), migration(B, rollback=None)), facts())
 
     assert error.what == (f"{B} has no rollback script, which the {given.tier} tier asks for")
-    assert error.next_step == f"write the rollback of {B}"
+    assert error.next_step == (
+        f"write the rollback of {B}; where nothing can undo it, say so in a comment at the head of "
+        "its file: windlass: irreversible REASON"
+    )
+
+
+def test_what_is_declared_irreversible_needs_no_rollback_script() -> None:
+    declared = migration(B, rollback=None, irreversible="an enum loses no value")
+
+    assert names(run(settings("production"), (migration(A), declared), facts())) == [A, B]
 
 
 def test_a_migration_without_a_rollback_script_runs_in_development() -> None:

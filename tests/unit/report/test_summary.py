@@ -67,8 +67,11 @@ pytestmark = pytest.mark.unit
 FACTS = "|  |  |\n| --- | --- |\n"
 LINT = "| level | where | what | rule |\n| --- | --- | --- | --- |\n"
 FINDING = "| warning | `migrations/a.sql:3` | `writes` | `add-serial` |\n"
-PENDING = "| # | migration | what | phase | in a transaction |\n| --- | --- | --- | --- | --- |\n"
-ONE_MIGRATION = f"#### Pending migrations: 1\n\n{PENDING}| 1 | `{A}` | – | – | yes |\n\n"
+PENDING = (
+    "| # | migration | what | phase | in a transaction | rollback |\n"
+    "| --- | --- | --- | --- | --- | --- |\n"
+)
+ONE_MIGRATION = f"#### Pending migrations: 1\n\n{PENDING}| 1 | `{A}` | – | – | yes | a script |\n\n"
 
 
 def text(page: Page) -> str:
@@ -230,8 +233,8 @@ def test_the_migrations_of_a_plan_are_a_table() -> None:
 
     assert rendered(migration_sections(given)) == (
         f"#### Pending migrations: 2\n\n{PENDING}"
-        f"| 1 | `{A}` | `orders` | – | yes |\n"
-        f"| 2 | `{B}` | – | after the restart | no |\n\n"
+        f"| 1 | `{A}` | `orders` | – | yes | a script |\n"
+        f"| 2 | `{B}` | – | after the restart | no | a script |\n\n"
     )
     assert migration_sections(plan(direction="down"))[0].head.startswith(
         "#### Migrations to undo: 1\n"

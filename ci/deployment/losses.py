@@ -1,0 +1,270 @@
+"""What a rollback would lose: asked before anything is undone, automatically or by hand."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
+
+import psycopg
+from psycopg import sql
+
+from ..backup import catalog
+from ..errors import StepFailed, WindlassError
+from ..model import Deployment, Manifest, Migration, Plan, Rehearsal, StepName, StepResult
+from ..plan.pending import in_running_order
+from ..plan.undoing import Part, Undoing, Undone, loss_words, undoing, words
+from ..policy import on_failure
+from ..restarters import Reverting
+from ..stores import Store
+from . import journal
+from .facts import take_history
+from .work import Work
+
+LOOKED_AT = 200  # of the newest deployments, for those that applied what is undone
+COUNT_WITHIN = "set local statement_timeout = '5s'"  # a large table is told without a count
+FIND = """
+    select n.nspname, c.relname from pg_catalog.pg_class c
+    join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where c.relname = %(table)s and (%(schema)s = '' or n.nspname = %(schema)s)
+      and c.relkind in ('r', 'p') and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
+      and (%(column)s = '' or exists (
+          select from pg_catalog.pg_attribute a
+          where a.attrelid = c.oid and a.attname = %(column)s and not a.attisdropped))
+    order by 1
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What an automatic rollback does, decided before it undoes anything.
+
+    stops: why it undoes no migration; empty: it undoes them.
+    next_step: what a person may do then.
+    service_back: whether the service goes back all the same: old code works with what stands.
+    lost: what is not brought back, where it undoes them all the same.
+    goes: what goes with what the deployment added.
+    """
+
+    stops: str = ""
+    next_step: str = ""
+    service_back: bool = False
+    lost: tuple[str, ...] = ()
+    goes: tuple[str, ...] = ()
+
+    def takes_back(self, result: StepResult) -> bool:
+        """Tell whether a step is taken back although the migrations stay."""
+        return self.service_back and result.step is StepName.RESTART
+
+    def stopped(self, first: WindlassError) -> StepFailed:
+        """Return the error of a rollback that stopped; the first error stays the headline."""
+        return StepFailed(
+            first.message,
+            place=first.place,
+            step=first.step,
+            state=self.stops,
+            next_step=f"{first.next_step}; {self.next_step}",
+        )
+
+    def record(self, first: WindlassError) -> str:
+        """Return what the journal says of the end."""
+        return "; ".join(part for part in (first.what, self.stops, *self.lost, *self.goes) if part)
+
+    @property
+    def schema(self) -> str:
+        """What a rollback that was done gives back."""
+        if self.lost:
+            return "the definitions are those of before, and not every value is"
+        return "the schema is as it was before"
+
+    @property
+    def gone(self) -> str:
+        """What it does not give back; empty where that is nothing."""
+        return "".join(f"; {part}" for part in (*self.lost, *self.goes))
+
+
+def decide(plan: Plan, work: Work, *, digest: str, runs: tuple[str, ...]) -> Decision:
+    """Decide whether what stands of a plan is undone, and tell what goes with it.
+
+    Args:
+        plan: with all the migrations of the unit.
+        work: the environment.
+        digest: of the plan that was rehearsed and approved.
+        runs: the deployments of the unit, the first one first: its backup has what stood before.
+
+    """
+    standing = _standing(plan, work)
+    if not standing:
+        return Decision()
+    found = undoing(
+        _known(
+            standing,
+            digest=digest,
+            runs=runs,
+            database=plan.target.database,
+            work=work,
+        )
+    )
+    if found.stops(on_failure(work.settings)):
+        return _stop(plan, standing, found, work)
+    lost = tuple(loss_words(loss) for loss in found.losses)
+    goes = tuple(_going(found.goes, work))
+    for line in (*lost, *goes):
+        work.reporter.alarm(line)
+    return Decision(lost=lost, goes=goes)
+
+
+def _standing(plan: Plan, work: Work) -> tuple[Migration, ...]:
+    """Return those of a plan that are applied, or begun, in running order."""
+    recorded = take_history(work.database, work.engine.history)
+    names = {row.name for row in recorded.applied} | {part.name for part in recorded.partials}
+    return tuple(m for m in in_running_order(plan.migrations) if m.name in names)
+
+
+def _stop(plan: Plan, standing: tuple[Migration, ...], found: Undoing, work: Work) -> Decision:
+    names = [migration.name for migration in standing]
+    after = any(migration.phase == "after" for migration in standing)
+    back = isinstance(work.restarter, Reverting) and not after
+    still = f"still applied: {', '.join(names)}"
+    state = f"nothing was rolled back: {words(found)}; {still}"
+    if back:
+        state = f"the service goes back, the schema does not: {words(found)}; {still}"
+    elif work.restarter is not None:
+        state = f"{state}; {_serves(work)}"
+    return Decision(
+        stops=state, next_step=_next(plan, names, found, work.deployment_id), service_back=back
+    )
+
+
+def _serves(work: Work) -> str:
+    """Say which version of the service runs."""
+    if work.restarter is None:
+        return ""
+    try:
+        running = work.restarter.running()
+    except WindlassError as error:
+        return f"which version of the service runs is not known: {error.what}"
+    if not running.instance:
+        return "the service is down"
+    version = f"version {running.version}" if running.version else f"instance {running.instance}"
+    return f"the service runs: {version}"
+
+
+def _next(plan: Plan, names: list[str], found: Undoing, deployment: str) -> str:
+    """Return the commands among which a person chooses."""
+    env, lossy = plan.environment, " --lossy" if found.known else ""
+    if found.irreversible:
+        last = found.irreversible[-1][0]
+        after = names[names.index(last) + 1 :]
+        return (
+            f"to undo what came after it: invoke rollback --env {env} --to {last}{lossy}"
+            if after
+            else f"what stands is in invoke status --env {env}"
+        )
+    what = (
+        f"--deployment {deployment}"
+        if len(names) == len(plan.migrations)
+        else f"--steps {len(names)}"
+    )
+    lines = [f"to undo it all the same: invoke rollback --env {env} {what}{lossy}"]
+    backup = next((loss.backup for loss in found.losses if loss.backup), "")
+    tables = sorted({loss.table for loss in found.losses if loss.table})
+    if backup and tables:
+        lines.append(
+            f"the older rows beside it: invoke restore --env {env} --from {backup} "
+            f"--tables {','.join(tables)} --into NAME"
+        )
+    return "; ".join(lines)
+
+
+def _known(
+    migrations: Iterable[Migration],
+    *,
+    digest: str,
+    runs: tuple[str, ...],
+    database: str,
+    work: Work,
+) -> list[Undone]:
+    """Return what is known of migrations of one unit: its rehearsal, and its first backup."""
+    rehearsal, manifest = _seen(digest, runs, database, work)
+    rehearsed = {item.name: item for item in rehearsal.migrations} if rehearsal else {}
+    return [
+        Undone(
+            migration=migration,
+            up=work.engine.files.effects(migration, "up"),
+            down=work.engine.files.effects(migration, "down"),
+            rehearsed=rehearsed.get(migration.name),
+            rows=dict(manifest.row_counts) if manifest else None,
+            backup=manifest.id if manifest else "",
+        )
+        for migration in migrations
+    ]
+
+
+def _seen(
+    digest: str, runs: tuple[str, ...], database: str, work: Work
+) -> tuple[Rehearsal | None, Manifest | None]:
+    """Return the rehearsal of a plan, and the first backup of its runs; None where not known."""
+    store, environment = work.store, work.settings.name
+    if store is None or not runs:
+        return None, None
+    backup_of = partial(_backup_of, store, environment, database)
+    try:
+        return catalog.find_rehearsal(
+            store, environment=environment, database=database, plan_digest=digest
+        ), next(filter(None, map(backup_of, runs)), None)
+    except WindlassError as error:
+        work.reporter.note(f"what the rehearsal and the backup say is not known: {error.what}")
+        return None, None
+
+
+def _backup_of(store: Store, environment: str, database: str, run: str) -> Manifest | None:
+    return catalog.newest(store, environment=environment, database=database, deployment=run)
+
+
+def _going(parts: Iterable[Part], work: Work) -> list[str]:
+    """Count what is in the tables and columns that go with what added them."""
+
+    def count(connection: psycopg.Connection) -> list[str]:
+        connection.execute(COUNT_WITHIN)
+        return [line for part in parts for line in _counted(connection, part)]
+
+    try:
+        return work.database.read("rollback", count)
+    except (WindlassError, psycopg.Error):
+        return [
+            f"{part.table}{f'.{part.column}' if part.column else ''} goes with what is in it, "
+            "which could not be counted"
+            for part in parts
+        ]
+
+
+def _counted(connection: psycopg.Connection, part: Part) -> list[str]:
+    schema, _, table = part.table.rpartition(".")
+    found = connection.execute(
+        FIND.encode(), {"table": table, "schema": schema, "column": part.column}
+    ).fetchall()
+    lines = []
+    for home, name in found:
+        counted = sql.Identifier(part.column) if part.column else sql.SQL("*")
+        query = sql.SQL("select pg_catalog.count({}) from {}")
+        row = connection.execute(query.format(counted, sql.Identifier(home, name))).fetchone()
+        if row is not None and row[0]:
+            where = f"{home}.{name}"
+            noun = f"values of {where}.{part.column}" if part.column else f"rows of {where}"
+            lines.append(f"{row[0]:,} {noun} go, which the deployment itself added")
+    return lines
+
+
+def of_rollback(migrations: tuple[Migration, ...], database: str, work: Work) -> Undoing:
+    """Return what a rollback by hand loses of what stood before what applied these."""
+    applied_by: dict[str, Deployment] = {}
+    for deployment in reversed(journal.newest_deployments(work.database, limit=LOOKED_AT)):
+        if deployment.direction == "up":
+            applied_by |= dict.fromkeys(deployment.migrations, deployment)
+    undone = list[Undone]()
+    for by, members in groupby(migrations, lambda migration: applied_by.get(migration.name)):
+        digest, id_ = (by.plan_digest, by.id) if by else ("", "")
+        undone += _known(
+            members, digest=digest, runs=(id_,) if id_ else (), database=database, work=work
+        )
+    return undoing(undone)

@@ -1,0 +1,107 @@
+"""The unit that a restore is: announced before it acts, and found again by what was recorded.
+
+Two markers tell what a killed run left. In the live database: a new database is being filled. In
+the restored one, before it takes the live one's place: that it does. There it is read only when
+it has, because both names change in one transaction.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from ..database import create, markers
+from ..database.connection import Database
+from ..database.errors import asking
+from ..errors import WindlassError
+from ..plan.leftovers import FILLING, LOADED, filling_comment
+from .work import Work
+
+COMMENT = "comment on database {} is {}"
+
+
+@dataclass
+class Filling:
+    """A new database, while a backup is loaded into it."""
+
+    work: Work
+    database: Database
+    key: str  # of the marker; empty: it could not be announced
+
+    def keep(self) -> None:
+        """Record that it is whole: nobody takes it for what a killed run left."""
+        if self.key:
+            _comment(self.work, self.database.name, None)
+        self.forget()
+
+    def keep_for_a_swap(self, backup: str) -> None:
+        """Record that it is whole, and that its swap failed: the restore's next run drops it."""
+        if self.key:
+            name, environment = self.database.name, self.work.settings.name
+            detail = {
+                "database": name,
+                "live": str(create.oids(self.work.database, (self.work.database.name,))[0]),
+                "backup": backup,
+                "again": f"invoke restore --env {environment} --swap {name}",
+            }
+            markers.announce(self.work.database, LOADED, detail)
+        self.keep()
+
+    def forget(self) -> None:
+        """Clear the marker."""
+        if self.key:
+            markers.clear(self.work.database, self.key)
+
+
+@contextmanager
+def filled(work: Work, name: str, *, backup: str, given: bool) -> Iterator[Filling]:
+    """Create a database for a backup inside the block; it is dropped where the block fails.
+
+    `given`: its name is a person's, so that one of this name may be somebody else's.
+
+    Raises:
+        Refused: there is one of this name already.
+
+    """
+    with _announced(work, name, backup=backup, given=given) as key:
+        try:
+            database = create.create_database(work.database, name)
+        except WindlassError:
+            if key:
+                markers.clear(work.database, key)
+            raise
+        filling = Filling(work, database, key)
+        try:
+            if key:
+                _comment(work, name, filling_comment(key))
+            yield filling
+        except BaseException:
+            create.drop(work.database, name)  # ours, created just now, and of no use
+            filling.forget()
+            raise
+
+
+@contextmanager
+def _announced(work: Work, name: str, *, backup: str, given: bool) -> Iterator[str]:
+    """Announce it, and hold what tells that its run lives; a restore goes on without either."""
+    live = create.oids(work.database, (work.database.name,))[0]
+    detail = {
+        "database": name,
+        "live": str(live),
+        "backup": backup,
+        "given": "yes" if given else "",
+    }
+    with ExitStack() as stack:
+        try:
+            key = stack.enter_context(markers.announced(work.database, FILLING, detail))
+        except markers.NotAnnounced as error:
+            work.reporter.note(f"{name} is not announced ({error}): if this run is killed, drop it")
+            key = ""
+        yield key
+
+
+def _comment(work: Work, name: str, text: str | None) -> None:
+    statement = sql.SQL(COMMENT).format(sql.Identifier(name), sql.Literal(text))
+    with asking(f"the database {name} is there"), work.database.session("restore") as connection:
+        connection.execute(statement)

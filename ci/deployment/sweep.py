@@ -1,0 +1,152 @@
+"""What killed runs left outside their transactions: found by what they announced, and ended.
+
+Under the deployment lock every other deployment is dead. Only what happens without the lock may
+live, and its run holds what tells so (`markers.announced`).
+"""
+
+from functools import partial
+
+import psycopg
+
+from ..backup.dump import folder
+from ..database import create, markers
+from ..database.markers import Marker
+from ..errors import StepFailed, WindlassError
+from ..plan import leftovers
+from ..plan.leftovers import Act, Databases, Leftover
+from ..stores import Store
+from .work import Work
+
+STEP = "sweep"
+COMMENTS = """
+    select datname, coalesce(pg_catalog.shobj_description(oid, 'pg_database'), '')
+    from pg_catalog.pg_database
+"""
+LIVE = """
+    select datname, datconnlimit, oid::bigint from pg_catalog.pg_database
+    where datname = pg_catalog.current_database()
+"""
+
+
+def find(work: Work, *, thorough: bool = False, restoring: bool = False) -> tuple[Leftover, ...]:
+    """Return what killed runs left, and no live one has. Reads only.
+
+    Args:
+        work: the world.
+        thorough: also archives in the store that nobody announced; else it is asked only where a
+            backup was announced. What the store does not list is not told.
+        restoring: for a restore in the live database's place, which begins anew.
+
+    """
+    look = partial(_in_database, restoring=restoring)
+    in_database, dead, living = work.database.read(STEP, look)
+    try:
+        return in_database + _archives(work, dead, living if thorough else None)
+    except StepFailed as error:
+        work.reporter.note(f"not looked for archives without a manifest: {error.what}")
+        return in_database
+
+
+def sweep(work: Work, *, restoring: bool = False, spared: str = "") -> None:
+    """End what killed runs left, and tell what a person must decide; under the deployment lock.
+
+    What cannot be ended is told, and ends nothing: the next run tries again. `spared` is a
+    database that this run is about.
+    """
+    for leftover in find(work, restoring=restoring):
+        if spared and leftover.subject == spared:
+            continue
+        if leftover.act is Act.TELL:
+            work.reporter.alarm(leftovers.text(leftover))
+            continue
+        try:
+            _end(work, leftover)
+        except (StepFailed, psycopg.Error) as error:
+            words = error.what if isinstance(error, WindlassError) else str(error)
+            work.reporter.alarm(f"not removed: {leftover.what} ({words}); {leftover.command}")
+
+
+def _end(work: Work, leftover: Leftover) -> None:
+    """End one, clear its marker, and say what was done."""
+    if leftover.act is Act.DROP:
+        create.drop(work.database, leftover.subject)
+        work.reporter.note(f"dropped {leftover.what}")
+    elif leftover.act is Act.REMOVE and work.store is not None:
+        _remove(work.store, leftover.subject)
+        work.reporter.note(f"removed {leftover.what}")
+    elif leftover.act is Act.SAY:
+        work.reporter.note(leftover.what)
+    if leftover.marker:
+        markers.clear(work.database, leftover.marker)
+
+
+def _remove(store: Store, place: str) -> None:
+    store.sweep(place)
+    for key in tuple(store.keys(place)):
+        store.delete(key)
+
+
+def _in_database(
+    connection: psycopg.Connection, *, restoring: bool
+) -> tuple[tuple[Leftover, ...], tuple[Marker, ...], tuple[Marker, ...]]:
+    """Return what is left in the server, and the markers of backups: of dead runs, of live ones."""
+    recorded = markers.read(connection)
+    alive = markers.alive(connection, tuple(marker.id for marker in recorded))
+    dead = tuple(marker for marker in recorded if marker.id not in alive)
+    row = connection.execute(LIVE).fetchone()
+    if row is None:
+        raise AssertionError("current_database() is not in pg_database")
+    comments: dict[str, str] = dict(connection.execute(COMMENTS).fetchall()) if dead else {}
+    seen = Databases(live=row[2], comments=comments)
+    shut = leftovers.shut_out(str(row[0]), int(row[1]))
+    left = [leftover for marker in dead if (leftover := _of(marker, seen, restoring)) is not None]
+    backups = [marker for marker in recorded if marker.kind == leftovers.ARCHIVE]
+    return (
+        (*([shut] if shut else []), *left),
+        tuple(marker for marker in backups if marker.id not in alive),
+        tuple(marker for marker in backups if marker.id in alive),
+    )
+
+
+def _of(marker: Marker, seen: Databases, restoring: bool) -> Leftover | None:
+    if marker.kind == leftovers.LOADED:
+        return leftovers.of_loaded(marker.id, marker.detail, seen, restoring=restoring)
+    if marker.kind == leftovers.SWAP:
+        return leftovers.of_swap(marker.id, marker.deployment, marker.detail)
+    if marker.kind == leftovers.FILLING:
+        return leftovers.of_filling(marker.id, marker.deployment, marker.detail, seen)
+    return None
+
+
+def _archives(
+    work: Work, dead: tuple[Marker, ...], living: tuple[Marker, ...] | None
+) -> tuple[Leftover, ...]:
+    """Return the archives without a manifest: those of dead runs, and those that none announced.
+
+    `living`: the backups that are being taken; None: only what was announced is looked for.
+    """
+    prefix = folder(work.settings.name, work.database.name)
+    ended = {marker.get("key"): marker for marker in dead if marker.get("key").startswith(prefix)}
+    if work.store is None or not (ended or living is not None):
+        return ()
+    places = _places(work.store, prefix)
+    known = [
+        leftovers.of_archive(marker.id, marker.deployment, place, places.get(place, ()))
+        for place, marker in ended.items()
+    ]
+    if living is None:
+        return tuple(known)
+    told = {*ended, *(marker.get("key") for marker in living)}
+    others = [
+        leftovers.unowned(place, names) for place, names in places.items() if place not in told
+    ]
+    return (*known, *(leftover for leftover in others if leftover is not None))
+
+
+def _places(store: Store, prefix: str) -> dict[str, tuple[str, ...]]:
+    """Return the names of the objects of each backup, by the beginning of their keys."""
+    places: dict[str, list[str]] = {}
+    for key in store.keys(prefix):
+        place, slash, name = key.rpartition("/")
+        places.setdefault(place + slash, []).append(name)
+    return {place: tuple(names) for place, names in places.items()}

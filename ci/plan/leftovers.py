@@ -1,0 +1,157 @@
+"""What a killed run left outside its transactions, and what is done about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .quoting import ident
+
+FILLING = "filling"  # a new database, while a backup is loaded into it
+LOADED = "loaded"  # a database that is whole, and could not take the live one's place
+SWAP = "swap"  # a restored database takes the live one's place
+ARCHIVE = "archive"  # a backup, until its manifest is written
+
+
+class Act(StrEnum):
+    """What the next run under the deployment lock does about it."""
+
+    DROP = "drop"  # the database
+    REMOVE = "remove"  # the objects of the store
+    FORGET = "forget"  # nothing is left of it but its marker
+    SAY = "say"  # it was done; nobody heard of it
+    TELL = "tell"  # a person decides
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """One thing that a killed run left.
+
+    act: what is done about it.
+    what: what it is, for people.
+    subject: the database's name, or the beginning of the keys.
+    marker: the id of the marker that tells of it; empty: it was found without one.
+    """
+
+    act: Act
+    what: str
+    subject: str = ""
+    marker: str = ""
+    command: str = ""  # what a person does where we may not, or must not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Databases:
+    """The databases of the server: the live one's oid, and the comment of each."""
+
+    live: int
+    comments: Mapping[str, str]
+
+
+def filling_comment(marker: str) -> str:
+    """Return the comment of a database that is being filled: whose it is, for all who look."""
+    return f"windlass: a backup is being loaded ({marker})"
+
+
+def of_filling(
+    marker: str, deployment: str, detail: Mapping[str, str], seen: Databases
+) -> Leftover:
+    """Return what is left of a restore that was killed while it loaded.
+
+    `detail` is what it recorded: the new database, the backup, the oid of the live database, and
+    whether a person chose the name. A marker that came with a backup is of another live database.
+    """
+    name, comments = detail.get("database", ""), seen.comments
+    what = f"the database {name}, half restored from {detail.get('backup', '')} by {deployment}"
+    if name not in comments or detail.get("live") != str(seen.live):
+        return Leftover(act=Act.FORGET, what=what, subject=name, marker=marker)
+    if comments[name] == filling_comment(marker) or not (detail.get("given") or comments[name]):
+        return Leftover(
+            act=Act.DROP,
+            what=what,
+            subject=name,
+            marker=marker,
+            command=f"drop database {ident(name)}",
+        )
+    return Leftover(
+        act=Act.TELL,
+        what=f"the database {name}, which {deployment} may have made before it was killed",
+        subject=name,
+        marker=marker,
+        command=f"look at it; where nobody needs it: drop database {ident(name)}",
+    )
+
+
+def of_loaded(
+    marker: str, detail: Mapping[str, str], seen: Databases, *, restoring: bool
+) -> Leftover:
+    """Return a database whose swap failed: it waits for a person, or for the restore's next run.
+
+    `restoring`: a restore in the live one's place begins anew, and loads the backup again.
+    """
+    name = detail.get("database", "")
+    what = f"the database {name}, whose swap failed: it holds {detail.get('backup', '')}"
+    act = Act.DROP if restoring else Act.TELL
+    if name not in seen.comments or detail.get("live") != str(seen.live):
+        act = Act.FORGET
+    command = f"{detail.get('again', '')}, or drop database {ident(name or '-')}"
+    return Leftover(act=act, what=what, subject=name, marker=marker, command=command)
+
+
+def of_swap(marker: str, deployment: str, detail: Mapping[str, str]) -> Leftover:
+    """Return what is left of a swap: its marker lies in the live database because it was done."""
+    return Leftover(
+        act=Act.SAY,
+        what=f"deployment {deployment} put {detail.get('restored', '')} in place of the live "
+        f"database before it was killed; the one before is {detail.get('kept', '')}",
+        marker=marker,
+    )
+
+
+def of_archive(marker: str, deployment: str, place: str, names: tuple[str, ...]) -> Leftover:
+    """Return what is left of a backup: archives that no manifest names; `names` lie under `place`.
+
+    With a manifest, or where its removal has begun, it is no leftover.
+    """
+    what = f"archives of a backup of {deployment} that has no manifest: {place}"
+    if _settled(names):
+        return Leftover(act=Act.FORGET, what=what, subject=place, marker=marker)
+    remedy = "where this account may not delete, remove them with one that may"
+    return Leftover(act=Act.REMOVE, what=what, subject=place, marker=marker, command=remedy)
+
+
+def _settled(names: tuple[str, ...]) -> bool:
+    return not names or "manifest.json" in names or "pruned.json" in names
+
+
+def unowned(place: str, names: tuple[str, ...]) -> Leftover | None:
+    """Return archives without a manifest that no marker tells of; None where there are none.
+
+    Another machine may be writing them: a person decides.
+    """
+    if _settled(names):
+        return None
+    return Leftover(
+        act=Act.TELL,
+        what=f"archives without a manifest: {place}",
+        subject=place,
+        command="no backup reads them; where none is being taken, remove them",
+    )
+
+
+def shut_out(name: str, limit: int) -> Leftover | None:
+    """Return that a database lets no ordinary role in; an older Windlass could leave it so."""
+    if limit != 0:
+        return None
+    return Leftover(
+        act=Act.TELL,
+        what=f"the database {name} has a connection limit of 0: no role but a superuser is let in",
+        subject=name,
+        command=f"alter database {ident(name)} connection limit -1",
+    )
+
+
+def text(leftover: Leftover) -> str:
+    """Return it as one line for people."""
+    if leftover.act is Act.TELL:
+        return f"{leftover.what}; {leftover.command}"
+    return f"{leftover.what}; the next task that changes something here settles it"

@@ -1,0 +1,63 @@
+"""What stands of a unit of work, in words, from what was read. Pure."""
+
+from collections.abc import Collection
+
+from ..model import Intent, Partial
+
+SHOWN = 8  # names at most
+
+
+def standing(intent: Intent, applied: Collection[str], partials: tuple[Partial, ...] = ()) -> str:
+    """Say which migrations of a unit stand and which do not, as the history has them."""
+    if not intent.migrations:
+        return "no migration was to run"
+    half = {partial.name: partial for partial in partials if partial.name in intent.migrations}
+    whole = [name for name in intent.migrations if name in applied and name not in half]
+    absent = [name for name in intent.migrations if name not in applied and name not in half]
+    parts = [f"{name}: {partial}" for name, partial in half.items()]
+    count = len(intent.migrations)
+    if intent.direction == "down":
+        undone = f"undone: {_names(absent)}" if absent else f"none of {count} migrations is undone"
+        return _joined(undone, *([f"still applied: {_names(whole)}"] if whole else []), *parts)
+    if len(whole) == count:
+        return f"all its migrations stand: {_names(whole)}"
+    missing = [f"not applied: {_names(absent)}"] if absent else []
+    if whole:
+        return _joined(
+            f"{len(whole)} of {count} migrations stand: {_names(whole)}", *parts, *missing
+        )
+    if parts:
+        return _joined("none stands whole", *parts, *missing)
+    return f"none of its {count} migrations stands" if count > 1 else f"{absent[0]} does not stand"
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(parts)
+
+
+def _names(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def taken_back(
+    intent: Intent, applied: Collection[str], partials: tuple[Partial, ...], fingerprint: str
+) -> str:
+    """Say whether the schema is what it was when the unit began, as read after a rollback."""
+    before = set(intent.before)
+    standing_still = [name for name in intent.migrations if name in applied and name not in before]
+    half = [
+        f"{partial.name}: {partial}" for partial in partials if partial.name in intent.migrations
+    ]
+    lost = sorted(before - set(applied))
+    if standing_still or half:
+        stay = [f"still applied: {_names(standing_still)}"] if standing_still else []
+        return _joined("rolled back in part", *stay, *half)
+    if lost:
+        return f"rolled back; applied before, and not now: {_names(lost)}"
+    if fingerprint and fingerprint != intent.schema_fingerprint:
+        return (
+            "rolled back: the history is as it was before, and the schema is not: the rollback "
+            "scripts leave something else"
+        )
+    return "rolled back: the schema is as it was before"
