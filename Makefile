@@ -11,7 +11,7 @@ MATRIX_TESTS := tests/test_engine_sql.py tests/test_stands.py tests/test_lock.py
 # In seconds: all that needs no server, no docker and no network.
 CHECKS := format lint types layers units
 
-.PHONY: demo test check $(CHECKS) attacks faults matrix mutants lock clean
+.PHONY: demo test check $(CHECKS) attacks faults reliability matrix mutants lock clean
 
 demo: .venv/ready
 	$(BIN)/python -m sample.demo
@@ -70,6 +70,18 @@ matrix: .venv/ready-dev
 faults: .venv/ready-dev
 	tests/install-parts
 	WINDLASS_FAULTS=all $(BIN)/pytest -q -n 4 --dist worksteal -m 'not unit' tests
+
+# Every verb hit at every step by every fault, and a thousand random schedules; needs root. The page
+# is written whatever they show, and the target fails where anything does not hold.
+RESULTS := build/reliability
+
+reliability: .venv/ready-dev
+	tests/install-parts
+	rm -rf $(RESULTS) && mkdir -p $(RESULTS)
+	-WINDLASS_RELIABILITY=$(abspath $(RESULTS)) $(BIN)/pytest -q -n 4 --dist worksteal \
+	  tests/reliability/test_matrix.py
+	$(BIN)/python -m tests.reliability.page $(RESULTS)
+	WINDLASS_RELIABILITY=$(abspath $(RESULTS)) $(BIN)/pytest -q -s tests/reliability/test_schedules.py
 
 # How many changes of the pure modules do the unit tests notice? Fails below 92 %; several minutes.
 mutants: .venv/ready-dev

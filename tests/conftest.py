@@ -26,6 +26,7 @@ os.environ["PATH"] = os.pathsep.join(
 # can take half a test from it.
 LONG = (
     "test_two_hundred_kills.py",
+    "test_matrix.py",
     "test_ten_at_once.py",
     "test_engine_prisma.py",
     "test_rehearse.py",

@@ -50,16 +50,21 @@ class Child:
         cwd: Path,
         env: Mapping[str, str],
         streams: tuple[int, int, int],
+        module: str = "tests.warm",
     ) -> None:
         self.argv = argv
         order = {"argv": argv, "cwd": str(cwd), "env": dict(env)}
         self._line = socket.socket(socket.AF_UNIX)
         self._line.settimeout(STARTED_WITHIN)
-        self._line.connect(_server())
+        self._line.connect(start(sys.executable, module))
         socket.send_fds(self._line, [b"!"], streams)
         self._line.sendall(json.dumps(order).encode() + b"\n")
         self._words = self._line.makefile("r")
         self.pid = int(self._words.readline())
+
+    def fileno(self) -> int:
+        """Return what can be read from when the run has ended."""
+        return self._line.fileno()
 
     def wait(self, within: float) -> int:
         """Return the exit code, a signal's negative.

@@ -1,0 +1,1 @@
+"""The fault matrix and the random schedules: what a run that breaks anywhere leaves behind."""

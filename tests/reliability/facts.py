@@ -1,0 +1,142 @@
+"""What is so: read from the database, the store and the machine, never from what a run says."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from tests.reliability import run as runs
+from tests.reliability.cells import Verb
+from tests.reliability.cluster import until
+from tests.reliability.world import DATABASE, LIMIT, World
+
+SHAPE = """
+    select pg_catalog.md5(pg_catalog.string_agg(x, ';' order by x)) from (
+        select c.relname || '.' || a.attname || ':' || a.atttypid::regtype as x
+        from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
+        where c.relnamespace = 'public'::regnamespace and not a.attisdropped
+          and c.relname not like 'schema\\_migrations%%'
+        union all
+        select i.indexrelid::regclass || case when i.indisvalid then '' else ' invalid' end
+        from pg_index i join pg_class c on c.oid = i.indrelid
+        where c.relnamespace = 'public'::regnamespace and c.relname <> 'schema_migrations') s
+"""
+SESSIONS = """
+    select application_name || ' ' || pg_catalog.left(query, 60) from pg_stat_activity
+    where pid <> pg_backend_pid() and backend_type = 'client backend'
+      and (application_name like 'windlass%%' or datname like 'shop%%')
+"""
+LOCKS = """
+    select pid::text || ' ' || locktype from pg_locks
+    where locktype = 'advisory' and granted
+"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """The state of a cell's database, store and service, at one moment."""
+
+    history: tuple[str, ...] = ()  # short names: m1, m2, …
+    counts: tuple[tuple[str, int], ...] = ()
+    kept: tuple[int, str] = (0, "")  # rows, and their hash: they stood before
+    shape: str = ""
+    deployments: tuple[tuple[str, str], ...] = ()  # id, status
+    backups: frozenset[str] = frozenset()  # ids of those with a manifest
+    databases: frozenset[str] = frozenset()
+    corrections: int = 0
+    identity: str = ""  # of the service
+
+    def same_database(self, other: "Facts") -> bool:
+        """Tell whether history, schema and rows are the same, but for our own tables."""
+        return (self.history, self.counts, self.kept, self.shape) == (
+            other.history,
+            other.counts,
+            other.kept,
+            other.shape,
+        )
+
+
+def _rows(world: World, statement: str) -> list[tuple[object, ...]]:
+    try:
+        return world.current.execute(statement, database=DATABASE)
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        return []
+
+
+def _text(rows: list[tuple[object, ...]]) -> str:
+    return str(rows[0][0]) if rows else ""
+
+
+def facts(world: World) -> Facts:
+    """Read the state now."""
+    names = _rows(world, "select migration_name from schema_migrations order by 1")
+    counts = _rows(world, "select name, n from counts order by 1")
+    kept = _rows(world, "select count(*), md5(string_agg(i || value, ',' order by i)) from kept")
+    deployments = _rows(world, "select id, status from windlass.deployment order by started_at, id")
+    corrections = _rows(world, "select count(*) from windlass.correction")
+    databases = world.current.execute(
+        "select datname from pg_database where datname ~ '^shop(_|$)'"
+    )
+    identity = world.site.home / "identity"
+    return Facts(
+        history=tuple(str(name).rpartition("_")[2] for (name,) in names),
+        counts=tuple((str(name), int(str(n))) for name, n in counts),
+        kept=(int(str(kept[0][0])), str(kept[0][1])) if kept else (0, ""),
+        shape=_text(_rows(world, SHAPE)),
+        deployments=tuple((str(key), str(status)) for key, status in deployments),
+        backups=frozenset(backup_ids(world.store)),
+        databases=frozenset(str(name) for (name,) in databases),
+        corrections=int(str(corrections[0][0])) if corrections else 0,
+        identity=identity.read_text() if identity.exists() else "",
+    )
+
+
+def backup_ids(store: Path) -> list[str]:
+    """Return the ids of the backups that have a manifest."""
+    return sorted(path.parent.name for path in store.rglob("manifest.json"))
+
+
+def leftovers(world: World, verb: Verb) -> list[str]:
+    """Return what nobody needs any more, and is there all the same."""
+    problems = [f"a process lives on: {line[:100]}" for line in runs.orphans()]
+    if not until(lambda: not world.current.execute(SESSIONS), 5):
+        rows = world.current.execute(SESSIONS)
+        problems += [f"a session lives on: {text}" for (text,) in rows]
+    locks = world.current.execute(LOCKS)
+    problems += [f"a lock is held: {text}" for (text,) in locks]
+    problems += _of_the_store(world.store) + _of_the_server(world, verb)
+    problems += [
+        f"a temporary file is left: {path.name}" for path in (world.site.home / "tmp").iterdir()
+    ]
+    if world.site.overlapping():
+        problems.append("two restarts ran at once")
+    return problems
+
+
+def _of_the_store(store: Path) -> list[str]:
+    problems = []
+    for path in sorted(path for path in store.rglob("*") if path.is_file()):
+        whole = (path.parent / "manifest.json").exists()
+        if path.name.startswith(".") or not (whole or "journal" in str(path.relative_to(store))):
+            problems.append(f"an object of no backup is in the store: {path.name}")
+    return problems
+
+
+def _of_the_server(world: World, verb: Verb) -> list[str]:
+    rows = world.current.execute(
+        "select datname, datconnlimit from pg_database where datname ~ '^shop(_|$)' order by 1"
+    )
+    problems = []
+    for name, limit in rows:
+        put_aside = verb.swaps and str(name).startswith(f"{DATABASE}_before_restore_")
+        if name == verb.makes:
+            continue
+        if name != DATABASE and not put_aside:
+            problems.append(f"the database {str(name)[:14]}… is left")
+        elif limit != LIMIT:
+            problems.append(f"the connection limit of {str(name)[:20]} is {limit}, not {LIMIT}")
+    running = _rows(world, "select id from windlass.deployment where status = 'running'")
+    problems += ["a deployment is running in the journal"] * len(running)
+    markers = _rows(world, "select kind from windlass.marker")
+    problems += [f"the marker {kind} is left" for (kind,) in markers]
+    return problems

@@ -1,0 +1,110 @@
+"""What has to be so of an environment whatever happens to its runners: a model without effects.
+
+A state is the tuple of the numbers of the applied migrations. A command goes along a path of
+states, one migration at a time; where it is killed, the state is one on its path.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+State = tuple[int, ...]
+Kind = Literal["deploy", "migrate", "rollback", "stamp", "unstamp", "backup", "restore"]
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a person types; `steps` is of migrate and rollback, `number` of stamp and unstamp."""
+
+    kind: Kind
+    steps: int = 0
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A command that began: where it came from, and where it has to lead."""
+
+    command: Command
+    path: tuple[State, ...]
+
+    @property
+    def end(self) -> State:
+        return self.path[-1]
+
+
+def path(command: Command, state: State, files: int, saved: State | None) -> tuple[State, ...]:
+    """Return the states that a command goes through from one state, both ends included."""
+    pending = [number for number in range(1, files + 1) if number not in state]
+    match command.kind:
+        case "deploy":
+            return _upwards(state, pending)
+        case "migrate":
+            return _upwards(state, pending[: command.steps])
+        case "rollback":
+            ends = [state[: len(state) - n] for n in range(command.steps + 1)]
+            return tuple(ends)
+        case "stamp":
+            return state, tuple(sorted({*state, command.number}))
+        case "unstamp":
+            return state, tuple(n for n in state if n != command.number)
+        case "restore":
+            return state, (state if saved is None else saved)
+        case "backup":
+            return (state,)
+
+
+def _upwards(state: State, numbers: Iterable[int]) -> tuple[State, ...]:
+    states = [state]
+    for number in numbers:
+        states.append(tuple(sorted({*states[-1], number})))
+    return tuple(states)
+
+
+@dataclass
+class Model:
+    """What the environment has to be like now."""
+
+    files: int = 2
+    state: State = ()
+    saved: State | None = None  # what the newest backup holds
+    killed: Unit | None = None  # a unit that was begun and has no end
+    failed: Unit | None = None  # one that ended with an error
+    running: dict[str, Unit] = field(default_factory=dict)  # by runner
+    hit: set[str] = field(default_factory=set)  # runners whose sessions were ended
+
+    def begin(self, runner: str, command: Command) -> Unit:
+        """Return the unit that a command is: the open one again, or a new one."""
+        unit = Unit(command, path(command, self.state, self.files, self.saved))
+        if self.killed is not None and self.killed.command == command:
+            unit = Unit(command, (self.state, *_behind(self.killed.path, self.state)))
+        self.running[runner] = unit
+        return unit
+
+    def may_be(self) -> set[State]:
+        """Return every state that the database may be in now."""
+        states = {self.state}
+        for unit in self.running.values():
+            states |= set(_behind(unit.path, self.state)) | {self.state}
+        return states
+
+    def good_ends(self, unit: Unit) -> set[State]:
+        """Return the states in which a command may have ended with exit 0."""
+        ends = {unit.end, path(unit.command, self.state, self.files, self.saved)[-1]}
+        if unit.command.kind == "deploy":  # everything that is there now
+            ends = {self._all()}
+        elif self.killed is None or self.killed.command == unit.command:
+            ends = {unit.end}
+        else:  # what was killed was gone on with, or taken back, before
+            ends |= {self.killed.end, self.killed.path[0]}
+        if self.failed is not None and self.failed.command == unit.command:
+            ends |= {self.failed.end}
+        return ends
+
+    def _all(self) -> State:
+        return path(Command("deploy"), self.state, self.files, self.saved)[-1]
+
+
+def _behind(states: tuple[State, ...], state: State) -> tuple[State, ...]:
+    """Return what a path has behind a state; all of it where it does not come by that."""
+    return states[states.index(state) + 1 :] if state in states else states

@@ -1,0 +1,67 @@
+"""Every verb, hit at every step by every fault: nothing is lost, doubled, left, or said falsely.
+
+`make reliability` plays all of it and writes docs/reliability.md; the suite plays a sample.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.reliability.cells import Cell, played
+from tests.reliability.play import play
+from tests.reliability.world import World
+
+RESULTS = os.environ.get("WINDLASS_RELIABILITY", "")  # a directory, for `make reliability`
+CELLS = {cell.key: cell for cell in played()}
+# Of each verb and each kind of fault something; one after the other, because they share the parts.
+SAMPLE = (
+    "deploy/the-journal-is-open/kill--9",
+    "deploy/pg_dump-runs/SIGTERM",
+    "deploy/the-first-migration-is-open/kill--9",
+    "deploy/between-two-migrations/terminate",
+    "deploy/an-index-is-built/kill--9",
+    "deploy/the-smoke-test-begins/hangs",
+    "deploy/the-smoke-test-begins/flaps",
+    "deploy/the-end-is-recorded/kill--9",
+    "rollback---steps/the-lock-is-asked-for/kill--9",
+    "rollback---steps/the-first-undo-is-open/kill--9",
+    "rollback---to/between-two-undos/kill--9",
+    "migrate---steps/the-journal-is-open/kill--9",
+    "backup/pg_dump-runs/child-killed",
+    "backup/pg_dump-runs/store-full",
+    "stamp/its-record-is-open/kill--9",
+    "unstamp/it-is-recorded/kill--9",
+    "repair/its-record-is-open/kill--9",
+    "baseline/the-lock-is-held/kill--9",
+    "restore/the-restore-begins/kill--9",
+    "restore---into/the-restore-begins/kill--9",
+    "backup.prune/the-first-object-is-removed/kill--9",
+)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("key", CELLS if RESULTS else ())
+def test_a_run_that_is_hit_can_be_gone_on_with(key: str, parts: World) -> None:
+    cell = CELLS[key]
+    problems = play(cell, parts)
+    place = Path(RESULTS) / f"{cell.key.replace('/', '~')}.json"
+    place.write_text(json.dumps(problems))
+    assert not problems, _shown(cell, problems, parts)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.skipif(bool(RESULTS), reason="all of it is played")
+def test_a_sample_of_the_matrix(parts: World) -> None:
+    wrong = []
+    for key in SAMPLE:
+        problems = play(CELLS[key], parts)
+        if problems:
+            wrong.append(_shown(CELLS[key], problems, parts))
+
+    assert not wrong, "\n\n".join(wrong)
+
+
+def _shown(cell: Cell, problems: list[str], parts: World) -> str:
+    return "\n".join([cell.key, *problems, *(ran.err for ran in parts.outputs)])
