@@ -28,7 +28,7 @@ from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
 from ..secret import redact
-from . import identity, nonces
+from . import identity, nonces, restarting
 from .journal import Journal
 from .steps import STEPS, Done, Skipped, Step
 from .work import Work
@@ -112,6 +112,7 @@ class _PlanRun:
         require_unchanged(self.plan, self.replan())
         self.work = replace(self.work, approved=True)
         own_tables.prepare(work.database, self.work.terms())
+        restarting.end_left(work)
         identity.record(work, self.origin)
         for result in self.results:
             if result.step is StepName.APPROVAL and result.get("nonce"):
