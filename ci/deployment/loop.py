@@ -41,6 +41,7 @@ from . import (
     nonces,
     outlast,
     pause,
+    restarting,
     sweep,
     telling,
     units,
@@ -160,6 +161,7 @@ class _PlanRun(Recorder):
         self.work = replace(self.work, approved=True)
         own_tables.prepare(work.database, self.work.terms())
         carryover.from_store(work, tell=work.reporter.alarm)
+        restarting.end_left(work)
         sweep.sweep(work)
         identity.record(work, self.origin)
         pause.tell_passed(work, self.break_glass or "")

@@ -16,7 +16,17 @@ from ..plan.pending import in_running_order
 from ..report.format import human
 from ..report.plan import rehearsal_text
 from ..restarters import Looking, Reverting, Running
-from . import backups, facts, journal, nonces, outlast, preflight, rehearsals, verifying
+from . import (
+    backups,
+    facts,
+    journal,
+    nonces,
+    outlast,
+    preflight,
+    rehearsals,
+    restarting,
+    verifying,
+)
 from .work import Work, bytes_of, store_of
 
 
@@ -261,7 +271,7 @@ def restart_service(plan: Plan, work: Work) -> Done | Skipped:
     """Put the new version into service."""
     if work.restarter is None:
         return Skipped(f"{plan.environment} has no service in deploy.yml")
-    running = work.restarter.restart()
+    running = work.restarter.restart(restarting.Announcer(work))
     return Done(
         f"{work.restarter.name}: {running.detail or 'new instance'}",
         evidence=(("instance", running.instance), ("version", running.version)),
@@ -275,7 +285,7 @@ def undo_restart(_plan: Plan, work: Work, done: StepResult) -> Done | Skipped:
     before = Running(
         instance=done.get("instance_before") or "", version=done.get("version_before") or ""
     )
-    running = work.restarter.revert(before)
+    running = work.restarter.revert(before, restarting.Announcer(work))
     return Done(f"{work.restarter.name}: version {running.version} serves again")
 
 

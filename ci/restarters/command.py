@@ -41,14 +41,13 @@ class Command:
             return Running(instance="", detail=f"down: identity ended with status {answer.code}")
         return Running(instance=identity, detail=f"identity {identity}" if identity else "down")
 
-    def restart(self) -> Running:
+    def restart(self, announce: process.Announce = process.unannounced) -> Running:
         """Run the command and return when a new identity has been stable for the settle time."""
         # The settle time is part of the budget: what comes up later cannot be watched any more.
         latest = time.monotonic() + self.config.within.seconds - self.config.settle.seconds
         before = self.running().instance
-        process.run(
-            self.config.run, purpose=self.purpose, within=max(1.0, latest - time.monotonic())
-        )
+        left = max(1.0, latest - time.monotonic())
+        process.run(self.config.run, purpose=self.purpose, within=left, announce=announce)
         new = self._wait_for_new(before, latest)
         self._settle(new)
         return Running(instance=new, detail=f"new identity {new}")

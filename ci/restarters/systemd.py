@@ -78,7 +78,7 @@ class Systemd:
         states = [self._show(unit) for unit in self.config.units]
         return _as_running(states, ", ".join(state["ActiveState"] for state in states))
 
-    def restart(self) -> Running:
+    def restart(self, announce: process.Announce = process.unannounced) -> Running:
         """Restart the units one by one and return when each new invocation has settled."""
         deadline = time.monotonic() + self.config.within.seconds
         before = self._require_loaded()
@@ -89,7 +89,7 @@ class Systemd:
             # that never ran is not in memory, has nothing to forget, and exits 1 here.
             reset_command = systemctl_command(self.config, "reset-failed", unit)
             process.run(reset_command, purpose=self.purpose, within=ASKED_WITHIN, check=False)
-            self._start(unit, deadline)
+            self._start(unit, deadline, announce)
         latest = deadline - self.config.settle.seconds
         new = {unit: self._wait_for_new(unit, before[unit], latest) for unit in before}
         self._settle(new)
@@ -101,10 +101,11 @@ class Systemd:
         units = self._require_loaded()
         return ", ".join(f"{unit} {state['ActiveState']}" for unit, state in units.items())
 
-    def _start(self, unit: str, deadline: float) -> None:
+    def _start(self, unit: str, deadline: float, announce: process.Announce) -> None:
         argv = systemctl_command(self.config, "restart", unit)
         try:
-            process.run(argv, purpose=self.purpose, within=max(1.0, deadline - time.monotonic()))
+            left = max(1.0, deadline - time.monotonic())
+            process.run(argv, purpose=self.purpose, within=left, announce=announce)
         except ChildFailed as error:
             self._raise_if_ssh(error)
             raise self._failure(unit, self._show(unit), "did not start") from error
