@@ -11,6 +11,7 @@ from pgwindlass.plan.states import (
     compare,
     heads,
     is_graph,
+    unapplied,
     up_to,
     waiting,
 )
@@ -178,3 +179,15 @@ def test_waiting_is_what_is_not_recorded_as_applied() -> None:
 
 def test_the_word_for_every_head_is_alembics() -> None:
     assert EVERYTHING == "heads"
+
+
+def test_what_is_not_applied_or_not_wholly_is_waited_for() -> None:
+    states = tuple(MigrationState(state.name, state) for state in State)
+
+    assert {state.state for state in unapplied(states)} == {
+        State.PENDING,
+        State.OUT_OF_ORDER,
+        State.FAILED,
+        State.PARTIAL,
+        State.HALF_UNDONE,
+    }
