@@ -15,6 +15,7 @@ from . import config
 from .backup.retention import Backup
 from .config import Config, Settings
 from .deployment import backups, proposals, restores, rights
+from .deployment.events import recording
 from .deployment.orders import Request
 from .deployment.proposals import PlanReport
 from .deployment.restores import RestoreReport
@@ -159,8 +160,11 @@ def deploy(
 
     """
     work = _renewed(environment)
-    proposal = proposals.propose_deployment(work, plan=plan, digest=digest, break_glass=break_glass)
-    return proposals.carry_out(work, proposal)
+    with recording(work, "deploy"):
+        proposal = proposals.propose_deployment(
+            work, plan=plan, digest=digest, break_glass=break_glass
+        )
+        return proposals.carry_out(work, proposal)
 
 
 def rollback(
@@ -192,10 +196,11 @@ def rollback(
 
     """
     work = _renewed(environment)
-    proposal = proposals.propose_rollback(
-        work, name=name, deployment=deployment, to=to, steps=steps, force=force
-    )
-    return proposals.carry_out(work, proposal)
+    with recording(work, "rollback"):
+        proposal = proposals.propose_rollback(
+            work, name=name, deployment=deployment, to=to, steps=steps, force=force
+        )
+        return proposals.carry_out(work, proposal)
 
 
 def take_backup(environment: Work) -> Backup:
@@ -212,7 +217,9 @@ def take_backup(environment: Work) -> Backup:
         StepFailed: there is no store, or the backup is not complete, and is removed.
 
     """
-    return backups.take(_renewed(environment)).backup
+    work = _renewed(environment)
+    with recording(work, "backup"):
+        return backups.take(work).backup
 
 
 def restore(
@@ -254,8 +261,9 @@ def restore(
     if not owners:
         arguments["no-owner"] = ""
     work = _renewed(environment)
-    proposal = restores.propose_restore(work, Request(verb="restore", arguments=arguments))
-    return restores.run_restore(work, proposal)
+    with recording(work, "restore"):
+        proposal = restores.propose_restore(work, Request(verb="restore", arguments=arguments))
+        return restores.run_restore(work, proposal)
 
 
 def grants(environment: Work, roles: str = "", *, owner: str = "") -> GrantsReport:
