@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+import pgwindlass
 from pgwindlass.database.connection import Database
 from pgwindlass.deployment import events
 from pgwindlass.plan import chain
@@ -297,6 +298,11 @@ def test_a_refusal_before_the_lock_is_an_event(fresh: Project) -> None:
     assert fresh.run("rollback", "--env", "uat", "--name", A).code == 3  # not confirmed
     identity = fresh.run("deploy", "--env", "dev")
     assert identity.code == 3
+    with (
+        pgwindlass.open_environment(fresh.settings("uat")) as uat,
+        pytest.raises(pgwindlass.Refused, match="TRUNCATE"),
+    ):
+        pgwindlass.deploy(uat)
 
     refused = execute(
         fresh,
@@ -307,6 +313,7 @@ def test_a_refusal_before_the_lock_is_an_event(fresh: Project) -> None:
         ("deploy", "Refused"),
         ("deploy", "PlanChanged"),
         ("rollback", "Refused"),
+        ("deploy", "Refused"),
         ("deploy", "Refused"),
     ]
     assert "TRUNCATE" in refused[0][2] and all(row[3] for row in refused)
