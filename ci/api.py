@@ -15,6 +15,8 @@ from . import config
 from .backup.retention import Backup
 from .config import Config, Settings
 from .deployment import backups, proposals, restores, rights
+from .deployment import pause as pauses
+from .deployment.chains import ChainReport, verify_chain
 from .deployment.events import recording
 from .deployment.orders import Request
 from .deployment.proposals import PlanReport
@@ -23,7 +25,7 @@ from .deployment.rights import GrantsReport
 from .deployment.status import StatusReport, report_status
 from .deployment.work import Reporter, Work, open_work
 from .errors import ConfigError
-from .model import Deployment, Plan
+from .model import Deployment, Pause, Plan
 from .origin import new_deployment_id
 from .report.silent import Silent
 from .secret import remember_environment
@@ -284,6 +286,68 @@ def grants(environment: Work, roles: str = "", *, owner: str = "") -> GrantsRepo
 
     """
     return rights.report_grants(environment, roles, owner)
+
+
+def verify_history(environment: Work) -> ChainReport:
+    """Recompute the chain of events, and compare it with the journal and the store's copy.
+
+    Reads only.
+
+    Args:
+        environment: by `open_environment`.
+
+    Returns:
+        The report. `broken` says the first place that does not fit; empty: nothing speaks against
+        the history.
+
+    Raises:
+        Unreachable: the database does not answer, or does not let us in.
+        Refused: one of Windlass's tables is not to be believed.
+
+    """
+    return verify_chain(environment)
+
+
+def pause(environment: Work, reason: str, *, within: timedelta | None = None) -> Pause:
+    """Let nothing be deployed or corrected; rollback and restore stay possible. Recorded.
+
+    Args:
+        environment: by `open_environment`.
+        reason: why.
+        within: how long; None: until somebody lifts it.
+
+    Returns:
+        The pause, as everybody who is refused reads it.
+
+    Raises:
+        ConfigError: there is no reason.
+        Refused: the database is another environment's.
+        LockHeld: a deployment is running, and Windlass's tables are of an older version.
+
+    """
+    work = _renewed(environment)
+    with recording(work, "pause"):
+        return pauses.pause(work, reason, within=within)
+
+
+def lift_pause(environment: Work, reason: str) -> Pause | None:
+    """Lift the pause, recorded.
+
+    Args:
+        environment: by `open_environment`.
+        reason: why.
+
+    Returns:
+        What it was; None: there was none.
+
+    Raises:
+        ConfigError: there is a pause, and no reason to lift it.
+        Refused: the database is another environment's.
+
+    """
+    work = _renewed(environment)
+    with recording(work, "resume"):
+        return pauses.lift(work, reason)
 
 
 def _renewed(work: Work) -> Work:

@@ -303,6 +303,11 @@ def test_a_refusal_before_the_lock_is_an_event(fresh: Project) -> None:
         pytest.raises(pgwindlass.Refused, match="TRUNCATE"),
     ):
         pgwindlass.deploy(uat)
+    with pgwindlass.open_environment(fresh.settings("uat")) as uat:
+        assert pgwindlass.verify_history(uat).broken == ""
+        assert pgwindlass.lift_pause(uat, "none") is None
+        assert pgwindlass.pause(uat, "a test").reason == "a test"
+        assert pgwindlass.lift_pause(uat, "over") is not None
 
     refused = execute(
         fresh,
