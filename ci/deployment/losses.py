@@ -234,6 +234,21 @@ def _seen(digest: str, deployment: str, database: str, work: Work) -> _Seen:
     return _Seen(rehearsal, backup, copied)
 
 
+def going(plan: Plan, work: Work) -> tuple[str, ...]:
+    """Return what a rollback by hand takes away of what the migrations themselves added."""
+    if plan.direction == "up":
+        return ()
+    undone = [
+        Undone(
+            migration=migration,
+            up=work.engine.files.effects(migration, "up"),
+            down=work.engine.files.effects(migration, "down"),
+        )
+        for migration in plan.migrations
+    ]
+    return tuple(_going(undoing(undone).goes, work))
+
+
 def _going(parts: Iterable[Part], work: Work) -> list[str]:
     """Count what is in the tables and columns that go with what added them."""
 
@@ -264,7 +279,7 @@ def _counted(connection: psycopg.Connection, part: Part) -> list[str]:
         if row is not None and row[0]:
             where = f"{home}.{name}"
             noun = f"values of {where}.{part.column}" if part.column else f"rows of {where}"
-            lines.append(f"{row[0]:,} {noun} go, which the deployment itself added")
+            lines.append(f"{row[0]:,} {noun} go with what the migrations added")
     return lines
 
 

@@ -10,7 +10,7 @@ from ..origin import find_origin
 from ..plan import gate
 from ..policy import BREAK_GLASS, SERVICE
 from ..report.plan import headline
-from . import identity, journal, loop, one_step
+from . import identity, journal, loop, losses, one_step
 from .planner import current_plan, end_orphans, newest_applied, undo_plan, with_about
 from .work import Work
 
@@ -137,6 +137,8 @@ def propose_rollback(  # noqa: PLR0913  # four of them exclude each other
     gate.require_digest(plan, digest)
     gate.require_unchanged(plan, current)
     gate.require_lossless(plan, lossy=lossy)
+    for line in losses.going(plan, work):
+        work.reporter.note(line)
     return Proposal(plan=plan, replan=replan)
 
 
