@@ -223,7 +223,7 @@ class About(Document, frozen=True, kw_only=True):
     backup_to: str  # empty: there are no backups
     models: str = ""  # how the tool's models differ from the database, where it has models
     rehearsal: "Rehearsal | None" = None  # None: this plan was not rehearsed when it was made
-    notes: tuple[str, ...] = ()  # of a correction: what else to know, a line each
+    notes: tuple[str, ...] = ()  # of a correction or a rollback: what else to know, a line each
 
 
 class Loss(Document, frozen=True, kw_only=True):
