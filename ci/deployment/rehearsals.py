@@ -16,7 +16,7 @@ from ..postgres import throwaway
 from ..postgres.roles import read_runner
 from ..rehearsal import forecast, rehearse
 from ..stores import Store
-from . import backups, facts
+from . import backups, facts, serving
 from .work import Work, bytes_of, store_of
 
 
@@ -94,6 +94,7 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
             runner=work.database.read("rehearse", read_runner),
             progress=bytes_of(work.reporter),
             done=lambda done, total: work.reporter.progress(done, total, "migrations"),
+            service=serving.bench(work),
         ),
     )
 

@@ -1,6 +1,7 @@
 """Plans and rehearsals as text. Pure."""
 
 from ..model import About, Plan, Rehearsal, Rehearsed, TableSize
+from ..rehearsal import trials
 from ..rehearsal.forecast import blocking_locks, forecast
 from .format import duration, human, seconds
 
@@ -146,11 +147,11 @@ def _rehearsed(migration: Rehearsed) -> tuple[str, ...]:
 
 
 def rehearsal_notes(rehearsal: Rehearsal) -> list[str]:
-    """Return what a rollback would lose, by migration."""
+    """Return what a rollback would lose, by migration, and which version of the service served."""
     lines = []
     for migration in rehearsal.migrations:
         lines += [
             f"{migration.name}: its rollback does not bring back: {what}" for what in migration.lost
         ]
         lines += [f"{migration.name}: its rollback drops {what}" for what in migration.dropped]
-    return lines
+    return lines + [trials.line(trial) for trial in rehearsal.service]
