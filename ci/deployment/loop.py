@@ -28,7 +28,7 @@ from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
 from ..secret import redact
-from . import identity, nonces, restarting
+from . import identity, nonces, restarting, serving
 from .journal import Journal
 from .steps import STEPS, Done, Skipped, Step
 from .work import Work
@@ -216,7 +216,7 @@ class _PlanRun:
         if isinstance(error, KeyboardInterrupt):
             _after(error, lambda: self.close(Status.INTERRUPTED, "interrupted"))
             return self.interrupted(error, "what ran before is in the journal")
-        first = _translated(error, self.results)
+        first = serving.with_answers_before(_translated(error, self.results), self.results)
         undoable = [r for r in self.results if self.steps.get(r.step, _NOTHING).undo]
         rolls_back = self.plan.direction == "up" and on_failure(self.work.settings) == "rollback"
         if undoable and rolls_back:

@@ -2,8 +2,8 @@
 
 from .. import git
 from ..config.sections import ComposeRestart, DockerRestart, ServiceConfig
-from ..errors import ConfigError
-from ..model import Status
+from ..errors import ConfigError, WindlassError, changed
+from ..model import Evidence, Plan, Status, StepName, StepResult
 from ..rehearsal import trials
 from ..rehearsal.service import ServiceBench
 from ..rehearsal.trials import Old
@@ -12,6 +12,10 @@ from .work import Work
 
 SERVING = "serving"  # of old.image: that of the running container
 LOOKED_BACK = 100  # deployments
+ASKED_WITHIN = 5.0  # seconds for one round of the smoke tests before anything is changed
+BEFORE = "smoke_before"  # the evidence of what they gave; "right" where all held
+RIGHT = "right"
+FIRST = "first deployment: nothing was deployed here before"
 
 
 def bench(work: Work) -> ServiceBench | None:
@@ -58,6 +62,38 @@ def _old(config: ServiceConfig, work: Work) -> Old:
     if not commit:
         return Old(absent=f"the commit {named[:40]} is not in this checkout: fetch it")
     return Old(commit=commit, run=old.run)
+
+
+def answers_before(plan: Plan, work: Work) -> Evidence:
+    """Ask the service once before anything is changed, so that an older fault is known as one."""
+    smoke = work.settings.environment.smoke
+    if smoke is None or not plan.has(StepName.SMOKE):
+        return ()
+    from ..smoke import ask_once  # requests takes 0.1 s to import
+
+    problem = ask_once(smoke, within=ASKED_WITHIN).problem
+    if not problem:
+        return ((BEFORE, RIGHT),)
+    if any(each.status is Status.DEPLOYED for each in newest_deployments(work.database)):
+        work.reporter.note(f"the service fails its smoke tests already: {problem}")
+        return ((BEFORE, problem),)
+    return ((BEFORE, f"{FIRST}, and nothing answers right: {problem}"),)
+
+
+def with_answers_before(error: WindlassError, results: list[StepResult]) -> WindlassError:
+    """Return a smoke test's failure with what the service answered before this deployment."""
+    if error.step != StepName.SMOKE:
+        return error
+    before = next((value for each in results if (value := each.get(BEFORE))), "")
+    if not before:
+        return error
+    if before == RIGHT:
+        told = "before this deployment the same tests held"
+    elif before.startswith(FIRST):
+        told = before
+    else:
+        told = f"it was failing already before this deployment: {before}"
+    return changed(error, state=f"{error.state}; {told}")
 
 
 def deployed_commit(work: Work) -> str:

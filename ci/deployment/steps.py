@@ -19,7 +19,7 @@ from ..plan.pending import in_running_order
 from ..report.format import human
 from ..report.plan import rehearsal_text
 from ..restarters import Reverting, Running
-from . import backups, facts, journal, nonces, preflight, rehearsals, restarting
+from . import backups, facts, journal, nonces, preflight, rehearsals, restarting, serving
 from .work import Work, bytes_of, store_of
 
 
@@ -63,7 +63,7 @@ def check_needs(plan: Plan, work: Work) -> Done | Skipped:
             + (f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""),
             next_step=f"{first.problem}; all checks: invoke doctor --env {work.settings.name}",
         )
-    return Done(f"{len(checks)} checks")
+    return Done(f"{len(checks)} checks", evidence=serving.answers_before(plan, work))
 
 
 def lint_plan(plan: Plan, work: Work) -> Done | Skipped:
