@@ -90,9 +90,9 @@ mutants: .venv/ready-dev
 # Resolve anew what the two lock files pin; needs uv.
 lock:
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --no-header --extra embedded --extra encryption pyproject.toml -o requirements.lock
+	  --no-header --extra embedded --extra encryption --extra telemetry pyproject.toml -o requirements.lock
 	uv pip compile -q --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
-	  --no-header --group dev --extra embedded --extra encryption pyproject.toml -o requirements-dev.lock
+	  --no-header --group dev --extra embedded --extra encryption --extra telemetry pyproject.toml -o requirements-dev.lock
 
 clean:
 	rm -rf .venv .windlass build *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -650,6 +650,40 @@ class StoredEvents(Document, frozen=True, kw_only=True):
     events: tuple[Event, ...]
 
 
+class Pause(Document, frozen=True, kw_only=True):
+    """That an environment rests: who said so, since when, why, and until when (None: for good)."""
+
+    by: str
+    since: datetime
+    reason: str
+    until: datetime | None = None
+
+    def __str__(self) -> str:
+        end = f", until {self.until:%Y-%m-%d %H:%M} UTC" if self.until is not None else ""
+        return f"paused by {self.by} since {self.since:%Y-%m-%d %H:%M} UTC{end}: {self.reason}"
+
+
+class Notice(Document, frozen=True, kw_only=True):
+    """What others are told of a deployment, or of a pause."""
+
+    format: Literal[1] = 1
+    event: Literal["started", "waiting", "done", "failed", "paused"]
+    text: str  # for people
+    project: str
+    environment: str
+    tier: Tier
+    deployment: str  # its id
+    plan_digest: str  # empty: of no plan
+    direction: Direction
+    migrations: tuple[str, ...]
+    at: datetime
+    by: str
+    commit: str  # empty: no checkout
+    ci_run: str  # URL; empty: not in CI
+    state: str = ""  # of what failed
+    next_step: str = ""
+
+
 class PreflightCheck(msgspec.Struct, frozen=True):
     """One thing looked at. `problem` is empty where it is well; else how to fix it."""
 

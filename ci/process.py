@@ -1,20 +1,28 @@
-"""The only door to child processes: own group, own environment, deadline, output redacted."""
+"""The only door to child processes: own group, own environment, deadline, output redacted.
+
+Children end with us, whatever ends us: a dump, a server of our own, a question. One does not: a
+command that changes a service. Cut off half way it would leave the service neither old nor new, so
+it is announced, lives on, and the next run waits for its end.
+"""
 
 import contextlib
 import os
 import pwd
 import select
+import shutil
 import signal
 import subprocess
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from . import watchman
+from .alive import Alive, started_at
 from .errors import ChildFailed, Stopped
 from .purposes import Purpose, passed
 from .secret import Secret, redact
@@ -27,6 +35,15 @@ GRACE = 5.0  # seconds between SIGTERM and SIGKILL
 
 Environment = Mapping[str, "str | Secret"]
 
+# The gate of a child that is announced: it runs when it is told to, and not where we die before.
+GATE = ("/bin/sh", "-c", 'read -r go || exit 125; exec "$@" </dev/null', "sh")
+Announce = Callable[[Alive], AbstractContextManager[None]]
+
+
+def unannounced(_child: Alive) -> AbstractContextManager[None]:
+    """Announce a child to nobody."""
+    return contextlib.nullcontext()
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -38,7 +55,7 @@ class Finished:
     stderr: str
 
 
-def run(
+def run(  # noqa: PLR0913  # what a child gets, each by its name
     argv: Sequence[str],
     *,
     purpose: Purpose,
@@ -46,6 +63,7 @@ def run(
     env: Environment | None = None,
     check: bool = True,
     user: str | None = None,
+    announce: Announce | None = None,
 ) -> Finished:
     """Run a child to its end and return what it wrote.
 
@@ -56,14 +74,58 @@ def run(
         env: variables besides; LC_ALL=C is always set.
         check: False returns another exit status than 0 instead of raising.
         user: who runs it; None: we do. Another one needs root.
+        announce: of a child that outlives us where we are killed: entered before it begins, left
+            when it has ended. None: it ends with us.
 
     Raises:
         ChildFailed: it could not be started, ended with another status, or took too long.
 
     """
-    child = _start(argv, purpose, env, stdin=subprocess.DEVNULL, user=user)
+    if announce is None:
+        child = _start(argv, purpose, env, stdin=subprocess.DEVNULL, user=user)
+        out, err = _to_its_end(child, argv, within)
+    else:
+        child, out, err = _announced(argv, purpose, env, announce, within)
+    stdout, stderr = (redact(part.decode(errors="replace")) for part in (out, err))
+    if check and child.returncode != 0:
+        raise _failure(argv, child.returncode, _status(child.returncode), stderr)
+    return Finished(tuple(argv), child.returncode, stdout, stderr)
+
+
+def _announced(
+    argv: Sequence[str],
+    purpose: Purpose,
+    env: Environment | None,
+    announce: Announce,
+    within: float,
+) -> tuple[subprocess.Popen[bytes], bytes, bytes]:
+    """Run a child that begins when it was announced; there is no moment in which nobody knows."""
+    path = passed(os.environ, purpose).get("PATH", os.defpath)
+    if shutil.which(argv[0], path=path) is None:
+        raise _failure(argv, None, "could not be started: No such file or directory", "")
+    child = _spawn((*GATE, *argv), purpose, env, stdin=subprocess.PIPE)
+    gate = child.stdin
+    assert gate is not None  # noqa: S101  # opened with PIPE
     try:
-        out, err = child.communicate(timeout=within)
+        with announce(Alive(child.pid, started_at(child.pid))):
+            with contextlib.suppress(BrokenPipeError):
+                gate.write(b"go\n")
+                gate.flush()
+            return (child, *_to_its_end(child, argv, within))
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            gate.close()  # one that was not told to run ends now
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE)
+        _close(child)
+
+
+def _to_its_end(
+    child: subprocess.Popen[bytes], argv: Sequence[str], within: float
+) -> tuple[bytes, bytes]:
+    """Return what a child writes until it ends; after `within` seconds its group is ended."""
+    try:
+        return child.communicate(timeout=within)
     except subprocess.TimeoutExpired as late:
         _end_group(child)
         stderr = redact((late.stderr or b"").decode(errors="replace"))
@@ -72,13 +134,14 @@ def run(
         _end_group(child)
         raise
     finally:
-        for pipe_end in (child.stdout, child.stderr):
-            if pipe_end is not None:
-                pipe_end.close()
-    stdout, stderr = (redact(part.decode(errors="replace")) for part in (out, err))
-    if check and child.returncode != 0:
-        raise _failure(argv, child.returncode, _status(child.returncode), stderr)
-    return Finished(tuple(argv), child.returncode, stdout, stderr)
+        _close(child)
+        _watchman.forget(child.pid)
+
+
+def _close(child: subprocess.Popen[bytes]) -> None:
+    for pipe_end in (child.stdout, child.stderr):
+        if pipe_end is not None:
+            pipe_end.close()
 
 
 def stream(
@@ -172,6 +235,7 @@ def _drain(
         _end_group(child)
         raise
     finally:
+        _watchman.forget(child.pid)
         out.close()
         # Bounded: a daemon the child left behind may hold its stderr for ever. Not closed then:
         # closing waits for the reader.
@@ -218,6 +282,7 @@ def background(
         yield check
     finally:
         _end_group(child, ends)
+        _watchman.forget(child.pid)
         for reader, pipe_end in zip(readers, (child.stdout, child.stderr), strict=True):
             reader.join(GRACE)
             if not reader.is_alive():
@@ -263,6 +328,7 @@ class Talk:
     def kill(self) -> None:
         """End it now; `lines` ends with it."""
         _end_group(self._child)
+        _watchman.forget(self._child.pid)
 
     def end(self, *, within: float = GRACE) -> None:
         """Close its standard input and wait for its end; force it after `within` seconds.
@@ -281,6 +347,7 @@ class Talk:
             code = 0
         finally:
             _end_group(self._child)
+            _watchman.forget(self._child.pid)
             out.close()
             self._reader.join(GRACE)
             if not self._reader.is_alive() and self._child.stderr is not None:
@@ -315,6 +382,22 @@ def _start(
     user: str | None = None,
     cwd: Path | None = None,
 ) -> subprocess.Popen[bytes]:
+    """Start a child that ends with us."""
+    _watchman.stand()
+    child = _spawn(argv, purpose, env, stdin=stdin, user=user, cwd=cwd)
+    _watchman.watch(child.pid)
+    return child
+
+
+def _spawn(
+    argv: Sequence[str],
+    purpose: Purpose,
+    env: Environment | None,
+    *,
+    stdin: int,
+    user: str | None = None,
+    cwd: Path | None = None,
+) -> subprocess.Popen[bytes]:
     # Root's groups would stay with another user, and with them what only they may read.
     groups: dict[str, Any] = {}
     if user is not None:
@@ -334,6 +417,32 @@ def _start(
         )
     except OSError as error:
         raise _failure(argv, None, f"could not be started: {error.strerror}", "") from error
+
+
+def _start_watchman() -> tuple[IO[bytes], Callable[[], None], Callable[[], None]]:
+    child = subprocess.Popen(
+        watchman.COMMAND,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env={"PATH": os.defpath},
+        cwd="/",
+        bufsize=0,
+        start_new_session=True,  # what ends our group shall not end it
+    )
+    assert child.stdin is not None  # noqa: S101  # opened with PIPE
+
+    def ended() -> None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(GRACE)
+
+    def another_ones() -> None:
+        child.returncode = 0
+
+    return child.stdin, ended, another_ones
+
+
+_watchman = watchman.Watchman(_start_watchman)
 
 
 def _end_group(child: subprocess.Popen[bytes], first: int = signal.SIGTERM) -> None:

@@ -53,6 +53,14 @@ _CONNINFO = re.compile(
     r"(?P<head>\b(?:ssl)?password=)(?!\*\*\*|\$\{)(?:'(?:\\\\?.|''|[^'\\\"\n])+'|[^\s'\"&;,)\\]+)",
     re.IGNORECASE,
 )
+# A setting whose name says that it is one: SET app.token = '…', set_config('app.token', '…').
+_SETTING = re.compile(
+    r"(?P<head>\bset(?:_config\s*\(\s*'|\s+(?:local\s+|session\s+)?)[\w\"\\-]+\.[\w.\"\\-]*"
+    r"(?:password|passwd|passphrase|passcode|secret|token|api_?key|access_key|private_key)"
+    r"[\\\"']*\s*(?:=|to\b|,)\s*e?')(?!\*\*\*')(?:''|\\.|[^'\\])+(?=')",
+    re.IGNORECASE,
+)
+_SET = re.compile("passw|passphrase|passcode|secret|token|api_?key|access_key|private_key")
 _USERINFO = re.compile(r"(?P<head>://[^\s/?#@:'\"\\]*:)(?!\*\*\*@|\$\{)[^\s/?#@'\"\\]+(?=@)")
 _known: set[str] = set()
 
@@ -223,6 +231,8 @@ def _without_passwords(text: str) -> str:
         text = pattern.sub(r"\g<head>***", text)
     if "password=" in lower:
         text = _CONNINFO.sub(r"\g<head>***", text)
+    if "set" in lower and _SET.search(lower):
+        text = _SETTING.sub(r"\g<head>***", text)
     return _USERINFO.sub(r"\g<head>***", text) if "://" in text and "@" in text else text
 
 
@@ -230,6 +240,8 @@ def _literal(text: str, values: set[str]) -> set[str]:
     """Return those of the values that are in a text as they are."""
     if len(text) <= _LONG:
         return {value for value in values if value in text}
+    letters = set(text)
+    values = {value for value in values if letters.issuperset(value)}
     words = "\n".join(set(text.split()))  # a long log says the same words again and again
     spaced = {value for value in values if value != _traits(value)[0]}
     return {v for v in values - spaced if v in words} | {v for v in spaced if v in text}
@@ -266,11 +278,12 @@ def _traits(value: str) -> tuple[str, bool]:
 
 def _joined(text: str) -> str:
     """Return the words that a line break may have cut, without it: a long one, and what follows."""
-    if "\n" not in text:
+    lines = text.split("\n")
+    if len(lines) == 1 or max(map(len, lines)) < _WRAPPED_FROM:
         return ""
     parts: list[str] = []
     going = False
-    for line in text.split("\n"):
+    for line in lines:
         words = line.split(None, 1) if going else ()
         if words:
             parts.append(words[0].strip("\\+"))

@@ -10,7 +10,7 @@ from pgwindlass.config.sections import MigrationsConfig
 from pgwindlass.database.connection import Database
 from pgwindlass.engines import open_engine
 from pgwindlass.plan.pending import in_running_order
-from pgwindlass.rehearsal.existing import find_untracked
+from pgwindlass.rehearsal.existing import compare_untracked, find_untracked
 from tests.fix_postgres import Server
 from tests.kit import Project
 
@@ -229,6 +229,19 @@ def test_a_part_that_is_recorded_is_none(shop: Project) -> None:
 
     assert f"partial       {COLUMN}" in status.out
     assert "already exists" not in status.out
+
+
+def test_what_another_run_finished_before_it_was_compared_is_left_out(
+    shop: Project, database16: Database
+) -> None:
+    by_hand(shop, ADD)
+    engine = open_engine(MigrationsConfig(), shop.home)
+    untracked = find_untracked(database16, engine, in_running_order(engine.files.list()))
+    assert [item.migration for item in untracked] == [COLUMN]
+
+    by_hand(shop, f"insert into schema_migrations values ('{COLUMN}', null)")
+
+    assert compare_untracked(untracked, database16, engine, None) == ()
 
 
 Names = Callable[[str], tuple[str, ...]]

@@ -1,8 +1,10 @@
 """The sections of `deploy.yml`: every key, its type and its default. Pure."""
 
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -404,6 +406,76 @@ class SmokeConfig(Options, frozen=True, kw_only=True):
             raise ValueError("successes must be at least 1")
 
 
+Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+WEEKDAYS: tuple[Weekday, ...] = get_args(Weekday)
+CLOCK = re.compile(r"(?:(mon|tue|wed|thu|fri|sat|sun) )?([01]\d|2[0-3]):([0-5]\d)")
+
+
+class FreezeWindow(Options, frozen=True, kw_only=True):
+    """When nothing is deployed: between two moments, or every week.
+
+    Two dates (`2026-12-20` or `2026-12-20T16:00`) are one window. Two times of day (`16:00`) begin
+    a window on each of `weekdays`, every day without any; `until` may name a day: `mon 08:00`.
+    """
+
+    begins: str = msgspec.field(name="from")
+    until: str
+    weekdays: tuple[Weekday, ...] = ()
+    timezone: str = "UTC"
+    reason: str = ""
+
+    def __post_init__(self) -> None:
+        try:
+            ZoneInfo(self.timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            raise ValueError(f'timezone: this machine knows no "{self.timezone}"') from None
+        if self.weekly:
+            begins = CLOCK.fullmatch(self.begins)
+            if begins is None or begins[1] or CLOCK.fullmatch(self.until) is None:
+                raise ValueError(
+                    'from and until of a weekly window are times such as "16:00"; until may name '
+                    'its day: "mon 08:00"'
+                )
+            return
+        if self.moment(self.begins) >= self.moment(self.until):
+            raise ValueError("until must be later than from")
+
+    @property
+    def weekly(self) -> bool:
+        """Whether it comes again every week."""
+        return bool(self.weekdays or CLOCK.fullmatch(self.begins))
+
+    def moment(self, text: str) -> datetime:
+        """Return a date, or a date and time, in the window's zone; ValueError where it is none."""
+        try:
+            moment = datetime.fromisoformat(text)
+        except ValueError:
+            raise ValueError(
+                f'"{text}" is no date; expected one such as 2026-12-20 or 2026-12-20T16:00'
+            ) from None
+        return moment if moment.tzinfo else moment.replace(tzinfo=ZoneInfo(self.timezone))
+
+
+NoticeOn = Literal["started", "waiting", "done", "failed", "paused"]
+
+
+class NoticeConfig(Options, frozen=True, kw_only=True):
+    """Who is told by HTTP what becomes of a deployment. The URL is a secret: it lets anybody post.
+
+    `secret` signs the plain JSON; Slack takes no signature.
+    """
+
+    url: OptionalSecret  # empty: nobody is told, such as in a job that is not given it
+    format: Literal["json", "slack"] = "json"
+    on: tuple[NoticeOn, ...] = get_args(NoticeOn)
+    secret: OptionalSecret | None = None
+    within: Duration = _span("5s")
+
+    def __post_init__(self) -> None:
+        if self.url.reveal() and not self.url.reveal().startswith(("https://", "http://")):
+            raise ValueError("url is no http:// or https:// address")
+
+
 StepSetting = Literal["required", "optional", "off"]
 
 
@@ -421,6 +493,8 @@ class Environment(Options, frozen=True, kw_only=True):
     proof: ProofLevel | None = None  # of a deployment's backup; None: what the tier insists on
     on_failure: Literal["stop", "rollback", "rollback-even-if-lossy"] | None = None  # tier's
     steps: dict[StepName, StepSetting] = {}  # stricter than the tier; laxer is refused
+    freeze: tuple[FreezeWindow, ...] = ()
+    notices: tuple[NoticeConfig, ...] = ()
     restore_to: tuple[str, ...] = ()  # HOST or HOST:PORT; other servers that a restore may go to
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from ..config.duration import Duration
 from ..errors import ChildFailed, ConfigError, NotApproved
 from ..model import Plan, StepName
 from ..plan import gate
-from . import journal, nonces
+from . import journal, nonces, notices
 from .work import Work
 
 EVERY = 10.0  # seconds between two looks at the branch
@@ -46,6 +46,8 @@ def wait(plan: Plan, work: Work, *, within: float, every: float = EVERY) -> None
         f"{deadline:%Y-%m-%d %H:%M} UTC, on branch {source.branch}; an approver: "
         f"invoke approve --env {plan.environment} --plan FILE --push"
     )
+    waiting = f"plan {plan.digest[:12]} of {plan.environment} waits for {source.required} approvals"
+    notices.send(work, "waiting", waiting, plan=plan)
     while True:
         trouble = _fetch(plan, work, source, trouble)
         refusal = _missing_approval(plan, work, source)

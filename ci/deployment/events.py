@@ -50,6 +50,7 @@ BEGUN = """
 BRIEFLY = "set local lock_timeout = '2s'; set local statement_timeout = '5s'"
 ISOLATION = "set transaction isolation level read committed"
 STEP = "event"
+UNWRITTEN = "the journal could not be written"
 
 
 def append(
@@ -176,7 +177,8 @@ def _note(work: Work, verb: str, error: WindlassError) -> None:
         _append_alone(work.database, "refused" if error.exit_code == 3 else "failed", record)
     except (WindlassError, psycopg.Error) as second:
         error.add_note(f"and it could not be recorded: {redact(str(second))}")
-        work.reporter.note("this is not in the history: the journal could not be written")
+        if UNWRITTEN not in error.state:
+            work.reporter.note(f"this is not in the history: {UNWRITTEN}")
 
 
 def _append_alone(database: Database, kind: str, record: dict[str, Any]) -> None:

@@ -113,12 +113,20 @@ class Journal:
         status, record = deployment.status.value, _json(deployment)
         row = (self.id, deployment.started_at, status, record, _recorded(plan))
         values = (*row, _json(intent), deployment.continues or None)
-        self._one(OPEN, values, chain.DEPLOYMENT_BEGUN, _event(deployment))
-        # Another one that is "running" cannot be: we hold the lock. What was left unfinished is
-        # carried on by this one, or has ended with it.
-        with database.session("journal") as connection, events.transaction(connection):
+        self._written(partial(self._open, values, _event(deployment)))
+
+    def _open(self, row: tuple[object, ...], event: dict[str, Any]) -> int:
+        """Write the first row; at once no other unit is open any more.
+
+        Another one that is "running" cannot be: we hold the lock. What was left unfinished is
+        carried on by this one, or has ended with it.
+        """
+        with self.database.session("journal") as connection, events.transaction(connection):
+            events.append(connection, chain.DEPLOYMENT_BEGUN, self.id, event)
+            rows = connection.execute(OPEN, row).rowcount
             close_abandoned(connection, self.id)
             connection.execute(END_OTHERS.encode(), (self.id, self.id))
+        return rows
 
     def intend(self, intent: Intent) -> None:
         """Record that the deployment now intends something else: to go back."""

@@ -2,14 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
-from typing import TypeVar
 
 import msgspec
-import psycopg
 
 from ..database import lock, orphans, own_tables
 from ..errors import (
@@ -17,14 +15,12 @@ from ..errors import (
     PlanChanged,
     RolledBack,
     StepFailed,
-    StoreFailed,
     Terminated,
     WindlassError,
     changed,
 )
 from ..model import (
     Deployment,
-    Evidence,
     Origin,
     Outcome,
     Plan,
@@ -37,13 +33,23 @@ from ..plan.continuing import Unit, attempts
 from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
-from ..secret import redact
-from . import carryover, identity, losses, mirror, nonces, outlast, sweep, telling, units
+from . import (
+    carryover,
+    identity,
+    losses,
+    mirror,
+    nonces,
+    outlast,
+    pause,
+    restarting,
+    sweep,
+    telling,
+    units,
+)
 from .journal import Journal
+from .recorder import Recorder, after, joined
 from .steps import STEPS, Done, Skipped, Step
 from .work import Work
-
-Failure = TypeVar("Failure", bound=BaseException)
 
 # After a rollback of the schema the service starts anew, and has to show that it serves.
 RECOVERY = (StepName.RESTART, StepName.SMOKE)
@@ -84,35 +90,27 @@ def run_plan(  # noqa: PLR0913  # the unit, and each way to compute again what w
     with ExitStack() as stack:
         work.database.patience.armed = True
         run = _PlanRun(
-            plan,
-            work,
-            origin,
-            steps,
-            stack,
-            replan,
-            break_glass,
-            begun,
-            unit_of or (lambda _: begun),
+            plan=plan,
+            work=work,
+            origin=origin,
+            unit=begun,
+            break_glass=break_glass,
+            steps=steps,
+            stack=stack,
+            replan=replan,
+            unit_of=unit_of or (lambda _: begun),
         )
         return run.all()
 
 
-@dataclass
-class _PlanRun:
+@dataclass(kw_only=True)
+class _PlanRun(Recorder):
     """One run of one plan, while it lasts."""
 
-    plan: Plan
-    work: Work
-    origin: Origin
     steps: Mapping[StepName, Step]
     stack: ExitStack
     replan: Callable[[], Plan]
-    break_glass: str | None
-    unit: Unit
     unit_of: Callable[[Plan], Unit]
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    results: list[StepResult] = field(default_factory=list)
-    journal: Journal | None = None
     held: lock.HeldLock | None = None
     seen: telling.Seen | None = None
 
@@ -156,13 +154,17 @@ class _PlanRun:
         if work.database.spare is not None:
             work.database.spare.open()
         identity.require(work)
+        if self.plan.direction == "up" and not self.unit.continues:  # the rest may run in a freeze
+            pause.require_deployable(work, self.break_glass or "")
         orphans.end_orphans(work.database, work.reporter.note)
         self.require_unchanged()
         self.work = replace(self.work, approved=True)
         own_tables.prepare(work.database, self.work.terms())
         carryover.from_store(work, tell=work.reporter.alarm)
+        restarting.end_left(work)
         sweep.sweep(work)
         identity.record(work, self.origin)
+        pause.tell_passed(work, self.break_glass or "")
         self.open_journal()
         self.end(StepName.LOCK, Outcome.OK, "acquired", started_at, start)
         mirror.send(self.work)
@@ -232,87 +234,13 @@ class _PlanRun:
             self.seen = telling.look(self.work)
         return result
 
-    def recorded(
-        self,
-        name: StepName,
-        run: Callable[[], Done | Skipped],
-        *,
-        before: Callable[[], Evidence] | None = None,
-        required: bool = False,
-        undo: bool = False,
-    ) -> StepResult:
-        """Run a function as a step: journal before and after, and its own message when it fails.
-
-        `before` notes what an undo will need. It is in the journal before the step runs, so that
-        it survives a kill.
-        """
-        started_at, start = datetime.now(UTC), monotonic()
-        number = 0
-        evidence: Evidence = ()
-        self.work.reporter.started(name, undo=undo)
-        try:
-            evidence = before() if before else ()
-            if self.journal is not None:
-                number = self.journal.begin(name, started_at, evidence=evidence, undo=undo)
-            done = run()
-            if isinstance(done, Skipped) and required:
-                raise StepFailed(  # noqa: TRY301  # ends this step exactly like its own errors
-                    done.reason,
-                    state=f"the step {name} is required here, so a skip is a failure",
-                    next_step="provide what is missing, and start again",
-                )
-        except BaseException as error:
-            end = partial(
-                self.end, name, Outcome.FAILED, telling.in_words(error), started_at, start
-            )
-            failure = _after(error, lambda: end(evidence, number, undo))
-            if failure is error:
-                raise
-            raise failure from error
-        outcome = Outcome.SKIPPED if isinstance(done, Skipped) else Outcome.OK
-        if undo and outcome is Outcome.OK:
-            outcome = Outcome.UNDONE
-        detail = done.reason if isinstance(done, Skipped) else done.detail
-        new_evidence = () if isinstance(done, Skipped) else done.evidence
-        return self.end(
-            name, outcome, detail, started_at, start, evidence + new_evidence, number, undo
-        )
-
-    def end(  # noqa: PLR0913  # the fields of a result, which is built here alone
-        self,
-        name: StepName,
-        outcome: Outcome,
-        detail: str,
-        started_at: datetime,
-        start: float,
-        evidence: Evidence = (),
-        number: int = 0,
-        undo: bool = False,
-    ) -> StepResult:
-        """Build the result, so that a step cannot forget the time or claim success."""
-        result = StepResult(
-            step=name,
-            outcome=outcome,
-            detail=redact(detail),
-            started_at=started_at,
-            seconds=round(monotonic() - start, 3),
-            evidence=evidence,
-            undo=undo,
-        )
-        self.results.append(result)
-        if self.journal is not None:
-            number = number or self.journal.begin(name, started_at, evidence=evidence, undo=undo)
-            self.journal.finish(number, result)
-        self.work.reporter.finished(result)
-        return result
-
     def failed(self, error: BaseException) -> WindlassError:
         """Undo what policy says, record the end, and return the error to raise."""
         if self.journal is None:
             return self.before_anything(error)
         if isinstance(error, KeyboardInterrupt):
             stopped = self.interrupted(error, self.stands())
-            return _after(stopped, lambda: self.close(Status.INTERRUPTED, "interrupted"))
+            return after(stopped, lambda: self.close(Status.INTERRUPTED, "interrupted"))
         first = telling.translated(error, self.failed_step())
         undoable = [r for r in self.results if self.steps.get(r.step, _NOTHING).undo]
         rolls_back = self.plan.direction == "up" and on_failure(self.work.settings) != "stop"
@@ -321,9 +249,9 @@ class _PlanRun:
             if self.still_held():
                 return self.roll_back(first)
             lost = "nothing was rolled back, because the deployment lock was lost"
-        state = _joined(lost, self.stands(), telling.detail_of(first))
+        state = joined(lost, self.stands(), telling.detail_of(first))
         told = changed(first, state=state, next_step=self.goes_on(first.next_step))
-        return _after(told, lambda: self.close(Status.FAILED, first.what))
+        return after(told, lambda: self.close(Status.FAILED, first.what))
 
     def stands(self) -> str:
         """Say what stands now, as it is read."""
@@ -335,11 +263,6 @@ class _PlanRun:
         if remedy.endswith("start again"):
             return f"{remedy}: {command}"
         return remedy if command in remedy else f"{remedy}; then: {command}"
-
-    def failed_step(self) -> str:
-        """Return the name of the step that failed last; empty: none did."""
-        failed = next((r for r in reversed(self.results) if r.outcome is Outcome.FAILED), None)
-        return str(failed.step) if failed else ""
 
     def still_held(self) -> bool:
         """Tell whether the lock is ours: without it a rollback could meet another deployment."""
@@ -356,11 +279,11 @@ class _PlanRun:
         if self.unit.continues:
             earlier = f"of {self.unit.continues}, which is not finished: {self.stands()}"
         if isinstance(error, KeyboardInterrupt):
-            state = _joined("this run changed nothing in the database", earlier)
+            state = joined("this run changed nothing in the database", earlier)
             return self.interrupted(error, state)
         first = telling.translated(error, self.failed_step())
         if earlier:
-            return changed(first, state=_joined("this run changed nothing", earlier))
+            return changed(first, state=joined("this run changed nothing", earlier))
         return changed(first, state=first.state or "this run changed nothing in the database")
 
     def interrupted(self, error: KeyboardInterrupt, state: str) -> Interrupted:
@@ -400,7 +323,7 @@ class _PlanRun:
         except BaseException as second:  # noqa: BLE001  # the first error stays the headline
             return self.stuck(first, second)
         if decision.stops:
-            return _after(
+            return after(
                 decision.stopped(first), lambda: self.close(Status.FAILED, decision.record(first))
             )
         serves = " and the service was restarted and serves" if restarted else ""
@@ -412,7 +335,7 @@ class _PlanRun:
             next_step=f"{first.next_step}; the record: invoke history --env "
             f"{self.environment} --deployment {self.work.deployment_id}",
         )
-        return _after(ended, lambda: self.close(Status.ROLLED_BACK, decision.record(first)))
+        return after(ended, lambda: self.close(Status.ROLLED_BACK, decision.record(first)))
 
     def decided(self, first: WindlassError) -> losses.Decision:
         """Decide whether the unit is taken back, and record it; once for all its runs."""
@@ -421,6 +344,7 @@ class _PlanRun:
         decision = losses.decide(
             self.whole,
             self.work,
+            (*self.unit.results, *self.results),
             digest=self.unit.intent.plan_digest,
             runs=(*self.unit.chain, self.work.deployment_id),
         )
@@ -438,63 +362,27 @@ class _PlanRun:
 
     def stuck(self, first: WindlassError, second: BaseException) -> WindlassError:
         """Return the error of a rollback that failed itself: the worst case, said plainly."""
-        words = telling.in_words(second)
-        both = f"{first.what}; rolling back: {words}"
         state = self.stands()
         if isinstance(second, KeyboardInterrupt):
             stopped = self.interrupted(second, f"the rollback is not finished: {state}")
-            return _after(stopped, lambda: self.close(Status.INTERRUPTED, both))
-        detail = telling.detail_of(second) if isinstance(second, WindlassError) else ""
+            both = f"{first.what}; rolling back: interrupted"
+            return after(stopped, lambda: self.close(Status.INTERRUPTED, both))
+        why = telling.translated(second, self.failed_step())
         failure = StepFailed(
-            f"{first.message}; and rolling back failed: {words}",
+            f"{first.message}; and rolling back failed: {why.what}",
             place=first.place,
             step=first.step,
-            state=_joined(
-                "the database and the service may not fit each other: look now", state, detail
+            state=joined(
+                "the database and the service may not fit each other: look now",
+                state,
+                telling.detail_of(why),
             ),
-            next_step=f"invoke resume --env {self.environment} tries the rollback again; "
-            f"the record: invoke history --env {self.environment} "
-            f"--deployment {self.work.deployment_id}",
+            next_step=f"invoke resume --env {self.environment} tries the rollback again; with "
+            f"mended scripts: invoke rollback --env {self.environment} --deployment "
+            f"{self.work.deployment_id}",
         )
-        return _after(failure, lambda: self.close(Status.ROLLBACK_FAILED, both))
-
-    def record(self, status: Status, error: str | None = None) -> Deployment:
-        """Return the record of the deployment as it is now."""
-        backup = next((b for r in self.results if (b := r.get("backup"))), None)
-        return Deployment(
-            id=self.work.deployment_id,
-            project=self.plan.project,
-            environment=self.plan.environment,
-            direction=self.plan.direction,
-            plan_digest=self.plan.digest,
-            origin=self.origin,
-            status=status,
-            started_at=self.started_at,
-            error=redact(error) if error else None,
-            backup=backup,
-            migrations=self.unit.intent.migrations,
-            break_glass=self.break_glass,
-            continues=self.unit.continues,
-        )
-
-    def close(self, status: Status, error: str | None = None) -> Deployment:
-        """Write the end into the journal and return the whole record."""
-        ended = msgspec.structs.replace(self.record(status, error), finished_at=datetime.now(UTC))
-        if status in (Status.DEPLOYED, Status.ROLLED_BACK):
-            self.finish_approvals()
-        if self.journal is not None:
-            self.journal.close(ended)
-            mirror.send(self.work)
-        return msgspec.structs.replace(ended, results=tuple(self.results))
-
-    def finish_approvals(self) -> None:
-        """Note in the store that what was approved is done, so that no restore opens it again."""
-        try:
-            nonces.finish(self.work, self.unit.intent.nonces)
-        except StoreFailed as error:
-            self.work.reporter.alarm(
-                f"that the approval is used up is not in the store: {error.what}"
-            )
+        told = f"{first.what}; rolling back: {why.what}"
+        return after(failure, lambda: self.close(Status.ROLLBACK_FAILED, told))
 
 
 def _inherited(unit: Unit, _plan: Plan, _work: Work) -> Done:
@@ -511,26 +399,6 @@ def _inherited(unit: Unit, _plan: Plan, _work: Work) -> Done:
 def _first_error(unit: Unit) -> StepFailed:
     """Return what the unit was taken back for, when another run began that."""
     return StepFailed(unit.intent.back, state="", next_step="look at what it says")
-
-
-def _joined(*parts: str) -> str:
-    return "; ".join(part for part in parts if part)
-
-
-def _after(first: Failure, record: Callable[[], object]) -> Failure:
-    """Record an error, and return it, or one like it that says that it could not be recorded.
-
-    What keeps it from being recorded is added to the first error, and does not take its place.
-    """
-    try:
-        record()
-    except (WindlassError, psycopg.Error) as second:
-        if isinstance(first, WindlassError) and telling.UNWRITTEN not in first.state:
-            first = changed(first, state=_joined(first.state, telling.UNWRITTEN))
-        note = f"and it could not be recorded: {telling.in_words(second)}"
-        if note not in getattr(first, "__notes__", ()):
-            first.add_note(note)
-    return first
 
 
 def _nothing(_plan: Plan, _work: Work) -> Done | Skipped:

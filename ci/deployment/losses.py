@@ -1,9 +1,10 @@
 """What a rollback would lose: asked before anything is undone, automatically or by hand."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
+from typing import NamedTuple
 
 import psycopg
 from psycopg import sql
@@ -82,12 +83,15 @@ class Decision:
         return "".join(f"; {part}" for part in (*self.lost, *self.goes))
 
 
-def decide(plan: Plan, work: Work, *, digest: str, runs: tuple[str, ...]) -> Decision:
+def decide(
+    plan: Plan, work: Work, results: Sequence[StepResult], *, digest: str, runs: tuple[str, ...]
+) -> Decision:
     """Decide whether what stands of a plan is undone, and tell what goes with it.
 
     Args:
         plan: with all the migrations of the unit.
         work: the environment.
+        results: those of the steps so far.
         digest: of the plan that was rehearsed and approved.
         runs: the deployments of the unit, the first one first: its backup has what stood before.
 
@@ -105,7 +109,7 @@ def decide(plan: Plan, work: Work, *, digest: str, runs: tuple[str, ...]) -> Dec
         )
     )
     if found.stops(on_failure(work.settings)):
-        return _stop(plan, standing, found, work)
+        return _stop(plan, standing, found, work, results)
     lost = tuple(loss_words(loss) for loss in found.losses)
     goes = tuple(_going(found.goes, work))
     for line in (*lost, *goes):
@@ -120,23 +124,30 @@ def _standing(plan: Plan, work: Work) -> tuple[Migration, ...]:
     return tuple(m for m in in_running_order(plan.migrations) if m.name in names)
 
 
-def _stop(plan: Plan, standing: tuple[Migration, ...], found: Undoing, work: Work) -> Decision:
+def _stop(
+    plan: Plan,
+    standing: tuple[Migration, ...],
+    found: Undoing,
+    work: Work,
+    results: Sequence[StepResult],
+) -> Decision:
     names = [migration.name for migration in standing]
+    restarted = any(result.step is StepName.RESTART for result in results)
     after = any(migration.phase == "after" for migration in standing)
-    back = isinstance(work.restarter, Reverting) and not after
-    still = f"still applied: {', '.join(names)}"
-    state = f"nothing was rolled back: {words(found)}; {still}"
+    back = restarted and isinstance(work.restarter, Reverting) and not after
+    service = "the service went back to the version of before" if back else _serves(work)
+    parts = (f"nothing was rolled back: {words(found)}", f"still applied: {', '.join(names)}")
     if back:
-        state = f"the service goes back, the schema does not: {words(found)}; {still}"
-    elif work.restarter is not None:
-        state = f"{state}; {_serves(work)}"
+        parts = (f"no migration was undone: {words(found)}", parts[1])
     return Decision(
-        stops=state, next_step=_next(plan, names, found, work.deployment_id), service_back=back
+        stops="; ".join(part for part in (*parts, service) if part),
+        next_step=_next(plan, names, found, work.deployment_id),
+        service_back=back,
     )
 
 
 def _serves(work: Work) -> str:
-    """Say which version of the service runs."""
+    """Say which version of the service runs; empty where the environment has no service."""
     if work.restarter is None:
         return ""
     try:
@@ -185,36 +196,52 @@ def _known(
     work: Work,
 ) -> list[Undone]:
     """Return what is known of migrations of one unit: its rehearsal, and its first backup."""
-    rehearsal, manifest = _seen(digest, runs, database, work)
-    rehearsed = {item.name: item for item in rehearsal.migrations} if rehearsal else {}
+    seen = _seen(digest, runs, database, work)
+    rehearsed = {item.name: item for item in seen.rehearsal.migrations} if seen.rehearsal else {}
     return [
         Undone(
             migration=migration,
             up=work.engine.files.effects(migration, "up"),
             down=work.engine.files.effects(migration, "down"),
             rehearsed=rehearsed.get(migration.name),
-            rows=dict(manifest.row_counts) if manifest else None,
-            backup=manifest.id if manifest else "",
+            rows=dict(seen.backup.row_counts) if seen.backup else None,
+            rows_rehearsed=dict(seen.copied.row_counts) if seen.copied else None,
+            backup=seen.backup.id if seen.backup else "",
         )
         for migration in migrations
     ]
 
 
-def _seen(
-    digest: str, runs: tuple[str, ...], database: str, work: Work
-) -> tuple[Rehearsal | None, Manifest | None]:
-    """Return the rehearsal of a plan, and the first backup of its runs; None where not known."""
+class _Seen(NamedTuple):
+    """What lies in the store of one unit; None where it is not known.
+
+    copied: the backup that the rehearsal's copy was made of.
+    """
+
+    rehearsal: Rehearsal | None = None
+    backup: Manifest | None = None
+    copied: Manifest | None = None
+
+
+def _seen(digest: str, runs: tuple[str, ...], database: str, work: Work) -> _Seen:
     store, environment = work.store, work.settings.name
     if store is None or not runs:
-        return None, None
+        return _Seen()
     backup_of = partial(_backup_of, store, environment, database)
     try:
-        return catalog.find_rehearsal(
+        rehearsal = catalog.find_rehearsal(
             store, environment=environment, database=database, plan_digest=digest
-        ), next(filter(None, map(backup_of, runs)), None)
+        )
+        backup = next(filter(None, map(backup_of, runs)), None)
+        copied = (
+            catalog.find_backup(store, environment=environment, which=rehearsal.backup).manifest
+            if rehearsal
+            else None
+        )
     except WindlassError as error:
         work.reporter.note(f"what the rehearsal and the backup say is not known: {error.what}")
-        return None, None
+        return _Seen()
+    return _Seen(rehearsal, backup, copied)
 
 
 def _backup_of(store: Store, environment: str, database: str, run: str) -> Manifest | None:

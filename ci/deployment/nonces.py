@@ -51,27 +51,30 @@ def are_of(work: Work, nonces: tuple[str, ...], deployments: tuple[str, ...]) ->
     """
     spent = used(work, nonces)
     ours = all(spent.get(nonce) in deployments for nonce in nonces)
-    if not ours or work.store is None or not nonces:
+    if not ours or work.store is None:
         return ours
-    stored = set(work.store.keys(f"{PREFIX}/{work.settings.name}/"))
-    return not any(_done_key(work.settings.name, nonce) in stored for nonce in nonces)
+    key = _done_key(work.settings.name, deployments[0])
+    return key not in set(work.store.keys(key))
 
 
-def finish(work: Work, nonces: tuple[str, ...]) -> None:
-    """Note in the store that what these nonces let through is done.
+def finish(work: Work, first: str) -> None:
+    """Note in the store that what was approved for a unit is done.
+
+    Args:
+        work: the environment.
+        first: the id of the unit's first deployment.
 
     Raises:
         StoreFailed: the store did not take it.
 
     """
-    for nonce in nonces if work.store is not None else ():
-        key = _done_key(work.settings.name, nonce)
-        if work.store is not None and key not in set(work.store.keys(key)):
-            work.store.write(key, [work.deployment_id.encode()])
+    key = _done_key(work.settings.name, first)
+    if work.store is not None and key not in set(work.store.keys(key)):
+        work.store.write(key, [work.deployment_id.encode()])
 
 
-def _done_key(environment: str, nonce: str) -> str:
-    return f"{key_of(environment, nonce).removesuffix('.json')}.done"
+def _done_key(environment: str, first: str) -> str:
+    return f"{PREFIX}/{environment}/{first}.done"
 
 
 def _deployment(store: Store, key: str) -> str:

@@ -10,7 +10,7 @@ from ..model import Finding, Migration, Plan, Rehearsal, StepName, Unrecorded
 from ..plan.pending import in_running_order
 from ..rehearsal import existing
 from ..restarters import Running
-from . import facts, steps
+from . import facts, pause, steps
 from .planner import current_plan
 from .rehearsals import rehearsal_of, rehearse_now
 from .work import Work
@@ -63,6 +63,7 @@ def restart_service(work: Work) -> Running:
     """Restart the service."""
     if work.restarter is None:
         raise _no_section(work.settings, "restart")
+    pause.require_running(work)
     work.reporter.started(StepName.RESTART)
     return work.restarter.restart()
 

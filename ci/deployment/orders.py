@@ -30,10 +30,12 @@ from ..model import (
 from ..origin import find_origin
 from ..plan import gate
 from ..plan.make import NO_SOURCES, make_plan
-from . import identity, journal, nonces, planfile, steps, sweep
+from . import identity, journal, nonces, pause, planfile, steps, sweep
 from .work import Work
 
 T = TypeVar("T")
+# What a paused environment may be brought back with.
+RESTING = frozenset({"restore"})
 # What may have to do with another database than the environment's own, and looks by itself.
 WITH_ANOTHER = frozenset({"restore", "identity"})
 
@@ -222,6 +224,8 @@ def permitted(work: Work, proposal: Proposal[T]) -> Iterator[Permit[T]]:
                 extra_locks=work.engine.lock_keys,
             )
         )
+        if plan.correction is None or plan.correction.verb not in RESTING:
+            pause.require_running(work)
         _sweep(work, plan)
         current, found = proposal.again()
         gate.require_unchanged(plan, current)

@@ -25,6 +25,7 @@ from ..rehearsal import existing
 from ..rehearsal.rehearse import read_mask
 from ..report import deployment
 from ..report.backup import drill_note
+from ..restarters import Looking
 from ..stores import Store
 from . import identity, rehearsals, rights, sweep
 from .work import Work, store_of
@@ -91,11 +92,16 @@ def _lacking(work: Work, job: Job) -> Callable[[psycopg.Connection], tuple[Missi
 
 
 def preflight_checks(
-    steps: tuple[PlannedStep, ...], work: Work, *, migrations: tuple[Migration, ...] | None = None
+    steps: tuple[PlannedStep, ...],
+    work: Work,
+    *,
+    migrations: tuple[Migration, ...] | None = None,
+    gated: bool = False,
 ) -> tuple[PreflightCheck, ...]:
     """Return every check of what these steps need; a failing one does not hide the others.
 
     `migrations` are those that shall run, in running order; None: all that are not recorded.
+    `gated`: nobody has approved the project's own programs yet, and none is run.
     """
     planned = {step.name: step for step in steps}
     database, store = work.database, work.store
@@ -119,7 +125,9 @@ def preflight_checks(
     if StepName.REHEARSAL in planned and not reached.problem:
         checks += _rehearsal(work, required=planned[StepName.REHEARSAL].required)
     if StepName.RESTART in planned and work.restarter is not None:
-        checks.append(_guard("service", work.restarter.check))
+        service = work.restarter
+        look = service.look if gated and isinstance(service, Looking) else service.check
+        checks.append(_guard("service", look))
     if StepName.APPROVAL in planned and work.approvals is not None:
         checks.append(_guard("approval", work.approvals.check))
     return tuple(checks)

@@ -16,7 +16,7 @@ from ..plan import continuing, gate
 from ..plan.continuing import Going, OpenUnit, Unit
 from ..policy import BREAK_GLASS, SERVICE
 from ..report.plan import headline
-from . import identity, loop, one_step, units
+from . import identity, loop, notices, one_step, pause, telemetry, units
 from .planner import (
     back_plan,
     current_plan,
@@ -132,6 +132,7 @@ def propose_deployment(
 
     """
     identity.require(work)
+    pause.require_deployable(work, break_glass)
     end_orphans(work)
     command = _Command(verb="deploy", arguments=_arguments({"break-glass": break_glass}))
     replan: Replan = partial(current_plan, work, without=_left_out("deploy", break_glass))
@@ -155,6 +156,7 @@ def propose_migration(work: Work, *, to: str = "", steps: int = 0) -> Proposal:
     """
     _require_count(steps)
     identity.require(work)
+    pause.require_deployable(work)
     end_orphans(work)
     command = _Command(
         verb="migrate", arguments=_arguments({"to": to, "steps": str(steps) if steps else ""})
@@ -357,15 +359,16 @@ def carry_out(work: Work, proposal: Proposal) -> Deployment:
     )
     if proposal.break_glass:
         work.reporter.alarm(f"BREAK-GLASS: {proposal.break_glass}: no approval, no rehearsal")
-    return loop.run_plan(
-        proposal.plan,
-        work,
-        origin=find_origin(work.settings.root),
-        replan=proposal.replan,
-        unit=proposal.unit,
-        unit_of=proposal.unit_of,
-        break_glass=proposal.break_glass or None,
-    )
+    with telemetry.traced(work, proposal.plan) as traced, notices.around(traced, proposal.plan):
+        return loop.run_plan(
+            proposal.plan,
+            traced,
+            origin=find_origin(work.settings.root),
+            replan=proposal.replan,
+            unit=proposal.unit,
+            unit_of=proposal.unit_of,
+            break_glass=proposal.break_glass or None,
+        )
 
 
 def report_plan(work: Work, *, rehearse: bool = False) -> PlanReport:

@@ -7,13 +7,13 @@ import psycopg
 from ..database import lock
 from ..database.connection import Database
 from ..engines import Engine
-from ..model import Correction, DatabaseIdentity, Deployment, Migration, Unrecorded
+from ..model import Correction, DatabaseIdentity, Deployment, Migration, Pause, Unrecorded
 from ..plan import continuing
 from ..plan.pending import in_running_order
 from ..plan.states import MigrationState, compare, waiting
 from ..rehearsal import existing
 from ..report.deployment import last_note
-from . import identity, journal, units
+from . import identity, journal, pause, units
 from .backups import drill_warning
 from .work import Work
 
@@ -33,6 +33,7 @@ class StatusReport:
     unrecorded: tuple[Unrecorded, ...]  # pending, and some of what they create exists
     models: str  # how the models of the engine's tool differ from the database
     identity: str = ""  # how the database is not the environment's
+    pause: str = ""  # who paused the environment, since when and why
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +55,7 @@ class _Moment:
     unfinished: str  # what a run left that is not done, and how to go on
     unrecorded: tuple[Unrecorded, ...]  # not compared yet
     identity: DatabaseIdentity | None
+    pause: Pause | None
 
 
 def report_status(work: Work) -> StatusReport:
@@ -85,6 +87,7 @@ def report_status(work: Work) -> StatusReport:
         unrecorded=existing.compare_untracked(moment.unrecorded, database, engine, shared.backups),
         models=engine.differences(database),
         identity=identity.warning(moment.identity, work),
+        pause=f"{work.settings.name} is {moment.pause}" if moment.pause is not None else "",
     )
 
 
@@ -102,6 +105,7 @@ def _read_moment(
         newest=journal.read_history(connection, limit=1),
         unfinished=continuing.unfinished(unit, names, partials) if unit is not None else "",
         identity=identity.read(connection),
+        pause=pause.read(connection),
         unrecorded=existing.read_untracked(  # the last one: it sets the search_path
             connection, engine, in_running_order(waiting(on_disk, states))
         ),

@@ -15,8 +15,18 @@ from ..plan import gate
 from ..plan.pending import in_running_order
 from ..report.format import human
 from ..report.plan import rehearsal_text
-from ..restarters import Reverting, Running
-from . import backups, facts, journal, nonces, outlast, preflight, rehearsals, verifying
+from ..restarters import Looking, Reverting, Running
+from . import (
+    backups,
+    facts,
+    journal,
+    nonces,
+    outlast,
+    preflight,
+    rehearsals,
+    restarting,
+    verifying,
+)
 from .work import Work, bytes_of, store_of
 
 
@@ -51,7 +61,8 @@ class Step:
 def check_needs(plan: Plan, work: Work) -> Done | Skipped:
     """Check everything the deployment will need."""
     up = in_running_order(plan.migrations) if plan.direction == "up" else ()
-    checks = preflight.preflight_checks(plan.steps, work, migrations=up)
+    gated = plan.has(StepName.APPROVAL)
+    checks = preflight.preflight_checks(plan.steps, work, migrations=up, gated=gated)
     failures = [check for check in checks if check.problem]
     if failures:
         first = failures[0]
@@ -98,6 +109,8 @@ def approve(plan: Plan, work: Work) -> Done | Skipped:
         server=journal.server_clock(work.database),
         how=source.how(plan),
     )
+    if plan.has(StepName.RESTART) and isinstance(work.restarter, Looking):
+        work.restarter.check()  # the project's own program: not before it is approved
     names = ", ".join(approval.approver for approval in granted)
     evidence = [
         (name, value)
@@ -258,7 +271,7 @@ def restart_service(plan: Plan, work: Work) -> Done | Skipped:
     """Put the new version into service."""
     if work.restarter is None:
         return Skipped(f"{plan.environment} has no service in deploy.yml")
-    running = work.restarter.restart()
+    running = work.restarter.restart(restarting.Announcer(work))
     return Done(
         f"{work.restarter.name}: {running.detail or 'new instance'}",
         evidence=(("instance", running.instance), ("version", running.version)),
@@ -272,7 +285,7 @@ def undo_restart(_plan: Plan, work: Work, done: StepResult) -> Done | Skipped:
     before = Running(
         instance=done.get("instance_before") or "", version=done.get("version_before") or ""
     )
-    running = work.restarter.revert(before)
+    running = work.restarter.revert(before, restarting.Announcer(work))
     return Done(f"{work.restarter.name}: version {running.version} serves again")
 
 

@@ -15,8 +15,6 @@ from ..secret import redact
 from .facts import Recorded, take_facts, take_history
 from .work import Work
 
-UNWRITTEN = "the journal could not be written"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:

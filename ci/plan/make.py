@@ -16,8 +16,8 @@ from ..policy import on_failure, steps_for, steps_for_correction
 from ..secret import names_secret
 
 NO_SOURCES = Sources()
-# Where to reach things, and who we are there: a plan job and a deploy job may differ in these.
-_NOT_DECIDING = frozenset({"database"})
+# Where to reach things, who we are there, and who is told: a plan job and a deploy job may differ.
+_NOT_DECIDING = frozenset({"database", "notices"})
 _NOT_DECIDING_OF_BACKUPS = frozenset({"endpoint", "throwaway", "encrypt"})
 SECRET = "secret"  # noqa: S105  # in the place of the mark of a secret
 # Parameters of scrypt: about 50 ms for a guess.

@@ -96,6 +96,7 @@ def pending(  # noqa: PLR0913  # three ways to say which
     _refuse_failed(settings, facts.failed, names)
     _refuse_another_case(states)
     _refuse_edited(settings, states)
+    _refuse_ahead(settings, states)
     _refuse_missing(states, names)
     _refuse_half_undone(settings, facts.partials)
     _refuse_out_of_order(settings, states)
@@ -167,6 +168,28 @@ def _refuse_edited(settings: Settings, states: tuple[MigrationState, ...]) -> No
             next_step=f"{BACK}, and write a new migration for the new change; where the edit "
             f"changes nothing: invoke repair --env {settings.name} --name {edited[0]}",
         )
+
+
+def _refuse_ahead(settings: Settings, states: tuple[MigrationState, ...]) -> None:
+    ahead = [state.name for state in states if state.state is State.AHEAD]
+    if ahead:
+        here = max(state.name for state in states if state.state is State.APPLIED)
+        migrations = "a migration" if len(ahead) == 1 else f"{len(ahead)} migrations"
+        back = (
+            f"; to bring the database back to these files, from that commit: invoke rollback --env "
+            f"{settings.name} --to {here}"
+        )
+        raise Refused(
+            f"the database is ahead: it has {migrations} that these files do not know "
+            f"({_few(ahead)}); this checkout is older than what is deployed",
+            state="nothing was changed; every file here is applied",
+            next_step="deploy from the commit that has them (invoke history --env "
+            f"{settings.name} --json names it){back}",
+        )
+
+
+def _few(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"the newest: {max(names)}"
 
 
 def _refuse_missing(states: tuple[MigrationState, ...], names: RefusalTexts) -> None:

@@ -1,7 +1,7 @@
 """The state of each migration: what is on disk against what the history has. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ..model import Applied, Failed, Migration, Partial
@@ -19,6 +19,7 @@ class State(StrEnum):
     PENDING = "pending"
     EDITED = "edited"  # applied, and the file has changed since
     MISSING = "missing"  # applied, and the file is gone
+    AHEAD = "ahead"  # applied, and newer than every file: the checkout is older than the database
     PARTIAL = "partial"  # cut off half way; the next deployment goes on with it
     HALF_UNDONE = "half undone"  # its rollback was cut off half way
     FAILED = "failed"  # begun by the tool itself, not ended, not resolved
@@ -69,7 +70,23 @@ def compare(
         else:
             state = _state(migration, row, newest)
             states.append(MigrationState(name, state, when, title=title))
-    return tuple(states)
+    return _ahead(tuple(states), newest_file=max(files, default="") if not graph else "")
+
+
+def _ahead(states: tuple[MigrationState, ...], newest_file: str) -> tuple[MigrationState, ...]:
+    """Return the states where what is applied and unknown only goes beyond the files.
+
+    An older file's database is not of another branch: all that is on disk is applied there.
+    `newest_file` is empty for a graph, whose names say nothing of their order.
+    """
+    missing = [state.name for state in states if state.state is State.MISSING]
+    others = {state.state for state in states} - {State.MISSING}
+    if others != {State.APPLIED} or (missing and min(missing) < newest_file):
+        return states
+    return tuple(
+        replace(state, state=State.AHEAD) if state.state is State.MISSING else state
+        for state in states
+    )
 
 
 def is_graph(on_disk: tuple[Migration, ...]) -> bool:
@@ -123,3 +140,9 @@ def waiting(
     unrecorded = (State.PENDING, State.OUT_OF_ORDER, State.FAILED)
     names = {state.name for state in states if state.state in unrecorded}
     return tuple(migration for migration in on_disk if migration.name in names)
+
+
+def unapplied(states: tuple[MigrationState, ...]) -> tuple[MigrationState, ...]:
+    """Return those on disk that are not applied, or not wholly."""
+    left = (State.PENDING, State.OUT_OF_ORDER, State.FAILED, State.PARTIAL, State.HALF_UNDONE)
+    return tuple(state for state in states if state.state in left)

@@ -4,6 +4,7 @@ A rehearsal shows it. Without one it is read from the texts, and from the rows t
 from before has of each table. What a migration added itself is not of before: it may go.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -37,6 +38,7 @@ class Undone:
     up, down: what its scripts do, by their texts.
     rehearsed: what its plan's rehearsal saw; None: there was none.
     rows: of each table, "schema.name", in the backup from before it; None: there is no backup.
+    rows_rehearsed: the same of the backup that the rehearsal's copy was made of.
     backup: the id of that one; empty: there is none.
     """
 
@@ -45,6 +47,7 @@ class Undone:
     down: tuple[Effect, ...] = ()
     rehearsed: Rehearsed | None = None
     rows: Mapping[str, int] | None = None
+    rows_rehearsed: Mapping[str, int] | None = None
     backup: str = ""
 
 
@@ -141,11 +144,34 @@ def _of_one(item: Undone, own: tuple[Own, Own], names: set[str]) -> list[Loss]:
             "is not undone with it"
         )
         return [_loss(item, what, known=False)]
-    losses = [_loss(item, what) for what in seen.lost if not what.endswith(MORE)]
-    hiding = any(effect.does in ("changes", "deletes", "hides") for effect in item.up)
-    if hiding and not losses:
+    losses = [
+        _loss(item, what, _table_of(what, item)) for what in seen.lost if not what.endswith(MORE)
+    ]
+    if losses:
+        return losses
+    if any(effect.does in ("changes", "deletes", "hides") for effect in item.up):
         losses = [_loss(item, what, known=False) for what in seen.lost]
-    return losses
+    return [*losses, *_since(item, own)]
+
+
+def _since(item: Undone, own: tuple[Own, Own]) -> list[Loss]:
+    """Return what was empty on the copy, and is of a table that has other rows since."""
+    then, now = item.rows_rehearsed, item.rows
+    if then is None or now is None:
+        return []
+    return [
+        _loss(
+            item, f"{loss.what} ({then.get(loss.table, 0):,} on the copy)", loss.table, known=False
+        )
+        for loss in _by_text(item, own)
+        if loss.known and then.get(loss.table, 0) != now.get(loss.table)
+    ]
+
+
+def _table_of(what: str, item: Undone) -> str:
+    """Return the table that a rehearsal's words begin with, where the backup has it."""
+    name = ".".join(re.split(r"[ :]", what, maxsplit=1)[0].split(".")[:2])
+    return name if item.rows is not None and name in item.rows else ""
 
 
 def _loss(item: Undone, what: str, table: str = "", *, known: bool = True) -> Loss:

@@ -16,7 +16,9 @@ with recursive named as (
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'windlass')
       and (c.relname = any (%(names)s) and c.relkind in ('r', 'p')
-           or c.relkind = 'r' and pg_catalog.pg_relation_size(c.oid) <= %(small)s)
+           or c.relkind = 'r' and pg_catalog.pg_relation_size(c.oid) <= %(small)s
+              and pg_catalog.has_schema_privilege(n.oid, 'USAGE')
+              and pg_catalog.has_table_privilege(c.oid, 'SELECT'))
 ), reached as (
     select oid from named
     union

@@ -4,6 +4,7 @@ from typing import Protocol, assert_never, runtime_checkable
 
 import msgspec
 
+from .. import process
 from ..config.sections import (
     CommandRestart,
     ComposeRestart,
@@ -40,8 +41,11 @@ class Restarter(Protocol):
         """Return what serves now; a service that is down is an answer, not an error."""
         ...
 
-    def restart(self) -> Running:
-        """Return when a new instance has been up, unchanged, for the settle time."""
+    def restart(self, announce: process.Announce = process.unannounced) -> Running:
+        """Return when a new instance has been up, unchanged, for the settle time.
+
+        `announce` is of each command that changes the service: it outlives us if we are killed.
+        """
         ...
 
     def check(self) -> str:
@@ -53,8 +57,17 @@ class Restarter(Protocol):
 class Reverting(Protocol):
     """Of a restarter that can put an earlier version into service; ask with isinstance."""
 
-    def revert(self, to: Running) -> Running:
+    def revert(self, to: Running, announce: process.Announce = process.unannounced) -> Running:
         """Return when `to.version` serves again."""
+        ...
+
+
+@runtime_checkable
+class Looking(Protocol):
+    """Of a restarter whose `check` runs a program of the project's; ask with isinstance."""
+
+    def look(self) -> str:
+        """Return what `check` would run, which is not run before an approval; raises as it does."""
         ...
 
 

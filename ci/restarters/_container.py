@@ -138,7 +138,12 @@ class Client:
         return tuple(read_state(line) for line in answer.stdout.splitlines() if line.strip())
 
     def restart(
-        self, argv: Sequence[str], before: Sequence[ContainerState], *, deadline: float
+        self,
+        argv: Sequence[str],
+        before: Sequence[ContainerState],
+        *,
+        deadline: float,
+        announce: process.Announce,
     ) -> None:
         """Run the command that restarts; `deadline` is of time.monotonic().
 
@@ -149,7 +154,7 @@ class Client:
         """
         left = max(1.0, deadline - time.monotonic())
         try:
-            process.run(argv, purpose=self.purpose, within=left, env=self.env)
+            process.run(argv, purpose=self.purpose, within=left, env=self.env, announce=announce)
         except ChildFailed as error:
             self.require_daemon()
             now = self.look([state.id for state in before])

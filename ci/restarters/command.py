@@ -1,6 +1,7 @@
 """Restarts through any program, with another one that tells the service's identity."""
 
 import shlex
+import shutil
 import time
 from pathlib import Path
 
@@ -40,14 +41,13 @@ class Command:
             return Running(instance="", detail=f"down: identity ended with status {answer.code}")
         return Running(instance=identity, detail=f"identity {identity}" if identity else "down")
 
-    def restart(self) -> Running:
+    def restart(self, announce: process.Announce = process.unannounced) -> Running:
         """Run the command and return when a new identity has been stable for the settle time."""
         # The settle time is part of the budget: what comes up later cannot be watched any more.
         latest = time.monotonic() + self.config.within.seconds - self.config.settle.seconds
         before = self.running().instance
-        process.run(
-            self.config.run, purpose=self.purpose, within=max(1.0, latest - time.monotonic())
-        )
+        left = max(1.0, latest - time.monotonic())
+        process.run(self.config.run, purpose=self.purpose, within=left, announce=announce)
         new = self._wait_for_new(before, latest)
         self._settle(new)
         return Running(instance=new, detail=f"new identity {new}")
@@ -60,6 +60,16 @@ class Command:
         """
         identity = self._identify(check=True).stdout.strip()
         return f"identity {identity}" if identity else "down"
+
+    def look(self) -> str:
+        """Return which program tells the identity; ConfigError where it is not there."""
+        program = self.config.identity[0]
+        if shutil.which(program) is None:
+            raise ConfigError(
+                f"restart.identity: there is no program {program}",
+                next_step="name one that is there and may be run",
+            )
+        return redact(f"identity by {program}, which is run once the plan is approved")
 
     def _identify(self, *, check: bool) -> process.Finished:
         within = min(ASKED_WITHIN, self.config.within.seconds)

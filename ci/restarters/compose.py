@@ -47,14 +47,14 @@ class Compose:
         """Return the starts of the service's containers; an empty instance where it has none."""
         return as_running(self._states())
 
-    def restart(self) -> Running:
+    def restart(self, announce: process.Announce = process.unannounced) -> Running:
         """Return when a new start of every container has settled."""
         deadline = time.monotonic() + self.config.within.seconds
         before = self._require()
         room = self.config.within.seconds - self.config.settle.seconds
         grace = grace_seconds([state.stop_timeout for state in before], room=room)
         argv = restart_command(self._base, self.config.service, grace=grace)
-        self.client.restart(argv, before, deadline=deadline)
+        self.client.restart(argv, before, deadline=deadline, announce=announce)
         # By name, not by id: one that somebody recreates meanwhile is verified all the same.
         return self.client.wait_until_up(
             [state.name for state in before], before, deadline=deadline

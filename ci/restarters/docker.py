@@ -2,6 +2,7 @@
 
 import time
 
+from .. import process
 from ..config.sections import DockerRestart
 from ..errors import StepFailed
 from . import Running
@@ -25,14 +26,14 @@ class Docker:
         """Return the container's start; its instance is empty where there is no container."""
         return as_running(self.client.look([self.config.container]))
 
-    def restart(self) -> Running:
+    def restart(self, announce: process.Announce = process.unannounced) -> Running:
         """Return when a new start has settled."""
         deadline = time.monotonic() + self.config.within.seconds
         before = self._require()
         room = self.config.within.seconds - self.config.settle.seconds
         grace = grace_seconds([state.stop_timeout for state in before], room=room)
         argv = restart_command(self.config.container, grace=grace)
-        self.client.restart(argv, before, deadline=deadline)
+        self.client.restart(argv, before, deadline=deadline, announce=announce)
         return self.client.wait_until_up([self.config.container], before, deadline=deadline)
 
     def check(self) -> str:

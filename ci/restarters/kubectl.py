@@ -131,17 +131,17 @@ class Kubectl:
             else Running(instance="", detail="no deployment")
         )
 
-    def restart(self) -> Running:
+    def restart(self, announce: process.Announce = process.unannounced) -> Running:
         """Roll out anew and return when every pod is new, available, and has settled."""
         deadline = time.monotonic() + self.config.within.seconds
         before = self._require_serving()
-        self._change("restart", f"deployment/{self.config.deployment}")
+        self._change(announce, "restart", f"deployment/{self.config.deployment}")
         now = self._require()
         if now.metadata.generation <= before.metadata.generation:
             raise self._failure(now, "was not changed by kubectl rollout restart")
         return self._wait(now, deadline)
 
-    def revert(self, to: Running) -> Running:
+    def revert(self, to: Running, announce: process.Announce = process.unannounced) -> Running:
         """Roll back to `to.version`, a revision, and return when it serves.
 
         Going back gives the revision a new number; its old one names it all the same.
@@ -152,7 +152,8 @@ class Kubectl:
         revision = self._number_now(before, to.version)
         if before.revision == revision and before.rolled_out:
             return self._as_running(before)
-        self._change("undo", f"deployment/{self.config.deployment}", f"--to-revision={revision}")
+        undo = ("undo", f"deployment/{self.config.deployment}", f"--to-revision={revision}")
+        self._change(announce, *undo)
         # kubectl says "skipped rollback", and exits 0, where that template is asked for already:
         # then the rollout under way is waited for, and has to be the right one.
         serves = self._wait(self._require(), deadline)
@@ -286,12 +287,13 @@ class Kubectl:
             for container in pod.get("status", {}).get("containerStatuses", [])
         )
 
-    def _change(self, *arguments: str) -> None:
+    def _change(self, announce: process.Announce, *arguments: str) -> None:
         try:
             process.run(
                 kubectl_command(self.config, "rollout", *arguments),
                 purpose=self.purpose,
                 within=ASKED_WITHIN,
+                announce=announce,
             )
         except ChildFailed as error:
             raise StepFailed(

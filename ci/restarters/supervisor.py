@@ -69,7 +69,7 @@ class Supervisor:
         """Return the process ids; an empty instance where a process is down, or nothing answers."""
         return self._status().running
 
-    def restart(self) -> Running:
+    def restart(self, announce: process.Announce = process.unannounced) -> Running:
         """Restart and return when every process is a new one, and has settled."""
         # The settle time is part of the budget: a later start cannot be watched any more.
         latest = time.monotonic() + self.config.within.seconds - self.config.settle.seconds
@@ -77,7 +77,7 @@ class Supervisor:
         if not before.known:
             # Version 3 would say so with status 0.
             raise self._failure("cannot be restarted", before)
-        self._ask_for_restart(latest)
+        self._ask_for_restart(latest, announce)
         new = self._wait_for_new(before, latest)
         self._settle(new)
         return new
@@ -104,11 +104,12 @@ class Supervisor:
         answer = process.run(argv, purpose=self.purpose, within=ASKED_WITHIN, check=False)
         return parse(answer.stdout or answer.stderr)
 
-    def _ask_for_restart(self, latest: float) -> None:
+    def _ask_for_restart(self, latest: float, announce: process.Announce) -> None:
         argv = self._argv("restart", self.config.program)
         try:
+            left = max(1.0, latest - time.monotonic())
             answer = process.run(
-                argv, purpose=self.purpose, within=max(1.0, latest - time.monotonic()), check=False
+                argv, purpose=self.purpose, within=left, check=False, announce=announce
             )
         except ChildFailed as error:
             raise self._failure(f"was not restarted ({error.what})", self._status()) from error

@@ -17,6 +17,17 @@ from . import Running
 POLL = 0.1  # seconds
 ASKED_WITHIN = 30.0  # seconds for systemctl show and the like, ssh included
 TAIL = 5  # lines of the journal in an error
+# It asks nothing, and a host that is gone ends it within half a minute.
+SSH_OPTIONS = tuple(
+    word
+    for option in (
+        "BatchMode=yes",
+        "ConnectTimeout=10",
+        "ServerAliveInterval=10",
+        "ServerAliveCountMax=3",
+    )
+    for word in ("-o", option)
+)
 SSH_FAILED = 255  # ssh's own exit status; a remote command's is passed through
 SHOWN = (
     "LoadState",
@@ -62,7 +73,7 @@ def journal_command(config: SystemdRestart, invocation: str) -> tuple[str, ...]:
 
 
 def _over_ssh(config: SystemdRestart, own: tuple[str, ...]) -> tuple[str, ...]:
-    return ("ssh", "-o", "BatchMode=yes", config.host, shlex.join(own))
+    return ("ssh", *SSH_OPTIONS, config.host, shlex.join(own))
 
 
 class Systemd:
@@ -78,7 +89,7 @@ class Systemd:
         states = [self._show(unit) for unit in self.config.units]
         return _as_running(states, ", ".join(state["ActiveState"] for state in states))
 
-    def restart(self) -> Running:
+    def restart(self, announce: process.Announce = process.unannounced) -> Running:
         """Restart the units one by one and return when each new invocation has settled."""
         deadline = time.monotonic() + self.config.within.seconds
         before = self._require_loaded()
@@ -89,7 +100,7 @@ class Systemd:
             # that never ran is not in memory, has nothing to forget, and exits 1 here.
             reset_command = systemctl_command(self.config, "reset-failed", unit)
             process.run(reset_command, purpose=self.purpose, within=ASKED_WITHIN, check=False)
-            self._start(unit, deadline)
+            self._start(unit, deadline, announce)
         latest = deadline - self.config.settle.seconds
         new = {unit: self._wait_for_new(unit, before[unit], latest) for unit in before}
         self._settle(new)
@@ -101,10 +112,11 @@ class Systemd:
         units = self._require_loaded()
         return ", ".join(f"{unit} {state['ActiveState']}" for unit, state in units.items())
 
-    def _start(self, unit: str, deadline: float) -> None:
+    def _start(self, unit: str, deadline: float, announce: process.Announce) -> None:
         argv = systemctl_command(self.config, "restart", unit)
         try:
-            process.run(argv, purpose=self.purpose, within=max(1.0, deadline - time.monotonic()))
+            left = max(1.0, deadline - time.monotonic())
+            process.run(argv, purpose=self.purpose, within=left, announce=announce)
         except ChildFailed as error:
             self._raise_if_ssh(error)
             raise self._failure(unit, self._show(unit), "did not start") from error

@@ -13,6 +13,7 @@ from ..version import __version__
 from .backup import backup_tasks, restore
 from .deploy import approve, deploy, migrate, plan, rehearse, resume, rollback
 from .history import baseline, history, identity, repair, stamp, status, unstamp
+from .pause import pause
 from .project import check, comment, create, doctor, grants, init, lint, schema
 from .service import restart, smoke, verify
 
@@ -32,6 +33,7 @@ ns = Collection(
     init,
     lint,
     migrate,
+    pause,
     plan,
     rehearse,
     repair,

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from ..config.secretplaces import without_userinfo
 from ..model import Plan
 from ..report import runner, summary
-from ..report.deployment import deployment_verdict, unrecorded_note
+from ..report.deployment import deployment_verdict, joined_text, unrecorded_note
 from ..report.plan import plan_text, rehearsal_text
 from ..secret import redact
 from ..visible import visible
 from .confirm import confirm_deployment, confirm_rollback, confirm_signature
-from .task import Answer, age_of, at_most_one, loaded_for, opened, verb
+from .task import Answer, age_of, at_most_one, loaded_for, opened, span_of, verb
 
 if TYPE_CHECKING:
     from ..deployment.proposals import Proposal
@@ -80,20 +80,29 @@ def deploy(
 @verb(
     to="last migration to run (default: all pending)",
     steps="how many of the pending ones to run (default: all)",
+    wait="wait for a run that does the same, and join it: 1h (without a value: lock.wait)",
 )
 def migrate(
     env: str = "",
     to: str = "",
     steps: int = 0,
+    wait: str | bool = "",
     *,
     dry_run: bool = False,
     show_queries: bool = False,
 ) -> Answer:
     """Run the migrations alone, under the environment's policy."""
-    from ..deployment import proposals
+    from ..deployment import joining, proposals
 
     at_most_one(to=to, steps=steps)
     with opened(env, show_queries=show_queries, changes="" if dry_run else "migrate") as work:
+        if wait and not dry_run:
+            within = span_of("--wait", wait, work.settings.environment.lock.wait)
+            record = joining.migrate_or_join(work, to=to, steps=steps, within=within)
+            if isinstance(record, joining.Joined):
+                return Answer(record, joined_text(record.migrations, record.deployment))
+            runner.tell(lambda run: summary.done_page(run, record))
+            return Answer(record, deployment_verdict(record))
         proposal = proposals.propose_migration(work, to=to, steps=steps)
         if dry_run:
             sql = "\n\n".join(proposals.rendered(work, proposal.plan))
@@ -157,20 +166,26 @@ def rollback(
         return _carry_out(work, proposal)
 
 
-@verb()
+@verb(reason="why a pause is lifted; it is recorded")
 def resume(
     env: str = "",
+    reason: str = "",
     *,
     dry_run: bool = False,
     show_queries: bool = False,
 ) -> Answer:
-    """Go on with what a run left unfinished, forward or backward, as it began."""
-    from ..deployment import proposals
+    """Lift a pause; without one, go on with what a run left unfinished, as it began."""
+    from ..deployment import pause, proposals
 
-    with opened(env, show_queries=show_queries) as work:
+    with opened(env, show_queries=show_queries, changes="resume") as work:
+        paused = work.database.read("pause", pause.read) if dry_run else pause.lift(work, reason)
+        if paused is not None and dry_run:
+            return Answer({"lifted": None}, f"{env} is {paused}; resume would lift that")
+        if paused is not None:
+            return Answer({"lifted": paused}, f"{env} goes on; it was {paused}")
         proposal = proposals.propose_resume(work)
         if proposal is None:
-            return Answer(None, f"nothing to resume in {env}: no deployment is unfinished")
+            return Answer(None, f"nothing to resume in {env}: not paused, nothing unfinished")
         if dry_run:
             rendered = proposals.rendered(work, proposal.plan)
             return Answer(proposal.plan, plan_text(proposal.plan, rendered))

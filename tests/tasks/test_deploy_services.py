@@ -109,6 +109,23 @@ def test_kubectl_goes_back_to_the_revision_before_when_the_smoke_test_fails(
     assert "a" not in tables(found.url)
 
 
+def test_kubectl_goes_back_alone_where_a_migration_is_irreversible(
+    tmp_path: Path, database16: Database, cluster: Cluster, health: Callable[[int], str]
+) -> None:
+    restart = "{with: kubectl, deployment: api, settle: 300ms, within: 20s}"
+    found = project(tmp_path, database16, restart, health(500))
+    (name,) = found.names
+    found.script(name, "_rollback").unlink()
+    found.script(name).write_text("-- windlass: irreversible a test\ncreate table a (i int);")
+
+    ran = found.run("deploy", "--env", "production", *BREAK_GLASS)
+
+    assert ran.code == 1, ran.err
+    assert "serves again" in next(x for x in ran.err.splitlines() if "undo restart" in x)
+    assert "undo migrate" not in ran.err
+    assert "a" in tables(found.url)
+
+
 def test_a_service_that_does_not_come_back_leaves_the_old_schema(
     tmp_path: Path,
     database16: Database,

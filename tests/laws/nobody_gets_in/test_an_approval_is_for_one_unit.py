@@ -11,6 +11,7 @@ import pytest
 from pgwindlass.database.connection import Database
 from tests.fix_postgres import Server
 from tests.forks import Forks
+from tests.heavy import some
 from tests.kit import Project, new_key, tables
 
 pytestmark = pytest.mark.attack
@@ -22,7 +23,12 @@ APPROVED = """\
 """
 DEPLOY = ("deploy", "--env", "uat", "--plan", "plan.json", "--yes")
 RESUME = ("resume", "--env", "uat")
-AT = ("before begin backup", "after begin backup", "after begin migrate", f"after file {A}")
+CASES = (
+    (0, "before begin backup"),
+    (1, "after begin backup"),
+    (1, f"after file {A}"),
+    (2, "after begin migrate"),
+)
 
 
 class Shop:
@@ -65,7 +71,7 @@ def shop(
 
 
 def test_the_run_that_goes_on_has_the_approval_and_no_other_one(shop: Shop) -> None:
-    for number, at in enumerate(AT):
+    for number, at in some(CASES, 0, of=2):
         shop.signed()
         by = signal.SIGTERM if number == 0 else signal.SIGKILL
         code, words = shop.run(*DEPLOY, at=at, by=by)
@@ -83,13 +89,32 @@ def test_the_run_that_goes_on_has_the_approval_and_no_other_one(shop: Shop) -> N
         assert "the approval of ann@example.com was used by deployment" in words
 
 
+def test_a_rollback_that_was_approved_is_finished_with_its_approval(shop: Shop) -> None:
+    shop.signed()
+    assert shop.run(*DEPLOY)[0] == 0
+    back = ("rollback", "--env", "uat", "--steps", "2")
+    key = ("--key", "ann")
+    for argv in (
+        (*back, "--out", "back.json"),
+        ("approve", "--env", "uat", "--plan", "back.json", *key),
+    ):
+        code, words = shop.run(*argv)
+        assert code == 0, words
+
+    assert shop.run(*back, "--plan", "back.json", at=f"after file {B}")[0] == -9
+    code, words = shop.run(*back, "--plan", "back.json")
+
+    assert code == 0, words
+    assert not {"orders", "items"} & tables(shop.project.url)
+
+
 def test_what_was_edited_since_has_no_approval(shop: Shop) -> None:
     edits = {
         B: "create table items (id bigint);",
         f"{A}_rollback": "drop table orders cascade;",
         f"{B}_rollback": "drop table if exists items;",
     }
-    for number, (name, text) in enumerate(edits.items()):
+    for number, (name, text) in enumerate(some(tuple(edits.items()), 1, of=2)):
         shop.signed()
         code, words = shop.run(*DEPLOY, at=f"after file {A}")
         assert code == -9, words

@@ -436,3 +436,14 @@ def test_a_secret_in_a_command_stands_in_no_plan(project: Project) -> None:
 
     said = out + (project.home / "plan.json").read_text()
     assert "hunter2" not in said and '"PLACE","scrypt:' in said
+
+
+def test_the_command_of_an_identity_is_not_run_before_the_approval(project: Project) -> None:
+    (project.home / "ident.sh").write_text(f"date +%N; touch {project.home}/ran.local\n")
+    git(project.home, "commit", "--quiet", "--all", "--message", "identity")
+
+    ran = project.run("deploy", "--env", "production")
+
+    assert ran.code != 0
+    assert "approv" in ran.err
+    assert not (project.home / "ran.local").exists()

@@ -1,12 +1,13 @@
 """Law 1: nothing lost. What a rollback would lose stops it, and a person decides."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from pgwindlass.database.connection import Database
+from tests.fix_alembic import AlembicProject
 from tests.fix_service import api_of
 from tests.kit import Project, Ran, tables
 
@@ -258,3 +259,89 @@ def test_part_of_a_set_is_not_what_was_proven(project: Project) -> None:
     assert ran.code == 1, ran.err
     assert f"the rollback of {A} was proven together with {B}" in ran.error()[1]
     assert project.applied() == [A]
+
+
+def test_a_rehearsal_shows_that_values_come_back_or_do_not(project: Project) -> None:
+    text = project.deploy_yml.read_text()
+    project.deploy_yml.write_text(
+        text.replace(
+            "    tier: acceptance", "    tier: acceptance\n    steps: {rehearsal: required}"
+        )
+    )
+    project.migration(
+        A,
+        "update users set id = -id; alter type mood rename to feeling;",
+        "update users set id = -id; alter type feeling rename to mood;",
+    )
+    project.migration(
+        B,
+        "-- windlass: phase=after\n-- windlass: irreversible an enum loses no value\n"
+        "alter type feeling add value 'happy';",
+        None,
+    )
+    shown = project.run("plan", "--env", "uat", "--rehearse").out
+    assert f"migrate    {B} (after the restart) (irreversible: an enum loses no value)" in shown
+    assert "irreversible: an enum loses no value" in shown.splitlines()[-2]
+    project.migration(
+        B,
+        "-- windlass: phase=after\nselect 1 / (select count(*) from users where id = -1);",
+        "select 1;",
+    )
+
+    with psycopg.connect(project.url, autocommit=True) as connection:
+        assert project.run("rehearse", "--env", "uat").code == 0
+        connection.execute("delete from users where id = 1")
+    ran = project.run("deploy", "--env", "uat")
+
+    assert ran.code == 4, ran.err
+    with psycopg.connect(project.url) as connection:
+        assert connection.execute("select min(id) from users").fetchone() == (2,)
+
+
+def test_the_other_engines_stop_too(
+    tmp_path: Path, database16: Database, alembic: Callable[..., AlembicProject]
+) -> None:
+    with psycopg.connect(database16.url.reveal(), autocommit=True) as connection:
+        connection.execute(USERS)
+    made = alembic("error_events")
+    set_on_failure(made.project, "rollback")
+    assert made.project.run("migrate", "--env", "dev").code == 0
+    (head,) = made.heads()
+    made.revision("drop", head, 'op.drop_column("users", "name")', 'op.execute("select 1")')
+    made.revision("crash", "drop", 'op.execute("select 1 / 0")', 'op.execute("select 1")')
+    by_alembic = failed(made.project)
+    assert "column public.users.name, of 1,500 rows" in by_alembic.error()[1]
+    assert made.heads() == ["drop"]
+    made.sql("drop table alembic_version")
+
+    prisma = Project(tmp_path / "prisma", database16.url.reveal(), engine="prisma")
+    set_on_failure(prisma, "rollback")
+    prisma.migration(A, "select 1;", "select 1;")
+    baseline = ("baseline", "--env", "uat", "--name", A, "--reason", "a test")
+    stamped = prisma.run(*baseline, CONFIRM_HISTORY="yes")
+    assert stamped.code == 0, stamped.err
+    prisma.migration(B, "drop table users;", "create table users (id int);")
+    prisma.migration(C, CRASH, "select 1;")
+    by_prisma = failed(prisma)
+    assert "table public.users with 1,500 rows" in by_prisma.error()[1]
+    assert "users" not in tables(prisma.url)
+
+
+def test_an_alembic_revision_says_why_nothing_undoes_it(
+    alembic: Callable[..., AlembicProject],
+) -> None:
+    made = alembic("error_events")
+    assert made.project.run("migrate", "--env", "dev").code == 0
+    (head,) = made.heads()
+    made.sql("create type mood as enum ('sad')")
+    made.revision(
+        "value",
+        head,
+        "# windlass: irreversible an enum loses no value\n"
+        "op.execute(\"alter type mood add value 'ok'\")",
+        'raise NotImplementedError("irreversible")',
+    )
+
+    assert made.project.run("deploy", "--env", "uat", "--yes").code == 0
+    refused = made.project.run("rollback", "--env", "uat", "--steps", "1")
+    assert refused.error()[0] == "✗ value is irreversible: an enum loses no value"

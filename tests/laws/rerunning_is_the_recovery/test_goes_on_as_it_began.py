@@ -3,6 +3,7 @@
 Whatever step it was, the same command and `resume` come to the end of an undisturbed run.
 """
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,9 +64,9 @@ class Stage:
         assert code == 0, words
         return words
 
-    def killed(self, *argv: str, at: str) -> None:
-        code, words = self.run(*argv, at=at)
-        assert code == -9, (at, words)
+    def killed(self, *argv: str, at: str, by: int = signal.SIGKILL) -> None:
+        code, words = self.run(*argv, at=at, by=by)
+        assert code == (-9 if by == signal.SIGKILL else 128 + by), (at, words)
 
     def execute(self, *statements: str) -> None:
         with psycopg.connect(self.project.url, autocommit=True) as connection:
@@ -176,7 +177,7 @@ def prepared(stage: Stage, verb: str) -> tuple[str, ...]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("number", "verb"), enumerate(VERBS))
+@pytest.mark.parametrize(("number", "verb"), list(enumerate(VERBS)))
 def test_killed_at_a_step_and_gone_on_with(stage: Stage, verb: str, number: int) -> None:
     argv = prepared(stage, verb)
     stage.done(*argv)

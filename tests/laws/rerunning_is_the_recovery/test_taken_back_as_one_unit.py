@@ -1,5 +1,7 @@
 """A unit is taken back whole, whichever of its runs applied what; a kill does not turn it round."""
 
+import signal
+
 import psycopg
 import pytest
 
@@ -69,7 +71,7 @@ def test_a_rollback_that_was_killed_is_gone_on_with(broken: Stage) -> None:
     )
     for number, at in enumerate(some(kills, 1, of=3)):
         begin(broken)
-        broken.killed(*DEPLOY, at=at)
+        broken.killed(*DEPLOY, at=at, by=signal.SIGTERM if number % 2 else signal.SIGKILL)
         backward = "begin" not in at
         status = broken.project.run("status", "--env", ENV).out
         assert ("it is taken back because of: smoke: " in status) is backward, status
@@ -105,6 +107,33 @@ def test_the_other_direction_waits_for_a_half_done_rollback(stage: Stage) -> Non
     stage.done("resume")
     assert stage.project.applied() == [A]
     stage.done(*DEPLOY)
+
+
+def test_a_rollback_that_fails_tells_what_stands_and_is_tried_again(broken: Stage) -> None:
+    before = broken.end()
+    script = broken.project.script(C, "_rollback")
+    right = script.read_text()
+    script.write_text("alter table log drop column no_such_column;")
+
+    code, words = broken.run(*DEPLOY)
+
+    (failed,) = [d["id"] for d in broken.project.deployments(ENV)[:1]]
+    assert code == 1, words
+    assert "and rolling back failed: migrate: migrations" in words
+    assert f"look now; 2 of 3 migrations stand: {B}, {C}; not applied: {D}; command " in words
+    assert "runs instance" in words
+    assert f"invoke resume --env {ENV} tries the rollback again" in words
+    assert f"invoke rollback --env {ENV} --deployment {failed}" in words
+    code, words = broken.run("resume")
+    assert code == 1, words
+    assert "and rolling back failed" in words
+    script.write_text(right)
+    code, words = broken.run("resume")
+    assert code == 3, words
+    assert f"cannot be resumed as it began: {C} has another rollback script" in words
+    broken.done("rollback", "--deployment", failed)
+    assert broken.end() == before
+    assert "nothing to resume" in broken.done("resume")
 
 
 def test_a_failure_tells_what_was_read(stage: Stage) -> None:
@@ -155,6 +184,12 @@ def stops(stage: Stage) -> None:
     stage.project.deploy_yml.write_text(text.replace("on_failure: rollback", "on_failure: stop"))
 
 
+def goes_back_anyway(stage: Stage) -> None:
+    text = stage.project.deploy_yml.read_text()
+    lossy = text.replace("on_failure: rollback", "on_failure: rollback-even-if-lossy")
+    stage.project.deploy_yml.write_text(lossy)
+
+
 ALONE = "-- windlass: transaction=off\n"
 HALF = f"{ALONE}create table made (n int);\nalter table log add column h int;\n"
 
@@ -162,6 +197,7 @@ HALF = f"{ALONE}create table made (n int);\nalter table log add column h int;\n"
 @pytest.mark.parametrize("alone", [True, False])
 def test_of_a_half_done_migration_what_was_made_is_undone(stage: Stage, alone: bool) -> None:
     stage.reset()
+    goes_back_anyway(stage)
     stage.done("migrate", "--to", B)
     stage.project.migration(
         C,
@@ -184,6 +220,7 @@ def test_of_a_half_done_migration_what_was_made_is_undone(stage: Stage, alone: b
 
 def test_what_cannot_be_told_to_undo_is_left_to_a_person(stage: Stage) -> None:
     stage.reset()
+    goes_back_anyway(stage)
     stage.done("migrate", "--to", B)
     stage.project.migration(
         C,

@@ -124,7 +124,7 @@ def shown(section: msgspec.Struct) -> str:
             lambda: Environment(tier="development", database=URL),
             "tier=development, database=***, addresses=(), restart=None, smoke=None, "
             f"approval=None, signing=None, lock=LockConfig({shown(LockConfig())}), "
-            "proof=None, on_failure=None, steps={}, restore_to=()",
+            "proof=None, on_failure=None, steps={}, freeze=(), notices=(), restore_to=()",
         ),
     ],
 )

@@ -17,7 +17,17 @@ pytestmark = pytest.mark.unit
         ("alter default privileges for role hans grant select on tables to ida", {"hans", "ida"}),
         ("create role dora; grant dora to eve", {"eve"}),
         ('grant select on t to "Odd Name"', {"Odd Name"}),
-        ("do $$ begin execute 'grant x to y'; end $$", set()),
+        ("do $$ begin execute 'grant x to y'; end $$", {"y"}),
+        ("do $$ begin execute $x$grant x to y$x$; end $$", {"y"}),
+        ("do $$ begin execute format('grant x to %I', 'y'); end $$", set()),
+        ("do $$ begin grant select on t to app, carl; end $$", {"app", "carl"}),
+        (
+            "do $$ begin if not exists (select from pg_roles where rolname = 'app') then "
+            "create role app; end if; grant select on t to app, eve; end $$",
+            {"eve"},
+        ),
+        ("do $$ begin grant select on t to app $$", set()),
+        ("do $$ this is no block $$", set()),
         ("this is no sql", set()),
     ],
 )

@@ -291,3 +291,16 @@ def test_a_graph_has_no_order_by_name() -> None:
     here = (*base, migration("a2", after=("f1",)))
 
     assert order_problems(base, here, MigrationsConfig(engine="alembic")) == ()
+
+
+def test_an_older_checkout_is_told_that_it_is_older() -> None:
+    error = refusal(
+        settings(), (migration(A),), facts(history=(applied(A), applied(B), applied(C)))
+    )
+
+    assert error.what == (
+        "the database is ahead: it has 2 migrations that these files do not know "
+        f"(the newest: {C}); this checkout is older than what is deployed"
+    )
+    assert error.state == "nothing was changed; every file here is applied"
+    assert f"invoke rollback --env uat --to {A}" in error.next_step

@@ -11,6 +11,7 @@ from pgwindlass.plan.states import (
     compare,
     heads,
     is_graph,
+    unapplied,
     up_to,
     waiting,
 )
@@ -162,7 +163,7 @@ def test_what_builds_on_a_revision_does_so_at_once_or_through_others() -> None:
 
 
 def test_waiting_is_what_is_not_recorded_as_applied() -> None:
-    names = [f"2026080{number}_000000_m" for number in range(1, 8)]
+    names = [f"2026080{number}_000000_m" for number in range(1, 9)]
     states = (
         *(MigrationState(name, state) for name, state in zip(names, State, strict=False)),
         MigrationState("zz", State.OUT_OF_ORDER),
@@ -178,3 +179,44 @@ def test_waiting_is_what_is_not_recorded_as_applied() -> None:
 
 def test_the_word_for_every_head_is_alembics() -> None:
     assert EVERYTHING == "heads"
+
+
+@pytest.mark.parametrize(
+    ("on_disk", "recorded", "states"),
+    [
+        ((A,), (A, B, C), "applied ahead ahead"),
+        ((A, B), (A, C), "applied pending missing"),  # of another branch
+        ((A, C), (A, B, C), "applied missing applied"),  # a file is gone
+        ((), (A,), "missing"),  # another directory, more likely
+    ],
+)
+def test_a_database_that_goes_beyond_the_files_is_ahead(
+    on_disk: tuple[str, ...], recorded: tuple[str, ...], states: str
+) -> None:
+    files = tuple(migration(name) for name in on_disk)
+
+    compared = compare(files, tuple(applied(name) for name in recorded))
+
+    assert " ".join(state.state for state in compared) == states
+
+
+def test_of_a_graph_whatever_is_unknown_is_ahead_where_all_that_is_here_is_applied() -> None:
+    files = (migration("ff", after=()), migration("aa", after=("ff",)))
+
+    known = compare(files, (applied("ff"), applied("aa"), applied("bb")))
+    other = compare(files, (applied("ff"), applied("bb")))
+
+    assert {state.name: state.state for state in known}["bb"] is State.AHEAD
+    assert {state.name: state.state for state in other}["bb"] is State.MISSING
+
+
+def test_what_is_not_applied_or_not_wholly_is_waited_for() -> None:
+    states = tuple(MigrationState(state.name, state) for state in State)
+
+    assert {state.state for state in unapplied(states)} == {
+        State.PENDING,
+        State.OUT_OF_ORDER,
+        State.FAILED,
+        State.PARTIAL,
+        State.HALF_UNDONE,
+    }

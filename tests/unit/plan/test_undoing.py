@@ -1,5 +1,6 @@
 """What a rollback of a set would lose of what stood before it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,31 @@ def test_a_rehearsal_shows_what_a_text_cannot(
     up: str, rehearsed: Rehearsed, expected: list[tuple[str, bool]]
 ) -> None:
     assert lost(undone(f"{up};", rehearsed=rehearsed)) == expected
+
+
+@pytest.mark.parametrize(
+    ("then", "expected"),
+    [
+        (1500, []),
+        (1200, [("column public.users.name, of 1,500 rows (1,200 on the copy)", False)]),
+    ],
+)
+def test_what_was_empty_on_the_copy_counts_while_the_table_is_the_same(
+    then: int, expected: list[tuple[str, bool]]
+) -> None:
+    item = undone("alter table public.users drop name;", rehearsed=seen())
+
+    assert lost(replace(item, rows_rehearsed={"public.users": then})) == expected
+    assert lost(item) == []
+
+
+def test_a_loss_that_a_rehearsal_saw_names_its_table() -> None:
+    item = undone("drop table users;", rehearsed=seen(lost=("public.users.name with 3 values",)))
+
+    (loss,) = undoing([item]).losses
+
+    assert (loss.table, loss.backup) == ("public.users", "b1")
+    assert undoing([replace(item, rows=None)]).losses[0].table == ""
 
 
 def test_what_was_proven_together_is_not_known_apart() -> None:
