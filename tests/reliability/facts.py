@@ -1,6 +1,5 @@
 """What is so: read from the database, the store and the machine, never from what a run says."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -8,6 +7,7 @@ import psycopg
 from tests.reliability import run as runs
 from tests.reliability.cells import Verb
 from tests.reliability.cluster import until
+from tests.reliability.state import Facts
 from tests.reliability.world import DATABASE, LIMIT, World
 
 SHAPE = """
@@ -30,30 +30,6 @@ LOCKS = """
     select pid::text || ' ' || locktype from pg_locks
     where locktype = 'advisory' and granted
 """
-
-
-@dataclass(frozen=True)
-class Facts:
-    """The state of a cell's database, store and service, at one moment."""
-
-    history: tuple[str, ...] = ()  # short names: m1, m2, …
-    counts: tuple[tuple[str, int], ...] = ()
-    kept: tuple[int, str] = (0, "")  # rows, and their hash: they stood before
-    shape: str = ""
-    deployments: tuple[tuple[str, str], ...] = ()  # id, status
-    backups: frozenset[str] = frozenset()  # ids of those with a manifest
-    databases: frozenset[str] = frozenset()
-    corrections: int = 0
-    identity: str = ""  # of the service
-
-    def same_database(self, other: "Facts") -> bool:
-        """Tell whether history, schema and rows are the same, but for our own tables."""
-        return (self.history, self.counts, self.kept, self.shape) == (
-            other.history,
-            other.counts,
-            other.kept,
-            other.shape,
-        )
 
 
 def _rows(world: World, statement: str) -> list[tuple[object, ...]]:
