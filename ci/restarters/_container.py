@@ -82,7 +82,7 @@ def read_state(line: str) -> ContainerState:
         error=state["Error"],
         health="" if health == "none" else health,
         stop_timeout=settings.get("StopTimeout"),
-        image=document["Image"],
+        image=document.get("Image", ""),
         one_off=(settings.get("Labels") or {}).get("com.docker.compose.oneoff") == "True",
     )
 
