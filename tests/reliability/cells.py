@@ -169,7 +169,7 @@ BACK = Verb(
     stage="two",
     files=(1, 2, 3, 4, 5),
     ends=(("m1", "m2", "m3", "m4", "m5"), ("m1", "m2")),
-    on_failure="rollback",
+    on_failure="rollback-even-if-lossy",
     sick=True,
     places=(
         Place("the way back begins", "before step undo"),

@@ -40,7 +40,7 @@ SAMPLE = (
     "unstamp/it-is-recorded/kill--9",
     "repair/its-record-is-open/kill--9",
     "baseline/the-lock-is-held/kill--9",
-    "restore/pg_restore-runs/kill--9",
+    "restore/the-new-database-is-there/kill--9",
     "restore/the-swap-is-sent/kill--9",
     "restore/the-swap-is-done/terminate",
     "restore---into/the-restore-begins/kill--9",

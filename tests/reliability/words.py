@@ -159,7 +159,7 @@ CLAIMS: tuple[tuple[str, Check], ...] = (
     (rf"not applied: {NAMES}", _do_not_stand),
     (rf"undone: {NAMES}", _do_not_stand),
     (rf"(?P<names>{NAMED}) does not stand", _do_not_stand),
-    (rf"rolled back; applied before, and not now: {NAMES}", _do_not_stand),
+    (rf"rolled back, applied before, and not now: {NAMES}", _do_not_stand),
     (r"none of (its )?\d+ migrations (stands|is undone)", _history_as_began),
     (r"none stands whole", _history_as_began),
     (r"no migration was to run", _always),
@@ -176,6 +176,11 @@ CLAIMS: tuple[tuple[str, Check], ...] = (
     (r"rolled back: the schema is as it was before", _as_began),
     (r"rolled back: the history is as it was before, and the schema is not: .*", _history_as_began),
     (r"rolled back in part", _always),
+    (r"rolled back, whether the schema is as it was is not known: .*", _always),
+    (r"(nothing was rolled back|no migration was undone): .*", _always),
+    (r"(whether )?undoing .* loses .*", _always),
+    (r"the service runs: instance (?P<instance>\w+)", _runs),
+    (r"the service is down", _is_down),
     (r"the service (was restarted and )?serves( again)?", _serves),
     (r"nothing was restored", _no_new_database),
     (r"nothing was restored: the transaction was rolled back, (?P<database>\w+) is empty", _holds),
@@ -222,9 +227,8 @@ CLAIMS: tuple[tuple[str, Check], ...] = (
 
 def clauses(state: str) -> list[str]:
     """Return the single claims of a state."""
-    state = state.replace("rolled back; applied before", "rolled back, applied before")
+    state = re.sub(r"rolled back; (applied before|whether)", r"rolled back, \1", state)
     parts = re.split(r";\s+|\.\s+| and (?=the service (?:was|serves))", state)
-    parts = [part.replace("rolled back, applied", "rolled back; applied") for part in parts]
     return [part.strip(" .") for part in parts if part.strip(" .")]
 
 
