@@ -1,11 +1,10 @@
 """The one door to git. Each call is one child in the repository named, and asks nothing."""
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import process
+from . import process, temporary
 from .errors import ChildFailed
 from .purposes import GIT, GIT_REMOTE
 from .secret import Secret
@@ -61,10 +60,10 @@ def checked_out(root: Path, commit: str, *, within: float = LONG) -> Iterator[Pa
     """
     top = Path(read(root, "rev-parse", "--show-toplevel"))
     below = read(root, "rev-parse", "--show-prefix")
-    with tempfile.TemporaryDirectory(prefix="windlass-check-") as folder:
-        files = Path(folder) / "files"
+    with temporary.directory("check") as folder:
+        files = folder / "files"
         files.mkdir()
-        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        index = {"GIT_INDEX_FILE": str(folder / "index")}
         read(top, "read-tree", commit, env=index, within=within)
         read(top, "checkout-index", "--all", f"--prefix={files}/", env=index, within=within)
         yield files / below

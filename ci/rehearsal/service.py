@@ -5,7 +5,6 @@ where the machine has a sandbox no file with a password.
 """
 
 import socket
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from .. import bubblewrap, git, process, purposes
+from .. import bubblewrap, git, process, purposes, temporary
 from ..config.sections import ServiceConfig, SmokeCheck
 from ..database.connection import Database
 from ..engines.alembic import sandbox
@@ -164,7 +163,7 @@ def _program(
         return
     run = (old.run or config.run) if version == "old" else config.run
     with ExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="windlass-service-")))
+        home = stack.enter_context(temporary.directory("service"))
         cwd = bench.root
         if version == "old" and old.commit:
             cwd = stack.enter_context(git.checked_out(bench.root, old.commit))
