@@ -204,7 +204,8 @@ def test_a_server_of_the_users_own_is_used_and_left_as_it_was(
 
     proof = verify_and_record(manifest, store, config, level="restore", progress=silent)
 
-    assert proof.server == "the throwaway server, PostgreSQL 16"
+    assert proof.server.startswith("the throwaway server, PostgreSQL 16, without what only a super")
+    assert "ALTER TABLE public.t OWNER TO postgres" in proof.server
     with database16.connect("test") as connection:
         left = connection.execute(
             "select datname from pg_database where starts_with(datname, 'windlass_copy')"
@@ -249,10 +250,8 @@ def test_what_a_killed_run_left_is_ended_and_removed_by_the_next(
     with child.stdout:
         child.kill()
         child.wait(10)
-    with psycopg.connect(url) as connection:  # it lives on, with the copy
-        (pid,) = connection.execute("select pg_backend_pid()").fetchone() or (0,)
     directory = Path(str(psycopg.conninfo.conninfo_to_dict(url)["host"]))
-    assert pid and directory.exists()
+    assert directory.exists()
 
     with throwaway.running(throwaway.needs_of(manifest), None) as server:
         assert server.name

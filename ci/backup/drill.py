@@ -1,5 +1,6 @@
 """Verify a backup by restoring it into a throwaway server, with constraints and indexes."""
 
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
@@ -17,6 +18,8 @@ from . import handover
 from .restore import Restored, RestoreOptions, restore_backup
 from .stream import SHOWN, Meter, Progress
 from .verify import Reader, reader
+
+ACLS = ("ACL", "DEFAULT ACL")  # of the owner's own rights, they name the owner
 
 
 def drill(manifest: Manifest, store: Store, config: BackupsConfig, *, progress: Progress) -> Proof:
@@ -54,7 +57,7 @@ def _without(restored: Restored) -> str:
         return ""
     more = f"; and {len(restored.left_out) - SHOWN} more" if len(restored.left_out) > SHOWN else ""
     names = "; ".join(restored.left_out[:SHOWN])
-    return f", without what no role there may create: {names}{more}"
+    return f", without what only a superuser may do: {names}{more}"
 
 
 def _compare(reading: Reader, copy: Database, loaded: Restored) -> None:
@@ -93,10 +96,21 @@ def _comparable(titles: Mapping[str, str], loaded: Restored) -> dict[str, str]:
         if match is not None and handover.is_left(match["type"], match["name"], match["schema"]):
             continue
         owner = title.rpartition("; Owner: ")[2]
-        if owner in (*loaded.not_given, loaded.loaded_as):
-            title = title.removesuffix(owner) + "-"
-        kept[title] = text
+        if owner not in (*loaded.not_given, loaded.loaded_as):
+            kept[title] = text
+        elif match is None or match["type"] not in ACLS or not _named(owner).search(text):
+            kept[title.removesuffix(owner) + "-"] = _owned_by(owner).sub("", text)
     return kept
+
+
+def _named(role: str) -> re.Pattern[str]:
+    quoted = '"' + role.replace('"', '""') + '"'
+    return re.compile(rf"(?<![\w$])(?:{re.escape(role)}|{re.escape(quoted)})(?![\w$])")
+
+
+def _owned_by(role: str) -> re.Pattern[str]:
+    """Match the statement at the end of a definition that says whose it is."""
+    return re.compile(rf"\n+ALTER [^\n]* OWNER TO {_named(role).pattern};\s*\Z")
 
 
 def _definitions(reading: Reader) -> Iterator[bytes]:

@@ -18,7 +18,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from ..database.connection import Database
-from ..database.errors import asking
+from ..database.errors import asking, one_value
 from ..errors import StepFailed, Unreachable, changed
 from ..secret import Secret, remember
 from .handover import Extension, Handover, Statement
@@ -38,6 +38,7 @@ join pg_catalog.pg_roles me on me.rolname = current_user
 join pg_catalog.pg_roles owner on owner.oid = d.datdba
 where d.datname = pg_catalog.current_database()
 """
+CLIENT = "select pg_catalog.inet_client_addr()::pg_catalog.inet::text"
 SUPERUSERS = "select rolname::text from pg_catalog.pg_roles where rolsuper"
 PUBLIC_OWNER = """
 select pg_catalog.pg_get_userbyid(nspowner)::text from pg_catalog.pg_namespace
@@ -72,6 +73,7 @@ from pg_catalog.pg_language where lanowner <> (select oid from mine)
 LEFT = """
 select rolname::text from pg_catalog.pg_roles r
 where pg_catalog.starts_with(rolname::text, %(prefix)s)
+  and (select rolsuper from pg_catalog.pg_roles where rolname = current_user)
   and pg_catalog.shobj_description(oid, 'pg_authid') = %(note)s
   and not exists (select from pg_catalog.pg_stat_activity a where a.usesysid = r.oid)
 """
@@ -257,11 +259,11 @@ def lowered(
     except BaseException:
         with contextlib.suppress(psycopg.Error, StepFailed):
             loader.take_back()
+            drop(target, loader.name)
         raise
-    finally:
-        if not keeps:
-            with contextlib.suppress(psycopg.Error, StepFailed):
-                drop(target, loader.name)
+    if not keeps:
+        with contextlib.suppress(psycopg.Error, StepFailed):
+            drop(target, loader.name)
 
 
 def _make(connection: psycopg.Connection, target: Database, loading: Loading) -> Loader:
@@ -289,13 +291,28 @@ def _require_login(loader: Loader) -> None:
         with loader.database.connect("restore"):
             return
     except Unreachable as error:
+        line = loader.own.read("restore", _line)
         raise changed(
             error,
             state="nothing was restored",
-            next_step="let roles named windlass_load_* log in with a password (a line in "
-            "pg_hba.conf), restore as a role that is no superuser, or let the archive's SQL run "
-            "as one: --as-superuser",
+            next_step=f"write into pg_hba.conf, as the first line: {line} -- then reload: select "
+            "pg_reload_conf(). "
+            + (
+                "Or leave out backups.throwaway: a server is started here"
+                if loader.keeps
+                else "Or let the archive's SQL run as a superuser: --as-superuser"
+            ),
         ) from error
+
+
+def _line(connection: psycopg.Connection) -> str:
+    """Return the line of pg_hba.conf that lets the role in, from where we are."""
+    # Before 16 a pattern is not known there.
+    named = connection.info.server_version >= 160_000
+    who = f'"/^{PREFIX}"' if named else "all"
+    client = one_value(connection, CLIENT)
+    place = "local all {}" if client is None else f"host all {{}} {client}"
+    return f"{place.format(who)} scram-sha-256"
 
 
 def drop(admin: Database, name: str) -> None:
@@ -304,16 +321,28 @@ def drop(admin: Database, name: str) -> None:
         connection.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(name)))
 
 
+def abandoned(connection: psycopg.Connection) -> tuple[str, ...]:
+    """Return the roles that killed restores left; for a superuser, who alone makes them."""
+    rows = connection.execute(LEFT, {"prefix": PREFIX, "note": NOTE}).fetchall()
+    return tuple(name for (name,) in rows if _is_old(name))
+
+
+def _is_old(name: str) -> bool:
+    try:
+        made = int(name.removeprefix(PREFIX).partition("_")[0], 16)
+    except ValueError:
+        return False
+    return time.time() - made > ABANDONED
+
+
 def sweep(connection: psycopg.Connection) -> tuple[str, ...]:
     """Drop the roles that killed restores left, and return them.
 
     One that still owns a database stays until that is dropped.
     """
     dropped = []
-    rows = connection.execute(LEFT, {"prefix": PREFIX, "note": NOTE}).fetchall()
-    for (name,) in rows:
-        with contextlib.suppress(ValueError, pg.DependentObjectsStillExist, pg.UndefinedObject):
-            if time.time() - int(name.removeprefix(PREFIX).partition("_")[0], 16) > ABANDONED:
-                connection.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
-                dropped.append(name)
+    for name in abandoned(connection):
+        with contextlib.suppress(pg.DependentObjectsStillExist, pg.UndefinedObject):
+            connection.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
+            dropped.append(name)
     return tuple(dropped)

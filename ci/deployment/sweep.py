@@ -9,6 +9,7 @@ from functools import partial
 import psycopg
 
 from .. import temporary
+from ..backup import loader
 from ..backup.dump import folder
 from ..database import create, markers
 from ..database.markers import Marker
@@ -67,6 +68,15 @@ def sweep(work: Work, *, restoring: bool = False, spared: str = "") -> None:
         except (StepFailed, psycopg.Error) as error:
             words = error.what if isinstance(error, WindlassError) else str(error)
             work.reporter.alarm(f"not removed: {leftover.what} ({words}); {leftover.command}")
+    if work.database.read(STEP, loader.abandoned):
+        _drop_roles(work)
+
+
+def _drop_roles(work: Work) -> None:
+    """Drop the roles that loaded archives for killed restores, whose databases are gone."""
+    with work.database.connect(STEP) as connection:
+        for role in loader.sweep(connection):
+            work.reporter.note(f"dropped the role {role}, which a killed restore left")
 
 
 def _end(work: Work, leftover: Leftover) -> None:

