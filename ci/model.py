@@ -323,6 +323,7 @@ class Intent(Document, frozen=True, kw_only=True):
     plan_digest: str  # of the plan that was approved
     approvals: tuple[tuple[str, str], ...] = ()  # the evidence of the step approval
     back: str = ""  # why what it did is taken back; empty: it goes forward
+    lost: tuple[str, ...] = ()  # what taking it back does not bring back, decided before
     ended: str = ""  # what took its place; empty: nothing
 
     def command(self, environment: str) -> str:

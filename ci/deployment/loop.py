@@ -322,7 +322,7 @@ class _PlanRun(Recorder):
                 if self.plan.has(name) and not (reverted and name is StepName.RESTART):
                     rerun = partial(self.steps[name].run, self.plan, self.work)
                     self.recorded(name, rerun)
-            state = telling.taken_back(self.work, self.unit)
+            state = telling.taken_back(self.work, self.unit, lossy=bool(decision.lost))
         except BaseException as second:  # noqa: BLE001  # the first error stays the headline
             return self.stuck(first, second)
         if decision.stops:
@@ -343,7 +343,7 @@ class _PlanRun(Recorder):
     def decided(self, first: WindlassError) -> losses.Decision:
         """Decide whether the unit is taken back, and record it; once for all its runs."""
         if self.unit.intent.back:
-            return losses.Decision()
+            return losses.Decision(lost=self.unit.intent.lost)
         decision = losses.decide(
             self.whole,
             self.work,
@@ -352,14 +352,14 @@ class _PlanRun(Recorder):
             runs=(*self.unit.chain, self.work.deployment_id),
         )
         if not decision.stops:
-            self.go_back(first)
+            self.go_back(first, decision.lost)
         return decision
 
-    def go_back(self, first: WindlassError) -> None:
+    def go_back(self, first: WindlassError, lost: tuple[str, ...]) -> None:
         """Record that from here on the unit is taken back, and why: a kill does not change it."""
         if self.journal is None or self.unit.intent.back:
             return
-        intent = msgspec.structs.replace(self.unit.intent, back=first.what)
+        intent = msgspec.structs.replace(self.unit.intent, back=first.what, lost=lost)
         self.journal.intend(intent)
         self.unit = replace(self.unit, intent=intent)
 

@@ -71,13 +71,6 @@ class Decision:
         return "; ".join(part for part in (first.what, self.stops, *self.lost, *self.goes) if part)
 
     @property
-    def schema(self) -> str:
-        """What a rollback that was done gives back."""
-        if self.lost:
-            return "the definitions are those of before, and not every value is"
-        return "the schema is as it was before"
-
-    @property
     def gone(self) -> str:
         """What it does not give back; empty where that is nothing."""
         return "".join(f"; {part}" for part in (*self.lost, *self.goes))

@@ -91,14 +91,16 @@ def _backups(unit: Unit, results: tuple[StepResult, ...]) -> str:
     return f"backup {own[-1]} has the values of before" if own else ""
 
 
-def taken_back(work: Work, unit: Unit) -> str:
-    """Say whether the schema is what it was when the unit began."""
+def taken_back(work: Work, unit: Unit, *, lossy: bool) -> str:
+    """Say whether the schema is what it was when the unit began; `lossy`: not every value is."""
     try:
         facts = take_facts(work.database, work.engine.history)
     except (WindlassError, psycopg.Error) as error:
         return f"rolled back; whether the schema is as it was is not known: {in_words(error)}"
     applied = frozenset(row.name for row in facts.history)
-    return standing.taken_back(unit.intent, applied, facts.partials, facts.schema_fingerprint)
+    return standing.taken_back(
+        unit.intent, applied, facts.partials, facts.schema_fingerprint, lossy=lossy
+    )
 
 
 def in_words(error: BaseException) -> str:

@@ -41,9 +41,17 @@ def _names(names: list[str]) -> str:
 
 
 def taken_back(
-    intent: Intent, applied: Collection[str], partials: tuple[Partial, ...], fingerprint: str
+    intent: Intent,
+    applied: Collection[str],
+    partials: tuple[Partial, ...],
+    fingerprint: str,
+    *,
+    lossy: bool = False,
 ) -> str:
-    """Say whether the schema is what it was when the unit began, as read after a rollback."""
+    """Say whether the schema is what it was when the unit began, as read after a rollback.
+
+    `lossy`: it took values away that the rollback does not bring back.
+    """
     before = set(intent.before)
     standing_still = [name for name in intent.migrations if name in applied and name not in before]
     half = [
@@ -60,4 +68,6 @@ def taken_back(
             "rolled back: the history is as it was before, and the schema is not: the rollback "
             "scripts leave something else"
         )
+    if lossy:
+        return "rolled back: the definitions are those of before, and not every value is"
     return "rolled back: the schema is as it was before"

@@ -7,6 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from pgwindlass.database import lock
 from pgwindlass.database.connection import Database
 from pgwindlass.deployment import journal, loop
 from pgwindlass.deployment.planner import current_plan
@@ -156,21 +157,29 @@ def test_the_failed_row_says_why(project: Project) -> None:
 
 
 def test_the_lock_that_is_lost_stops_the_run_before_its_next_step(project: Project) -> None:
-    def cut(*_: object) -> Done:
-        _terminate(project, "lock")
-        return Done("cut")
-
     ran: list[str] = []
 
     def note(*_: object) -> Done:
         ran.append("restart")
         return Done("")
 
-    error, _ = run(project, steps(migrate=Step(cut), restart=Step(note)))
+    with psycopg.connect(project.url, autocommit=True) as other:
+
+        def cut(*_: object) -> Done:
+            _take_over(project, other)
+            return Done("cut")
+
+        error, _ = run(project, steps(migrate=Step(cut), restart=Step(note)))
 
     assert isinstance(error, StepFailed)
     assert "the deployment lock was lost" in error.what
     assert ran == []
+
+
+def _take_over(project: Project, other: psycopg.Connection) -> None:
+    """End the session of the deployment lock, and take it for another deployment."""
+    _terminate(project, "lock")
+    other.execute("select pg_advisory_lock(%s)", (lock.KEY,))
 
 
 def _terminate(project: Project, name: str) -> None:
@@ -203,11 +212,13 @@ def test_nothing_is_rolled_back_when_the_lock_was_lost(project: Project) -> None
         undone.append("migrate")
         return Done("undone")
 
-    def cut(*_: object) -> Done:
-        _terminate(project, "lock")
-        raise StepFailed("status 500", state="", next_step="")
+    with psycopg.connect(project.url, autocommit=True) as other:
 
-    error, _ = run(project, steps(migrate=Step(done, undo=undo), smoke=Step(cut)))
+        def cut(*_: object) -> Done:
+            _take_over(project, other)
+            raise StepFailed("status 500", state="", next_step="")
+
+        error, _ = run(project, steps(migrate=Step(done, undo=undo), smoke=Step(cut)))
 
     assert isinstance(error, StepFailed)
     assert error.what == "smoke: status 500"

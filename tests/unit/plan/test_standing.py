@@ -94,3 +94,9 @@ def test_whether_all_is_as_it_was_is_told(
     applied: Any, partials: Any, fingerprint: str, text: str
 ) -> None:
     assert taken_back(UP, applied, partials, fingerprint) == text
+
+
+def test_a_rollback_that_lost_values_does_not_say_that_all_is_as_before() -> None:
+    assert taken_back(UP, {"a"}, (), "f", lossy=True) == (
+        "rolled back: the definitions are those of before, and not every value is"
+    )
