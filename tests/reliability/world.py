@@ -171,8 +171,9 @@ class World:
         shutil.rmtree(home, ignore_errors=True)
         self.second = cluster.standby(self.primary, home, self.base / "disk")
         self.second.execute("alter system set primary_conninfo = ''", "select pg_reload_conf()")
-        gone = "select count(*) from pg_stat_replication"
-        cluster.until(lambda: self.primary.execute(gone) == [(0,)])
+        # The sender would notice late that nobody listens.
+        gone = "select count(pg_terminate_backend(pid)) from pg_stat_replication"
+        cluster.until(lambda: self.primary.execute(gone) == [(0,)], 10)
 
     def fail_over(self) -> None:
         """Let the standby serve instead; nobody reaches the primary any more."""
