@@ -3,18 +3,19 @@
 import subprocess
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psycopg
 
 from pgwindlass.postgres import embedded
 from tests.fix_postgres import CLIENTS
+from tests.fix_s3 import free_port
 from tests.npm_postgres import as_user, hand_over
 
 WITHIN = 60.0  # seconds for what a server is asked to become
 SETTINGS = (
-    "listen_addresses=''",
+    "listen_addresses=127.0.0.1",
     "fsync=off",
     "full_page_writes=off",
     "autovacuum=off",
@@ -28,9 +29,10 @@ SETTINGS = (
 
 @dataclass
 class Cluster:
-    """A running server; its socket, port 5432, is in `home`."""
+    """A running server; its socket is in `home`, and it listens on loopback too."""
 
     home: Path
+    port: int = field(default_factory=free_port)
 
     @property
     def data(self) -> Path:
@@ -38,10 +40,10 @@ class Cluster:
 
     @property
     def socket(self) -> Path:
-        return self.home / ".s.PGSQL.5432"
+        return self.home / f".s.PGSQL.{self.port}"
 
     def url(self, database: str = "postgres") -> str:
-        return f"postgresql://postgres@/{database}?host={self.home}"
+        return f"postgresql://postgres@/{database}?host={self.home}&port={self.port}"
 
     def program(self, name: str, *arguments: str) -> None:
         """Run a program of PostgreSQL as the server's user."""
@@ -51,7 +53,7 @@ class Cluster:
     def start(self) -> None:
         """Start it, and wait until it serves."""
         words = [f"-c {setting}" for setting in SETTINGS]
-        options = " ".join([*words, f"-c unix_socket_directories={self.home}"])
+        options = " ".join([*words, f"-c port={self.port} -c unix_socket_directories={self.home}"])
         log = str(self.home / "log")
         self.program("pg_ctl", "-D", str(self.data), "-w", "-l", log, "-o", options, "start")
 
@@ -87,8 +89,8 @@ def made(home: Path) -> Cluster:
     return cluster
 
 
-def standby(primary: Cluster, home: Path) -> Cluster:
-    """Make a streaming standby of a server, and start it."""
+def standby(primary: Cluster, home: Path, tablespace: Path) -> Cluster:
+    """Make a streaming standby of a server, its tablespace in its own home, and start it."""
     home.mkdir()
     home.chmod(0o755)
     hand_over(home)
@@ -96,6 +98,7 @@ def standby(primary: Cluster, home: Path) -> Cluster:
     second.program(
         "pg_basebackup",
         *("-d", primary.url(), "-D", str(second.data), "-R", "-X", "stream", "-c", "fast", "-N"),
+        *("-T", f"{tablespace}={home / 'small'}"),
     )
     second.start()
     until(lambda: bool(primary.execute("select from pg_stat_replication where state='streaming'")))

@@ -75,7 +75,7 @@ def _cut(world: World, _run: Run, _healing: ExitStack) -> None:
 def _hole(world: World, _run: Run, healing: ExitStack) -> None:
     """Let no packet through in either direction, for longer than any deadline of the run."""
     rules = [
-        ["-p", "tcp", way, str(world.proxy.port), "-i", "lo", "-j", "DROP"]
+        ["-p", "tcp", way, str(world.current.port), "-i", "lo", "-j", "DROP"]
         for way in ("--dport", "--sport")
     ]
     for rule in rules:

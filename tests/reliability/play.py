@@ -4,8 +4,9 @@ from contextlib import ExitStack
 
 from tests.kit import Ran
 from tests.reliability import words
-from tests.reliability.cells import KILL, Cell, Verb
-from tests.reliability.facts import facts, leftovers
+from tests.reliability.cells import HOLE, KILL, Cell, Verb
+from tests.reliability.cluster import until
+from tests.reliability.facts import LOCKS, facts, leftovers
 from tests.reliability.faults import CLOCKS, hit
 from tests.reliability.state import Facts
 from tests.reliability.stops import Halt
@@ -14,16 +15,13 @@ from tests.reliability.world import World
 AT_MOST = 3  # commands after the one that was hit
 HUNG = -99
 # A run that waits for longer than all its own deadlines together hangs.
-WITHIN = 90.0
+WITHIN = 200.0
+DEAD_WITHIN = 45.0  # seconds in which a server ends the sessions of a client that is gone
 
 
 def play(cell: Cell, world: World) -> list[str]:
     """Play one cell, and return what does not hold."""
-    world.reset(
-        cell.verb,
-        through_proxy=cell.fault.group in ("line", "standby"),
-        far=cell.fault.remote,
-    )
+    world.reset(cell.verb, cell.fault)
     try:
         return _played(cell, world)
     finally:
@@ -41,6 +39,8 @@ def _played(cell: Cell, world: World) -> list[str]:
     problems = ["the run hangs"] if ran.code == HUNG else []
     if ran.code not in (HUNG, -9):
         problems += _said(ran, before, world, arguments)
+    if cell.fault is HOLE and not until(lambda: not world.current.execute(LOCKS), DEAD_WITHIN):
+        problems.append(f"the lock of a run that is gone is held for {DEAD_WITHIN:.0f} s")
     if ran.code != 0:
         problems += _gone_on(ran, arguments, world)
     problems += _end(cell.verb, before, world)

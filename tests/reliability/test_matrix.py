@@ -48,7 +48,7 @@ SAMPLE = (
 )
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("key", CELLS if RESULTS else ())
 def test_a_run_that_is_hit_can_be_gone_on_with(key: str, parts: World) -> None:
     cell = CELLS[key]

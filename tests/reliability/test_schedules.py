@@ -83,7 +83,7 @@ class Schedule(RuleBasedStateMachine):
         self.late = time.monotonic() > self.until
         if not self.late:
             type(self).played += 1
-            self.parts.reset(PLACE, through_proxy=False)
+            self.parts.reset(PLACE)
 
     @initialize(files=st.integers(2, 3))
     def files(self, files: int) -> None:

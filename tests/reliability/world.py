@@ -16,7 +16,7 @@ from tests.kit import Ran
 from tests.npm_postgres import hand_over
 from tests.reliability import bucket, cluster
 from tests.reliability.bucket import Remote, credentials
-from tests.reliability.cells import Verb
+from tests.reliability.cells import HOLE, Fault, Verb
 from tests.reliability.cluster import Cluster
 from tests.reliability.project import Site
 from tests.reliability.run import Run, windlass
@@ -47,6 +47,7 @@ class World:
     proxy: Proxy
     current: Cluster  # the primary; after a failover what was its standby
     through_proxy: bool = False
+    over_tcp: bool = False  # both ends of the line have a kernel that sends keepalives
     far: bool = False  # the store is the remote one
     remote: Remote | None = None
     ends: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -69,6 +70,8 @@ class World:
     def url(self) -> str:
         if self.through_proxy:
             return f"postgresql://postgres@127.0.0.1:{self.proxy.port}/{DATABASE}"
+        if self.over_tcp:
+            return f"postgresql://postgres@127.0.0.1:{self.current.port}/{DATABASE}"
         return self.current.url(DATABASE)
 
     def variables(self) -> dict[str, str]:
@@ -92,9 +95,13 @@ class World:
         """Begin a run that stops where it is told."""
         return Run.begin(arguments, cwd=self.site.home, env=self.variables(), halt=halt)
 
-    def reset(self, verb: Verb, *, through_proxy: bool = False, far: bool = False) -> None:
+    def reset(self, verb: Verb, fault: Fault | None = None) -> None:
         """Give the next cell the database of its verb's stage, the backups, and a project."""
-        self.current, self.through_proxy = self.primary, through_proxy
+        self.current = self.primary
+        self.over_tcp = fault is HOLE
+        self.through_proxy = fault is not None and fault.group in ("line", "standby")
+        self.through_proxy &= not self.over_tcp
+        far = fault is not None and fault.remote
         self.proxy.upstream = self.primary.socket
         self.service.become("ok")
         self.far = False
@@ -162,10 +169,11 @@ class World:
         """Make a standby that gets nothing of what comes now."""
         home = self.base / "second"
         shutil.rmtree(home, ignore_errors=True)
-        self.second = cluster.standby(self.primary, home)
+        self.second = cluster.standby(self.primary, home, self.base / "disk")
         self.second.execute("alter system set primary_conninfo = ''", "select pg_reload_conf()")
-        gone = "select count(*) from pg_stat_replication"
-        cluster.until(lambda: self.primary.execute(gone) == [(0,)])
+        # The sender would notice late that nobody listens.
+        gone = "select count(pg_terminate_backend(pid)) from pg_stat_replication"
+        cluster.until(lambda: self.primary.execute(gone) == [(0,)], 10)
 
     def fail_over(self) -> None:
         """Let the standby serve instead; nobody reaches the primary any more."""
