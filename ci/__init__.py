@@ -12,17 +12,21 @@ if TYPE_CHECKING:
     from .api import (
         deploy,
         grants,
+        lift_pause,
         load,
         make_plan,
         open_environment,
+        pause,
         restore,
         resume,
         rollback,
         status,
         take_backup,
+        verify_history,
     )
     from .backup.retention import Backup
     from .config import Config, Settings
+    from .deployment.chains import ChainReport
     from .deployment.proposals import PlanReport
     from .deployment.restores import RestoreReport
     from .deployment.rights import GrantsReport
@@ -41,11 +45,12 @@ if TYPE_CHECKING:
         Unreachable,
         WindlassError,
     )
-    from .model import Deployment, Plan
+    from .model import Deployment, Pause, Plan
     from .report.silent import Silent
 
 __all__ = [
     "Backup",
+    "ChainReport",
     "Config",
     "ConfigError",
     "Deployment",
@@ -54,6 +59,7 @@ __all__ = [
     "LockHeld",
     "LockTimeout",
     "NotApproved",
+    "Pause",
     "Plan",
     "PlanChanged",
     "PlanReport",
@@ -71,21 +77,26 @@ __all__ = [
     "__version__",
     "deploy",
     "grants",
+    "lift_pause",
     "load",
     "make_plan",
     "open_environment",
+    "pause",
     "restore",
     "resume",
     "rollback",
     "status",
     "take_backup",
+    "verify_history",
 ]
 
 _MODULES = {
     "Backup": "backup.retention",
+    "ChainReport": "deployment.chains",
     "Config": "config",
     "Deployment": "model",
     "GrantsReport": "deployment.rights",
+    "Pause": "model",
     "Plan": "model",
     "PlanReport": "deployment.proposals",
     "Reporter": "deployment.work",

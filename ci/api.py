@@ -15,6 +15,9 @@ from . import config
 from .backup.retention import Backup
 from .config import Config, Settings
 from .deployment import backups, proposals, restores, rights, swaps
+from .deployment import pause as pauses
+from .deployment.chains import ChainReport, verify_chain
+from .deployment.events import recording
 from .deployment.orders import Request
 from .deployment.proposals import PlanReport
 from .deployment.restores import RestoreReport
@@ -22,7 +25,7 @@ from .deployment.rights import GrantsReport
 from .deployment.status import StatusReport, report_status
 from .deployment.work import Reporter, Work, open_work
 from .errors import ConfigError
-from .model import Deployment, Plan
+from .model import Deployment, Pause, Plan
 from .origin import new_deployment_id
 from .report.silent import Silent
 from .secret import remember_environment
@@ -159,8 +162,11 @@ def deploy(
 
     """
     work = _renewed(environment)
-    proposal = proposals.propose_deployment(work, plan=plan, digest=digest, break_glass=break_glass)
-    return proposals.carry_out(work, proposal)
+    with recording(work, "deploy"):
+        proposal = proposals.propose_deployment(
+            work, plan=plan, digest=digest, break_glass=break_glass
+        )
+        return proposals.carry_out(work, proposal)
 
 
 def rollback(  # noqa: PLR0913  # four of them exclude each other
@@ -195,10 +201,11 @@ def rollback(  # noqa: PLR0913  # four of them exclude each other
 
     """
     work = _renewed(environment)
-    proposal = proposals.propose_rollback(
-        work, name=name, deployment=deployment, to=to, steps=steps, force=force, lossy=lossy
-    )
-    return proposals.carry_out(work, proposal)
+    with recording(work, "rollback"):
+        proposal = proposals.propose_rollback(
+            work, name=name, deployment=deployment, to=to, steps=steps, force=force, lossy=lossy
+        )
+        return proposals.carry_out(work, proposal)
 
 
 def resume(environment: Work) -> Deployment | None:
@@ -236,7 +243,9 @@ def take_backup(environment: Work) -> Backup:
         StepFailed: there is no store, or the backup is not complete, and is removed.
 
     """
-    return backups.take(_renewed(environment)).backup
+    work = _renewed(environment)
+    with recording(work, "backup"):
+        return backups.take(work).backup
 
 
 def restore(
@@ -281,7 +290,8 @@ def restore(
     request = Request(verb="restore", arguments=arguments)
     if (done := swaps.ended(work, request)) is not None:
         return restores.report_of(done)
-    return restores.run_restore(work, restores.propose_restore(work, request))
+    with recording(work, "restore"):
+        return restores.run_restore(work, restores.propose_restore(work, request))
 
 
 def grants(environment: Work, roles: str = "", *, owner: str = "") -> GrantsReport:
@@ -302,6 +312,68 @@ def grants(environment: Work, roles: str = "", *, owner: str = "") -> GrantsRepo
 
     """
     return rights.report_grants(environment, roles, owner)
+
+
+def verify_history(environment: Work) -> ChainReport:
+    """Recompute the chain of events, and compare it with the journal and the store's copy.
+
+    Reads only.
+
+    Args:
+        environment: by `open_environment`.
+
+    Returns:
+        The report. `broken` says the first place that does not fit; empty: nothing speaks against
+        the history.
+
+    Raises:
+        Unreachable: the database does not answer, or does not let us in.
+        Refused: one of Windlass's tables is not to be believed.
+
+    """
+    return verify_chain(environment)
+
+
+def pause(environment: Work, reason: str, *, within: timedelta | None = None) -> Pause:
+    """Let nothing be deployed or corrected; rollback and restore stay possible. Recorded.
+
+    Args:
+        environment: by `open_environment`.
+        reason: why.
+        within: how long; None: until somebody lifts it.
+
+    Returns:
+        The pause, as everybody who is refused reads it.
+
+    Raises:
+        ConfigError: there is no reason.
+        Refused: the database is another environment's.
+        LockHeld: a deployment is running, and Windlass's tables are of an older version.
+
+    """
+    work = _renewed(environment)
+    with recording(work, "pause"):
+        return pauses.pause(work, reason, within=within)
+
+
+def lift_pause(environment: Work, reason: str) -> Pause | None:
+    """Lift the pause, recorded.
+
+    Args:
+        environment: by `open_environment`.
+        reason: why.
+
+    Returns:
+        What it was; None: there was none.
+
+    Raises:
+        ConfigError: there is a pause, and no reason to lift it.
+        Refused: the database is another environment's.
+
+    """
+    work = _renewed(environment)
+    with recording(work, "resume"):
+        return pauses.lift(work, reason)
 
 
 def _renewed(work: Work) -> Work:

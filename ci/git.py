@@ -1,14 +1,16 @@
 """The one door to git. Each call is one child in the repository named, and asks nothing."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
-from . import process
+from . import process, temporary
 from .errors import ChildFailed
 from .purposes import GIT, GIT_REMOTE
 from .secret import Secret
 
 WITHIN = 10.0  # seconds, for what reads the repository on this machine
+LONG = 120.0  # seconds, for what writes all files of a commit
 QUIET: Mapping[str, str | Secret] = {"GIT_TERMINAL_PROMPT": "0"}
 
 
@@ -44,6 +46,27 @@ def read_or_none(root: Path, *arguments: str) -> str | None:
         return read(root, *arguments)
     except ChildFailed:
         return None
+
+
+@contextmanager
+def checked_out(root: Path, commit: str, *, within: float = LONG) -> Iterator[Path]:
+    """Write a commit's files into a directory, and yield where `root` is in it.
+
+    The repository's index and files stay as they are; nothing is recorded in it.
+
+    Raises:
+        ChildFailed: there is no such commit here.
+
+    """
+    top = Path(read(root, "rev-parse", "--show-toplevel"))
+    below = read(root, "rev-parse", "--show-prefix")
+    with temporary.directory("check") as folder:
+        files = folder / "files"
+        files.mkdir()
+        index = {"GIT_INDEX_FILE": str(folder / "index")}
+        read(top, "read-tree", commit, env=index, within=within)
+        read(top, "checkout-index", "--all", f"--prefix={files}/", env=index, within=within)
+        yield files / below
 
 
 def blob(root: Path, name: str) -> Iterator[bytes]:

@@ -223,7 +223,7 @@ class About(Document, frozen=True, kw_only=True):
     backup_to: str  # empty: there are no backups
     models: str = ""  # how the tool's models differ from the database, where it has models
     rehearsal: "Rehearsal | None" = None  # None: this plan was not rehearsed when it was made
-    notes: tuple[str, ...] = ()  # of a correction: what else to know, a line each
+    notes: tuple[str, ...] = ()  # of a correction or a rollback: what else to know, a line each
 
 
 class Loss(Document, frozen=True, kw_only=True):
@@ -445,6 +445,21 @@ class Rehearsed(Document, frozen=True, kw_only=True):
     proven_with: tuple[str, ...] = ()  # others, without whose rollback its own gives nothing back
 
 
+Moment = Literal["before", "migrated", "finished", "rolled back"]
+
+
+class ServiceTrial(Document, frozen=True, kw_only=True):
+    """One version of the service on the copy, asked what the smoke tests ask."""
+
+    version: Literal["old", "new"]  # the one that serves now, and the one that would
+    name: str  # "commit 1f2e3d4c5b6a", "image shop:7", "serve.sh of this checkout"
+    moment: Moment  # nothing ran yet; those before the restart ran; all ran; all were undone
+    checks: int = 0  # that held
+    ready: float = 0.0  # seconds until it answered right
+    slowest: float = 0.0  # seconds of the slowest answer
+    not_tried: str = ""  # why it was not
+
+
 class Rehearsal(Document, frozen=True, kw_only=True):
     """A plan on a copy of the data. Bound to the plan's digest; lies beside the backup."""
 
@@ -459,6 +474,7 @@ class Rehearsal(Document, frozen=True, kw_only=True):
     restore_seconds: float
     migrations: tuple[Rehearsed, ...]
     leftovers: tuple[str, ...] = ()  # invalid indexes and the like, which were not there before
+    service: tuple[ServiceTrial, ...] = ()  # in the order in which they ran
 
     @property
     def seconds(self) -> float:

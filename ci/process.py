@@ -255,13 +255,13 @@ def background(
     env: Environment | None = None,
     user: str | None = None,
     ends: int = signal.SIGTERM,
-) -> Iterator[Callable[[], None]]:
+    cwd: Path | None = None,
+) -> Iterator["Background"]:
     """Run a child for the length of a block; its group is ended behind it, by the signal `ends`.
 
-    Yields a function that raises ChildFailed where the child has ended by itself. What it writes
-    is dropped, but for the end of its standard error, which that error shows.
+    What it writes is dropped, but for the end of its standard error.
     """
-    child = _start(argv, purpose, env, stdin=subprocess.DEVNULL, user=user)
+    child = _start(argv, purpose, env, stdin=subprocess.DEVNULL, user=user, cwd=cwd)
     tail: deque[bytes] = deque(maxlen=TAIL)
     assert child.stdout is not None and child.stderr is not None  # noqa: S101  # opened with PIPE
     readers = [
@@ -271,15 +271,8 @@ def background(
     for reader in readers:
         reader.start()
 
-    def check() -> None:
-        code = child.poll()
-        if code is not None:
-            readers[1].join(GRACE)
-            text = redact(b"".join(tail).decode(errors="replace"))
-            raise _failure(argv, code, _status(code), text)
-
     try:
-        yield check
+        yield Background(argv, child, readers[1], tail)
     finally:
         _end_group(child, ends)
         _watchman.forget(child.pid)
@@ -287,6 +280,30 @@ def background(
             reader.join(GRACE)
             if not reader.is_alive():
                 pipe_end.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """A child that runs beside us."""
+
+    argv: Sequence[str]
+    child: subprocess.Popen[bytes]
+    reader: threading.Thread
+    tail: deque[bytes]
+
+    def __call__(self) -> None:
+        """Raise ChildFailed where the child has ended by itself, with the end of its errors."""
+        code = self.child.poll()
+        if code is not None:
+            self.reader.join(GRACE)
+            text = redact(b"".join(self.tail).decode(errors="replace"))
+            raise _failure(self.argv, code, _status(code), text)
+
+    def log(self) -> str:
+        """Return the end of what it wrote on its standard error, in one line."""
+        text = redact(b"".join(tuple(self.tail)).decode(errors="replace"))
+        lines = (line.strip()[:LONGEST] for line in text.splitlines() if line.strip())
+        return " | ".join(dict.fromkeys(lines))  # a program that tries again says the same again
 
 
 class Talk:

@@ -84,6 +84,8 @@ class Purpose:
 TOOL = Purpose("a tool", BASE)
 # A server on a copy runs what nobody approved: it gets nothing of ours, not even a home.
 SERVER = Purpose("a throwaway server", frozenset())
+# A service on a copy, before anybody approved it: a program's needs, and no home of ours.
+SERVICE = Purpose("a service on a copy", frozenset({"PATH", "LANG", "LC_*", "TZ", "TZDIR"}))
 LIBPQ = Purpose("a client of PostgreSQL", BASE | LIBPQ_NAMES)
 GIT = Purpose("git", BASE | PROXIES | AGENT | {"GIT_*", "XDG_CONFIG_HOME"})
 # git's credential helpers (gh, a script of the job's) read the token there.

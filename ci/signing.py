@@ -16,7 +16,7 @@ from pathlib import Path
 
 import msgspec
 
-from . import process, purposes
+from . import process, purposes, temporary
 from .config.sections import SigningConfig
 from .errors import ChildFailed, ConfigError, StepFailed, Untrusted
 from .model import Binding, DocumentKind, Sealed
@@ -101,8 +101,8 @@ class Seal:
         if self.config.key_file:
             yield str(self.root / Path(self.config.key_file).expanduser())
             return
-        with tempfile.TemporaryDirectory(prefix="windlass-") as directory:  # 0700
-            file = Path(directory) / "key"
+        with temporary.directory("key") as directory:
+            file = directory / "key"
             file.touch(mode=0o600)
             file.write_text(self.config.text + "\n", encoding="utf-8")
             yield str(file)

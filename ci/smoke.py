@@ -69,6 +69,33 @@ def run_checks(smoke: SmokeConfig, *, progress: Callable[[int, int], None]) -> S
         time.sleep(smoke.pause.seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What one round of all checks gave; `problem` is empty where every answer was right."""
+
+    problem: str
+    slowest: float  # seconds
+    checks: int
+    cut: bool = False  # our deadline ended a request, which says little of the service
+
+
+def ask_once(smoke: SmokeConfig, *, within: float) -> Answers:
+    """Ask everything once, in at most `within` seconds.
+
+    Raises:
+        StepFailed: a header cannot be sent at all.
+
+    """
+    wrong, slowest = _round(smoke, time.monotonic() + within)
+    problem = _described(wrong) if wrong is not None else ""
+    return Answers(problem, slowest, len(smoke.checks), wrong is not None and wrong.cut)
+
+
+def _described(wrong: _WrongAnswer) -> str:
+    body = f"; the body: {' '.join(wrong.body.split())}" if wrong.body else ""
+    return redact(f"{wrong.check.method} {wrong.url}: {wrong.problem}{body}")
+
+
 def _round(smoke: SmokeConfig, deadline: float) -> tuple[_WrongAnswer | None, float]:
     """Ask everything once; return the first wrong answer, and the seconds of the slowest."""
     slowest = 0.0
@@ -193,9 +220,8 @@ def _failure(
             state="the service answers, but not steadily or not fast enough",
             next_step="raise smoke.deadline, or find out why the service is unsteady",
         )
-    body = f"; the body: {' '.join(wrong.body.split())}" if wrong.body else ""
     return StepFailed(
-        redact(f"{wrong.check.method} {wrong.url}: {wrong.problem}{body}"),
+        _described(wrong),
         state=f"{attempts} tries within {smoke.deadline}",
         next_step="look at the service's log, and at the request by hand (curl -i)",
     )

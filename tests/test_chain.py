@@ -11,12 +11,13 @@ from typing import Any
 import psycopg
 import pytest
 
+import pgwindlass
 from pgwindlass.database.connection import Database
 from pgwindlass.deployment import events
 from pgwindlass.plan import chain
 from pgwindlass.secret import Secret
 from tests.fix_postgres import Server
-from tests.kit import Project
+from tests.kit import Project, new_key
 
 A = "20260801_000000_a"
 B = "20260802_000000_b"
@@ -241,6 +242,35 @@ def test_a_mirror_that_forks_or_is_no_json_is_told(project: Project) -> None:
         assert code == 0 and "holds no events" in out
 
 
+@pytest.mark.attack
+def test_where_the_environment_signs_the_mirror_is_signed_and_a_forged_one_not_used(
+    fresh: Project,
+) -> None:
+    project, key = fresh, fresh.home / "key"
+    (project.home / "signers").write_text(f"uat {new_key(key)}")
+    signing = f'    signing: {{signers: "{project.home}/signers", key_file: "{key}"}}\n'
+    text = project.deploy_yml.read_text()
+    project.deploy_yml.write_text(
+        text.replace("    tier: acceptance\n", f"    tier: acceptance\n{signing}")
+    )
+    for file in mirror(project):  # from before it signed
+        file.unlink()
+    project.migration(B, "create table b (i int)", "drop table b;")
+    assert project.run("deploy", "--env", "uat").code == 0
+    signed = mirror(project)[-1]
+    assert {"binding", "document", "signature"} == json.loads(signed.read_text()).keys()
+    code, out = verdict(project)
+    assert code == 0 and f"{len(kinds(project))} of them in the store" in out
+
+    content = signed.read_text()
+    signed.write_text(content.replace("deployment-ended", "deployment-begun"))
+    code, out = verdict(project)
+    assert code == 0 and "is not trusted" in out
+    moved = signed.with_name("events-0000000900x0000000900x0123456789abcdef.json")
+    moved.write_text(content)  # a signature is of its key
+    assert "is not trusted" in project.run("history", "--env", "uat", "--from-store").out
+
+
 def test_the_store_tells_the_story_of_a_database_that_is_lost(
     project: Project, server16: Server
 ) -> None:
@@ -268,6 +298,16 @@ def test_a_refusal_before_the_lock_is_an_event(fresh: Project) -> None:
     assert fresh.run("rollback", "--env", "uat", "--name", A).code == 3  # not confirmed
     identity = fresh.run("deploy", "--env", "dev")
     assert identity.code == 3
+    with (
+        pgwindlass.open_environment(fresh.settings("uat")) as uat,
+        pytest.raises(pgwindlass.Refused, match="TRUNCATE"),
+    ):
+        pgwindlass.deploy(uat)
+    with pgwindlass.open_environment(fresh.settings("uat")) as uat:
+        assert pgwindlass.verify_history(uat).broken == ""
+        assert pgwindlass.lift_pause(uat, "none") is None
+        assert pgwindlass.pause(uat, "a test").reason == "a test"
+        assert pgwindlass.lift_pause(uat, "over") is not None
 
     refused = execute(
         fresh,
@@ -278,6 +318,7 @@ def test_a_refusal_before_the_lock_is_an_event(fresh: Project) -> None:
         ("deploy", "Refused"),
         ("deploy", "PlanChanged"),
         ("rollback", "Refused"),
+        ("deploy", "Refused"),
         ("deploy", "Refused"),
     ]
     assert "TRUNCATE" in refused[0][2] and all(row[3] for row in refused)

@@ -512,7 +512,7 @@ def test_a_revision_that_committed_half_of_itself_is_never_said_to_be_rolled_bac
 
     assert ran.code == 1
     assert "division by zero" in ran.error()[0]
-    assert "rolling back failed: third was cut off in the middle" in ran.error()[0]
+    assert "rolling back failed: migrate: third was cut off in the middle" in ran.error()[0]
     assert states(events)["third"] == "partial"
     assert events.sql("select to_regclass('half')::text") == [("half",)]
     events.sql("drop table half")

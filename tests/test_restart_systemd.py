@@ -110,6 +110,12 @@ def test_a_host_is_asked_over_ssh_with_every_word_quoted() -> None:
         "ssh",
         "-o",
         "BatchMode=yes",
+        "-o",
+        "ConnectTimeout=10",
+        "-o",
+        "ServerAliveInterval=10",
+        "-o",
+        "ServerAliveCountMax=3",
         "deploy@api1",
         "systemctl restart 'a b.service'",
     )

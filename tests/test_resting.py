@@ -125,7 +125,7 @@ def test_the_servers_clock_decides_about_a_freeze(project: Project) -> None:
 
 def test_a_pause_refuses_every_change_but_the_way_back(project: Project) -> None:
     assert project.run("pause", "--env", "uat").code == 2  # without a reason
-    assert project.run("resume", "--env", "uat", "--reason", "x").code == 3
+    assert "nothing to resume" in project.run("resume", "--env", "uat", "--reason", "x").out
     assert project.run("deploy", "--env", "uat").code == 0
     project.migration(B, "create table b (i int)", "drop table b;")
 

@@ -7,11 +7,10 @@ push there is no right to approve.
 import base64
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from .. import git
+from .. import git, temporary
 from ..errors import ChildFailed, StepFailed
 from ..secret import Secret
 from .ssh_files import LARGEST, SUFFIX
@@ -115,8 +114,8 @@ def _fetched(root: Path, branch: str) -> str | None:
 
 def _commit(root: Path, parent: str | None, name: str, blob: str, message: str) -> str:
     """Return a new commit: the parent's files and one more."""
-    with tempfile.TemporaryDirectory() as place:
-        index = {"GIT_INDEX_FILE": str(Path(place) / "index")}
+    with temporary.directory("approve") as place:
+        index = {"GIT_INDEX_FILE": str(place / "index")}
         if parent:
             _git(root, "read-tree", parent, env=index)
         _git(root, "update-index", "--add", "--cacheinfo", f"100644,{blob},{name}", env=index)

@@ -1,7 +1,6 @@
 """Restore a backup into an empty database, straight from the store."""
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from psycopg.conninfo import make_conninfo
 
-from .. import process
+from .. import process, temporary
 from ..config.sections import BackupsConfig
 from ..database.connection import KEEPALIVES, Database, read_target
 from ..database.errors import asking
@@ -193,9 +192,9 @@ class _Loading:
 
     def _in_parts(self, definitions: Part, data: list[Part]) -> None:
         state = f"{self.dbname} holds a part of the backup: drop it; the live database is unchanged"
-        with tempfile.TemporaryDirectory(prefix="windlass-") as directory:
+        with temporary.directory("restore") as directory:
             # Kept for its second half: pg_restore builds indexes in parallel from a file alone.
-            file = Path(directory) / "schema.pgc"
+            file = directory / "schema.pgc"
             with file.open("wb") as out:
                 for chunk in self.reading.archive(definitions, self._meter(definitions)):
                     out.write(chunk)
@@ -215,7 +214,7 @@ class _Loading:
 
     def _pipe(self, part: Part, *options: str, state: str) -> None:
         """Restore one archive as it comes from the store."""
-        with tempfile.TemporaryDirectory(prefix="windlass-") as directory:
+        with temporary.directory("restore") as directory:
             selection = self._chosen(part, partial(self._silently, part), directory)
             source = self.reading.archive(part, self._meter(part))
             command, env = self._command(*options, *selection, directory=directory)
@@ -228,7 +227,7 @@ class _Loading:
         """Yield an archive of which nothing is shown as progress."""
         return self.reading.archive(part, Meter(lambda _done, _total: None))
 
-    def _run(self, options: tuple[str, ...], state: str, directory: str) -> None:
+    def _run(self, options: tuple[str, ...], state: str, directory: Path) -> None:
         command, env = self._command(*options, directory=directory)
         with _explained(state):
             process.run(
@@ -236,7 +235,7 @@ class _Loading:
             )
 
     def _chosen(
-        self, part: Part, archive: Callable[[], Iterator[bytes]], directory: str
+        self, part: Part, archive: Callable[[], Iterator[bytes]], directory: Path
     ) -> tuple[str, ...]:
         """Return the option that leaves out what is not loaded; none where all is.
 
@@ -255,7 +254,7 @@ class _Loading:
         elif self.wanted.copy:
             lines, left_out = handover.without_triggers(lines)
             self.left_out += left_out
-        file = Path(directory) / f"{part.holds}.list"
+        file = directory / f"{part.holds}.list"
         _write(file, lines)
         return (f"--use-list={file}",)
 
@@ -264,7 +263,7 @@ class _Loading:
         role: loader.Loader,
         lines: tuple[str, ...],
         archive: Callable[[], Iterator[bytes]],
-        directory: str,
+        directory: Path,
     ) -> tuple[str, ...]:
         """Return what a role without rights loads; what ours does for it is done, or noted.
 
@@ -273,7 +272,7 @@ class _Loading:
 
         """
         entries = handover.divided(lines)
-        file = Path(directory) / "script.list"
+        file = directory / "script.list"
         _write(file, entries.script)
         script = toc.script(self.reading.clients, archive(), file) if entries.script else b""
         ours = handover.read(
@@ -291,7 +290,7 @@ class _Loading:
         return handover.without_schemas(entries.load, role.made)
 
     def _command(
-        self, *options: str, directory: str
+        self, *options: str, directory: Path
     ) -> tuple[tuple[str, ...], process.Environment]:
         env = self.target.environment()
         env = env | {"PGAPPNAME": f"windlass/{self.target.deployment_id}/restore"}
@@ -304,7 +303,7 @@ class _Loading:
             f"--dbname={make_conninfo(dbname=self.dbname, **KEEPALIVES)}",
             *options,
             env=env,
-            directory=directory,
+            directory=str(directory),
         )
         return command, env
 

@@ -16,6 +16,9 @@ from .duration import Duration, _span
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
+Json = str | int | float | bool | None | list[Any] | dict[str, Any]
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of every section of `deploy.yml`."""
 
@@ -187,12 +190,86 @@ class LockConfig(Options, frozen=True, kw_only=True):
             raise ValueError("every timeout must be shorter than statement_timeout")
 
 
+class Expect(Options, frozen=True, kw_only=True):
+    """What an answer must be. `json` is a subset: it may have other keys too."""
+
+    status: int = 200
+    headers: dict[str, str] = {}
+    json: Json = None
+    within: Duration | None = None
+
+
+class SmokeCheck(Options, frozen=True, kw_only=True):
+    """One request; exactly one of the methods names its path."""
+
+    get: str = ""
+    post: str = ""
+    put: str = ""
+    patch: str = ""
+    delete: str = ""
+    head: str = ""
+    headers: dict[str, Secret] = {}
+    bearer: Secret | None = None
+    json: Json = None
+    expect: Expect = Expect()
+
+    def __post_init__(self) -> None:
+        if len(self._methods()) != 1:
+            raise ValueError("a check needs exactly one of get, post, put, patch, delete, head")
+
+    def _methods(self) -> list[str]:
+        return [m for m in ("get", "post", "put", "patch", "delete", "head") if getattr(self, m)]
+
+    @property
+    def method(self) -> str:
+        """The HTTP method, in capitals."""
+        return self._methods()[0].upper()
+
+    @property
+    def path(self) -> str:
+        """The path, as written."""
+        return str(getattr(self, self._methods()[0]))
+
+
+class OldServiceConfig(Options, frozen=True, kw_only=True):
+    """The version that serves now: a commit, an image, or a command; `run` is the new one's."""
+
+    commit: str = ""  # empty, without image and run: the one that was deployed last
+    image: str = ""  # of docker; `serving`: that of the container which `restart` names
+    run: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.commit and self.image:
+            raise ValueError("commit and image are both set; expected one of them")
+        if self.image.startswith("-"):
+            raise ValueError(f'image: "{self.image}" is no name of an image')
+
+
+class ServiceConfig(Options, frozen=True, kw_only=True):
+    """The service on the copy, the version that serves now and the new one, asked the same."""
+
+    run: tuple[str, ...]  # starts it in the foreground; {port} in a word is its port
+    variable: str = "DATABASE_URL"  # the only address it gets is the copy's
+    port: str = "PORT"  # the variable with the port it shall listen on, of 127.0.0.1
+    old: OldServiceConfig = OldServiceConfig()
+    checks: tuple[SmokeCheck, ...] = ()  # empty: the environment's, without those with a secret
+    deadline: Duration = _span("30s")  # until every check holds, its start included
+
+    def __post_init__(self) -> None:
+        if not self.run:
+            raise ValueError("run is empty; expected a program and its arguments")
+        for name in (self.variable, self.port):
+            if not VARIABLE.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of a variable")
+
+
 class RehearsalConfig(Options, frozen=True, kw_only=True):
     """On what copy a plan is rehearsed, and what it may do to it."""
 
     backup_age: Duration = _span("24h")  # an older backup is no picture of today: one is taken
     mask: str = ""  # SQL file that runs on the copy straight after the restore
     blocks_at_most: Duration = _span("2s")  # how long a lock may hold an application up
+    service: ServiceConfig | None = None  # None: the service is not tried on the copy
 
 
 class ApprovalBase(Options, frozen=True, kw_only=True):
@@ -345,49 +422,6 @@ RestartConfig = (
     | CommandRestart
     | SupervisorRestart
 )
-
-Json = str | int | float | bool | None | list[Any] | dict[str, Any]
-
-
-class Expect(Options, frozen=True, kw_only=True):
-    """What an answer must be. `json` is a subset: it may have other keys too."""
-
-    status: int = 200
-    headers: dict[str, str] = {}
-    json: Json = None
-    within: Duration | None = None
-
-
-class SmokeCheck(Options, frozen=True, kw_only=True):
-    """One request; exactly one of the methods names its path."""
-
-    get: str = ""
-    post: str = ""
-    put: str = ""
-    patch: str = ""
-    delete: str = ""
-    head: str = ""
-    headers: dict[str, Secret] = {}
-    bearer: Secret | None = None
-    json: Json = None
-    expect: Expect = Expect()
-
-    def __post_init__(self) -> None:
-        if len(self._methods()) != 1:
-            raise ValueError("a check needs exactly one of get, post, put, patch, delete, head")
-
-    def _methods(self) -> list[str]:
-        return [m for m in ("get", "post", "put", "patch", "delete", "head") if getattr(self, m)]
-
-    @property
-    def method(self) -> str:
-        """The HTTP method, in capitals."""
-        return self._methods()[0].upper()
-
-    @property
-    def path(self) -> str:
-        """The path, as written."""
-        return str(getattr(self, self._methods()[0]))
 
 
 class SmokeConfig(Options, frozen=True, kw_only=True):

@@ -105,7 +105,7 @@ def prune_old(work: Work) -> str:
         count = retention.prune(
             work.database, store, choices, environment=name, done=lambda _manifest: None
         )
-    except StepFailed as error:
+    except (Refused, StepFailed) as error:  # another runner's backup may not be proven yet
         work.reporter.alarm(f"old backups were not pruned: {error.what}; next: {error.next_step}")
         return "; old ones could not be pruned"
     return f"; {count} old ones pruned" if count else ""

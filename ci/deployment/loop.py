@@ -42,6 +42,7 @@ from . import (
     outlast,
     pause,
     restarting,
+    serving,
     sweep,
     telling,
     units,
@@ -241,7 +242,9 @@ class _PlanRun(Recorder):
         if isinstance(error, KeyboardInterrupt):
             stopped = self.interrupted(error, self.stands())
             return after(stopped, lambda: self.close(Status.INTERRUPTED, "interrupted"))
-        first = telling.translated(error, self.failed_step())
+        first = serving.with_answers_before(
+            telling.translated(error, self.failed_step()), self.results
+        )
         undoable = [r for r in self.results if self.steps.get(r.step, _NOTHING).undo]
         rolls_back = self.plan.direction == "up" and on_failure(self.work.settings) != "stop"
         lost = ""

@@ -63,7 +63,7 @@ class Decision:
             place=first.place,
             step=first.step,
             state=self.stops,
-            next_step=f"{first.next_step}; {self.next_step}",
+            next_step="; ".join(part for part in (first.next_step, self.next_step) if part),
         )
 
     def record(self, first: WindlassError) -> str:
@@ -96,7 +96,11 @@ def decide(
         runs: the deployments of the unit, the first one first: its backup has what stood before.
 
     """
-    standing = _standing(plan, work)
+    recorded = take_history(work.database, work.engine.history)
+    applied = {row.name for row in recorded.applied}
+    begun = {part.name for part in recorded.partials}
+    ordered = in_running_order(plan.migrations)
+    standing = tuple(m for m in ordered if m.name in applied | begun)
     if not standing:
         return Decision()
     found = undoing(
@@ -109,19 +113,12 @@ def decide(
         )
     )
     if found.stops(on_failure(work.settings)):
-        return _stop(plan, standing, found, work, results)
+        return _stop(plan, standing, found, work, results, half=begun - applied)
     lost = tuple(loss_words(loss) for loss in found.losses)
     goes = tuple(_going(found.goes, work))
     for line in (*lost, *goes):
         work.reporter.alarm(line)
     return Decision(lost=lost, goes=goes)
-
-
-def _standing(plan: Plan, work: Work) -> tuple[Migration, ...]:
-    """Return those of a plan that are applied, or begun, in running order."""
-    recorded = take_history(work.database, work.engine.history)
-    names = {row.name for row in recorded.applied} | {part.name for part in recorded.partials}
-    return tuple(m for m in in_running_order(plan.migrations) if m.name in names)
 
 
 def _stop(
@@ -130,18 +127,25 @@ def _stop(
     found: Undoing,
     work: Work,
     results: Sequence[StepResult],
+    *,
+    half: set[str],
 ) -> Decision:
-    names = [migration.name for migration in standing]
+    """Return a decision to undo nothing; `half` are names of migrations that were cut off."""
+    names = [migration.name for migration in standing if migration.name not in half]
+    cut_off = [migration.name for migration in standing if migration.name in half]
     restarted = any(result.step is StepName.RESTART for result in results)
     after = any(migration.phase == "after" for migration in standing)
     back = restarted and isinstance(work.restarter, Reverting) and not after
-    service = "the service went back to the version of before" if back else _serves(work)
-    parts = (f"nothing was rolled back: {words(found)}", f"still applied: {', '.join(names)}")
-    if back:
-        parts = (f"no migration was undone: {words(found)}", parts[1])
+    nothing = "no migration was undone" if back else "nothing was rolled back"
+    parts = [
+        f"{nothing}: {words(found)}",
+        f"still applied: {', '.join(names)}" if names else "",
+        f"begun, and not finished: {', '.join(cut_off)}" if cut_off else "",
+        "the service went back to the version of before" if back else _serves(work),
+    ]
     return Decision(
-        stops="; ".join(part for part in (*parts, service) if part),
-        next_step=_next(plan, names, found, work.deployment_id),
+        stops="; ".join(part for part in parts if part),
+        next_step="" if cut_off else _next(plan, names, found, work.deployment_id),
         service_back=back,
     )
 
@@ -248,6 +252,21 @@ def _backup_of(store: Store, environment: str, database: str, run: str) -> Manif
     return catalog.newest(store, environment=environment, database=database, deployment=run)
 
 
+def going(plan: Plan, work: Work) -> tuple[str, ...]:
+    """Return what a rollback by hand takes away of what the migrations themselves added."""
+    if plan.direction == "up":
+        return ()
+    undone = [
+        Undone(
+            migration=migration,
+            up=work.engine.files.effects(migration, "up"),
+            down=work.engine.files.effects(migration, "down"),
+        )
+        for migration in plan.migrations
+    ]
+    return tuple(_going(undoing(undone).goes, work))
+
+
 def _going(parts: Iterable[Part], work: Work) -> list[str]:
     """Count what is in the tables and columns that go with what added them."""
 
@@ -278,7 +297,7 @@ def _counted(connection: psycopg.Connection, part: Part) -> list[str]:
         if row is not None and row[0]:
             where = f"{home}.{name}"
             noun = f"values of {where}.{part.column}" if part.column else f"rows of {where}"
-            lines.append(f"{row[0]:,} {noun} go, which the deployment itself added")
+            lines.append(f"{row[0]:,} {noun} go with what the migrations added")
     return lines
 
 

@@ -87,6 +87,7 @@ def with_about(work: Work, plan: Plan) -> Plan:
         else "",
         models=work.engine.differences(work.database),
         rehearsal=rehearsal,
+        notes=losses.going(plan, work),
     )
     return msgspec.structs.replace(plan, about=about)
 

@@ -16,7 +16,7 @@ from ..plan import continuing, gate
 from ..plan.continuing import Going, OpenUnit, Unit
 from ..policy import BREAK_GLASS, SERVICE
 from ..report.plan import headline
-from . import identity, loop, notices, one_step, pause, telemetry, units
+from . import identity, loop, losses, notices, one_step, pause, telemetry, units
 from .planner import (
     back_plan,
     current_plan,
@@ -234,6 +234,8 @@ def propose_rollback(  # noqa: PLR0913  # four of them exclude each other
     if plan is not None and not _is_rest(proposal.unit, plan):
         gate.require_unchanged(plan, proposal.replan())
     gate.require_lossless(proposal.plan, lossy=lossy or shown)
+    for line in losses.going(proposal.plan, work):
+        work.reporter.note(line)
     return proposal
 
 

@@ -17,7 +17,7 @@ from ..postgres import throwaway
 from ..postgres.roles import read_runner
 from ..rehearsal import forecast, rehearse
 from ..stores import Store
-from . import backups, facts, verifying
+from . import backups, facts, serving, verifying
 from .work import Work, bytes_of, store_of
 
 
@@ -95,6 +95,7 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
             runner=work.database.read("rehearse", read_runner),
             progress=bytes_of(work.reporter),
             done=lambda done, total: work.reporter.progress(done, total, "migrations"),
+            service=serving.bench(work),
         ),
     )
 

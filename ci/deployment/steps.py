@@ -25,6 +25,7 @@ from . import (
     preflight,
     rehearsals,
     restarting,
+    serving,
     verifying,
 )
 from .work import Work, bytes_of, store_of
@@ -71,7 +72,7 @@ def check_needs(plan: Plan, work: Work) -> Done | Skipped:
             + (f" (and {len(failures) - 1} more)" if len(failures) > 1 else ""),
             next_step=f"{first.problem}; all checks: invoke doctor --env {work.settings.name}",
         )
-    return Done(f"{len(checks)} checks")
+    return Done(f"{len(checks)} checks", evidence=serving.answers_before(plan, work))
 
 
 def lint_plan(plan: Plan, work: Work) -> Done | Skipped:

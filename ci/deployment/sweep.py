@@ -8,6 +8,7 @@ from functools import partial
 
 import psycopg
 
+from .. import temporary
 from ..backup import loader
 from ..backup.dump import folder
 from ..database import create, markers
@@ -54,6 +55,8 @@ def sweep(work: Work, *, restoring: bool = False, spared: str = "") -> None:
     What cannot be ended is told, and ends nothing: the next run tries again. `spared` is a
     database that this run is about.
     """
+    if directories := temporary.sweep():
+        work.reporter.note(f"removed {len(directories)} temporary directories of killed runs")
     for leftover in find(work, restoring=restoring):
         if spared and leftover.subject == spared:
             continue

@@ -5,12 +5,11 @@ a file is unknown to it.
 """
 
 import json
-import tempfile
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from .. import process, purposes
+from .. import process, purposes, temporary
 from ..errors import StepFailed
 from ..model import Effect, Finding
 from ..parser.file import SqlFile
@@ -111,9 +110,9 @@ def _run_squawk(
     ]
     argv += ["--assume-in-transaction"] if transactional else []
     argv += ["--pg-version", f"{catalog.major}.0"] if catalog else []
-    with tempfile.TemporaryDirectory(prefix="windlass-lint-") as place:
+    with temporary.directory("lint") as place:
         for name, file in files.items():
-            path = Path(place) / name
+            path = place / name
             path.write_text(file.text, encoding="utf-8")
             argv.append(str(path))
         printed = process.run(argv, purpose=purposes.TOOL, within=WITHIN, check=False)

@@ -140,3 +140,9 @@ def waiting(
     unrecorded = (State.PENDING, State.OUT_OF_ORDER, State.FAILED)
     names = {state.name for state in states if state.state in unrecorded}
     return tuple(migration for migration in on_disk if migration.name in names)
+
+
+def unapplied(states: tuple[MigrationState, ...]) -> tuple[MigrationState, ...]:
+    """Return those on disk that are not applied, or not wholly."""
+    left = (State.PENDING, State.OUT_OF_ORDER, State.FAILED, State.PARTIAL, State.HALF_UNDONE)
+    return tuple(state for state in states if state.state in left)

@@ -6,13 +6,12 @@ server's own data. What a migration or a backup makes the server do ends there.
 
 import os
 import pwd
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from .. import bubblewrap, process, purposes
+from .. import bubblewrap, process, purposes, temporary
 from ..errors import ChildFailed
 
 WITHIN = 10.0  # seconds; it takes 20 ms
@@ -125,8 +124,7 @@ def why_not(place: Path) -> str:
 
 @cache
 def _tried(place: Path, _path: str) -> str:
-    with tempfile.TemporaryDirectory(prefix="windlass-sandbox-") as folder:
-        directory = Path(folder)
+    with temporary.directory("sandbox") as directory:
         directory.chmod(0o755)
         argv = command(
             [str(place / "postgres"), "--version"],

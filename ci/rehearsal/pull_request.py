@@ -4,10 +4,8 @@ The base's migrations are read from git and run on an empty throwaway database; 
 is run, undone and rerun there, and the definitions compared with those of before.
 """
 
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 
@@ -92,29 +90,15 @@ def _migrations_at(
             f"{base}^{{commit}}",
             within=GIT_WITHIN,
         )
-        top = Path(git.read(root, "rev-parse", "--show-toplevel", within=GIT_WITHIN))
-        below = git.read(root, "rev-parse", "--show-prefix", within=GIT_WITHIN)
     except ChildFailed as error:
         raise ConfigError(
             f"git does not know the commit {base} here: {error.stderr.strip() or error.what}",
             next_step="fetch it (git fetch origin main; fetch-depth: 0 in a workflow), or name "
             "another one: invoke check --base REF",
         ) from error
-    with _checked_out(top, commit) as copy:
-        engine = open_checkout(config, copy / below, tools=root)
+    with git.checked_out(root, commit, within=GIT_WITHIN) as copy:
+        engine = open_checkout(config, copy, tools=root)
         return commit, engine.files.list() if engine else ()
-
-
-@contextmanager
-def _checked_out(top: Path, commit: str) -> Iterator[Path]:
-    """Write the files of a commit into a directory; the repository's index and files stay."""
-    with tempfile.TemporaryDirectory(prefix="windlass-check-") as folder:
-        files = Path(folder) / "files"
-        files.mkdir()
-        index = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
-        git.read(top, "read-tree", commit, env=index, within=GIT_WITHIN)
-        git.read(top, "checkout-index", "--all", f"--prefix={files}/", env=index, within=GIT_WITHIN)
-        yield files
 
 
 def _on_a_server(

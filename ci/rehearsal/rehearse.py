@@ -26,6 +26,7 @@ from ..secret import redact
 from ..stores import Store
 from . import rows, sets, together
 from .copy import Attempt, Copy, Definitions, clients_for
+from .service import ServiceBench, Trials, require_plain
 
 UNCHANGED = "seen on the copy; nothing was changed in the database"
 NO_SCRIPT = "no rollback script"
@@ -43,6 +44,7 @@ class Bench:
     runner: the role that will run the migrations.
     progress: of the restore, in bytes.
     done: called after each migration with (how many are done, how many there are).
+    service: how the service is tried on the copy; None: it is not.
     """
 
     store: Store
@@ -54,6 +56,7 @@ class Bench:
     runner: Runner
     progress: stream.Progress
     done: Callable[[int, int], None]
+    service: ServiceBench | None = None
 
 
 def youngest(plan: Plan, store: Store, config: RehearsalConfig, *, now: datetime) -> Backup | None:
@@ -87,6 +90,8 @@ def rehearse_plan(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
     """
     manifest, config = backup.manifest, bench.config
     mask = read_mask(bench.rehearsal, bench.root)
+    if bench.service is not None:
+        require_plain(bench.service.config)
     began = time.monotonic()
     needs = throwaway.needs_of(manifest, roles=bench.runner.roles)
     with throwaway.copied(needs, config.throwaway, sandboxed=config.sandbox) as (server, admin):
@@ -109,8 +114,9 @@ def rehearse_plan(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
             terms=Terms(lock=bench.lock),
             watched=True,
         )
+        trials = Trials(bench.service, clone.database) if bench.service is not None else None
         before = clone.database.read("rehearse", leftovers.read_leftovers)
-        migrations = _all(plan, copy, bench)
+        migrations = _all(plan, copy, bench, trials)
         after = clone.database.read("rehearse", leftovers.read_leftovers)
         rehearsal = Rehearsal(
             plan_digest=plan.digest,
@@ -123,6 +129,7 @@ def rehearse_plan(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
             restore_seconds=round(restored - began, 3),
             migrations=migrations,
             leftovers=tuple(left for left in after if left not in before),
+            service=trials.done if trials is not None else (),
         )
     catalog.note_rehearsal(bench.store, manifest, rehearsal)
     return rehearsal
@@ -160,11 +167,54 @@ def _run_mask(text: str, name: str, copy: Database) -> None:
         ) from error
 
 
-def _all(plan: Plan, copy: Copy, bench: Bench) -> tuple[Rehearsed, ...]:
-    """Run every migration, those of before the restart first, and return what they did."""
+def _all(plan: Plan, copy: Copy, bench: Bench, trials: Trials | None) -> tuple[Rehearsed, ...]:
+    """Run every migration, those of before the restart first, and return what they did.
+
+    Between them the service is tried, as a deployment would have it, and behind their rollback.
+    """
     copy.engine.history.prepare(copy.database)
+    ordered = in_running_order(plan.migrations)
+    if trials is None:
+        return _each(plan, ordered, copy, bench)
+    trials.ask("old", "before")
+    first = tuple(migration for migration in ordered if migration.phase == "before")
+    done = _each(plan, first, copy, bench)
+    untried = next((migration for migration in done if migration.not_rehearsed), None)
+    if untried is not None:
+        reason = f"{untried.name} could not be rehearsed"
+        trials.skip("old", "migrated", reason)
+        trials.skip("new", "migrated", reason)
+        last = ordered[len(first) :]
+        return (*done, *(_not_rehearsed(each, f"it comes behind {untried.name}") for each in last))
+    trials.ask("old", "migrated")
+    trials.ask("new", "migrated")
+    if last := ordered[len(first) :]:
+        done += _each(plan, last, copy, bench, before=len(first))
+        trials.ask("new", "finished")
+    _roll_back(ordered, done, copy, trials)
+    return done
+
+
+def _roll_back(
+    ordered: tuple[Migration, ...], done: tuple[Rehearsed, ...], copy: Copy, trials: Trials
+) -> None:
+    """Undo every migration, last first, and try the version that served before once more."""
+    kept = next((each for each in done if not each.rolled_back), None)
+    if kept is not None:
+        why = kept.not_rehearsed or kept.not_rolled_back
+        trials.skip("old", "rolled back", f"{kept.name} was not rolled back: {why}")
+        return
+    for migration in reversed(ordered):
+        copy.undo(migration)
+    trials.ask("old", "rolled back")
+
+
+def _each(
+    plan: Plan, ordered: tuple[Migration, ...], copy: Copy, bench: Bench, *, before: int = 0
+) -> tuple[Rehearsed, ...]:
+    """Run migrations in their order; `before` are done already."""
     definitions: Definitions = copy.definitions()
-    ordered, done, untried = in_running_order(plan.migrations), list[Rehearsed](), ""
+    done, untried = list[Rehearsed](), ""
     stay = {m.name: why for m in ordered if (why := _stays(plan, m))}
     for members, back in together.sets(ordered, lambda migration: migration.name not in stay):
         attempts = () if untried else sets.attempt_set(copy, members, definitions, back=back)
@@ -180,7 +230,7 @@ def _all(plan: Plan, copy: Copy, bench: Bench) -> tuple[Rehearsed, ...]:
         definitions = attempts[-1].after if attempts else definitions
         done += reversed(results)
         done += [_not_rehearsed(m, f"it comes behind {untried}") for m in members[len(attempts) :]]
-        bench.done(len(done), len(ordered))
+        bench.done(before + len(done), len(plan.migrations))
     return tuple(done)
 
 

@@ -52,6 +52,23 @@ def status_exit(states: tuple[MigrationState, ...], unrecorded: tuple[Unrecorded
     return max((STATUS_EXIT.get(s.state, 3) for s in states), default=0)
 
 
+def joined_text(migrations: tuple[str, ...], deployment: str) -> str:
+    """Say that what a run wanted is done without it."""
+    if not migrations:
+        return "nothing is pending"
+    by = f"; the newest deployment is {deployment}" if deployment else ""
+    return f"another run applied them: {len(migrations)} migrations, {migrations[-1]} the last{by}"
+
+
+def readiness_text(environment: str, waiting: tuple[MigrationState, ...], within: str) -> str:
+    """Say whether all that is on disk is applied, or what was not after so long a time."""
+    if not waiting:
+        return f"{environment}: nothing that is on disk is pending"
+    lines = [f"{state.state:<12}  {state.name}" for state in waiting]
+    total = f"{environment}: {len(waiting)} migrations are not applied after {within}"
+    return "\n".join([*lines, total])
+
+
 def unrecorded_text(migration: Unrecorded) -> str:
     """Say that objects of a migration exist, and whether their definitions match it."""
     what = ", ".join(migration.objects[:SHOWN])

@@ -2,6 +2,7 @@
 
 from ..model import About, Plan, Rehearsal, Rehearsed, TableSize
 from ..plan.undoing import loss_words
+from ..rehearsal import trials
 from ..rehearsal.forecast import blocking_locks, forecast
 from .format import duration, human, seconds
 
@@ -150,7 +151,7 @@ def _rehearsed(migration: Rehearsed) -> tuple[str, ...]:
 
 
 def rehearsal_notes(rehearsal: Rehearsal) -> list[str]:
-    """Return what a rollback would lose, by migration."""
+    """Return what a rollback would lose, by migration, and which version of the service served."""
     lines = []
     for migration in rehearsal.migrations:
         lines += [
@@ -161,4 +162,4 @@ def rehearsal_notes(rehearsal: Rehearsal) -> list[str]:
             others = ", ".join(migration.proven_with)
             lines.append(f"{migration.name}: its rollback gives the schema back with {others} only")
     lines += [f"left half done: {left}" for left in rehearsal.leftovers]
-    return lines
+    return lines + [trials.line(trial) for trial in rehearsal.service]

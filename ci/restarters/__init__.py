@@ -21,10 +21,12 @@ class Running(msgspec.Struct, frozen=True, kw_only=True):
 
     `instance` differs before and after every real restart (InvocationID, StartedAt, revision);
     `version` names what `revert` can go back to, and is empty where a restarter is not Reverting.
+    `image` is the container image that serves, where there is one.
     """
 
     instance: str
     version: str = ""
+    image: str = ""
     detail: str = ""
 
 

@@ -35,6 +35,7 @@ class ContainerState:
     error: str  # why the last start failed; mostly empty
     health: str  # healthy, starting, unhealthy; empty without a health check
     stop_timeout: int | None  # seconds; None: docker's default, negative: for ever
+    image: str  # its id, which a tag that moved does not change
     one_off: bool  # created by `compose run`, and no part of the service
 
     @property
@@ -81,6 +82,7 @@ def read_state(line: str) -> ContainerState:
         error=state["Error"],
         health="" if health == "none" else health,
         stop_timeout=settings.get("StopTimeout"),
+        image=document.get("Image", ""),
         one_off=(settings.get("Labels") or {}).get("com.docker.compose.oneoff") == "True",
     )
 
@@ -99,7 +101,9 @@ def as_running(states: Sequence[ContainerState], detail: str = "") -> Running:
     """Return the containers as one thing that serves; none is a service that is down."""
     summary = ", ".join(str(state) for state in states) or "no container"
     return Running(
-        instance=",".join(sorted(state.instance for state in states)), detail=detail or summary
+        instance=",".join(sorted(state.instance for state in states)),
+        image=states[0].image if states else "",
+        detail=detail or summary,
     )
 
 

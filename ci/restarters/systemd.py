@@ -17,6 +17,17 @@ from . import Running
 POLL = 0.1  # seconds
 ASKED_WITHIN = 30.0  # seconds for systemctl show and the like, ssh included
 TAIL = 5  # lines of the journal in an error
+# It asks nothing, and a host that is gone ends it within half a minute.
+SSH_OPTIONS = tuple(
+    word
+    for option in (
+        "BatchMode=yes",
+        "ConnectTimeout=10",
+        "ServerAliveInterval=10",
+        "ServerAliveCountMax=3",
+    )
+    for word in ("-o", option)
+)
 SSH_FAILED = 255  # ssh's own exit status; a remote command's is passed through
 SHOWN = (
     "LoadState",
@@ -62,7 +73,7 @@ def journal_command(config: SystemdRestart, invocation: str) -> tuple[str, ...]:
 
 
 def _over_ssh(config: SystemdRestart, own: tuple[str, ...]) -> tuple[str, ...]:
-    return ("ssh", "-o", "BatchMode=yes", config.host, shlex.join(own))
+    return ("ssh", *SSH_OPTIONS, config.host, shlex.join(own))
 
 
 class Systemd:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 from ..config.secretplaces import without_userinfo
 from ..model import Plan
 from ..report import runner, summary
-from ..report.deployment import deployment_verdict, unrecorded_note
+from ..report.deployment import deployment_verdict, joined_text, unrecorded_note
 from ..report.plan import plan_text, rehearsal_text
 from ..secret import redact
 from ..visible import visible
 from .confirm import confirm_deployment, confirm_rollback, confirm_signature
-from .task import Answer, age_of, at_most_one, loaded_for, opened, verb
+from .task import Answer, age_of, at_most_one, loaded_for, opened, span_of, verb
 
 if TYPE_CHECKING:
     from ..deployment.proposals import Proposal
@@ -80,20 +80,29 @@ def deploy(
 @verb(
     to="last migration to run (default: all pending)",
     steps="how many of the pending ones to run (default: all)",
+    wait="wait for a run that does the same, and join it: 1h (without a value: lock.wait)",
 )
 def migrate(
     env: str = "",
     to: str = "",
     steps: int = 0,
+    wait: str | bool = "",
     *,
     dry_run: bool = False,
     show_queries: bool = False,
 ) -> Answer:
     """Run the migrations alone, under the environment's policy."""
-    from ..deployment import proposals
+    from ..deployment import joining, proposals
 
     at_most_one(to=to, steps=steps)
     with opened(env, show_queries=show_queries, changes="" if dry_run else "migrate") as work:
+        if wait and not dry_run:
+            within = span_of("--wait", wait, work.settings.environment.lock.wait)
+            record = joining.migrate_or_join(work, to=to, steps=steps, within=within)
+            if isinstance(record, joining.Joined):
+                return Answer(record, joined_text(record.migrations, record.deployment))
+            runner.tell(lambda run: summary.done_page(run, record))
+            return Answer(record, deployment_verdict(record))
         proposal = proposals.propose_migration(work, to=to, steps=steps)
         if dry_run:
             sql = "\n\n".join(proposals.rendered(work, proposal.plan))

@@ -6,6 +6,7 @@ from ..report.deployment import (
     deployment_text,
     history_text,
     identity_text,
+    readiness_text,
     status_exit,
     status_text,
     unrecorded_note,
@@ -13,7 +14,7 @@ from ..report.deployment import (
 from ..report.events import chain_text, stored_text
 from . import planned
 from .confirm import confirm_as
-from .task import Answer, at_most_one, opened, verb
+from .task import Answer, at_most_one, opened, span_of, verb
 
 
 def _correction(verb_: str, doc: str) -> Callable[..., Answer]:
@@ -75,12 +76,22 @@ baseline = _CORRECTS(
 repair = _CORRECTS(_correction("repair", "Accept an edited file as what ran; old and new shown."))
 
 
-@verb()
-def status(env: str = "") -> Answer:
+@verb(
+    wait_until_applied="only wait until nothing that is on disk is pending, then exit 0; 3 where "
+    "it still is: 10m (without a value: lock.wait)",
+)
+def status(env: str = "", wait_until_applied: str | bool = "") -> Answer:
     """Show applied, pending, edited, missing and out of order migrations; exits 0, 1 or 3."""
+    from ..deployment import joining
     from ..deployment.status import report_status
 
     with opened(env) as work:
+        if wait_until_applied:
+            wait = work.settings.environment.lock.wait
+            within = span_of("--wait-until-applied", wait_until_applied, wait)
+            ready = joining.wait_until_applied(work, within=within)
+            text = readiness_text(env, ready.waiting, str(within))
+            return Answer(ready, text, 0 if ready.applied else 3)
         report = report_status(work)
     notes = (unrecorded_note(env, untracked) for untracked in report.unrecorded)
     text = status_text(

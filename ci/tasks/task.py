@@ -71,6 +71,8 @@ def verb(*positional: str, **help_: str) -> Callable[[Verb], Any]:
     `positional` are the flags whose value may be given without the flag; `help_` are the texts of
     the flags, where COMMON has none or another one.
 
+    A flag of the type `str | bool` may stand without a value, and is True then.
+
     One place for what all tasks share: Invoke's context, `--json` and `--debug`, signals, errors
     in three lines, exit codes, and that `invoke --dry` is a dry run (Invoke itself would run our
     code).
@@ -106,6 +108,7 @@ def verb(*positional: str, **help_: str) -> Callable[[Verb], Any]:
         return task(
             run,
             positional=list(positional),
+            optional=[n for n, p in signature.parameters.items() if p.annotation == str | bool],
             auto_shortflags=False,
             name=body.__name__.rstrip("_").replace("_", "-"),
             help=_help(signature, help_),
@@ -283,6 +286,13 @@ def at_most_one(**flags: object) -> None:
 def names_of(text: str) -> tuple[str, ...]:
     """Return the names in a text with commas between them, each once."""
     return tuple(dict.fromkeys(name for part in text.split(",") if (name := part.strip())))
+
+
+def span_of(flag: str, text: str | bool, default: Duration) -> Duration:
+    """Return the length of time of a flag whose value may be left out; ConfigError: it is none."""
+    if isinstance(text, bool):
+        return default
+    return Duration(age_of(flag, text, example=str(default)).total_seconds())
 
 
 def age_of(flag: str, text: str, *, example: str) -> timedelta:

@@ -83,7 +83,7 @@ def started(base: Path) -> tuple[Remote, Callable[[], None]]:
     with (base / "log").open("wb") as log:
         child = subprocess.Popen(
             [
-                *(find_rclone(), "serve", "s3", "--config=", "--dir-cache-time=0s"),
+                *(find_rclone(), "serve", "s3", "--config=", "--dir-cache-time=50ms"),
                 *(f"--auth-key={ACCESS},{SECRET}", f"--addr=127.0.0.1:{port}", str(folder)),
             ],
             stdout=log,

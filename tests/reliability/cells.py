@@ -169,7 +169,7 @@ BACK = Verb(
     stage="two",
     files=(1, 2, 3, 4, 5),
     ends=(("m1", "m2", "m3", "m4", "m5"), ("m1", "m2")),
-    on_failure="rollback",
+    on_failure="rollback-even-if-lossy",
     sick=True,
     places=(
         Place("the way back begins", "before step undo"),
@@ -242,15 +242,9 @@ RESTORE = Verb(
         Place("the new database is there", "after sql create database", store=True, telling=True),
         Place("pg_restore runs", "^child .*pg_restore .*--exit-on-error", child=True, store=True),
         Place("it is recorded inside", "before sql insert into windlass.correction"),
-        Place(
-            "connections are refused",
-            "after sql alter database .* connection limit 0",
-            telling=True,
-        ),
-        Place("the sessions are ended", "before sql alter database .* rename to .*before_restore"),
-        Place("between the renames", "after sql alter database .* rename to .*before_restore"),
-        Place("the renames are done", 'before sql alter database "shop" connection limit 25'),
-        Place("the limit is back", 'after sql alter database "shop" connection limit 25'),
+        Place("the swap is sent", "^before sql set local lock_timeout", telling=True),
+        Place("the sessions are ended", "^before sql select pg_catalog.pg_terminate_backend"),
+        Place("the swap is done", "^after sql set local lock_timeout", telling=True),
     ),
 )
 INTO = Verb(

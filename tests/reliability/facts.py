@@ -1,6 +1,5 @@
 """What is so: read from the database, the store and the machine, never from what a run says."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
@@ -8,6 +7,7 @@ import psycopg
 from tests.reliability import run as runs
 from tests.reliability.cells import Verb
 from tests.reliability.cluster import until
+from tests.reliability.state import Facts
 from tests.reliability.world import DATABASE, LIMIT, World
 
 SHAPE = """
@@ -26,34 +26,11 @@ SESSIONS = """
     where pid <> pg_backend_pid() and backend_type = 'client backend'
       and (application_name like 'windlass%%' or datname like 'shop%%')
 """
+ENDS_WITHIN = 6.0  # seconds in which a server and a process group notice that a run is gone
 LOCKS = """
     select pid::text || ' ' || locktype from pg_locks
     where locktype = 'advisory' and granted
 """
-
-
-@dataclass(frozen=True)
-class Facts:
-    """The state of a cell's database, store and service, at one moment."""
-
-    history: tuple[str, ...] = ()  # short names: m1, m2, …
-    counts: tuple[tuple[str, int], ...] = ()
-    kept: tuple[int, str] = (0, "")  # rows, and their hash: they stood before
-    shape: str = ""
-    deployments: tuple[tuple[str, str], ...] = ()  # id, status
-    backups: frozenset[str] = frozenset()  # ids of those with a manifest
-    databases: frozenset[str] = frozenset()
-    corrections: int = 0
-    identity: str = ""  # of the service
-
-    def same_database(self, other: "Facts") -> bool:
-        """Tell whether history, schema and rows are the same, but for our own tables."""
-        return (self.history, self.counts, self.kept, self.shape) == (
-            other.history,
-            other.counts,
-            other.kept,
-            other.shape,
-        )
 
 
 def _rows(world: World, statement: str) -> list[tuple[object, ...]]:
@@ -70,7 +47,7 @@ def _text(rows: list[tuple[object, ...]]) -> str:
 def facts(world: World) -> Facts:
     """Read the state now."""
     names = _rows(world, "select migration_name from schema_migrations order by 1")
-    counts = _rows(world, "select name, n from counts order by 1")
+    counts = _rows(world, "select name, n from counts where n <> 0 order by 1")
     kept = _rows(world, "select count(*), md5(string_agg(i || value, ',' order by i)) from kept")
     deployments = _rows(world, "select id, status from windlass.deployment order by started_at, id")
     corrections = _rows(world, "select count(*) from windlass.correction")
@@ -98,8 +75,9 @@ def backup_ids(store: Path) -> list[str]:
 
 def leftovers(world: World, verb: Verb) -> list[str]:
     """Return what nobody needs any more, and is there all the same."""
-    problems = [f"a process lives on: {line[:100]}" for line in runs.orphans()]
-    if not until(lambda: not world.current.execute(SESSIONS), 5):
+    until(lambda: not runs.orphans(), ENDS_WITHIN)
+    problems = [f"a process lives on: {line[:60]}" for line in runs.orphans()]
+    if not until(lambda: not world.current.execute(SESSIONS), ENDS_WITHIN):
         rows = world.current.execute(SESSIONS)
         problems += [f"a session lives on: {text}" for (text,) in rows]
     locks = world.current.execute(LOCKS)

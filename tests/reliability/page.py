@@ -53,7 +53,8 @@ FAULT_WORDS = """\
 | disk full | the database's disk is full until the run has ended |
 | failover | a standby that got nothing of this run is promoted, and serves from then on |
 | store gone, store full | its directory is away, or its disk full, until the run has ended |
-| store refuses, slow, cuts, corrupts | a store that speaks S3: 403, 0.3 s more, a reset, or one bit changed |
+| store refuses, slow, cuts, corrupts | a store that speaks S3 answers 403, takes 0.3 s more \
+for each request, resets its connections, or changes one bit |
 | hangs, flaps, dies | the service gives no answer, a good one every other time, or fails later |
 | clock +1 h, clock -1 h | the runner's clock is wrong; the next command runs with a right one |
 

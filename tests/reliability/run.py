@@ -18,6 +18,7 @@ from tests.reliability.stops import Halt
 
 MODULE = "tests.reliability.stops"
 SERVERS: set[int] = set()  # the interpreters that runs are forked from
+SERVERS_OWN: set[int] = set()  # what they have started for themselves
 
 
 def windlass(
@@ -66,6 +67,7 @@ class Run:
             )
         if not SERVERS:
             SERVERS.add(_parent(child.pid))
+            SERVERS_OWN.update(pid for pid, _ in _children() if pid != child.pid)
         return cls(child, streams, door, place)
 
     def stopped(self, within: float = 30.0) -> bool:
@@ -125,6 +127,11 @@ def _text(stream: IO[bytes]) -> str:
 
 def orphans() -> list[str]:
     """Return the children of runs that live though their runs have ended."""
+    return [words for pid, words in _children() if pid not in SERVERS_OWN]
+
+
+def _children() -> list[tuple[int, str]]:
+    """Return the children of the interpreters, which get what killed runs leave."""
     lines = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
@@ -133,7 +140,7 @@ def orphans() -> list[str]:
         except (OSError, IndexError):
             continue  # it has ended meanwhile
         if int(status[1]) in SERVERS and status[0] != "Z":
-            lines.append(words.strip())
+            lines.append((int(place.name), " ".join(words.split())))
     return lines
 
 

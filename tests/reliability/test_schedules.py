@@ -51,7 +51,7 @@ PLACE = cells.Verb(
     ends=(),
     places=(),
 )
-KINDS = os.environ.get("WINDLASS_KINDS", "deploy,backup").split(",")
+KINDS = os.environ.get("WINDLASS_KINDS", "deploy,migrate,rollback,backup,restore").split(",")
 COMMANDS = st.sampled_from(
     [
         command

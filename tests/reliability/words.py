@@ -4,11 +4,11 @@ A sentence that is not listed here is a problem of its own: no wording escapes.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from tests.kit import Ran
-from tests.reliability.facts import Facts
+from tests.reliability.state import Facts
 
 NEVER = {
     "an error of Windlass itself": "blames Windlass for what is not its fault",
@@ -16,6 +16,9 @@ NEVER = {
     "Traceback": "shows a traceback",
     "--env ENV": "names the environment ENV, which there is none of",
 }
+ID = r"(?:\d{8}T\d{6}Z-)?[0-9A-HJKMNP-TV-Z]{26}"
+NAMED = r"\d{8}_\d{6}_m\d"
+NAMES = rf"(?P<names>{NAMED}(?:, {NAMED})*)"
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,10 @@ class Told:
 
 @dataclass(frozen=True)
 class Before:
-    """What a claim is compared with: the state before the run and after it."""
+    """What a claim is compared with."""
 
-    before: Facts
+    began: Facts  # before the first command of the cell
+    before: Facts  # before this run
     after: Facts
     serves: bool  # whether the service answers well
 
@@ -56,7 +60,16 @@ def told(ran: Ran) -> Told | None:
 
 
 def _always(_match: re.Match[str], _facts: Before) -> str:
+    """Nothing that the cell can read says whether it is so."""
     return ""
+
+
+def _list(names: Iterable[str]) -> str:
+    return " ".join(names) or "empty"
+
+
+def _named(match: re.Match[str]) -> list[str]:
+    return re.findall(r"_(m\d)\b", match["names"])
 
 
 def _unchanged(_match: re.Match[str], facts: Before) -> str:
@@ -65,28 +78,37 @@ def _unchanged(_match: re.Match[str], facts: Before) -> str:
     return f"the history was {_list(facts.before.history)}, and is {_list(facts.after.history)}"
 
 
-def _as_before(match: re.Match[str], facts: Before) -> str:
-    return _unchanged(match, facts)
+def _as_began(_match: re.Match[str], facts: Before) -> str:
+    if facts.began.same_database(facts.after):
+        return ""
+    return f"the history was {_list(facts.began.history)}, and is {_list(facts.after.history)}"
+
+
+def _history_as_began(_match: re.Match[str], facts: Before) -> str:
+    was, now = facts.began.history, facts.after.history
+    return "" if was == now else f"the history was {_list(was)}, and is {_list(now)}"
 
 
 def _serves(_match: re.Match[str], facts: Before) -> str:
     return "" if facts.serves else "the service does not serve"
 
 
-def _history_is(match: re.Match[str], facts: Before) -> str:
-    names = re.findall(r"_(m\d)\b", match[0])
-    wrong = [name for name in names if name not in facts.after.history]
+def _stand(match: re.Match[str], facts: Before) -> str:
+    wrong = [name for name in _named(match) if name not in facts.after.history]
     return f"{_list(wrong)} is not in the history" if wrong else ""
 
 
-def _history_is_not(match: re.Match[str], facts: Before) -> str:
-    names = re.findall(r"_(m\d)\b", match[0])
-    wrong = [name for name in names if name in facts.after.history]
+def _do_not_stand(match: re.Match[str], facts: Before) -> str:
+    wrong = [name for name in _named(match) if name in facts.after.history]
     return f"{_list(wrong)} is in the history" if wrong else ""
 
 
-def _live_unchanged(match: re.Match[str], facts: Before) -> str:
-    return _unchanged(match, facts)
+def _runs(match: re.Match[str], facts: Before) -> str:
+    return "" if match["instance"] == facts.after.identity else "another instance runs"
+
+
+def _is_down(_match: re.Match[str], facts: Before) -> str:
+    return "an instance runs" if facts.after.identity else ""
 
 
 def _no_new_database(_match: re.Match[str], facts: Before) -> str:
@@ -101,7 +123,8 @@ def _no_backup(_match: re.Match[str], facts: Before) -> str:
 
 def _holds(match: re.Match[str], facts: Before) -> str:
     name = match["database"]
-    return "" if name in facts.after.databases else f"there is no database {name}"
+    there = name in facts.after.databases or name.startswith("windlass_copy_")
+    return "" if there else f"there is no database {name}"
 
 
 def _in_the_journal(_match: re.Match[str], facts: Before) -> str:
@@ -110,63 +133,93 @@ def _in_the_journal(_match: re.Match[str], facts: Before) -> str:
     return "" if new else "the journal has nothing of this run"
 
 
-def _backup_exists(match: re.Match[str], facts: Before) -> str:
-    missing = set(re.findall(r"\d{8}T\d{6}Z-[0-9A-Z]{26}", match[0])) - facts.after.backups
+def _backups_exist(match: re.Match[str], facts: Before) -> str:
+    missing = set(re.findall(ID, match[0])) - facts.after.backups
     return f"there is no backup {_list(sorted(missing))}" if missing else ""
 
 
-def _list(names: Sequence[str]) -> str:
-    return " ".join(names) or "empty"
-
-
+# What may stand before a claim, and changes nothing of it.
+PREFIXES = (
+    rf"of {ID}, which is not finished: ",
+    r"the rollback is not finished: ",
+    r"last seen at \d\d:\d\d:\d\d UTC: ",
+)
 # A clause of a state, and what has to be so where it is said.
 CLAIMS: tuple[tuple[str, Check], ...] = (
     (r"nothing was changed( now)?( in the database)?(, and nothing restarted)?", _unchanged),
+    (r"this (run|command) changed nothing( in the database)?", _unchanged),
     (r"nothing was contacted or changed", _unchanged),
+    (r"(the database|it) is unchanged", _unchanged),
     (r"no statement has run", _unchanged),
     (r"no migration (was run|ran)", _unchanged),
     (r"nothing was dumped or changed", _unchanged),
-    (r"nothing was restored", _no_new_database),
-    (r"nothing was removed", _always),
-    (r"nothing was restarted", _always),
-    (r"nothing was stored", _no_backup),
-    (r"nothing was read or written", _always),
-    (r"rolled back: the schema is as it was before", _as_before),
-    (r"the service (was restarted and )?serves( again)?", _serves),
+    (rf"\d+ of \d+ migrations stand: {NAMES}", _stand),
+    (rf"all its migrations stand: {NAMES}", _stand),
+    (rf"still applied: {NAMES}", _stand),
+    (rf"not applied: {NAMES}", _do_not_stand),
+    (rf"undone: {NAMES}", _do_not_stand),
+    (rf"(?P<names>{NAMED}) does not stand", _do_not_stand),
+    (rf"rolled back, applied before, and not now: {NAMES}", _do_not_stand),
+    (r"none of (its )?\d+ migrations (stands|is undone)", _history_as_began),
+    (r"none stands whole", _history_as_began),
+    (r"no migration was to run", _always),
+    (rf"{NAMED}: statement \d+ of \d+ done", _always),
+    (r"what stands is not known: .*", _always),
+    (r"command [\w .-]+ runs instance (?P<instance>\w+)", _runs),
+    (r"command [\w .-]+ is down", _is_down),
+    (r"which version serves is not known: .*", _always),
     (
-        r"nothing was renamed: (?P<live>\w+) is as it was, (?P<database>\w+) holds the backup",
-        _holds,
+        rf"backup {ID} has the values of before( it began)?(, {ID} those of before this run)?",
+        _backups_exist,
     ),
-    (r"the database is unchanged", _unchanged),
-    (r"no backup was kept: no manifest, no archive", _no_backup),
+    (r"nothing was rolled back, because the deployment lock was lost", _always),
+    (r"rolled back: the schema is as it was before", _as_began),
+    (r"rolled back: the history is as it was before, and the schema is not: .*", _history_as_began),
+    (r"rolled back in part", _always),
+    (r"rolled back, whether the schema is as it was is not known: .*", _always),
+    (r"(nothing was rolled back|no migration was undone): .*", _always),
+    (r"(whether )?undoing .* loses .*", _always),
+    (r"the service runs: instance (?P<instance>\w+)", _runs),
+    (r"the service is down", _is_down),
+    (r"the service (was restarted and )?serves( again)?", _serves),
+    (r"nothing was restored", _no_new_database),
+    (r"nothing was restored: the transaction was rolled back, (?P<database>\w+) is empty", _holds),
     (r"no database was created", _no_new_database),
     (r"the database (?P<database>\w+) is still there", _holds),
-    (r"the database and the service may not fit each other: look now", _always),
-    (r"nothing of this statement is left", _always),
-    (r"the statements before it stay done and are recorded", _always),
-    (r"this one is not", _always),
-    (r"the journal could not be written", _always),
-    (r"nothing was begun that the journal does not show", _always),
-    (r"this statement did not run", _always),
-    (r"this migration did not run", _always),
-    (r"its transaction was rolled back", _always),
-    (r"a transaction in progress was rolled back, unless its COMMIT had arrived", _always),
-    (
-        r"what is not recorded was rolled back, but for what cannot run in a transaction",
-        _always,
-    ),
-    (r"the command was: .*", _always),
-    (r"not known", _always),
-    (r"the journal (shows what was begun|records what ran before|says how far)", _in_the_journal),
-    (r"what ran before is in the journal", _in_the_journal),
-    (r"the rollback is half done", _in_the_journal),
-    (r"the service may be (partly )?down", _always),
-    (r"\d+ tries within .*", _always),
-    (r"the service answers, but not steadily or not fast enough", _always),
-    (r"the copy is gone", _always),
-    (r"nothing more was started", _always),
+    (r"nothing was renamed: \w+ is as it was, (?P<database>\w+) holds the backup", _holds),
+    (r"not known: the server does not say whether \w+ is \w+ now", _always),
+    (r"no backup was kept: no manifest, no archive", _no_backup),
+    (r"nothing was stored", _no_backup),
+    (r"the store did not do it", _no_backup),
     (r"the object is not (stored|whole there, and is not used)", _always),
     (r"the file is not stored", _always),
+    (r"nothing was removed", _always),
+    (r"nothing was restarted", _always),
+    (r"nothing was read or written", _always),
+    (r"the journal (shows what was begun|records what ran before|says how far)", _in_the_journal),
+    (r"what ran before is in the journal", _in_the_journal),
+    (r"what this run did before is in the journal", _always),
+    (r"the journal could not be written", _always),
+    (r"nothing was begun that the journal does not show", _always),
+    (r"nothing more was started", _always),
+    (r"not known", _always),
+    (r"not known, because the database did not answer", _always),
+    (r"this (statement|migration) did not run", _always),
+    (r"its transaction (was rolled back|may still commit)", _always),
+    (r"a transaction in progress was rolled back, unless its COMMIT had arrived", _always),
+    (r"what is not recorded was rolled back, but for what cannot run in a transaction", _always),
+    (r"nothing of this statement is left", _always),
+    (r"what it left is cleared away by the next deployment", _always),
+    (r"the statements before it stay done and are recorded", _always),
+    (r"this one is not", _always),
+    (r"the database and the service may not fit each other: look now", _always),
+    (r"the service may be (partly )?down", _always),
+    (r"the service answers, but not steadily or not fast enough", _always),
+    (r"\d+ tries within .*", _always),
+    (r"the command was: .*", _always),
+    (r"the copy is gone", _always),
+    (r"seen on a copy", _always),
+    (r"the live database is unchanged", _unchanged),
     (r"the archive cannot be trusted", _always),
     (r"no more of it was read", _always),
 )
@@ -174,6 +227,7 @@ CLAIMS: tuple[tuple[str, Check], ...] = (
 
 def clauses(state: str) -> list[str]:
     """Return the single claims of a state."""
+    state = re.sub(r"rolled back; (applied before|whether)", r"rolled back, \1", state)
     parts = re.split(r";\s+|\.\s+| and (?=the service (?:was|serves))", state)
     return [part.strip(" .") for part in parts if part.strip(" .")]
 
@@ -187,18 +241,32 @@ def problems(ran: Ran, facts: Before) -> list[str]:
     wrong = [f"{why}: “{phrase}”" for phrase, why in NEVER.items() if phrase in text]
     parts = clauses(error.state)
     wrong += [f"said twice: “{part}”" for part in sorted(set(parts)) if parts.count(part) > 1]
+    known = "what stands is not known" not in error.state
     for part in dict.fromkeys(parts):
-        wrong += _judged(part, facts)
-    return wrong
+        wrong += _judged(part, facts, known=known)
+    return wrong + _untold(error.state, facts)
 
 
-def _judged(part: str, facts: Before) -> list[str]:
+def _judged(part: str, facts: Before, *, known: bool) -> list[str]:
+    claim = part
+    for prefix in PREFIXES:
+        claim = re.sub(rf"^{prefix}", "", claim)
     for pattern, check in CLAIMS:
-        match = re.fullmatch(pattern, part)
+        match = re.fullmatch(pattern, claim)
         if match is not None:
-            why = check(match, facts)
+            why = check(match, facts) if known or check not in (_stand, _do_not_stand) else ""
             return [f"false: “{part}”: {why}"] if why else []
     return [f"a sentence that the matrix does not know: “{part}”"]
+
+
+def _untold(state: str, facts: Before) -> list[str]:
+    """Return what a state does not say though it has to: that migrations were run, or undone."""
+    was, now = set(facts.before.history), set(facts.after.history)
+    if was == now or re.search(NAMED, state) or "known" in state or "rolled back" in state:
+        return []
+    return [
+        f"does not tell that the history went from {_list(sorted(was))} to {_list(sorted(now))}"
+    ]
 
 
 COMMAND = re.compile(

@@ -21,6 +21,7 @@ from tests.reliability.cluster import Cluster
 from tests.reliability.project import Site
 from tests.reliability.run import Run, windlass
 from tests.reliability.service import Service, serve
+from tests.reliability.state import Facts
 from tests.reliability.stops import Halt
 
 DATABASE = "shop"
@@ -52,6 +53,7 @@ class World:
     second: Cluster | None = None
     outputs: list[Ran] = field(default_factory=list)
     prepared: set[str] = field(default_factory=set)
+    began: Facts = field(default_factory=Facts)  # what was so before a cell
 
     @property
     def site(self) -> Site:

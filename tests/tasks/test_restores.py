@@ -1,5 +1,6 @@
 """restore: beside the live database, in its place, of some tables; and what it refuses."""
 
+import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator
@@ -107,6 +108,46 @@ def test_what_came_back_is_recorded_where_it_is_read(saved: Project) -> None:
     assert saved.run("status", "--env", "uat").code == 0
     # The next deployment finds nothing left over from the restore.
     assert saved.run("deploy", "--env", "uat").code == 0
+
+
+def test_a_deployment_that_ended_is_shown_as_ended_after_its_own_backup_came_back(
+    project: Project,
+) -> None:
+    assert project.run("deploy", "--env", "uat").code == 0
+    assert project.run("restore", "--env", "uat", CONFIRM_RESTORE="yes").code == 0
+
+    history = project.json("history", "--env", "uat")
+
+    assert [each["status"] for each in history["deployments"]] == ["deployed"]
+    assert [each["verb"] for each in history["corrections"]] == ["restore"]
+    assert execute(project.url, "select count(*) from windlass.marker") == [(0,)]
+
+
+def test_archives_of_a_killed_backup_are_swept_and_nobody_elses(project: Project) -> None:
+    assert project.run("deploy", "--env", "uat").code == 0
+    folder = project.home / "backups" / "uat" / name_of(project)
+    dead, strange = folder / "20260801T000000Z-dead", folder / "20260801T000000Z-strange"
+    for place in (dead, strange):
+        place.mkdir(parents=True)
+        (place / "dump.pgc").write_text("half")
+    detail = json.dumps({"key": f"uat/{name_of(project)}/{dead.name}/"})
+    execute(
+        project.url,
+        "insert into windlass.marker (id, kind, deployment_id, detail) "
+        f"values ('00000000000000aa', 'archive', 'dead', '{detail}')",
+    )
+
+    doctor = project.run("doctor", "--env", "uat")
+    project.migration("20260802_000000_c", "create table c (i int);")
+    ran = project.run("deploy", "--env", "uat")
+
+    assert "archives of a backup of dead that has no manifest" in doctor.out + doctor.err
+    assert f"archives without a manifest: uat/{name_of(project)}/{strange.name}/" in (
+        doctor.out + doctor.err
+    )
+    assert ran.code == 0, ran.err
+    assert (dead.exists(), strange.exists()) == (False, True)
+    assert execute(project.url, "select count(*) from windlass.marker") == [(0,)]
 
 
 def test_above_development_somebody_has_to_say_yes(saved: Project) -> None:

@@ -12,6 +12,7 @@ from ...errors import ConfigError
 from ...model import Direction, Finding, Migration, Unrecorded
 from ...parser.effects import Effect, effects_of
 from ...parser.file import SqlFile
+from ...parser.split import split
 from ..sql import creates
 from ..sql.run import set_search_path, terms_of
 from .environment import AlembicEnvironment
@@ -84,12 +85,12 @@ class AlembicFiles:
     def effects(self, migration: Migration, direction: Direction) -> tuple[Effect, ...]:
         """Return what its SQL does to tables and values; of one that cannot be rendered: hides."""
         rendered = self._render([migration.name], direction)[migration.name]
-        head = self.project.head(migration)
-        try:
-            file, _ = rendered.parsed(head, self.project.parser)
+        text = "".join(f"{statement}\n" for statement, _ in rendered.statements)
+        hides = (Effect(does="hides"),)
+        try:  # a COMMIT of an autocommit_block() is no matter here
+            return hides if rendered.why else effects_of(split(Path(migration.name), text))
         except ConfigError:
-            return (Effect(does="hides"),)
-        return (Effect(does="hides"),) if rendered.why else effects_of(file.statements)
+            return hides
 
     def tables(self, migration: Migration) -> frozenset[str]:
         """Return the tables that a revision names; of one that cannot be rendered, every word."""

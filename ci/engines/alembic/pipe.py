@@ -6,8 +6,6 @@ request that needs one.
 """
 
 import os
-import shutil
-import tempfile
 import threading
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -21,7 +19,7 @@ import msgspec
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from ... import bubblewrap, process, purposes
+from ... import bubblewrap, process, purposes, temporary
 from ...database.retry import Session
 from ...errors import ChildFailed, ConfigError, Place, StepFailed
 from ...secret import redact
@@ -141,7 +139,7 @@ class Child:
         self.began: Moment | None = None  # when the project's first line could run
         self.unsandboxed = ""  # why there is no sandbox; empty: there is one, or none was tried
         self._sockets: tuple[Path, ...] = ()  # their directories, which it can reach
-        self._home = ""
+        self._home: Path | None = None
         self._talk: process.Talk | None = None
         self._messages: Iterator[Event] = iter(())
         self._printed: Callable[[str], None] = _ignore
@@ -219,8 +217,8 @@ class Child:
     def _started(self) -> process.Talk:
         if self._talk is None:
             argv = [str(self.place.python), str(CHILD)]
-            self._home = home = tempfile.mkdtemp(prefix="windlass-home-")
-            needs = self._needs(Path(home))
+            self._home = home = temporary.make("home")
+            needs = self._needs(home)
             talk, ready = None, False
             if needs is not None:
                 boxed = sandbox.command(argv, needs, cwd=self.place.ini.parent)
@@ -228,7 +226,7 @@ class Child:
                 if not ready:
                     self._note_why(talk)
             self._talk = talk if talk is not None and ready else self._start(argv)[0]
-            self.began = self.began or Moment.now(Path(home))
+            self.began = self.began or Moment.now(home)
         return self._talk
 
     def _needs(self, home: Path) -> sandbox.Needs | None:
@@ -250,7 +248,7 @@ class Child:
     def _start(self, argv: list[str]) -> tuple[process.Talk, bool]:
         """Start it and wait until it is ready, or has ended; of the project it has read nothing."""
         # Where programs keep passwords (~/.pgpass, ~/.aws), nobody unapproved looks by default.
-        env = {} if self.approved else dict.fromkeys((*variables.HOMES, "TMPDIR"), self._home)
+        env = {} if self.approved else dict.fromkeys((*variables.HOMES, "TMPDIR"), str(self._home))
         talk = process.Talk(argv, purpose=purposes.PYTHON, env=env, cwd=self.place.ini.parent)
         weakref.finalize(self, _end_child, talk, process.GRACE, self._home)
         self._messages = self._read(talk)
@@ -275,7 +273,8 @@ class Child:
     def _gone(self, talk: process.Talk) -> None:
         """Wait for the end of a child that answered last; ChildFailed where it ended otherwise."""
         self._talk = None
-        shutil.rmtree(self._home, ignore_errors=True)
+        if self._home is not None:
+            temporary.remove(self._home)
         try:
             talk.end()
         except ChildFailed as error:
@@ -295,10 +294,11 @@ class Child:
             _end_child(talk, within, self._home)
 
 
-def _end_child(talk: process.Talk, within: float, home: str) -> None:
+def _end_child(talk: process.Talk, within: float, home: Path | None) -> None:
     with suppress(ChildFailed):
         talk.end(within=within)
-    shutil.rmtree(home, ignore_errors=True)
+    if home is not None:
+        temporary.remove(home)
 
 
 class _Conversation:

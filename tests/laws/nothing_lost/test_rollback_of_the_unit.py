@@ -223,6 +223,15 @@ def test_a_rollback_by_hand_shows_what_is_lost(project: Project) -> None:
     done = project.run(*by_hand, "--lossy", CONFIRM_ROLLBACK="yes")
     assert done.code == 0, done.err
     assert columns(project, "users") == ["id", "name"]
+    project.migration(
+        B,
+        "alter table users add column note text; update users set note = 'x' where id <= 12;",
+        "alter table users drop column note;",
+    )
+    assert project.run("migrate", "--env", "uat").code == 0
+    own = project.run("rollback", "--env", "uat", "--name", B, CONFIRM_ROLLBACK="yes")
+    assert own.code == 0, own.err
+    assert "12 values of public.users.note go with what the migrations added" in own.err
 
 
 def test_a_set_is_proven_as_a_set(project: Project) -> None:

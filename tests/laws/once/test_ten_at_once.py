@@ -91,8 +91,9 @@ def test_behind_a_pooler_what_cannot_run_in_a_transaction_is_refused_before_anyt
     assert ran.error() == [
         "✗ migrate: migrations/20260801_000000_mixed.sql:3: behind a pooler a statement outside a "
         "transaction has no settings of its own",
-        "  state: this migration did not run",
-        "  next:  use the address of the server itself in deploy.yml",
+        "  state: 20260801_000000_mixed does not stand; this migration did not run",
+        "  next:  use the address of the server itself in deploy.yml; then: invoke migrate --env "
+        "dev",
     ]
 
 

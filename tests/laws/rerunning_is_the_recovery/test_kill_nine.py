@@ -67,6 +67,7 @@ def test_a_killed_deployment_is_finished_by_the_next(
     assert [row[0] for row in rows] == [n for n in range(1, MIGRATIONS) if n % 3]
     assert project.applied() == project.names
     assert project.run("status", "--env", "dev").code == 0
+    assert project.run("history", "--env", "dev", "--verify").code == 0
 
 
 def test_a_killed_run_is_told_of_and_closed_by_the_next(project: Project) -> None:
@@ -95,6 +96,8 @@ def test_a_killed_run_is_told_of_and_closed_by_the_next(project: Project) -> Non
         "deployed",
         "interrupted",
     ]
+    chain = project.run("history", "--env", "dev", "--verify")
+    assert chain.code == 0, chain.out
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Outages that pass: a restart, ended sessions, a full server, a standby that lags."""
+"""Outages that pass by themselves: a restart, ended sessions, a full server, an old standby."""
 
 import shutil
 import subprocess

@@ -141,7 +141,7 @@ def test_a_rollback_that_fails_keeps_the_first_error_as_the_headline(project: Pr
     error, _ = run(project, steps(migrate=Step(done, undo=broken), smoke=Step(wrong)))
 
     assert isinstance(error, StepFailed)
-    assert error.what == "smoke: status 500; and rolling back failed: the schema is stuck"
+    assert error.what == "smoke: status 500; and rolling back failed: migrate: the schema is stuck"
     assert journalled(project)[0] is Status.ROLLBACK_FAILED
 
 

@@ -90,7 +90,7 @@ def shown(section: msgspec.Struct) -> str:
             lambda: LockConfig(),
             "timeout=(200ms, 500ms, 1s, 2s), wait=5m, statement_timeout=1h, concurrently=6h",
         ),
-        (lambda: RehearsalConfig(), "backup_age=1d, mask=, blocks_at_most=2s"),
+        (lambda: RehearsalConfig(), "backup_age=1d, mask=, blocks_at_most=2s, service=None"),
         (lambda: TerminalApproval(), "expires=1d"),
         (lambda: GithubApproval(), "expires=1d, self_approval=False, comment=any"),
         (

@@ -11,6 +11,7 @@ from pgwindlass.plan.states import (
     compare,
     heads,
     is_graph,
+    unapplied,
     up_to,
     waiting,
 )
@@ -207,3 +208,15 @@ def test_of_a_graph_whatever_is_unknown_is_ahead_where_all_that_is_here_is_appli
 
     assert {state.name: state.state for state in known}["bb"] is State.AHEAD
     assert {state.name: state.state for state in other}["bb"] is State.MISSING
+
+
+def test_what_is_not_applied_or_not_wholly_is_waited_for() -> None:
+    states = tuple(MigrationState(state.name, state) for state in State)
+
+    assert {state.state for state in unapplied(states)} == {
+        State.PENDING,
+        State.OUT_OF_ORDER,
+        State.FAILED,
+        State.PARTIAL,
+        State.HALF_UNDONE,
+    }

@@ -12,7 +12,9 @@ from pgwindlass.report.deployment import (
     deployment_verdict,
     error_text,
     history_text,
+    joined_text,
     last_note,
+    readiness_text,
     status_exit,
     status_text,
     step_line,
@@ -295,4 +297,21 @@ def test_an_error_is_three_lines_without_secrets() -> None:
 
     assert error_text("no error-secret-1", "nothing was changed", "invoke status") == (
         "✗ no ***\n  state: nothing was changed\n  next:  invoke status"
+    )
+
+
+def test_who_joined_another_run_is_told_so() -> None:
+    assert joined_text((), "01A") == "nothing is pending"
+    assert joined_text(("a", "b"), "01A") == (
+        "another run applied them: 2 migrations, b the last; the newest deployment is 01A"
+    )
+    assert joined_text(("a",), "").endswith("a the last")
+
+
+def test_who_waits_is_told_what_was_missing_at_the_end() -> None:
+    state = MigrationState("a", State.PENDING)
+
+    assert readiness_text("dev", (), "5m") == "dev: nothing that is on disk is pending"
+    assert readiness_text("dev", (state,), "5m").endswith(
+        "a\ndev: 1 migrations are not applied after 5m"
     )
