@@ -6,6 +6,7 @@ them. Everything lives in one temporary directory and is gone at the end.
 
 import os
 import pty
+import pwd
 import select
 import shutil
 import socket
@@ -94,6 +95,9 @@ BAD_FILES = {
 
 def main() -> int:
     """Run the demonstration; the exit status is 0 when everything went as it should."""
+    if not _has_name():
+        print(f"the user {os.geteuid()} has no entry in /etc/passwd: ssh-keygen refuses to sign")
+        return 1
     started = time.monotonic()
     home = Path(tempfile.mkdtemp(prefix="windlass-demo-"))
     home.chmod(0o755)
@@ -107,6 +111,13 @@ def main() -> int:
         shutil.rmtree(home)
     print(f"\neverything in {time.monotonic() - started:.0f} s; nothing is left running")
     return 0
+
+
+def _has_name() -> bool:
+    try:
+        return bool(pwd.getpwuid(os.geteuid()).pw_name)
+    except KeyError:
+        return False
 
 
 def _show(home: Path, env: dict[str, str]) -> None:

@@ -69,12 +69,12 @@ class OwnServer:
 
 
 @contextmanager
-def own_server(*settings: str) -> Iterator[OwnServer]:
-    """Run a server for a block."""
+def own_server(*settings: str, binaries: Path | None = None) -> Iterator[OwnServer]:
+    """Run a server for a block; `binaries`: of another installation than the newest of Debian."""
     base = Path(tempfile.mkdtemp(prefix="wl-own-"))
     base.chmod(0o755)
     hand_over(base)
-    binaries = max(PACKAGED.glob("*/bin"), key=lambda path: int(path.parent.name))
+    binaries = binaries or max(PACKAGED.glob("*/bin"), key=lambda path: int(path.parent.name))
     server = OwnServer(base, binaries, free_port(), settings)
     server.run("initdb", "-D", str(server.data), "-U", "postgres", "-A", "trust", "--no-sync")
     server.start()

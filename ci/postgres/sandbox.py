@@ -76,9 +76,10 @@ def command(
     user = other_user()
     # setpriv leaves root inside.
     isolated = bubblewrap.isolated(network=False, kept=("CAP_SETUID", "CAP_SETGID"))
-    mounts = [*_system(), *_bound("--ro-bind", reads), "--tmpfs", "/tmp"]  # noqa: S108  # inside
+    # Before what is bound, which may lie in one of these.
+    mounts = [*_system(), "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev"]  # noqa: S108
     mounts += ["--dir", "/etc", "--ro-bind", str(passwd), "/etc/passwd"]
-    mounts += ["--proc", "/proc", "--dev", "/dev", *_bound("--bind", writes), "--chdir", "/"]
+    mounts += [*_bound("--ro-bind", reads), *_bound("--bind", writes), "--chdir", "/"]
     drop = _setpriv(user) if user else []
     return (*isolated, *mounts, *drop, *argv)
 

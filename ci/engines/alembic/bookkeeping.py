@@ -14,6 +14,7 @@ from psycopg import sql
 
 from ...database import trusted
 from ...database.pinned import OPTION
+from ...errors import Refused
 from ...model import Direction, Migration
 
 READ = "select revision, checksum, applied_at from windlass.alembic_revision"
@@ -50,6 +51,15 @@ SCHEMA = """
       on n.nspname = case p.name when '$user' then session_user::text else p.name end
     left join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = %s
     order by c.oid is null, p.at limit 1
+"""
+# Columns of the project's own that a row cannot do without; nothing is known of their values.
+NEEDED = """
+    select attname::text from pg_catalog.pg_attribute
+    where attrelid = %s::pg_catalog.regclass and attnum > 0 and not attisdropped
+      and attname <> 'version_num' and attnotnull and not atthasdef and attidentity = ''
+      and not exists (select from pg_catalog.pg_type t
+                      where t.oid = atttypid and t.typdefault is not null)
+    order by attnum
 """
 # As Alembic creates it.
 CREATE = sql.SQL("""
@@ -93,7 +103,12 @@ class Heads:
         return tuple(row[0] for row in connection.execute(query).fetchall())
 
     def write(self, connection: psycopg.Connection, heads: Iterable[str]) -> None:
-        """Make these the heads, in a transaction of the caller's; the table comes where missing."""
+        """Make these the heads, in a transaction of the caller's; the table comes where missing.
+
+        Raises:
+            Refused: a row needs values that only the project knows.
+
+        """
         schema, wanted = self.schema_in(connection), set(heads)
         name = sql.Identifier(schema, self.table)
         if not trusted.exists(connection, self.table, schema=schema):
@@ -104,9 +119,22 @@ class Heads:
             connection.execute(
                 sql.SQL("delete from {} where version_num = {}").format(name, sql.Literal(head))
             )
-        for head in sorted(wanted - before):
+        new = sorted(wanted - before)
+        if new:
+            self._require_writable(connection, name)
+        for head in new:
             connection.execute(
                 sql.SQL("insert into {} (version_num) values ({})").format(name, sql.Literal(head))
+            )
+
+    def _require_writable(self, connection: psycopg.Connection, name: sql.Identifier) -> None:
+        table = name.as_string(connection)
+        needed = [column for (column,) in connection.execute(NEEDED, (table,)).fetchall()]
+        if needed:
+            raise Refused(
+                f"the table {self.table} has columns that need a value: {', '.join(needed)}",
+                next_step="give them a default (alter table ... alter column ... set default ...), "
+                "or let Alembic write the row: alembic stamp",
             )
 
 

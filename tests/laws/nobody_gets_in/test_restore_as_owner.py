@@ -17,12 +17,14 @@ import pytest
 from pgwindlass.backup import loader
 from pgwindlass.backup.drill import drill
 from pgwindlass.database.connection import Database
-from pgwindlass.errors import StepFailed
+from pgwindlass.errors import StepFailed, Unreachable
 from pgwindlass.model import Manifest
 from pgwindlass.secret import Secret
 from pgwindlass.stores.directory import DirectoryStore
 from tests.fix_backup import configured, restore, silent, take
+from tests.fix_own_server import own_server
 from tests.fix_postgres import Server
+from tests.kit import Project
 
 LONG = "-" * 400
 CARRIERS = ("check", "generated", "domain", "partition", "index", "matview", "statistics", "do")
@@ -290,6 +292,7 @@ def test_as_superuser_lets_the_same_archive_do_each_of_them(
 
 
 @pytest.mark.attack
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("statement", "told"),
     [
@@ -331,6 +334,7 @@ def test_a_statement_that_gives_rights_away_is_not_our_roles(
     assert bench.roles() == 0
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_what_several_own_is_theirs_again(bench: Bench, tmp_path: Path, jobs: int) -> None:
     names = [f"{bench.name}_{who}" for who in ("owner", "check", "domain")]
@@ -381,6 +385,7 @@ def test_a_drill_without_a_sandbox_runs_nothing_as_a_superuser(
     assert list(bench.files.iterdir()) == []
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_drill_without_a_sandbox_proves_a_database_of_several_owners(
     bench: Bench, tmp_path: Path, jobs: int
@@ -398,6 +403,26 @@ def test_a_drill_without_a_sandbox_proves_a_database_of_several_owners(
         assert "without" in proof.server and "EVENT TRIGGER - watching" in proof.server
 
 
+def test_a_deployment_drops_the_role_of_a_killed_restore_once_its_database_is_gone(
+    bench: Bench, tmp_path: Path
+) -> None:
+    name, admin, owned = f"{loader.PREFIX}2_dead", bench.empty(), f"{bench.name}_theirs"
+    run(bench.server, f"create role {name};; comment on role {name} is '{loader.NOTE}'")
+    run(bench.server, f"create database {owned} owner {name}")
+    project = Project(tmp_path / "shop", bench.server.url(admin.name))
+    project.migration("20260801_000000_orders", "create table orders (id int);", "")
+
+    kept = project.run("deploy", "--env", "dev")
+    left = bench.roles()
+    run(bench.server, f"drop database {owned}")
+    project.migration("20260802_000000_more", "create table more (id int);", "")
+    swept = project.run("deploy", "--env", "dev")
+
+    assert (kept.code, left, swept.code) == (0, 1, 0), kept.err + swept.err
+    assert f"dropped the role {name}, which a killed restore left" in swept.out + swept.err
+    assert bench.roles() == 0
+
+
 def test_the_role_of_a_killed_restore_is_swept(bench: Bench) -> None:
     with psycopg.connect(bench.server.url(), autocommit=True) as connection:
         for name, note in (("1_dead", loader.NOTE), ("1_other", "a person's")):
@@ -407,3 +432,53 @@ def test_the_role_of_a_killed_restore_is_swept(bench: Bench) -> None:
             assert loader.sweep(connection) == (f"{loader.PREFIX}1_dead",)
         finally:
             connection.execute(f"drop role {loader.PREFIX}1_other".encode())
+
+
+PEERS = "local all postgres trust\nlocal all all peer\n"
+LEFT = "select rolname from pg_roles where starts_with(rolname, 'windlass_load_')"
+LINE = 'local all "/^windlass_load_" scram-sha-256'  # before 16 there is no pattern
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["16", "before"])
+def test_where_the_role_may_not_log_in_the_line_that_lets_it_in_is_named(
+    bench: Bench, tmp_path: Path, known: bool
+) -> None:
+    store = DirectoryStore(tmp_path)
+    with own_server(binaries=bench.server.binaries if known else None) as server:
+        rules = server.data / "pg_hba.conf"
+        rules.write_text(PEERS)
+        server.restart()
+
+        def of(name: str) -> Database:
+            url = f"postgresql://postgres@/{name}?host={server.directory}&port={server.port}"
+            return Database(url=Secret(url), deployment_id="test", owners=None)
+
+        def run(text: str, name: str = "postgres") -> list[tuple[object, ...]]:
+            with of(name).connect("test") as connection:
+                for statement in text.split(";;"):
+                    connection.execute(statement.encode())
+                return connection.execute(LEFT).fetchall()
+
+        run("create role o;; create database source owner o;; create database copy owner o")
+        run(
+            "create table t (i int);; alter table t owner to o;; insert into t values (1)", "source"
+        )
+        manifest = take(of("source"), store, configured(jobs=1))
+        config = configured(sandbox="off", throwaway=of("postgres").url)
+
+        with pytest.raises(Unreachable) as restored:
+            restore(manifest, store, of("copy"))
+        with pytest.raises(Unreachable) as drilled:
+            drill(manifest, store, config, progress=silent)
+        left = run("select")
+        if known:
+            rules.write_text(f"{LINE}\n{PEERS}")
+            server.restart()
+            assert restore(manifest, store, of("copy")).rows == 1
+            assert drill(manifest, store, config, progress=silent).rows == 1
+
+    for caught in (restored, drilled):
+        assert (LINE in caught.value.next_step) == known
+    assert "--as-superuser" in restored.value.next_step
+    assert "backups.throwaway" in drilled.value.next_step
+    assert left == []
