@@ -14,11 +14,19 @@ from .model import Origin
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
+def account() -> str:
+    """Return the name of our user; its number where the machine knows none, as in a container."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
 def find_origin(root: Path) -> Origin:
     """Return the origin of a deployment of the repository at `root`."""
     env = os.environ
     return Origin(
-        deployer=env.get("GITHUB_ACTOR") or getpass.getuser(),
+        deployer=env.get("GITHUB_ACTOR") or account(),
         host=socket.gethostname(),
         commit=env.get("GITHUB_SHA") or git.read_or_none(root, "rev-parse", "HEAD"),
         ci_run=this_run(),

@@ -213,6 +213,7 @@ def correct(cloud: Cloud) -> None:
         ("migrate", "deploy", "--yes"),
         ("migrate", "history", "--verify"),
         ("plan", "history", "--verify"),
+        ("plan", "status", "--wait-until-applied=10s"),
         ("backup", "status"),
         ("migrate", "doctor"),
         *((job, "doctor", "--role", job) for job in ("migrate", "plan", "backup", "restore")),
