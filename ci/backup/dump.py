@@ -87,6 +87,27 @@ def take(
     recipients = config.encrypt.recipients if config.encrypt else ()
     if recipients:
         encryption.require_usable(recipients, None)
+    written: list[Manifest] = []
+    try:
+        _take(database, store, order, config, began, now, progress, written)
+    except StepFailed:
+        if not written:
+            raise  # a line that is lost behind the manifest takes nothing back
+    return written[0]
+
+
+def _take(  # noqa: PLR0913  # what `take` was given
+    database: Database,
+    store: Store,
+    order: Order,
+    config: BackupsConfig,
+    began: datetime,
+    now: Callable[[], datetime],
+    progress: Progress,
+    written: list[Manifest],
+) -> None:
+    """Do it; the manifest is in `written` as soon as the store has it."""
+    recipients = config.encrypt.recipients if config.encrypt else ()
     with asking(NOT_KEPT), database.connect("backup") as connection:
         if is_pooled(connection):
             raise _pooler()
@@ -96,7 +117,7 @@ def take(
         key = _key(order, target.database, began)
         # Ours alone: every backup of this database and every deployment to it holds the lock.
         store.sweep(folder(order.environment, target.database))
-        with _announced(database, key):
+        with _announced(database, key) as announced:
             held = snapshot.hold(
                 connection, order.history, schema_fingerprint=order.schema_fingerprint
             )
@@ -109,18 +130,33 @@ def take(
                 connection.execute("select 1")
                 manifest = _readable(_describe(run, order, target, rows, began, now()))
                 store.write(key + MANIFEST, [manifest.canonical()], once=True)
+                written.append(manifest)
             except BaseException as error:
-                for part in run.stored:
-                    _discard(store, part.key, error)
+                gone = [_discard(store, part.key, error) for part in run.stored]
+                if all(gone):
+                    announced.clear()
                 raise
-    return manifest
+
+
+@dataclass(frozen=True)
+class _Announced:
+    """The announcement of the archives of a backup; `marker` is empty where there is none."""
+
+    database: Database
+    marker: str
+
+    def clear(self) -> None:
+        """Take it back: there is nothing left that nobody knows of."""
+        if self.marker:
+            with suppress(psycopg.Error, Unreachable):  # else the next run looks, and finds nothing
+                markers.clear(self.database, self.marker)
 
 
 @contextmanager
-def _announced(database: Database, key: str) -> Iterator[None]:
+def _announced(database: Database, key: str) -> Iterator[_Announced]:
     """Announce the archives under this key until they have a manifest, where our role may.
 
-    Behind a failure the announcement stays: the next run looks what is left there.
+    Behind a kill, or where they could not be removed, it stays: the next run looks there.
     """
     with ExitStack() as stack:
         try:
@@ -128,10 +164,9 @@ def _announced(database: Database, key: str) -> Iterator[None]:
             marker = stack.enter_context(held)
         except markers.NotAnnounced:  # a role that only reads; doctor finds what it leaves
             marker = ""
-        yield
-        if marker:
-            with suppress(psycopg.Error, Unreachable):  # the backup is whole
-                markers.clear(database, marker)
+        announced = _Announced(database, marker)
+        yield announced
+        announced.clear()
 
 
 @dataclass
@@ -414,9 +449,11 @@ def _pooler() -> Refused:
     )
 
 
-def _discard(store: Store, key: str, error: BaseException) -> None:
-    """Remove an archive that will have no manifest. Best effort: it is no backup either way."""
+def _discard(store: Store, key: str, error: BaseException) -> bool:
+    """Remove an archive that will have no manifest; tell whether it is gone. It is no backup."""
     try:
         store.delete(key)
     except StoreFailed as second:
         error.add_note(f"{store.address(key)} remains, and is not used: {second.what}")
+        return False
+    return True

@@ -200,7 +200,7 @@ def _first_line(error: Exception) -> str:
 def _lost(why: str) -> StepFailed:
     return StepFailed(
         f"the deployment lock was lost: {why}",
-        state="nothing more was started; the journal records what ran before",
+        state="nothing more was started",
         next_step="look at the server and the network, and start again",
     )
 

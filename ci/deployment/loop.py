@@ -136,7 +136,10 @@ class _PlanRun(Recorder):
             raise self.failed(error) from error
         if self.unit.intent.back:
             raise self.roll_back(_first_error(self.unit))
-        return self.close(Status.DEPLOYED)
+        try:
+            return self.close(Status.DEPLOYED)
+        except KeyboardInterrupt as error:
+            raise self.failed(error) from error
 
     def take_lock(self) -> None:
         """Take the lock, see that nothing changed, and open the journal behind it."""

@@ -14,8 +14,9 @@ from psycopg import sql
 from ..database import create, markers
 from ..database.connection import Database
 from ..database.errors import asking
-from ..errors import WindlassError
+from ..errors import WindlassError, changed
 from ..plan.leftovers import FILLING, LOADED, filling_comment
+from . import sweep
 from .work import Work
 
 COMMENT = "comment on database {} is {}"
@@ -66,6 +67,7 @@ def filled(work: Work, name: str, *, backup: str, given: bool) -> Iterator[Filli
     """
     with _announced(work, name, backup=backup, given=given) as key:
         try:
+            sweep.end_of(work, name)
             database = create.create_database(work.database, name)
         except WindlassError:
             if key:
@@ -76,9 +78,12 @@ def filled(work: Work, name: str, *, backup: str, given: bool) -> Iterator[Filli
             if key:
                 _comment(work, name, filling_comment(key))
             yield filling
-        except BaseException:
+        except BaseException as error:
             create.drop(work.database, name)  # ours, created just now, and of no use
             filling.forget()
+            if isinstance(error, WindlassError):
+                gone = f"nothing was restored; the database {name}, made for it, is dropped again"
+                raise changed(error, state=gone) from error
             raise
 
 

@@ -79,6 +79,18 @@ def _drop_roles(work: Work) -> None:
             work.reporter.note(f"dropped the role {role}, which a killed restore left")
 
 
+def end_of(work: Work, name: str) -> None:
+    """Drop a database of this name that a killed run left half restored; without a lock.
+
+    Raises:
+        StepFailed: the server did not drop it.
+
+    """
+    for leftover in work.database.read(STEP, partial(_in_database, restoring=False))[0]:
+        if leftover.act is Act.DROP and leftover.subject == name:
+            _end(work, leftover)
+
+
 def _end(work: Work, leftover: Leftover) -> None:
     """End one, clear its marker, and say what was done."""
     if leftover.act is Act.DROP:

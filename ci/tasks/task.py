@@ -155,14 +155,16 @@ def _exit(error: BaseException, *, as_json: bool, debug: bool, env: str) -> NoRe
     if isinstance(error, KeyboardInterrupt):
         error = Interrupted(
             "stopped by SIGTERM" if isinstance(error, Terminated) else "stopped by Ctrl-C",
-            state="nothing was begun that the journal does not show",
-            next_step=f"invoke status --env {env}" if env else "start it again",
+            state="not read: the run was stopped before it could look",
+            next_step=f"invoke status --env {env} shows what stands; then start it again"
+            if env
+            else "start it again",
             by_sigterm=isinstance(error, Terminated),
         )
     if not isinstance(error, WindlassError):
         error = _of_the_server(error, env) or WindlassError(
             f"an error of Windlass itself: {type(error).__name__}: {error}",
-            state="not known; the journal shows what was begun",
+            state="not known: look before you start it again",
             next_step="run it again with --debug, and report what it prints",
         )
     code = 143 if isinstance(error, Interrupted) and error.by_sigterm else error.exit_code

@@ -121,6 +121,11 @@ def _no_backup(_match: re.Match[str], facts: Before) -> str:
     return f"there is a new backup: {_list(sorted(new))}" if new else ""
 
 
+def _is_gone(match: re.Match[str], facts: Before) -> str:
+    name = match["database"]
+    return f"{name} is there" if name in facts.after.databases else ""
+
+
 def _holds(match: re.Match[str], facts: Before) -> str:
     name = match["database"]
     there = name in facts.after.databases or name.startswith("windlass_copy_")
@@ -201,7 +206,9 @@ CLAIMS: tuple[tuple[str, Check], ...] = (
     (r"what ran before is in the journal", _in_the_journal),
     (r"what this run did before is in the journal", _always),
     (r"the journal could not be written", _always),
-    (r"nothing was begun that the journal does not show", _always),
+    (r"the database (?P<database>\w+), made for it, is dropped again", _is_gone),
+    (r"not read: the run was stopped before it could look", _always),
+    (r"not known: look before you start it again", _always),
     (r"nothing more was started", _always),
     (r"not known", _always),
     (r"not known, because the database did not answer", _always),
@@ -217,6 +224,9 @@ CLAIMS: tuple[tuple[str, Check], ...] = (
     (r"the service may be (partly )?down", _always),
     (r"the service answers, but not steadily or not fast enough", _always),
     (r"\d+ tries within .*", _always),
+    (r"before this deployment the same tests held", _always),
+    (r"it was failing already before this deployment: .*", _always),
+    (r"first deployment: nothing was deployed here before.*", _always),
     (r"the command was: .*", _always),
     (r"the copy is gone", _always),
     (r"seen on a copy", _always),
