@@ -191,12 +191,16 @@ def serve(path: str, program: Callable[[], int]) -> None:
             for key, _ in waiting.select():
                 if key.fileobj is door:
                     line, _ = door.accept()
-                    pid = _fork(line, program)
+                    try:
+                        pid = _fork(line, program)
+                    except (OSError, ValueError):  # who asked was killed before it had said all
+                        line.close()
+                        continue
                     waiting.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, line))
                     waiting.register(line, selectors.EVENT_READ, pid)
                 elif isinstance(key.data, int):
                     waiting.unregister(key.fileobj)
-                    os.killpg(key.data, signal.SIGKILL)
+                    _kill(key.data)
                 else:
                     pid, line = key.data
                     waiting.unregister(key.fileobj)
@@ -242,16 +246,31 @@ def windlass() -> int:
 def _fork(line: socket.socket, program: Callable[[], int]) -> int:
     """Begin one order, and say its process number."""
     _, streams, _, _ = socket.recv_fds(line, 1, 3)
-    with line.makefile("r") as words:
-        order = json.loads(words.readline())
+    try:
+        with line.makefile("r") as words:
+            order = json.loads(words.readline())
+    except (OSError, ValueError):
+        for stream in streams:
+            os.close(stream)
+        raise
     pid = os.fork()
     if pid == 0:
         line.close()
         become(order, streams, program)
     for stream in streams:
         os.close(stream)
-    line.sendall(f"{pid}\n".encode())
+    with suppress(OSError):  # who asked was killed: the end of the line tells so
+        line.sendall(f"{pid}\n".encode())
     return pid
+
+
+def _kill(pid: int) -> None:
+    """Kill a fork with its group, which it makes as its first act."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def _say_the_end(pid: int, line: socket.socket) -> None:
@@ -259,7 +278,7 @@ def _say_the_end(pid: int, line: socket.socket) -> None:
     with line:
         try:
             line.sendall(f"{os.waitstatus_to_exitcode(status)}\n".encode())
-        except BrokenPipeError:
+        except OSError:
             return  # who asked has given up, and killed it
 
 

@@ -134,6 +134,8 @@ def ended(work: Work, request: Request) -> Marker | None:
 
     So a second run of one command does not restore a second time, over what came in since.
     """
+    if request.get("into") or request.get("tables"):  # beside the live database: no swap
+        return None
     marker = _done(work)
     if marker is None or not _is_of(marker, request):
         return None

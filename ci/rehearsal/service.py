@@ -12,10 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from .. import bubblewrap, git, process, purposes, temporary
+from .. import bubblewrap, git, process, project_sandbox, purposes, temporary
 from ..config.sections import ServiceConfig, SmokeCheck
 from ..database.connection import Database
-from ..engines.alembic import sandbox
 from ..errors import ChildFailed, ConfigError, StepFailed
 from ..model import Moment, ServiceTrial
 from ..secret import Secret, redact
@@ -189,7 +188,7 @@ def _boxed(
 ) -> _Program:
     """Return a program in a sandbox, where the machine has one."""
     host = copy.parameters().get("host", "")
-    needs = sandbox.Needs(
+    needs = project_sandbox.Needs(
         writes=(),
         home=home,
         packages=bench.root,
@@ -199,7 +198,7 @@ def _boxed(
     inside = {**env, "HOME": str(home)}
     boxed = not bubblewrap.missing_reason() and _works(needs, cwd)
     return _Program(
-        argv=tuple(sandbox.command(argv, needs, cwd=cwd)) if boxed else argv,
+        argv=tuple(project_sandbox.command(argv, needs, cwd=cwd)) if boxed else argv,
         cwd=cwd,
         env=inside,
         purpose=purposes.SERVICE,
@@ -207,9 +206,9 @@ def _boxed(
     )
 
 
-def _works(needs: sandbox.Needs, cwd: Path) -> bool:
+def _works(needs: project_sandbox.Needs, cwd: Path) -> bool:
     """Tell whether the kernel lets bubblewrap make the namespaces."""
-    argv = sandbox.command(["/bin/true"], needs, cwd=cwd)
+    argv = project_sandbox.command(["/bin/true"], needs, cwd=cwd)
     try:
         process.run(argv, purpose=purposes.SERVICE, within=STOPPED_WITHIN)
     except ChildFailed:

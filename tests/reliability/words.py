@@ -180,6 +180,10 @@ CLAIMS: tuple[tuple[str, Check], ...] = (
     (r"nothing was rolled back, because the deployment lock was lost", _always),
     (r"rolled back: the schema is as it was before", _as_began),
     (r"rolled back: the history is as it was before, and the schema is not: .*", _history_as_began),
+    (
+        r"rolled back: the definitions are those of before, and not every value is",
+        _history_as_began,
+    ),
     (r"rolled back in part", _always),
     (r"rolled back, whether the schema is as it was is not known: .*", _always),
     (r"(nothing was rolled back|no migration was undone): .*", _always),

@@ -19,11 +19,11 @@ import msgspec
 import psycopg
 from psycopg.pq import TransactionStatus
 
-from ... import bubblewrap, process, purposes, temporary
+from ... import bubblewrap, process, project_sandbox, purposes, temporary
 from ...database.retry import Session
 from ...errors import ChildFailed, ConfigError, Place, StepFailed
 from ...secret import redact
-from . import sandbox, variables
+from . import variables
 from .touched import Moment
 
 CHILD = Path(__file__).with_name("child.py")
@@ -221,7 +221,7 @@ class Child:
             needs = self._needs(home)
             talk, ready = None, False
             if needs is not None:
-                boxed = sandbox.command(argv, needs, cwd=self.place.ini.parent)
+                boxed = project_sandbox.command(argv, needs, cwd=self.place.ini.parent)
                 talk, ready = self._start(boxed)
                 if not ready:
                     self._note_why(talk)
@@ -229,7 +229,7 @@ class Child:
             self.began = self.began or Moment.now(home)
         return self._talk
 
-    def _needs(self, home: Path) -> sandbox.Needs | None:
+    def _needs(self, home: Path) -> project_sandbox.Needs | None:
         """Return what it needs in a sandbox; None where it has none, and `unsandboxed` says why."""
         root, python = self.place.root, self.place.python
         if self.approved or root is None:
@@ -237,7 +237,7 @@ class Child:
         self.unsandboxed = self.unsandboxed or bubblewrap.missing_reason()
         if self.unsandboxed:
             return None
-        return sandbox.Needs(
+        return project_sandbox.Needs(
             writes=(root, self.place.ini.parent),
             home=home,
             packages=python.parent.parent,

@@ -193,5 +193,5 @@ def test_killed_at_a_step_and_gone_on_with(stage: Stage, verb: str, number: int)
             problems.append(f"{at}, {again[0]}: {code} {stage.end()[0]} {words}")
 
     words = stage.done("resume")
-    assert f"nothing to resume in {ENV}: no deployment is unfinished" in words
+    assert f"nothing to resume in {ENV}: not paused, nothing unfinished" in words
     assert not problems, "\n".join(problems)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ... import bubblewrap
+from . import bubblewrap
 
 # Below the home directory: where programs keep keys, tokens and passwords.
 DIRECTORIES = (
