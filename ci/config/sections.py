@@ -334,6 +334,11 @@ class Restart(Options, frozen=True, kw_only=True):
     printing: ClassVar[tuple[str, ...]] = ()  # those of a command that only prints
     environment: tuple[str, ...] = ()
 
+    @property
+    def docker_host(self) -> str:
+        """The Docker that has the service's images; empty: docker's own choice, or none."""
+        return ""
+
     def __post_init__(self) -> None:
         for name in self.environment:
             if not VARIABLE.fullmatch(name):
@@ -365,6 +370,11 @@ class DockerRestart(Restart, frozen=True, kw_only=True, tag="docker", tag_field=
     settle: Duration = _span("5s")
     within: Duration = _span("120s")
 
+    @property
+    def docker_host(self) -> str:
+        """The Docker that has the service's images; empty: docker's own choice."""
+        return self.host
+
 
 class ComposeRestart(Restart, frozen=True, kw_only=True, tag="compose", tag_field="with"):
     """A service of a compose file; the plugin or docker-compose, whichever is there."""
@@ -376,6 +386,11 @@ class ComposeRestart(Restart, frozen=True, kw_only=True, tag="compose", tag_fiel
     host: str = ""
     settle: Duration = _span("5s")
     within: Duration = _span("120s")
+
+    @property
+    def docker_host(self) -> str:
+        """The Docker that has the service's images; empty: docker's own choice."""
+        return self.host
 
 
 class KubectlRestart(Restart, frozen=True, kw_only=True, tag="kubectl", tag_field="with"):

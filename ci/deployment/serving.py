@@ -1,7 +1,7 @@
 """What serves now: which version it is, and what it answers before anything is changed."""
 
 from .. import git
-from ..config.sections import ComposeRestart, DockerRestart, ServiceConfig
+from ..config.sections import ServiceConfig
 from ..errors import ConfigError, WindlassError, changed
 from ..model import Evidence, Plan, Status, StepName, StepResult
 from ..rehearsal import trials
@@ -36,7 +36,7 @@ def bench(work: Work) -> ServiceBench | None:
             next_step="write checks under rehearsal.service, such as [{get: /health}]",
         )
     restart = work.settings.environment.restart
-    host = restart.host if isinstance(restart, DockerRestart | ComposeRestart) else ""
+    host = restart.docker_host if restart is not None else ""
     return ServiceBench(
         config=config,
         checks=checks,
