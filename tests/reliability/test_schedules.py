@@ -33,7 +33,7 @@ from tests.reliability.stops import STEP, Halt
 from tests.reliability.world import World
 
 WHOLE = bool(os.environ.get("WINDLASS_RELIABILITY"))
-SCHEDULES = int(os.environ.get("WINDLASS_SCHEDULES", "1000" if WHOLE else "8"))
+SCHEDULES = int(os.environ.get("WINDLASS_SCHEDULES", "1000" if WHOLE else "4"))
 BUDGET = float(os.environ.get("WINDLASS_BUDGET", "3000"))  # seconds
 SEED = int(os.environ.get("WINDLASS_SEED", secrets.randbelow(10**6) if WHOLE else "15"))
 RUNNERS = ("A", "B", "C")

@@ -98,7 +98,7 @@ def go_on(warm: Forks, project: Project, **more: Any) -> int:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("engine", "count", "at_least"),
-    [("sql", 60, at_most(40, 400)), ("prisma", 8, at_most(5, 25))],
+    [("sql", 60, at_most(20, 400)), ("prisma", 8, at_most(2, 25))],
 )
 def test_killed_at_every_boundary_of_every_statement(
     tmp_path: Path,
@@ -115,7 +115,7 @@ def test_killed_at_every_boundary_of_every_statement(
     write(project, count)
     seen, kills = tmp_path / "seen", 0
 
-    while (code := go_on(warm, project, seen=str(seen), each=at_most(10, 1))) != 0:
+    while (code := go_on(warm, project, seen=str(seen), each=at_most(15, 1))) != 0:
         kills += code == -9
 
     assert kills >= at_least
