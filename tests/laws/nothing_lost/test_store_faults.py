@@ -83,7 +83,7 @@ def require_nothing(bucket: Bucket, line: Faults) -> None:
 def test_an_error_at_any_moment(large: Database, bucket: Bucket, line: Faults, moment: str) -> None:
     pattern, first = MOMENTS[moment]
     tried = list(zip((1, 2) * 4, ANSWERS, strict=True))
-    for jobs, (status, code, said) in some(tried, list(MOMENTS).index(moment), of=12):
+    for jobs, (status, code, said) in some(tried, list(MOMENTS).index(moment), of=6):
         line.answer(pattern, status, code, first=first)
 
         with pytest.raises(StepFailed) as caught:

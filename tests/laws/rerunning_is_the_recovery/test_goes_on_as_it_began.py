@@ -184,7 +184,7 @@ def test_killed_at_a_step_and_gone_on_with(stage: Stage, verb: str, number: int)
     wanted, status = stage.end(), stage.newest["status"]
     problems = []
 
-    for place, at in enumerate(some(boundaries(verb), number, of=18)):
+    for place, at in enumerate(some(boundaries(verb), number, of=9)):
         argv = prepared(stage, verb)
         stage.killed(*argv, at=at)
         again = ("resume",) if (place + number) % 2 else argv
