@@ -134,8 +134,8 @@ def ended(work: Work, request: Request) -> Marker | None:
 
     So a second run of one command does not restore a second time, over what came in since.
     """
-    if request.get("into") or request.get("tables"):  # beside the live database: no swap
-        return None
+    if any(request.has(name) for name in ("into", "tables", "drop-old")):
+        return None  # beside the live database, which need not be there
     marker = _done(work)
     if marker is None or not _is_of(marker, request):
         return None
@@ -165,8 +165,7 @@ def _is_of(marker: Marker, request: Request) -> bool:
         return request.plan.digest == marker.get("plan")
     if request.has("swap"):
         return request.get("swap") == marker.get("restored")
-    beside = any(request.has(name) for name in ("into", "tables", "drop-old"))
-    return not beside and request.get("from") in ("", "latest", marker.get("backup"))
+    return request.get("from") in ("", "latest", marker.get("backup"))
 
 
 def old_databases(database: Database, environment: str) -> tuple[tuple[str, int], ...]:
