@@ -22,6 +22,8 @@ from pgwindlass.parser.file import SqlFile, normalise, parse
 from tests.fix_postgres import Server
 from tests.kit import Project, tables
 
+pytestmark = pytest.mark.sampled(2)
+
 NAME = "20260801_000000_a"
 PATH = Path(f"migrations/{NAME}.sql")
 DATABASES = ("nasty_windlass", "nasty_psql")

@@ -7,13 +7,13 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from pgwindlass.database.connection import Database
 from pgwindlass.deployment.planner import current_plan
 from pgwindlass.deployment.rehearsals import rehearse_now
 from pgwindlass.deployment.work import open_work
@@ -22,6 +22,7 @@ from pgwindlass.postgres.throwaway import PREFIX
 from tests.fix_postgres import Server
 from tests.fix_runner import Job
 from tests.kit import WINDLASS, Project, Quiet, tables
+from tests.prepared import Prepared, prepared
 
 BASE = "20260801_000000_base"
 NEXT = "20260802_000000_next"
@@ -36,14 +37,29 @@ from generate_series(1, 1000) i;
 """
 
 
+def backed_up(home: Path, url: str, throwaway: str) -> Project:
+    """Return a project whose first migration is applied, in uat, and backed up."""
+    shop = Project(home, url, throwaway=throwaway)
+    shop.migration(BASE, EVENTS, "drop view worded_a; drop table worded, events;")
+    assert shop.run("deploy", "--env", "uat").code == 0
+    assert shop.run("backup", "--env", "uat").code == 0
+    return shop
+
+
+@pytest.fixture(scope="module")
+def made(
+    tmp_path_factory: pytest.TempPathFactory, servers: Callable[[int], Server]
+) -> Iterator[Prepared]:
+    server = servers(16)
+    home = tmp_path_factory.mktemp("rehearse") / "shop"
+    with prepared(home, server, lambda home, url: backed_up(home, url, server.url())) as ready:
+        yield ready
+
+
 @pytest.fixture
-def project(tmp_path: Path, database16: Database, server16: Server) -> Project:
-    """A project whose first migration is applied, in uat, and backed up."""
-    found = Project(tmp_path / "shop", database16.url.reveal(), throwaway=server16.url())
-    found.migration(BASE, EVENTS, "drop view worded_a; drop table worded, events;")
-    assert found.run("deploy", "--env", "uat").code == 0
-    assert found.run("backup", "--env", "uat").code == 0
-    return found
+def project(made: Prepared) -> Iterator[Project]:
+    with made.again() as again:
+        yield again
 
 
 def rehearsed(project: Project) -> dict[str, object]:

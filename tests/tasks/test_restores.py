@@ -18,21 +18,26 @@ from pgwindlass.secret import Secret
 from tests import fix_postgres
 from tests.fix_postgres import Server
 from tests.kit import Project, tables
+from tests.prepared import Prepared, prepared
 
 NewDatabase = Callable[[Server], Database]
 A = "20260801_000000_a"
 
 
-@pytest.fixture
-def project(tmp_path: Path, server16: Server, database16: Database) -> Iterator[Project]:
-    found = Project(tmp_path / "shop", database16.url.reveal())
-    found.migration(
+def new_project(home: Path, url: str) -> Project:
+    shop = Project(home, url)
+    shop.migration(
         A,
         "create table a (i int primary key); create table b (i int references a);"
         "insert into a select generate_series(1, 10); insert into b select 1;",
         "drop table b, a;",
     )
-    yield found
+    return shop
+
+
+@pytest.fixture
+def project(tmp_path: Path, server16: Server, database16: Database) -> Iterator[Project]:
+    yield new_project(tmp_path / "shop", database16.url.reveal())
     with psycopg.connect(server16.url(), autocommit=True) as admin:
         rows = admin.execute(
             "select datname from pg_database where starts_with(datname, %s)",
@@ -42,14 +47,28 @@ def project(tmp_path: Path, server16: Server, database16: Database) -> Iterator[
             admin.execute(f'drop database "{name}" with (force)'.encode())
 
 
-@pytest.fixture
-def saved(project: Project) -> Project:
+def damaged(home: Path, url: str) -> Project:
     """Return the project after a deployment, a backup, and damage done since."""
-    assert project.run("deploy", "--env", "uat").code == 0
-    assert project.run("backup", "--env", "uat").code == 0
-    execute(project.url, "delete from b; delete from a where i > 3; create table later (i int)")
-    execute(project.url, "analyze")
-    return project
+    shop = new_project(home, url)
+    assert shop.run("deploy", "--env", "uat").code == 0
+    assert shop.run("backup", "--env", "uat").code == 0
+    execute(url, "delete from b; delete from a where i > 3; create table later (i int)")
+    return shop
+
+
+@pytest.fixture(scope="module")
+def made(
+    tmp_path_factory: pytest.TempPathFactory, servers: Callable[[int], Server]
+) -> Iterator[Prepared]:
+    with prepared(tmp_path_factory.mktemp("restores") / "shop", servers(16), damaged) as ready:
+        yield ready
+
+
+@pytest.fixture
+def saved(made: Prepared) -> Iterator[Project]:
+    with made.again() as again:
+        execute(again.url, "analyze")  # a template's statistics are not copied
+        yield again
 
 
 def execute(url: str, *statements: str) -> list[tuple[object, ...]]:

@@ -36,7 +36,7 @@ from tests.fix_backup import CONFIG, HISTORY, MOMENT, restore, silent, verify
 from tests.fix_postgres import Server
 from tests.kit import new_key, parts
 
-pytestmark = pytest.mark.attack
+pytestmark = [pytest.mark.attack, pytest.mark.sampled(2)]
 
 NewDatabase = Callable[[Server], Database]
 DIGEST = "d" * 64

@@ -24,6 +24,8 @@ from tests.fix_backup import configured, silent, verify
 from tests.fix_postgres import Server
 from tests.fix_s3 import Bucket
 
+pytestmark = pytest.mark.sampled(2)
+
 # 8 MB that do not compress: more than every pipe and buffer between pg_dump and the store holds.
 FILL = """
 create table large (id int, t text);

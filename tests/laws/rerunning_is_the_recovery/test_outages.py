@@ -25,6 +25,8 @@ from tests.fix_own_server import OwnServer, own_server
 from tests.heavy import some
 from tests.kit import Project, Quiet, tables
 
+pytestmark = pytest.mark.sampled(3)
+
 A, B, C = "20260801_000000_a", "20260802_000000_b", "20260803_000000_c"
 ORIGIN = Origin(deployer="ada", host="laptop", commit=None, ci_run=None)
 
