@@ -51,7 +51,7 @@ class Prepared:
 
     def _execute(self, statement: str, *names: str) -> None:
         with psycopg.connect(self._server.url(), autocommit=True) as admin:
-            admin.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))  # type: ignore[arg-type]
+            admin.execute(sql.SQL(statement).format(*map(sql.Identifier, names)))
 
     def _databases(self) -> list[tuple[str]]:
         with psycopg.connect(self._server.url(), autocommit=True) as admin:
