@@ -254,12 +254,12 @@ def _hidden(text: str, values: set[str]) -> set[str]:
     """
     unseen = _UNSEEN.sub("", text) if _has_unseen(text) else ""
     hidden = "\n".join(part for part in (unseen, _joined(text)) if part)
-    found = set()
+    matches = set()
     if hidden:
         long = {value for value in values if len(value) >= _GUESSED}
-        found = {value for value in long if _traits(value)[0] in hidden}
+        matches = {value for value in long if _traits(value)[0] in hidden}
     lower = text.lower()
-    return found | {v for v in values if _traits(v)[1] and v in lower}
+    return matches | {v for v in values if _traits(v)[1] and v in lower}
 
 
 def _has_unseen(text: str) -> bool:

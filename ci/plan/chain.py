@@ -269,12 +269,12 @@ def key_of(environment: str, events: tuple[Event, ...]) -> str:
 
 def ranges_of(keys: Iterable[str]) -> tuple[Range, ...]:
     """Return what the names of the mirrored objects say, in the order of their last events."""
-    found = []
+    ranges = []
     for key in keys:
         match = NAME.fullmatch(key.rpartition("/")[2])
         if match is not None:
-            found.append(Range(key, int(match[1]), int(match[2]), match[3]))
-    return tuple(sorted(found, key=lambda range_: (range_.last, range_.first)))
+            ranges.append(Range(key, int(match[1]), int(match[2]), match[3]))
+    return tuple(sorted(ranges, key=lambda range_: (range_.last, range_.first)))
 
 
 def missing(events: tuple[Event, ...], ranges: Iterable[Range]) -> tuple[Event, ...]:

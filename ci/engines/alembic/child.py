@@ -667,10 +667,10 @@ def _describe_difference(difference: tuple[Any, ...]) -> str:
         more = f" from {rest[4]} to {rest[5]}" if kind.startswith("modify_") else ""
         name = f"{table}.{column}{more}"
     else:
-        thing = rest[0]
-        of = getattr(thing, "table", None)
-        schema = getattr(of if of is not None else thing, "schema", None)
-        name = str(getattr(thing, "name", None) or thing)
+        item = rest[0]
+        of = getattr(item, "table", None)
+        schema = getattr(of if of is not None else item, "schema", None)
+        name = str(getattr(item, "name", None) or item)
         name += f" of {of.name}" if of is not None else ""
     return "" if schema == "windlass" else f"{kind.replace('_', ' ')} {name}"
 
