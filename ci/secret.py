@@ -130,11 +130,12 @@ def _spellings(value: str) -> frozenset[str]:
         repr(value.encode(errors="replace"))[2:-1],
     }
     written = {form for text in quoted for form in _as_json(text)} | quoted
+    whole = quote(value, safe="", errors="replace")  # of a byte that is not UTF-8 there is no text
     percent = {
-        quote(value, safe=""),
-        quote(value),
-        quote_plus(value),
-        quote(quote(value, safe=""), safe=""),  # a URL in a URL
+        whole,
+        quote(value, errors="replace"),
+        quote_plus(value, errors="replace"),
+        quote(whole, safe=""),  # a URL in a URL
     }
     written |= percent | {re.sub("%[0-9A-F]{2}", lambda m: m[0].lower(), p) for p in percent}
     written |= {
