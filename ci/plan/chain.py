@@ -245,12 +245,13 @@ def _unknown_rows(first: Event, expected: _Expected, rows: Rows) -> Break | None
                 "chain began: one was edited, inserted or removed"
                 + (f" (the newest is {max(older.deployments)})" if older.deployments else ""),
             )
-    strays = {name for name, _ in rows.steps} - rows.deployments.keys()
     unknown = sorted(
-        at for at in rows.steps if at[0] in expected.deployments and at not in expected.steps
+        at
+        for at in rows.steps.keys() - expected.steps.keys()
+        if at[0] in expected.deployments or at[0] not in rows.deployments
     )
-    if strays or unknown:
-        name, ordinal = unknown[0] if unknown else (min(strays), 0)
+    if unknown:
+        name, ordinal = unknown[0]
         return Break(0, f"step {ordinal} of deployment {name} has no event: it was inserted")
     return None
 
