@@ -218,7 +218,7 @@ class SshSource:
         """Return how many may approve; raise where the files or ssh-keygen are missing."""
         people = {person.lines[0].number: person for person in self._people().values()}
         on_github = os.environ.get("GITHUB_ACTIONS") == "true"
-        signers = [one for one in people.values() if one.has_login or not on_github]
+        signers = [person for person in people.values() if person.has_login or not on_github]
         if self.config.revoked:
             self._file("revoked", self.config.revoked)
         if len(signers) < self.config.required:

@@ -61,8 +61,8 @@ def backups(store: Store, *, environment: str, database: str | None = None) -> t
         )
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = [backup for backup in pool.map(read_backup, folders) if backup is not None]
-    return tuple(sorted(found, key=_age, reverse=True))
+        complete = [backup for backup in pool.map(read_backup, folders) if backup is not None]
+    return tuple(sorted(complete, key=_age, reverse=True))
 
 
 def newest(
@@ -227,7 +227,11 @@ def find_rehearsal(
     name = f"/rehearsal-{plan_digest[:12]}.json"
     keys = [key for key in store.keys(folder(environment, database)) if key.endswith(name)]
     rehearsals = [_trusted(partial(_read_document, store, key, REHEARSALS)) for key in keys]
-    ours = [one for one in rehearsals if one is not None and one.plan_digest == plan_digest]
+    ours = [
+        rehearsal
+        for rehearsal in rehearsals
+        if rehearsal is not None and rehearsal.plan_digest == plan_digest
+    ]
     return max(ours, key=lambda rehearsal: rehearsal.at, default=None)
 
 

@@ -176,11 +176,11 @@ def propose(
         PlanChanged: the plan has another digest than it must have, or is not what would be done.
 
     """
-    current, found = first or again()
+    current, facts = first or again()
     plan = current if request.plan is None else request.plan
     gate.require_digest(plan, request.digest)
     gate.require_unchanged(plan, current)
-    return Proposal(plan=plan, found=found, again=again)
+    return Proposal(plan=plan, found=facts, again=again)
 
 
 def with_about(work: Work, proposal: Proposal[T]) -> Plan:
@@ -227,14 +227,14 @@ def permitted(work: Work, proposal: Proposal[T]) -> Iterator[Permit[T]]:
         if plan.correction is None or plan.correction.verb not in RESTING:
             pause.require_running(work)
         _sweep(work, plan)
-        current, found = proposal.again()
+        current, facts = proposal.again()
         gate.require_unchanged(plan, current)
         if approval is not None:
             own_tables.prepare(work.database, work.terms())
             nonces.use(work, approval)
         yield Permit(
             plan=plan,
-            found=found,
+            found=facts,
             approvers=_approvers(approval),
             origin=find_origin(work.settings.root),
             held=held,

@@ -305,15 +305,15 @@ def smoke_test(plan: Plan, work: Work) -> Done | Skipped:
 
 def verify_migrations(plan: Plan, work: Work) -> Done | Skipped:
     """Run the verify scripts once more, and look for what is left half done; only warn of it."""
-    found = verifying.warnings(plan, work)
-    for warning in found:
+    warnings = verifying.warnings(plan, work)
+    for warning in warnings:
         work.reporter.alarm(warning)
     scripts = len(verifying.scripts(plan))
-    if found:
-        noun = "warning" if len(found) == 1 else "warnings"
+    if warnings:
+        noun = "warning" if len(warnings) == 1 else "warnings"
         return Done(
-            f"{scripts} verify scripts, {len(found)} {noun}: {found[0]}",
-            evidence=tuple(("warning", warning) for warning in found),
+            f"{scripts} verify scripts, {len(warnings)} {noun}: {warnings[0]}",
+            evidence=tuple(("warning", warning) for warning in warnings),
         )
     older = f"; from before: {'; '.join(plan.leftovers)}" if plan.leftovers else ""
     return Done(f"{scripts} verify scripts, nothing left half done{older}")

@@ -56,7 +56,9 @@ def read_open(connection: psycopg.Connection) -> OpenUnit | None:
         status=Status(status),
         intent=intent,
         chain=chain,
-        results=tuple(result for one in chain for result in journal.read_steps(connection, one)),
+        results=tuple(
+            result for identifier in chain for result in journal.read_steps(connection, identifier)
+        ),
         approved=approved,
         environment=msgspec.json.decode(record, type=Deployment).environment,
     )

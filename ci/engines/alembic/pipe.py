@@ -26,7 +26,7 @@ from ...secret import redact
 from . import variables
 from .touched import Moment
 
-CHILD = Path(__file__).with_name("child.py")
+CHILD = Path(__file__).parent / "child" / "__main__.py"
 # What an answer can bring about that is none: the project can write into the pipe what it wants.
 NO_ANSWER = (msgspec.MsgspecError, LookupError, TypeError, ValueError, RecursionError)
 T = TypeVar("T")

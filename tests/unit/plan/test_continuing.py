@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from pgwindlass.errors import Refused
-from pgwindlass.model import Intent, Outcome, Partial, Status, StepName, StepResult
+from pgwindlass.model import Intent, Loss, Outcome, Partial, Status, StepName, StepResult
 from pgwindlass.plan.continuing import (
     CUT_OFF,
     UNFINISHED,
@@ -230,3 +230,19 @@ def test_each_step_is_taken_back_once_the_last_one_first_to_what_served_at_first
     migrate, undone = result(StepName.MIGRATE), result(StepName.SMOKE, undo=True)
 
     assert attempts((migrate, killed, first, migrate, later, undone)) == (first, migrate)
+
+
+def test_what_is_half_done_is_told_of_an_unfinished_unit() -> None:
+    half = (Partial(name=B, direction="up", statements_done=1, statements=3),)
+
+    assert f"{B}: statement 1 of 3 done" in unfinished(unit(INTENT), {A}, half)
+
+
+def test_what_the_unit_itself_changed_is_as_it_was_approved() -> None:
+    half = (Partial(name=C, direction="up", statements_done=1, statements=3),)
+    lost = (Loss(migration=C, what="a column"),)
+    approved = plan(partials=half, leftovers=("an index",), losses=lost)
+
+    again = as_approved(approved, plan(), approved.migrations)
+
+    assert (again.partials, again.leftovers, again.losses) == (half, ("an index",), lost)

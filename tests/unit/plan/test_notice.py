@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,7 +57,7 @@ def test_a_secret_signs_the_time_and_the_body() -> None:
 
     assert signed[notice.TIMESTAMP] == "1795177800"
     assert signed[notice.SIGNATURE] == f"v1={expected}"
-    assert notice.SIGNATURE not in notice.headers_of(config(), body, NOW)
+    assert notice.headers_of(config(), body, NOW) == {"Content-Type": "application/json"}
 
 
 def test_a_receiver_is_told_what_it_asks_for() -> None:
@@ -86,6 +87,14 @@ def test_spans_are_sent_where_the_standard_variables_ask_for_it(
 
 
 def test_attributes_have_our_prefix_and_no_empty_value() -> None:
-    attributes = notice.attributes_of({"a": "x", "b": "", "c": None, "d": 0, "e": False})
+    attributes = notice.attributes_of(
+        {"a": "x", "b": "", "c": None, "d": 0, "e": False, "f": Path("/x"), "g": 1.5}
+    )
 
-    assert attributes == {"windlass.a": "x", "windlass.d": 0, "windlass.e": False}
+    assert attributes == {
+        "windlass.a": "x",
+        "windlass.d": 0,
+        "windlass.e": False,
+        "windlass.f": "/x",
+        "windlass.g": "1.5",
+    }
