@@ -326,13 +326,14 @@ class Restart(Options, frozen=True, kw_only=True):
     """Base of every restart.
 
     `environment`: the names of variables that its programs get besides those of its kind. Of our
-    other variables they see nothing.
+    other variables they see nothing. `lost_at_most`: requests; None: any number.
     """
 
     files: ClassVar[tuple[str, ...]] = ()  # the keys that name a file which decides
     commands: ClassVar[tuple[str, ...]] = ()  # the keys that hold a command
     printing: ClassVar[tuple[str, ...]] = ()  # those of a command that only prints
     environment: tuple[str, ...] = ()
+    lost_at_most: int | None = None
 
     @property
     def docker_host(self) -> str:
@@ -340,6 +341,8 @@ class Restart(Options, frozen=True, kw_only=True):
         return ""
 
     def __post_init__(self) -> None:
+        if self.lost_at_most is not None and self.lost_at_most < 0:
+            raise ValueError(f"lost_at_most is {self.lost_at_most}; expected 0 or more")
         for name in self.environment:
             if not VARIABLE.fullmatch(name):
                 raise ValueError(

@@ -90,6 +90,7 @@ def run_plan(  # noqa: PLR0913  # the unit, and each way to compute again what w
     begun = units.fresh(plan, "deploy", ()) if unit is None else unit
     with ExitStack() as stack:
         work.database.patience.armed = True
+        stack.callback(work.watch.stop)
         run = _PlanRun(
             plan=plan,
             work=work,

@@ -22,6 +22,7 @@ from ..restarters import Restarter, open_restarter
 from ..secret import Secret
 from ..signing import Seal
 from ..stores import Store, open_store
+from .probing import Watch
 
 
 class Reporter(Protocol):
@@ -74,6 +75,7 @@ class Work:
     held: bool = False  # the deployment lock is ours
     # What is applied as far as this run knows: a server that lacks one of it has lost something.
     standing: set[str] = field(default_factory=set, compare=False)
+    watch: Watch = field(default_factory=Watch, compare=False)
 
     def terms(self) -> Terms:
         """Return on what terms a migration runs here."""
