@@ -147,11 +147,10 @@ def with_service(project: Project, *, down: float, more: str = "") -> None:
     project.deploy_yml.write_text(text.replace(UAT, UAT + section, 1))
 
 
-def test_the_numbers_stand_in_the_report_the_journal_and_the_summary(project: Project) -> None:
+def test_the_numbers_stand_in_the_report_and_the_journal(project: Project) -> None:
     with_service(project, down=0.4, more=", lost_at_most: 1")
-    page = project.home / "summary.md"
 
-    ran = project.run("deploy", "--env", "uat", GITHUB_STEP_SUMMARY=str(page), GITHUB_ACTIONS="true")
+    ran = project.run("deploy", "--env", "uat")
     assert ran.code == 0, ran.err
     newest = project.deployments("uat")[0]
     shown = project.json("history", "--env", "uat", "--deployment", newest["id"])
@@ -165,12 +164,9 @@ def test_the_numbers_stand_in_the_report_the_journal_and_the_summary(project: Pr
     assert line in ran.err and line in last["detail"]
     # More than it may, and all is well now: told, and no reason to restart it once more.
     assert "restart.lost_at_most is 1" in ran.err
-    assert f"{ended['requests_lost']} of {ended['requests_asked']}, the longest gap" in (
-        page.read_text()
-    )
     tokens = (project.home / "tokens").read_text().split()
     assert set(tokens) == {PLANTED}  # the probe asks as the smoke tests do
-    for text in (ran.err, ran.out, page.read_text(), json.dumps(shown)):
+    for text in (ran.err, ran.out, json.dumps(shown)):
         assert PLANTED not in text
 
 
