@@ -155,7 +155,13 @@ class _PlanRun(Recorder):
                 extra_locks=work.engine.lock_keys,
             )
         )
-        self.work = replace(work, guard=self.held.guard, held=True)
+        self.work = replace(
+            work,
+            guard=self.held.guard,
+            held=True,
+            chain=self.unit.chain,
+            intended=self.unit.intent.plan_digest,
+        )
         if work.database.spare is not None:
             work.database.spare.open()
         identity.require(work)
@@ -312,6 +318,7 @@ class _PlanRun(Recorder):
         attempted = attempts((*self.unit.results, *self.results))
         restarted = any(result.step is StepName.RESTART for result in attempted)
         reverted = isinstance(self.work.restarter, Reverting)
+        self.work = replace(self.work, goes_back=True)
         try:
             decision = self.decided(first)
             if decision.stops:

@@ -9,12 +9,13 @@ import psycopg
 
 from ..config import Settings
 from ..database import lock, own_tables
-from ..errors import ConfigError, WindlassError
+from ..errors import ConfigError, WindlassError, changed
 from ..model import Finding, Migration, Plan, Rehearsal, StepName, Unrecorded
 from ..plan.pending import in_running_order
 from ..rehearsal import existing
 from ..restarters import Running
-from . import facts, identity, pause, restarting, serving, steps
+from ..restarters.several import Several
+from . import facts, identity, pause, restarting, rolling, serving, steps
 from .planner import current_plan
 from .rehearsals import rehearsal_of, rehearse_now
 from .work import Work
@@ -87,11 +88,13 @@ def restart_service(work: Work) -> Restarted:
         own.reporter.started(StepName.RESTART)
         own.watch.start(own.settings.environment.smoke)
         try:
-            running = work.restarter.restart(restarting.Announcer(own))
+            running, _ = rolling.restart(own, work.restarter)
         except WindlassError as error:
-            raise serving.with_losses(error, own.watch.stop()) from error
+            told = _with_members(error, own)
+            raise serving.with_losses(told, own.watch.stop()) from error
         finally:
             counted = own.watch.stop()
+            rolling.forget(own)
     serving.warn_of_losses(work, counted)
     return Restarted(
         instance=running.instance,
@@ -102,6 +105,14 @@ def restart_service(work: Work) -> Restarted:
         requests_lost=counted.lost if counted else None,
         longest_gap=round(counted.longest_gap, 3) if counted else None,
     )
+
+
+def _with_members(error: WindlassError, work: Work) -> WindlassError:
+    """Return an error that says which version runs on which member, where there are several."""
+    if not isinstance(work.restarter, Several):
+        return error
+    told = rolling.stands(work, work.restarter)
+    return changed(error, state=f"{error.state}; {told}" if error.state else told)
 
 
 @contextmanager

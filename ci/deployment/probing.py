@@ -106,9 +106,13 @@ class Watch:
         self.absent = "" if begun.start() else NOT_SENT
         self.probe = None if self.absent else begun
 
-    def counted(self) -> Tally | None:
-        """Return what the requests came to so far; None: nothing is asked."""
-        return self.probe.counted() if self.probe is not None else None
+    def moment(self) -> float:
+        """Return the seconds since the probe began; 0 where nothing is asked."""
+        return self.probe.now() if self.probe is not None else 0.0
+
+    def counted(self, *, since: float = 0.0) -> Tally | None:
+        """Return what the requests came to that were sent since then; None: nothing is asked."""
+        return self.probe.counted(since=since) if self.probe is not None else None
 
     def stop(self) -> Tally | None:
         """End it and return what all requests came to; None: nothing was asked."""

@@ -25,6 +25,7 @@ from . import (
     preflight,
     rehearsals,
     restarting,
+    rolling,
     serving,
     verifying,
 )
@@ -274,7 +275,7 @@ def restart_service(plan: Plan, work: Work) -> Done | Skipped:
         return Skipped(f"{plan.environment} has no service in deploy.yml")
     work.watch.start(work.settings.environment.smoke)
     try:
-        running = work.restarter.restart(restarting.Announcer(work))
+        running, members = rolling.restart(work, work.restarter)
     except WindlassError as error:
         raise serving.with_losses(error, work.watch.stop()) from error
     counted = work.watch.counted() if plan.has(StepName.SMOKE) else work.watch.stop()
@@ -283,6 +284,7 @@ def restart_service(plan: Plan, work: Work) -> Done | Skipped:
         evidence=(
             ("instance", running.instance),
             ("version", running.version),
+            *members,
             *probe.evidence(counted),
         ),
     )

@@ -73,6 +73,9 @@ class Work:
     show_queries: bool = False
     approved: bool = False  # the gate let the plan through, and under the lock it is unchanged
     held: bool = False  # the deployment lock is ours
+    chain: tuple[str, ...] = ()  # the runs of this unit of work before this one
+    intended: str = ""  # the digest of the plan that the unit is of
+    goes_back: bool = False  # the unit is taken back
     # What is applied as far as this run knows: a server that lacks one of it has lost something.
     standing: set[str] = field(default_factory=set, compare=False)
     watch: Watch = field(default_factory=Watch, compare=False)
