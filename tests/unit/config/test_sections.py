@@ -100,8 +100,8 @@ def shown(section: msgspec.Struct) -> str:
         ),
         (
             lambda: SystemdRestart(unit="u"),
-            "environment=(), lost_at_most=None, host=, hosts=(), batch=1, smoke=, unit=u, units=(), "
-            "user=False, settle=5s, within=2m",
+            "environment=(), lost_at_most=None, host=, hosts=(), batch=1, smoke=, unit=u, "
+            "units=(), user=False, settle=5s, within=2m",
         ),
         (
             lambda: DockerRestart(container="c"),
