@@ -386,6 +386,8 @@ class RollingRestart(Restart, frozen=True, kw_only=True):
         if bool(whole) == bool(self.parts):
             how = "both set" if whole else "both missing"
             raise ValueError(f"{self.noun} and {self.noun}s are {how}; expected one of them")
+        if self.host.startswith("-"):
+            raise ValueError(f'host: "{self.host}" is no name of a host')
         if self.host and self.hosts:
             raise ValueError("host and hosts are both set; expected one of them")
         if self.batch < 1:

@@ -328,6 +328,7 @@ def test_a_sandbox_is_of_a_server_of_our_own() -> None:
         ({}, "unit and units are both missing"),
         ({"unit": "a", "units": ("b",)}, "unit and units are both set"),
         ({"unit": "a", "host": "h", "hosts": ("i",)}, "host and hosts are both set"),
+        ({"unit": "a", "host": "-oProxyCommand=x"}, 'host: "-oProxyCommand=x" is no name'),
         ({"units": ("a", "b"), "batch": 0}, "batch is 0"),
         ({"unit": "a", "batch": 2}, "smoke and batch are for several members"),
         ({"unit": "a", "smoke": "http://a"}, "smoke and batch are for several members"),
