@@ -90,6 +90,7 @@ def run_plan(  # noqa: PLR0913  # the unit, and each way to compute again what w
     begun = units.fresh(plan, "deploy", ()) if unit is None else unit
     with ExitStack() as stack:
         work.database.patience.armed = True
+        stack.callback(work.watch.stop)
         run = _PlanRun(
             plan=plan,
             work=work,
@@ -154,7 +155,13 @@ class _PlanRun(Recorder):
                 extra_locks=work.engine.lock_keys,
             )
         )
-        self.work = replace(work, guard=self.held.guard, held=True)
+        self.work = replace(
+            work,
+            guard=self.held.guard,
+            held=True,
+            chain=self.unit.chain,
+            intended=self.unit.intent.plan_digest,
+        )
         if work.database.spare is not None:
             work.database.spare.open()
         identity.require(work)
@@ -311,6 +318,7 @@ class _PlanRun(Recorder):
         attempted = attempts((*self.unit.results, *self.results))
         restarted = any(result.step is StepName.RESTART for result in attempted)
         reverted = isinstance(self.work.restarter, Reverting)
+        self.work = replace(self.work, goes_back=True)
         try:
             decision = self.decided(first)
             if decision.stops:

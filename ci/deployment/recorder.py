@@ -23,7 +23,7 @@ from ..model import (
 )
 from ..plan.continuing import Unit
 from ..secret import redact
-from . import events, mirror, nonces, telling
+from . import events, mirror, nonces, rolling, telling
 from .journal import Journal
 from .steps import Done, Skipped
 from .work import Work
@@ -150,7 +150,19 @@ class Recorder:
         if self.journal is not None:
             self.journal.close(ended)
             mirror.send(self.work)
+        if status not in (Status.INTERRUPTED, Status.ROLLBACK_FAILED):
+            self.forget_members()
         return msgspec.structs.replace(ended, results=tuple(self.results))
+
+    def forget_members(self) -> None:
+        """Clear the markers of a service's members: the next unit restarts all of them."""
+        try:
+            rolling.forget(self.work)
+        except (WindlassError, psycopg.Error) as error:
+            self.work.reporter.note(
+                "the database did not take that the restart of the members is over: "
+                f"{telling.in_words(error)}"
+            )
 
     def finish_approvals(self) -> None:
         """Note in the store that what was approved is done, so that no restore opens it again."""

@@ -4,6 +4,8 @@ from .. import git
 from ..config.sections import ServiceConfig
 from ..errors import ConfigError, WindlassError, changed
 from ..model import Evidence, Plan, Status, StepName, StepResult
+from ..plan import probe
+from ..plan.probe import Tally
 from ..rehearsal import trials
 from ..rehearsal.service import ServiceBench
 from ..rehearsal.trials import Old
@@ -94,6 +96,27 @@ def with_answers_before(error: WindlassError, results: list[StepResult]) -> Wind
     else:
         told = f"it was failing already before this deployment: {before}"
     return changed(error, state=f"{error.state}; {told}")
+
+
+def with_losses(error: WindlassError, counted: Tally | None) -> WindlassError:
+    """Return an error with how many requests were lost since the restart began, where counted."""
+    if counted is None:
+        return error
+    told = f"since the restart began the service {counted}"
+    return changed(error, state=f"{error.state}; {told}" if error.state else told)
+
+
+def warn_of_losses(work: Work, counted: Tally | None) -> None:
+    """Raise the alarm where a restart that is over lost more requests than it may.
+
+    It fails nothing: a rollback would restart the service once more, and lose as many again.
+    """
+    restart = work.settings.environment.restart
+    limit = restart.lost_at_most if restart is not None else None
+    if counted is not None and probe.exceeds(counted, limit):
+        work.reporter.alarm(
+            f"the service {counted} while it restarted; restart.lost_at_most is {limit}"
+        )
 
 
 def deployed_commit(work: Work) -> str:

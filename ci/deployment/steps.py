@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from .. import policy
 from ..backup import catalog
 from ..backup.proof import verify_and_record
-from ..errors import Place, Refused, StepFailed
+from ..errors import Place, Refused, StepFailed, WindlassError
 from ..lint import severity
 from ..model import Evidence, Manifest, Migration, Phase, Plan, Proof, StepName, StepResult
-from ..plan import gate
+from ..plan import gate, probe
 from ..plan.pending import in_running_order
 from ..report.format import human
 from ..report.plan import rehearsal_text
@@ -25,6 +25,7 @@ from . import (
     preflight,
     rehearsals,
     restarting,
+    rolling,
     serving,
     verifying,
 )
@@ -272,10 +273,20 @@ def restart_service(plan: Plan, work: Work) -> Done | Skipped:
     """Put the new version into service."""
     if work.restarter is None:
         return Skipped(f"{plan.environment} has no service in deploy.yml")
-    running = work.restarter.restart(restarting.Announcer(work))
+    work.watch.start(work.settings.environment.smoke)
+    try:
+        running, members = rolling.restart(work, work.restarter)
+    except WindlassError as error:
+        raise serving.with_losses(error, work.watch.stop()) from error
+    counted = work.watch.counted() if plan.has(StepName.SMOKE) else work.watch.stop()
     return Done(
-        f"{work.restarter.name}: {running.detail or 'new instance'}",
-        evidence=(("instance", running.instance), ("version", running.version)),
+        f"{work.restarter.name}: {running.detail or 'new instance'}; {work.watch.words(counted)}",
+        evidence=(
+            ("instance", running.instance),
+            ("version", running.version),
+            *members,
+            *probe.evidence(counted),
+        ),
     )
 
 
@@ -286,6 +297,7 @@ def undo_restart(_plan: Plan, work: Work, done: StepResult) -> Done | Skipped:
     before = Running(
         instance=done.get("instance_before") or "", version=done.get("version_before") or ""
     )
+    work.watch.start(work.settings.environment.smoke)
     running = work.restarter.revert(before, restarting.Announcer(work))
     return Done(f"{work.restarter.name}: version {running.version} serves again")
 
@@ -297,10 +309,19 @@ def smoke_test(plan: Plan, work: Work) -> Done | Skipped:
     config = work.settings.environment.smoke
     if config is None:
         return Skipped(f"{plan.environment} has no smoke tests in deploy.yml")
-    report = run_checks(
-        config, progress=lambda done, total: work.reporter.progress(done, total, "checks")
+    try:
+        report = run_checks(
+            config, progress=lambda done, total: work.reporter.progress(done, total, "checks")
+        )
+    except WindlassError as error:
+        raise serving.with_losses(error, work.watch.stop()) from error
+    counted = work.watch.stop()
+    serving.warn_of_losses(work, counted)
+    since = f"; {counted} since the restart began" if counted is not None else ""
+    return Done(
+        f"{report.checks} checks, slowest {report.slowest * 1000:.0f} ms{since}",
+        evidence=probe.evidence(counted),
     )
-    return Done(f"{report.checks} checks, slowest {report.slowest * 1000:.0f} ms")
 
 
 def verify_migrations(plan: Plan, work: Work) -> Done | Skipped:

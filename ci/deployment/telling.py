@@ -11,7 +11,9 @@ from ..errors import StepFailed, WindlassError, changed
 from ..model import Outcome, Partial, StepName, StepResult
 from ..plan import standing
 from ..plan.continuing import Unit
+from ..restarters.several import Several
 from ..secret import redact
+from . import rolling
 from .facts import Recorded, take_facts, take_history
 from .work import Work
 
@@ -71,6 +73,8 @@ def _service(work: Work, unit: Unit, results: tuple[StepResult, ...]) -> str:
     restarts = [r for r in (*unit.results, *results) if r.step is StepName.RESTART]
     if work.restarter is None or all(r.outcome is Outcome.SKIPPED for r in restarts):
         return ""
+    if isinstance(work.restarter, Several):
+        return redact(_members(work, work.restarter))
     try:
         running = work.restarter.running()
     except WindlassError as error:
@@ -79,6 +83,13 @@ def _service(work: Work, unit: Unit, results: tuple[StepResult, ...]) -> str:
         return f"{work.restarter.name} is down"
     version = f"version {running.version}" if running.version else f"instance {running.instance}"
     return redact(f"{work.restarter.name} runs {version}")
+
+
+def _members(work: Work, several: Several) -> str:
+    try:
+        return rolling.stands(work, several)
+    except (WindlassError, psycopg.Error) as error:
+        return f"which version serves on which member is not known: {in_words(error)}"
 
 
 def _backups(unit: Unit, results: tuple[StepResult, ...]) -> str:

@@ -22,6 +22,7 @@ from ..restarters import Restarter, open_restarter
 from ..secret import Secret
 from ..signing import Seal
 from ..stores import Store, open_store
+from .probing import Watch
 
 
 class Reporter(Protocol):
@@ -72,8 +73,12 @@ class Work:
     show_queries: bool = False
     approved: bool = False  # the gate let the plan through, and under the lock it is unchanged
     held: bool = False  # the deployment lock is ours
+    chain: tuple[str, ...] = ()  # the runs of this unit of work before this one
+    intended: str = ""  # the digest of the plan that the unit is of
+    goes_back: bool = False  # the unit is taken back
     # What is applied as far as this run knows: a server that lacks one of it has lost something.
     standing: set[str] = field(default_factory=set, compare=False)
+    watch: Watch = field(default_factory=Watch, compare=False)
 
     def terms(self) -> Terms:
         """Return on what terms a migration runs here."""

@@ -221,7 +221,7 @@ def deployment_text(deployment: Deployment) -> str:
     proofs = [
         f"    {key:<16} {value}"
         for result in deployment.results
-        if result.evidence and str(result.step) in ("approval", "restart", "verify")
+        if result.evidence and str(result.step) in ("approval", "restart", "smoke", "verify")
         for key, value in result.evidence
         if value
     ]

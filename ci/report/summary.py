@@ -364,6 +364,16 @@ class Run:
         """The backup that a step has taken; empty where none was."""
         return next((b for r in self.results if (b := r.get("backup"))), "")
 
+    @property
+    def lost(self) -> str:
+        """The requests that the service lost while it restarted; empty where none were counted."""
+        counted = [r for r in self.results if r.get("requests_asked") is not None]
+        if not counted:
+            return ""
+        last = counted[-1]
+        lost, asked = last.get("requests_lost"), last.get("requests_asked")
+        return f"{lost} of {asked}, the longest gap {last.get('longest_gap')} s"
+
     def outputs(self, status: str) -> dict[str, str]:
         """Return what the workflow's next jobs may ask for."""
         return {
@@ -386,6 +396,7 @@ def run_page(run: Run, title: str, verdict: str, next_step: str, status: str) ->
                 ("plan", plan.digest[:12] if plan else ""),
                 ("backup", run.backup),
                 ("url", run.url),
+                ("requests lost in the restart", run.lost),
             ),
             *timeline_sections(run.results),
             *finding_sections(tuple(run.findings)),
