@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 from psycopg import errors as pg
@@ -25,6 +25,8 @@ from ..database.sessions import remedy, sessions_text, unendable
 from ..errors import StepFailed, Unreachable, changed
 from . import dress, names
 
+# What became of a swap that did not end well.
+End = Literal["swapped", "unchanged", "gone", "unknown"]
 WITHIN = 30.0  # seconds in which the sessions of both databases must be gone
 PAUSE = 0.2  # seconds between two looks at sessions that we may not end
 LOOK_EVERY = 0.02  # seconds, while the server waits for the sessions to go
@@ -59,7 +61,9 @@ where schemaname <> 'windlass' order by 1
 """
 
 
-def swap_databases(live: Database, restored: str, old: str = "", again: str = "") -> str:
+def swap_databases(
+    live: Database, restored: str, old: str = "", again: str = "", anew: str = ""
+) -> str:
     """Rename the live database away and the restored one into its place; return the old one's name.
 
     The restored one gets the live database's owner, limit, comment, grants and settings. Sessions
@@ -70,6 +74,7 @@ def swap_databases(live: Database, restored: str, old: str = "", again: str = ""
         restored: the name of the other one, on the same server.
         old: the name that the live one gets; empty: one with this moment in it.
         again: the command that swaps them, for an error; empty: that of this task alone.
+        anew: the command that restores anew, where the restored one is there no more.
 
     Raises:
         StepFailed: sessions or prepared transactions stayed for 30 s, or the server failed. It
@@ -86,11 +91,20 @@ def swap_databases(live: Database, restored: str, old: str = "", again: str = ""
         with server.connect("swap") as door, server.connect("swap-sessions") as keeper:
             _Swap(live, restored, aside, again, door, keeper).run()
     except (psycopg.Error, StepFailed, KeyboardInterrupt) as error:
-        swapped = _is_swapped(server, live.name, oid)
-        if swapped:  # the line was cut, or somebody stopped us, when it was done
-            return aside
-        unknown = f"not known: the server does not say whether {restored} is {live.name} now"
-        raise _with_state(error, unchanged if swapped is False else unknown, again) from error
+        match _end(server, live.name, restored, oid):
+            case "swapped":  # the line was cut, or somebody stopped us, when it was done
+                return aside
+            case "unchanged":
+                state = unchanged
+            case "gone":  # on a standby that took over, and lacked the last transactions
+                again = anew or "invoke restore"
+                state = (
+                    f"nothing was renamed: {live.name} is as it was, and the server that answers "
+                    f"now has no {restored}"
+                )
+            case "unknown":
+                state = f"not known: the server does not say whether {restored} is {live.name} now"
+        raise _with_state(error, state, again) from error
     return aside
 
 
@@ -117,8 +131,8 @@ def _oids(server: Database, *wanted: str) -> dict[str, int]:
         return dict(connection.execute(OIDS, (list(wanted),)).fetchall())
 
 
-def _is_swapped(server: Database, live: str, restored_oid: int) -> bool | None:
-    """Tell whether the restored database has the live one's name; None: it cannot be known.
+def _end(server: Database, live: str, restored: str, oid: int) -> End:
+    """Return what became of the restored database, whose oid is given.
 
     What was sent may still run: a server does not see at once that its client has gone.
     """
@@ -128,10 +142,12 @@ def _is_swapped(server: Database, live: str, restored_oid: int) -> bool | None:
         with suppress(Unreachable, psycopg.Error), server.connect("swap-look") as connection:
             running = connection.execute(RUNS, (name,)).fetchone()
             if running is not None and not running[0]:
-                oids = dict(connection.execute(OIDS, ([live],)).fetchall())
-                return oids.get(live) == restored_oid
+                oids = dict(connection.execute(OIDS, ([live, restored],)).fetchall())
+                if oids.get(live) == oid:
+                    return "swapped"
+                return "unchanged" if oids.get(restored) == oid else "gone"
         if time.monotonic() > deadline:
-            return None
+            return "unknown"
         time.sleep(PAUSE)
 
 

@@ -35,6 +35,7 @@ from ..policy import on_failure
 from ..restarters import Reverting
 from . import (
     carryover,
+    events,
     identity,
     losses,
     mirror,
@@ -138,8 +139,8 @@ class _PlanRun(Recorder):
             raise self.roll_back(_first_error(self.unit))
         try:
             return self.close(Status.DEPLOYED)
-        except KeyboardInterrupt as error:
-            raise self.failed(error) from error
+        except BaseException as error:
+            raise self.unclosed(error) from error
 
     def take_lock(self) -> None:
         """Take the lock, see that nothing changed, and open the journal behind it."""
@@ -258,6 +259,14 @@ class _PlanRun(Recorder):
         state = joined(lost, self.stands(), telling.detail_of(first))
         told = changed(first, state=state, next_step=self.goes_on(first.next_step))
         return after(told, lambda: self.close(Status.FAILED, first.what))
+
+    def unclosed(self, error: BaseException) -> WindlassError:
+        """Return the error of a run whose end could not be recorded: nothing is taken back."""
+        if isinstance(error, KeyboardInterrupt):
+            return self.failed(error)
+        first = telling.translated(error, "")
+        state = joined(self.stands(), telling.detail_of(first), events.UNWRITTEN)
+        return changed(first, state=state, next_step=self.goes_on(first.next_step))
 
     def stands(self) -> str:
         """Say what stands now, as it is read."""

@@ -303,6 +303,41 @@ def test_a_standby_that_lacks_the_last_transactions_is_recognised(
     assert project.applied() == [A]
 
 
+def test_a_journal_that_lacks_this_run_is_recognised_though_no_session_was_lost(
+    project: Project,
+) -> None:
+    def lose() -> None:
+        with psycopg.connect(project.url, autocommit=True) as connection:
+            connection.execute("truncate windlass.deployment, windlass.step, windlass.event")
+
+    with pytest.raises(StepFailed, match="lacks what this run has committed: the journal") as told:
+        deploy(project, Telling(f"{A} done", lose))
+
+    assert f"stand: {A}" in told.value.state
+    with psycopg.connect(project.url) as connection:
+        events = connection.execute("select count(*) from windlass.event").fetchone()
+    assert events == (0,), "an event was written without the row that it is of"
+
+
+def test_an_end_that_cannot_be_recorded_tells_what_stands(
+    server: OwnServer, project: Project
+) -> None:
+    text = project.deploy_yml.read_text()
+    project.deploy_yml.write_text(
+        text.replace("tier: development", "tier: development\n    lock: {wait: 1s}")
+    )
+    try:
+        with pytest.raises(StepFailed) as told:
+            deploy(project, Telling("verify ended", server.stop))
+    finally:
+        server.start()
+
+    assert "last seen at" in told.value.state
+    assert f"all its migrations stand: {A}, {B}, {C}" in told.value.state
+    assert told.value.state.endswith("the journal could not be written")
+    assert "--env dev" in told.value.next_step
+
+
 def test_the_spare_session_leaves_nothing_of_a_use(project: Project) -> None:
     settings = project.settings("dev")
     with open_work(settings, deployment_id="01A", reporter=Quiet()) as work:
