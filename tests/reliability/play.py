@@ -118,12 +118,16 @@ def _end(verb: Verb, before: Facts, world: World) -> list[str]:
         problems.append(f"there is no database {verb.makes}")
     if now.history not in verb.ends:
         problems.append(f"the history ends as {' '.join(now.history) or 'empty'}")
-    by_hand = verb.name in ("stamp", "unstamp", "repair", "baseline")
+    by_hand = "by-hand" in verb.arguments
     wanted = before.counts if by_hand else tuple((name, 1) for name in now.history)
     if now.counts != wanted:
         problems.append(f"migrations ran as often as {dict(now.counts)}")
     if now.kept != before.kept:
         problems.append("rows that stood before are lost")
+    if verb.approved and now.approvals != 1:
+        problems.append(f"the approval is used {now.approvals} times")
+    if verb.project != "shop" and now.project != verb.project:
+        problems.append(f"the database says that it is of {now.project}")
     if verb.stage != "empty" and not before.backups & now.backups:
         problems.append("every backup from before is gone")
     return problems

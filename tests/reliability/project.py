@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.kit import new_key
+
 DEPLOY_YML = """\
-project: shop
+project: {project}
 backups: {{to: "{store}", endpoint: "{endpoint}", keep: {{last: {keep}}}, jobs: 1}}
 environments:
   dev:
@@ -35,6 +37,10 @@ environments:
       pause: 20ms
       checks: [{{get: /health, expect: {{json: {{status: ok}}}}}}]
     on_failure: {on_failure}
+"""
+APPROVAL = """\
+    approval: {from: ssh, signers: approvers}
+    steps: {approval: required}
 """
 
 # The service is a file. `slow` makes a restart take long; the log has both ends of each.
@@ -95,8 +101,10 @@ class Site:
         base_url: str,
         on_failure: str,
         keep: int,
+        project: str = "shop",
+        approved: bool = False,
     ) -> None:
-        """Write all of it anew, with these migrations."""
+        """Write all of it anew, with these migrations; `approved`: uat asks for a signature."""
         shutil.rmtree(self.home, ignore_errors=True)
         (self.home / "migrations").mkdir(parents=True)
         (self.home / "tmp").mkdir()
@@ -111,8 +119,13 @@ class Site:
                 base_url=base_url,
                 on_failure=on_failure,
                 keep=keep,
+                project=project,
             )
+            + (APPROVAL if approved else "")
         )
+        if approved:
+            line = f"ann@example.com {new_key(self.home / 'ann')}"
+            (self.home / "approvers").write_text(line)
         for number in numbers:
             self.add(number)
 

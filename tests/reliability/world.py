@@ -111,18 +111,23 @@ class World:
             self.remote, end = bucket.started(self.base / "remote")
             self.ends.callback(end)
         self._empty_of(verb.stage)
-        self._write(verb.files, verb.on_failure, verb.keep)
+        self._write(verb)
         if verb.edited:
             self.site.edit(verb.edited)
+        if verb.approved:
+            self._run("plan", "--env", "uat", "--out", "plan.json")
+            self._run("approve", "--env", "uat", "--plan", "plan.json", "--key", "ann")
 
-    def _write(self, numbers: tuple[int, ...], on_failure: str = "stop", keep: int = 9) -> None:
+    def _write(self, verb: Verb) -> None:
         self.site.write(
-            numbers,
+            verb.files,
             store=f"s3://{bucket.NAME}/backups" if self.far else f"file://{self.store}",
             endpoint=self.remote.faults.url if self.far and self.remote else "",
             base_url=self.service.url,
-            on_failure=on_failure,
-            keep=keep,
+            on_failure=verb.on_failure,
+            keep=verb.keep,
+            project=verb.project,
+            approved=verb.approved,
         )
 
     def prepare(self, stage: str) -> None:
@@ -135,7 +140,7 @@ class World:
         if before:
             self.prepare(before)
         self._empty_of(before)
-        self._write(numbers)
+        self._write(Verb(stage, (), stage, numbers, (), ()))
         if numbers:
             self._run("deploy", "--env", "uat")
         for _ in range(BACKUPS.get(stage, 0)):
