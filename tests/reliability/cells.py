@@ -59,7 +59,8 @@ class Verb:
     like: str = ""  # the verb whose road it goes: most faults are played there
     then: tuple[str, ...] = ()  # what anybody runs next, where this one ended well
     approved: bool = False  # the environment asks for a signature, and the plan has one
-    project: str = "shop"  # which deploy.yml says that it is
+    nameless: bool = False  # the database does not say whose it is
+    engine: Literal["sql", "alembic"] = "sql"
 
 
 @dataclass(frozen=True)
@@ -180,6 +181,23 @@ APPROVED = Verb(
         FIRST_OPEN,
         Place("an index is built", "before sql create index concurrently", disk=True),
         RESTARTING,
+        CLOSING,
+    ),
+)
+ALEMBIC = Verb(
+    name="deploy with Alembic",
+    arguments=DEPLOY.arguments,
+    stage="alembic",
+    files=(1, 2, 3, 4),
+    ends=(("m1", "m2", "m3", "m4"),),
+    like=DEPLOY.name,
+    engine="alembic",
+    places=(
+        Place("what Alembic says is read", "^child .*child.py", child=True),
+        Place("the approved child begins", "^child .*child.py", number=2, child=True),
+        Place("a revision begins", "^child .* alembic begins", child=True),
+        Place("a revision is open", "^child .* alembic statement insert into counts", child=True),
+        Place("between two revisions", "^child .* alembic begins", number=2, child=True),
         CLOSING,
     ),
 )
@@ -326,12 +344,12 @@ def _correction(  # what differs between them
     end: tuple[str, ...],
     edited: int = 0,
     like: str = "",
-    project: str = "shop",
+    nameless: bool = False,
 ) -> Verb:
     return Verb(
         name=name,
         arguments=(name.split()[0], "--env", "uat", *arguments, "--reason", "by-hand"),
-        project=project,
+        nameless=nameless,
         stage=stage,
         files=(1, 2, 3),
         ends=(end,),
@@ -356,12 +374,13 @@ BASELINE = _correction(
 )
 
 ADOPT = _correction(
-    "identity --adopt", "--adopt", stage="two", end=("m1", "m2"), project="market", like="stamp"
+    "identity --adopt", "--adopt", stage="two", end=("m1", "m2"), nameless=True, like="stamp"
 )
 
 VERBS = (
     DEPLOY,
     APPROVED,
+    ALEMBIC,
     BACK,
     STEPS,
     TO,

@@ -8,6 +8,7 @@ import psycopg
 from tests.reliability import run as runs
 from tests.reliability.cells import Verb
 from tests.reliability.cluster import until
+from tests.reliability.project import NAMES
 from tests.reliability.state import Facts
 from tests.reliability.world import DATABASE, LIMIT, World
 
@@ -50,17 +51,20 @@ def facts(world: World) -> Facts:
     with world.current.session(DATABASE) as session:
         rows = partial(_rows, session)
         names = rows("select migration_name from schema_migrations order by 1")
+        heads = rows("select version_num from alembic_version")
         counts = rows("select name, n from counts where n <> 0 order by 1")
         kept = rows("select count(*), md5(string_agg(i || value, ',' order by i)) from kept")
         deployments = rows("select id, status from windlass.deployment order by started_at, id")
         corrections = rows("select count(*) from windlass.correction")
-        approvals = rows("select count(*) from windlass.approval")
         project = rows("select project from windlass.identity")
         databases = rows("select datname from pg_database where datname ~ '^shop(_|$)'")
         shape = rows(SHAPE)
     identity = world.site.home / "identity"
+    applied = [str(name) for (name,) in names]
+    for (head,) in heads:  # each one has all before it
+        applied += NAMES[: NAMES.index(str(head)) + 1]
     return Facts(
-        history=tuple(str(name).rpartition("_")[2] for (name,) in names),
+        history=tuple(name.rpartition("_")[2] for name in applied),
         counts=tuple((str(name), int(str(n))) for name, n in counts),
         kept=(int(str(kept[0][0])), str(kept[0][1])) if kept else (0, ""),
         shape=_text(shape),
@@ -68,7 +72,7 @@ def facts(world: World) -> Facts:
         backups=frozenset(backup_ids(world.store)),
         databases=frozenset(str(name) for (name,) in databases),
         corrections=int(_text(corrections) or 0),
-        approvals=int(_text(approvals) or 0),
+        approvals=len([*world.store.glob("approvals/*/*.json")]),
         project=_text(project),
         identity=identity.read_text() if identity.exists() else "",
     )
@@ -101,7 +105,8 @@ def _of_the_store(store: Path) -> list[str]:
     problems = []
     for path in sorted(path for path in store.rglob("*") if path.is_file()):
         whole = (path.parent / "manifest.json").exists()
-        if path.name.startswith(".") or not (whole or "journal" in str(path.relative_to(store))):
+        kept = path.relative_to(store).parts[0] in ("approvals", "journal")
+        if path.name.startswith(".") or not (whole or kept):
             problems.append(f"an object of no backup is in the store: {path.name}")
     return problems
 

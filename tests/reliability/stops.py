@@ -104,6 +104,23 @@ def _popen(stop: Stop) -> None:
     setattr(subprocess.Popen, "__init__", start)  # noqa: B010  # in a fork, for one run
 
 
+def _alembic(stop: Stop) -> None:
+    """Tell what the child of Alembic tells: that a revision begins, a statement, its end."""
+    from pgwindlass.engines.alembic import pipe
+
+    begin = pipe._Conversation.__init__
+
+    def start(self: Any, talk: Any, messages: Any, listen: Any) -> None:
+        def told(event: Any, session: Any) -> Any:
+            pid, text = talk._child.pid, " ".join(str(event.get("sql", "")).split())
+            stop.at(f"child {pid} alembic {event['at']} {text[:LONGEST]}")
+            return listen(event, session)
+
+        begin(self, talk, messages, told)
+
+    setattr(pipe._Conversation, "__init__", start)  # noqa: B010  # in a fork, for one run
+
+
 def install(stop: Stop) -> None:
     """Make this process tell what it passes."""
     import psycopg
@@ -126,6 +143,7 @@ def install(stop: Stop) -> None:
         Console, "finished", stop, lambda _, result: f"end {'undo ' * result.undo}{result.step}"
     )
     _popen(stop)
+    _alembic(stop)
 
 
 class _Shifted(datetime):

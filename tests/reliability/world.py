@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -33,8 +34,9 @@ STAGES: dict[str, tuple[int, ...]] = {
     "two": (1, 2),
     "many": (1, 2),  # with more backups
     "five": (1, 2, 3, 4, 5),
+    "alembic": (1, 2),
 }
-BACKUPS = {"two": 1, "many": 2, "five": 1}  # besides those of the deployments
+BACKUPS = {"two": 1, "many": 2, "five": 1, "alembic": 1}  # besides those of the deployments
 
 
 @dataclass
@@ -114,6 +116,8 @@ class World:
         self._write(verb)
         if verb.edited:
             self.site.edit(verb.edited)
+        if verb.nameless:
+            self.primary.execute("delete from windlass.identity", database=DATABASE)
         if verb.approved:
             self._run("plan", "--env", "uat", "--out", "plan.json")
             self._run("approve", "--env", "uat", "--plan", "plan.json", "--key", "ann")
@@ -126,8 +130,8 @@ class World:
             base_url=self.service.url,
             on_failure=verb.on_failure,
             keep=verb.keep,
-            project=verb.project,
             approved=verb.approved,
+            engine=verb.engine,
         )
 
     def prepare(self, stage: str) -> None:
@@ -140,7 +144,8 @@ class World:
         if before:
             self.prepare(before)
         self._empty_of(before)
-        self._write(Verb(stage, (), stage, numbers, (), ()))
+        engine: Literal["sql", "alembic"] = "alembic" if stage == "alembic" else "sql"
+        self._write(Verb(stage, (), stage, numbers, (), (), engine=engine))
         if numbers:
             self._run("deploy", "--env", "uat")
         for _ in range(BACKUPS.get(stage, 0)):
