@@ -83,29 +83,33 @@ def swap_databases(
     """
     aside = old or names.kept_name(live.name, datetime.now(UTC))
     again = again or f"invoke restore --swap {restored}"
-    unchanged = f"nothing was renamed: {live.name} is as it was, {restored} holds the backup"
-    with asking(unchanged, next_step=again):
+    with asking(_words("unchanged", live.name, restored), next_step=again):
         server = _maintenance(live)
         oid = _oids(server, live.name, restored).get(restored, 0)
     try:
         with server.connect("swap") as door, server.connect("swap-sessions") as keeper:
             _Swap(live, restored, aside, again, door, keeper).run()
     except (psycopg.Error, StepFailed, KeyboardInterrupt) as error:
-        match _end(server, live.name, restored, oid):
-            case "swapped":  # the line was cut, or somebody stopped us, when it was done
-                return aside
-            case "unchanged":
-                state = unchanged
-            case "gone":  # on a standby that took over, and lacked the last transactions
-                again = anew or "invoke restore"
-                state = (
-                    f"nothing was renamed: {live.name} is as it was, and the server that answers "
-                    f"now has no {restored}"
-                )
-            case "unknown":
-                state = f"not known: the server does not say whether {restored} is {live.name} now"
-        raise _with_state(error, state, again) from error
+        end = _end(server, live.name, restored, oid)
+        if end == "swapped":  # the line was cut, or somebody stopped us, when it was done
+            return aside
+        again = (anew or "invoke restore") if end == "gone" else again
+        raise _with_state(error, _words(end, live.name, restored), again) from error
     return aside
+
+
+def _words(end: End, live: str, restored: str) -> str:
+    """Say what became of a swap that did not end well."""
+    match end:
+        case "unchanged":
+            return f"nothing was renamed: {live} is as it was, {restored} holds the backup"
+        case "gone":  # a standby took over that lacked the last transactions
+            return (
+                f"nothing was renamed: {live} is as it was, and the server that answers now has "
+                f"no {restored}"
+            )
+        case _:
+            return f"not known: the server does not say whether {restored} is {live} now"
 
 
 def _with_state(error: BaseException, state: str, again: str) -> BaseException:

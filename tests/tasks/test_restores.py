@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from pgwindlass.backup import swap
+from pgwindlass.backup import dress, swap
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import StepFailed
 from pgwindlass.secret import Secret
@@ -329,7 +329,7 @@ def test_a_restored_database_that_is_gone_is_not_said_to_be_there(
         execute(server16.url(), f'drop database "{restored.name}" with (force)')
         raise psycopg.OperationalError("server closed the connection unexpectedly")
 
-    monkeypatch.setattr(swap.dress, "statements", fail_over)
+    monkeypatch.setattr(dress, "statements", fail_over)
 
     with pytest.raises(StepFailed) as caught:
         swap.swap_databases(database16, restored.name, anew="invoke restore --env uat")
