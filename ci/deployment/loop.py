@@ -134,13 +134,13 @@ class _PlanRun(Recorder):
                 else:
                     self.attempt(planned)
         except BaseException as error:  # whatever it was, it is recorded and raised
-            raise self.failed(error) from error
+            raise self.told(partial(self.failed, error)) from error
         if self.unit.intent.back:
-            raise self.roll_back(_first_error(self.unit))
+            raise self.told(partial(self.roll_back, _first_error(self.unit)))
         try:
             return self.close(Status.DEPLOYED)
         except BaseException as error:
-            raise self.unclosed(error) from error
+            raise self.told(partial(self.unclosed, error)) from error
 
     def take_lock(self) -> None:
         """Take the lock, see that nothing changed, and open the journal behind it."""
@@ -238,6 +238,14 @@ class _PlanRun(Recorder):
         if step.undo is not None and self.journal is not None:
             self.seen = telling.look(self.work)
         return result
+
+    def told(self, tell: Callable[[], WindlassError]) -> WindlassError:
+        """Return the error that `tell` makes; where that is stopped too, what was seen last."""
+        try:
+            return tell()
+        except KeyboardInterrupt as again:
+            why = "the run was stopped again while it looked"
+            return self.interrupted(again, telling.unread(self.unit, self.seen, why))
 
     def failed(self, error: BaseException) -> WindlassError:
         """Undo what policy says, record the end, and return the error to raise."""

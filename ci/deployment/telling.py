@@ -58,12 +58,16 @@ def _migrations(work: Work, unit: Unit, seen: Seen | None) -> str:
     try:
         now = look(work)
     except (WindlassError, psycopg.Error) as error:
-        reason = in_words(error)
-        if seen is None:
-            return f"what stands is not known: {reason}"
-        words = standing.standing(unit.intent, seen.applied, seen.partials)
-        return f"what stands is not known: {reason}; last seen at {seen.at:%H:%M:%S} UTC: {words}"
+        return unread(unit, seen, in_words(error))
     return standing.standing(unit.intent, now.applied, now.partials)
+
+
+def unread(unit: Unit, seen: Seen | None, reason: str) -> str:
+    """Say why it is not known what stands, and what stood when it was read last."""
+    if seen is None:
+        return f"what stands is not known: {reason}"
+    words = standing.standing(unit.intent, seen.applied, seen.partials)
+    return f"what stands is not known: {reason}; last seen at {seen.at:%H:%M:%S} UTC: {words}"
 
 
 def _service(work: Work, unit: Unit, results: tuple[StepResult, ...]) -> str:

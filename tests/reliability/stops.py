@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -174,7 +175,11 @@ def program() -> int:
         install(stop)
         if stop.clock:
             shift(stop.clock)
-    return windlass()
+    try:
+        return windlass()
+    finally:
+        # A fork ends without what an interpreter does at its end.
+        getattr(weakref.finalize, "_exitfunc")()  # noqa: B009  # typeshed does not have it
 
 
 def _be_where_orphans_go() -> None:

@@ -15,10 +15,11 @@ import psycopg
 import pytest
 
 from pgwindlass.database.spare import Spare
+from pgwindlass.deployment import telling
 from pgwindlass.deployment.loop import run_plan
 from pgwindlass.deployment.planner import current_plan
 from pgwindlass.deployment.work import Work, open_work
-from pgwindlass.errors import RolledBack, StepFailed, Unreachable
+from pgwindlass.errors import Interrupted, RolledBack, StepFailed, Unreachable
 from pgwindlass.model import Deployment, Origin, Status
 from pgwindlass.origin import new_deployment_id
 from tests.fix_own_server import OwnServer, own_server
@@ -336,6 +337,28 @@ def test_an_end_that_cannot_be_recorded_tells_what_stands(
     assert f"all its migrations stand: {A}, {B}, {C}" in told.value.state
     assert told.value.state.endswith("the journal could not be written")
     assert "--env dev" in told.value.next_step
+
+
+def test_a_run_that_is_stopped_twice_tells_what_was_seen_last(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    look = telling.look
+    reporter = Telling("verify starts", stop)
+
+    def stopped_too(work: Work) -> telling.Seen:
+        return stop() if reporter.done else look(work)  # type: ignore[return-value]
+
+    monkeypatch.setattr(telling, "look", stopped_too)
+
+    with pytest.raises(Interrupted) as told:
+        deploy(project, reporter)
+
+    assert "the run was stopped again while it looked; last seen at" in told.value.state
+    assert told.value.state.endswith(f"all its migrations stand: {A}, {B}, {C}")
+    assert "invoke resume --env dev" in told.value.next_step
 
 
 def test_the_spare_session_leaves_nothing_of_a_use(project: Project) -> None:
