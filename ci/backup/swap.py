@@ -32,6 +32,7 @@ PAUSE = 0.2  # seconds between two looks at sessions that we may not end
 LOOK_EVERY = 0.02  # seconds, while the server waits for the sessions to go
 ENDS_WITHIN = 15.0  # seconds; the server waits for 5 s at each of the two renames
 DOOR_WITHIN = "2s"  # for the lock of a database: a new session waits behind who waits for it
+CANCEL_WITHIN = 5.0  # seconds
 MAINTENANCE = ("postgres", "template1")  # to connect to while the two are renamed
 SESSIONS = """
 select pid, coalesce(application_name, '') from pg_catalog.pg_stat_activity
@@ -200,7 +201,7 @@ class _Swap:
                 self._end_sessions(renaming, pid)
             except BaseException:
                 with suppress(psycopg.Error):
-                    self.door.cancel()
+                    self.door.cancel_safe(timeout=CANCEL_WITHIN)
                 raise
             renaming.result()
 
