@@ -16,6 +16,15 @@ from .facts import Recorded, take_facts, take_history
 from .work import Work
 
 
+# How an error of one step begins to speak of the whole run, which it does not know.
+ALL_CLAIMED = (
+    "nothing was changed",
+    "nothing was contacted",
+    "what ran before stands",
+    "the journal has it",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """What the history was when it was last read."""
@@ -148,4 +157,4 @@ def detail_of(error: WindlassError) -> str:
 
 
 def _claims_all(part: str) -> bool:
-    return part.startswith(("nothing was changed", "nothing was contacted"))
+    return part.startswith(ALL_CLAIMED)
