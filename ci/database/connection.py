@@ -44,8 +44,11 @@ KEPT_BY_SERVER = {
     "tcp_user_timeout": f"{GONE_AFTER}000",
 }
 CONNECT_WITHIN = 10  # seconds, per address
+AGAIN_WITHIN = 3  # seconds, the same, in a run that has waited for as long as it may
 LOOK_ON = ("watch", "lease", "trace")  # they wait for nothing: their run would wait for them
-UNSPARED = (*LOOK_ON, "lock")  # they hold a session for long
+KEPT, SPARE = "session", "spare"
+IMPATIENT = (*LOOK_ON, KEPT, SPARE)  # where these two fail, the use that wants one waits
+UNSPARED = (*LOOK_ON, KEPT, SPARE, "lock")  # they hold a session for long
 ASKED_WITHIN = 5.0  # seconds, for a question about a session that is silent
 UNSUPPORTED = "unsupported startup parameter"  # PgBouncer, of what it does not know
 READ_WITHIN = 5  # seconds for a table that somebody has locked against readers
@@ -156,14 +159,15 @@ class Database:
 
         """
         other = {} if dbname is None else {"dbname": dbname}
-        parameters = {"connect_timeout": str(CONNECT_WITHIN), **KEEPALIVES, **self.parameters()}
+        within = AGAIN_WITHIN if self.patience.over else CONNECT_WITHIN
+        parameters = {"connect_timeout": str(within), **KEEPALIVES, **self.parameters()}
         parameters |= {
             "client_encoding": "UTF8",
             "application_name": f"windlass/{self.deployment_id}/{step}",
             **other,
         }
         spared = dbname is None and step not in UNSPARED
-        patient = self.patience.armed and step not in LOOK_ON
+        patient = self.patience.armed and step not in IMPATIENT
         with self._opened(parameters, spared=spared, patient=patient) as connection:
             connection.owners = self.owners
             connection.autocommit = autocommit
@@ -183,7 +187,7 @@ class Database:
             try:
                 connection = _open(parameters)
             except psycopg.OperationalError as error:
-                answer = _answer(parameters) if patient else "accepts"
+                answer = _answer(parameters, error) if patient else "accepts"
                 why = transient.refused(str(error), answer) if patient else ""
                 if spared and self.spare is not None and transient.is_full(why):
                     with self.spare.lent(parameters["application_name"]) as lent:
@@ -192,6 +196,7 @@ class Database:
                             return
                 if not (why and outage.goes_on(why)):
                     raise _unreachable(parameters, error, why, running=patient) from error
+        self.patience.answered()
         with connection:
             connection.within = CONNECT_WITHIN
             _pin(connection)
@@ -202,9 +207,8 @@ class Database:
     @contextmanager
     def keep_session(self) -> Iterator["Database"]:
         """Give the same database with one session that consecutive uses share inside the block."""
-        impatient = replace(self, patience=Patience())
-        kept = KeptSession(partial(impatient.connect, "session"))
-        spare = Spare(partial(impatient.connect, "spare"), _pin)
+        kept = KeptSession(partial(self.connect, KEPT))
+        spare = Spare(partial(self.connect, SPARE), _pin)
         try:
             yield replace(self, kept=kept, spare=spare)
         finally:
@@ -301,8 +305,10 @@ def _unreachable(
     )
 
 
-def _answer(parameters: dict[str, str]) -> transient.Answer:
+def _answer(parameters: dict[str, str], error: psycopg.OperationalError) -> transient.Answer:
     """Ask what a new connection is answered with; no password is needed for that."""
+    if isinstance(error, psycopg.errors.ConnectionTimeout):  # it was waited for just now
+        return "none"
     answer = PGconn.ping(make_conninfo(**parameters).encode())
     if answer == Ping.REJECT:
         return "rejects"
@@ -354,8 +360,8 @@ def _sight(parameters: dict[str, str], silent: PinnedConnection) -> Sight:
             if silent.pooled:  # whose number the pooler keeps from us: that it answers is all
                 return "runs"
             row = connection.execute(STATE, (silent.info.backend_pid,)).fetchone()
-    except psycopg.OperationalError:
-        return "silent" if _answer(question) == "none" else "runs"
+    except psycopg.OperationalError as error:
+        return "silent" if _answer(question, error) == "none" else "runs"
     # What our role may not see of it counts as work.
     return "runs" if row is not None and (row[0] is None or row[0] in BUSY) else "ended"
 

@@ -14,7 +14,7 @@ import psycopg
 
 from ..database import transient, trusted
 from ..database.connection import Database
-from ..errors import NotApproved, Refused
+from ..errors import NotApproved, Refused, StepFailed
 from ..model import (
     Correction,
     Deployment,
@@ -97,6 +97,10 @@ def _recorded(plan: Plan) -> str:
     return msgspec.structs.replace(plan.deciding(), migrations=migrations).canonical().decode()
 
 
+class _NoRow(Exception):
+    """The journal has no row where this run has written one."""
+
+
 class Journal:
     """Appends the record of one deployment; opened when the deployment lock is held.
 
@@ -107,6 +111,7 @@ class Journal:
         self, database: Database, deployment: Deployment, plan: Plan, intent: Intent
     ) -> None:
         self.database, self.id = database, deployment.id
+        self.environment = deployment.environment
         self._ordinal = 0
         # Asked before something is written again: whether the lock is ours, and the record there.
         self.require: Callable[[], None] | None = None
@@ -115,7 +120,7 @@ class Journal:
         values = (*row, _json(intent), deployment.continues or None)
         self._written(partial(self._open, values, _event(deployment)))
 
-    def _open(self, row: tuple[object, ...], event: dict[str, Any]) -> int:
+    def _open(self, row: tuple[object, ...], event: dict[str, Any]) -> None:
         """Write the first row; at once no other unit is open any more.
 
         Another one that is "running" cannot be: we hold the lock. What was left unfinished is
@@ -123,10 +128,9 @@ class Journal:
         """
         with self.database.session("journal") as connection, events.transaction(connection):
             events.append(connection, chain.DEPLOYMENT_BEGUN, self.id, event)
-            rows = connection.execute(OPEN, row).rowcount
+            connection.execute(OPEN, row)
             close_abandoned(connection, self.id)
             connection.execute(END_OTHERS.encode(), (self.id, self.id))
-        return rows
 
     def intend(self, intent: Intent) -> None:
         """Record that the deployment now intends something else: to go back."""
@@ -168,15 +172,18 @@ class Journal:
     def _one(
         self, statement: str, values: tuple[object, ...], kind: str, record: dict[str, Any]
     ) -> None:
-        rows = self._written(partial(self._execute, statement, values, kind, record))
-        if rows != 1:
-            raise AssertionError(f"the journal changed {rows} rows instead of one")
+        self._written(partial(self._execute, statement, values, kind, record))
 
-    def _written(self, write: Callable[[], int]) -> int:
+    def _written(self, write: Callable[[], None]) -> None:
         outage, tries = self.database.patience.outage(), 0
         while True:
             try:
                 return write()
+            except _NoRow as error:
+                if self.require is not None:  # it says more, where the lock is lost too
+                    self.require()
+                what = "the journal does not have this deployment"
+                raise lacks(what, self.environment) from error
             except psycopg.OperationalError as error:
                 # The server was restarted, or the line cut: what happened must be written all
                 # the same, and each statement here says the same thing when it runs twice.
@@ -189,10 +196,23 @@ class Journal:
 
     def _execute(
         self, statement: str, values: tuple[object, ...], kind: str, record: dict[str, Any]
-    ) -> int:
+    ) -> None:
+        """Write an event and its row, or neither, where the row's deployment is not there."""
         with self.database.session("journal") as connection, events.transaction(connection):
             events.append(connection, kind, self.id, record)
-            return connection.execute(statement.encode(), values).rowcount
+            if connection.execute(statement.encode(), values).rowcount != 1:
+                raise _NoRow
+
+
+def lacks(what: str, environment: str) -> StepFailed:
+    """Return the error of a server that does not have what this run has committed."""
+    return StepFailed(
+        f"the server that answers now lacks what this run has committed: {what}",
+        state="nothing more was started; a standby that lacked the last transactions may have "
+        "taken over",
+        next_step=f"invoke status --env {environment} says what is applied there; then the "
+        "same command again",
+    )
 
 
 def close_abandoned(connection: psycopg.Connection, but: str) -> None:

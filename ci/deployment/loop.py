@@ -35,6 +35,7 @@ from ..policy import on_failure
 from ..restarters import Reverting
 from . import (
     carryover,
+    events,
     identity,
     losses,
     mirror,
@@ -134,13 +135,13 @@ class _PlanRun(Recorder):
                 else:
                     self.attempt(planned)
         except BaseException as error:  # whatever it was, it is recorded and raised
-            raise self.failed(error) from error
+            raise self.told(partial(self.failed, error)) from error
         if self.unit.intent.back:
-            raise self.roll_back(_first_error(self.unit))
+            raise self.told(partial(self.roll_back, _first_error(self.unit)))
         try:
             return self.close(Status.DEPLOYED)
-        except KeyboardInterrupt as error:
-            raise self.failed(error) from error
+        except BaseException as error:
+            raise self.told(partial(self.unclosed, error)) from error
 
     def take_lock(self) -> None:
         """Take the lock, see that nothing changed, and open the journal behind it."""
@@ -245,6 +246,14 @@ class _PlanRun(Recorder):
             self.seen = telling.look(self.work)
         return result
 
+    def told(self, tell: Callable[[], WindlassError]) -> WindlassError:
+        """Return the error that `tell` makes; where that is stopped too, what was seen last."""
+        try:
+            return tell()
+        except KeyboardInterrupt as again:
+            why = "the run was stopped again while it looked"
+            return self.interrupted(again, telling.unread(self.unit, self.seen, why))
+
     def failed(self, error: BaseException) -> WindlassError:
         """Undo what policy says, record the end, and return the error to raise."""
         if self.journal is None:
@@ -265,6 +274,14 @@ class _PlanRun(Recorder):
         state = joined(lost, self.stands(), telling.detail_of(first))
         told = changed(first, state=state, next_step=self.goes_on(first.next_step))
         return after(told, lambda: self.close(Status.FAILED, first.what))
+
+    def unclosed(self, error: BaseException) -> WindlassError:
+        """Return the error of a run whose end could not be recorded: nothing is taken back."""
+        if isinstance(error, KeyboardInterrupt):
+            return self.failed(error)
+        first = telling.translated(error, "")
+        state = joined(self.stands(), telling.detail_of(first), events.UNWRITTEN)
+        return changed(first, state=state, next_step=self.goes_on(first.next_step))
 
     def stands(self) -> str:
         """Say what stands now, as it is read."""

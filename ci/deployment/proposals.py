@@ -221,7 +221,7 @@ def propose_rollback(  # noqa: PLR0913  # four of them exclude each other
     command = _Command(verb="rollback", arguments=_arguments(given, force=force, lossy=lossy))
     unit = units.find_open(work.database)
     if unit is not None and command.way(work, unit) is Going.ON:
-        names = continuing.left(unit.intent, units.applied_now(work))
+        names = units.left_now(work, unit.intent)
     elif deployment:
         names = _applied_of(work, deployment)
     elif name:
@@ -257,7 +257,7 @@ def propose_resume(work: Work) -> Proposal | None:
     intent = unit.intent
     arguments = dict(intent.arguments)
     broken = arguments.get("break-glass", "")
-    names = continuing.left(intent, units.applied_now(work))
+    names = units.left_now(work, intent)
     replan: Replan
     if intent.back:
         replan = _back(work, unit)
@@ -295,7 +295,7 @@ def _rest_of_count(work: Work, unit: OpenUnit, steps: int) -> Replan:
     They are those that it began with. Where one of them has no file any more, as many of those that
     are pending take their place.
     """
-    names = continuing.left(unit.intent, units.applied_now(work))
+    names = units.left_now(work, unit.intent)
     on_disk = {migration.name for migration in work.engine.files.list()}
     if on_disk >= set(names):
         return partial(current_plan, work, only=names, without=SERVICE)

@@ -122,8 +122,8 @@ def _kept_journal(work: Work) -> KeptJournal:
 
 def swap_recorded(work: Work, restored: str, kept: Kept) -> None:
     """Swap as it is recorded; under the deployment lock, which falls with the old live database."""
-    again = f"invoke restore --env {work.settings.name} --swap {restored}"
-    swap_databases(work.database, restored, kept.name, again)
+    anew = f"invoke restore --env {work.settings.name}"
+    swap_databases(work.database, restored, kept.name, f"{anew} --swap {restored}", anew)
     with suppress(Unreachable, psycopg.Error):  # it is done; the next run says so once more
         markers.clear(replace(work.database, kept=None, owners=None), kept.marker)
     mirror.send(work)

@@ -18,6 +18,15 @@ from .facts import Recorded, take_facts, take_history
 from .work import Work
 
 
+# How an error of one step begins to speak of the whole run, which it does not know.
+ALL_CLAIMED = (
+    "nothing was changed",
+    "nothing was contacted",
+    "what ran before stands",
+    "the journal has it",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """What the history was when it was last read."""
@@ -60,12 +69,16 @@ def _migrations(work: Work, unit: Unit, seen: Seen | None) -> str:
     try:
         now = look(work)
     except (WindlassError, psycopg.Error) as error:
-        reason = in_words(error)
-        if seen is None:
-            return f"what stands is not known: {reason}"
-        words = standing.standing(unit.intent, seen.applied, seen.partials)
-        return f"what stands is not known: {reason}; last seen at {seen.at:%H:%M:%S} UTC: {words}"
+        return unread(unit, seen, in_words(error))
     return standing.standing(unit.intent, now.applied, now.partials)
+
+
+def unread(unit: Unit, seen: Seen | None, reason: str) -> str:
+    """Say why it is not known what stands, and what stood when it was read last."""
+    if seen is None:
+        return f"what stands is not known: {reason}"
+    words = standing.standing(unit.intent, seen.applied, seen.partials)
+    return f"what stands is not known: {reason}; last seen at {seen.at:%H:%M:%S} UTC: {words}"
 
 
 def _service(work: Work, unit: Unit, results: tuple[StepResult, ...]) -> str:
@@ -155,4 +168,4 @@ def detail_of(error: WindlassError) -> str:
 
 
 def _claims_all(part: str) -> bool:
-    return part.startswith(("nothing was changed", "nothing was contacted"))
+    return part.startswith(ALL_CLAIMED)

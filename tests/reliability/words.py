@@ -196,6 +196,11 @@ CLAIMS: tuple[tuple[str, Check], ...] = (
     (r"no database was created", _no_new_database),
     (r"the database (?P<database>\w+) is still there", _holds),
     (r"nothing was renamed: \w+ is as it was, (?P<database>\w+) holds the backup", _holds),
+    (
+        r"nothing was renamed: \w+ is as it was, and the server that answers now has no "
+        r"(?P<database>\w+)",
+        _is_gone,
+    ),
     (r"not known: the server does not say whether \w+ is \w+ now", _always),
     (r"no backup was kept: no manifest, no archive", _no_backup),
     (r"nothing was stored", _no_backup),
@@ -214,6 +219,7 @@ CLAIMS: tuple[tuple[str, Check], ...] = (
     (r"not read: the run was stopped before it could look", _always),
     (r"not known: look before you start it again", _always),
     (r"nothing more was started", _always),
+    (r"a standby that lacked the last transactions may have taken over", _always),
     (r"not known", _always),
     (r"not known, because the database did not answer", _always),
     (r"this (statement|migration) did not run", _always),

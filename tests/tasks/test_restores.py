@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from pgwindlass.backup import swap
+from pgwindlass.backup import dress, swap
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import StepFailed
 from pgwindlass.secret import Secret
@@ -333,6 +333,31 @@ def test_where_a_session_stays_nothing_is_renamed(
         f"nothing was renamed: {database16.name} is as it was, {restored.name} holds the backup"
     )
     assert execute(server16.url(), limit) == [(-1,)]
+
+
+def test_a_restored_database_that_is_gone_is_not_said_to_be_there(
+    database16: Database,
+    new_database: NewDatabase,
+    server16: Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a standby that takes over, and lacks the last transactions."""
+    restored = new_database(server16)
+
+    def fail_over(*_: object) -> tuple[()]:
+        execute(server16.url(), f'drop database "{restored.name}" with (force)')
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(dress, "statements", fail_over)
+
+    with pytest.raises(StepFailed) as caught:
+        swap.swap_databases(database16, restored.name, anew="invoke restore --env uat")
+
+    assert caught.value.state == (
+        f"nothing was renamed: {database16.name} is as it was, and the server that answers now "
+        f"has no {restored.name}"
+    )
+    assert caught.value.next_step.endswith("invoke restore --env uat")
 
 
 @pytest.fixture

@@ -124,6 +124,12 @@ def test_what_is_left_depends_on_the_direction() -> None:
     assert to_undo_names(BACK, {B, C}) == (B,)
 
 
+def test_what_is_half_done_is_left_in_both_directions() -> None:
+    assert left(INTENT, {A, B}, {B}) == (B,)
+    assert left(INTENT, {A, B}, {A}) == (A,)
+    assert left(DOWN, {A}, {A}) == (A,)
+
+
 @pytest.mark.parametrize("status", sorted(UNFINISHED))
 def test_what_is_unfinished_names_the_command_that_goes_on(status: Status) -> None:
     text = unfinished(unit(INTENT, status), {A})
