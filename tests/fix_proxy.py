@@ -24,6 +24,7 @@ class Fault:
     direction: Direction
     after: int = 0  # bytes since the fault was set, over all connections
     pattern: bytes = b""  # instead of `after`; only the connection that carries it is hit
+    once: bool = False  # of a pattern: the first hit is the last
 
 
 class Proxy:
@@ -43,9 +44,11 @@ class Proxy:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def cut(self, direction: Direction, after: int = 0, *, pattern: bytes = b"") -> None:
+    def cut(
+        self, direction: Direction, after: int = 0, *, pattern: bytes = b"", once: bool = False
+    ) -> None:
         """Reset connections once so many bytes have passed, and every one after that."""
-        self._set(Fault("cut", direction, after, pattern))
+        self._set(Fault("cut", direction, after, pattern, once))
 
     def stall(self, direction: Direction, after: int = 0) -> None:
         """Pass nothing more in this direction, and keep the connections open."""
@@ -142,7 +145,11 @@ class Proxy:
         if fault is None or fault.direction != way:
             return data, ""
         if fault.pattern:
-            return (b"", fault.kind) if fault.pattern in before + data else (data, "")
+            if fault.pattern not in before + data:
+                return data, ""
+            if fault.once:
+                self.fault = None
+            return b"", fault.kind
         left = fault.after - start
         if left >= len(data):
             return data, ""

@@ -25,11 +25,11 @@ from ..model import Manifest, Part, Target
 from ..plan.leftovers import ARCHIVE
 from ..postgres.clients import Clients, find_clients
 from ..stores import Store
-from . import encryption, snapshot, toc
+from . import conclude, encryption, snapshot, toc
 from .checkpoints import Checkpoints
 from .shares import LEASE, Share, jobs_for, shares
 from .snapshot import LOCK_WAIT
-from .stream import LARGEST, MANIFEST, NOT_KEPT, Meter, Progress, Together
+from .stream import LARGEST, NOT_KEPT, Meter, Progress, Together
 from .tables import count_rows
 
 COMPRESSES_TO = 0.25  # of the database's bytes, where no former backup tells; half of it, measured
@@ -129,13 +129,11 @@ def _take(  # noqa: PLR0913  # what `take` was given
                 # The transaction that holds the locks must have lasted as long as the dumps.
                 connection.execute("select 1")
                 manifest = _readable(_describe(run, order, target, rows, began, now()))
-                store.write(key + MANIFEST, [manifest.canonical()], once=True)
-                written.append(manifest)
             except BaseException as error:
-                gone = [_discard(store, part.key, error) for part in run.stored]
-                if all(gone):
-                    announced.clear()
+                _discard(run, announced, error)
                 raise
+            conclude.write(store, manifest, discard=partial(_discard, run, announced))
+            written.append(manifest)
 
 
 @dataclass(frozen=True)
@@ -449,7 +447,14 @@ def _pooler() -> Refused:
     )
 
 
-def _discard(store: Store, key: str, error: BaseException) -> bool:
+def _discard(run: _DumpRun, announced: _Announced, error: BaseException) -> None:
+    """Remove every archive that was stored; the announcement goes with the last one."""
+    gone = [_removed(run.store, part.key, error) for part in run.stored]
+    if all(gone):
+        announced.clear()
+
+
+def _removed(store: Store, key: str, error: BaseException) -> bool:
     """Remove an archive that will have no manifest; tell whether it is gone. It is no backup."""
     try:
         store.delete(key)

@@ -140,6 +140,28 @@ class Bucket:
                 "look for a second writer under this key, then start again",
             )
 
+    def holds(self, name: str, size: int, body: bytes | None = None) -> bool | None:
+        """Ask what became of an object whose answer was lost; None where nobody answers that.
+
+        `body`: all of it, which is compared; None: of a large one, whose parts had their MD5, the
+        size is.
+        """
+        try:
+            with self.talking(f"asking for {self.address(name)}"):
+                try:
+                    if body is None:
+                        head = self.client.head_object(Bucket=self.name, Key=name)
+                        return head["ContentLength"] == size
+                    stored = self.client.get_object(Bucket=self.name, Key=name)["Body"]
+                    with stored as stream:
+                        return stream.read(size + 1) == body
+                except ClientError as error:
+                    if code_of(error) in GONE:
+                        return False
+                    raise
+        except StepFailed:
+            return None
+
     def remove(self, name: str, error: BaseException) -> None:
         """Remove what may be there. Best effort: `error` is the headline, and is told."""
         try:

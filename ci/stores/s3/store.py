@@ -10,10 +10,10 @@ from functools import partial
 from botocore.exceptions import ClientError
 
 from ...config.sections import S3Config
-from ...errors import StoreFailed, Unreachable
+from ...errors import StepFailed, StoreFailed, Unreachable
 from . import upload
 from .bucket import Bucket, seconds_left
-from .errors import NOT_THERE, RENEW, code_of, cut
+from .errors import NOT_THERE, RENEW, code_of, cut, is_lost, is_taken
 from .upload import PLANNED_PARTS, Upload, in_parts, threads_for
 
 READ = 1 << 20  # bytes per chunk read back
@@ -201,7 +201,6 @@ class S3Store:
         return self._full(key)
 
     def _put(self, name: str, body: bytes, *, once: bool) -> None:
-        refused = False
         put = partial(
             self.bucket.client.put_object,
             Bucket=self.bucket.name,
@@ -212,14 +211,14 @@ class S3Store:
         )
         try:
             with self.bucket.talking(f"writing {self.bucket.address(name)}"):
-                try:
-                    self.bucket.conditionally(lambda condition: put(**condition), once)
-                except ClientError:
-                    refused = True
-                    raise
+                self.bucket.conditionally(lambda condition: put(**condition), once)
             self.bucket.check_size(name, len(body))
         except BaseException as error:
             # Without an answer it is unknown whether it was stored; after a refusal it was not.
-            if not refused:
+            if not is_lost(error):
+                raise
+            if isinstance(error, StepFailed) and self.bucket.holds(name, len(body), body):
+                return
+            if not is_taken(error):  # else what is there may be another writer's
                 self.bucket.remove(name, error)
             raise
