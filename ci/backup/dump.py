@@ -15,9 +15,11 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from .. import process
+from ..config.duration import Duration
 from ..config.sections import BackupsConfig
 from ..database import markers
-from ..database.connection import KEEPALIVES, Database, is_pooled, read_target
+from ..database.children import child_name, judged
+from ..database.connection import STREAMING, Database, is_pooled, read_target
 from ..database.errors import asking
 from ..database.history_table import HistoryTable
 from ..errors import ChildFailed, Refused, StepFailed, Stopped, StoreFailed, Unreachable, changed
@@ -122,7 +124,9 @@ def _take(  # noqa: PLR0913  # what `take` was given
                 connection, order.history, schema_fingerprint=order.schema_fingerprint
             )
             store.require_time(_seconds(held, order.former))
-            run = _DumpRun(database, store, clients, held, key, recipients, progress)
+            run = _DumpRun(
+                database, store, clients, held, key, recipients, progress, config.no_progress
+            )
             run.estimate = _estimate(held, order.former)
             try:
                 rows = run.all(connection, config)
@@ -178,6 +182,7 @@ class _DumpRun:
     key: str
     recipients: tuple[str, ...]
     progress: Progress
+    no_progress: Duration
     estimate: int = 0
     stored: list[Part] = field(default_factory=list)
     entries: frozenset[str] = frozenset()
@@ -276,7 +281,7 @@ class _DumpRun:
             "--globals-only",
             "--no-role-passwords",
             "--no-password",
-            f"--dbname={make_conninfo(**KEEPALIVES)}",
+            f"--dbname={make_conninfo(**STREAMING)}",
             f"--database={self.database.name}",
             env=env,
         )
@@ -302,16 +307,21 @@ class _DumpRun:
     def _child(
         self, command: tuple[str, ...], env: process.Environment
     ) -> Generator[bytes, None, None]:
+        name, limit = str(env["PGAPPNAME"]), self.no_progress.seconds
         try:
             yield from process.stream(
-                command, purpose=self.clients.purpose, env=env, stop=self.stop
+                command,
+                purpose=self.clients.purpose,
+                env=env,
+                stop=self.stop,
+                judge=judged(self.database, name, limit),
             )
         except ChildFailed as error:
             raise changed(error, state=NOT_KEPT) from error
 
     def _environment(self) -> process.Environment:
-        name = f"windlass/{self.database.deployment_id}/backup"
-        return self.database.environment() | {"PGAPPNAME": name}
+        name = child_name(self.database, "backup")
+        return self.database.environment(streaming=True) | {"PGAPPNAME": name}
 
 
 def dump_command(
@@ -325,7 +335,7 @@ def dump_command(
         f"--snapshot={snapshot}",
         f"--lock-wait-timeout={LOCK_WAIT}",
         "--no-password",  # fails instead of asking on a terminal
-        f"--dbname={make_conninfo(**KEEPALIVES)}",
+        f"--dbname={make_conninfo(**STREAMING)}",
         *options,
         env=env,
     )
