@@ -4,6 +4,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST, as a broken line d
 class Fault:
     """What to do, and when: after `after` bytes in one direction, or once `pattern` passes by."""
 
-    kind: Literal["cut", "stall", "corrupt"]
+    kind: Literal["cut", "stall", "corrupt", "trickle"]
     direction: Direction
     after: int = 0  # bytes since the fault was set, over all connections
     pattern: bytes = b""  # instead of `after`; only the connection that carries it is hit
@@ -53,6 +54,10 @@ class Proxy:
     def stall(self, direction: Direction, after: int = 0) -> None:
         """Pass nothing more in this direction, and keep the connections open."""
         self._set(Fault("stall", direction, after))
+
+    def trickle(self, direction: Direction, after: int = 0) -> None:
+        """Pass what comes then byte by byte, five in a second."""
+        self._set(Fault("trickle", direction, after))
 
     def corrupt(self, direction: Direction, after: int) -> None:
         """Flip one bit of the byte at this offset."""
@@ -131,6 +136,10 @@ class Proxy:
                     break
                 if hit == "stall":
                     threading.Event().wait(600)
+                if hit == "trickle":
+                    for byte in data[len(allowed) :]:
+                        sink.sendall(bytes([byte]))
+                        time.sleep(0.2)
             else:
                 sink.shutdown(socket.SHUT_WR)
                 return

@@ -174,6 +174,16 @@ def cut(action: str, how: str) -> StoreFailed:
     )
 
 
+def too_slow(action: str, size: int, seconds: float) -> StoreFailed:
+    """Return the error of a store that did not take or give so many bytes in time."""
+    amount = f"{size} bytes" if size else "an answer"
+    return StoreFailed(
+        f"{action}: the store is too slow: {amount} in {seconds:.0f} s did not get through",
+        state="the object is not whole there, and is not used",
+        next_step=f"check the network and the store, then {AGAIN}",
+    )
+
+
 def not_stored(what: str, next_step: str) -> StoreFailed:
     """Return the error of an object that the store does not have."""
     return StoreFailed(what, state="the object is not stored", next_step=next_step)

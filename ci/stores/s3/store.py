@@ -6,15 +6,19 @@ import shlex
 import time
 from collections.abc import Iterable, Iterator
 from functools import partial
+from typing import TypeVar
 
 from botocore.exceptions import ClientError
 
 from ...config.sections import S3Config
+from ...connections import Exchange
 from ...errors import StepFailed, StoreFailed, Unreachable
 from . import upload
 from .bucket import Bucket, seconds_left
 from .errors import NOT_THERE, RENEW, code_of, cut, is_lost, is_taken
 from .upload import PLANNED_PARTS, Upload, in_parts, threads_for
+
+T = TypeVar("T")
 
 READ = 1 << 20  # bytes per chunk read back
 PROBE = ".windlass-check-"  # begins the names that `check` asks for
@@ -85,19 +89,19 @@ class S3Store:
     def read(self, key: str) -> Iterator[bytes]:
         """Yield the object in chunks of 1 MiB; a missing key is an error of this call."""
         name = self._name(key)
-        with self.bucket.talking(f"reading {self.bucket.address(name)}"):
+        action, exchange = f"reading {self.bucket.address(name)}", Exchange()
+        with self.bucket.talking(action, exchange=exchange):
             answer = self.bucket.client.get_object(Bucket=self.bucket.name, Key=name)
 
         def body() -> Iterator[bytes]:
             left = answer["ContentLength"]
             with answer["Body"] as stream:
                 while left > 0:
-                    with self.bucket.talking(f"reading {self.bucket.address(name)}"):
+                    size = min(READ, left)
+                    with self.bucket.talking(action, size=size, exchange=exchange):
                         chunk = stream.read(READ)
-                    if not chunk:
-                        raise cut(
-                            f"reading {self.bucket.address(name)}", f"{left} bytes are missing"
-                        )
+                        if not chunk:
+                            raise cut(action, f"{left} bytes are missing")
                     left -= len(chunk)
                     yield chunk
 
@@ -107,12 +111,18 @@ class S3Store:
         """Yield the keys that start with `prefix`, in ascending order."""
         start = len(self._full(""))
         names: list[str] = []
-        with self.bucket.talking(f"listing {self.bucket.address(self._full(prefix))}"):
-            pages = self.bucket.client.get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self.bucket.name, Prefix=self._full(prefix)):
-                names += [item["Key"][start:] for item in page.get("Contents", [])]
+        pages = self.bucket.client.get_paginator("list_objects_v2")
+        listing = iter(pages.paginate(Bucket=self.bucket.name, Prefix=self._full(prefix)))
+        action = f"listing {self.bucket.address(self._full(prefix))}"
+        while (page := self._next(action, listing)) is not None:
+            names += [item["Key"][start:] for item in page.get("Contents", [])]
         # Sorted here: S3 lists in order, but not every server that speaks its protocol does.
         yield from sorted(names)
+
+    def _next(self, action: str, pages: Iterator[T]) -> T | None:
+        """Ask for the next page of a listing; None behind the last one."""
+        with self.bucket.talking(action):
+            return next(pages, None)
 
     def delete(self, key: str) -> None:
         """Remove one key; a missing key is an error, though S3 itself says nothing."""
@@ -125,24 +135,24 @@ class S3Store:
         """Abort the unfinished uploads under `prefix`, which are invisible and billed."""
         full_prefix = self._full(prefix)
         removed = []
-        with self.bucket.talking(
-            f"listing the unfinished uploads under {self.bucket.address(full_prefix)}"
-        ):
-            for name, upload_id in self._unfinished(full_prefix):
+        for name, upload_id in self._unfinished(full_prefix):
+            with self.bucket.talking(f"ending an upload of {self.bucket.address(name)}"):
                 self.bucket.client.abort_multipart_upload(
                     Bucket=self.bucket.name, Key=name, UploadId=upload_id
                 )
-                removed.append(self.bucket.address(name))
+            removed.append(self.bucket.address(name))
         return tuple(removed)
 
     def _unfinished(self, full_prefix: str) -> list[tuple[str, str]]:
         pages = self.bucket.client.get_paginator("list_multipart_uploads")
+        listing = iter(pages.paginate(Bucket=self.bucket.name, Prefix=full_prefix))
+        action = f"listing the unfinished uploads under {self.bucket.address(full_prefix)}"
         uploads: list[tuple[str, str]] = []
         try:
-            for page in pages.paginate(Bucket=self.bucket.name, Prefix=full_prefix):
+            while (page := self._next(action, listing)) is not None:
                 uploads += [(item["Key"], item["UploadId"]) for item in page.get("Uploads", [])]
-        except ClientError as error:
-            if code_of(error) in NOT_THERE:
+        except StepFailed as error:
+            if isinstance(error.__cause__, ClientError) and code_of(error.__cause__) in NOT_THERE:
                 return []
             raise
         # Filtered here too: not every server that speaks the protocol minds the prefix.
@@ -210,7 +220,7 @@ class S3Store:
             **self.bucket.asked_for(name, once=once),
         )
         try:
-            with self.bucket.talking(f"writing {self.bucket.address(name)}"):
+            with self.bucket.talking(f"writing {self.bucket.address(name)}", size=len(body)):
                 self.bucket.conditionally(lambda condition: put(**condition), once)
             self.bucket.check_size(name, len(body))
         except BaseException as error:

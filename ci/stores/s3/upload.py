@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from ...errors import StepFailed
 from .bucket import THREADS, Bucket
 from .errors import GONE, code_of, is_lost, is_taken, not_stored
+from .lines import COMPLETED_WITHIN
 
 if TYPE_CHECKING:
     from types_boto3_s3.type_defs import CompletedPartTypeDef
@@ -77,7 +78,7 @@ class Upload:
             **self._whole(),
         )
         try:
-            with self.bucket.talking(f"completing {self.action}"):
+            with self.bucket.talking(f"completing {self.action}", within=COMPLETED_WITHIN):
                 self.bucket.conditionally(lambda condition: complete(**condition), self.once)
             self.bucket.check_size(self.name, self.size)
         except StepFailed as error:
@@ -97,7 +98,7 @@ class Upload:
     def _send(self, number: int, bodies: list[bytes]) -> "CompletedPartTypeDef":
         body = bodies.pop()  # no one else holds it: the executor keeps the list for a while
         try:
-            with self.bucket.talking(f"{self.action}, part {number}"):
+            with self.bucket.talking(f"{self.action}, part {number}", size=len(body)):
                 sent = self.bucket.client.upload_part(
                     Bucket=self.bucket.name,
                     Key=self.name,
