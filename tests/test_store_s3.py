@@ -4,6 +4,7 @@ import itertools
 import random
 import tracemalloc
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from pgwindlass.errors import StepFailed, StoreFailed, Unreachable
 from pgwindlass.stores.s3 import S3Store, errors, upload
+from pgwindlass.stores.s3 import store as s3store
 from tests.fix_proxy import Proxy, Upstream
 from tests.fix_s3 import SECRET, Bucket, free_port
 from tests.kit import parts
@@ -293,3 +295,20 @@ def test_the_secret_key_is_in_no_error(bucket: Bucket, line: Proxy) -> None:
 def test_every_error_code_we_know_has_a_meaning_and_a_next_step() -> None:
     assert all(meaning and next_step for meaning, next_step in errors.MEANINGS.values())
     assert set(errors.MEANINGS) >= errors.LETS_NOBODY_IN
+
+
+def test_a_check_ends_what_a_killed_check_left_and_no_living_one(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = bucket.store()
+    left = f"backups/uat/{s3store.PROBE}0123"
+    store.bucket.client.create_multipart_upload(Bucket=bucket.name, Key=left)
+    store.bucket.client.create_multipart_upload(Bucket=bucket.name, Key="backups/uat/dump.pgc")
+
+    store.check("uat/")  # a day is not over yet
+    young = bucket.unfinished()
+    monkeypatch.setattr(s3store, "PROBE_AGE", timedelta(0))
+    store.check("uat/")
+
+    assert sorted(young) == [left, "backups/uat/dump.pgc"]
+    assert bucket.unfinished() == ["backups/uat/dump.pgc"]

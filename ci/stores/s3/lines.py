@@ -44,7 +44,7 @@ class _Http(AWSHTTPConnection):
         return super().request(*args, **more)
 
 
-class _Https(_Http, AWSHTTPSConnection):
+class _Https(_Http, AWSHTTPSConnection):  # type: ignore[misc]  # as botocore has it
     pass
 
 

@@ -1,10 +1,12 @@
 """Backups in a bucket: S3, or anything that speaks its protocol."""
 
+import contextlib
 import math
 import secrets
 import shlex
 import time
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -22,6 +24,7 @@ T = TypeVar("T")
 
 READ = 1 << 20  # bytes per chunk read back
 PROBE = ".windlass-check-"  # begins the names that `check` asks for
+PROBE_AGE = timedelta(days=1)
 SPARE = 60.0  # seconds beyond the estimate, to complete and to write the manifest
 
 
@@ -135,28 +138,34 @@ class S3Store:
         """Abort the unfinished uploads under `prefix`, which are invisible and billed."""
         full_prefix = self._full(prefix)
         removed = []
-        for name, upload_id in self._unfinished(full_prefix):
-            with self.bucket.talking(f"ending an upload of {self.bucket.address(name)}"):
-                self.bucket.client.abort_multipart_upload(
-                    Bucket=self.bucket.name, Key=name, UploadId=upload_id
-                )
+        for name, upload_id, _began in self._unfinished(full_prefix):
+            self._abort(name, upload_id)
             removed.append(self.bucket.address(name))
         return tuple(removed)
 
-    def _unfinished(self, full_prefix: str) -> list[tuple[str, str]]:
+    def _abort(self, name: str, upload_id: str) -> None:
+        with self.bucket.talking(f"ending an upload of {self.bucket.address(name)}"):
+            self.bucket.client.abort_multipart_upload(
+                Bucket=self.bucket.name, Key=name, UploadId=upload_id
+            )
+
+    def _unfinished(self, full_prefix: str) -> list[tuple[str, str, datetime]]:
         pages = self.bucket.client.get_paginator("list_multipart_uploads")
         listing = iter(pages.paginate(Bucket=self.bucket.name, Prefix=full_prefix))
         action = f"listing the unfinished uploads under {self.bucket.address(full_prefix)}"
-        uploads: list[tuple[str, str]] = []
+        uploads: list[tuple[str, str, datetime]] = []
         try:
             while (page := self._next(action, listing)) is not None:
-                uploads += [(item["Key"], item["UploadId"]) for item in page.get("Uploads", [])]
+                uploads += [
+                    (item["Key"], item["UploadId"], item["Initiated"])
+                    for item in page.get("Uploads", [])
+                ]
         except StepFailed as error:
             if isinstance(error.__cause__, ClientError) and code_of(error.__cause__) in NOT_THERE:
                 return []
             raise
         # Filtered here too: not every server that speaks the protocol minds the prefix.
-        return [(name, identifier) for name, identifier in uploads if name.startswith(full_prefix)]
+        return [item for item in uploads if item[0].startswith(full_prefix)]
 
     def require_time(self, seconds: float) -> None:
         """Raise `Unreachable` where the credentials in our environment expire before that.
@@ -182,9 +191,12 @@ class S3Store:
     def check(self, prefix: str = "") -> str:
         """List, ask for an object that is not there, send a part of an upload and end the upload.
 
-        An account that may write and not delete can do that, and nothing is left.
+        An account that may write and not delete can do that, and nothing is left. What a killed
+        check left a day ago is ended, where the account may list unfinished uploads.
         """
         start = time.monotonic()
+        with contextlib.suppress(StepFailed):
+            self._end_old_probes(self._full(f"{prefix}{PROBE}"))
         name = self._full(f"{prefix}{PROBE}{secrets.token_hex(8)}")
         self.bucket.require_reading(self._full(prefix), name)
         upload.probe(self.bucket, name)
@@ -192,6 +204,12 @@ class S3Store:
         return (
             f"{place}: lists, reads, and took a part of an upload that was ended, {seconds:.2f} s"
         )
+
+    def _end_old_probes(self, begins: str) -> None:
+        """End the uploads of killed checks: no living one is that old, whatever the clocks say."""
+        for name, upload_id, began in self._unfinished(begins):
+            if datetime.now(UTC) - began > PROBE_AGE:
+                self._abort(name, upload_id)
 
     def address(self, key: str) -> str:
         """Return s3://BUCKET/PREFIX/KEY, as the AWS tools write it."""
