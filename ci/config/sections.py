@@ -119,6 +119,9 @@ class S3Config(Options, frozen=True, kw_only=True):
 SandboxSetting = Literal["auto", "required", "off"]
 
 
+SHORTEST_STANDSTILL = 10.0  # seconds: a question to the server takes up to 5
+
+
 class BackupsConfig(Options, frozen=True, kw_only=True):
     """Where backups go: s3://BUCKET/PREFIX or file:///PATH; how they are taken, and which stay."""
 
@@ -133,8 +136,13 @@ class BackupsConfig(Options, frozen=True, kw_only=True):
     drill: Duration | None = None  # how old the last drill may be; None: what the tier says
     throwaway: Secret | None = None  # server to restore into for a proof; None: one of our own
     sandbox: SandboxSetting = "auto"  # of a server of our own; auto: where the machine has one
+    no_progress: Duration = _span("2m")  # of a dump or a restore: no byte moves, no session works
 
     def __post_init__(self) -> None:
+        if self.no_progress.seconds < SHORTEST_STANDSTILL:
+            raise ValueError(
+                f"no_progress is {self.no_progress}; expected {SHORTEST_STANDSTILL:.0f}s or more"
+            )
         if self.jobs is not None and self.jobs < 1:
             raise ValueError(f"jobs is {self.jobs}; expected 1 or more")
         if self.sandbox == "required" and self.throwaway is not None:

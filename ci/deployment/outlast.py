@@ -6,7 +6,7 @@ from typing import TypeVar
 import psycopg
 
 from ..database import orphans, transient, trusted
-from ..errors import ChildFailed, StepFailed, Unreachable
+from ..errors import ChildFailed, Stalled, StepFailed, Unreachable
 from ..model import Direction, Migration, Plan
 from .journal import Journal, lacks
 from .work import Work
@@ -85,6 +85,8 @@ def _passing(error: BaseException) -> str:
             error, psycopg.OperationalError | psycopg.InterfaceError
         )
         return transient.reason(error.sqlstate, broken=broken)
+    if isinstance(error, Stalled):
+        return transient.LOST
     if isinstance(error, ChildFailed):
         return transient.in_child(error.stderr)
     state, kind = getattr(error, "sqlstate", None), getattr(error, "kind", "")

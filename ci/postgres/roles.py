@@ -15,6 +15,7 @@ from psycopg.conninfo import make_conninfo
 from ..database.connection import Database
 from ..errors import StepFailed
 from ..secret import Secret
+from . import copies
 
 # Who is a member of these leads a server to programs, files and networks of its machine.
 REACHING = frozenset(
@@ -178,7 +179,7 @@ def clone(admin: Database, copy: Database, runner: Runner, *, boxed: bool, ours:
         version = connection.info.server_version
         real, lacks = allowed(runner, boxed=boxed, version=version)
         known = _names(connection)
-        name = real.name if ours else f"windlass_copy_{secrets.token_hex(6)}"
+        name = real.name if ours else copies.new_role(copy.name)
         password = secrets.token_urlsafe(24)
         verb = "alter" if name in known else "create"
         statement = sql.SQL(verb + " role {} with login password {} " + _attributes(real))

@@ -84,7 +84,7 @@ def shown(section: msgspec.Struct) -> str:
             "to=file:///b, endpoint=, "
             "s3=S3Config(storage_class=, encryption=, kms_key=, tags={}, object_lock=None), "
             "jobs=None, image=, globals=True, encrypt=None, keep=None, drill=None, "
-            "throwaway=None, sandbox=auto",
+            "throwaway=None, sandbox=auto, no_progress=2m",
         ),
         (
             lambda: LockConfig(),
