@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import pwd
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from pgwindlass.approvals import ssh, terminal
+from pgwindlass.approvals import ssh
 from pgwindlass.approvals.terminal import TerminalSource
 from pgwindlass.config.duration import Duration
 from pgwindlass.config.sections import SshApproval, TerminalApproval
@@ -62,8 +63,8 @@ def test_who_types_at_a_terminal_is_named_by_the_number(monkeypatch: pytest.Monk
         def isatty(self) -> bool:
             return True
 
-    monkeypatch.setattr(terminal.sys, "stdin", Tty("production\n"))
-    monkeypatch.setattr(terminal.sys, "stderr", Tty())
+    monkeypatch.setattr(sys, "stdin", Tty("production\n"))
+    monkeypatch.setattr(sys, "stderr", Tty())
     source = TerminalSource(TerminalApproval(expires=Duration(60)))
 
     names = as_nameless(lambda: [approval.approver for approval in source.find(plan())])
@@ -79,14 +80,18 @@ def test_ssh_keygen_does_not_run_for_it_and_that_is_what_is_said(how: str, tmp_p
         os.chown(file, NUMBER, NUMBER)
     (tmp_path / "signers").write_text(f"ann@example.com {public}")
     config = SshApproval(signers=str(tmp_path / "signers"), expires=Duration(60))
-    given = {"directory": tmp_path, "comment": "", "now": datetime.now(UTC)}
-    file, _ = ssh.sign(plan(), config, key=str(key), **given)
+
+    def sign() -> tuple[Path, object]:
+        now = datetime.now(UTC)
+        return ssh.sign(plan(), config, directory=tmp_path, key=str(key), comment="", now=now)
+
+    file, _ = sign()
     signed = msgspec.json.decode(file.read_bytes(), type=Signed)
     argv = ["ssh-keygen", "-Y", "verify", "-n", "windlass", "-s", "x", "-f", "x", "-I", "x"]
 
     def run() -> object:
         if how == "sign":
-            return ssh.sign(plan(), config, key=str(key), **given)
+            return sign()
         return ssh._verifies(argv, signed)
 
     words = str(as_nameless(run))

@@ -63,17 +63,18 @@ def check_environment(work: Work, job: Job = "migrate") -> tuple[PreflightCheck,
 def _left(work: Work) -> list[PreflightCheck]:
     """Return what killed runs left; what a person must settle is a problem, the rest is told."""
     try:
-        left = sweep.find(work, thorough=True)
+        left = sweep.left_behind(work, thorough=True)
     except (WindlassError, psycopg.Error):
         return []  # the check of the database says why it does not answer
     return [
         PreflightCheck(
             "left behind",
-            leftovers.text(leftover) if leftover.act is not Act.TELL else leftover.what,
+            leftover.what
+            if leftover.act is Act.TELL
+            else leftovers.text(leftover, work.settings.name),
             problem=leftover.command if leftover.act is Act.TELL else "",
         )
         for leftover in left
-        if leftover.act is not Act.FORGET
     ]
 
 
