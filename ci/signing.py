@@ -18,12 +18,12 @@ import msgspec
 
 from . import account, process, purposes, temporary
 from .config.sections import SigningConfig
-from .errors import ChildFailed, ConfigError, StepFailed, Untrusted
+from .errors import ChildFailed, ConfigError, StepFailed, Unchanged, Untrusted
 from .model import Binding, DocumentKind, Sealed
 
 NAMESPACE = "windlass-"  # before the kind
 CHECKED: DocumentKind = "proof"  # the kind that `check` tries
-NOT_USED = "nothing was changed; what does not verify is not used"
+NOT_USED = Unchanged("what does not verify is not used")
 GENERATE = "ssh-keygen -t ed25519 -N '' -C {environment} -f backup-key"
 
 

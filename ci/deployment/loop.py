@@ -255,7 +255,7 @@ class _PlanRun(Recorder):
             if self.still_held():
                 return self.roll_back(first)
             lost = "nothing was rolled back, because the deployment lock was lost"
-        state = joined(lost, self.stands(), telling.detail_of(first))
+        state = joined(lost, self.stands(), first.own)
         told = changed(first, state=state, next_step=self.goes_on(first.next_step))
         return after(told, lambda: self.close(Status.FAILED, first.what))
 
@@ -381,7 +381,7 @@ class _PlanRun(Recorder):
             state=joined(
                 "the database and the service may not fit each other: look now",
                 state,
-                telling.detail_of(why),
+                why.own,
             ),
             next_step=f"invoke resume --env {self.environment} tries the rollback again; with "
             f"mended scripts: invoke rollback --env {self.environment} --deployment "

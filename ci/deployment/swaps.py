@@ -12,7 +12,7 @@ from ..backup.swap import kept, swap_databases
 from ..database import create, lock, markers
 from ..database.connection import Database, read_target
 from ..database.markers import Marker
-from ..errors import Refused, Unreachable, WindlassError
+from ..errors import Refused, Unreachable, WindlassError, changed
 from ..model import Facts, Plan
 from ..plan.leftovers import SWAP
 from . import identity, kept_journal, mirror, orders, rights, unfinished
@@ -232,7 +232,15 @@ def drop_databases(work: Work, proposal: Proposal[tuple[tuple[str, int], ...]]) 
                 for name in names
             ),
         )
-        for name in names:
-            create.drop(work.database, name)
-            work.reporter.note(f"dropped {name}")
+        _drop(work, names)
     return names
+
+
+def _drop(work: Work, names: tuple[str, ...]) -> None:
+    for at, name in enumerate(names):
+        try:
+            create.drop(work.database, name)
+        except WindlassError as error:
+            gone = f"dropped: {', '.join(names[:at])}; " if at else ""
+            raise changed(error, state=f"{gone}not dropped: {', '.join(names[at:])}") from error
+        work.reporter.note(f"dropped {name}")

@@ -131,17 +131,3 @@ def translated(error: BaseException, step: str) -> WindlassError:
         state="",
         next_step="run it again with --debug, and report what it prints",
     )
-
-
-def detail_of(error: WindlassError) -> str:
-    """Return the state that an error tells of itself, without what it cannot know.
-
-    A step knows what became of its own statements. That nothing was changed it cannot know: other
-    steps, and other runs of the unit, came before it.
-    """
-    parts = error.state.split("; ")
-    return "; ".join(part for part in parts if part and not _claims_all(part))
-
-
-def _claims_all(part: str) -> bool:
-    return part.startswith(("nothing was changed", "nothing was contacted"))
