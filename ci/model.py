@@ -637,7 +637,8 @@ class Deployment(Document, frozen=True, kw_only=True):
     plan_digest: str
     origin: Origin
     status: Status
-    started_at: datetime
+    started_at: datetime  # the runner's clock
+    recorded_at: datetime | None = None  # the database's clock; None: of a version without events
     finished_at: datetime | None = None
     error: str | None = None
     backup: str | None = None
@@ -681,7 +682,7 @@ class Pause(Document, frozen=True, kw_only=True):
 
 
 class Notice(Document, frozen=True, kw_only=True):
-    """What others are told of a deployment, or of a pause."""
+    """What others are told of a deployment, of a task beside the deployments, or of a pause."""
 
     format: Literal[1] = 1
     event: Literal["started", "waiting", "done", "failed", "paused"]
@@ -699,6 +700,7 @@ class Notice(Document, frozen=True, kw_only=True):
     ci_run: str  # URL; empty: not in CI
     state: str = ""  # of what failed
     next_step: str = ""
+    task: str = ""  # deploy, rollback, restore, backup, stamp and the like; empty: of a pause
 
 
 class PreflightCheck(msgspec.Struct, frozen=True):

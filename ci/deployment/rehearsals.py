@@ -9,7 +9,7 @@ from ..backup import catalog, retention, signed
 from ..backup.proof import verify_and_record
 from ..database import leftovers
 from ..database.connection import read_target
-from ..errors import Place, Refused
+from ..errors import Place, Refused, Unchanged
 from ..lint import severity
 from ..lint.rules import LONG_LOCK
 from ..model import Manifest, Plan, Rehearsal
@@ -105,7 +105,7 @@ def _require_same_schema(plan: Plan, manifest: Manifest) -> None:
         raise Refused(
             "the schema was changed by somebody else between the plan and its backup "
             f"{manifest.id}",
-            state="nothing was changed; the backup stays, and is not proven",
+            state=Unchanged("the backup stays, and is not proven"),
             next_step="find out who changes it, and start the same command again",
         )
 

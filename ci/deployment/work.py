@@ -15,7 +15,7 @@ from ..database.connection import Database
 from ..database.patience import Patience
 from ..database.retry import Terms
 from ..engines import Engine, open_engine
-from ..errors import StepFailed
+from ..errors import UNCHANGED, StepFailed
 from ..model import Finding, StepName, StepResult
 from ..postgres import embedded
 from ..restarters import Restarter, open_restarter
@@ -166,7 +166,7 @@ def store_of(work: Work) -> tuple[Store, BackupsConfig]:
     if work.store is None or config is None:
         raise StepFailed(
             "deploy.yml has no backups section",
-            state="nothing was changed",
+            state=UNCHANGED,
             next_step="write backups: {to: s3://BUCKET/PREFIX}",
         )
     return work.store, config

@@ -16,7 +16,7 @@ from ..database import leftovers
 from ..database.connection import Database
 from ..database.retry import Terms
 from ..engines import Engine
-from ..errors import ConfigError, StepFailed, changed
+from ..errors import ConfigError, StepFailed, Unchanged, changed
 from ..model import Migration, Plan, Rehearsal, Rehearsed
 from ..parser.file import LARGEST
 from ..plan.pending import in_running_order
@@ -28,7 +28,7 @@ from . import rows, sets, together
 from .copy import Attempt, Copy, Definitions, clients_for
 from .service import ServiceBench, Trials, require_plain
 
-UNCHANGED = "seen on the copy; nothing was changed in the database"
+ON_THE_COPY = Unchanged("seen on the copy")
 NO_SCRIPT = "no rollback script"
 USUAL_PATH = b'set local search_path = "$user", public'  # of a mask: the server's own default
 CUT_OFF = "it was cut off half way before: how it began is not known"
@@ -162,7 +162,7 @@ def _run_mask(text: str, name: str, copy: Database) -> None:
     except psycopg.Error as error:
         raise StepFailed(
             redact(f"{name}: the mask failed: {error}".splitlines()[0]),
-            state="the copy is gone; nothing was changed in the database",
+            state=Unchanged("the copy is gone"),
             next_step=f"mend {name}, and rehearse again",
         ) from error
 
@@ -251,11 +251,11 @@ def _require_success(migration: Migration, attempt: Attempt) -> None:
         raise StepFailed(
             f"{migration.name}: its rollback does not give the schema back: "
             f"{attempt.differences[0]}{more}",
-            state=UNCHANGED,
+            state=ON_THE_COPY,
             next_step=f"mend the rollback script of {migration.name}, and rehearse again",
         )
     if isinstance(attempt.error, StepFailed):
-        raise changed(attempt.error, state=UNCHANGED) from attempt.error
+        raise changed(attempt.error, state=ON_THE_COPY) from attempt.error
     if attempt.error is not None:
         raise attempt.error
 
