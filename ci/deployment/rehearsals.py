@@ -16,6 +16,7 @@ from ..model import Manifest, Plan, Rehearsal
 from ..postgres import throwaway
 from ..postgres.roles import read_runner
 from ..rehearsal import forecast, rehearse
+from ..rehearsal.activity import read_activity
 from ..stores import Store
 from . import backups, facts, serving, verifying
 from .work import Work, bytes_of, store_of
@@ -96,6 +97,7 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
             progress=bytes_of(work.reporter),
             done=lambda done, total: work.reporter.progress(done, total, "migrations"),
             service=serving.bench(work),
+            live=lambda: read_activity(work.database),
         ),
     )
 
