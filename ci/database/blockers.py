@@ -70,7 +70,8 @@ LOOK = """
                                                                     c.relname))
                     filter (where n.nspname <> 'windlass' and n.nspname !~ '^pg_'), '{}')
     from pg_catalog.pg_locks l
-    left join pg_catalog.pg_class k on k.oid = l.relation and l.mode = any (%(strong)s)
+    left join pg_catalog.pg_class k on k.oid = l.relation and l.locktype = 'relation'
+          and l.mode = any (%(strong)s)
           and l.database = (select d.oid from pg_catalog.pg_database d
                             where d.datname = pg_catalog.current_database())
     left join pg_catalog.pg_index i on i.indexrelid = k.oid
