@@ -69,7 +69,7 @@ FILES = (
     "alter table orders alter column code type varchar(5)",
     "alter table orders alter column amount type numeric(12,2)",
     "alter table orders alter column amount type numeric(12,3)",
-    "alter table orders alter column id type bigint",
+    "alter table orders alter column v type bigint",
     "alter table orders alter column note drop not null",
     "alter table orders alter column amount set not null",
     "alter table orders alter column amount set default 5",
