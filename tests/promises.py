@@ -247,12 +247,13 @@ def _rehearse(engine: Engine, migration: Migration, copy: Database) -> Rehearsed
     began = time.monotonic()
     engine.runner.apply(migration, copy, Terms(lock=LOCK, observe=trace.observe))
     seconds = time.monotonic() - began - trace.overhead
+    statements = trace.finished()
     trace.close()
     return Rehearsed(
         name=migration.name,
         transactional=migration.transactional,
         seconds=seconds,
-        statements=tuple(trace.statements),
+        statements=statements,
         growth=0,
         rolled_back=False,
     )

@@ -151,10 +151,11 @@ class Copy:
         watching = replace(self.terms, observe=trace.observe, attempt=trace.attempt)
         with closing(trace):
             self.apply(migration, watching if self.watched else self.terms)
+            statements = trace.finished()
         return replace(
             attempt,
             seconds=round(time.monotonic() - began - trace.overhead, 3),
-            statements=tuple(trace.statements),
+            statements=statements,
             growth=self._size() - size,
             rows_before=before,
         )

@@ -54,7 +54,9 @@ def blocking_locks(migration: Rehearsed) -> tuple[BlockingLock, ...]:
     )
     for at, statement in enumerate(migration.statements):
         seconds = statement.seconds
-        if migration.transactional:
+        if migration.transactional and statement.until_end is not None:
+            seconds = statement.until_end
+        elif migration.transactional:
             seconds = tail + sum(traced.seconds for traced in migration.statements[at:])
         locks += [
             BlockingLock(relation, mode, seconds, statement)

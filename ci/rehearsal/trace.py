@@ -111,6 +111,7 @@ class Trace:
     statements: list[Traced] = field(default_factory=list)
     overhead: float = 0.0  # seconds that the watching took besides the statements
     kept: int = 0  # statements of tries that lasted
+    _began: list[float] = field(default_factory=list)  # of each, less the overhead until then
     _eye: Eye | None = None
     _opened: ExitStack = field(default_factory=ExitStack)
 
@@ -123,7 +124,19 @@ class Trace:
         """Begin a try; give it to the engine. Statements of one that failed are forgotten."""
         if retries:
             del self.statements[self.kept :]
+            del self._began[self.kept :]
         self.kept = len(self.statements)
+
+    def finished(self) -> tuple[Traced, ...]:
+        """Return the statements of a migration that was committed just now, each with its time.
+
+        What came between them and behind them is in it, and what the watching took is not.
+        """
+        now = time.monotonic() - self.overhead
+        return tuple(
+            msgspec.structs.replace(traced, until_end=round(now - began, 4))
+            for traced, began in zip(self.statements, self._began, strict=True)
+        )
 
     @contextmanager
     def observe(self, connection: Session, where: str, sql: str) -> Iterator[None]:
@@ -153,6 +166,7 @@ class Trace:
             traced = _with_passing(traced, before, after, seen)
             traced = _with_rows_locked(traced, before, after, sql, eye)
         self.statements.append(traced)
+        self._began.append(entered - self.overhead)
         self.overhead += time.monotonic() - entered - seconds
 
     def _opened_eye(self) -> Eye:

@@ -60,6 +60,17 @@ def test_in_a_transaction_a_lock_is_held_until_the_end() -> None:
     )
 
 
+def test_what_was_measured_until_the_commit_goes_before_what_is_added_up() -> None:
+    taking = traced(seconds=1.0, locks=lock(), until_end=1.5)
+    behind = traced(seconds=0.25, locks=lock("public.u"), until_end=0.5)
+
+    inside = rehearsed(taking, behind, seconds=9.0)
+    outside = rehearsed(taking, seconds=9.0, transactional=False)
+
+    assert [one.seconds for one in blocking_locks(inside)] == [1.5, 0.5]
+    assert [one.seconds for one in blocking_locks(outside)] == [1.0]
+
+
 def test_outside_a_transaction_a_lock_is_held_as_long_as_its_statement_runs() -> None:
     taking, behind = traced(seconds=1.0, locks=lock()), traced(seconds=2.0)
     migration = rehearsed(taking, behind, transactional=False, seconds=9.0)
