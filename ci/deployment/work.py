@@ -18,6 +18,7 @@ from ..engines import Engine, open_engine
 from ..errors import UNCHANGED, StepFailed
 from ..model import Finding, StepName, StepResult
 from ..postgres import embedded
+from ..rehearsal import hot
 from ..restarters import Restarter, open_restarter
 from ..secret import Secret
 from ..signing import Seal
@@ -88,6 +89,7 @@ class Work:
             progress=self.reporter.progress,
             guard=self.guard,
             show_queries=self.show_queries,
+            hot=hot.budgets(self.settings.shared.hot_tables),
             approved=self.approved,
         )
 
