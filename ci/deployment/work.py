@@ -84,6 +84,7 @@ class Work:
             guard=self.guard,
             show_queries=self.show_queries,
             approved=self.approved,
+            backfill=self.settings.environment.backfill,
         )
 
 

@@ -109,6 +109,33 @@ class Trace:
         self.statements.append(_traced(before, after, where, sql, seconds))
         self.overhead += time.monotonic() - entered - seconds
 
+    @contextmanager
+    def observe_batch(self, connection: Session, where: str, sql: str) -> Iterator[None]:
+        """Note a batch of a statement; all of them are one, whose time is that of the longest."""
+        with self.observe(connection, where, sql):
+            yield
+        if len(self.statements) > 1 and self.statements[-2].where == where:
+            self.statements[-2:] = [_joined(*self.statements[-2:])]
+
+
+def _joined(all_before: Traced, batch: Traced) -> Traced:
+    """Return the batches of one statement as one: locks end with each, rows and WAL add up."""
+    scans = dict(all_before.scans)
+    for name, rows in batch.scans:
+        scans[name] = scans.get(name, 0) + rows
+    return Traced(
+        where=batch.where,
+        sql=batch.sql,
+        seconds=max(all_before.seconds, batch.seconds),
+        locks=tuple(sorted({*all_before.locks, *batch.locks})),
+        index_locks=tuple(sorted({*all_before.index_locks, *batch.index_locks})),
+        rewrites=all_before.rewrites,
+        indexes=all_before.indexes,
+        scans=tuple(sorted(scans.items())),
+        rows_changed=all_before.rows_changed + batch.rows_changed,
+        wal=all_before.wal + batch.wal,
+    )
+
 
 def _read_snapshot(
     connection: Session, history: tuple[HistoryTable, ...], pid: int | None = None
