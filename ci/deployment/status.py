@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import psycopg
 
+from ..backfill import record as backfills
+from ..backfill.progress import BackfillState
 from ..database import lock
 from ..database.connection import Database
 from ..engines import Engine
@@ -34,6 +36,7 @@ class StatusReport:
     models: str  # how the models of the engine's tool differ from the database
     identity: str = ""  # how the database is not the environment's
     pause: str = ""  # who paused the environment, since when and why
+    backfills: tuple[BackfillState, ...] = ()  # that are open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +46,7 @@ class HistoryReport:
     deployments: tuple[Deployment, ...]
     corrections: tuple[Correction, ...]
     identity: DatabaseIdentity | None = None  # what the database says it is
+    backfills: tuple[BackfillState, ...] = ()  # the one that changed last at the end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,7 @@ class _Moment:
     unrecorded: tuple[Unrecorded, ...]  # not compared yet
     identity: DatabaseIdentity | None
     pause: Pause | None
+    backfills: tuple[BackfillState, ...]
 
 
 def report_status(work: Work) -> StatusReport:
@@ -88,6 +93,7 @@ def report_status(work: Work) -> StatusReport:
         models=engine.differences(database),
         identity=identity.warning(moment.identity, work),
         pause=f"{work.settings.name} is {moment.pause}" if moment.pause is not None else "",
+        backfills=tuple(state for state in moment.backfills if state.is_open),
     )
 
 
@@ -106,6 +112,7 @@ def _read_moment(
         unfinished=continuing.unfinished(unit, names, partials) if unit is not None else "",
         identity=identity.read(connection),
         pause=pause.read(connection),
+        backfills=backfills.read_all(connection),
         unrecorded=existing.read_untracked(  # the last one: it sets the search_path
             connection, engine, in_running_order(waiting(on_disk, states))
         ),
@@ -126,6 +133,7 @@ def report_history(database: Database) -> HistoryReport:
             deployments=journal.read_history(connection),
             corrections=journal.read_corrections(connection),
             identity=identity.read(connection),
+            backfills=backfills.read_all(connection),
         )
 
     return database.read("history", read)

@@ -10,6 +10,7 @@ from invoke.program import Program
 from ..report import runner
 from ..report.deployment import error_text
 from ..version import __version__
+from .backfill import backfill_tasks
 from .backup import backup_tasks, restore
 from .deploy import approve, deploy, migrate, plan, rehearse, resume, rollback
 from .history import baseline, history, identity, repair, stamp, status, unstamp
@@ -48,6 +49,7 @@ ns = Collection(
     unstamp,
     verify,
 )
+ns.add_collection(backfill_tasks)
 ns.add_collection(backup_tasks)
 
 
