@@ -101,8 +101,8 @@ def test_a_key_has_any_type_that_is_written_as_text_and_read_back(
         "insert into names select g, chr(60 + g) from generate_series(1, 50) g",
     )
     files += [
-        "-- windlass: backfill table=parts batch=7\nupdate parts as p set n = p.n + 1 where p.id > 0 "
-        "or p.id < 0;",
+        "-- windlass: backfill table=parts batch=7\n"
+        "update parts as p set n = p.n + 1 where p.id > 0 or p.id < 0;",
         "-- windlass: backfill table=names key=names_k_key batch=7\nupdate names set m = m + 1;",
     ]
     engine, migration = write("\n".join(files))
@@ -181,7 +181,7 @@ def test_on_error_skip_sets_the_row_aside(database: Database, write: Write) -> N
     )
     engine, migration = write(
         "-- windlass: backfill table=t batch=50 on_error=skip\n"
-        "update t set n = n + 1 / (id - 7)::int + 1, q = case id when 99 then 42 else q end\n"
+        "update t set n = n + 1 + abs(1 / (id - 7)::int), q = case id when 99 then 42 else q end\n"
         "where id < 301;"
     )
     notes: list[str] = []
@@ -273,7 +273,7 @@ def test_rows_inserted_deleted_and_given_another_key_meanwhile_are_as_promised(
 def _killed(
     engine: Engine, migration: Migration, database: Database, boundary: int, after: bool
 ) -> bool:
-    """Run it in a child that kills itself at a statement of ours; tell whether it got to the end."""
+    """Run it in a child that kills itself at a statement of ours; tell whether it ended."""
     child = os.fork()
     if child == 0:
         seen = 0

@@ -1,6 +1,7 @@
 """What backfills that are jobs of their own mean for the next deployment. Pure."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Protocol, TypeVar
 
 from ..errors import Refused
@@ -67,7 +68,7 @@ def require_last(names: tuple[str, ...], leaving: frozenset[str], *, environment
         Refused: it would run before the job, which the copy of a rehearsal would not show.
 
     """
-    for first, behind in zip(names, names[1:], strict=False):
+    for first, behind in pairwise(names):
         if first in leaving:
             raise Refused(
                 f"{first} leaves its backfill to a job of its own, and {behind} would run before "
