@@ -185,6 +185,17 @@ def parse(path: Path, text: str) -> SqlFile:
     )
 
 
+def backfills_in(path: Path, text: str) -> tuple[Backfill, ...]:
+    """Return what the directives of a text ask to run in batches; the text itself is not parsed.
+
+    Raises:
+        ConfigError: a directive is wrong.
+
+    """
+    asked = (backfill.read_directive(path, *each) for each in _find_directives(text))
+    return tuple(each for each in asked if each is not None)
+
+
 def _before_batches(statements: tuple[Statement, ...]) -> int:
     """Return how many statements are before the first that runs in batches; 0: none does."""
     numbers = (n for n, statement in enumerate(statements) if statement.backfill is not None)

@@ -74,7 +74,7 @@ def test_what_would_run_elsewhere_than_it_stands_is_refused(
     ("text", "line"),
     [
         ("select 1;\n-- windlass: backfill table=t", 2),
-        (f"-- windlass: backfill table=u\n{BACKFILL}", 2),
+        (f"-- windlass: backfill table=t\n{BACKFILL}", 2),
     ],
 )
 def test_a_directive_without_a_statement_of_its_own_is_refused(text: str, line: int) -> None:
