@@ -330,13 +330,15 @@ def test_who_waits_for_a_batch_is_seen_and_given_room(
 ) -> None:
     numbers(database16, 60)
     seen: list[int] = []
-    resize = backfills._Run._resize
+    sized = backfills._Run._sized
 
-    def note(self: backfills._Run, seconds: float, *, waiting: int, whole: bool) -> None:
+    def note(
+        self: backfills._Run, seconds: float, *, waiting: int, whole: bool
+    ) -> tuple[int, float]:
         seen.append(waiting)
-        resize(self, seconds, waiting=waiting, whole=whole)
+        return sized(self, seconds, waiting=waiting, whole=whole)
 
-    monkeypatch.setattr(backfills._Run, "_resize", note)
+    monkeypatch.setattr(backfills._Run, "_sized", note)
     engine, migration = write(
         "-- windlass: backfill table=t batch=20\n"
         "update t set n = n + 1 where pg_sleep(0.02) is not null;"

@@ -10,7 +10,7 @@ Kind = Literal["row", "lock", "time", "lost", "statement"]
 # Source: the manual, "PostgreSQL Error Codes". Classes: cardinality (21), data (22), integrity
 # constraints (23), routines that a trigger calls (2F, 38, 39), CHECK OPTION (44), RAISE (P0).
 ROW_CLASSES = ("09", "21", "22", "23", "27", "2F", "38", "39", "44", "P0")
-LOCKS = frozenset({"55P03", "40P01", "40001"})  # not available, deadlock, serialization
+LOCKS = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
 TIMEOUT = "57014"  # query_canceled, by statement_timeout or by a person
 # None: the line was cut. The others: the server ended the session.
 LOST = frozenset({None, "57P01", "57P02", "57P03", "57P05", "25P03"})

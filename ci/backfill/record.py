@@ -6,6 +6,7 @@ Every function runs in a transaction of the caller's, with our search_path.
 from dataclasses import dataclass
 
 import psycopg
+from psycopg import sql
 
 from ..database import trusted
 from ..model import Direction
@@ -58,6 +59,14 @@ ASIDE = """
     insert into windlass.backfill_row (migration_name, direction, statement, key, sqlstate, message)
     values (%s, %s, %s, %s, %s, %s)
 """
+WAITING = sql.SQL("""
+    insert into windlass.backfill (migration_name, direction, statement, checksum, is_job,
+        table_name, key_columns, state, rows_expected, batch_rows, changed_at)
+    values ({migration}, {direction}, {statement}, {checksum}, true, {table},
+            array[]::pg_catalog.text[], 'waiting', 0, 1, pg_catalog.clock_timestamp())
+    on conflict (migration_name, direction, statement) do nothing
+""")
+TAKE_AWAY = sql.SQL("delete from windlass.backfill where migration_name = {migration}")
 FORGET = "delete from windlass.backfill where migration_name = %s"
 
 
@@ -169,6 +178,26 @@ def set_aside(
 ) -> None:
     """Record a row that could not be changed, and why."""
     connection.execute(ASIDE, (*identity, list(key), sqlstate, message))
+
+
+def waiting(identity: Identity, checksum: str, table: str) -> bytes:
+    """Return the statement that leaves a backfill to a job, for a session that is another's.
+
+    Args:
+        identity: what it is called by.
+        checksum: of the statement and its key.
+        table: as the directive names it; its key is looked up when the job begins.
+
+    """
+    values = (("migration", identity[0]), ("direction", identity[1]), ("statement", identity[2]))
+    named = {name: sql.Literal(value) for name, value in values}
+    text = WAITING.format(checksum=sql.Literal(checksum), table=sql.Literal(table), **named)
+    return text.as_string().encode()
+
+
+def taking_away(name: str) -> bytes:
+    """Return the statement that takes away what is recorded of a migration's backfills."""
+    return TAKE_AWAY.format(migration=sql.Literal(name)).as_string().encode()
 
 
 def forget(connection: psycopg.Connection, name: str) -> None:

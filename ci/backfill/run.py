@@ -92,10 +92,10 @@ def _pid(connection: psycopg.Connection) -> int:
 class _Done:
     """What one batch did; `visited` is 0 where there was nothing left."""
 
-    last: tuple[str, ...]
     visited: int
     changed: int
-    seconds: float
+    rows: int  # of the next one
+    pause: float  # seconds that it begins later, for who waited
 
 
 class _Run:
@@ -174,7 +174,7 @@ class _Run:
         except psycopg.Error as error:
             self._failed(connection, error)
             return True
-        self.blocked = False
+        self.blocked, self.rows, self.pause = False, done.rows, done.pause
         if done.visited:
             self._tell(done)
         return done.visited > 0
@@ -213,21 +213,19 @@ class _Run:
         if following is None:
             record.set_state(connection, task.identity, "done")
             task.finish(connection)
-            return _Done(last=(), visited=0, changed=0, seconds=0.0)
+            return _Done(visited=0, changed=0, rows=self.rows, pause=0.0)
         last, visited = following
         with Waiters(self.lookout, _pid(connection)) as waiters:
             changed = self._change(connection, position, last)
         seconds = time.monotonic() - began
-        self._resize(seconds, waiting=waiters.most, whole=visited == self.rows)
+        rows, pause = self._sized(seconds, waiting=waiters.most, whole=visited == self.rows)
         record.move(
             connection,
             task.identity,
-            record.Moved(
-                last=last, visited=visited, changed=changed, rows=self.rows, seconds=seconds
-            ),
+            record.Moved(last=last, visited=visited, changed=changed, rows=rows, seconds=seconds),
         )
         connection.execute(task.search_path.encode())  # of deferred triggers, at the commit
-        return _Done(last=last, visited=visited, changed=changed, seconds=seconds)
+        return _Done(visited=visited, changed=changed, rows=rows, pause=pause)
 
     def _following(
         self, connection: psycopg.Connection, position: record.Position, rows: int
@@ -253,15 +251,14 @@ class _Run:
         connection.execute(b"reset session authorization; reset role; " + PIN)
         return max(0, cursor.rowcount)
 
-    def _resize(self, seconds: float, *, waiting: int, whole: bool) -> None:
-        most = self.task.asked.most
+    def _sized(self, seconds: float, *, waiting: int, whole: bool) -> tuple[int, float]:
+        """Return how many rows the next batch has, and the seconds that it begins later."""
         if waiting:
-            self.rows = sizing.yielding(self.rows, seconds, self.target)
-            self.pause = min(seconds, self.target)
-        else:
-            self.pause = 0.0
-            if whole:
-                self.rows = sizing.grown(self.rows, seconds, self.target, most)
+            rows = sizing.yielding(self.rows, seconds, self.target)
+            return rows, min(seconds, self.target)
+        if not whole:
+            return self.rows, 0.0
+        return sizing.grown(self.rows, seconds, self.target, self.task.asked.most), 0.0
 
     def _failed(self, connection: psycopg.Connection, error: psycopg.Error) -> None:
         """Shrink the next batch, set its one row aside, or raise."""
@@ -278,9 +275,13 @@ class _Run:
         if kind == "lock" and not self.blocked:
             self.blocked = True
             return
-        self._poisoned(connection, error)
+        self._poisoned(
+            connection, error, skips=kind == "row" and self.task.asked.on_error == "skip"
+        )
 
-    def _poisoned(self, connection: psycopg.Connection, error: psycopg.Error) -> None:
+    def _poisoned(
+        self, connection: psycopg.Connection, error: psycopg.Error, *, skips: bool
+    ) -> None:
         """Set the one row of a batch aside, where the file asks for it; else raise with its key."""
         task = self.task
         message = redact_to(error.diag.message_primary or str(error), LONGEST)
@@ -291,7 +292,7 @@ class _Run:
             if following is None:  # it was deleted meanwhile
                 return
             key = poison.key_text(self.state.key, following[0])
-            if task.asked.on_error != "skip" or self.aside >= poison.MOST_ASIDE:
+            if not skips or self.aside >= poison.MOST_ASIDE:
                 raise self._stops_at(key, message, error.sqlstate, self.aside)
             record.set_aside(connection, task.identity, following[0], error.sqlstate or "", message)
             moved = record.Moved(
