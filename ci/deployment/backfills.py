@@ -19,6 +19,7 @@ from ..errors import ConfigError, LockHeld, Refused, StepFailed, changed
 from ..model import Migration, Plan, StepName
 from ..origin import find_origin
 from ..plan import jobs
+from ..plan.pending import in_running_order
 from ..secret import redact
 from . import events, identity, mirror, outlast, pause, units
 from .work import Work
@@ -237,35 +238,39 @@ def _settle(work: Work, selected: tuple[BackfillState, ...], wish: str) -> None:
         work.reporter.note("it is told to whoever runs it, and done between two batches")
 
 
-def require_none_open(work: Work, plan: Plan, own: frozenset[str]) -> None:
+def require_clear(work: Work, plan: Plan, own: frozenset[str]) -> None:
     """Refuse migrations while a job of another deployment is open; `own` are this unit's.
-
-    Raises:
-        Refused: names the job and the commands.
-
-    """
-    if plan.direction == "up" and plan.migrations:
-        jobs.require_finished(_jobs(work), own, environment=work.settings.name)
-
-
-def check(work: Work, migrations: tuple[Migration, ...]) -> str:
-    """Return for a preflight that no job is in the way of migrations.
 
     Raises:
         Refused: one is open, or would be left behind a migration that comes after it.
 
     """
-    names = frozenset(migration.name for migration in migrations)
-    open_jobs = _jobs(work)
-    if migrations:
-        jobs.require_finished(open_jobs, names, environment=work.settings.name)
-    runs = work.engine.backfills
-    leaving = [m.name for m in migrations if runs is not None and runs.has_job(m)]
-    ordered = tuple(migration.name for migration in migrations)
-    jobs.require_last(ordered, frozenset(leaving), environment=work.settings.name)
-    if leaving:
-        return f"{leaving[-1]} leaves one to {_command(work, 'run')}"
-    return f"{len(open_jobs)} open" if open_jobs else "none is open"
+    if plan.direction == "up" and plan.migrations:
+        _leaving(work, in_running_order(plan.migrations), own)
+
+
+def _leaving(work: Work, ordered: tuple[Migration, ...], own: frozenset[str]) -> list[str]:
+    """Return which of the migrations, in running order, leave a job; refuse as `require_clear`."""
+    environment, runs = work.settings.name, work.engine.backfills
+    jobs.require_finished(_jobs(work), own, environment=environment)
+    leaving = [m.name for m in ordered if runs is not None and runs.has_job(m)]
+    names = tuple(migration.name for migration in ordered)
+    jobs.require_last(names, frozenset(leaving), environment=environment)
+    return leaving
+
+
+def check(work: Work, migrations: tuple[Migration, ...]) -> str:
+    """Return for a preflight that no job is in the way of migrations, in running order.
+
+    Raises:
+        Refused: as `require_clear`.
+
+    """
+    if not migrations:
+        count = len(_jobs(work))
+        return f"{count} open" if count else "none is open"
+    leaving = _leaving(work, migrations, frozenset(migration.name for migration in migrations))
+    return f"{leaving[-1]} leaves one to {_command(work, 'run')}" if leaving else "none is open"
 
 
 @contextmanager

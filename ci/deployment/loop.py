@@ -167,7 +167,7 @@ class _PlanRun(Recorder):
         self.work = replace(self.work, approved=True)
         own_tables.prepare(work.database, self.work.terms())
         unit = frozenset(migration.name for migration in self.unit.migrations)
-        backfills.require_none_open(work, self.plan, unit)
+        backfills.require_clear(work, self.plan, unit)
         carryover.from_store(work, tell=work.reporter.alarm)
         restarting.end_left(work)
         sweep.sweep(work)

@@ -62,7 +62,7 @@ def test_a_job_is_left_to_its_own_task_and_later_deployments_see_it(project: Pro
 
     assert counts(project) == (500, 0, 0)
     status = project.run("status", "--env", "dev")
-    assert f"backfill of public.t by {B} (a job of its own): waiting, 0%" in status.out
+    assert f"backfill of public.t by {B} (a job of its own): waiting, 0 rows" in status.out
     assert "invoke backfill.run --env dev runs it" in status.out
     refused = project.run("deploy", "--env", "dev")
     assert refused.code == 3

@@ -17,6 +17,7 @@ from ...errors import Refused
 from ...model import Direction, Migration
 from ...parser.file import SqlFile
 from ..sql.run import set_search_path, terms_of
+from .history import AlembicHistory
 from .project import AlembicProject
 
 
@@ -27,8 +28,8 @@ def _keep_nothing(_connection: psycopg.Connection) -> None:
 class AlembicBackfills:
     """What the revisions of a project leave to jobs."""
 
-    def __init__(self, project: AlembicProject, search_path: tuple[str, ...]) -> None:
-        self.project, self.search_path = project, search_path
+    def __init__(self, project: AlembicProject, history: AlembicHistory) -> None:
+        self.project, self.history = project, history
 
     def has_job(self, migration: Migration) -> bool:
         """Tell whether a deployment leaves a backfill of the revision to a job."""
@@ -41,7 +42,7 @@ class AlembicBackfills:
             return ()
         if direction == "down":
             return (record.taking_away(migration.name),)
-        tasks = (self._task(migration, file, n) for n in range(1, len(file.statements) + 1))
+        tasks = (self._task(migration, file, n, ()) for n in range(1, len(file.statements) + 1))
         return tuple(
             record.waiting(task.identity, task.checksum, task.asked.table) for task in tasks
         )
@@ -55,7 +56,8 @@ class AlembicBackfills:
                 next_step="bring the file back as it was deployed (git log)",
             )
         own = replace(terms_of(file, terms), jobs=True)
-        return backfills.run(self._task(migration, file, number), database, own, as_job=True)
+        path = database.read("migrate", self.history.path_in)
+        return backfills.run(self._task(migration, file, number, path), database, own, as_job=True)
 
     def run_all(self, migration: Migration, database: Database, terms: Terms) -> int:
         """Run all of a revision, one behind the other: on a copy."""
@@ -66,13 +68,15 @@ class AlembicBackfills:
     def _file(self, migration: Migration) -> SqlFile | None:
         return self.project.backfill(self.project.revision(migration.name))
 
-    def _task(self, migration: Migration, file: SqlFile, number: int) -> BackfillTask:
+    def _task(
+        self, migration: Migration, file: SqlFile, number: int, path: tuple[str, ...]
+    ) -> BackfillTask:
         return BackfillTask(
             migration=migration.name,
             direction="up",
             number=number,
             path=file.path,
             statement=file.statements[number - 1],
-            search_path=set_search_path(self.search_path),
+            search_path=set_search_path(path),
             finish=_keep_nothing,
         )

@@ -18,7 +18,7 @@ from ...model import Direction, Migration
 from ...secret import Secret
 from .. import Engine
 from ..sql import partial
-from ..sql.run import run_verify_script
+from ..sql.run import run_verify_script, set_search_path
 from . import bookkeeping, run
 from .backfills import AlembicBackfills
 from .environment import AlembicEnvironment
@@ -34,15 +34,16 @@ def open_alembic(config: MigrationsConfig, root: Path, server: Secret | None = N
     environment = AlembicEnvironment(project)
     files = AlembicFiles(project, environment, config.search_path)
     history = AlembicHistory(project, environment)
+    backfills = AlembicBackfills(project, history)
     return Engine(
         name="alembic",
         files=files,
         names=AlembicNames(project),
         history=history,
         corrections=AlembicCorrections(project, history),
-        runner=AlembicRunner(project, history, AlembicBackfills(project, config.search_path)),
+        runner=AlembicRunner(project, history, backfills),
         untracked=files,
-        backfills=AlembicBackfills(project, config.search_path),
+        backfills=backfills,
         models=AlembicModels(project, environment, history),
         branches=AlembicBranches(project, environment),
     )
@@ -201,4 +202,7 @@ class AlembicRunner:
     def verify(self, migration: Migration, connection: psycopg.Connection) -> int:
         """Run the verify script; StepFailed with file and line where it does not hold."""
         file = self.project.verify(migration)
-        return run_verify_script(file, connection) if file else 0
+        if file is None:
+            return 0
+        connection.execute(set_search_path(self.history.path_in(connection)).encode())
+        return run_verify_script(file, connection)
