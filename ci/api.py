@@ -12,9 +12,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from . import config
+from .backfill.progress import BackfillState
 from .backup.retention import Backup
 from .config import Config, Settings
-from .deployment import backups, proposals, restores, resuming, rights, swaps
+from .deployment import backfills, backups, proposals, restores, resuming, rights, swaps
 from .deployment import pause as pauses
 from .deployment.chains import ChainReport, verify_chain
 from .deployment.events import recording
@@ -377,6 +378,27 @@ def lift_pause(environment: Work, reason: str) -> Pause | None:
     work = _renewed(environment)
     with recording(work, "resume"):
         return pauses.lift(work, reason)
+
+
+def run_backfills(environment: Work, name: str = "") -> tuple[BackfillState, ...]:
+    """Run the backfills that deployments left as jobs, to their end. Recorded.
+
+    Args:
+        environment: by `open_environment`.
+        name: of a migration; empty: each whose backfill is open.
+
+    Returns:
+        How each ended; one that a person paused meanwhile is open still.
+
+    Raises:
+        Refused: one is paused, a deployment is not finished, or a file is another one.
+        LockHeld: a deployment is running.
+        StepFailed: a row cannot be changed, or a verify script does not hold.
+
+    """
+    work = _renewed(environment)
+    with recording(work, "backfill.run"):
+        return backfills.run(work, name)
 
 
 def _renewed(work: Work) -> Work:

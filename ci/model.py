@@ -450,6 +450,7 @@ class Rehearsed(Document, frozen=True, kw_only=True):
     lost: tuple[str, ...] = ()  # existed before the migration, and not after its rollback
     dropped: tuple[str, ...] = ()  # existed after the migration, and not after its rollback
     proven_with: tuple[str, ...] = ()  # others, without whose rollback its own gives nothing back
+    together: int = 0  # statements in one transaction before those in batches, which are not in it
 
 
 Moment = Literal["before", "migrated", "finished", "rolled back"]

@@ -172,6 +172,7 @@ class SigningConfig(Options, frozen=True, kw_only=True):
         return self.key.reveal().strip() if self.key is not None else ""
 
 
+LONGEST_BATCH = 60.0  # seconds; the rows of a batch stay locked as long
 LONGEST_TIMEOUT = 2**31 / 1000 - 1  # seconds: the server counts milliseconds in 32 bits
 
 
@@ -197,6 +198,21 @@ class LockConfig(Options, frozen=True, kw_only=True):
         # With both alike the statement's is first, and a wait for a table is not tried again.
         if spans[-1] >= self.statement_timeout.seconds:
             raise ValueError("every timeout must be shorter than statement_timeout")
+
+
+class BackfillConfig(Options, frozen=True, kw_only=True):
+    """How long a batch of a backfill takes, and whom it must not leave behind."""
+
+    batch: Duration = _span("500ms")  # that a batch should take; its rows are locked as long
+    replica_lag: Duration = _span("10s")  # of a replica, above which the next batch waits
+    wal_backlog: int = 1024  # megabytes that a replica or the archive may lack
+    wait: Duration = _span("1h")  # for them, or for who paused it, before the run gives up
+
+    def __post_init__(self) -> None:
+        if not 0 < self.batch.seconds <= LONGEST_BATCH:
+            raise ValueError("batch must be above 0, and 60s at most: its rows are locked as long")
+        if self.wal_backlog < 1:
+            raise ValueError("wal_backlog must be 1 or more: megabytes")
 
 
 class Expect(Options, frozen=True, kw_only=True):
@@ -636,6 +652,7 @@ class Environment(Options, frozen=True, kw_only=True):
     approval: ApprovalConfig | None = None
     signing: SigningConfig | None = None  # None: what lies in the store is taken as it is
     lock: LockConfig = msgspec.field(default_factory=LockConfig)
+    backfill: BackfillConfig = msgspec.field(default_factory=BackfillConfig)
     proof: ProofLevel | None = None  # of a deployment's backup; None: what the tier insists on
     on_failure: Literal["stop", "rollback", "rollback-even-if-lossy"] | None = None  # tier's
     steps: dict[StepName, StepSetting] = {}  # stricter than the tier; laxer is refused

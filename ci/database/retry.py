@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 import psycopg
 
 from ..config.duration import Duration
-from ..config.sections import LockConfig
+from ..config.sections import BackfillConfig, LockConfig
 from ..errors import LockTimeout, StepFailed, Unreachable, WindlassError, found_at
 from .blockers import Blocker, Bounds, Lookout, Sight, Watch
 from .connection import Database
@@ -84,6 +84,10 @@ class Terms:
     attempt: Callable[[int], None] = _ignore
     # Around each statement, with its connection, file and line, and text: a rehearsal looks on.
     observe: Callable[[Session, str, str], AbstractContextManager[None]] = _unobserved
+    # The same around each batch of a statement that runs in several.
+    observe_batch: Callable[[Session, str, str], AbstractContextManager[None]] = _unobserved
+    backfill: BackfillConfig = field(default_factory=BackfillConfig)
+    jobs: bool = False  # whether a backfill that is a job of its own runs at once: on a copy
 
 
 Attempt = Callable[[psycopg.Connection], T]

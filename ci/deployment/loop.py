@@ -34,6 +34,7 @@ from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
 from . import (
+    backfills,
     carryover,
     events,
     identity,
@@ -148,14 +149,15 @@ class _PlanRun(Recorder):
         work, wait = self.work, self.work.settings.environment.lock.wait.seconds
         started_at, start = datetime.now(UTC), monotonic()
         work.reporter.started(StepName.LOCK)
-        self.held = self.stack.enter_context(
-            lock.hold(
-                work.database,
-                wait=wait,
-                on_wait=lambda holder: work.reporter.note(f"waiting for {holder}"),
-                extra_locks=work.engine.lock_keys,
+        with backfills.told(work):
+            self.held = self.stack.enter_context(
+                lock.hold(
+                    work.database,
+                    wait=wait,
+                    on_wait=lambda holder: work.reporter.note(f"waiting for {holder}"),
+                    extra_locks=work.engine.lock_keys,
+                )
             )
-        )
         self.work = replace(
             work,
             guard=self.held.guard,
@@ -172,6 +174,8 @@ class _PlanRun(Recorder):
         self.require_unchanged()
         self.work = replace(self.work, approved=True)
         own_tables.prepare(work.database, self.work.terms())
+        unit = frozenset(migration.name for migration in self.unit.migrations)
+        backfills.require_clear(work, self.plan, unit)
         carryover.from_store(work, tell=work.reporter.alarm)
         restarting.end_left(work)
         sweep.sweep(work)

@@ -27,7 +27,7 @@ from ..report import deployment
 from ..report.backup import drill_note
 from ..restarters import Looking
 from ..stores import Store
-from . import identity, rehearsals, rights, sweep
+from . import backfills, identity, rehearsals, rights, sweep
 from .work import Work, store_of
 
 OLDEST = 13  # the oldest major version the PostgreSQL project still maintains in 2025
@@ -116,6 +116,7 @@ def preflight_checks(
         checks.append(history)
         if not (history.problem or checks[0].problem):
             checks.append(_guard("pending", partial(_pending, work, migrations)))
+            checks.append(_guard("backfills", partial(backfills.check, work, migrations or ())))
     if StepName.BACKUP in planned and store is not None:
         if not reached.problem:
             checks.append(_guard("connection", lambda: database.read("doctor", _direct)))

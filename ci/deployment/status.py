@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import psycopg
 
+from ..backfill import record as backfills
+from ..backfill.progress import BackfillState
 from ..database import errors, lock
 from ..database.connection import Database
 from ..engines import Engine
@@ -38,6 +40,7 @@ class StatusReport:
     leftovers: tuple[Leftover, ...] = ()  # what killed runs left, and what ends it
     # What could not be looked for, and why: the role lacks a right, or the store does not answer.
     not_looked: str = ""
+    backfills: tuple[BackfillState, ...] = ()  # that are open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +50,7 @@ class HistoryReport:
     deployments: tuple[Deployment, ...]
     corrections: tuple[Correction, ...]
     identity: DatabaseIdentity | None = None  # what the database says it is
+    backfills: tuple[BackfillState, ...] = ()  # the one that changed last at the end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,7 @@ class _Moment:
     unrecorded: tuple[Unrecorded, ...]  # not compared yet
     identity: DatabaseIdentity | None
     pause: Pause | None
+    backfills: tuple[BackfillState, ...]
 
 
 def report_status(work: Work) -> StatusReport:
@@ -95,6 +100,7 @@ def report_status(work: Work) -> StatusReport:
         pause=f"{work.settings.name} is {moment.pause}" if moment.pause is not None else "",
         leftovers=left,
         not_looked=not_looked,
+        backfills=tuple(state for state in moment.backfills if state.is_open),
     )
 
 
@@ -121,6 +127,7 @@ def _read_moment(
         unfinished=continuing.unfinished(unit, names, partials) if unit is not None else "",
         identity=identity.read(connection),
         pause=pause.read(connection),
+        backfills=backfills.read_all(connection),
         unrecorded=existing.read_untracked(  # the last one: it sets the search_path
             connection, engine, in_running_order(waiting(on_disk, states))
         ),
@@ -141,6 +148,7 @@ def report_history(database: Database) -> HistoryReport:
             deployments=journal.read_history(connection),
             corrections=journal.read_corrections(connection),
             identity=identity.read(connection),
+            backfills=backfills.read_all(connection),
         )
 
     return database.read("history", read)

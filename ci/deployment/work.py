@@ -91,6 +91,7 @@ class Work:
             show_queries=self.show_queries,
             hot=hot.budgets(self.settings.shared.hot_tables),
             approved=self.approved,
+            backfill=self.settings.environment.backfill,
         )
 
 

@@ -174,6 +174,21 @@ class Runner(Protocol):
         ...
 
 
+class Backfills(Protocol):
+    """Of an engine whose files may leave a backfill to a job of its own."""
+
+    def has_job(self, migration: Migration) -> bool:
+        """Tell whether a deployment leaves a backfill of the migration to a job."""
+        ...
+
+    def run_job(self, migration: Migration, number: int, database: Database, terms: Terms) -> int:
+        """Run one, by the number of its statement, to its end; return the retries.
+
+        `backfill.run.Stopped` where a person asked for that.
+        """
+        ...
+
+
 class Untracked(Protocol):
     """Finds what exists already and would be created."""
 
@@ -219,6 +234,7 @@ class Engine:
     corrections: Corrections
     runner: Runner
     untracked: Untracked
+    backfills: Backfills | None = None
     models: Models | None = None
     branches: Branches | None = None
     lock_keys: tuple[int, ...] = ()  # the tool's own advisory locks, held with ours

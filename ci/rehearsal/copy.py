@@ -100,7 +100,8 @@ class Copy:
         """Run one; as the engine does, with the copy's terms unless others are given."""
         if not self.verifies:
             migration = msgspec.structs.replace(migration, verify=None)
-        self.engine.runner.apply(migration, self.database, terms or self.terms)
+        own = replace(terms or self.terms, jobs=True)
+        self.engine.runner.apply(migration, self.database, own)
 
     def undo(self, migration: Migration) -> None:
         """Run its rollback script."""
@@ -148,7 +149,12 @@ class Copy:
         before = self._rows(migration) if back else {}
         trace = Trace(self.database, self.engine.history.tables)
         size, began = self._size(), time.monotonic()
-        watching = replace(self.terms, observe=trace.observe, attempt=trace.attempt)
+        watching = replace(
+            self.terms,
+            observe=trace.observe,
+            attempt=trace.attempt,
+            observe_batch=trace.observe_batch,
+        )
         with closing(trace):
             self.apply(migration, watching if self.watched else self.terms)
             statements = trace.finished()

@@ -43,9 +43,10 @@ def blocking_locks(migration: Rehearsed) -> tuple[BlockingLock, ...]:
     """Return the locks of a migration that an application would wait for, the longest first.
 
     In a transaction a lock is held from the statement that takes it until the end: the verify
-    script, the history's row and the commit come after the last statement. Else it is held as long
-    as its statement runs. One that a statement gave back was held as long as it was seen. Of a
-    relation locked twice, each mode is one; rows changed or locked are one of their own.
+    script, the history's row and the commit come after the last statement. What is in one before
+    batches is held until they begin. Else it is held as long as its statement, or batch, runs. One
+    that a statement gave back was held as long as it was seen. Of a relation locked twice, each
+    mode is one; rows changed or locked are one of their own.
     """
     locks: list[BlockingLock] = []
     # What begins the transaction is in it too: a few milliseconds more, never less.
@@ -58,6 +59,9 @@ def blocking_locks(migration: Rehearsed) -> tuple[BlockingLock, ...]:
             seconds = statement.until_end
         elif migration.transactional:
             seconds = tail + sum(traced.seconds for traced in migration.statements[at:])
+        elif at < migration.together:
+            inside = migration.statements[at : migration.together]
+            seconds = sum(traced.seconds for traced in inside)
         locks += [
             BlockingLock(relation, mode, seconds, statement)
             for relation, mode in (*statement.locks, *_indexes_alone(statement))

@@ -19,7 +19,7 @@ from ..database.retry import Terms
 from ..engines import Engine
 from ..errors import ConfigError, StepFailed, Unchanged, changed
 from ..model import Migration, Plan, Rehearsal, Rehearsed
-from ..parser.file import LARGEST
+from ..parser.file import LARGEST, parse
 from ..plan.pending import in_running_order
 from ..postgres import throwaway
 from ..postgres.roles import Runner
@@ -248,12 +248,21 @@ def _each(
                 results.append(_not_rehearsed(migration, why_not))
                 continue
             _require_success(migration, attempt)
-            results.append(_rehearsed(migration, attempt, stay.get(migration.name, ""), taken))
+            result = _rehearsed(migration, attempt, stay.get(migration.name, ""), taken)
+            count = _before_batches(bench.engine.name, migration)
+            results.append(msgspec.structs.replace(result, together=count))
         definitions = attempts[-1].after if attempts else definitions
         done += reversed(results)
         done += [_not_rehearsed(m, f"it comes behind {untried}") for m in members[len(attempts) :]]
         bench.done(before + len(done), len(plan.migrations))
     return tuple(done)
+
+
+def _before_batches(engine: str, migration: Migration) -> int:
+    """Return how many statements of a file are in one transaction before those in batches."""
+    if engine == "alembic" or migration.transactional:
+        return 0
+    return parse(Path(migration.name), migration.sql).together
 
 
 def _stays(plan: Plan, migration: Migration) -> str:

@@ -169,10 +169,44 @@ class Trace:
         self._began.append(entered - self.overhead)
         self.overhead += time.monotonic() - entered - seconds
 
+    @contextmanager
+    def observe_batch(self, connection: Session, where: str, sql: str) -> Iterator[None]:
+        """Note a batch of a statement; all of them are one, whose time is that of the longest."""
+        with self.observe(connection, where, sql):
+            yield
+        if len(self.statements) > 1 and self.statements[-2].where == where:
+            self.statements[-2:] = [_joined(*self.statements[-2:])]
+            del self._began[-1]
+
     def _opened_eye(self) -> Eye:
         if self._eye is None:
             self._eye = self._opened.enter_context(Eye.opened(self.database))
         return self._eye
+
+
+def _joined(all_before: Traced, batch: Traced) -> Traced:
+    """Return the batches of one statement as one: locks end with each, rows and WAL add up."""
+    scans = dict(all_before.scans)
+    for name, rows in batch.scans:
+        scans[name] = scans.get(name, 0) + rows
+    rows_locked = {name: (rows, total) for name, rows, total in all_before.rows_locked}
+    for name, rows, total in batch.rows_locked:
+        rows_locked[name] = max(rows_locked.get(name, (0, 0)), (rows, total))
+    passing = {(name, mode): seconds for name, mode, seconds in all_before.passing}
+    for name, mode, seconds in batch.passing:
+        passing[name, mode] = max(passing.get((name, mode), 0.0), seconds)
+    return msgspec.structs.replace(
+        all_before,
+        seconds=max(all_before.seconds, batch.seconds),
+        locks=tuple(sorted({*all_before.locks, *batch.locks})),
+        index_locks=tuple(sorted({*all_before.index_locks, *batch.index_locks})),
+        scans=tuple(sorted(scans.items())),
+        scans_seen=all_before.scans_seen and batch.scans_seen,
+        rows_changed=all_before.rows_changed + batch.rows_changed,
+        rows_locked=tuple((name, *rows) for name, rows in sorted(rows_locked.items())),
+        passing=tuple((*lock, seconds) for lock, seconds in sorted(passing.items())),
+        wal=all_before.wal + batch.wal,
+    )
 
 
 def _read_snapshot(

@@ -1,6 +1,9 @@
 """Plans and rehearsals as text. Pure."""
 
-from ..model import About, Plan, Rehearsal, Rehearsed, TableSize
+from pathlib import Path
+
+from ..model import About, Migration, Plan, Rehearsal, Rehearsed, TableSize
+from ..parser.file import backfills_in
 from ..plan.undoing import loss_words
 from ..rehearsal import trials
 from ..rehearsal.forecast import blocking_locks, forecast
@@ -40,6 +43,7 @@ def plan_text(plan: Plan, rendered: tuple[str, ...] = ()) -> str:
         f"{f' (irreversible: {m.irreversible})' if m.irreversible else ''}"
         for m in plan.migrations
     ]
+    lines += [f"  backfill   {line}" for line in _backfills(plan)]
     if plan.correction is not None:
         lines.append(f"  task       {plan.command}")
         lines += [f"  does       {line}" for line in plan.correction.changes]
@@ -50,6 +54,24 @@ def plan_text(plan: Plan, rendered: tuple[str, ...] = ()) -> str:
     for text in rendered:
         lines += ["", text]
     return "\n".join(lines)
+
+
+def _backfills(plan: Plan) -> list[str]:
+    """Return which statements run in batches, each a transaction that no rollback takes back."""
+    if plan.engine not in ("sql", "prisma"):
+        return []
+    return [
+        f"{migration.name}: {asked.table} by {asked.key or 'its primary key'}, "
+        + ("left to invoke backfill.run" if asked.job else "in batches that commit")
+        + (", setting rows aside that fail" if asked.on_error == "skip" else "")
+        for migration in plan.migrations
+        for asked in backfills_in(Path(migration.name), _script(plan, migration))
+    ]
+
+
+def _script(plan: Plan, migration: Migration) -> str:
+    """Return the text that runs: a rollback's where the plan undoes."""
+    return migration.sql if plan.direction == "up" else migration.rollback or ""
 
 
 def _sources(plan: Plan) -> list[str]:

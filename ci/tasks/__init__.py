@@ -11,6 +11,7 @@ from ..errors import UNCHANGED
 from ..report import runner
 from ..report.deployment import error_text
 from ..version import __version__
+from .backfill import backfill_tasks
 from .backup import backup_tasks, restore
 from .deploy import approve, deploy, migrate, plan, rehearse, resume, rollback
 from .history import baseline, history, identity, repair, stamp, status, unstamp
@@ -49,6 +50,7 @@ ns = Collection(
     unstamp,
     verify,
 )
+ns.add_collection(backfill_tasks)
 ns.add_collection(backup_tasks)
 
 

@@ -48,6 +48,7 @@ class RevisionJob:
     heads: tuple[str, str]  # schema and name of the table that says what is applied
     head: SqlFile  # its directives; its path is the revision's
     verify: SqlFile | None = None
+    backfills: tuple[bytes, ...] = ()  # the statements that record what is left to jobs
 
 
 def place_of(
@@ -286,7 +287,10 @@ class _Listener:
         self.run.terms.guard()
         path = sql.Literal(_search_path(session)).as_string()
         session.execute(PIN)
-        for statement in bookkeeping.note(self.run.job.migration, self.run.job.direction):
+        for statement in (
+            *bookkeeping.note(self.run.job.migration, self.run.job.direction),
+            *self.run.job.backfills,
+        ):
             session.execute(statement)
         # Triggers that the revision deferred run at the commit, with the path that it had.
         session.execute(f"select pg_catalog.set_config('search_path', {path}, true)".encode())

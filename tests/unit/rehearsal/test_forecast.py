@@ -1,5 +1,6 @@
 """From what was seen on the copy to what the deployment will do."""
 
+import msgspec
 import pytest
 
 from pgwindlass.rehearsal.forecast import (
@@ -76,6 +77,22 @@ def test_outside_a_transaction_a_lock_is_held_as_long_as_its_statement_runs() ->
     migration = rehearsed(taking, behind, transactional=False, seconds=9.0)
 
     assert blocking_locks(migration) == (BlockingLock("public.t", EXCLUSIVE, 1.0, taking),)
+
+
+def test_before_batches_a_lock_is_held_until_they_begin() -> None:
+    taking, behind, batch = (
+        traced(seconds=1.0, locks=lock()),
+        traced(seconds=2.0),
+        traced(seconds=4.0, locks=lock("public.u")),
+    )
+    migration = msgspec.structs.replace(
+        rehearsed(taking, behind, batch, transactional=False, seconds=9.0), together=2
+    )
+
+    assert blocking_locks(migration) == (
+        BlockingLock("public.u", EXCLUSIVE, 4.0, batch),
+        BlockingLock("public.t", EXCLUSIVE, 3.0, taking),
+    )
 
 
 def test_statements_that_seem_longer_than_their_migration_shorten_no_lock() -> None:
