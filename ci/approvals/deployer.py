@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from .. import git
+from .. import account, git
 from .signers import deployer_names, known_as
 
 
@@ -32,7 +32,7 @@ def _accounts() -> set[str]:
 
 def keys(files: Iterable[str]) -> frozenset[bytes]:
     """Return the public keys of these names whose private halves lie in this account's ~/.ssh."""
-    paths = (Path.home() / ".ssh" / f"{name}.pub" for name in files)
+    paths = (account.home() / ".ssh" / f"{name}.pub" for name in files)
     public_keys = set()
     for path in paths:
         if path.is_file() and path.with_suffix("").is_file():

@@ -22,7 +22,7 @@ from ..database.connection import Database
 from ..database.create import named
 from ..database.errors import asking, one_value, translated
 from ..database.sessions import remedy, sessions_text, unendable
-from ..errors import StepFailed, Unreachable, changed
+from ..errors import UNCHANGED, StepFailed, Unreachable, changed
 from . import dress, names
 
 # What became of a swap that did not end well.
@@ -245,7 +245,7 @@ class _Swap:
 def kept(live: Database) -> tuple[tuple[str, int], ...]:
     """Return the old databases that restores have kept of the live database, and their bytes."""
     start = names.kept_prefix(live.name)
-    with asking("nothing was changed"), live.connect("restore") as connection:
+    with asking(UNCHANGED), live.connect("restore") as connection:
         rows = connection.execute(OLD_ONES, {"name": start}).fetchall()
     return tuple((name, size) for name, size in rows if names.is_kept(live.name, name))
 

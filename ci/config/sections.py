@@ -254,6 +254,19 @@ class OldServiceConfig(Options, frozen=True, kw_only=True):
             raise ValueError(f'image: "{self.image}" is no name of an image')
 
 
+class HotTable(Options, frozen=True, kw_only=True):
+    """A table of whose every lock a migration's file must speak, and for how long it may wait."""
+
+    table: str  # with its schema; without: in public
+    waits: Duration = _span("2s")  # how long it may be held up, over all tries of a migration
+
+    def __post_init__(self) -> None:
+        if not self.table:
+            raise ValueError("table is empty; expected a table, such as shop.orders")
+        if self.waits.seconds <= 0:
+            raise ValueError("waits must be above 0, such as 2s")
+
+
 class ServiceConfig(Options, frozen=True, kw_only=True):
     """The service on the copy, the version that serves now and the new one, asked the same."""
 
@@ -642,6 +655,7 @@ class Shared(Options, frozen=True, kw_only=True):
     migrations: MigrationsConfig = MigrationsConfig()
     backups: BackupsConfig | None = None
     rehearsal: RehearsalConfig = msgspec.field(default_factory=RehearsalConfig)
+    hot_tables: tuple[HotTable, ...] = ()
 
 
 class DeployFile(Options, frozen=True, kw_only=True):
@@ -652,3 +666,4 @@ class DeployFile(Options, frozen=True, kw_only=True):
     migrations: MigrationsConfig = MigrationsConfig()
     backups: BackupsConfig | None = None
     rehearsal: RehearsalConfig = msgspec.field(default_factory=RehearsalConfig)
+    hot_tables: tuple[HotTable, ...] = ()

@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from ..errors import ConfigError, LockTimeout, Refused, Unreachable
+from ..errors import UNCHANGED, ConfigError, LockTimeout, Refused, Unchanged, Unreachable
 from ..model import Target
 from ..secret import Secret, redact, remember
 from . import opening, transient
@@ -313,7 +313,7 @@ def _unreachable(
     waited = f", also after lock.wait ({why})" if why else ""
     return Unreachable(
         redact(f"the database cannot be reached{waited}: {message}"),
-        state="what ran before stands; the journal has it" if running else "nothing was changed",
+        state=Unchanged(claim="what ran before stands") if running else UNCHANGED,
         next_step=_let_in(parameters)
         if "CONNECT" in message  # the privilege: in every language of the server's
         else "check the URL's host, port, user and password, and that it is up",
@@ -337,7 +337,7 @@ def _locked(connection: psycopg.Connection) -> LockTimeout:
     return LockTimeout(
         f"a table stayed locked for {READ_WITHIN} s while its definition was read: "
         f"{holders or 'by a session that has gone since'}",
-        state="nothing was changed",
+        state=UNCHANGED,
         next_step="wait for that session, or end it (select pg_terminate_backend(PID))",
     )
 

@@ -271,7 +271,7 @@ class _PlanRun(Recorder):
             if self.still_held():
                 return self.roll_back(first)
             lost = "nothing was rolled back, because the deployment lock was lost"
-        state = joined(lost, self.stands(), telling.detail_of(first))
+        state = joined(lost, self.stands(), first.own)
         told = changed(first, state=state, next_step=self.goes_on(first.next_step))
         return after(told, lambda: self.close(Status.FAILED, first.what))
 
@@ -280,7 +280,7 @@ class _PlanRun(Recorder):
         if isinstance(error, KeyboardInterrupt):
             return self.failed(error)
         first = telling.translated(error, "")
-        state = joined(self.stands(), telling.detail_of(first), events.UNWRITTEN)
+        state = joined(self.stands(), first.own, events.UNWRITTEN)
         return changed(first, state=state, next_step=self.goes_on(first.next_step))
 
     def stands(self) -> str:
@@ -406,7 +406,7 @@ class _PlanRun(Recorder):
             state=joined(
                 "the database and the service may not fit each other: look now",
                 state,
-                telling.detail_of(why),
+                why.own,
             ),
             next_step=f"invoke resume --env {self.environment} tries the rollback again; with "
             f"mended scripts: invoke rollback --env {self.environment} --deployment "

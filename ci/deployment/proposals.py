@@ -16,7 +16,8 @@ from ..plan import continuing, gate
 from ..plan.continuing import Going, OpenUnit, Unit
 from ..policy import BREAK_GLASS, SERVICE
 from ..report.plan import headline
-from . import identity, loop, losses, notices, one_step, pause, telemetry, units
+from . import identity, loop, losses, one_step, pause, units
+from .observed import observed
 from .planner import (
     back_plan,
     current_plan,
@@ -361,7 +362,7 @@ def carry_out(work: Work, proposal: Proposal) -> Deployment:
     )
     if proposal.break_glass:
         work.reporter.alarm(f"BREAK-GLASS: {proposal.break_glass}: no approval, no rehearsal")
-    with telemetry.traced(work, proposal.plan) as traced, notices.around(traced, proposal.plan):
+    with observed(work, proposal.plan) as traced:
         return loop.run_plan(
             proposal.plan,
             traced,

@@ -189,8 +189,9 @@ def after(first: Failure, record: Callable[[], object]) -> Failure:
     try:
         record()
     except (WindlassError, psycopg.Error) as second:
-        if isinstance(first, WindlassError) and events.UNWRITTEN not in first.state:
+        if isinstance(first, WindlassError) and not first.unwritten:
             first = changed(first, state=joined(first.state, events.UNWRITTEN))
+            first.unwritten = True
         note = f"and it could not be recorded: {telling.in_words(second)}"
         if note not in getattr(first, "__notes__", ()):
             first.add_note(note)

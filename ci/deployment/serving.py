@@ -17,6 +17,7 @@ LOOKED_BACK = 100  # deployments
 ASKED_WITHIN = 5.0  # seconds for one round of the smoke tests before anything is changed
 BEFORE = "smoke_before"  # the evidence of what they gave; "right" where all held
 RIGHT = "right"
+FIRST_HERE = "smoke_first"  # the evidence that no deployment here has ended well before
 FIRST = "first deployment: nothing was deployed here before"
 
 
@@ -79,7 +80,7 @@ def answers_before(plan: Plan, work: Work) -> Evidence:
     if any(each.status is Status.DEPLOYED for each in newest_deployments(work.database)):
         work.reporter.note(f"the service fails its smoke tests already: {problem}")
         return ((BEFORE, problem),)
-    return ((BEFORE, f"{FIRST}, and nothing answers right: {problem}"),)
+    return ((BEFORE, f"{FIRST}, and nothing answers right: {problem}"), (FIRST_HERE, "yes"))
 
 
 def with_answers_before(error: WindlassError, results: list[StepResult]) -> WindlassError:
@@ -91,11 +92,11 @@ def with_answers_before(error: WindlassError, results: list[StepResult]) -> Wind
         return error
     if before == RIGHT:
         told = "before this deployment the same tests held"
-    elif before.startswith(FIRST):
+    elif any(each.get(FIRST_HERE) for each in results):
         told = before
     else:
         told = f"it was failing already before this deployment: {before}"
-    return changed(error, state=f"{error.state}; {told}")
+    return changed(error, state="; ".join(part for part in (error.own, told) if part))
 
 
 def with_losses(error: WindlassError, counted: Tally | None) -> WindlassError:

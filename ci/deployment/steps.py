@@ -19,6 +19,7 @@ from ..restarters import Looking, Reverting, Running
 from . import (
     backups,
     facts,
+    hot_tables,
     journal,
     nonces,
     outlast,
@@ -83,6 +84,8 @@ def lint_plan(plan: Plan, work: Work) -> Done | Skipped:
     findings = facts.lint_findings(plan, work, tables, rehearsal)
     for finding in findings:
         work.reporter.found(finding)
+    if not policy.rehearses(work.settings):
+        hot_tables.refuse_named(plan, work)
     errors, unknown = severity.errors(findings), severity.unknown(findings)
     if policy.UNKNOWN_STOPS[plan.tier] and not policy.rehearses(work.settings):
         errors += unknown
@@ -196,6 +199,7 @@ def rehearse_plan(plan: Plan, work: Work) -> Done | Skipped:
         reason = f"{untried[0].name} could not be rehearsed: {untried[0].not_rehearsed}"
         rehearsals.refuse_unknown(plan, work, reason)
         work.reporter.note(reason)
+    hot_tables.refuse_unspoken(plan, work, rehearsal)
     rehearsals.refuse_long_locks(plan, work, rehearsal)
     rehearsals.refuse_leftovers(plan, work, rehearsal)
     rolled_back = sum(migration.rolled_back for migration in rehearsal.migrations)

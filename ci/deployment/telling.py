@@ -18,15 +18,6 @@ from .facts import Recorded, take_facts, take_history
 from .work import Work
 
 
-# How an error of one step begins to speak of the whole run, which it does not know.
-ALL_CLAIMED = (
-    "nothing was changed",
-    "nothing was contacted",
-    "what ran before stands",
-    "the journal has it",
-)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
     """What the history was when it was last read."""
@@ -155,17 +146,3 @@ def translated(error: BaseException, step: str) -> WindlassError:
         state="",
         next_step="run it again with --debug, and report what it prints",
     )
-
-
-def detail_of(error: WindlassError) -> str:
-    """Return the state that an error tells of itself, without what it cannot know.
-
-    A step knows what became of its own statements. That nothing was changed it cannot know: other
-    steps, and other runs of the unit, came before it.
-    """
-    parts = error.state.split("; ")
-    return "; ".join(part for part in parts if part and not _claims_all(part))
-
-
-def _claims_all(part: str) -> bool:
-    return part.startswith(ALL_CLAIMED)

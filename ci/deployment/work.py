@@ -15,9 +15,10 @@ from ..database.connection import Database
 from ..database.patience import Patience
 from ..database.retry import Terms
 from ..engines import Engine, open_engine
-from ..errors import StepFailed
+from ..errors import UNCHANGED, StepFailed
 from ..model import Finding, StepName, StepResult
 from ..postgres import embedded
+from ..rehearsal import hot
 from ..restarters import Restarter, open_restarter
 from ..secret import Secret
 from ..signing import Seal
@@ -88,6 +89,7 @@ class Work:
             progress=self.reporter.progress,
             guard=self.guard,
             show_queries=self.show_queries,
+            hot=hot.budgets(self.settings.shared.hot_tables),
             approved=self.approved,
         )
 
@@ -166,7 +168,7 @@ def store_of(work: Work) -> tuple[Store, BackupsConfig]:
     if work.store is None or config is None:
         raise StepFailed(
             "deploy.yml has no backups section",
-            state="nothing was changed",
+            state=UNCHANGED,
             next_step="write backups: {to: s3://BUCKET/PREFIX}",
         )
     return work.store, config

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from pgwindlass.backup import dress, swap
+from pgwindlass.backup import dress, loader, swap
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import StepFailed
 from pgwindlass.secret import Secret
@@ -157,16 +157,46 @@ def test_archives_of_a_killed_backup_are_swept_and_nobody_elses(project: Project
     )
 
     doctor = project.run("doctor", "--env", "uat")
+    status = project.run("status", "--env", "uat")
+    (left,) = project.json("status", "--env", "uat")["leftovers"]
     project.migration("20260802_000000_c", "create table c (i int);")
     ran = project.run("deploy", "--env", "uat")
 
     assert "archives of a backup of dead that has no manifest" in doctor.out + doctor.err
+    assert f"{left['what']}; the next task that changes something here settles it" in status.out
+    assert (left["act"], left["subject"]) == ("remove", f"uat/{name_of(project)}/{dead.name}/")
     assert f"archives without a manifest: uat/{name_of(project)}/{strange.name}/" in (
         doctor.out + doctor.err
     )
     assert ran.code == 0, ran.err
     assert (dead.exists(), strange.exists()) == (False, True)
     assert execute(project.url, "select count(*) from windlass.marker") == [(0,)]
+
+
+def test_status_tells_of_a_database_and_a_role_that_killed_restores_left(
+    project: Project, server16: Server
+) -> None:
+    name, role = f"{name_of(project)}_half", f"{loader.PREFIX}1_{name_of(project)}"
+    assert project.run("deploy", "--env", "uat").code == 0
+    execute(project.url, f"create database {name}")
+    live = "select oid::text from pg_database where datname = current_database()"
+    execute(
+        project.url,
+        "insert into windlass.marker (id, kind, deployment_id, detail) select '00000000000000ab', "
+        f"'filling', 'dead', jsonb_build_object('database', '{name}', 'live', ({live}))",
+        f'create role "{role}"',
+        f"comment on role \"{role}\" is '{loader.NOTE}'",
+    )
+    try:
+        report = project.json("status", "--env", "uat")
+        text = project.run("status", "--env", "uat").out
+    finally:
+        execute(project.url, f'drop role "{role}"')
+
+    told = {each["subject"]: each for each in report["leftovers"]}
+    assert told[name]["command"] == f'drop database "{name}"'
+    assert f"the database {name}, half restored from  by dead" in text
+    assert told[role]["command"] == f'drop role "{role}"'
 
 
 def test_above_development_somebody_has_to_say_yes(saved: Project) -> None:

@@ -13,6 +13,7 @@ from pgwindlass.config.sections import NoticeConfig
 from pgwindlass.model import Notice
 from pgwindlass.plan import notice
 from pgwindlass.secret import OptionalSecret
+from tests.unit.examples import correction, plan
 
 pytestmark = pytest.mark.unit
 NOW = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
@@ -98,3 +99,15 @@ def test_attributes_have_our_prefix_and_no_empty_value() -> None:
         "windlass.f": "/x",
         "windlass.g": "1.5",
     }
+
+
+def test_a_plan_is_told_by_its_task() -> None:
+    up, down = plan(environment="uat"), plan(environment="uat", direction="down")
+    beside = plan(environment="uat", migrations=(), correction=correction("x", verb="stamp"))
+
+    assert [notice.task_of(each) for each in (up, down, beside)] == ["deploy", "rollback", "stamp"]
+    assert [notice.words_of(each) for each in (up, down, beside)] == [
+        f"deployment of {len(up.migrations)} migrations to uat",
+        f"rollback of {len(up.migrations)} migrations to uat",
+        "stamp in uat",
+    ]
