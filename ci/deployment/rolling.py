@@ -182,11 +182,25 @@ def _seen(part: Part) -> Seen:
 
 
 def forget(work: Work) -> None:
-    """Clear what the members' markers say, once the unit is done or given up."""
+    """Clear what the members' markers say, once the unit is done."""
     if isinstance(work.restarter, Several):
         seen, foreign = _read(work)
         for key in (*(key for mark in seen for key in mark.keys), *foreign):
             markers.clear(work.database, key)
+
+
+def doubt(work: Work) -> None:
+    """Take back what proves the members: a person may install something else before the next run.
+
+    That they were begun stays: a way back of the unit restarts them.
+    """
+    if isinstance(work.restarter, Several):
+        for mark in _read(work)[0]:
+            if mark.instance:
+                begun = rolling.detail(mark.member, work.intended)
+                markers.announce(work.database, rolling.KIND, begun)
+                for key in mark.keys:
+                    markers.clear(work.database, key)
 
 
 def _read(work: Work) -> tuple[tuple[Mark, ...], tuple[str, ...]]:
