@@ -47,14 +47,21 @@ class Members:
     units: tuple[str, ...]
     ports: tuple[int, ...]
 
-    def configure(self, more: str = "", *, on_failure: str = "stop", deadline: str = "2s") -> None:
+    def configure(
+        self,
+        more: str = "",
+        *,
+        on_failure: str = "stop",
+        deadline: str = "2s",
+        own: bool = True,
+    ) -> None:
         """Write the service into deploy.yml; forget what was logged."""
         text = self.project.deploy_yml.read_text()
         addresses = json.dumps([f"http://127.0.0.1:{port}" for port in self.ports])
         section = (
             f"    on_failure: {on_failure}\n"
             f"    restart: {{with: systemd, units: {json.dumps(self.units)}, user: true, "
-            f"settle: 100ms, smoke: {addresses}{more}}}\n"
+            f"settle: 100ms{f', smoke: {addresses}' if own else ''}{more}}}\n"
             f"    smoke: {{base_url: 'http://127.0.0.1:{self.ports[2]}', deadline: {deadline}, "
             "successes: 1, pause: 50ms, checks: [{get: /}]}\n"
         )
@@ -97,7 +104,7 @@ def members(tmp_path: Path, database16: Database, unit: Callable[..., str]) -> I
     prefix = f"wl-roll-{os.getpid()}"
     units = tuple(
         unit(
-            f"wl-roll-{os.getpid()}-{number}.service",
+            f"{prefix}-{number}.service",
             f"{program} {number} {port}",
             "TimeoutStopSec=1",
         )
@@ -223,7 +230,7 @@ def test_what_an_earlier_run_restarted_is_brought_back_too(members: Members) -> 
 
 
 def test_a_batch_is_restarted_at_once(members: Members) -> None:
-    members.configure(", batch: 2", deadline="30s")
+    members.configure(", batch: 2", deadline="30s", own=False)
     for number in (1, 2):
         (members.project.home / f"hold-{number}").touch()
     child = begin(members)
@@ -233,6 +240,9 @@ def test_a_batch_is_restarted_at_once(members: Members) -> None:
 
     assert child.wait(WITHIN) == 0, words(members)
     assert members.started[2:] == "3"
+    # Without addresses of their own, the service as a whole is asked after each batch.
+    address = f"http://127.0.0.1:{members.ports[2]}"
+    assert words(members).count(f"smoke-tested by {address}; lost ") == 3
 
 
 def test_too_many_lost_requests_stop_the_rest(members: Members) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from ..config.secretplaces import without_userinfo
 from ..config.sections import SmokeConfig
 from ..database import markers
 from ..errors import StepFailed, WindlassError
@@ -110,6 +111,9 @@ class Rolling:
         smoke = self.work.settings.environment.smoke
         if smoke is None:
             return "not smoke-tested: deploy.yml has no smoke tests"
+        own = all(part.member.address for part in batch)
+        if self.work.goes_back and not own:
+            return ""  # members that are not back yet may not serve: the whole is tested behind all
         for part in batch:
             config = self._smoke_of(smoke, part)
             try:
@@ -120,8 +124,7 @@ class Rolling:
                     state=error.state,
                     next_step=error.next_step,
                 ) from error
-        own = any(part.member.address for part in batch)
-        return "smoke-tested" if own else f"smoke-tested through {smoke.base_url}"
+        return "smoke-tested" if own else f"smoke-tested by {without_userinfo(smoke.base_url)}"
 
     def _smoke_of(self, smoke: SmokeConfig, part: Part) -> SmokeConfig:
         return msgspec.structs.replace(smoke, base_url=part.member.address or smoke.base_url)
