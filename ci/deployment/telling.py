@@ -15,7 +15,6 @@ from ..secret import redact
 from .facts import Recorded, take_facts, take_history
 from .work import Work
 
-
 # How an error of one step begins to speak of the whole run, which it does not know.
 ALL_CLAIMED = (
     "nothing was changed",
