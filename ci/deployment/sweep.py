@@ -55,8 +55,7 @@ def sweep(work: Work, *, restoring: bool = False, spared: str = "") -> None:
     What cannot be ended is told, and ends nothing: the next run tries again. `spared` is a
     database that this run is about.
     """
-    if directories := temporary.sweep():
-        work.reporter.note(f"removed {len(directories)} temporary directories of killed runs")
+    _sweep_directories(work)
     for leftover in find(work, restoring=restoring):
         if spared and leftover.subject == spared:
             continue
@@ -79,16 +78,22 @@ def _drop_roles(work: Work) -> None:
             work.reporter.note(f"dropped the role {role}, which a killed restore left")
 
 
-def end_of(work: Work, name: str) -> None:
-    """Drop a database of this name that a killed run left half restored; without a lock.
+def sweep_unlocked(work: Work) -> None:
+    """End what tells itself that its run is dead: temporary directories, half restored databases.
 
     Raises:
-        StepFailed: the server did not drop it.
+        StepFailed: the server did not drop one.
 
     """
+    _sweep_directories(work)
     for leftover in work.database.read(STEP, partial(_in_database, restoring=False))[0]:
-        if leftover.act is Act.DROP and leftover.subject == name:
+        if leftover.act is Act.DROP:
             _end(work, leftover)
+
+
+def _sweep_directories(work: Work) -> None:
+    if directories := temporary.sweep():
+        work.reporter.note(f"removed {len(directories)} temporary directories of killed runs")
 
 
 def _end(work: Work, leftover: Leftover) -> None:
