@@ -86,8 +86,7 @@ def sweep(
         begins: it begins something, which takes the place of what another task had begun.
 
     """
-    if directories := temporary.sweep():
-        work.reporter.note(f"removed {len(directories)} temporary directories of killed runs")
+    _sweep_directories(work)
     for leftover in find(work, restoring=restoring):
         if leftover.subject in spared or (leftover.act is Act.END and not begins):
             continue
@@ -110,16 +109,22 @@ def _drop_roles(work: Work) -> None:
             work.reporter.note(f"dropped the role {role}, which a killed restore left")
 
 
-def end_of(work: Work, name: str) -> None:
-    """Drop a database of this name that a killed run left half restored; without a lock.
+def sweep_unlocked(work: Work) -> None:
+    """End what tells itself that its run is dead: temporary directories, half restored databases.
 
     Raises:
-        StepFailed: the server did not drop it.
+        StepFailed: the server did not drop one.
 
     """
+    _sweep_directories(work)
     for leftover in work.database.read(STEP, partial(_in_database, restoring=False))[0]:
-        if leftover.act is Act.DROP and leftover.subject == name:
+        if leftover.act is Act.DROP:
             _end(work, leftover)
+
+
+def _sweep_directories(work: Work) -> None:
+    if directories := temporary.sweep():
+        work.reporter.note(f"removed {len(directories)} temporary directories of killed runs")
 
 
 def _end(work: Work, leftover: Leftover) -> None:

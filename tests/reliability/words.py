@@ -218,6 +218,7 @@ CLAIMS: tuple[tuple[str, Check], ...] = (
     (r"what this run did before is in the journal", _always),
     (r"the journal could not be written", _always),
     (r"the database (?P<database>\w+), made for it, is dropped again", _is_gone),
+    (r"the database \w+ may still be there, half restored: the next restore drops it", _always),
     (r"not read: the run was stopped before it could look", _always),
     (r"not known: look before you start it again", _always),
     (r"nothing more was started", _always),
