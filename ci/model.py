@@ -431,6 +431,7 @@ class Traced(Document, frozen=True, kw_only=True):
     rows_locked: tuple[tuple[str, int, int], ...] = ()
     # (table, mode, seconds), of locks that were given back before the statement was over
     passing: tuple[tuple[str, str, float], ...] = ()
+    roots: tuple[tuple[str, str], ...] = ()  # (partition that it locked, its partitioned table)
     until_end: float | None = None  # seconds from its beginning to its migration's commit
     scans_seen: bool = True  # outside a transaction no counter shows them
 

@@ -250,3 +250,39 @@ def test_a_downgrade_that_was_cut_off_goes_on_with_rollback(events: AlembicProje
 
     assert events.heads() == ["second"]
     assert states(events)["third"] == "pending"
+
+
+def test_a_writer_that_waits_for_rows_of_a_revision_and_blocks_it_is_told_at_once(
+    events: AlembicProject,
+) -> None:
+    events.sql("insert into error_events (source, payload) values ('a', '{}')")
+    events.set("wait: 3s", "wait: 30s")
+    events.set("[100ms, 200ms]", "[900ms]")
+    events.revision(
+        "third",
+        "second",
+        "op.execute(\"update error_events set source = 'b'\")\n"
+        "op.execute('select pg_sleep(0.4)')\n"
+        'op.add_column("error_events", sa.Column("more", sa.Text()))',
+        'op.drop_column("error_events", "more")',
+    )
+    over = threading.Event()
+
+    def write() -> None:
+        with psycopg.connect(events.project.url, autocommit=True) as connection:
+            while not over.is_set():
+                with suppress(psycopg.Error):
+                    connection.execute("update error_events set source = 'c'")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    ran = events.project.run("migrate", "--env", "uat")
+    over.set()
+    writer.join()
+
+    assert ran.code == 1
+    what, _, next_step = ran.error()[:3]
+    assert "third_test.py:" in what
+    assert "waits for rows that the migration has changed" in what
+    assert "split the file" in next_step
+    assert events.heads() == ["second"]

@@ -497,7 +497,7 @@ def test_a_lock_of_a_hot_table_needs_a_word_in_the_file_where_it_is_only_referre
     assert ran.code == 3
     what, _, next_step = ran.error()[:3]
     assert f"{NEXT}.sql:1: public.events is a hot table" in what
-    assert "ShareRowExclusiveLock held writes up" in what
+    assert "ShareRowExclusiveLock on public.events held writes up" in what
     assert "-- windlass: allow hot-table public.events REASON" in next_step
     assert unrehearsed.code == 3
     assert f"{NEXT} names it, and is not rehearsed here" in unrehearsed.error()[0]

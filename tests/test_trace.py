@@ -390,6 +390,14 @@ def test_the_rows_of_a_parallel_scan_are_whole(
     assert seen.statements[0].scans == (("public.wide", 20000),)
 
 
+def test_a_locked_partition_names_its_partitioned_table(
+    server: Server, copies: Callable[[Server], Database]
+) -> None:
+    seen = traced(copies(server), "alter table part_1 add check (id > 0)")
+
+    assert seen.roots == (("public.part_1", "public.part"),)
+
+
 def test_rows_locked_are_of_so_many_by_the_tables_statistics(database16: Database) -> None:
     with database16.connect("test") as connection:
         connection.execute("create table t as select g as a from generate_series(1, 500) g")

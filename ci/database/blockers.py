@@ -62,7 +62,8 @@ SIGHT = """
     ) held on true
     order by a.xact_start
 """
-# What a transaction has or wants of tables that others see, and that an application waits for.
+# What a transaction has or wants of tables that others see, and that an application waits for. A
+# partition is its partitioned table too.
 LOOK = """
     select coalesce(pg_catalog.min(l.virtualtransaction), ''),
            coalesce(pg_catalog.bool_or(not l.granted), false),
@@ -75,7 +76,11 @@ LOOK = """
           and l.database = (select d.oid from pg_catalog.pg_database d
                             where d.datname = pg_catalog.current_database())
     left join pg_catalog.pg_index i on i.indexrelid = k.oid
-    left join pg_catalog.pg_class c on c.oid = coalesce(i.indrelid, k.oid)
+    left join lateral (
+        select pg_catalog.unnest(array[coalesce(i.indrelid, k.oid), pg_catalog.pg_partition_root(
+            coalesce(i.indrelid, k.oid))]) as oid
+    ) t on true
+    left join pg_catalog.pg_class c on c.oid = t.oid
     left join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where l.pid = %(pid)s
 """

@@ -14,14 +14,13 @@ def refuse_unspoken(plan: Plan, work: Work, rehearsal: Rehearsal) -> None:
     files = {migration.name: migration for migration in plan.migrations}
     for migration in rehearsal.migrations:
         reasons = work.engine.files.reasons(files[migration.name], HOT_TABLE.id)
-        lock = hot.unspoken(migration, tables, reasons)
-        if lock is None:
+        unspoken = hot.unspoken(migration, tables, reasons)
+        if unspoken is None:
             continue
-        what = HOT_TABLE.says(
-            relation=lock.relation,
-            what=f"{lock.mode} held {lock.blocks} up for {lock.seconds:.1f} s on the copy",
-        ).message
-        _refuse(what, lock.relation, Place.parse(lock.statement.where), plan, work)
+        lock, table = unspoken
+        held = f"{lock.mode} on {lock.relation} held {lock.blocks} up for {lock.seconds:.1f} s"
+        what = HOT_TABLE.says(relation=table, what=f"{held} on the copy").message
+        _refuse(what, table, Place.parse(lock.statement.where), plan, work)
 
 
 def refuse_named(plan: Plan, work: Work) -> None:

@@ -1,6 +1,6 @@
 """Tables of `hot_tables`: which of their locks a migration's text does not speak of. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from ..config.sections import HotTable
 from ..model import Rehearsed
@@ -27,21 +27,26 @@ def acknowledged(table: str, reasons: Iterable[str]) -> bool:
 
 def unspoken(
     migration: Rehearsed, tables: Iterable[HotTable], reasons: Iterable[str]
-) -> BlockingLock | None:
-    """Return the longest lock of a hot table that the text does not speak of; None: there is none.
+) -> tuple[BlockingLock, str] | None:
+    """Return the longest lock of a hot table that the text does not speak of, and that table.
 
-    Also that of a table which a foreign key refers to, and of rows.
+    Also that of a table which a foreign key refers to, of rows, and of one partition. None: there
+    is no such lock.
     """
     given = tuple(reasons)
     hot = {full_name(table.table) for table in tables}
-    return next(
-        (
-            lock
-            for lock in blocking_locks(migration)
-            if lock.relation in hot and not acknowledged(lock.relation, given)
-        ),
-        None,
-    )
+    for lock in blocking_locks(migration):
+        table = _hot_one(lock, hot)
+        if table and not acknowledged(table, given):
+            return lock, table
+    return None
+
+
+def _hot_one(lock: BlockingLock, hot: Container[str]) -> str:
+    """Return the hot table of a lock: its own, or that of a partition; empty: it has none."""
+    roots = dict(lock.statement.roots)
+    names = (lock.relation, roots.get(lock.relation, ""))
+    return next((name for name in names if name in hot), "")
 
 
 def unspoken_name(names: Iterable[str], tables: Iterable[HotTable], reasons: Iterable[str]) -> str:

@@ -29,7 +29,8 @@ SHOWN = 500  # characters of a statement that are kept: an INSERT may have megab
 # Ours, and what a TOAST table does, its table does too.
 RELATIONS = r"""
 select c.oid, n.nspname, c.relname, c.relkind::text, pg_catalog.pg_relation_filenode(c.oid),
-       c.reltuples::bigint, pg_catalog.format('%I.%I', n.nspname, c.relname)
+       c.reltuples::bigint, pg_catalog.format('%I.%I', n.nspname, c.relname),
+       pg_catalog.pg_partition_root(c.oid)::oid
 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where c.relkind in ('r', 'p', 'm', 'v', 'i', 'I', 'S', 'f') and n.nspname !~ '^pg_'
   and n.nspname not in ('information_schema', 'windlass')
@@ -79,6 +80,7 @@ class _Relation:
     file: int | None
     rows: int
     name: str  # as SQL has it
+    root: int | None  # of a partition
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +167,7 @@ class Trace:
         if not outside:
             traced = _with_passing(traced, before, after, seen)
             traced = _with_rows_locked(traced, before, after, sql, eye)
-        self.statements.append(traced)
+        self.statements.append(_with_roots(traced, before))
         self._began.append(entered - self.overhead)
         self.overhead += time.monotonic() - entered - seconds
 
@@ -331,10 +333,19 @@ def _with_rows_locked(
         for relation in tables:
             if relation.kind in REWRITTEN:
                 locked[relation] = locked.get(relation, 0) + _locked_in(relation, after.xid, eye)
-    return msgspec.structs.replace(
-        traced,
-        rows_locked=tuple(sorted((r.name, count, r.rows) for r, count in locked.items() if count)),
+    rows_locked = tuple(sorted((r.name, count, r.rows) for r, count in locked.items() if count))
+    return msgspec.structs.replace(traced, rows_locked=rows_locked)
+
+
+def _with_roots(traced: Traced, before: _Snapshot) -> Traced:
+    """Add the partitioned table of each partition that it locked, or rows of it."""
+    names = {name for name, *_ in (*traced.locks, *traced.passing, *traced.rows_locked)}
+    roots = sorted(
+        (relation.name, before.relations[relation.root].name)
+        for oid, relation in before.relations.items()
+        if relation.name in names and relation.root in before.relations and relation.root != oid
     )
+    return msgspec.structs.replace(traced, roots=tuple(roots))
 
 
 def _locks_rows(sql: str, eye: Eye) -> bool:

@@ -4,7 +4,7 @@ import pytest
 
 from pgwindlass.config.duration import Duration
 from pgwindlass.config.sections import HotTable
-from pgwindlass.rehearsal.forecast import ROWS
+from pgwindlass.rehearsal.forecast import ROWS, BlockingLock
 from pgwindlass.rehearsal.hot import acknowledged, budgets, full_name, unspoken, unspoken_name
 from tests.unit.examples import rehearsed, traced
 
@@ -46,12 +46,21 @@ def test_the_longest_lock_of_a_hot_table_that_is_not_spoken_of_is_returned() -> 
     first = unspoken(migration, HOT, [])
     second = unspoken(migration, HOT, ["orders is quiet"])
 
-    assert first is not None
-    assert (first.relation, first.mode) == ("public.orders", "ShareLock")
-    assert second is not None
-    assert (second.relation, second.mode) == ("shop.stock", ROWS)
+    assert first == (BlockingLock("public.orders", "ShareLock", 1.0, statement), "public.orders")
+    assert second == (BlockingLock("shop.stock", ROWS, 1.0, statement, (1, 9)), "shop.stock")
     assert unspoken(migration, HOT, ["orders is quiet", "shop.stock is small"]) is None
     assert unspoken(rehearsed(traced()), HOT, []) is None
+
+
+def test_a_partition_counts_as_its_partitioned_table() -> None:
+    statement = traced(
+        locks=(("public.orders_1", "ShareLock"),), roots=(("public.orders_1", "public.orders"),)
+    )
+
+    lock = BlockingLock("public.orders_1", "ShareLock", 1.0, statement)
+
+    assert unspoken(rehearsed(statement), HOT, []) == (lock, "public.orders")
+    assert unspoken(rehearsed(statement), HOT, ["orders is quiet"]) is None
 
 
 def test_without_a_rehearsal_the_names_of_the_text_decide() -> None:
