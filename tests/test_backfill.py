@@ -7,11 +7,13 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from typing import Any
 
 import psycopg
 import pytest
 
 from pgwindlass.backfill import run as backfills
+from pgwindlass.backfill.pausing import Surroundings
 from pgwindlass.config.duration import Duration
 from pgwindlass.config.sections import BackfillConfig, LockConfig
 from pgwindlass.database.connection import Database
@@ -164,6 +166,8 @@ def test_a_row_that_cannot_be_changed_stops_it_with_its_key_and_a_rerun_goes_on_
     )
     assert "the batches before it stay done and are recorded" in caught.value.state
     assert rows(database, "select n, max(id) from t group by n order by n") == [(0, 300), (1, 169)]
+    done = "select migration_name, statements_done from windlass.partial_migration"
+    assert rows(database, done) == [(NAME, 0)]
     run(database, "update t set p = '1'")
 
     engine.runner.apply(migration, database, Terms())
@@ -277,7 +281,7 @@ def _killed(
     child = os.fork()
     if child == 0:
         seen = 0
-        send = psycopg.Cursor.execute
+        send: Any = psycopg.Cursor.execute
 
         def execute(
             self: psycopg.Cursor[tuple[object, ...]], *args: object, **more: object
@@ -286,7 +290,7 @@ def _killed(
             seen += 1
             if seen == boundary and not after:
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = send(self, *args, **more)  # type: ignore[arg-type]  # as it was called
+            result = send(self, *args, **more)
             if seen == boundary:
                 os.kill(os.getpid(), signal.SIGKILL)
             return result
@@ -396,9 +400,7 @@ def test_replicas_that_stay_behind_end_it_when_their_time_is_over(
     monkeypatch.setattr(
         backfills,
         "surroundings",
-        lambda *_: backfills.pausing.Surroundings(
-            replica="standby", replica_bytes=10**9, replica_seconds=60.0
-        ),
+        lambda *_: Surroundings(replica="standby", replica_bytes=10**9, replica_seconds=60.0),
     )
     numbers(database16, 10)
     engine, migration = write("-- windlass: backfill table=t\nupdate t set n = n + 1;")
