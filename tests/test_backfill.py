@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -15,10 +16,10 @@ import pytest
 from pgwindlass.backfill import run as backfills
 from pgwindlass.backfill.pausing import Surroundings
 from pgwindlass.config.duration import Duration
-from pgwindlass.config.sections import BackfillConfig, LockConfig
+from pgwindlass.config.sections import BackfillConfig, LockConfig, MigrationsConfig
 from pgwindlass.database.connection import Database
 from pgwindlass.database.retry import Terms
-from pgwindlass.engines import Engine
+from pgwindlass.engines import Engine, open_engine
 from pgwindlass.errors import ConfigError, LockTimeout, Refused, StepFailed
 from pgwindlass.model import Migration
 from tests.fix_migration import NAME, Write
@@ -528,6 +529,24 @@ def test_a_job_is_recorded_and_left_and_on_a_copy_it_runs(
         engine.corrections.unstamp(connection, NAME)
     engine.runner.apply(migration, database16, replace(Terms(), jobs=True))
     assert rows(database16, "select n, count(*) from t group by n") == [(1, 50)]
+
+
+def test_a_directive_in_a_migration_of_prisma_does_the_same(
+    database16: Database, tmp_path: Path
+) -> None:
+    numbers(database16, 50)
+    place = tmp_path / "prisma" / "migrations" / "20260801000000_a"
+    place.mkdir(parents=True)
+    (place / "migration.sql").write_text(
+        "-- windlass: backfill table=t batch=9\nupdate t set n = n + 1;"
+    )
+    engine = open_engine(MigrationsConfig(engine="prisma"), tmp_path)
+
+    engine.runner.apply(engine.files.list()[0], database16, Terms())
+
+    assert rows(database16, "select n, count(*) from t group by n") == [(1, 50)]
+    finished = "select migration_name from _prisma_migrations where finished_at is not null"
+    assert rows(database16, finished) == [("20260801000000_a",)]
 
 
 COMMITS = """-- windlass: transaction=off
