@@ -6,7 +6,8 @@ without an end, for as long as a server sends them. A socket that is shut down e
 
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
@@ -33,6 +34,20 @@ class Exchange:
     def begin(self) -> None:
         """Say that what this thread sends from now on belongs here."""
         _CURRENT.set(self)
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Say that what this thread sends inside the block belongs here."""
+        token = _CURRENT.set(self)
+        try:
+            yield
+        finally:
+            _CURRENT.reset(token)
+
+    @property
+    def over(self) -> bool:
+        """Whether it was ended."""
+        return self._over
 
     def end(self) -> None:
         """End the request: what is being read ends now, and nothing more is sent."""
@@ -63,19 +78,20 @@ class Exchange:
 _CURRENT: ContextVar[Exchange | None] = ContextVar("exchange", default=None)
 
 
-def _use(connection: HTTPConnection) -> None:
+def use(connection: HTTPConnection) -> None:
+    """Say that a connection is about to wait; Over where nobody waits for its request any more."""
     if exchange := _CURRENT.get():
         exchange.use(connection)
 
 
 class _Http(HTTPConnection):
     def connect(self) -> None:
-        _use(self)  # a proxy may talk without an end, too
+        use(self)  # a proxy may talk without an end, too
         super().connect()
-        _use(self)
+        use(self)
 
     def request(self, *args: Any, **more: Any) -> None:  # noqa: ANN401  # as the library's
-        _use(self)  # it may be open from the request before
+        use(self)  # it may be open from the request before
         super().request(*args, **more)
 
 

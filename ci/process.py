@@ -21,9 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from . import watchman
+from . import movement, watchman
 from .alive import Alive, started_at
-from .errors import ChildFailed, Stopped
+from .errors import ChildFailed, Stalled, Stopped
+from .movement import Judge, Movement, endless
 from .purposes import Purpose, passed
 from .secret import Secret, redact
 
@@ -64,6 +65,7 @@ def run(  # noqa: PLR0913  # what a child gets, each by its name
     check: bool = True,
     user: str | None = None,
     announce: Announce | None = None,
+    judge: Judge = endless,
 ) -> Finished:
     """Run a child to its end and return what it wrote.
 
@@ -76,14 +78,16 @@ def run(  # noqa: PLR0913  # what a child gets, each by its name
         user: who runs it; None: we do. Another one needs root.
         announce: of a child that outlives us where we are killed: entered before it begins, left
             when it has ended. None: it ends with us.
+        judge: is asked now and then whether it goes on.
 
     Raises:
         ChildFailed: it could not be started, ended with another status, or took too long.
+        Stalled: its judge ended it.
 
     """
     if announce is None:
         child = _start(argv, purpose, env, stdin=subprocess.DEVNULL, user=user)
-        out, err = _to_its_end(child, argv, within)
+        out, err = _to_its_end(child, argv, within, judge)
     else:
         child, out, err = _announced(argv, purpose, env, announce, within)
     stdout, stderr = (redact(part.decode(errors="replace")) for part in (out, err))
@@ -121,21 +125,41 @@ def _announced(
 
 
 def _to_its_end(
-    child: subprocess.Popen[bytes], argv: Sequence[str], within: float
+    child: subprocess.Popen[bytes], argv: Sequence[str], within: float, judge: Judge = endless
 ) -> tuple[bytes, bytes]:
     """Return what a child writes until it ends; after `within` seconds its group is ended."""
+    deadline, moves = time.monotonic() + within, Movement(judge, child.pid)
     try:
-        return child.communicate(timeout=within)
-    except subprocess.TimeoutExpired as late:
-        _end_group(child)
-        stderr = redact((late.stderr or b"").decode(errors="replace"))
-        raise _failure(argv, None, f"did not finish within {within:g} s", stderr) from None
+        while True:
+            left = deadline - time.monotonic()
+            look = left if judge is endless else min(left, movement.LOOK_EVERY)
+            try:
+                return child.communicate(timeout=max(0.0, look))
+            except subprocess.TimeoutExpired as late:
+                if time.monotonic() >= deadline:
+                    _end_group(child)
+                    stderr = redact((late.stderr or b"").decode(errors="replace"))
+                    how = f"did not finish within {within:g} s"
+                    raise _failure(argv, None, how, stderr) from None
+                _require_moving(argv, moves)
     except BaseException:
         _end_group(child)
         raise
     finally:
         _close(child)
         _watchman.forget(child.pid)
+
+
+def _require_moving(argv: Sequence[str], moves: Movement) -> None:
+    """Raise Stalled where the judge of a child has ended it."""
+    if why := moves.reason():
+        raise Stalled(
+            redact(f"{argv[0]} was ended: {why}"),
+            state=f"the command was: {redact(' '.join(argv))}",
+            next_step="look at the line between here and the server, and start again",
+            code=None,
+            stderr="",
+        )
 
 
 def _close(child: subprocess.Popen[bytes]) -> None:
@@ -150,15 +174,18 @@ def stream(
     purpose: Purpose,
     env: Environment | None = None,
     stop: threading.Event | None = None,
+    judge: Judge = endless,
 ) -> Iterator[bytes]:
     """Yield a child's standard output in chunks of at most `CHUNK` bytes.
+
+    `judge` is asked now and then, while nothing comes, whether the child goes on.
 
     Raises after the last chunk when the child failed, so that a truncated stream cannot look
     whole. Closing the iterator early, or setting `stop` from another thread, ends the child's
     process group.
     """
     child = _start(argv, purpose, env, stdin=subprocess.DEVNULL)
-    yield from _drain(argv, child, stop)
+    yield from _drain(argv, child, Movement(judge, child.pid), stop)
 
 
 def pipe(
@@ -167,6 +194,7 @@ def pipe(
     *,
     purpose: Purpose,
     env: Environment | None = None,
+    judge: Judge = endless,
 ) -> Iterator[bytes]:
     """Feed `source` to a child's standard input and yield its standard output.
 
@@ -174,10 +202,11 @@ def pipe(
     """
     child = _start(argv, purpose, env, stdin=subprocess.PIPE)
     failed: list[BaseException] = []
-    feeder = threading.Thread(target=_feed, args=(child, source, failed), daemon=True)
+    moves = Movement(judge, child.pid)
+    feeder = threading.Thread(target=_feed, args=(child, source, failed, moves), daemon=True)
     feeder.start()
     try:
-        yield from _drain(argv, child)
+        yield from _drain(argv, child, moves)
     except ChildFailed:
         feeder.join()
         if failed:
@@ -189,14 +218,18 @@ def pipe(
 
 
 def _feed(
-    child: subprocess.Popen[bytes], source: Iterable[bytes], failed: list[BaseException]
+    child: subprocess.Popen[bytes],
+    source: Iterable[bytes],
+    failed: list[BaseException],
+    moves: Movement,
 ) -> None:
     pipe_in = child.stdin
     assert pipe_in is not None  # noqa: S101  # opened with PIPE by the only caller
     try:
-        for chunk in source:
+        for chunk in moves.waited_for(source):
             if not _took(pipe_in, chunk):
                 return
+            moves.moved(len(chunk))
     except BaseException as error:  # noqa: BLE001  # handed to the reading thread, which raises it
         failed.append(error)
         _end_group(child)
@@ -219,7 +252,10 @@ def _took(pipe_in: IO[bytes], chunk: bytes) -> bool:
 
 
 def _drain(
-    argv: Sequence[str], child: subprocess.Popen[bytes], stop: threading.Event | None = None
+    argv: Sequence[str],
+    child: subprocess.Popen[bytes],
+    moves: Movement,
+    stop: threading.Event | None = None,
 ) -> Iterator[bytes]:
     out, err = child.stdout, child.stderr
     assert out is not None and err is not None  # noqa: S101  # always opened with PIPE
@@ -228,8 +264,10 @@ def _drain(
     reader = threading.Thread(target=tail.extend, args=(err,), daemon=True)
     reader.start()
     try:
-        while chunk := _next_chunk(argv, out.fileno(), stop):
-            yield chunk
+        while chunk := _next_chunk(argv, out.fileno(), moves, stop):
+            moves.moved(len(chunk))
+            with moves.elsewhere():
+                yield chunk
         code = child.wait()
     except BaseException:  # GeneratorExit too: the caller wants no more
         _end_group(child)
@@ -374,15 +412,19 @@ class Talk:
             raise _failure(self._argv, code, _status(code), text)
 
 
-def _next_chunk(argv: Sequence[str], descriptor: int, stop: threading.Event | None) -> bytes:
+def _next_chunk(
+    argv: Sequence[str], descriptor: int, moves: Movement, stop: threading.Event | None
+) -> bytes:
     """Return what the pipe holds, waiting for it; empty at its end."""
-    if stop is None:
-        return os.read(descriptor, CHUNK)
     ready = select.poll()
     ready.register(descriptor, select.POLLIN)
-    while not stop.is_set():
-        if ready.poll(ASKED_EVERY * 1000):
+    looked = time.monotonic()
+    while stop is None or not stop.is_set():
+        if ready.poll((movement.LOOK_EVERY if stop is None else ASKED_EVERY) * 1000):
             return os.read(descriptor, CHUNK)
+        if time.monotonic() - looked >= movement.LOOK_EVERY:
+            looked = time.monotonic()
+            _require_moving(argv, moves)
     raise Stopped(
         f"{argv[0]} was stopped: a process that ran with it failed",
         state="its output was not kept",

@@ -4,6 +4,7 @@ import contextlib
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +21,11 @@ RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close with RST, as a broken line d
 class Fault:
     """What to do, and when: after `after` bytes in one direction, or once `pattern` passes by."""
 
-    kind: Literal["cut", "stall", "corrupt"]
+    kind: Literal["cut", "stall", "corrupt", "trickle"]
     direction: Direction
     after: int = 0  # bytes since the fault was set, over all connections
     pattern: bytes = b""  # instead of `after`; only the connection that carries it is hit
+    once: bool = False  # of a pattern: the first hit is the last
 
 
 class Proxy:
@@ -43,13 +45,19 @@ class Proxy:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def cut(self, direction: Direction, after: int = 0, *, pattern: bytes = b"") -> None:
+    def cut(
+        self, direction: Direction, after: int = 0, *, pattern: bytes = b"", once: bool = False
+    ) -> None:
         """Reset connections once so many bytes have passed, and every one after that."""
-        self._set(Fault("cut", direction, after, pattern))
+        self._set(Fault("cut", direction, after, pattern, once))
 
     def stall(self, direction: Direction, after: int = 0) -> None:
         """Pass nothing more in this direction, and keep the connections open."""
         self._set(Fault("stall", direction, after))
+
+    def trickle(self, direction: Direction, after: int = 0) -> None:
+        """Pass what comes then byte by byte, five in a second."""
+        self._set(Fault("trickle", direction, after))
 
     def corrupt(self, direction: Direction, after: int) -> None:
         """Flip one bit of the byte at this offset."""
@@ -128,6 +136,10 @@ class Proxy:
                     break
                 if hit == "stall":
                     threading.Event().wait(600)
+                if hit == "trickle":
+                    for byte in data[len(allowed) :]:
+                        sink.sendall(bytes([byte]))
+                        time.sleep(0.2)
             else:
                 sink.shutdown(socket.SHUT_WR)
                 return
@@ -142,7 +154,11 @@ class Proxy:
         if fault is None or fault.direction != way:
             return data, ""
         if fault.pattern:
-            return (b"", fault.kind) if fault.pattern in before + data else (data, "")
+            if fault.pattern not in before + data:
+                return data, ""
+            if fault.once:
+                self.fault = None
+            return b"", fault.kind
         left = fault.after - start
         if left >= len(data):
             return data, ""

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 
 from pgwindlass.database import connection as connections
-from pgwindlass.database import holder, lock, silence
+from pgwindlass.database import holder, lock, opening, silence
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import LockHeld, Unreachable
 from pgwindlass.secret import Secret
@@ -37,7 +37,7 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(silence, "ASK_AFTER", 0.3)
     monkeypatch.setattr(silence, "ASK_EVERY", 0.3)
     monkeypatch.setattr(silence, "SILENT_AT_MOST", 1.5)
-    monkeypatch.setattr(connections, "ASKED_WITHIN", 1.0)
+    monkeypatch.setattr(opening, "ASKED_WITHIN", 1.0)
 
 
 def test_every_session_of_ours_is_watched_over_at_both_ends(lonely_server: OwnServer) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pgwindlass import process
-from pgwindlass.errors import ChildFailed
+from pgwindlass import movement, process
+from pgwindlass.errors import ChildFailed, Stalled
 from pgwindlass.purposes import TOOL
 from pgwindlass.secret import Secret
 from tests.kit import parts
@@ -209,3 +209,49 @@ def test_children_speak_english() -> None:
     found = process.run(script("import os; print(os.environ['LC_ALL'])"), within=10, purpose=TOOL)
 
     assert found.stdout.strip() == "C"
+
+
+@pytest.fixture
+def looked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(movement, "LOOK_EVERY", 0.05)
+
+
+def still_for(seconds: float) -> movement.Judge:
+    return lambda still: f"{still.total} bytes" if still.seconds > seconds else ""
+
+
+@pytest.mark.parametrize("how", ["run", "stream", "pipe"])
+def test_a_child_with_which_nothing_moves_is_ended_by_its_judge(how: str, looked: None) -> None:
+    argv = script("import time; print('four', end='', flush=True); time.sleep(600)")
+    judge = still_for(0.3)
+    with pytest.raises(Stalled, match=r"was ended: \d bytes") as caught:
+        if how == "run":
+            process.run(argv, purpose=TOOL, within=60, judge=judge)
+        elif how == "stream":
+            list(process.stream(argv, purpose=TOOL, judge=judge))
+        else:
+            list(process.pipe(argv, [], purpose=TOOL, judge=judge))
+
+    assert caught.value.code is None
+    assert ("4 bytes" in caught.value.what) is (how != "run")
+
+
+def test_what_waits_for_us_or_computes_does_not_stand_still(looked: None) -> None:
+    busy = script(
+        "import time; print('a', end='', flush=True)\n"
+        "while time.process_time() < 0.8: pass\n"
+        "print('b', end='')"
+    )
+    chunks = []
+    for chunk in process.stream(busy, purpose=TOOL, judge=still_for(0.4)):
+        chunks.append(chunk)
+        time.sleep(0.6)  # the reader takes its time
+
+    def source() -> Iterator[bytes]:
+        yield b"a"
+        time.sleep(0.8)
+        yield b"b"
+
+    fed = b"".join(process.pipe(("cat",), source(), purpose=TOOL, judge=still_for(0.4)))
+
+    assert (b"".join(chunks), fed) == (b"ab", b"ab")

@@ -4,11 +4,15 @@ import itertools
 import random
 import tracemalloc
 from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from pgwindlass.errors import StepFailed, StoreFailed, Unreachable
 from pgwindlass.stores.s3 import S3Store, errors, upload
+from pgwindlass.stores.s3 import store as s3store
 from tests.fix_proxy import Proxy, Upstream
 from tests.fix_s3 import SECRET, Bucket, free_port
 from tests.kit import parts
@@ -115,25 +119,56 @@ def test_a_line_cut_at_completion_leaves_nothing(bucket: Bucket, line: Proxy) ->
     assert (bucket.files(), bucket.unfinished()) == ([], [])
 
 
-def test_an_answer_lost_after_completion_leaves_nothing(bucket: Bucket, line: Proxy) -> None:
-    # The server has stored it; we do not know, report a failure, and so must take it away.
+def test_an_answer_lost_after_completion_is_asked_for(bucket: Bucket, line: Proxy) -> None:
+    # The server has stored it, and says so when it is asked for the object.
     line.cut("down", pattern=b"<CompleteMultipartUploadResult")
 
-    with pytest.raises(StepFailed):
-        bucket.store(endpoint=line.url).write("uat/dump.pgc", chunks(20))
+    bucket.store(endpoint=line.url).write("uat/dump.pgc", chunks(20))
 
-    assert (bucket.files(), bucket.unfinished()) == ([], [])
+    assert b"".join(bucket.store().read("uat/dump.pgc")) == b"".join(chunks(20))
+    assert bucket.unfinished() == []
 
 
-def test_an_answer_lost_after_a_small_object_leaves_nothing(bucket: Bucket, line: Proxy) -> None:
+def test_an_answer_lost_after_a_small_object_is_asked_for(bucket: Bucket, line: Proxy) -> None:
     store = bucket.store(endpoint=line.url)
     list(store.keys(""))  # connected already
+    line.cut("down", pattern=b"Etag: ", once=True)
+
+    store.write("small", [b"x"], once=True)
+
+    assert b"".join(store.read("small")) == b"x"
+
+
+def test_a_small_object_whose_fate_nobody_tells_leaves_nothing(bucket: Bucket, line: Proxy) -> None:
+    store = bucket.store(endpoint=line.url)
+    list(store.keys(""))
     line.cut("down", pattern=b"Etag: ")
 
     with pytest.raises(StoreFailed):
         store.write("small", [b"x"])
 
     assert bucket.files() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "tries", "lost"),
+    [
+        ("PreconditionFailed", 412, 0, False),  # somebody else's object
+        ("PreconditionFailed", 412, 1, True),  # perhaps what the first try stored
+        ("AccessDenied", 403, 0, False),
+        ("InternalError", 500, 0, True),
+        ("SlowDown", 503, 3, True),
+    ],
+)
+def test_a_refusal_of_a_second_try_says_nothing_of_the_first(
+    code: str, status: int, tries: int, lost: bool
+) -> None:
+    answer: Any = {
+        "Error": {"Code": code},
+        "ResponseMetadata": {"HTTPStatusCode": status, "RetryAttempts": tries},
+    }
+
+    assert errors.is_lost(ClientError(answer, "PutObject")) is lost
 
 
 def test_a_store_that_stays_dead_is_named_with_what_may_remain(bucket: Bucket, line: Proxy) -> None:
@@ -260,3 +295,20 @@ def test_the_secret_key_is_in_no_error(bucket: Bucket, line: Proxy) -> None:
 def test_every_error_code_we_know_has_a_meaning_and_a_next_step() -> None:
     assert all(meaning and next_step for meaning, next_step in errors.MEANINGS.values())
     assert set(errors.MEANINGS) >= errors.LETS_NOBODY_IN
+
+
+def test_a_check_ends_what_a_killed_check_left_and_no_living_one(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = bucket.store()
+    left = f"backups/uat/{s3store.PROBE}0123"
+    store.bucket.client.create_multipart_upload(Bucket=bucket.name, Key=left)
+    store.bucket.client.create_multipart_upload(Bucket=bucket.name, Key="backups/uat/dump.pgc")
+
+    store.check("uat/")  # a day is not over yet
+    young = bucket.unfinished()
+    monkeypatch.setattr(s3store, "PROBE_AGE", timedelta(0))
+    store.check("uat/")
+
+    assert sorted(young) == [left, "backups/uat/dump.pgc"]
+    assert bucket.unfinished() == ["backups/uat/dump.pgc"]

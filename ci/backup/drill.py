@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 from .. import process
 from ..config.sections import BackupsConfig
+from ..database.children import child_name, judged
 from ..database.connection import Database
-from ..errors import StepFailed
+from ..errors import StepFailed, Unchanged
 from ..model import Manifest, Proof
 from ..parser.equivalence import equivalent
 from ..postgres import definitions, throwaway
@@ -63,12 +64,14 @@ def _without(restored: Restored) -> str:
 def _compare(reading: Reader, copy: Database, loaded: Restored) -> None:
     """Raise unless the copy's definitions are the ones in the backup."""
     source = definitions.archive_definitions(reading.clients, _definitions(reading))
-    env = copy.environment()
+    name = child_name(copy, "drill")
+    env = copy.environment(streaming=True) | {"PGAPPNAME": name}
     command = reading.clients.command(
         "pg_dump", "--format=custom", "--schema-only", "--no-password", env=env
     )
     restored = definitions.archive_definitions(
-        reading.clients, process.stream(command, purpose=reading.clients.purpose, env=env)
+        reading.clients,
+        process.stream(command, purpose=reading.clients.purpose, env=env, judge=judged(copy, name)),
     )
     if loaded.left_out or loaded.loaded_as:
         source, restored = (_comparable(titles, loaded) for titles in (source, restored))
@@ -82,7 +85,7 @@ def _compare(reading: Reader, copy: Database, loaded: Restored) -> None:
         raise StepFailed(
             f"restored, {reading.manifest.id} has other definitions than its source: "
             f"{'; '.join(titles[:SHOWN])}{more}",
-            state="seen on a copy; the live database is unchanged",
+            state=Unchanged("seen on a copy"),
             next_step="restore it into a new database (invoke restore --into NAME), and compare "
             "pg_dump --schema-only of it and of the live database",
         )

@@ -15,9 +15,11 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from .. import process
+from ..config.duration import Duration
 from ..config.sections import BackupsConfig
 from ..database import markers
-from ..database.connection import KEEPALIVES, Database, is_pooled, read_target
+from ..database.children import child_name, judged
+from ..database.connection import STREAMING, Database, is_pooled, read_target
 from ..database.errors import asking
 from ..database.history_table import HistoryTable
 from ..errors import ChildFailed, Refused, StepFailed, Stopped, StoreFailed, Unreachable, changed
@@ -25,11 +27,11 @@ from ..model import Manifest, Part, Target
 from ..plan.leftovers import ARCHIVE
 from ..postgres.clients import Clients, find_clients
 from ..stores import Store
-from . import encryption, snapshot, toc
+from . import conclude, encryption, snapshot, toc
 from .checkpoints import Checkpoints
 from .shares import LEASE, Share, jobs_for, shares
 from .snapshot import LOCK_WAIT
-from .stream import LARGEST, MANIFEST, NOT_KEPT, Meter, Progress, Together
+from .stream import LARGEST, NOT_KEPT, Meter, Progress, Together
 from .tables import count_rows
 
 COMPRESSES_TO = 0.25  # of the database's bytes, where no former backup tells; half of it, measured
@@ -122,20 +124,20 @@ def _take(  # noqa: PLR0913  # what `take` was given
                 connection, order.history, schema_fingerprint=order.schema_fingerprint
             )
             store.require_time(_seconds(held, order.former))
-            run = _DumpRun(database, store, clients, held, key, recipients, progress)
+            run = _DumpRun(
+                database, store, clients, held, key, recipients, progress, config.no_progress
+            )
             run.estimate = _estimate(held, order.former)
             try:
                 rows = run.all(connection, config)
                 # The transaction that holds the locks must have lasted as long as the dumps.
                 connection.execute("select 1")
                 manifest = _readable(_describe(run, order, target, rows, began, now()))
-                store.write(key + MANIFEST, [manifest.canonical()], once=True)
-                written.append(manifest)
             except BaseException as error:
-                gone = [_discard(store, part.key, error) for part in run.stored]
-                if all(gone):
-                    announced.clear()
+                _discard(run, announced, error)
                 raise
+            conclude.write(store, manifest, discard=partial(_discard, run, announced))
+            written.append(manifest)
 
 
 @dataclass(frozen=True)
@@ -180,6 +182,7 @@ class _DumpRun:
     key: str
     recipients: tuple[str, ...]
     progress: Progress
+    no_progress: Duration
     estimate: int = 0
     stored: list[Part] = field(default_factory=list)
     entries: frozenset[str] = frozenset()
@@ -278,7 +281,7 @@ class _DumpRun:
             "--globals-only",
             "--no-role-passwords",
             "--no-password",
-            f"--dbname={make_conninfo(**KEEPALIVES)}",
+            f"--dbname={make_conninfo(**STREAMING)}",
             f"--database={self.database.name}",
             env=env,
         )
@@ -304,16 +307,21 @@ class _DumpRun:
     def _child(
         self, command: tuple[str, ...], env: process.Environment
     ) -> Generator[bytes, None, None]:
+        name, limit = str(env["PGAPPNAME"]), self.no_progress.seconds
         try:
             yield from process.stream(
-                command, purpose=self.clients.purpose, env=env, stop=self.stop
+                command,
+                purpose=self.clients.purpose,
+                env=env,
+                stop=self.stop,
+                judge=judged(self.database, name, limit),
             )
         except ChildFailed as error:
             raise changed(error, state=NOT_KEPT) from error
 
     def _environment(self) -> process.Environment:
-        name = f"windlass/{self.database.deployment_id}/backup"
-        return self.database.environment() | {"PGAPPNAME": name}
+        name = child_name(self.database, "backup")
+        return self.database.environment(streaming=True) | {"PGAPPNAME": name}
 
 
 def dump_command(
@@ -327,7 +335,7 @@ def dump_command(
         f"--snapshot={snapshot}",
         f"--lock-wait-timeout={LOCK_WAIT}",
         "--no-password",  # fails instead of asking on a terminal
-        f"--dbname={make_conninfo(**KEEPALIVES)}",
+        f"--dbname={make_conninfo(**STREAMING)}",
         *options,
         env=env,
     )
@@ -449,7 +457,14 @@ def _pooler() -> Refused:
     )
 
 
-def _discard(store: Store, key: str, error: BaseException) -> bool:
+def _discard(run: _DumpRun, announced: _Announced, error: BaseException) -> None:
+    """Remove every archive that was stored; the announcement goes with the last one."""
+    gone = [_removed(run.store, part.key, error) for part in run.stored]
+    if all(gone):
+        announced.clear()
+
+
+def _removed(store: Store, key: str, error: BaseException) -> bool:
     """Remove an archive that will have no manifest; tell whether it is gone. It is no backup."""
     try:
         store.delete(key)

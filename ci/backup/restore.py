@@ -12,11 +12,14 @@ from pathlib import Path
 from psycopg.conninfo import make_conninfo
 
 from .. import process, temporary
+from ..config.duration import Duration
 from ..config.sections import BackupsConfig
-from ..database.connection import KEEPALIVES, Database, read_target
+from ..database.children import child_name, judged
+from ..database.connection import STREAMING, Database, read_target
 from ..database.errors import asking
 from ..errors import ChildFailed, ConfigError, StepFailed, changed
 from ..model import Manifest, Part
+from ..movement import Judge
 from ..stores import Store
 from . import databases, handover, loader, toc
 from .rowcount import by_plain_name, check_rows
@@ -109,6 +112,7 @@ def restore_backup(
             destination.database,
             Together(progress, manifest.size),
             wanted,
+            config.no_progress,
             role=role,
             superusers=superusers,
         )
@@ -168,6 +172,7 @@ class _Loading:
     dbname: str
     together: Together
     wanted: RestoreOptions
+    no_progress: Duration
     left_out: list[str] = field(default_factory=list)
     role: loader.Loader | None = None
     superusers: frozenset[str] = frozenset()
@@ -220,7 +225,8 @@ class _Loading:
             command, env = self._command(*options, *selection, directory=directory)
             purpose = self.reading.clients.purpose
             with _explained(state):
-                for _ in process.pipe(command, source, purpose=purpose, env=env):
+                judge = self._judge(env)
+                for _ in process.pipe(command, source, purpose=purpose, env=env, judge=judge):
                     pass
 
     def _silently(self, part: Part) -> Iterator[bytes]:
@@ -231,8 +237,15 @@ class _Loading:
         command, env = self._command(*options, directory=directory)
         with _explained(state):
             process.run(
-                command, purpose=self.reading.clients.purpose, within=POST_DATA_WITHIN, env=env
+                command,
+                purpose=self.reading.clients.purpose,
+                within=POST_DATA_WITHIN,
+                env=env,
+                judge=self._judge(env),
             )
+
+    def _judge(self, env: process.Environment) -> Judge:
+        return judged(self.target, str(env["PGAPPNAME"]), self.no_progress.seconds)
 
     def _chosen(
         self, part: Part, archive: Callable[[], Iterator[bytes]], directory: Path
@@ -292,15 +305,15 @@ class _Loading:
     def _command(
         self, *options: str, directory: Path
     ) -> tuple[tuple[str, ...], process.Environment]:
-        env = self.target.environment()
-        env = env | {"PGAPPNAME": f"windlass/{self.target.deployment_id}/restore"}
+        env = self.target.environment(streaming=True)
+        env = env | {"PGAPPNAME": child_name(self.target, "restore")}
         command = self.reading.clients.command(
             "pg_restore",
             "--exit-on-error",
             *(("--no-owner", "--no-privileges") if self.role or not self.wanted.owners else ()),
             "--no-password",
             # As a parameter: a bare name with "=" in it would be read as a connection string.
-            f"--dbname={make_conninfo(dbname=self.dbname, **KEEPALIVES)}",
+            f"--dbname={make_conninfo(dbname=self.dbname, **STREAMING)}",
             *options,
             env=env,
             directory=str(directory),

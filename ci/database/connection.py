@@ -2,24 +2,23 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import PGconn, Ping
+from psycopg.conninfo import conninfo_to_dict
 
-from ..errors import ConfigError, LockTimeout, Refused, Unreachable
+from ..errors import UNCHANGED, ConfigError, LockTimeout, Refused, Unchanged, Unreachable
 from ..model import Target
 from ..secret import Secret, redact, remember
-from . import transient
+from . import opening, transient
 from .kept import KeptSession
 from .patience import Patience
-from .pinned import OPTION, PATH, PinnedConnection
-from .silence import Sight
+from .pinned import PATH, PinnedConnection
+from .silence import Seen, Sight
 from .spare import Spare
 
 T = TypeVar("T")
@@ -35,6 +34,9 @@ KEEPALIVES = {
     "keepalives_count": "3",
     "tcp_user_timeout": f"{GONE_AFTER}000",
 }
+# A stream may stand still for long on a line that is alive: a store that is slow holds pg_dump up,
+# and a server that is busy pg_restore. The kernel would take that for a line that is dead.
+STREAMING = {name: value for name, value in KEEPALIVES.items() if name != "tcp_user_timeout"}
 # The same at the server's end. On a Unix socket, and where its system has no such option, the
 # server takes the settings and does nothing.
 KEPT_BY_SERVER = {
@@ -44,15 +46,12 @@ KEPT_BY_SERVER = {
     "tcp_user_timeout": f"{GONE_AFTER}000",
 }
 CONNECT_WITHIN = 10  # seconds, per address
+AGAIN_WITHIN = 3  # seconds, the same, in a run that has waited for as long as it may
 LOOK_ON = ("watch", "lease", "trace")  # they wait for nothing: their run would wait for them
-UNSPARED = (*LOOK_ON, "lock")  # they hold a session for long
-ASKED_WITHIN = 5.0  # seconds, for a question about a session that is silent
-UNSUPPORTED = "unsupported startup parameter"  # PgBouncer, of what it does not know
+KEPT, SPARE = "session", "spare"
+IMPATIENT = (*LOOK_ON, KEPT, SPARE)  # where these two fail, the use that wants one waits
+UNSPARED = (*LOOK_ON, KEPT, SPARE, "lock")  # they hold a session for long
 READ_WITHIN = 5  # seconds for a table that somebody has locked against readers
-STATE = """
-    select a.state from pg_catalog.pg_stat_activity a where a.pid operator(pg_catalog.=) %s
-"""
-BUSY = ("active", "fastpath function call")
 READ_ONLY = f"set transaction read only; set local lock_timeout = '{READ_WITHIN}s'"
 
 TARGET = """
@@ -112,8 +111,11 @@ class Database:
             ) from None
         return {key: str(value) for key, value in parameters.items() if value is not None}
 
-    def environment(self) -> dict[str, str | Secret]:
-        """Return the PG* variables that make a child process connect here, without argv."""
+    def environment(self, *, streaming: bool = False) -> dict[str, str | Secret]:
+        """Return the PG* variables that make a child process connect here, without argv.
+
+        `streaming`: what it sends or is sent may be held up for long, by a store or by the server.
+        """
         names = {
             "host": "PGHOST",
             "hostaddr": "PGHOSTADDR",
@@ -139,7 +141,11 @@ class Database:
             for key, value in self.parameters().items()
             if key in names
         }
-        kept = " ".join(f"-c {name}={value}" for name, value in KEPT_BY_SERVER.items())
+        kept = " ".join(
+            f"-c {name}={value}"
+            for name, value in KEPT_BY_SERVER.items()
+            if not (streaming and name == "tcp_user_timeout")
+        )
         return variables | {
             "PGCONNECT_TIMEOUT": str(CONNECT_WITHIN),
             "PGOPTIONS": f"{variables.get('PGOPTIONS', '')} {kept}".strip(),
@@ -156,14 +162,15 @@ class Database:
 
         """
         other = {} if dbname is None else {"dbname": dbname}
-        parameters = {"connect_timeout": str(CONNECT_WITHIN), **KEEPALIVES, **self.parameters()}
+        within = AGAIN_WITHIN if self.patience.over else CONNECT_WITHIN
+        parameters = {"connect_timeout": str(within), **KEEPALIVES, **self.parameters()}
         parameters |= {
             "client_encoding": "UTF8",
             "application_name": f"windlass/{self.deployment_id}/{step}",
             **other,
         }
         spared = dbname is None and step not in UNSPARED
-        patient = self.patience.armed and step not in LOOK_ON
+        patient = self.patience.armed and step not in IMPATIENT
         with self._opened(parameters, spared=spared, patient=patient) as connection:
             connection.owners = self.owners
             connection.autocommit = autocommit
@@ -181,9 +188,9 @@ class Database:
         connection: PinnedConnection | None = None
         while connection is None:
             try:
-                connection = _open(parameters)
+                connection = opening.open_session(parameters)
             except psycopg.OperationalError as error:
-                answer = _answer(parameters) if patient else "accepts"
+                answer = opening.answer(parameters, error) if patient else "accepts"
                 why = transient.refused(str(error), answer) if patient else ""
                 if spared and self.spare is not None and transient.is_full(why):
                     with self.spare.lent(parameters["application_name"]) as lent:
@@ -192,19 +199,31 @@ class Database:
                             return
                 if not (why and outage.goes_on(why)):
                     raise _unreachable(parameters, error, why, running=patient) from error
+        self.patience.answered()
         with connection:
             connection.within = CONNECT_WITHIN
             _pin(connection)
             connection.within = None
-            connection.ask = partial(_sight, parameters, connection)
+            connection.ask = partial(opening.sight_of, parameters, connection)
             yield connection
+
+    def sight(self, pid: int) -> Sight:
+        """Ask the server, on another line, whether a session of a child runs a statement."""
+        return opening.sight(self._question(), pid)
+
+    def seen(self, name: str) -> Seen:
+        """Ask the server, on another line, what the sessions of this application_name do."""
+        return opening.seen(self._question(), name)
+
+    def _question(self) -> dict[str, str]:
+        name = {"application_name": f"windlass/{self.deployment_id}/ask"}
+        return {**KEEPALIVES, **self.parameters(), **name}
 
     @contextmanager
     def keep_session(self) -> Iterator["Database"]:
         """Give the same database with one session that consecutive uses share inside the block."""
-        impatient = replace(self, patience=Patience())
-        kept = KeptSession(partial(impatient.connect, "session"))
-        spare = Spare(partial(impatient.connect, "spare"), _pin)
+        kept = KeptSession(partial(self.connect, KEPT))
+        spare = Spare(partial(self.connect, SPARE), _pin)
         try:
             yield replace(self, kept=kept, spare=spare)
         finally:
@@ -294,19 +313,11 @@ def _unreachable(
     waited = f", also after lock.wait ({why})" if why else ""
     return Unreachable(
         redact(f"the database cannot be reached{waited}: {message}"),
-        state="what ran before stands; the journal has it" if running else "nothing was changed",
+        state=Unchanged(claim="what ran before stands") if running else UNCHANGED,
         next_step=_let_in(parameters)
         if "CONNECT" in message  # the privilege: in every language of the server's
         else "check the URL's host, port, user and password, and that it is up",
     )
-
-
-def _answer(parameters: dict[str, str]) -> transient.Answer:
-    """Ask what a new connection is answered with; no password is needed for that."""
-    answer = PGconn.ping(make_conninfo(**parameters).encode())
-    if answer == Ping.REJECT:
-        return "rejects"
-    return "none" if answer == Ping.NO_RESPONSE else "accepts"
 
 
 def _let_in(parameters: dict[str, str]) -> str:
@@ -326,7 +337,7 @@ def _locked(connection: psycopg.Connection) -> LockTimeout:
     return LockTimeout(
         f"a table stayed locked for {READ_WITHIN} s while its definition was read: "
         f"{holders or 'by a session that has gone since'}",
-        state="nothing was changed",
+        state=UNCHANGED,
         next_step="wait for that session, or end it (select pg_terminate_backend(PID))",
     )
 
@@ -340,41 +351,6 @@ def is_pooled(connection: psycopg.Connection) -> bool:
     """
     row = connection.execute("select pg_catalog.pg_backend_pid()").fetchone()
     return row is None or row[0] != connection.info.backend_pid
-
-
-def _sight(parameters: dict[str, str], silent: PinnedConnection) -> Sight:
-    """Ask the server, on another line, what it sees of a session that does not answer."""
-    question = parameters | {
-        "connect_timeout": f"{ASKED_WITHIN:.0f}",
-        "application_name": f"{parameters['application_name'].rsplit('/', 1)[0]}/ask",
-    }
-    try:
-        with closing(_open(question)) as connection:
-            connection.within = ASKED_WITHIN
-            if silent.pooled:  # whose number the pooler keeps from us: that it answers is all
-                return "runs"
-            row = connection.execute(STATE, (silent.info.backend_pid,)).fetchone()
-    except psycopg.OperationalError:
-        return "silent" if _answer(question) == "none" else "runs"
-    # What our role may not see of it counts as work.
-    return "runs" if row is not None and (row[0] is None or row[0] in BUSY) else "ended"
-
-
-def _open(parameters: dict[str, str]) -> PinnedConnection:
-    """Connect with the search_path in the start packet; without it, where a pooler refuses it."""
-    options = f"{parameters.get('options', '')} {OPTION}".strip()
-    try:
-        return _connect(parameters | {"options": options})
-    except psycopg.OperationalError as error:
-        if UNSUPPORTED not in str(error):
-            raise
-    return _connect(parameters)
-
-
-def _connect(parameters: dict[str, str]) -> PinnedConnection:
-    return PinnedConnection.connect(
-        make_conninfo(**parameters), autocommit=True, prepare_threshold=None
-    )
 
 
 def _pin(connection: PinnedConnection) -> None:

@@ -47,3 +47,58 @@ class Silence:
         if since is not None and seconds - since >= SILENT_AT_MOST - ASK_AFTER:
             return f"nothing arrived for {seconds:.0f} s, and no other connection was answered"
         return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the server says of a child's sessions.
+
+    kind: works: one executes something; waits: each waits for the child; gone: it has none;
+        silent: the server does not answer.
+    mark: changes whenever one of them begins or ends a statement.
+    words: what one of them does, for people.
+    """
+
+    kind: Literal["works", "waits", "gone", "silent"]
+    mark: str = ""
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Standstill:
+    """What was seen of a child since its bytes moved last, or its sessions did."""
+
+    mark: str = ""
+    still_since: float | None = None  # seconds after the last byte
+    silent_since: float | None = None
+    words: str = ""  # the server's last answer
+
+    def after(self, seen: Seen, *, seconds: float) -> "Standstill":
+        """Return the same with one more answer, `seconds` after the last byte moved."""
+        if seen.kind == "silent":
+            since = seconds if self.silent_since is None else self.silent_since
+            return Standstill(self.mark, self.still_since, since, self.words)
+        if seen.kind == "works" or (self.mark and seen.mark != self.mark):
+            return Standstill(mark=seen.mark, words=seen.words)
+        since = seconds if self.still_since is None else self.still_since
+        words = seen.words or "the server has no session of it"
+        return Standstill(mark=seen.mark, still_since=since, words=words)
+
+    def reason(self, *, seconds: float, limit: float) -> str:
+        """Say why the child's line counts as dead; empty while it does not.
+
+        limit: seconds without a byte, and without work of the server's, that are allowed.
+        """
+        if self.silent_since is not None and seconds - self.silent_since >= (
+            SILENT_AT_MOST - ASK_AFTER
+        ):
+            heard = f"; its last answer: {self.words}" if self.words else ""
+            return f"the server does not answer on another line either{heard}"
+        if self.still_since is not None and seconds - self.still_since >= limit - first_look(limit):
+            return f"the server waits for it: {self.words}"
+        return ""
+
+
+def first_look(limit: float) -> float:
+    """Return after how many seconds without a byte the server is asked the first time."""
+    return min(ASK_AFTER, limit / 3)

@@ -7,6 +7,7 @@ from ..model import Facts, Plan
 from ..plan import identity as rules
 from . import identity, journal, orders
 from .identity import IdentityReport
+from .observed import told
 from .orders import Proposal, Request
 from .work import Work
 
@@ -42,6 +43,7 @@ def propose_adoption(work: Work, request: Request) -> Proposal[IdentityReport]:
     return orders.propose(request, again)
 
 
+@told
 def adopt(work: Work, proposal: Proposal[IdentityReport]) -> IdentityReport:
     """Make the database the environment's, and record it; return what was before.
 

@@ -12,6 +12,7 @@ from ..backup import catalog, dump, signed
 from ..backup.proof import verify_and_record
 from ..backup.prune import unfinished
 from ..backup.retention import Backup, Choice
+from ..config.sections import BackupsConfig
 from ..database import lock
 from ..database.connection import read_target
 from ..errors import ConfigError, Refused, StepFailed
@@ -19,6 +20,7 @@ from ..model import LEVELS, Facts, Manifest, Pin, Plan, Proof, ProofLevel, StepN
 from ..origin import find_origin
 from ..report.backup import drill_note
 from . import identity, orders, retention, rights, sweep
+from .observed import observed, told
 from .orders import Proposal, Request
 from .work import Work, bytes_of, store_of
 
@@ -52,6 +54,11 @@ def take(work: Work) -> Taken:
     _, config = store_of(work)
     identity.require(work)
     rights.require(work.database, work, "backup")
+    with observed(work, None, task="backup") as traced:
+        return _taken(traced, config)
+
+
+def _taken(work: Work, config: BackupsConfig) -> Taken:
     work.reporter.started(StepName.BACKUP)
     with locked(work):
         target = work.database.read("backup", read_target)
@@ -115,7 +122,7 @@ def prune_old(work: Work) -> str:
 def locked(work: Work) -> Iterator[None]:
     """Hold the deployment lock inside the block."""
     with lock.hold(work.database, wait=work.settings.environment.lock.wait.seconds):
-        sweep.sweep(work)
+        sweep.sweep(work, begins=False)
         yield
 
 
@@ -195,6 +202,7 @@ def propose_prune(work: Work, request: Request) -> Proposal[tuple[Choice, ...]]:
     return orders.propose(request, again, first=first)
 
 
+@told
 def prune(work: Work, proposal: Proposal[tuple[Choice, ...]]) -> tuple[Choice, ...]:
     """Remove the backups that no rule keeps, and return why each stays or went.
 
@@ -272,6 +280,7 @@ def propose_pin(work: Work, request: Request) -> Proposal[Backup]:
     return orders.propose(request, partial(again, first[1].manifest.id), first=first)
 
 
+@told
 def pin(work: Work, proposal: Proposal[Backup]) -> PinReport:
     """Pin a backup, so that no rule removes it, or take its pin away.
 

@@ -6,16 +6,17 @@ import psycopg
 
 from ..backfill import record as backfills
 from ..backfill.progress import BackfillState
-from ..database import lock
+from ..database import errors, lock
 from ..database.connection import Database
 from ..engines import Engine
 from ..model import Correction, DatabaseIdentity, Deployment, Migration, Pause, Unrecorded
 from ..plan import continuing
+from ..plan.leftovers import Leftover
 from ..plan.pending import in_running_order
 from ..plan.states import MigrationState, compare, waiting
 from ..rehearsal import existing
 from ..report.deployment import last_note
-from . import identity, journal, pause, units
+from . import identity, journal, pause, sweep, units
 from .backups import drill_warning
 from .work import Work
 
@@ -36,6 +37,9 @@ class StatusReport:
     models: str  # how the models of the engine's tool differ from the database
     identity: str = ""  # how the database is not the environment's
     pause: str = ""  # who paused the environment, since when and why
+    leftovers: tuple[Leftover, ...] = ()  # what killed runs left, and what ends it
+    # What could not be looked for, and why: the role lacks a right, or the store does not answer.
+    not_looked: str = ""
     backfills: tuple[BackfillState, ...] = ()  # that are open
 
 
@@ -81,6 +85,7 @@ def report_status(work: Work) -> StatusReport:
     on_disk = engine.files.list()
     moment = database.read("status", lambda connection: _read_moment(connection, engine, on_disk))
     shared = work.settings.shared
+    left, not_looked = _left(work)
     return StatusReport(
         environment=work.settings.name,
         migrations=moment.migrations,
@@ -93,8 +98,18 @@ def report_status(work: Work) -> StatusReport:
         models=engine.differences(database),
         identity=identity.warning(moment.identity, work),
         pause=f"{work.settings.name} is {moment.pause}" if moment.pause is not None else "",
+        leftovers=left,
+        not_looked=not_looked,
         backfills=tuple(state for state in moment.backfills if state.is_open),
     )
+
+
+def _left(work: Work) -> tuple[tuple[Leftover, ...], str]:
+    """Return what killed runs left, or why it is not known."""
+    try:
+        return sweep.left_behind(work), ""
+    except psycopg.errors.InsufficientPrivilege as error:
+        return (), f"what killed runs left is not known: {errors.in_words(error)}"
 
 
 def _read_moment(

@@ -69,6 +69,10 @@ class Files(Protocol):
         """Return the rules that the migration's text sets aside, each with a reason there."""
         ...
 
+    def reasons(self, migration: Migration, rule: str) -> tuple[str, ...]:
+        """Return the reasons with which the migration's text sets a rule aside."""
+        ...
+
 
 class Names(Protocol):
     """What people call migrations, and the tool's own messages."""

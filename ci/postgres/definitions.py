@@ -8,6 +8,7 @@ import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
 from .. import process
+from ..database.children import child_name, judged
 from ..database.connection import Database
 from ..database.history_table import HistoryTable
 from ..parser.equivalence import equivalent, meaning
@@ -34,10 +35,12 @@ def definitions(
 
     `history` are the tables of the engine's own; `more` are further options of pg_dump's.
     """
-    env = copy.environment()
+    name = child_name(copy, "definitions")
+    env = copy.environment(streaming=True) | {"PGAPPNAME": name}
     options = ("--schema-only", "--no-password", *not_ours(history), *more)
     command = clients.command("pg_dump", *options, env=env)
-    printed = b"".join(process.stream(command, purpose=clients.purpose, env=env))
+    script = process.stream(command, purpose=clients.purpose, env=env, judge=judged(copy, name))
+    printed = b"".join(script)
     return blocks(printed.decode(errors="surrogateescape"))
 
 

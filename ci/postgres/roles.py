@@ -13,8 +13,9 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from ..database.connection import Database
-from ..errors import StepFailed
+from ..errors import StepFailed, Unchanged
 from ..secret import Secret
+from . import copies
 
 # Who is a member of these leads a server to programs, files and networks of its machine.
 REACHING = frozenset(
@@ -178,7 +179,7 @@ def clone(admin: Database, copy: Database, runner: Runner, *, boxed: bool, ours:
         version = connection.info.server_version
         real, lacks = allowed(runner, boxed=boxed, version=version)
         known = _names(connection)
-        name = real.name if ours else f"windlass_copy_{secrets.token_hex(6)}"
+        name = real.name if ours else copies.new_role(copy.name)
         password = secrets.token_urlsafe(24)
         verb = "alter" if name in known else "create"
         statement = sql.SQL(verb + " role {} with login password {} " + _attributes(real))
@@ -206,7 +207,7 @@ def _refuse_programs(connection: psycopg.Connection) -> None:
         raise StepFailed(
             f"the database has functions in {', '.join(languages)}, which can do anything on "
             "this machine, and the copy's server is in no sandbox",
-            state="no migration was run; nothing was changed in the database",
+            state=Unchanged("no migration was run"),
             next_step="install bubblewrap here, or name a server elsewhere: throwaway: URL "
             "under backups in deploy.yml",
         )

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from psycopg.conninfo import make_conninfo
 
 from .. import process
+from ..database.children import child_name, judged
 from ..database.connection import Database
 from ..database.history_table import HistoryTable
 from . import definitions
@@ -28,7 +29,9 @@ def copy_definitions(
         ChildFailed: the one did not read, or the other did not create.
 
     """
-    from_there, to_here = source.environment(), copy.environment()
+    read, loaded = child_name(source, "schema"), child_name(copy, "schema")
+    from_there = source.environment(streaming=True) | {"PGAPPNAME": read}
+    to_here = copy.environment(streaming=True) | {"PGAPPNAME": loaded}
     dump = clients.command(
         "pg_dump",
         "--format=custom",
@@ -42,6 +45,7 @@ def copy_definitions(
     load = clients.command(
         "pg_restore", "--exit-on-error", "--no-owner", f"--dbname={name}", env=to_here
     )
-    rows = process.stream(dump, purpose=clients.purpose, env=from_there)
-    for _ in process.pipe(load, rows, purpose=clients.purpose, env=to_here):
+    rows = process.stream(dump, purpose=clients.purpose, env=from_there, judge=judged(source, read))
+    judge = judged(copy, loaded)
+    for _ in process.pipe(load, rows, purpose=clients.purpose, env=to_here, judge=judge):
         pass

@@ -6,13 +6,12 @@ here with the client tools; or a server that deploy.yml names.
 
 import fcntl
 import os
-import secrets
 import shutil
 import signal
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,10 +23,10 @@ from .. import process, purposes
 from ..config.sections import SandboxSetting
 from ..database import create
 from ..database.connection import Database, read_target
-from ..errors import StepFailed
+from ..errors import StepFailed, Unchanged
 from ..model import Manifest
 from ..secret import Secret
-from . import embedded, roles, sandbox, server
+from . import copies, embedded, roles, sandbox, server
 from .clients import PLACES
 from .roles import Clone, Runner
 
@@ -154,12 +153,13 @@ def running(
 @contextmanager
 def copy(started: Throwaway) -> Iterator[Database]:
     """Create a database on the server that is dropped at the end."""
-    name = f"windlass_copy_{secrets.token_hex(6)}"
-    database = create.create_database(started.admin, name)
-    try:
+    name = copies.new_name()
+    with ExitStack() as stack:
+        if not started.ours:
+            stack.enter_context(copies.held(started.admin, name))
+        database = create.create_database(started.admin, name)
+        stack.callback(create.drop, started.admin, name)
         yield database
-    finally:
-        create.drop(started.admin, name)
 
 
 @contextmanager
@@ -179,6 +179,7 @@ def _server(
         admin = _admin(configured)
         with admin.connect("drill") as connection:
             major = read_target(connection).server_version // 10_000
+        copies.sweep(admin)
         name = f"the throwaway server, PostgreSQL {major}"
         yield Throwaway(admin=admin, name=name, boxed=False, ours=False)
         return
@@ -208,7 +209,7 @@ def _boxed(programs: Path, setting: SandboxSetting) -> bool:
     if reason and setting == "required":
         raise StepFailed(
             f"backups.sandbox is required, and there is none: {reason}",
-            state="no server was started, nothing was changed",
+            state=Unchanged("no server was started"),
             next_step="apt install bubblewrap, and let it make namespaces "
             "(sysctl kernel.apparmor_restrict_unprivileged_userns=0); or write sandbox: auto",
         )

@@ -5,6 +5,7 @@ It returns values; the caller gives order and terms, and words the result.
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -154,11 +155,13 @@ class Copy:
             attempt=trace.attempt,
             observe_batch=trace.observe_batch,
         )
-        self.apply(migration, watching if self.watched else self.terms)
+        with closing(trace):
+            self.apply(migration, watching if self.watched else self.terms)
+            statements = trace.finished()
         return replace(
             attempt,
             seconds=round(time.monotonic() - began - trace.overhead, 3),
-            statements=tuple(trace.statements),
+            statements=statements,
             growth=self._size() - size,
             rows_before=before,
         )

@@ -7,6 +7,7 @@ from invoke.collection import Collection
 from invoke.exceptions import ParseError
 from invoke.program import Program
 
+from ..errors import UNCHANGED
 from ..report import runner
 from ..report.deployment import error_text
 from ..version import __version__
@@ -72,7 +73,7 @@ class _Windlass(Program):
 
 
 def _usage(error: ParseError) -> NoReturn:
-    text = error_text(str(error), "nothing was contacted or changed", "windlass --list")
+    text = error_text(str(error), str(UNCHANGED), "windlass --list")
     with runner.attached():
         sys.stderr.write(text + "\n")
     raise SystemExit(2)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from ..plan import leftovers
 from ..report.backfill import backfills_text, open_lines
 from ..report.deployment import (
     deployment_text,
@@ -101,6 +102,8 @@ def status(env: str = "", wait_until_applied: str | bool = "") -> Answer:
         *notes,
         report.models,
         report.note,
+        *(leftovers.text(leftover, env) for leftover in report.leftovers),
+        report.not_looked,
         report.drill,
         report.pause,
         report.identity,

@@ -13,6 +13,7 @@ from psycopg import sql
 
 from ...config.duration import Duration
 from ...database import own_tables
+from ...database.blockers import Watch
 from ...database.connection import KEEPALIVES, KEPT_BY_SERVER, Database, read_target
 from ...database.pinned import PIN
 from ...database.retry import RETRIED, Session, Terms, Watching, milliseconds, with_retry_elsewhere
@@ -185,6 +186,7 @@ class _Listener:
     watching: Watching
     rung: Duration
     pid: int = 0
+    watch: Watch | None = None
     place: Place | None = None  # of the statement that runs
     committed: bool = False
     observed: ExitStack = field(default_factory=ExitStack)
@@ -223,7 +225,7 @@ class _Listener:
         self.run.terms.guard()
         if not self.pid:
             self.pid = event["pid"]
-            self.stack.enter_context(self.watching(self.pid))
+            self.watch = self.stack.enter_context(self.watching(self.pid))
         self.place = place = Place.parse(event["where"])
         text = str(event["sql"])
         if event["alone"]:
@@ -244,6 +246,8 @@ class _Listener:
         with self.run.database.connect("migrate") as connection:
             partial.note_begun(connection, job.migration.name, job.direction, job.head, 1)
         self.committed = True
+        if self.watch is not None:
+            self.watch.armed = False  # what cannot be tried again waits as its lock_timeout says
 
     def concurrent(self, text: str, session: Session, place: Place) -> str:
         """Prepare a CONCURRENTLY: it has its own deadline, and an earlier run may have begun it."""

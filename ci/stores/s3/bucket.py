@@ -1,8 +1,8 @@
 """A bucket and its server: the client, what each request asks for, and what is checked after it."""
 
 import os
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,9 +13,11 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from ...config.sections import S3Config
+from ...connections import Exchange
 from ...errors import StepFailed, Unreachable
 from ...secret import remember
-from .errors import GONE, code_of, not_stored, taken, talking
+from . import lines
+from .errors import GONE, code_of, not_stored, taken, talking, too_slow
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
@@ -58,19 +60,39 @@ class Bucket:
             response_checksum_validation=when,
         )
         try:
-            return boto3.session.Session().client("s3", endpoint_url=self.endpoint, config=config)
+            client = boto3.session.Session().client("s3", endpoint_url=self.endpoint, config=config)
         except ValueError as error:  # how botocore refuses a malformed URL
             raise not_stored(
                 f"backups.endpoint {self.endpoint}: {error}", "write it as https://HOST:PORT"
             ) from error
+        lines.limit(client)
+        return client
 
     def address(self, name: str) -> str:
         """Return s3://BUCKET/NAME, as the AWS tools write it."""
         return f"s3://{self.name}/{name}"
 
-    def talking(self, action: str) -> AbstractContextManager[None]:
-        """Translate what boto3 raises while doing `action`; see `errors.talking`."""
-        return talking(action, self.endpoint)
+    @contextmanager
+    def talking(
+        self, action: str, *, size: int = 0, within: float = 0.0, exchange: Exchange | None = None
+    ) -> Iterator[None]:
+        """Translate what boto3 raises while doing `action`; see `errors.talking`.
+
+        Args:
+            action: what is done, for people.
+            size: bytes that it sends or reads: each takes its time, and no more.
+            within: seconds for all of it, where not `size` decides.
+            exchange: that what is read belongs to; None: it begins here.
+
+        """
+        seconds, exchange = within or lines.seconds_for(size), exchange or Exchange()
+        try:
+            with lines.within(seconds, exchange), talking(action, self.endpoint):
+                yield
+        except (StepFailed, lines.Ended) as error:
+            if exchange.over:
+                raise too_slow(action, size, seconds) from error
+            raise
 
     def require_free(self, name: str) -> None:
         """Raise where the name is taken; asked first, as not every server minds If-None-Match."""
@@ -139,6 +161,28 @@ class Bucket:
                 f"{self.address(name)}: sent {size} bytes, the store has {stored}",
                 "look for a second writer under this key, then start again",
             )
+
+    def holds(self, name: str, size: int, body: bytes | None = None) -> bool | None:
+        """Ask what became of an object whose answer was lost; None where nobody answers that.
+
+        `body`: all of it, which is compared; None: of a large one, whose parts had their MD5, the
+        size is.
+        """
+        try:
+            with self.talking(f"asking for {self.address(name)}", size=len(body or b"")):
+                try:
+                    if body is None:
+                        head = self.client.head_object(Bucket=self.name, Key=name)
+                        return head["ContentLength"] == size
+                    stored = self.client.get_object(Bucket=self.name, Key=name)["Body"]
+                    with stored as stream:
+                        return stream.read(size + 1) == body
+                except ClientError as error:
+                    if code_of(error) in GONE:
+                        return False
+                    raise
+        except StepFailed:
+            return None
 
     def remove(self, name: str, error: BaseException) -> None:
         """Remove what may be there. Best effort: `error` is the headline, and is told."""

@@ -23,6 +23,7 @@ from ...errors import StepFailed, StoreFailed, Unreachable
 from ...secret import redact
 
 TAKEN = ("PreconditionFailed", "412")
+SERVER_FAILED = 500  # and above: HTTP's statuses of a server that broke down
 GONE = ("NoSuchUpload", "NoSuchKey", "404")
 # Of a server that cannot list unfinished uploads, and of rclone where a bucket never had one.
 NOT_THERE = ("NotImplemented", "501", "NoSuchUpload")
@@ -66,6 +67,24 @@ LETS_NOBODY_IN = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken",
 def code_of(error: ClientError) -> str:
     """Return the server's code; of an answer without a body, the status as text."""
     return str(error.response["Error"].get("Code", "unknown"))
+
+
+def is_lost(error: BaseException) -> bool:
+    """Tell whether what became of a request is not known: no answer says that it was refused.
+
+    What a server that broke down answers says nothing, nor does the refusal of a second try: that
+    may be for what the first one stored.
+    """
+    cause = error if isinstance(error, ClientError) else error.__cause__
+    if not isinstance(cause, ClientError):
+        return True
+    about = cause.response.get("ResponseMetadata", {})
+    return about.get("RetryAttempts", 0) > 0 or about.get("HTTPStatusCode", 0) >= SERVER_FAILED
+
+
+def is_taken(error: BaseException) -> bool:
+    """Tell whether the server refused because an object of that name is there."""
+    return isinstance(error.__cause__, ClientError) and code_of(error.__cause__) in TAKEN
 
 
 @contextmanager
@@ -150,6 +169,16 @@ def cut(action: str, how: str) -> StoreFailed:
     """Return the error of a connection that ended in the middle."""
     return StoreFailed(
         f"{action}: the connection was cut: {how}",
+        state="the object is not whole there, and is not used",
+        next_step=f"check the network and the store, then {AGAIN}",
+    )
+
+
+def too_slow(action: str, size: int, seconds: float) -> StoreFailed:
+    """Return the error of a store that did not take or give so many bytes in time."""
+    amount = f"{size} bytes" if size else "an answer"
+    return StoreFailed(
+        f"{action}: the store is too slow: {amount} in {seconds:.0f} s did not get through",
         state="the object is not whole there, and is not used",
         next_step=f"check the network and the store, then {AGAIN}",
     )

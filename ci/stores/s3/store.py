@@ -1,23 +1,30 @@
 """Backups in a bucket: S3, or anything that speaks its protocol."""
 
+import contextlib
 import math
 import secrets
 import shlex
 import time
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 from botocore.exceptions import ClientError
 
 from ...config.sections import S3Config
-from ...errors import StoreFailed, Unreachable
+from ...connections import Exchange
+from ...errors import StepFailed, StoreFailed, Unreachable
 from . import upload
 from .bucket import Bucket, seconds_left
-from .errors import NOT_THERE, RENEW, code_of, cut
+from .errors import NOT_THERE, RENEW, code_of, cut, is_lost, is_taken
 from .upload import PLANNED_PARTS, Upload, in_parts, threads_for
+
+T = TypeVar("T")
 
 READ = 1 << 20  # bytes per chunk read back
 PROBE = ".windlass-check-"  # begins the names that `check` asks for
+PROBE_AGE = timedelta(days=1)
 SPARE = 60.0  # seconds beyond the estimate, to complete and to write the manifest
 
 
@@ -85,19 +92,19 @@ class S3Store:
     def read(self, key: str) -> Iterator[bytes]:
         """Yield the object in chunks of 1 MiB; a missing key is an error of this call."""
         name = self._name(key)
-        with self.bucket.talking(f"reading {self.bucket.address(name)}"):
+        action, exchange = f"reading {self.bucket.address(name)}", Exchange()
+        with self.bucket.talking(action, exchange=exchange):
             answer = self.bucket.client.get_object(Bucket=self.bucket.name, Key=name)
 
         def body() -> Iterator[bytes]:
             left = answer["ContentLength"]
             with answer["Body"] as stream:
                 while left > 0:
-                    with self.bucket.talking(f"reading {self.bucket.address(name)}"):
+                    size = min(READ, left)
+                    with self.bucket.talking(action, size=size, exchange=exchange):
                         chunk = stream.read(READ)
-                    if not chunk:
-                        raise cut(
-                            f"reading {self.bucket.address(name)}", f"{left} bytes are missing"
-                        )
+                        if not chunk:
+                            raise cut(action, f"{left} bytes are missing")
                     left -= len(chunk)
                     yield chunk
 
@@ -107,12 +114,18 @@ class S3Store:
         """Yield the keys that start with `prefix`, in ascending order."""
         start = len(self._full(""))
         names: list[str] = []
-        with self.bucket.talking(f"listing {self.bucket.address(self._full(prefix))}"):
-            pages = self.bucket.client.get_paginator("list_objects_v2")
-            for page in pages.paginate(Bucket=self.bucket.name, Prefix=self._full(prefix)):
-                names += [item["Key"][start:] for item in page.get("Contents", [])]
+        pages = self.bucket.client.get_paginator("list_objects_v2")
+        listing = iter(pages.paginate(Bucket=self.bucket.name, Prefix=self._full(prefix)))
+        action = f"listing {self.bucket.address(self._full(prefix))}"
+        while (page := self._next(action, listing)) is not None:
+            names += [item["Key"][start:] for item in page.get("Contents", [])]
         # Sorted here: S3 lists in order, but not every server that speaks its protocol does.
         yield from sorted(names)
+
+    def _next(self, action: str, pages: Iterator[T]) -> T | None:
+        """Ask for the next page of a listing; None behind the last one."""
+        with self.bucket.talking(action):
+            return next(pages, None)
 
     def delete(self, key: str) -> None:
         """Remove one key; a missing key is an error, though S3 itself says nothing."""
@@ -125,28 +138,34 @@ class S3Store:
         """Abort the unfinished uploads under `prefix`, which are invisible and billed."""
         full_prefix = self._full(prefix)
         removed = []
-        with self.bucket.talking(
-            f"listing the unfinished uploads under {self.bucket.address(full_prefix)}"
-        ):
-            for name, upload_id in self._unfinished(full_prefix):
-                self.bucket.client.abort_multipart_upload(
-                    Bucket=self.bucket.name, Key=name, UploadId=upload_id
-                )
-                removed.append(self.bucket.address(name))
+        for name, upload_id, _began in self._unfinished(full_prefix):
+            self._abort(name, upload_id)
+            removed.append(self.bucket.address(name))
         return tuple(removed)
 
-    def _unfinished(self, full_prefix: str) -> list[tuple[str, str]]:
+    def _abort(self, name: str, upload_id: str) -> None:
+        with self.bucket.talking(f"ending an upload of {self.bucket.address(name)}"):
+            self.bucket.client.abort_multipart_upload(
+                Bucket=self.bucket.name, Key=name, UploadId=upload_id
+            )
+
+    def _unfinished(self, full_prefix: str) -> list[tuple[str, str, datetime]]:
         pages = self.bucket.client.get_paginator("list_multipart_uploads")
-        uploads: list[tuple[str, str]] = []
+        listing = iter(pages.paginate(Bucket=self.bucket.name, Prefix=full_prefix))
+        action = f"listing the unfinished uploads under {self.bucket.address(full_prefix)}"
+        uploads: list[tuple[str, str, datetime]] = []
         try:
-            for page in pages.paginate(Bucket=self.bucket.name, Prefix=full_prefix):
-                uploads += [(item["Key"], item["UploadId"]) for item in page.get("Uploads", [])]
-        except ClientError as error:
-            if code_of(error) in NOT_THERE:
+            while (page := self._next(action, listing)) is not None:
+                uploads += [
+                    (item["Key"], item["UploadId"], item["Initiated"])
+                    for item in page.get("Uploads", [])
+                ]
+        except StepFailed as error:
+            if isinstance(error.__cause__, ClientError) and code_of(error.__cause__) in NOT_THERE:
                 return []
             raise
         # Filtered here too: not every server that speaks the protocol minds the prefix.
-        return [(name, identifier) for name, identifier in uploads if name.startswith(full_prefix)]
+        return [item for item in uploads if item[0].startswith(full_prefix)]
 
     def require_time(self, seconds: float) -> None:
         """Raise `Unreachable` where the credentials in our environment expire before that.
@@ -172,9 +191,12 @@ class S3Store:
     def check(self, prefix: str = "") -> str:
         """List, ask for an object that is not there, send a part of an upload and end the upload.
 
-        An account that may write and not delete can do that, and nothing is left.
+        An account that may write and not delete can do that, and nothing is left. What a killed
+        check left a day ago is ended, where the account may list unfinished uploads.
         """
         start = time.monotonic()
+        with contextlib.suppress(StepFailed):
+            self._end_old_probes(self._full(f"{prefix}{PROBE}"))
         name = self._full(f"{prefix}{PROBE}{secrets.token_hex(8)}")
         self.bucket.require_reading(self._full(prefix), name)
         upload.probe(self.bucket, name)
@@ -182,6 +204,12 @@ class S3Store:
         return (
             f"{place}: lists, reads, and took a part of an upload that was ended, {seconds:.2f} s"
         )
+
+    def _end_old_probes(self, begins: str) -> None:
+        """End the uploads of killed checks: no living one is that old, whatever the clocks say."""
+        for name, upload_id, began in self._unfinished(begins):
+            if datetime.now(UTC) - began > PROBE_AGE:
+                self._abort(name, upload_id)
 
     def address(self, key: str) -> str:
         """Return s3://BUCKET/PREFIX/KEY, as the AWS tools write it."""
@@ -201,7 +229,6 @@ class S3Store:
         return self._full(key)
 
     def _put(self, name: str, body: bytes, *, once: bool) -> None:
-        refused = False
         put = partial(
             self.bucket.client.put_object,
             Bucket=self.bucket.name,
@@ -211,15 +238,15 @@ class S3Store:
             **self.bucket.asked_for(name, once=once),
         )
         try:
-            with self.bucket.talking(f"writing {self.bucket.address(name)}"):
-                try:
-                    self.bucket.conditionally(lambda condition: put(**condition), once)
-                except ClientError:
-                    refused = True
-                    raise
+            with self.bucket.talking(f"writing {self.bucket.address(name)}", size=len(body)):
+                self.bucket.conditionally(lambda condition: put(**condition), once)
             self.bucket.check_size(name, len(body))
         except BaseException as error:
             # Without an answer it is unknown whether it was stored; after a refusal it was not.
-            if not refused:
+            if not is_lost(error):
+                raise
+            if isinstance(error, StepFailed) and self.bucket.holds(name, len(body), body):
+                return
+            if not is_taken(error):  # else what is there may be another writer's
                 self.bucket.remove(name, error)
             raise

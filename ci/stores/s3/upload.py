@@ -14,7 +14,8 @@ from botocore.exceptions import ClientError
 
 from ...errors import StepFailed
 from .bucket import THREADS, Bucket
-from .errors import GONE, TAKEN, code_of, not_stored
+from .errors import GONE, code_of, is_lost, is_taken, not_stored
+from .lines import COMPLETED_WITHIN
 
 if TYPE_CHECKING:
     from types_boto3_s3.type_defs import CompletedPartTypeDef
@@ -76,14 +77,16 @@ class Upload:
             MultipartUpload={"Parts": parts},
             **self._whole(),
         )
-        with self.bucket.talking(f"completing {self.action}"):
-            try:
+        try:
+            with self.bucket.talking(f"completing {self.action}", within=COMPLETED_WITHIN):
                 self.bucket.conditionally(lambda condition: complete(**condition), self.once)
-            except ClientError as error:
-                if code_of(error) in TAKEN:
-                    self.completing = False  # what is there is not ours: not to be removed
-                raise
-        self.bucket.check_size(self.name, self.size)
+            self.bucket.check_size(self.name, self.size)
+        except StepFailed as error:
+            if is_lost(error) and self.bucket.holds(self.name, self.size):
+                return
+            if is_taken(error):
+                self.completing = False  # what is there is not ours: not to be removed
+            raise
 
     def _whole(self) -> dict[str, Any]:
         """Return what AWS compares the whole object with."""
@@ -95,7 +98,7 @@ class Upload:
     def _send(self, number: int, bodies: list[bytes]) -> "CompletedPartTypeDef":
         body = bodies.pop()  # no one else holds it: the executor keeps the list for a while
         try:
-            with self.bucket.talking(f"{self.action}, part {number}"):
+            with self.bucket.talking(f"{self.action}, part {number}", size=len(body)):
                 sent = self.bucket.client.upload_part(
                     Bucket=self.bucket.name,
                     Key=self.name,

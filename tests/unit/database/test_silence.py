@@ -2,7 +2,8 @@
 
 import pytest
 
-from pgwindlass.database.silence import Sight, Silence
+from pgwindlass.database import silence
+from pgwindlass.database.silence import Seen, Sight, Silence, Standstill
 
 pytestmark = pytest.mark.unit
 
@@ -36,3 +37,50 @@ def test_a_server_that_answers_nobody_is_given_up_after_a_minute() -> None:
 
 def test_what_has_arrived_is_read_first() -> None:
     assert seen(*[SIGHT["ended"]] * 5, arrived=True) == ""
+
+
+WAITS = Seen("waits", "1", "active, ClientWrite since 10:15")
+
+
+def stood(*answers: Seen, limit: float = 120.0) -> str:
+    """Return why a child is ended that is asked about every ten seconds from the twentieth on."""
+    state, seconds = Standstill(), silence.first_look(limit)
+    for answer in answers:
+        state = state.after(answer, seconds=seconds)
+        seconds += 10
+    return state.reason(seconds=seconds - 10, limit=limit)
+
+
+def test_a_child_for_which_the_server_works_is_waited_for_without_an_end() -> None:
+    assert stood(*[Seen("works", "1")] * 1000) == ""
+
+
+def test_a_child_that_the_server_waits_for_is_given_up_after_the_limit() -> None:
+    assert stood(*[WAITS] * 10) == ""
+    assert stood(*[WAITS] * 11) == f"the server waits for it: {WAITS.words}"
+    assert stood(*[Seen("gone")] * 11) == "the server waits for it: the server has no session of it"
+
+
+def test_a_session_that_begins_something_new_is_progress() -> None:
+    again = Seen("waits", "2", "idle in transaction, ClientRead since 10:16")
+
+    assert stood(*[WAITS] * 10, again, *[again] * 10) == ""
+    assert again.words in stood(*[WAITS] * 10, again, *[again] * 11)
+
+
+def test_a_server_that_does_not_answer_about_a_child_is_given_up_after_a_minute() -> None:
+    silent = Seen("silent")
+
+    assert stood(*[silent] * 4) == ""
+    assert "does not answer on another line either" in stood(*[silent] * 5)
+    assert WAITS.words in stood(WAITS, *[silent] * 5)
+    assert stood(*[silent] * 4, Seen("works"), *[silent] * 4) == ""
+
+
+def test_a_silence_takes_nothing_from_a_standstill() -> None:
+    assert WAITS.words in stood(*[WAITS] * 5, Seen("silent"), *[WAITS] * 5)
+
+
+def test_a_short_limit_is_looked_at_in_time() -> None:
+    assert silence.first_look(120.0) == silence.ASK_AFTER
+    assert silence.first_look(9.0) == 3.0

@@ -5,6 +5,7 @@ import pytest
 
 from pgwindlass.rehearsal.forecast import (
     BLOCKS,
+    ROWS,
     BlockingLock,
     Forecast,
     blocking_locks,
@@ -58,6 +59,17 @@ def test_in_a_transaction_a_lock_is_held_until_the_end() -> None:
         BlockingLock("public.t", EXCLUSIVE, 3.5, taking),
         BlockingLock("public.u", EXCLUSIVE, 2.5, behind),
     )
+
+
+def test_what_was_measured_until_the_commit_goes_before_what_is_added_up() -> None:
+    taking = traced(seconds=1.0, locks=lock(), until_end=1.5)
+    behind = traced(seconds=0.25, locks=lock("public.u"), until_end=0.5)
+
+    inside = rehearsed(taking, behind, seconds=9.0)
+    outside = rehearsed(taking, seconds=9.0, transactional=False)
+
+    assert [one.seconds for one in blocking_locks(inside)] == [1.5, 0.5]
+    assert [one.seconds for one in blocking_locks(outside)] == [1.0]
 
 
 def test_outside_a_transaction_a_lock_is_held_as_long_as_its_statement_runs() -> None:
@@ -119,6 +131,49 @@ def test_the_lock_of_an_index_counts_where_no_table_has_the_same() -> None:
         "public.t",
     ]
     assert [one.relation for one in blocking_locks(rehearsed(beside_strong))] == ["public.t"]
+
+
+def test_rows_that_a_statement_changes_are_locked_until_the_end() -> None:
+    changing = traced(seconds=8.0, rows_locked=(("public.t", 1, 90), ("public.u", 7, -1)))
+    behind = traced(seconds=2.0, rows_locked=(("public.v", 1, -1),))
+    migration = rehearsed(changing, behind, seconds=10.5)
+
+    assert blocking_locks(migration) == (
+        BlockingLock("public.t", ROWS, 10.5, changing, (1, 90)),
+        BlockingLock("public.u", ROWS, 10.5, changing, (7, -1)),
+        BlockingLock("public.v", ROWS, 2.5, behind, (1, -1)),
+    )
+    assert [lock.blocks for lock in blocking_locks(migration)] == [
+        "writes of 1 of about 90 rows",
+        "writes of 7 rows",
+        "writes of 1 row",
+    ]
+    assert too_long(migration, at_most=2.0) == BlockingLock(
+        "public.t", ROWS, 10.5, changing, (1, 90)
+    )
+
+
+def test_rows_of_a_table_that_is_locked_for_as_long_are_no_lock_of_their_own() -> None:
+    locking = traced(seconds=1.0, locks=lock(mode="ShareLock"))
+    changing = traced(seconds=8.0, rows_locked=(("public.t", 9, 90),))
+    both = traced(seconds=1.0, locks=lock(), rows_locked=(("public.t", 9, 90),))
+
+    assert [one.mode for one in blocking_locks(rehearsed(locking, changing))] == ["ShareLock"]
+    assert [one.mode for one in blocking_locks(rehearsed(changing, locking))] == [ROWS, "ShareLock"]
+    assert [one.mode for one in blocking_locks(rehearsed(both))] == [EXCLUSIVE]
+
+
+def test_a_lock_that_was_given_back_is_as_long_as_it_was_seen() -> None:
+    passing = traced(
+        seconds=8.0,
+        passing=(("public.t", EXCLUSIVE, 0.5), ("public.u", "AccessShareLock", 0.5)),
+        rows_locked=(("public.t", 9, 90),),
+    )
+
+    assert [(one.mode, one.seconds) for one in blocking_locks(rehearsed(passing))] == [
+        (ROWS, 8.0),
+        (EXCLUSIVE, 0.5),
+    ]
 
 
 @pytest.mark.parametrize(("at_most", "expected"), [(1.9, True), (2.0, False), (2.1, False)])
