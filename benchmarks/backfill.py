@@ -64,7 +64,7 @@ def main() -> None:
         )
         with running(home / "pg") as secret:
             url = secret.reveal()
-            ways: dict[str, Callable[[], None]] = {
+            ways: dict[str, Callable[[], object]] = {
                 "one UPDATE": lambda: _run(url, ONE),
                 "a naive loop": lambda: _loop(url),
                 "windlass": lambda: _windlass(home, url),
@@ -80,7 +80,7 @@ def main() -> None:
         )
 
 
-def _measured(url: str, count: int, way: Callable[[], None]) -> Result:
+def _measured(url: str, count: int, way: Callable[[], object]) -> Result:
     with psycopg.connect(url, autocommit=True) as connection:
         for statement in MAKE.format(rows=count).split(";")[:-1]:
             connection.execute(statement.encode())

@@ -7,16 +7,19 @@ import threading
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from pgwindlass.backfill import run as backfills
+from pgwindlass.backfill.pausing import Surroundings
 from pgwindlass.config.duration import Duration
-from pgwindlass.config.sections import BackfillConfig, LockConfig
+from pgwindlass.config.sections import BackfillConfig, LockConfig, MigrationsConfig
 from pgwindlass.database.connection import Database
 from pgwindlass.database.retry import Terms
-from pgwindlass.engines import Engine
+from pgwindlass.engines import Engine, open_engine
 from pgwindlass.errors import ConfigError, LockTimeout, Refused, StepFailed
 from pgwindlass.model import Migration
 from tests.fix_migration import NAME, Write
@@ -164,6 +167,8 @@ def test_a_row_that_cannot_be_changed_stops_it_with_its_key_and_a_rerun_goes_on_
     )
     assert "the batches before it stay done and are recorded" in caught.value.state
     assert rows(database, "select n, max(id) from t group by n order by n") == [(0, 300), (1, 169)]
+    done = "select migration_name, statements_done from windlass.partial_migration"
+    assert rows(database, done) == [(NAME, 0)]
     run(database, "update t set p = '1'")
 
     engine.runner.apply(migration, database, Terms())
@@ -277,7 +282,7 @@ def _killed(
     child = os.fork()
     if child == 0:
         seen = 0
-        send = psycopg.Cursor.execute
+        send: Any = psycopg.Cursor.execute
 
         def execute(
             self: psycopg.Cursor[tuple[object, ...]], *args: object, **more: object
@@ -286,7 +291,7 @@ def _killed(
             seen += 1
             if seen == boundary and not after:
                 os.kill(os.getpid(), signal.SIGKILL)
-            result = send(self, *args, **more)  # type: ignore[arg-type]  # as it was called
+            result = send(self, *args, **more)
             if seen == boundary:
                 os.kill(os.getpid(), signal.SIGKILL)
             return result
@@ -396,9 +401,7 @@ def test_replicas_that_stay_behind_end_it_when_their_time_is_over(
     monkeypatch.setattr(
         backfills,
         "surroundings",
-        lambda *_: backfills.pausing.Surroundings(
-            replica="standby", replica_bytes=10**9, replica_seconds=60.0
-        ),
+        lambda *_: Surroundings(replica="standby", replica_bytes=10**9, replica_seconds=60.0),
     )
     numbers(database16, 10)
     engine, migration = write("-- windlass: backfill table=t\nupdate t set n = n + 1;")
@@ -526,6 +529,24 @@ def test_a_job_is_recorded_and_left_and_on_a_copy_it_runs(
         engine.corrections.unstamp(connection, NAME)
     engine.runner.apply(migration, database16, replace(Terms(), jobs=True))
     assert rows(database16, "select n, count(*) from t group by n") == [(1, 50)]
+
+
+def test_a_directive_in_a_migration_of_prisma_does_the_same(
+    database16: Database, tmp_path: Path
+) -> None:
+    numbers(database16, 50)
+    place = tmp_path / "prisma" / "migrations" / "20260801000000_a"
+    place.mkdir(parents=True)
+    (place / "migration.sql").write_text(
+        "-- windlass: backfill table=t batch=9\nupdate t set n = n + 1;"
+    )
+    engine = open_engine(MigrationsConfig(engine="prisma"), tmp_path)
+
+    engine.runner.apply(engine.files.list()[0], database16, Terms())
+
+    assert rows(database16, "select n, count(*) from t group by n") == [(1, 50)]
+    finished = "select migration_name from _prisma_migrations where finished_at is not null"
+    assert rows(database16, finished) == [("20260801000000_a",)]
 
 
 COMMITS = """-- windlass: transaction=off

@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from pgwindlass.backfill import run as backfills
+from pgwindlass.backfill.look import surroundings
 from pgwindlass.config.duration import Duration
 from pgwindlass.config.sections import BackfillConfig
 from pgwindlass.database.retry import Terms
@@ -82,3 +83,22 @@ def test_batches_wait_for_a_replica_that_does_not_replay(
         while count != (8000,) and time.monotonic() < deadline:
             count = replica.execute("select count(*) from t where n = 1").fetchone()
         assert count == (8000,)
+
+
+def test_wal_that_is_not_archived_is_seen() -> None:
+    with (
+        own_server("archive_mode=on") as primary,
+        psycopg.connect(primary.url(), autocommit=True) as connection,
+    ):
+        assert surroundings(connection, "public.t").archive_bytes == 0
+        connection.execute("alter system set archive_command = 'false'")
+        connection.execute("select pg_reload_conf()")
+        for number in range(3):
+            connection.execute(f"create table t_{number} ()")
+            connection.execute("select pg_switch_wal()")
+        deadline, behind = time.monotonic() + 60, 0
+        while not behind and time.monotonic() < deadline:
+            behind = surroundings(connection, "public.t").archive_bytes
+            time.sleep(0.05)
+
+    assert behind >= 16 * 1024**2

@@ -51,7 +51,7 @@ REPLICAS = """
 """
 ARCHIVE = """
     select pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()),
-           coalesce(last_archived_wal, ''),
+           coalesce(last_archived_wal, last_failed_wal, ''),
            pg_catalog.pg_size_bytes(pg_catalog.current_setting('wal_segment_size'))
     from pg_catalog.pg_stat_archiver
     where pg_catalog.current_setting('archive_mode') <> 'off'

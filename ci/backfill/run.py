@@ -154,6 +154,7 @@ class _Run:
             end = last_key(connection, batches.table, task.split, batches.key)
             connection.execute(PIN)
             _record_begin(connection, batches, end=end, waits=False)
+            task.start(connection)
         connection.execute(PIN)
         begun = record.read(connection, task.identity)
         if begun is None or begun.key != tuple(column.name for column in batches.key):

@@ -24,6 +24,7 @@ class BackfillTask:
     """A statement of a migration's file, or of its rollback script.
 
     search_path: the statement that sets the migration's own, for one transaction.
+    start: runs in the transaction that records the beginning: from then on it may be half done.
     finish: runs in the transaction that records the end.
     """
 
@@ -33,6 +34,7 @@ class BackfillTask:
     path: Path
     statement: Statement
     search_path: str
+    start: Callable[[psycopg.Connection], None]
     finish: Callable[[psycopg.Connection], None]
 
     @property

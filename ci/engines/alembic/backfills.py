@@ -78,5 +78,6 @@ class AlembicBackfills:
             path=file.path,
             statement=file.statements[number - 1],
             search_path=set_search_path(path),
+            start=_keep_nothing,
             finish=_keep_nothing,
         )

@@ -1,5 +1,6 @@
 """Statements of a file that run in batches, or are recorded for a job that will run them."""
 
+import functools
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -37,9 +38,9 @@ def task_of(
 ) -> BackfillTask:
     """Return a statement of a file as a task; `alone`: the file's own record is not kept."""
 
-    def finish(connection: psycopg.Connection) -> None:
+    def note(done: int, connection: psycopg.Connection) -> None:
         if not alone:
-            partial.note_finished(connection, job.migration.name, job.direction, job.file, number)
+            partial.note_finished(connection, job.migration.name, job.direction, job.file, done)
 
     return BackfillTask(
         migration=job.migration.name,
@@ -48,7 +49,8 @@ def task_of(
         path=job.file.path,
         statement=statement,
         search_path=job.path(),
-        finish=finish,
+        start=functools.partial(note, number - 1),
+        finish=functools.partial(note, number),
     )
 
 
