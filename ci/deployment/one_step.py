@@ -46,8 +46,7 @@ def rehearse_as_planned(work: Work, plan: Plan) -> None:
 def lint_pending(work: Work) -> tuple[Finding, ...]:
     """Read the pending migrations for what is dangerous to the database as it is."""
     plan = current_plan(work)
-    tables = facts.sizes_of_tables(plan.migrations, work)
-    return facts.lint_findings(plan, work, tables, rehearsal_of(plan, work.store))
+    return facts.lint_findings(plan, work, rehearsal_of(plan, work.store))
 
 
 def unrecorded(work: Work, migrations: tuple[Migration, ...]) -> tuple[Unrecorded, ...]:

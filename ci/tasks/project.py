@@ -7,6 +7,7 @@ from .. import config
 from ..errors import ConfigError
 from ..model import Finding
 from ..report import deployment, format, runner, summary
+from ..report.lint import lint_text
 from ..secret import redact
 from ..visible import visible
 from .task import Answer, at_most_one, deploy_file, opened, project, verb
@@ -29,11 +30,12 @@ def lint(env: str = "", sarif: str = "") -> Answer:
             findings = one_step.lint_pending(work)
     else:
         findings = lint_files(project())
+    counted, findings = severity.counted(findings), severity.listed(findings)
     root = deploy_file().resolve().parent
     if sarif:
         _write_sarif(Path(sarif), findings, root)
     runner.tell(lambda _: summary.lint_page(findings, runner.prefix(root)))
-    text = "\n".join(str(finding) for finding in findings) or "no findings"
+    text = lint_text(findings, counted)
     return Answer(findings, text, int(bool(severity.errors(findings))))
 
 
