@@ -1,5 +1,6 @@
 """What the smaller tasks do: one step alone, outside a deployment, with the same drivers."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -47,6 +48,21 @@ def lint_pending(work: Work) -> tuple[Finding, ...]:
     """Read the pending migrations for what is dangerous to the database as it is."""
     plan = current_plan(work)
     return facts.lint_findings(plan, work, rehearsal_of(plan, work.store))
+
+
+def fix_pending(work: Work) -> tuple[Path, ...]:
+    """Write what lint proposes in the place of pending migrations, and return the files.
+
+    Applied ones are never touched: their texts are what ran.
+
+    Raises:
+        ConfigError: a migration cannot be taken apart, or is no file of SQL; nothing was written.
+
+    """
+    plan = current_plan(work)
+    return work.database.read(
+        "lint", lambda connection: work.engine.fix(plan.migrations, connection)
+    )
 
 
 def unrecorded(work: Work, migrations: tuple[Migration, ...]) -> tuple[Unrecorded, ...]:

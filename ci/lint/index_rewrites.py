@@ -175,7 +175,7 @@ def primary_key(subject: Subject) -> tuple[Script, ...]:
     added = Script(
         f"add_{name}",
         (alter_with(subject, subject.cmd),),
-        (alter(key, f"DROP CONSTRAINT {quoted(name)}"),),
+        (alter(key, f"DROP CONSTRAINT {quoted(name)}"), index_.definition),
     )
     return (*scripts, added)
 

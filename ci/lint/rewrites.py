@@ -45,6 +45,8 @@ def detach(subject: Subject) -> tuple[Script, ...]:
 
 def not_valid(subject: Subject) -> tuple[Script, ...]:
     """Return ADD CONSTRAINT … NOT VALID, and its VALIDATE in a file of its own."""
+    if tree.subtype(subject.cmd) != "AT_AddConstraint":
+        return ()
     key, constraint = constraint_of(subject)
     catalog = subject.step.before
     kind = names.contype(constraint)

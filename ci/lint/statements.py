@@ -18,11 +18,13 @@ from . import indexes, names, rows, rules, squawk, squawked, written
 from .catalog import NOTHING, Catalog, Key, shown
 from .columns import Altered, added_column, not_null, retyped
 from .constraints import added_constraint, attached, detached
+from .fix import Judged
 from .forward import Step, advance, steps
 from .passwords import password_remarks
 from .privilege import privilege_remarks
 from .rule import Remark
 from .rules import RULES
+from .severity import SMALL
 from .transaction import Held, transaction_remarks
 from .unfinished import Begun, unfinished
 
@@ -59,15 +61,10 @@ def lint_files(
     all_, known = tuple(files), catalog or NOTHING
     said = squawk.squawk_says(all_, known.major)
     left = unfinished(steps(all_, known))
-    final = known
-    for step in steps(all_, known):
-        final = step.after
+    final = behind(all_, known)
     results: dict[Path, list[Finding]] = {file.path: [] for file in all_}
-    held = Held()
-    for step in steps(all_, known):
-        held = held if step.number else Held()
-        results[step.file.path] += _of_step(step, held, final, history)
-        held = held.after(step)
+    for step, remarks in judged(all_, known, final, history):
+        results[step.file.path] += _of_step(step, remarks, final)
         results[step.file.path] += [
             _of_squawk(step, each) for each in said[step.file.path] if each.number == step.number
         ]
@@ -95,15 +92,47 @@ def _left(begun: Iterable[Begun]) -> list[Finding]:
     ]
 
 
-def _of_step(
-    step: Step, held: Held, final: Catalog, history: Collection[HistoryTable]
-) -> Iterator[Finding]:
-    remarks = [
-        *password_remarks(step.statement),
-        *privilege_remarks(step.statement, history),
-        *_remarks(step, final),
-    ]
-    remarks += transaction_remarks(step, held, remarks)
+def behind(files: Iterable[SqlFile], catalog: Catalog) -> Catalog:
+    """Return the catalog behind the last of files."""
+    for step in steps(files, catalog):
+        catalog = step.after
+    return catalog
+
+
+def judged(
+    files: Iterable[SqlFile],
+    catalog: Catalog,
+    final: Catalog,
+    history: Collection[HistoryTable],
+) -> Iterator[Judged]:
+    """Yield every statement of files with what our rules say of it."""
+    held = Held()
+    for step in steps(files, catalog):
+        held = held if step.number else Held()
+        remarks = [
+            *password_remarks(step.statement),
+            *privilege_remarks(step.statement, history),
+            *_remarks(step, final),
+        ]
+        remarks += transaction_remarks(step, held, remarks)
+        held = held.after(step)
+        yield Judged(step, tuple(remarks))
+
+
+def worth_mending(each: Judged) -> Judged:
+    """Return a statement with what stops somebody: on a table that serves, and is not small."""
+    catalog = each.step.before
+
+    def serves(remark: Remark) -> bool:
+        keys = [key for key in remark.works if not catalog.is_made(key)]
+        if remark.works and not keys:
+            return False
+        return not (remark.does and 0 <= catalog.size_of(keys).size < SMALL)
+
+    return each._replace(remarks=tuple(filter(serves, each.remarks)))
+
+
+def _of_step(step: Step, remarks: Iterable[Remark], final: Catalog) -> Iterator[Finding]:
     by_rule: dict[str, list[Remark]] = {}
     for remark in remarks:
         by_rule.setdefault(remark.rule.id, []).append(remark)

@@ -13,6 +13,7 @@ from ...model import Applied, Failed, Migration, Partial
 from .. import Engine
 from . import bookkeeping, partial, run
 from .files import SqlFiles
+from .fixes import SqlFixes
 from .history import SchemaMigrations
 
 HISTORY = HistoryTable("schema_migrations", schema="public")
@@ -30,6 +31,7 @@ def open_sql(config: MigrationsConfig, root: Path) -> Engine:
         corrections=SqlCorrections(table, files),
         runner=SqlRunner(files),
         untracked=files,
+        fixes=SqlFixes(files),
     )
 
 
