@@ -157,8 +157,17 @@ def test_an_allowance_is_for_the_statement_below_it_and_in_the_head_for_the_file
     above = two.format("-- windlass: allow truncate it is a cache\n")
 
     found = statements.lint_files([parse(PATH, above)], None, HISTORIES)
-    assert [(one.rule, one.line) for one in found] == [("truncate", 1)]
-    assert rules(f"-- windlass: allow truncate both are caches\n{two.format('')}") == []
+    assert [(one.rule, one.line) for one in found] == [("truncate", 1), ("several-tables", 3)]
+    head = f"-- windlass: allow truncate both are caches\n{two.format('')}"
+    assert rules(head) == ["several-tables"]
+
+
+def test_an_allowance_above_a_line_is_for_its_first_statement() -> None:
+    text = "-- windlass: allow truncate it is a cache\ntruncate t; truncate u;"
+
+    found = statements.lint_files([parse(PATH, text)], None, HISTORIES)
+
+    assert [(one.rule, one.number) for one in found if one.rule == "truncate"] == [("truncate", 2)]
 
 
 def test_an_allowance_that_nothing_needs_is_reported() -> None:
@@ -393,3 +402,14 @@ def test_without_an_environment_the_files_alone_are_read(project: Project) -> No
 
     assert ran.code == 1
     assert ran.out.startswith(f"migrations/{NEXT}.sql:1: error: TRUNCATE deletes every row")
+
+
+def test_what_the_server_has_no_package_of_is_told_by_lint_and_doctor(project: Project) -> None:
+    project.migration(NEXT, "create extension no_such_thing;", "drop extension no_such_thing;")
+
+    linted, doctor = project.run("lint", "--env", "dev"), project.run("doctor", "--env", "dev")
+
+    assert "error: the server has no extension no_such_thing" in linted.out
+    assert f"{NEXT} creates the extension no_such_thing, which the server does not have" in (
+        doctor.out
+    )
