@@ -141,6 +141,12 @@ class Finding(Document, frozen=True, kw_only=True):
     statement: int = 0  # the line where its statement begins; 0: the file as a whole
     table: str = ""  # without its schema
     does: Effect = ""  # to every row of the table, while others wait
+    number: int = 0  # of the statement in its file, from 1; 0: the file as a whole
+    relation: str = ""  # schema.name of the table it locks or works on; empty: it is not known
+    size: int = -1  # bytes of all that it works on, with indexes; -1: not known
+    rows: int = -1  # of that, an estimate
+    counted: str = ""  # why it is counted and not listed; empty: it is listed
+    instead: str = ""  # SQL to write instead, files apart by comments; empty: none is known
 
     @property
     def headline(self) -> str:

@@ -8,6 +8,8 @@ import pytest
 
 from pgwindlass import config
 from pgwindlass.database.leftovers import REPAIRS
+from pgwindlass.lint import rules, table_rules
+from pgwindlass.lint.rule import Rule
 from pgwindlass.lint.rules import RULES
 from pgwindlass.model import StepName
 from pgwindlass.plan.rights import JOBS
@@ -65,14 +67,18 @@ def test_the_policy_table_of_the_readme_is_the_policy() -> None:
 @pytest.mark.unit
 def test_the_table_of_lint_md_is_our_rules_with_level_effect_and_words() -> None:
     page = (ROOT / "docs" / "lint.md").read_text().split("## Our own")[1]
-    rows = [line.split("|")[1:5] for line in page.splitlines() if line.startswith("| `")]
+    rows = [line.split("|")[1:7] for line in page.splitlines() if line.startswith("| `")]
     documented = {
-        rule: (level.strip(), does.strip(), re.sub(r"\[(.*?)\]\(.*?\)|`", r"\1", about).strip())
-        for names, level, does, about in rows
-        for rule in re.findall(r"`([a-z-]+)`", names)
+        cells[0].strip(" `"): tuple(
+            re.sub(r"\[(.*?)\]\(.*?\)|`", r"\1", cell).strip() for cell in cells[1:]
+        )
+        for cells in rows
     }
 
-    assert documented == {rule.id: (rule.level, rule.does, rule.about) for rule in RULES.values()}
+    assert documented == {
+        rule.id: (rule.level, rule.does, rule.about, rule.given, rule.instead)
+        for rule in RULES.values()
+    }
 
 
 @pytest.mark.unit
@@ -81,7 +87,13 @@ def test_a_rule_is_named_once_and_used() -> None:
         path.relative_to(ROOT / "ci").as_posix(): path.read_text()
         for path in (ROOT / "ci").rglob("*.py")
     }
-    del sources["lint/rules.py"]
+    del sources["lint/rules.py"], sources["lint/table_rules.py"]
+    names = {
+        value.id: name
+        for module in (rules, table_rules)
+        for name, value in vars(module).items()
+        if isinstance(value, Rule)
+    }
     written = {
         (rule.id, path)
         for rule in RULES.values()
@@ -91,9 +103,7 @@ def test_a_rule_is_named_once_and_used() -> None:
     unused = {
         rule.id
         for rule in RULES.values()
-        if not any(
-            re.search(rf"\b{rule.id.replace('-', '_').upper()}\b", t) for t in sources.values()
-        )
+        if not any(re.search(rf"\b{names[rule.id]}\b", text) for text in sources.values())
     }
 
     # What a deployment leaves half done is found, and repaired, by SQL, in a layer below lint.

@@ -13,9 +13,9 @@ import pytest
 from pgwindlass.database.connection import Database
 from pgwindlass.engines import HISTORIES
 from pgwindlass.errors import StepFailed
-from pgwindlass.lint import catalog as sqlcatalog
-from pgwindlass.lint import squawk, statements
-from pgwindlass.parser.file import parse
+from pgwindlass.lint import live, severity, squawk, statements
+from pgwindlass.lint.catalog import Catalog
+from pgwindlass.parser.file import SqlFile, parse
 from tests.fix_postgres import Server
 from tests.kit import ROOT, Project
 
@@ -28,7 +28,12 @@ AFTER = "-- windlass: phase=after\n"
 
 def rules(text: str) -> list[str]:
     """What is found in a text where no database is asked; several by their lines."""
-    return [one.rule for one in statements.lint_files([parse(PATH, text)], None, HISTORIES)]
+    return listed([parse(PATH, text)], None)
+
+
+def listed(files: list[SqlFile], catalog: Catalog | None) -> list[str]:
+    found = severity.listed(statements.lint_files(files, catalog, HISTORIES))
+    return [one.rule for one in found]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +65,7 @@ def rules(text: str) -> list[str]:
         ("alter table t add column x uuid default gen_random_uuid()", "volatile-default"),
         ("alter table t add column x int not null", "adding-required-field"),
         ("alter table t add column x int unique", "disallowed-unique-constraint"),
-        ("alter table t add column x int references p", "adding-foreign-key-constraint"),
+        ("alter table t add column x int default 1 references p", "adding-foreign-key-constraint"),
         # the shape of a transaction
         ("alter table t add column x int;\nupdate u set a = 1 where b = 2", "work-under-lock"),
         ("alter table t add column x int;\nalter table u add column x int", "several-tables"),
@@ -126,6 +131,7 @@ def test_a_finding_has_the_line_of_its_place_and_of_its_statement() -> None:
         f"{ALLOWED}alter table t add constraint c check (a > 0) not valid",
         f"{ALLOWED}alter table t add constraint c foreign key (a) references p not valid",
         "alter table t add column a int",
+        "alter table t add column x int references p",
         "alter table t add column a timestamptz default now()",
         "alter table t add column a int default 7",
         "alter table t add column a int generated always as (b * 2) virtual",
@@ -151,8 +157,17 @@ def test_an_allowance_is_for_the_statement_below_it_and_in_the_head_for_the_file
     above = two.format("-- windlass: allow truncate it is a cache\n")
 
     found = statements.lint_files([parse(PATH, above)], None, HISTORIES)
-    assert [(one.rule, one.line) for one in found] == [("truncate", 1)]
-    assert rules(f"-- windlass: allow truncate both are caches\n{two.format('')}") == []
+    assert [(one.rule, one.line) for one in found] == [("truncate", 1), ("several-tables", 3)]
+    head = f"-- windlass: allow truncate both are caches\n{two.format('')}"
+    assert rules(head) == ["several-tables"]
+
+
+def test_an_allowance_above_a_line_is_for_its_first_statement() -> None:
+    text = "-- windlass: allow truncate it is a cache\ntruncate t; truncate u;"
+
+    found = statements.lint_files([parse(PATH, text)], None, HISTORIES)
+
+    assert [(one.rule, one.number) for one in found if one.rule == "truncate"] == [("truncate", 2)]
 
 
 def test_an_allowance_that_nothing_needs_is_reported() -> None:
@@ -183,9 +198,10 @@ def test_a_volatile_default_that_is_allowed_is_known_to_be_stale_by_the_catalog(
 def test_what_squawk_cannot_read_is_unknown() -> None:
     text = "alter table t add column x int;\ncreate table y (a int, b int, period for c (a, b));"
     file = parse(PATH, "select 1;")
-    found = squawk.squawk_findings([replace(file, text=text)], None)[PATH]
+    unread = [replace(file.statements[0], sql=part) for part in text.split(";")]
+    (broken, *_) = squawk.squawk_says([replace(file, statements=tuple(unread))], 0)[PATH]
 
-    assert {(one.level, one.rule) for one in found} == {("unknown", "opaque")}
+    assert (broken.rule, broken.number, broken.line) == ("syntax-error", 1, 2)
 
 
 def test_squawk_is_found_where_it_was_installed_not_where_this_python_has_its_scripts(
@@ -244,8 +260,8 @@ def rules_in(database: Database, text: str) -> list[str]:
     file = parse(PATH, text)
     with database.connect("test") as connection:
         connection.execute(STANDS.encode())
-        catalog = sqlcatalog.read_catalog(connection, file.tables(), file.functions())
-    return [one.rule for one in statements.lint_files([file], catalog, HISTORIES)]
+        catalog = live.read_catalog(connection, [file], ("public",))
+    return listed([file], catalog)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +286,7 @@ def rules_in(database: Database, text: str) -> list[str]:
         ("alter table t alter c type varchar", []),
         ("alter table t alter c type text", []),
         ("alter table t alter c type text using lower(c)", ["changing-column-type"]),
-        ("alter table t alter b type varchar", []),
+        ("alter table t alter b type varchar", ["changing-column-type"]),  # its CHECK is tested
         ("alter table t alter b type varchar(10)", ["changing-column-type"]),
         ("alter table t alter n type numeric(12, 2)", []),
         ("alter table t alter n type numeric(12, 3)", ["changing-column-type"]),
@@ -391,3 +407,14 @@ def test_without_an_environment_the_files_alone_are_read(project: Project) -> No
 
     assert ran.code == 1
     assert ran.out.startswith(f"migrations/{NEXT}.sql:1: error: TRUNCATE deletes every row")
+
+
+def test_what_the_server_has_no_package_of_is_told_by_lint_and_doctor(project: Project) -> None:
+    project.migration(NEXT, "create extension no_such_thing;", "drop extension no_such_thing;")
+
+    linted, doctor = project.run("lint", "--env", "dev"), project.run("doctor", "--env", "dev")
+
+    assert "error: the server has no extension no_such_thing" in linted.out
+    assert f"{NEXT} creates the extension no_such_thing, which the server does not have" in (
+        doctor.out
+    )

@@ -120,15 +120,13 @@ def sizes_of_tables(migrations: tuple[Migration, ...], work: Work) -> tuple[Tabl
     return work.database.read("plan", lambda connection: read_sizes(connection, names))
 
 
-def lint_findings(
-    plan: Plan, work: Work, tables: tuple[TableSize, ...], rehearsal: Rehearsal | None
-) -> tuple[Finding, ...]:
+def lint_findings(plan: Plan, work: Work, rehearsal: Rehearsal | None) -> tuple[Finding, ...]:
     """Return what is dangerous in a plan's migrations, graded, the gravest first."""
 
     def look(connection: psycopg.Connection) -> tuple[Finding, ...]:
         return work.engine.files.lint(plan.migrations, connection)
 
-    return graded(work.database.read("lint", look), tables, rehearsal)
+    return graded(work.database.read("lint", look), rehearsal)
 
 
 def replaced_facts(work: Work) -> Facts:

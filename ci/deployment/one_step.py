@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -61,8 +62,22 @@ def rehearse_as_planned(work: Work, plan: Plan) -> None:
 def lint_pending(work: Work) -> tuple[Finding, ...]:
     """Read the pending migrations for what is dangerous to the database as it is."""
     plan = current_plan(work)
-    tables = facts.sizes_of_tables(plan.migrations, work)
-    return facts.lint_findings(plan, work, tables, rehearsal_of(plan, work.store))
+    return facts.lint_findings(plan, work, rehearsal_of(plan, work.store))
+
+
+def fix_pending(work: Work) -> tuple[Path, ...]:
+    """Write what lint proposes in the place of pending migrations, and return the files.
+
+    Applied ones are never touched: their texts are what ran.
+
+    Raises:
+        ConfigError: a migration cannot be taken apart, or is no file of SQL; nothing was written.
+
+    """
+    plan = current_plan(work)
+    return work.database.read(
+        "lint", lambda connection: work.engine.fix(plan.migrations, connection)
+    )
 
 
 def unrecorded(work: Work, migrations: tuple[Migration, ...]) -> tuple[Unrecorded, ...]:

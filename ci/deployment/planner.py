@@ -9,6 +9,7 @@ import msgspec
 from ..backup.dump import folder
 from ..database import lock, orphans
 from ..errors import LockHeld, Refused
+from ..lint.severity import listed
 from ..model import About, Direction, Facts, Migration, Plan, StepName
 from ..origin import find_origin
 from ..plan.make import make_plan
@@ -80,7 +81,7 @@ def with_about(work: Work, plan: Plan) -> Plan:
         made_at=datetime.now(UTC),
         origin=find_origin(work.settings.root),
         tables=tables,
-        findings=lint_findings(plan, work, tables, rehearsal) if plan.direction == "up" else (),
+        findings=listed(lint_findings(plan, work, rehearsal)) if plan.direction == "up" else (),
         host=parameters.get("host") or parameters.get("hostaddr") or "this machine",
         backup_to=work.store.address(folder(plan.environment, plan.target.database))
         if work.store

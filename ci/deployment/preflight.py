@@ -15,6 +15,7 @@ from ..database.connection import Database, is_pooled, read_target
 from ..database.errors import one_value
 from ..errors import UNCHANGED, Refused, WindlassError
 from ..model import Migration, PlannedStep, PreflightCheck, StepName
+from ..parser.extensions import created_extensions
 from ..plan import leftovers
 from ..plan.leftovers import Act
 from ..plan.rights import Job, MissingRight
@@ -32,6 +33,7 @@ from .work import Work, store_of
 
 OLDEST = 13  # the oldest major version the PostgreSQL project still maintains in 2025
 
+AVAILABLE = "select name::text from pg_catalog.pg_available_extensions"
 STANDBY = "select pg_catalog.pg_is_in_recovery()"
 
 
@@ -200,6 +202,25 @@ def _history(work: Work) -> Callable[[psycopg.Connection], str]:
     return look
 
 
+def _require_extensions(connection: psycopg.Connection, migrations: tuple[Migration, ...]) -> None:
+    """Refuse where a migration creates an extension that the server does not have."""
+    wanted = [
+        (migration.name, name)
+        for migration in migrations
+        for name in created_extensions(migration.sql)
+    ]
+    if not wanted:
+        return
+    available = {name for (name,) in connection.execute(AVAILABLE).fetchall()}
+    for migration_name, name in wanted:
+        if name not in available:
+            raise Refused(
+                f"{migration_name} creates the extension {name}, which the server does not have",
+                next_step=f"install the package of {name} there, or have it enabled where the "
+                "server is somebody else's; pg_available_extensions there names what it has",
+            )
+
+
 def _pending(work: Work, migrations: tuple[Migration, ...] | None) -> str:
     """Refuse where an object that would be created exists: the migration would fail half way."""
     settings, database, engine = work.settings, work.database, work.engine
@@ -211,6 +232,7 @@ def _pending(work: Work, migrations: tuple[Migration, ...] | None) -> str:
         for conflict in existing.find_untracked(database, engine, selected)
         if conflict.fails
     )
+    database.read("doctor", lambda connection: _require_extensions(connection, selected))
     if conflicts:
         first, *rest = existing.compare_untracked(
             conflicts, database, engine, settings.shared.backups

@@ -13,7 +13,7 @@ from .work import Work
 def lint_files(config: Config) -> tuple[Finding, ...]:
     """Return what is dangerous in all migrations, by their texts alone."""
     engine = open_engine(config.migrations(), config.root)
-    return severity.graded(engine.files.lint(engine.files.list(), None), (), None)
+    return severity.graded(engine.files.lint(engine.files.list(), None), None)
 
 
 def check_pull_request(config: Config, base: str) -> PullRequestCheck:

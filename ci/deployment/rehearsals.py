@@ -121,8 +121,7 @@ def _needed(connection: psycopg.Connection) -> tuple[int, tuple[str, ...]]:
 def refuse_unknown(plan: Plan, work: Work, reason: str) -> None:
     """Refuse what only a rehearsal can show, where none is possible."""
     hot_tables.refuse_named(plan, work)
-    tables = facts.sizes_of_tables(plan.migrations, work)
-    unknown = severity.unknown(facts.lint_findings(plan, work, tables, None))
+    unknown = severity.unknown(facts.lint_findings(plan, work, None))
     if unknown and policy.UNKNOWN_STOPS[plan.tier]:
         raise Refused(
             f"{unknown[0].headline}, and none is possible: {reason}",

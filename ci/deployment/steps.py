@@ -80,8 +80,8 @@ def check_needs(plan: Plan, work: Work) -> Done | Skipped:
 def lint_plan(plan: Plan, work: Work) -> Done | Skipped:
     """Read the migrations for what is dangerous."""
     rehearsal = rehearsals.rehearsal_of(plan, work.store)
-    tables = facts.sizes_of_tables(plan.migrations, work)
-    findings = facts.lint_findings(plan, work, tables, rehearsal)
+    found = facts.lint_findings(plan, work, rehearsal)
+    findings, counted = severity.listed(found), severity.counted(found)
     for finding in findings:
         work.reporter.found(finding)
     if not policy.rehearses(work.settings):
@@ -96,7 +96,8 @@ def lint_plan(plan: Plan, work: Work) -> Done | Skipped:
             next_step="change the migration, or write above the statement: "
             f"-- windlass: allow {errors[0].rule} REASON",
         )
-    return Done(f"{len(plan.migrations)} migrations, {len(findings)} findings")
+    rest = f" (not listed: {counted})" if counted else ""
+    return Done(f"{len(plan.migrations)} migrations, {len(findings)} findings{rest}")
 
 
 def approve(plan: Plan, work: Work) -> Done | Skipped:

@@ -223,6 +223,16 @@ class Branches(Protocol):
         ...
 
 
+class Fixes(Protocol):
+    """Migrations that are files of SQL, in whose place others can be written."""
+
+    def fix(
+        self, migrations: tuple[Migration, ...], connection: psycopg.Connection
+    ) -> tuple[Path, ...]:
+        """Write what lint proposes in the place of migrations; ConfigError where it cannot."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
     """One tool's files and history table, in parts. Decides nothing."""
@@ -237,6 +247,7 @@ class Engine:
     backfills: Backfills | None = None
     models: Models | None = None
     branches: Branches | None = None
+    fixes: Fixes | None = None
     lock_keys: tuple[int, ...] = ()  # the tool's own advisory locks, held with ours
 
     def differences(self, database: Database) -> str:
@@ -263,6 +274,22 @@ class Engine:
                 raise self._cannot("--merge", "no heads to merge")
             return self.branches.merge(name)
         return self.files.create(name)
+
+    def fix(
+        self, migrations: tuple[Migration, ...], connection: psycopg.Connection
+    ) -> tuple[Path, ...]:
+        """Write what lint proposes in the place of pending migrations, and return the files.
+
+        Raises:
+            ConfigError: the tool's migrations are no files of SQL, or one cannot be taken apart.
+
+        """
+        if self.fixes is None:
+            raise ConfigError(
+                f"lint --fix: the migrations of {self.name} are not written as SQL",
+                next_step="leave out --fix, and write what stands under the findings by hand",
+            )
+        return self.fixes.fix(migrations, connection)
 
     def _cannot(self, flag: str, why: str) -> ConfigError:
         return ConfigError(

@@ -1,25 +1,14 @@
 """What adding a column, or altering one, does to every row of its table."""
 
-from collections.abc import Iterable, Iterator
-
-from postgast import pg_query_pb2
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from ..parser import tree
 from ..parser.tree import Node
-from . import rules
-from .catalog import Catalog, CatalogColumn, CatalogTable
-from .rules import Remark
+from . import names, proofs, rules, table_rules
+from .catalog import Catalog, CatalogColumn, CatalogTable, Key
+from .rule import Remark
 
-SERIAL = frozenset(
-    {
-        "serial",
-        "bigserial",
-        "smallserial",
-        "serial2",
-        "serial4",
-        "serial8",
-    }
-)
 # Volatile ones of the server's own (pg_proc.provolatile) that people take for defaults.
 VOLATILE = frozenset(
     {
@@ -35,90 +24,197 @@ VOLATILE = frozenset(
         "gen_random_bytes",
     }
 )
-# Type changes that keep every row as it is, measured alike on 12 to 18: to the same type with a
-# wider modifier or none, and these. timestamptz: where the session's time zone is UTC, as ours is.
-SAME_FORM = frozenset(
-    {
-        ("varchar", "text"),
-        ("text", "varchar"),
-        ("cidr", "inet"),
-        ("timestamp", "timestamptz"),
-    }
-)
-WIDENS = frozenset({"varchar", "varbit"})
-HEADER = 4  # bytes by which pg_attribute.atttypmod of varchar and numeric is more than is written
+# Type changes that keep every row as it is, measured alike on 13 to 18: to the same type with a
+# wider modifier or none, and these.
+SAME_FORM = frozenset({("varchar", "text"), ("text", "varchar"), ("cidr", "inet")})
+IN_UTC = frozenset({("timestamp", "timestamptz"), ("timestamptz", "timestamp")})
+UTC = frozenset({"UTC", "GMT", "Etc/UTC", "Etc/GMT", "UCT", "Zulu", "Universal", "Greenwich"})
+UNLIMITED = {"numeric", "varchar", "varbit", "interval", "timestamp", "timestamptz", "time"}
+PRECISE = frozenset({"timestamp", "timestamptz", "time", "timetz"})
+ALL_FIELDS = 0x7FFF  # of an interval's modifier; INTERVAL_FULL_RANGE in timestamp.h
 
 
-def added_column(node: Node, catalog: Catalog | None) -> Iterator[Remark]:
+class Altered(NamedTuple):
+    """One command of an ALTER TABLE, and the table as it finds it."""
+
+    cmd: Node
+    key: Key
+    table: CatalogTable | None
+    catalog: Catalog
+    recurses: bool  # to what is below the table
+
+    @property
+    def members(self) -> tuple[Key, ...]:
+        """The tables that it works on."""
+        return self.catalog.family(self.key) if self.recurses else (self.key,)
+
+
+def added_column(altered: Altered) -> Iterator[Remark]:
     """Say what ADD COLUMN does beyond the catalog."""
-    name = str(node.type_name.names[-1].string.sval)
-    if name in SERIAL:
-        yield rules.ADD_SERIAL.says()
-    if catalog is not None and name in catalog.constrained_domains:
-        yield rules.ADD_COLUMN_DOMAIN.says(domain=name)
-    for item in node.constraints:
-        yield from _column_constraint(item.constraint, catalog)
-
-
-def _column_constraint(node: Node, catalog: Catalog | None) -> Iterator[Remark]:
-    kind = pg_query_pb2.ConstrType.Name(node.contype)
-    if kind == "CONSTR_IDENTITY":
-        yield rules.ADD_IDENTITY.says()
-    elif kind == "CONSTR_GENERATED" and _stored(node, catalog):
-        yield rules.ADD_GENERATED.says()
-    elif kind == "CONSTR_CHECK" and not node.skip_validation:
-        yield rules.ADD_COLUMN_CHECK.says()
-    elif kind == "CONSTR_DEFAULT":
-        for name in tree.functions(node.raw_expr):
-            if _volatile(name, catalog):
-                yield rules.VOLATILE_DEFAULT.says(function=name)
-
-
-def _stored(node: Node, catalog: Catalog | None) -> bool:
-    """Tell whether a generated column is stored; one without a word for it is not, since 18."""
-    return str(node.generated_kind) != "v" or (catalog is not None and catalog.major < 18)
-
-
-def _volatile(name: str, catalog: Catalog | None) -> bool:
-    if catalog is None or name not in catalog.functions:
-        return name in VOLATILE
-    return catalog.functions[name].volatile
-
-
-def altered_column(rule: str, commands: Iterable[Node], table: CatalogTable) -> bool:
-    """Tell whether a rule that squawk says is broken is, given the table's columns."""
-    if rule == "changing-column-type":
-        changes = [cmd for cmd in commands if tree.subtype(cmd) == "AT_AlterColumnType"]
-        return not all(keeps_rows(cmd, table.columns.get(str(cmd.name))) for cmd in changes)
-    if rule == "adding-not-nullable-field":
-        names = [str(c.name) for c in commands if tree.subtype(c) == "AT_SetNotNull"]
-        known = [table.columns.get(name) for name in names]
-        return not all(column is not None and column.never_null for column in known)
-    return True
-
-
-def keeps_rows(cmd: Node, column: CatalogColumn | None) -> bool:
-    """Tell whether ALTER COLUMN TYPE leaves every row as it is."""
+    cmd, key, table, catalog, _ = altered
     definition = getattr(cmd, "def").column_def
-    if column is None or definition.HasField("raw_default") or definition.HasField("coll_clause"):
-        return False
-    wanted = str(definition.type_name.names[-1].string.sval)
-    modifiers = [int(modifier.a_const.ival.ival) for modifier in definition.type_name.typmods]
-    if (column.type, wanted) in SAME_FORM:
-        return not modifiers
-    if column.type != wanted:
-        return False
-    if not modifiers:
-        return wanted in (*WIDENS, "numeric")
-    return _wider(column, wanted, modifiers)
+    if cmd.missing_ok and table is not None and str(definition.colname) in table.columns:
+        return
+    parts = names.texts(definition.type_name.names)
+    members = altered.members
+    if len(parts) == 1 and parts[0] in names.SERIAL:
+        yield rules.ADD_SERIAL.says(*members)
+    domain = catalog.type_key(parts, catalog.domains)
+    if domain is not None and catalog.domains[domain].constrained:
+        yield rules.ADD_COLUMN_DOMAIN.says(*members, domain=domain[1])
+    kinds = [names.contype(item.constraint) for item in definition.constraints]
+    for item, kind in zip(definition.constraints, kinds, strict=True):
+        yield from _column_constraint(item.constraint, kind, kinds, altered)
+    if "CONSTR_NOTNULL" in kinds and not _has_value(kinds, parts):
+        yield table_rules.REQUIRED_FIELD.says(*members, table=key[1], column=definition.colname)
 
 
-def _wider(column: CatalogColumn, wanted: str, modifiers: list[int]) -> bool:
-    if column.modifier == -1:
+def _has_value(kinds: list[str], parts: tuple[str, ...]) -> bool:
+    """Tell whether a new column has a value in the rows that are there."""
+    filled = {"CONSTR_DEFAULT", "CONSTR_IDENTITY", "CONSTR_GENERATED"}
+    return bool(filled & set(kinds)) or (len(parts) == 1 and parts[0] in names.SERIAL)
+
+
+def _column_constraint(
+    node: Node, kind: str, kinds: list[str], altered: Altered
+) -> Iterator[Remark]:
+    members, key = altered.members, altered.key
+    if kind == "CONSTR_IDENTITY":
+        yield rules.ADD_IDENTITY.says(*members)
+    elif kind == "CONSTR_GENERATED":
+        yield from [rules.ADD_GENERATED.says(*members)] * _stored(node, altered.catalog)
+    elif kind == "CONSTR_CHECK" and not node.skip_validation:
+        yield rules.ADD_COLUMN_CHECK.says(*members)
+    elif kind in ("CONSTR_UNIQUE", "CONSTR_PRIMARY"):
+        yield table_rules.UNIQUE_BUILD.says(*members, table=key[1])
+    elif kind == "CONSTR_FOREIGN" and "CONSTR_DEFAULT" in kinds:
+        refers = names.key_of(node.pktable, altered.catalog)
+        yield table_rules.FOREIGN_KEY_SCAN.says(*members, table=key[1], refers=refers[1])
+    elif kind == "CONSTR_DEFAULT":
+        yield from _default(node, altered)
+
+
+def _default(node: Node, altered: Altered) -> Iterator[Remark]:
+    for parts in names.calls(node.raw_expr):
+        if volatile(parts, altered.catalog):
+            yield rules.VOLATILE_DEFAULT.says(*altered.members, function=parts[-1])
+
+
+def _stored(node: Node, catalog: Catalog) -> bool:
+    """Tell whether a generated column is stored; one without a word for it is not, since 18."""
+    return str(node.generated_kind) != "v" or 0 < catalog.major < 18
+
+
+def volatile(parts: tuple[str, ...], catalog: Catalog) -> bool:
+    """Tell whether a function gives another value for each row."""
+    function = catalog.function(parts)
+    return parts[-1] in VOLATILE if function is None else function.volatile
+
+
+def not_null(altered: Altered, column: str) -> Iterator[Remark]:
+    """Say where NOT NULL must be looked for in every row: in a table whose catalog proves none."""
+    unproven = [
+        key
+        for key in altered.members
+        if (table := altered.catalog.tables.get(key)) is None
+        or not (table.kind == "p" or proofs.never_null(table, column))
+        or (table.kind == "p" and len(altered.members) == 1 and not altered.recurses)
+    ]
+    if unproven:
+        yield table_rules.NOT_NULL_SCAN.says(*unproven, table=altered.key[1], column=column)
+
+
+def retyped(altered: Altered) -> Iterator[Remark]:
+    """Say what ALTER COLUMN TYPE makes anew: the rows, an index, or what a CHECK was tested on."""
+    name, table = str(altered.cmd.name), altered.table
+    column = table.columns.get(name) if table is not None else None
+    definition = getattr(altered.cmd, "def").column_def
+    says = table_rules.TYPE_REWRITE.says
+    if column is None or not keeps_rows(definition, column, altered.catalog):
+        yield says(*altered.members, work=f"writes all of {altered.key[1]} anew, for {name},")
+        return
+    rebuilt, tested = [], []
+    for key in altered.members:
+        member = altered.catalog.tables[key]
+        rebuilt += [key] if _rebuilt(member, name, definition) else []
+        tested += [key] if _tested(member, name) else []
+    if rebuilt:
+        work = f"builds an index of {altered.key[1]} with {name} anew"
+        yield says(*rebuilt, work=work)._replace(does="scan")
+    elif tested:
+        work = f"tests a CHECK with {name} on every row of {altered.key[1]}"
+        yield says(*tested, work=work)._replace(does="scan")
+
+
+def _rebuilt(table: CatalogTable, name: str, definition: Node) -> bool:
+    """Tell whether an index is built anew: of another collation, or one with an expression."""
+    collated = definition.HasField("coll_clause")
+    return any(
+        (name in index.columns and (collated or not index.whole))
+        or (not index.whole and name in index.definition)
+        for index in table.indexes.values()
+    )
+
+
+def _tested(table: CatalogTable, name: str) -> bool:
+    return any(
+        check.kind == "check" and check.validated and name in proofs.mentioned(check.expression)
+        for check in table.constraints
+    )
+
+
+def keeps_rows(definition: Node, column: CatalogColumn, catalog: Catalog) -> bool:
+    """Tell whether ALTER COLUMN TYPE leaves every row as it is."""
+    if definition.HasField("raw_default") and not _plain(definition):
         return False
-    if wanted == "numeric":
+    wanted = names.type_of(definition.type_name, catalog)
+    modifier = names.modifier_of(definition.type_name)
+    before = _beneath(column.type, catalog)
+    domain = next((d for k, d in catalog.domains.items() if ".".join(k) == wanted), None)
+    if domain is not None:
+        return not domain.constrained and domain.base == before
+    if (before, wanted) in SAME_FORM:
+        return modifier == -1
+    if (before, wanted) in IN_UTC:
+        return modifier == -1 and catalog.time_zone in UTC
+    if before != wanted:
+        return False
+    if modifier in (-1, column.modifier):
+        return modifier == column.modifier or wanted in UNLIMITED
+    return column.modifier != -1 and _wider(wanted, column.modifier, modifier)
+
+
+def _plain(definition: Node) -> bool:
+    """Tell whether USING gives the column itself, or a cast of it to its new type."""
+    value = definition.raw_default
+    if value.WhichOneof("node") == "type_cast":
+        wanted = names.texts(definition.type_name.names)[-1]
+        cast = value.type_cast
+        if names.texts(cast.type_name.names)[-1] != wanted or (
+            names.modifier_of(cast.type_name) != names.modifier_of(definition.type_name)
+        ):
+            return False
+        value = cast.arg
+    return str(value.WhichOneof("node")) == "column_ref"
+
+
+def _beneath(type_: str, catalog: Catalog) -> str:
+    """Return the type beneath a domain; of another type itself."""
+    return next((d.base for k, d in catalog.domains.items() if ".".join(k) == type_), type_)
+
+
+def _wider(type_: str, before: int, after: int) -> bool:
+    if type_ == "numeric":
         # numerictypmodin: (precision << 16 | scale) + the header's size
-        precision, scale = divmod(column.modifier - HEADER, 1 << 16)
-        return modifiers[0] >= precision and [*modifiers[1:], 0][0] == scale
-    header = HEADER if wanted == "varchar" else 0
-    return wanted in WIDENS and modifiers[0] >= column.modifier - header
+        old, old_scale = divmod(before - names.HEADER, 1 << 16)
+        new, new_scale = divmod(after - names.HEADER, 1 << 16)
+        return new >= old and new_scale == old_scale
+    if type_ == "interval":
+        fields = after >> 16
+        return fields == ALL_FIELDS and (after & 0xFFFF) >= (before & 0xFFFF)
+    return type_ in ({"varchar", "varbit"} | PRECISE) and after >= before
+
+
+def subtypes(cmds: list[Node]) -> list[str]:
+    """Return what the commands of an ALTER TABLE do."""
+    return [tree.subtype(cmd) for cmd in cmds]

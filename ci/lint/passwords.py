@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from ..parser import passwords
 from ..parser.split import Statement
 from . import rules
-from .rules import Remark
+from .rule import Remark
 
 
 def password_remarks(statement: Statement) -> Iterator[Remark]:

@@ -17,7 +17,7 @@ from ..database.history_table import HistoryTable
 from ..parser.split import Statement
 from ..parser.tree import Node
 from . import rules
-from .rules import Remark
+from .rule import Remark
 
 SCHEMA = "windlass"
 

@@ -1,51 +1,15 @@
-"""Every rule of our own, once: its id, its level, what it says, and what it needs to know.
+"""Every rule of our own, once; see `rule.Rule` for what each says of itself.
 
-squawk's rules are `squawk`'s; how grave a finding is in the end is `severity`'s.
+Those about what a statement does to a table that serves are `table_rules`'. The others of squawk's
+are `squawk`'s; how grave a finding is in the end is `severity`'s.
 """
 
-from dataclasses import dataclass
-from typing import NamedTuple
-
-from ..model import Effect, FindingLevel
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
-    """One rule.
-
-    id: by which a migration allows what it forbids.
-    level: of its findings, before `severity` looks at the table's size.
-    about: what it is about, as docs/lint.md and SARIF say it.
-    text: what a finding says; a template, whose {names} the call of `says` fills in.
-    does: what the statement does to every row, while others wait.
-    catalog: only the catalog knows all that it is about, so that without a connection its allowance
-        is not known to be stale.
-    later: the deployment finds it, not the text: by the rehearsal, or in the catalog at the end.
-    """
-
-    id: str
-    level: FindingLevel
-    about: str
-    text: str = ""
-    does: Effect = ""
-    catalog: bool = False
-    later: bool = False
-
-    def says(self, **words: str) -> "Remark":
-        """Return what it says of a statement; `words` fill in its text."""
-        return Remark(self, self.text.format(**words), self.does)
-
-
-class Remark(NamedTuple):
-    """What a rule says of one statement."""
-
-    rule: Rule
-    message: str
-    does: Effect
-
+from . import index_rewrites, rewrites, table_rules
+from .rule import Rule
 
 _REWRITES = "writes the whole table and its indexes anew under the strongest lock"
 _BACKFILL = "add it without, set the default, and fill it in batches"
+_SERVES = "the table exists"
 _NO_WORK = "no work of a migration"
 _VALUE_FOR_EACH_ROW = "a new column with a value for each row"
 _COPIES = "copies the table under its strongest lock"
@@ -62,8 +26,9 @@ _FINISH = "or allow it with a reason where a later release does"
 OPAQUE = Rule(
     id="opaque",
     level="unknown",
-    about="DO, CALL, EXECUTE, a function that is not the server's own, SQL that squawk cannot "
-    "read, or a revision of Alembic that reads data",
+    about="DO, CALL, EXECUTE, SELECT of a function that is not the server's own, a function that "
+    "writes in any statement, SQL that squawk cannot read, or a revision of Alembic that reads "
+    "data",
     text="{why}: a rehearsal shows it",
 )
 TRUNCATE = Rule(
@@ -132,6 +97,9 @@ REFRESH_LOCKS = Rule(
     about=_OTHERS_WAIT,
     text="no session can read the view while it is refreshed: CONCURRENTLY allows it, with a "
     "unique index",
+    given="the view exists",
+    instead="REFRESH … CONCURRENTLY, where the view has a unique index of all rows",
+    rewrite=index_rewrites.refresh,
 )
 ADD_SERIAL = Rule(
     id="add-serial",
@@ -139,6 +107,7 @@ ADD_SERIAL = Rule(
     about=_VALUE_FOR_EACH_ROW,
     text=f"{_REWRITES}: {_BACKFILL}",
     does="rewrite",
+    given=_SERVES,
 )
 ADD_IDENTITY = Rule(
     id="add-identity",
@@ -146,6 +115,7 @@ ADD_IDENTITY = Rule(
     about=_VALUE_FOR_EACH_ROW,
     text=f"{_REWRITES}: {_BACKFILL}",
     does="rewrite",
+    given=_SERVES,
 )
 ADD_GENERATED = Rule(
     id="add-generated",
@@ -153,6 +123,7 @@ ADD_GENERATED = Rule(
     about=_VALUE_FOR_EACH_ROW,
     text=f"{_REWRITES}: a plain column, a trigger, and batches",
     does="rewrite",
+    given=f"{_SERVES}; since 18 one without STORED is not written",
 )
 ADD_COLUMN_DOMAIN = Rule(
     id="add-column-domain",
@@ -162,6 +133,7 @@ ADD_COLUMN_DOMAIN = Rule(
     "NOT VALID",
     does="rewrite",
     catalog=True,
+    given="the domain has a CHECK or NOT NULL",
 )
 VOLATILE_DEFAULT = Rule(
     id="volatile-default",
@@ -170,6 +142,8 @@ VOLATILE_DEFAULT = Rule(
     text=f"{{function}} is volatile, so that this {_REWRITES}: {_BACKFILL}",
     does="rewrite",
     catalog=True,
+    given=_SERVES,
+    instead="the column; SET DEFAULT; a backfill",
 )
 ADD_COLUMN_CHECK = Rule(
     id="add-column-check",
@@ -178,6 +152,9 @@ ADD_COLUMN_CHECK = Rule(
     text="reads the whole table under its strongest lock: add the CHECK apart, NOT VALID, then "
     "VALIDATE",
     does="scan",
+    given=_SERVES,
+    instead="the column; ADD CHECK NOT VALID; VALIDATE",
+    rewrite=rewrites.column_check,
 )
 WORK_UNDER_LOCK = Rule(
     id="work-under-lock",
@@ -186,57 +163,36 @@ WORK_UNDER_LOCK = Rule(
     "transaction: ALTER, DROP TABLE, CREATE TRIGGER",
     text="works in a transaction that holds the lock of line {line} until its end: give it a "
     "migration of its own",
+    given=_SERVES,
+    instead="a migration of its own",
+    apart=True,
+)
+LOCK_AFTER_WORK = Rule(
+    id="lock-after-work",
+    level="warning",
+    about="a lock against the application, waited for while the transaction keeps rows that an "
+    "earlier statement changed",
+    text="waits for the lock of {table} while the rows that line {line} changed stay locked: give "
+    "it a migration of its own",
+    given="both tables exist",
+    instead="a migration of its own",
+    apart=True,
 )
 SEVERAL_TABLES = Rule(
     id="several-tables",
     level="warning",
     about="one table stays locked, by one of these, while the next is waited for",
     text="locks {these} while {those} stays locked: a migration for each",
-)
-PARTITION_OF = Rule(
-    id="partition-of",
-    level="warning",
-    about="locks the parent against everybody",
-    text="locks {parent} against everybody: CREATE TABLE … LIKE, a CHECK, then ATTACH PARTITION",
-)
-ATTACH_SCAN = Rule(
-    id="attach-scan",
-    level="warning",
-    about="the new partition is read, unless a CHECK proves its rows",
-    text="reads all of {partition}, and of a default partition, unless a CHECK proves that its "
-    "rows belong there",
-    does="scan",
+    given="both exist",
+    instead="a migration for each",
+    apart=True,
 )
 REFERENCES_LOCKS = Rule(
     id="references-locks",
     level="note",
     about="a new table keeps writers out of the one it refers to",
     text="keeps writers out of {table} until the end of the transaction",
-)
-CONCURRENTLY_ON_PARTITIONED = Rule(
-    id="concurrently-on-partitioned",
-    level="error",
-    about="the server refuses it",
-    text="the server refuses it on a partitioned table: build it ON ONLY the table, CONCURRENTLY "
-    "on each partition, and attach",
-    catalog=True,
-)
-PRIMARY_KEY_SCAN = Rule(
-    id="primary-key-scan",
-    level="warning",
-    about="an index that becomes the primary key over a column that may hold NULLs",
-    text="reads the whole table for NULLs under its strongest lock: SET NOT NULL behind a "
-    "validated CHECK first",
-    does="scan",
-    catalog=True,
-)
-FOREIGN_KEY_NO_INDEX = Rule(
-    id="foreign-key-no-index",
-    level="warning",
-    about="a delete of the referred row reads the whole table",
-    text="no index begins with {columns}: every delete of a row that is referred to reads the "
-    "whole table",
-    catalog=True,
+    given="the other table exists",
 )
 DOMAIN_SCAN = Rule(
     id="domain-scan",
@@ -245,13 +201,18 @@ DOMAIN_SCAN = Rule(
     text="reads every table that uses the domain, and blocks writes to them: NOT VALID, then "
     "VALIDATE",
     does="scan",
+    given="a table has a column of the domain",
+    instead="ADD CONSTRAINT … NOT VALID; VALIDATE (since 18)",
+    rewrite=rewrites.domain,
 )
 EVERY_ROW = Rule(
     id="every-row",
     level="warning",
-    about="UPDATE or DELETE without WHERE",
-    text="changes every row of the table in one transaction: do it in batches",
+    about="UPDATE, DELETE or MERGE whose WHERE leaves out no row of the table, or only rows that "
+    "have no match elsewhere; also within a WITH",
+    text="may change every row of {table} in one transaction: do it in batches",
     does="rows",
+    given=_SERVES,
 )
 ENUM_USED_AT_ONCE = Rule(
     id="enum-used-at-once",
@@ -259,6 +220,18 @@ ENUM_USED_AT_ONCE = Rule(
     about="a value in the transaction that adds it, which the server refuses",
     text="uses '{value}' in the transaction that adds it (line {line}), which the server refuses: "
     "a migration of its own",
+    given="the type is older than the transaction",
+    instead="ADD VALUE in a migration of its own",
+    apart=True,
+)
+EXTENSION_MISSING = Rule(
+    id="extension-missing",
+    level="error",
+    about="an extension that the server does not have",
+    text="the server has no extension {name} (pg_available_extensions): install its package there, "
+    "or have it enabled where the server is somebody else's",
+    given="pg_available_extensions has no such name",
+    catalog=True,
 )
 PASSWORD_LITERAL = Rule(
     id="password-literal",
@@ -285,7 +258,7 @@ LONG_LOCK = Rule(
 HOT_TABLE = Rule(
     id="hot-table",
     level="error",
-    about="a lock of a table in `hot_tables` of which the file does not speak; the reason begins "
+    about="a lock of a table in hot_tables of which the file does not speak; the reason begins "
     "with the table's name",
     text="{relation} is a hot table, and the file does not speak of its lock: {what}",
     later=True,
@@ -307,4 +280,5 @@ DISABLED_TRIGGER = Rule(
 )
 DETACHING_PARTITION = Rule(id="detaching-partition", level="error", about=_LEFT, later=True)
 
-RULES = {rule.id: rule for rule in tuple(globals().values()) if isinstance(rule, Rule)}
+_OWN = (*globals().values(), *vars(table_rules).values())
+RULES = {rule.id: rule for rule in _OWN if isinstance(rule, Rule)}

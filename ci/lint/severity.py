@@ -1,10 +1,11 @@
 """How grave a finding is: by the table's real size, and by what a rehearsal saw. Pure."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
 
-from ..model import Finding, FindingLevel, Rehearsal, TableSize, Traced
+from ..model import Finding, FindingLevel, Rehearsal, Traced
 
 # A scan reads, and a rewrite writes, some 100 MB to 1 GB a second: below SMALL it is over within
 # the first rung of lock.timeout, above LARGE it holds everybody up beyond the last.
@@ -13,47 +14,44 @@ LARGE = 1000**3  # bytes
 ORDER: tuple[FindingLevel, ...] = ("error", "unknown", "warning", "note")
 
 
-def graded(
-    findings: Iterable[Finding], sizes: Iterable[TableSize], rehearsal: Rehearsal | None
-) -> tuple[Finding, ...]:
+def graded(findings: Iterable[Finding], rehearsal: Rehearsal | None) -> tuple[Finding, ...]:
     """Return the findings with their levels, the gravest first.
 
     What works on every row of a table is a note where the table is small or the rehearsal saw no
     such work, an error where it is large; an unknown statement is a note once it was rehearsed.
 
     Args:
-        findings: of the engine, which knows neither.
-        sizes: of the tables the plan touches; of one that is not there nothing is changed.
+        findings: of the engine, each with the size of what it works on, where that is known.
         rehearsal: of exactly the plan; None: it was not rehearsed.
 
     """
-    largest: dict[str, TableSize] = {}
-    for table in sorted(sizes, key=lambda table: table.size):
-        largest[table.name.rpartition(".")[2].strip('"')] = table
-    seen = {
-        traced.where: traced
-        for migration in (rehearsal.migrations if rehearsal else ())
-        for traced in migration.statements
-    }
-    graded_findings = [_grade(finding, largest.get(finding.table), seen) for finding in findings]
+    seen: dict[str, list[Traced]] = {}
+    for migration in rehearsal.migrations if rehearsal else ():
+        for traced in migration.statements:
+            seen.setdefault(traced.where, []).append(traced)
+    graded_findings = [_grade(finding, seen) for finding in findings]
     return tuple(sorted(graded_findings, key=lambda f: (ORDER.index(f.level), f.file, f.line)))
 
 
-def _grade(finding: Finding, table: TableSize | None, seen: dict[str, Traced]) -> Finding:
+def _grade(finding: Finding, seen: dict[str, list[Traced]]) -> Finding:
+    if finding.counted:
+        return finding
     traced = seen.get(f"{finding.file}:{finding.statement}")
     if finding.level == "unknown":
         return _with_level(finding, "note", "it ran in the rehearsal") if traced else finding
     if not finding.does or finding.level == "error":
         return finding
-    if traced is not None and not _worked(finding, traced):
+    # Of several statements on a line any may be the one.
+    if traced is not None and not any(_worked(finding, each) for each in traced):
         return _with_level(finding, "note", "the rehearsal saw none of this work")
-    if table is None:
+    if finding.size < 0:
         return finding
-    if table.size < SMALL:
-        return _with_level(finding, "note", f"{table.name} is small: {_size(table)}")
-    if table.size > LARGE:
-        return _with_level(finding, "error", f"{table.name} is large: {_size(table)}")
-    return _with_level(finding, finding.level, f"{table.name}: {_size(table)}")
+    name = finding.relation or finding.table
+    if finding.size < SMALL:
+        return _with_level(finding, "note", f"{name} is small: {_size(finding)}")
+    if finding.size > LARGE:
+        return _with_level(finding, "error", f"{name} is large: {_size(finding)}")
+    return _with_level(finding, finding.level, f"{name}: {_size(finding)}")
 
 
 def _worked(finding: Finding, traced: Traced) -> bool:
@@ -66,9 +64,20 @@ def _with_level(finding: Finding, level: FindingLevel, why: str) -> Finding:
     return msgspec.structs.replace(finding, level=level, message=f"{finding.message} ({why})")
 
 
-def _size(table: TableSize) -> str:
-    rows = f"about {table.rows:,} rows, " if table.rows >= 0 else ""
-    return f"{rows}{table.size / 1000**2:,.1f} MB"
+def _size(finding: Finding) -> str:
+    rows = f"about {finding.rows:,} rows, " if finding.rows >= 0 else ""
+    return f"{rows}{finding.size / 1000**2:,.1f} MB"
+
+
+def listed(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    """Return those that a person should read."""
+    return tuple(finding for finding in findings if not finding.counted)
+
+
+def counted(findings: Iterable[Finding]) -> str:
+    """Return one line of those that are not listed; empty where there are none."""
+    reasons = Counter(finding.counted for finding in findings if finding.counted)
+    return "; ".join(f"{number} {reason}" for reason, number in sorted(reasons.items()))
 
 
 def errors(findings: Iterable[Finding]) -> tuple[Finding, ...]:

@@ -5,22 +5,22 @@ a file is unknown to it.
 """
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from importlib import metadata
+from itertools import accumulate
 from pathlib import Path
+from typing import NamedTuple
 
 from .. import process, purposes, temporary
 from ..errors import UNCHANGED, StepFailed
-from ..model import Effect, Finding
 from ..parser.file import SqlFile
-from ..parser.split import Statement
-from .catalog import Catalog
-from .rules import OPAQUE
+from .table_rules import OF_SQUAWK
 
 PACKAGE = "squawk-cli"
 WITHIN = 60.0  # seconds; 8,000 statements take 0.1
 NO_CONFIG = "/dev/null"  # else it looks for a .squawk.toml above, which may say anything
-# The runner owns timeouts and transactions; taste is not danger; the others we know more of.
+# The runner owns timeouts and transactions; taste is not danger; the others are rules of ours.
 NOT_ASKED = (
     "require-lock-timeout",
     "require-statement-timeout",
@@ -39,65 +39,61 @@ NOT_ASKED = (
     "adding-field-with-default",
     "ban-drop-database",
     "ban-alter-domain-with-add-constraint",
-)
-DOES: dict[str, Effect] = {
-    "changing-column-type": "rewrite",
-    "adding-not-nullable-field": "scan",
-    "constraint-missing-not-valid": "scan",
-    "adding-foreign-key-constraint": "scan",
-    "disallowed-unique-constraint": "scan",
-    "adding-serial-primary-key-field": "scan",
-    "require-concurrent-index-creation": "scan",
-    "require-concurrent-reindex": "scan",
-}
-GENERIC, SPECIFIC = (
-    "constraint-missing-not-valid",
-    frozenset(
-        {
-            "adding-foreign-key-constraint",
-            "disallowed-unique-constraint",
-            "adding-serial-primary-key-field",
-        }
-    ),
+    *(rule.id for rule in OF_SQUAWK),
 )
 # They break what still runs; behind the restart that is their place.
-BREAKS_OLD_CODE = ("ban-drop-", "renaming-", "ban-set-schema", "adding-required-field")
+BREAKS_OLD_CODE = ("ban-drop-", "renaming-", "ban-set-schema")
+SYNTAX_ERROR = "syntax-error"
 
 
-def squawk_findings(files: Iterable[SqlFile], catalog: Catalog | None) -> dict[Path, list[Finding]]:
-    """Return what squawk says of each file, by its path. It runs at most twice.
+class Said(NamedTuple):
+    """What squawk says of a statement: its number in the file, from 0, and the line of its place.
+
+    message: without a full stop; empty help is left out.
+    """
+
+    rule: str
+    number: int
+    line: int
+    message: str
+
+
+def squawk_says(files: Iterable[SqlFile], major: int) -> dict[Path, list[Said]]:
+    """Return what squawk says of each file, by its path, once of a rule and statement.
+
+    It runs at most twice. `major` is the server's; 0: not known.
 
     Raises:
         StepFailed: it did not run; its version is locked with ours.
 
     """
     known = {f"{number}.sql": file for number, file in enumerate(files)}
-    results: dict[str, list[Finding]] = {name: [] for name in known}
+    results: dict[Path, list[Said]] = {file.path: [] for file in known.values()}
     for transactional in (True, False):
         selected = {
-            name: file for name, file in known.items() if file.transactional is transactional
+            name: file
+            for name, file in known.items()
+            if file.transactional is transactional and file.statements
         }
-        for report in (
-            _run_squawk(selected, catalog, transactional=transactional) if selected else ()
-        ):
-            name = Path(report["file"]).name
-            results[name].append(_finding(known[name], report))
-    return {file.path: _without_duplicates(file, results[name]) for name, file in known.items()}
+        for report in _run_squawk(selected, major, transactional=transactional) if selected else ():
+            file = known[Path(report["file"]).name]
+            results[file.path].append(_said(file, report))
+    return {file.path: _without_duplicates(file, results[file.path]) for file in known.values()}
 
 
-def _without_duplicates(file: SqlFile, results: list[Finding]) -> list[Finding]:
+def _without_duplicates(file: SqlFile, results: list[Said]) -> list[Said]:
     if file.phase == "after":
-        results = [finding for finding in results if not finding.rule.startswith(BREAKS_OLD_CODE)]
-    specific = {finding.statement for finding in results if finding.rule in SPECIFIC}
-    return [
-        finding
-        for finding in results
-        if finding.rule != GENERIC or finding.statement not in specific
-    ]
+        results = [said for said in results if not said.rule.startswith(BREAKS_OLD_CODE)]
+    return list({(said.rule, said.number): said for said in reversed(results)}.values())[::-1]
+
+
+def _text(file: SqlFile) -> str:
+    """Return each statement from a line of its own; a comment at its end does not hide the next."""
+    return "".join(f"{statement.sql}\n;\n" for statement in file.statements)
 
 
 def _run_squawk(
-    files: Mapping[str, SqlFile], catalog: Catalog | None, *, transactional: bool
+    files: Mapping[str, SqlFile], major: int, *, transactional: bool
 ) -> list[dict[str, str]]:
     argv = [
         str(_program()),
@@ -109,11 +105,11 @@ def _run_squawk(
         ",".join(NOT_ASKED),
     ]
     argv += ["--assume-in-transaction"] if transactional else []
-    argv += ["--pg-version", f"{catalog.major}.0"] if catalog else []
+    argv += ["--pg-version", f"{major}.0"] if major else []
     with temporary.directory("lint") as place:
         for name, file in files.items():
             path = place / name
-            path.write_text(file.text, encoding="utf-8")
+            path.write_text(_text(file), encoding="utf-8")
             argv.append(str(path))
         printed = process.run(argv, purpose=purposes.TOOL, within=WITHIN, check=False)
     try:
@@ -145,41 +141,18 @@ def _broken(what: str) -> StepFailed:
     )
 
 
-def _finding(file: SqlFile, report: dict[str, str]) -> Finding:
-    line, rule = int(report["line"]) + 1, report["rule_name"]
-    statement = _statement_at(file, line)
+def _said(file: SqlFile, report: dict[str, str]) -> Said:
+    """Return a report of squawk's, whose lines are 0-based ones of `_text`."""
+    rule, line = report["rule_name"], int(report["line"])
+    lengths = (statement.sql.count("\n") + 2 for statement in file.statements)
+    starts = [0, *accumulate(lengths)]
+    number = min(bisect_right(starts, line) - 1, len(file.statements) - 1)
     first = report["message"].split(". ", 1)[0].rstrip(".").replace("`", "")
     # The help is added where there is one: a person reads one line at night.
     message = f"{first}. {report['help'].replace('`', '')}" if report.get("help") else first
-    broken = rule == "syntax-error"
-    return Finding(
-        level=OPAQUE.level if broken else "warning",
-        rule=OPAQUE.id if broken else rule,
-        file=str(file.path),
-        line=line,
-        message=f"squawk cannot read it: {first}" if broken else message.rstrip("."),
-        statement=statement.line if statement else 0,
-        table=table_of(statement) if statement else "",
-        does=DOES.get(rule, ""),
+    return Said(
+        rule=rule,
+        number=number,
+        line=file.statements[number].line + line - starts[number],
+        message=first if rule == SYNTAX_ERROR else message.rstrip("."),
     )
-
-
-def _statement_at(file: SqlFile, line: int) -> Statement | None:
-    """Return the statement that holds a line; the last that begins above it."""
-    return next(
-        (statement for statement in reversed(file.statements) if statement.line <= line), None
-    )
-
-
-def table_of(statement: Statement) -> str:
-    """Return the table that a statement changes, without its schema; empty where it is not one."""
-    node = statement.node
-    if statement.kind in (
-        "alter_table_stmt",
-        "index_stmt",
-        "update_stmt",
-        "delete_stmt",
-        "reindex_stmt",
-    ):
-        return str(node.relation.relname)
-    return ""

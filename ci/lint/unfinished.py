@@ -5,74 +5,95 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..parser import tree
-from ..parser.file import SqlFile
 from ..parser.split import Statement
 from ..parser.tree import Node
-from . import rules
-from .rules import Remark
+from . import names, rules
+from .catalog import Key
+from .forward import Step
+from .rule import Remark
 
-Key = tuple[str, str, str]  # rule, table without its schema, constraint or trigger; "": any
+Mark = tuple[str, Key, str]  # rule, table, constraint or trigger; "": any
 
 
 class Begun(NamedTuple):
-    """Where something was begun."""
+    """Where something was begun: the file, its statement and that one's number, from 0."""
 
     file: Path
+    number: int
     statement: Statement
     remark: Remark
 
 
-def unfinished(files: Iterable[SqlFile]) -> Mapping[Path, tuple[Begun, ...]]:
-    """Return what files, in running order, begin and leave, by the file that begins it."""
-    open_: dict[Key, Begun] = {}
-    for file in files:
-        for statement in file.statements:
-            for key in _finished(statement):
-                for other in [other for other in open_ if _is_of(other, key)]:
-                    del open_[other]
-            for key, remark in _begun(statement):
-                open_[key] = Begun(file.path, statement, remark)
+def unfinished(steps: Iterable[Step]) -> Mapping[Path, tuple[Begun, ...]]:
+    """Return what statements, in running order, begin and leave, by the file that begins it."""
+    open_: dict[Mark, Begun] = {}
+    for step in steps:
+        for key in _finished(step):
+            for other in [other for other in open_ if _is_of(other, key)]:
+                del open_[other]
+        for key, remark in _begun(step):
+            open_[key] = Begun(step.file.path, step.number, step.statement, remark)
     paths = dict.fromkeys(begun.file for begun in open_.values())
     return {path: tuple(b for b in open_.values() if b.file == path) for path in paths}
 
 
-def _is_of(begun: Key, finished: Key) -> bool:
+def _is_of(begun: Mark, finished: Mark) -> bool:
     rule, table, name = finished
     return begun[:2] == (rule, table) and (name == "" or begun[2] in (name, ""))
 
 
-def _begun(statement: Statement) -> Iterator[tuple[Key, Remark]]:
-    if statement.kind != "alter_table_stmt":
+def _begun(step: Step) -> Iterator[tuple[Mark, Remark]]:
+    if step.statement.kind != "alter_table_stmt":
         return
-    table = str(statement.node.relation.relname)
-    for cmd in tree.commands(statement.node):
+    table = names.key_of(step.statement.node.relation, step.before)
+    for cmd in tree.commands(step.statement.node):
         subtype, constraint = tree.subtype(cmd), getattr(cmd, "def").constraint
-        if subtype == "AT_AddConstraint" and constraint.skip_validation:
+        if subtype == "AT_AddConstraint" and _is_half(constraint):
             name = str(constraint.conname)
-            remark = rules.NOT_VALID_CONSTRAINT.says(name=name or f"a constraint of {table}")
+            shown = name or f"a constraint of {table[1]}"
+            remark = rules.NOT_VALID_CONSTRAINT.says(name=shown)
             yield (rules.NOT_VALID_CONSTRAINT.id, table, name), remark
         elif subtype in ("AT_DisableTrig", "AT_DisableTrigAll", "AT_DisableTrigUser"):
             name = str(cmd.name)
-            remark = rules.DISABLED_TRIGGER.says(name=name or f"every trigger of {table}")
+            shown = name or f"every trigger of {table[1]}"
+            remark = rules.DISABLED_TRIGGER.says(name=shown)
             yield (rules.DISABLED_TRIGGER.id, table, name), remark
 
 
-def _finished(statement: Statement) -> Iterator[Key]:
+def _is_half(constraint: Node) -> bool:
+    """Tell whether a constraint is NOT VALID; one that is NOT ENFORCED, since 18, is whole."""
+    enforced = constraint.is_enforced or names.contype(constraint) == "CONSTR_NOTNULL"
+    return bool(constraint.skip_validation and enforced)
+
+
+def _finished(step: Step) -> Iterator[Mark]:
     """Yield what a statement finishes, or takes away."""
-    kind, node = statement.kind, statement.node
+    kind, node = step.statement.kind, step.statement.node
     if kind == "alter_table_stmt":
-        yield from _altered(node)
+        yield from _altered(step)
     elif kind == "drop_stmt":
-        for table in tree.dropped_tables(node):
-            yield rules.NOT_VALID_CONSTRAINT.id, table, ""
-            yield rules.DISABLED_TRIGGER.id, table, ""
+        for item in node.objects:
+            parts = names.texts(item.list.items)
+            if parts and tree.dropped_tables(node):
+                table = step.before.key(parts[-2] if len(parts) > 1 else "", parts[-1])
+                yield rules.NOT_VALID_CONSTRAINT.id, table, ""
+                yield rules.DISABLED_TRIGGER.id, table, ""
 
 
-def _altered(node: Node) -> Iterator[Key]:
-    table = str(node.relation.relname)
-    for cmd in tree.commands(node):
+def _altered(step: Step) -> Iterator[Mark]:
+    table = names.key_of(step.statement.node.relation, step.before)
+    for cmd in tree.commands(step.statement.node):
         subtype, name = tree.subtype(cmd), str(cmd.name)
         if subtype in ("AT_ValidateConstraint", "AT_DropConstraint"):
             yield rules.NOT_VALID_CONSTRAINT.id, table, name
+        elif subtype == "AT_SetNotNull":  # since 18 NOT NULL may be one that is NOT VALID
+            yield from _half_not_null(step, table, name)
         elif subtype.startswith("AT_Enable") and "Trig" in subtype:
             yield rules.DISABLED_TRIGGER.id, table, name
+
+
+def _half_not_null(step: Step, table: Key, column: str) -> Iterator[Mark]:
+    known = step.before.tables.get(table)
+    for constraint in known.constraints if known is not None else ():
+        if constraint.kind == "not null" and constraint.columns == (column,):
+            yield rules.NOT_VALID_CONSTRAINT.id, table, constraint.name

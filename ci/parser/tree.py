@@ -125,21 +125,24 @@ def tables(kind: str, node: Node) -> frozenset[str]:
     """Return the tables and views a statement names, without their schemas."""
     names = {str(var.relname) for var in find_nodes(node, RangeVar) if var.relname}
     if kind == "drop_stmt" and _object(node) in TABLE_KINDS:
-        names |= _dropped_names(node)
+        names |= dropped_names(node)
     return frozenset(names)
 
 
 def dropped_tables(node: Node) -> frozenset[str]:
     """Return the tables that a DROP drops, without their schemas; none where it drops others."""
-    return _dropped_names(node) if _object(node) == "OBJECT_TABLE" else frozenset()
+    return dropped_names(node) if _object(node) == "OBJECT_TABLE" else frozenset()
 
 
 def _object(node: Node) -> str:
     return str(pg_query_pb2.ObjectType.Name(node.remove_type))
 
 
-def _dropped_names(node: Node) -> frozenset[str]:
-    return frozenset(str(item.list.items[-1].string.sval) for item in node.objects)
+def dropped_names(node: Node) -> frozenset[str]:
+    """Return what a DROP drops, without schemas."""
+    return frozenset(
+        str(item.list.items[-1].string.sval) for item in node.objects if item.list.items
+    )
 
 
 def functions(node: Node) -> tuple[str, ...]:
@@ -166,3 +169,30 @@ def modes(begin: Node) -> str:
     tree = pg_query_pb2.ParseResult()
     tree.stmts.add().stmt.transaction_stmt.CopyFrom(begin)
     return re.sub(r"^(BEGIN|START TRANSACTION) ?", "", str(deparse(tree)))
+
+
+def expression(node: Node) -> str:
+    """Return an expression as SQL; empty where there is none."""
+    if node.WhichOneof("node") is None:
+        return ""
+    parsed = pg_query_pb2.ParseResult()
+    target = parsed.stmts.add().stmt.select_stmt.target_list.add()
+    target.res_target.val.CopyFrom(node)
+    return str(deparse(parsed)).removeprefix("SELECT ")
+
+
+def bound(node: Node) -> str:
+    """Return a partition's bound as SQL: FOR VALUES FROM (1) TO (2), DEFAULT."""
+    parsed = pg_query_pb2.ParseResult()
+    created = parsed.stmts.add().stmt.create_stmt
+    created.relation.relname, created.relation.inh, created.relation.relpersistence = "t", True, "p"
+    created.inh_relations.add().range_var.CopyFrom(created.relation)
+    created.partbound.CopyFrom(node)
+    return str(deparse(parsed)).removeprefix("CREATE TABLE t PARTITION OF t ")
+
+
+def sql(kind: str, node: Node) -> str:
+    """Return a statement as SQL, from its tree."""
+    parsed = pg_query_pb2.ParseResult()
+    getattr(parsed.stmts.add().stmt, kind).CopyFrom(node)
+    return str(deparse(parsed))

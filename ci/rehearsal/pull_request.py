@@ -16,7 +16,7 @@ from ..config.sections import MigrationsConfig, SandboxSetting
 from ..database.retry import Terms
 from ..engines import Engine, open_checkout, open_engine
 from ..errors import ChildFailed, ConfigError, StepFailed, WindlassError
-from ..lint.severity import graded
+from ..lint.severity import graded, listed
 from ..model import Checked, Finding, Migration, PullRequestCheck
 from ..parser.roles import named_roles
 from ..plan.pending import in_running_order, order_problems
@@ -131,7 +131,7 @@ def _on_a_server(
         for migration in shared:
             _build(copy, migration)
         findings = database.read("lint", lambda connection: engine.files.lint(new, connection))
-        return server.name, graded(findings, (), None), tuple(_try_each(copy, new))
+        return server.name, listed(graded(findings, None)), tuple(_try_each(copy, new))
 
 
 def _texts(migration: Migration) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from .. import config
 from ..errors import ConfigError
 from ..model import Finding
 from ..report import deployment, format, runner, summary
+from ..report.lint import lint_text
 from ..secret import redact
 from ..visible import visible
 from .task import Answer, at_most_one, deploy_file, opened, project, verb
@@ -17,24 +18,42 @@ LINT_PAGE = Path(__file__).parent.parent / "docs" / "lint.md"  # in a checkout o
 @verb(
     env="lint what is pending in this environment, with its tables' sizes (default: all)",
     sarif="write the findings to this file as SARIF 2.1.0, for code scanning",
+    fix="write what it proposes in the place of the pending migrations of --env",
 )
-def lint(env: str = "", sarif: str = "") -> Answer:
+def lint(env: str = "", sarif: str = "", *, fix: bool = False) -> Answer:
     """Show what is dangerous in the migrations, by file and line; exits 1 on errors."""
     from ..deployment import one_step
     from ..deployment.project import lint_files
     from ..lint import severity
 
+    if fix:
+        return _fix(env)
     if env:
         with opened(env) as work:
             findings = one_step.lint_pending(work)
     else:
         findings = lint_files(project())
+    counted, findings = severity.counted(findings), severity.listed(findings)
     root = deploy_file().resolve().parent
     if sarif:
         _write_sarif(Path(sarif), findings, root)
     runner.tell(lambda _: summary.lint_page(findings, runner.prefix(root)))
-    text = "\n".join(str(finding) for finding in findings) or "no findings"
+    text = lint_text(findings, counted)
     return Answer(findings, text, int(bool(severity.errors(findings))))
+
+
+def _fix(env: str) -> Answer:
+    from ..deployment import one_step
+
+    if not env:
+        raise ConfigError(
+            "lint --fix needs an environment, which says what is pending there",
+            next_step="name the first one that they are deployed to: invoke lint --fix --env NAME",
+        )
+    with opened(env) as work:
+        written = [str(path) for path in one_step.fix_pending(work)]
+    told = [f"wrote {path}" for path in written] or ["nothing to write"]
+    return Answer({"written": written}, "\n".join([*told, f"next: invoke lint --env {env}"]))
 
 
 def _write_sarif(file: Path, findings: tuple[Finding, ...], root: Path) -> None:

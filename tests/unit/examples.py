@@ -10,7 +10,7 @@ import msgspec
 from pgwindlass.backup.retention import Backup
 from pgwindlass.config import Config, Settings
 from pgwindlass.config.yamlfile import YamlFile
-from pgwindlass.lint.rules import Remark
+from pgwindlass.lint.rule import Remark
 from pgwindlass.model import (
     About,
     Applied,

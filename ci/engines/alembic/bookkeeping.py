@@ -142,6 +142,13 @@ class Heads:
             )
 
 
+def schemas(connection: psycopg.Connection) -> tuple[str, ...]:
+    """Return the schemas in which a name without one is looked for by the project's sessions."""
+    return tuple(
+        connection.info.user if name == "$user" else name for name in _search_path(connection)
+    )
+
+
 def _search_path(connection: psycopg.Connection) -> tuple[str, ...]:
     """Return the names of the path that a session of this URL begins with here."""
     options = connection.info.get_parameters().get("options", "").replace(OPTION, "")

@@ -8,13 +8,13 @@ import psycopg
 
 from ...errors import ConfigError, Place
 from ...lint import rules
-from ...lint.catalog import read_catalog
+from ...lint.live import read_catalog
 from ...lint.statements import lint_files
 from ...model import Finding
 from ...parser.file import SqlFile
 from ...parser.once import Parser
 from .. import HISTORIES
-from . import revision
+from . import bookkeeping, revision
 
 
 class RenderedStatement(msgspec.Struct, frozen=True):
@@ -98,9 +98,7 @@ def lint_revisions(
         lines[str(head.path)] = at
     catalog = None
     if connection is not None:
-        tables = frozenset[str]().union(*(file.tables() for file in files))
-        functions = frozenset[str]().union(*(file.functions() for file in files))
-        catalog = read_catalog(connection, tables, functions)
+        catalog = read_catalog(connection, files, bookkeeping.schemas(connection))
     findings = lint_files(files, catalog, HISTORIES)
     results += [_at_source(finding, lines[finding.file]) for finding in findings]
     return tuple(results)

@@ -13,6 +13,7 @@ from ...model import Applied, Failed, Migration, Partial
 from .. import Engine
 from . import bookkeeping, partial, run
 from .files import SqlFiles
+from .fixes import SqlFixes
 from .history import SchemaMigrations
 from .jobs import SqlBackfills
 
@@ -32,6 +33,7 @@ def open_sql(config: MigrationsConfig, root: Path) -> Engine:
         runner=SqlRunner(files),
         untracked=files,
         backfills=SqlBackfills(files),
+        fixes=SqlFixes(files),
     )
 
 

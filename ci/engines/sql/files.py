@@ -9,7 +9,7 @@ import psycopg
 from ...config.sections import MigrationsConfig
 from ...database.retry import Terms
 from ...errors import ConfigError, Place, StepFailed
-from ...lint.catalog import read_catalog
+from ...lint.live import read_catalog
 from ...lint.statements import lint_files
 from ...model import Direction, Finding, Migration, Unrecorded
 from ...parser.effects import Effect, effects_of
@@ -222,9 +222,7 @@ class SqlFiles:
         files = [self.main(migration) for migration in migrations]
         catalog = None
         if connection is not None:
-            tables = frozenset[str]().union(*(file.tables() for file in files))
-            functions = frozenset[str]().union(*(file.functions() for file in files))
-            catalog = read_catalog(connection, tables, functions)
+            catalog = read_catalog(connection, files, self.search_path)
         return lint_files(files, catalog, HISTORIES)
 
 

@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from pgwindlass.lint import rules
-from pgwindlass.lint.rules import RULES, Remark, Rule
+from pgwindlass.lint import rules, table_rules
+from pgwindlass.lint.rule import Remark, Rule
+from pgwindlass.lint.rules import RULES
 
 pytestmark = pytest.mark.unit
 
@@ -22,14 +23,13 @@ LATER = {
 def test_a_rule_says_its_text_with_the_words_of_the_statement() -> None:
     rule = Rule(id="x", level="note", about="a", text="reads {table} by {mode}", does="scan")
 
-    assert rule.says(table="t", mode="m") == Remark(rule, "reads t by m", "scan")
+    said = rule.says(("public", "t"), table="t", mode="m")
+    assert said == Remark(rule, "reads t by m", "scan", (("public", "t"),))
 
 
 def test_a_rule_without_words_says_its_text() -> None:
-    assert rules.TRUNCATE.says() == (
-        rules.TRUNCATE,
-        "TRUNCATE deletes every row, and only the backup has them",
-        "",
+    assert rules.TRUNCATE.says() == Remark(
+        rules.TRUNCATE, "TRUNCATE deletes every row, and only the backup has them", ""
     )
 
 
@@ -39,7 +39,12 @@ def test_a_word_that_is_missing_is_an_error() -> None:
 
 
 def test_a_rule_is_found_by_its_id_and_no_two_have_one() -> None:
-    written = [value for value in vars(rules).values() if isinstance(value, Rule)]
+    written = [
+        value
+        for module in (rules, table_rules)
+        for value in vars(module).values()
+        if isinstance(value, Rule)
+    ]
 
     assert [*RULES.values()] == written
     assert [*RULES] == [rule.id for rule in written]
@@ -64,6 +69,7 @@ def test_what_the_catalog_alone_knows_in_full() -> None:
         "concurrently-on-partitioned",
         "primary-key-scan",
         "foreign-key-no-index",
+        "extension-missing",
     }
 
 
@@ -82,9 +88,26 @@ def test_what_the_catalog_alone_knows_in_full() -> None:
                 "add-generated",
                 "add-column-domain",
                 "volatile-default",
+                "changing-column-type",
             },
         ),
-        ("scan", {"add-column-check", "attach-scan", "primary-key-scan", "domain-scan"}),
+        (
+            "scan",
+            {
+                "add-column-check",
+                "attach-scan",
+                "primary-key-scan",
+                "domain-scan",
+                "require-concurrent-index-creation",
+                "require-concurrent-reindex",
+                "constraint-missing-not-valid",
+                "adding-foreign-key-constraint",
+                "disallowed-unique-constraint",
+                "adding-serial-primary-key-field",
+                "adding-not-nullable-field",
+                "add-exclude",
+            },
+        ),
         ("rows", {"every-row"}),
     ],
 )

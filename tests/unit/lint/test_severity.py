@@ -2,18 +2,16 @@
 
 import pytest
 
-from pgwindlass.lint.severity import LARGE, SMALL, errors, graded, unknown
-from pgwindlass.model import Finding, TableSize, Traced
-from tests.unit.examples import finding, rehearsal, rehearsed, table_size, traced
+from pgwindlass.lint.severity import LARGE, SMALL, counted, errors, graded, listed, unknown
+from pgwindlass.model import Finding, Traced
+from tests.unit.examples import changed, finding, rehearsal, rehearsed, traced
 
 pytestmark = pytest.mark.unit
 
 
-def one(
-    found: Finding, *sizes: TableSize, seen: tuple[Traced, ...] | None = None
-) -> tuple[str, str]:
+def one(found: Finding, seen: tuple[Traced, ...] | None = None) -> tuple[str, str]:
     """Return level and message of a finding once it was graded."""
-    (result,) = graded([found], sizes, rehearsal(rehearsed(*seen)) if seen is not None else None)
+    (result,) = graded([found], rehearsal(rehearsed(*seen)) if seen is not None else None)
     return result.level, result.message
 
 
@@ -29,7 +27,7 @@ def one(
 def test_what_works_on_every_row_is_as_grave_as_its_table_is_large(
     size: int, level: str, message: str
 ) -> None:
-    assert one(finding(), table_size(size=size)) == (level, message)
+    assert one(finding(relation="public.t", size=size, rows=7)) == (level, message)
 
 
 def test_the_limits_are_ten_megabytes_and_one_gigabyte() -> None:
@@ -41,7 +39,7 @@ def test_the_limits_are_ten_megabytes_and_one_gigabyte() -> None:
     [(-1, "5.0 MB"), (0, "about 0 rows, 5.0 MB"), (1234, "about 1,234 rows, 5.0 MB")],
 )
 def test_rows_are_told_where_the_table_was_analysed(rows: int, shown: str) -> None:
-    _, message = one(finding(), table_size(rows=rows, size=5_000_000))
+    _, message = one(finding(relation="public.t", rows=rows, size=5_000_000))
 
     assert message == f"writes (public.t is small: {shown})"
 
@@ -49,43 +47,30 @@ def test_rows_are_told_where_the_table_was_analysed(rows: int, shown: str) -> No
 @pytest.mark.parametrize(
     "found",
     [
-        finding(does=""),
-        finding(table="u"),
-        finding(table=""),
-        finding(level="error"),
+        finding(does="", size=1),
+        finding(size=-1),
+        finding(level="error", size=1),
+        finding(counted="on a table of its own", size=LARGE + 1),
     ],
 )
 def test_what_has_nothing_to_do_with_a_size_stays_as_it_is(found: Finding) -> None:
-    assert one(found, table_size(size=1)) == (found.level, "writes")
+    assert one(found) == (found.level, "writes")
 
 
 def test_a_note_about_every_row_of_a_large_table_is_an_error() -> None:
-    level, _ = one(finding(level="note"), table_size(size=LARGE + 1))
+    level, _ = one(finding(level="note", size=LARGE + 1))
 
     assert level == "error"
 
 
 def test_a_note_about_a_table_of_middle_size_stays_one() -> None:
-    level, _ = one(finding(level="note"), table_size(size=SMALL))
+    level, _ = one(finding(level="note", size=SMALL))
 
     assert level == "note"
 
 
-@pytest.mark.parametrize(
-    ("size", "name"), [('"a.b".t', "t"), ('public."XtX"', "XtX"), ("XtX", "XtX")]
-)
-def test_a_table_is_known_by_its_name_without_schema_and_quotes(size: str, name: str) -> None:
-    assert one(finding(table=name), table_size(size))[0] == "note"
-
-
-def test_of_tables_with_one_name_the_largest_counts() -> None:
-    sizes = (
-        table_size("a.t", size=5),
-        table_size('"Other"."t"', size=LARGE + 5),
-        table_size("b.t", size=7),
-    )
-
-    assert one(finding(), *sizes)[1] == ('writes ("Other"."t" is large: about 7 rows, 1,000.0 MB)')
+def test_a_table_without_a_known_schema_is_named_as_it_stands() -> None:
+    assert one(finding(size=5))[1] == "writes (t is small: 0.0 MB)"
 
 
 @pytest.mark.parametrize(
@@ -103,9 +88,7 @@ def test_of_tables_with_one_name_the_largest_counts() -> None:
 def test_what_the_copy_saw_nothing_of_is_a_note(
     does: str, seen: dict[str, object], worked: bool
 ) -> None:
-    large = table_size(size=LARGE + 1)
-
-    level, message = one(finding(does=does), large, seen=(traced(**seen),))
+    level, message = one(finding(does=does, size=LARGE + 1), seen=(traced(**seen),))
 
     assert level == ("error" if worked else "note")
     assert (message == "writes (the rehearsal saw none of this work)") is not worked
@@ -122,7 +105,7 @@ def test_what_is_unknown_is_a_note_once_it_ran_in_the_rehearsal() -> None:
 
     assert one(found, seen=(traced(),)) == ("note", "writes (it ran in the rehearsal)")
     assert one(found, seen=()) == ("unknown", "writes")
-    assert one(found, table_size(size=LARGE + 1)) == ("unknown", "writes")
+    assert one(changed(found, size=LARGE + 1)) == ("unknown", "writes")
 
 
 def test_the_gravest_is_first_and_then_by_file_and_line() -> None:
@@ -135,7 +118,7 @@ def test_the_gravest_is_first_and_then_by_file_and_line() -> None:
         finding(level="unknown", does="", file="z"),
     ]
 
-    assert [(f.level, f.file, f.line) for f in graded(found, (), None)] == [
+    assert [(f.level, f.file, f.line) for f in graded(found, None)] == [
         ("error", "z", 3),
         ("unknown", "z", 3),
         ("warning", "a", 3),
@@ -155,3 +138,18 @@ def test_errors_are_those_that_end_a_deployment() -> None:
     found = (finding(), finding(level="error"), finding(level="unknown"))
 
     assert errors(found) == (found[1],)
+
+
+def test_of_two_statements_on_a_line_either_may_have_worked() -> None:
+    both = (traced(), traced(rewrites=("public.t",)))
+
+    assert one(finding(size=LARGE + 1), seen=both)[0] == "error"
+    assert one(finding(size=LARGE + 1), seen=both[::-1])[0] == "error"
+
+
+def test_what_is_not_listed_is_counted_by_its_reason() -> None:
+    found = (finding(), finding(counted="b"), finding(counted="a"), finding(counted="b"))
+
+    assert listed(found) == (found[0],)
+    assert counted(found) == "1 a; 2 b"
+    assert counted(found[:1]) == ""

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from pgwindlass.lint.catalog import NOTHING
+from pgwindlass.lint.forward import steps
 from pgwindlass.lint.unfinished import unfinished
 from pgwindlass.parser.file import parse
 
@@ -18,7 +20,7 @@ def found(*texts: str) -> list[tuple[str, int, str]]:
     files = [parse(Path(f"{n}.sql"), text) for n, text in enumerate(texts)]
     return [
         (str(path), begun.statement.line, begun.remark.rule.id)
-        for path, several in unfinished(files).items()
+        for path, several in unfinished(steps(files, NOTHING)).items()
         for begun in several
     ]
 
@@ -27,7 +29,19 @@ def found(*texts: str) -> list[tuple[str, int, str]]:
     ("texts", "expected"),
     [
         (("select 1;", f"select 1;\n{CHECK}"), [("1.sql", 2, "not-valid-constraint")]),
-        ((CHECK, "alter table app.t validate constraint c;"), []),
+        ((CHECK, "alter table public.t validate constraint c;"), []),
+        (
+            (CHECK, "alter table app.t validate constraint c;"),
+            [("0.sql", 1, "not-valid-constraint")],
+        ),
+        (
+            (
+                "alter table t add constraint n not null a not valid;",
+                "alter table t validate constraint n;",
+            ),
+            [],
+        ),
+        (("alter table t add constraint c check (i > 0) not enforced;",), []),
         (
             (CHECK, "alter table t validate constraint other;"),
             [("0.sql", 1, "not-valid-constraint")],
@@ -58,7 +72,7 @@ def test_what_is_begun_and_not_finished_is_named_where_it_begins(
 
 
 def test_what_has_no_name_is_told_by_its_table() -> None:
-    ((begun,),) = unfinished([parse(Path("a.sql"), NAMELESS)]).values()
+    ((begun,),) = unfinished(steps([parse(Path("a.sql"), NAMELESS)], NOTHING)).values()
 
     assert begun.remark.message.startswith("a constraint of t stays NOT VALID")
 
@@ -68,6 +82,6 @@ def test_what_has_no_name_is_told_by_its_table() -> None:
     [(OFF, "loud"), ("alter table t disable trigger user;", "every trigger of t")],
 )
 def test_a_trigger_is_told_by_its_name_or_all_by_their_table(text: str, named: str) -> None:
-    ((begun,),) = unfinished([parse(Path("a.sql"), text)]).values()
+    ((begun,),) = unfinished(steps([parse(Path("a.sql"), text)], NOTHING)).values()
 
     assert named in begun.remark.message and "None" not in begun.remark.message

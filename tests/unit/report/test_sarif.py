@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pgwindlass import __version__
+from pgwindlass.lint.rules import RULES
 from pgwindlass.model import Finding
 from pgwindlass.report import sarif
 from pgwindlass.secret import Secret
@@ -140,7 +141,7 @@ def test_a_rule_of_squawk_is_described_there() -> None:
 def test_without_an_address_of_the_page_its_name_stands_in_the_help() -> None:
     (rule,) = run(finding(rule="every-row"), page="")["tool"]["driver"]["rules"]
 
-    text = "UPDATE or DELETE without WHERE. Described in docs/lint.md."
+    text = f"{RULES['every-row'].about}. Described in docs/lint.md."
     assert rule["help"] == {"text": text, "markdown": text}
     assert "helpUri" not in rule
 
