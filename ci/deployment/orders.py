@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
+import psycopg
 
 from ..database import lock, own_tables
 from ..errors import ConfigError
@@ -30,7 +31,7 @@ from ..model import (
 from ..origin import find_origin
 from ..plan import gate
 from ..plan.make import NO_SOURCES, make_plan
-from . import identity, journal, nonces, pause, planfile, steps, sweep
+from . import identity, nonces, pause, planfile, settle, steps, sweep
 from .work import Work
 
 T = TypeVar("T")
@@ -224,6 +225,7 @@ def permitted(work: Work, proposal: Proposal[T]) -> Iterator[Permit[T]]:
                 extra_locks=work.engine.lock_keys,
             )
         )
+        work.database.patience.armed = True  # it answered: what happens from now on may pass
         if plan.correction is None or plan.correction.verb not in RESTING:
             pause.require_running(work)
         _sweep(work, plan)
@@ -232,6 +234,9 @@ def permitted(work: Work, proposal: Proposal[T]) -> Iterator[Permit[T]]:
         if approval is not None:
             own_tables.prepare(work.database, work.terms())
             nonces.use(work, approval)
+        held.renew_if(lambda: gate.require_unchanged(plan, proposal.again()[0]))
+        if work.database.spare is not None:
+            work.database.spare.open()
         yield Permit(
             plan=plan,
             found=found,
@@ -277,9 +282,10 @@ def _approvers(approval: StepResult | None) -> tuple[str, ...]:
     return tuple(value for name, value in evidence if name == "approver")
 
 
-def record(work: Work, *corrections: Correction) -> None:
-    """Record corrections in the environment's journal; the caller holds the deployment lock."""
-    own_tables.prepare(work.database, work.terms())
-    with work.database.connect("journal") as connection, connection.transaction():
-        for correction in corrections:
-            journal.record_correction(connection, correction)
+def record(work: Work, permit: Permit[T], *corrections: Correction) -> None:
+    """Record corrections in the environment's journal; under the deployment lock."""
+    settle.record(work, corrections, _nothing_else, require=permit.held.require)
+
+
+def _nothing_else(_connection: psycopg.Connection) -> None:
+    """Change nothing besides the record."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+import psycopg
 from psycopg import sql
 
 from ..database import create, markers
@@ -16,7 +17,7 @@ from ..database.connection import Database
 from ..database.errors import asking
 from ..errors import WindlassError, changed
 from ..plan.leftovers import FILLING, LOADED, filling_comment
-from . import sweep
+from . import outlast, sweep
 from .work import Work
 
 COMMENT = "comment on database {} is {}"
@@ -69,8 +70,8 @@ def filled(work: Work, name: str, *, backup: str, given: bool) -> Iterator[Filli
         try:
             sweep.end_of(work, name)
             database = create.create_database(work.database, name)
-        except WindlassError:
-            if key:
+        except WindlassError as error:
+            if key and not outlast.passing(error):  # else it may be there: the marker tells of it
                 markers.clear(work.database, key)
             raise
         filling = Filling(work, database, key)
@@ -79,12 +80,21 @@ def filled(work: Work, name: str, *, backup: str, given: bool) -> Iterator[Filli
                 _comment(work, name, filling_comment(key))
             yield filling
         except BaseException as error:
-            create.drop(work.database, name)  # ours, created just now, and of no use
-            filling.forget()
+            state = f"nothing was restored; the database {name}, made for it, {_dropped(filling)}"
             if isinstance(error, WindlassError):
-                gone = f"nothing was restored; the database {name}, made for it, is dropped again"
-                raise changed(error, state=gone) from error
+                raise changed(error, state=state) from error
             raise
+
+
+def _dropped(filling: Filling) -> str:
+    """Drop a database that was created just now, and is of no use; return what became of it."""
+    try:
+        create.drop(filling.work.database, filling.database.name)
+        filling.forget()
+    except (WindlassError, psycopg.Error) as error:
+        words = error.what if isinstance(error, WindlassError) else str(error)
+        return f"stays until the next task that changes something here: {' '.join(words.split())}"
+    return "is dropped again"
 
 
 @contextmanager
