@@ -40,6 +40,7 @@ def record(
         try:
             own_tables.prepare(work.database, work.terms())
             with work.database.connect("history") as connection, connection.transaction():
+                require()
                 change(connection)
                 for correction in corrections:
                     journal.record_correction(connection, correction)
@@ -53,7 +54,6 @@ def record(
             return
         if is_recorded(work.database, corrections):
             return
-        require()
 
 
 def is_recorded(database: Database, corrections: tuple[Correction, ...]) -> bool:
