@@ -83,7 +83,8 @@ reliability: .venv/ready-dev
 	-WINDLASS_RELIABILITY=$(abspath $(RESULTS)) $(BIN)/pytest -q -n 4 --dist worksteal \
 	  tests/reliability/test_matrix.py
 	$(BIN)/python -m tests.reliability.page $(RESULTS)
-	WINDLASS_RELIABILITY=$(abspath $(RESULTS)) $(BIN)/pytest -q -s tests/reliability/test_schedules.py
+	WINDLASS_RELIABILITY=$(abspath $(RESULTS)) $(BIN)/pytest -q -s -n 4 \
+	  tests/reliability/test_schedules.py
 
 # How many changes of the pure modules do the unit tests notice? Fails below 92 %; several minutes.
 mutants: .venv/ready-dev

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
         restore,
         resume,
         rollback,
+        run_backfills,
         status,
         take_backup,
         verify_history,
     )
+    from .backfill.progress import BackfillState
     from .backup.retention import Backup
     from .config import Config, Settings
     from .deployment.chains import ChainReport
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
     from .report.silent import Silent
 
 __all__ = [
+    "BackfillState",
     "Backup",
     "ChainReport",
     "Config",
@@ -85,12 +88,14 @@ __all__ = [
     "restore",
     "resume",
     "rollback",
+    "run_backfills",
     "status",
     "take_backup",
     "verify_history",
 ]
 
 _MODULES = {
+    "BackfillState": "backfill.progress",
     "Backup": "backup.retention",
     "ChainReport": "deployment.chains",
     "Config": "config",

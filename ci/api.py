@@ -12,9 +12,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from . import config
+from .backfill.progress import BackfillState
 from .backup.retention import Backup
 from .config import Config, Settings
-from .deployment import backups, proposals, restores, rights, swaps
+from .deployment import backfills, backups, proposals, restores, resuming, rights, swaps
 from .deployment import pause as pauses
 from .deployment.chains import ChainReport, verify_chain
 from .deployment.events import recording
@@ -208,14 +209,15 @@ def rollback(  # noqa: PLR0913  # four of them exclude each other
         return proposals.carry_out(work, proposal)
 
 
-def resume(environment: Work) -> Deployment | None:
+def resume(environment: Work) -> Deployment | object | None:
     """Go on with what a run left unfinished, forward or backward, as it began.
 
     Args:
         environment: by `open_environment`.
 
     Returns:
-        The record of the run that went on; None where no deployment is unfinished.
+        The record of the run that went on; of a restore or a correction what that task returns;
+        None where nothing is unfinished.
 
     Raises:
         Refused: a file, a setting or the history has changed since it began.
@@ -225,6 +227,8 @@ def resume(environment: Work) -> Deployment | None:
 
     """
     work = _renewed(environment)
+    if (rest := resuming.propose(work)) is not None:
+        return rest.carry_out().document
     proposal = proposals.propose_resume(work)
     return None if proposal is None else proposals.carry_out(work, proposal)
 
@@ -374,6 +378,27 @@ def lift_pause(environment: Work, reason: str) -> Pause | None:
     work = _renewed(environment)
     with recording(work, "resume"):
         return pauses.lift(work, reason)
+
+
+def run_backfills(environment: Work, name: str = "") -> tuple[BackfillState, ...]:
+    """Run the backfills that deployments left as jobs, to their end. Recorded.
+
+    Args:
+        environment: by `open_environment`.
+        name: of a migration; empty: each whose backfill is open.
+
+    Returns:
+        How each ended; one that a person paused meanwhile is open still.
+
+    Raises:
+        Refused: one is paused, a deployment is not finished, or a file is another one.
+        LockHeld: a deployment is running.
+        StepFailed: a row cannot be changed, or a verify script does not hold.
+
+    """
+    work = _renewed(environment)
+    with recording(work, "backfill.run"):
+        return backfills.run(work, name)
 
 
 def _renewed(work: Work) -> Work:

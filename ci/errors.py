@@ -1,7 +1,7 @@
 """Every error a person can see: what happened, what state things are in, what to type next.
 
 WindlassError            1  failed
-├── ConfigError          2  wrong usage or configuration; nothing was contacted
+├── ConfigError          2  wrong usage or configuration
 ├── Refused              3  policy said no; nothing was changed
 │   ├── NotApproved
 │   ├── PlanChanged
@@ -48,6 +48,27 @@ class Place:
         return f"{file}:{self.line}" if self.line else file
 
 
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """A state: nothing was changed, as far as who raises the error knows.
+
+    Whoever ran more before it reads what stands instead, and keeps `own` alone.
+
+    own: what became of its own work; empty: nothing more is to be said.
+    claim: what is said of the whole, where nobody reads it.
+    """
+
+    own: str = ""
+    claim: str = "nothing was changed"
+
+    def __str__(self) -> str:
+        return "; ".join(part for part in (self.claim, self.own) if part)
+
+
+UNCHANGED = Unchanged()
+State = str | Unchanged
+
+
 class Where(TypedDict, total=False):
     """Where an error happened, as keyword arguments of every error.
 
@@ -68,15 +89,19 @@ class WindlassError(Exception):
         next_step: what to type next.
         where: see `Where`.
 
+    `own` is what the state says of the error's own work: all of it, but that nothing was changed.
+
     """
 
     exit_code: ClassVar[int] = 1
 
     def __init__(
-        self, message: str, /, *, state: str, next_step: str, **where: Unpack[Where]
+        self, message: str, /, *, state: State, next_step: str, **where: Unpack[Where]
     ) -> None:
         super().__init__(message)
-        self.message, self.state, self.next_step = message, state, next_step
+        self.message, self.next_step = message, next_step
+        self.state, self.own = str(state), _own(state)
+        self.unwritten = False  # it could not be recorded, and its state says so
         self.place, self.step = where.get("place"), where.get("step", "")
 
     @property
@@ -99,13 +124,19 @@ def _bare(kind: type[Error], args: tuple[object, ...]) -> Error:
     return kind.__new__(kind, *args)
 
 
-def changed(error: Error, *, state: str = "", next_step: str = "", step: str = "") -> Error:
+def _own(state: State) -> str:
+    return state.own if isinstance(state, Unchanged) else state
+
+
+def changed(error: Error, *, state: State = "", next_step: str = "", step: str = "") -> Error:
     """Return a new error like another one, with what is given in place of its own parts.
 
     The message, the place and the notes stay; the other error is as it was. Raise it `from` that.
     """
     new = copy.copy(error)
-    new.state, new.next_step = state or error.state, next_step or error.next_step
+    if state:
+        new.state, new.own = str(state), _own(state)
+    new.next_step = next_step or error.next_step
     new.step = step or error.step
     if hasattr(error, "__notes__"):
         new.__notes__ = list(error.__notes__)
@@ -124,7 +155,7 @@ def found_at(error: BaseException) -> Place | None:
 
 
 class ConfigError(WindlassError):
-    """`deploy.yml`, a migration file or the command line is wrong; nothing was contacted."""
+    """`deploy.yml`, a migration file or the command line is wrong."""
 
     exit_code = 2
 
@@ -133,7 +164,7 @@ class ConfigError(WindlassError):
         message: str,
         /,
         *,
-        state: str = "nothing was contacted or changed",
+        state: State = UNCHANGED,
         next_step: str,
         **where: Unpack[Where],
     ) -> None:
@@ -150,7 +181,7 @@ class Refused(WindlassError):
         message: str,
         /,
         *,
-        state: str = "nothing was changed",
+        state: State = UNCHANGED,
         next_step: str,
         **where: Unpack[Where],
     ) -> None:
@@ -191,7 +222,7 @@ class ChildFailed(StepFailed):
         message: str,
         /,
         *,
-        state: str,
+        state: State,
         next_step: str,
         code: int | None,
         stderr: str,
@@ -241,7 +272,7 @@ class Interrupted(WindlassError):
         message: str,
         /,
         *,
-        state: str,
+        state: State,
         next_step: str,
         by_sigterm: bool = False,
         **where: Unpack[Where],

@@ -427,6 +427,12 @@ class Traced(Document, frozen=True, kw_only=True):
     scans: tuple[tuple[str, int], ...]  # (table, rows read by full scans)
     rows_changed: int
     wal: int  # bytes of write-ahead log
+    # (table, rows changed or locked, so that their writers wait; of how many, by its statistics)
+    rows_locked: tuple[tuple[str, int, int], ...] = ()
+    # (table, mode, seconds), of locks that were given back before the statement was over
+    passing: tuple[tuple[str, str, float], ...] = ()
+    until_end: float | None = None  # seconds from its beginning to its migration's commit
+    scans_seen: bool = True  # outside a transaction no counter shows them
 
 
 class Rehearsed(Document, frozen=True, kw_only=True):
@@ -444,6 +450,7 @@ class Rehearsed(Document, frozen=True, kw_only=True):
     lost: tuple[str, ...] = ()  # existed before the migration, and not after its rollback
     dropped: tuple[str, ...] = ()  # existed after the migration, and not after its rollback
     proven_with: tuple[str, ...] = ()  # others, without whose rollback its own gives nothing back
+    together: int = 0  # statements in one transaction before those in batches, which are not in it
 
 
 Moment = Literal["before", "migrated", "finished", "rolled back"]
@@ -461,6 +468,15 @@ class ServiceTrial(Document, frozen=True, kw_only=True):
     not_tried: str = ""  # why it was not
 
 
+class TableActivity(Document, frozen=True, kw_only=True):
+    """How busy a table is on the live server, a minute. Named "schema.name"."""
+
+    relation: str
+    traffic: float  # scans, and rows changed
+    calls: float | None = None  # of the statements that name it; None: not known
+    measured: bool = False  # during the rehearsal; else an average since the counters began
+
+
 class Rehearsal(Document, frozen=True, kw_only=True):
     """A plan on a copy of the data. Bound to the plan's digest; lies beside the backup."""
 
@@ -476,6 +492,8 @@ class Rehearsal(Document, frozen=True, kw_only=True):
     migrations: tuple[Rehearsed, ...]
     leftovers: tuple[str, ...] = ()  # invalid indexes and the like, which were not there before
     service: tuple[ServiceTrial, ...] = ()  # in the order in which they ran
+    activity: tuple[TableActivity, ...] = ()  # of the tables that anybody waits for
+    not_seen: tuple[str, ...] = ()  # why some of it is not known
 
     @property
     def seconds(self) -> float:
@@ -637,7 +655,8 @@ class Deployment(Document, frozen=True, kw_only=True):
     plan_digest: str
     origin: Origin
     status: Status
-    started_at: datetime
+    started_at: datetime  # the runner's clock
+    recorded_at: datetime | None = None  # the database's clock; None: of a version without events
     finished_at: datetime | None = None
     error: str | None = None
     backup: str | None = None
@@ -681,7 +700,7 @@ class Pause(Document, frozen=True, kw_only=True):
 
 
 class Notice(Document, frozen=True, kw_only=True):
-    """What others are told of a deployment, or of a pause."""
+    """What others are told of a deployment, of a task beside the deployments, or of a pause."""
 
     format: Literal[1] = 1
     event: Literal["started", "waiting", "done", "failed", "paused"]
@@ -699,6 +718,7 @@ class Notice(Document, frozen=True, kw_only=True):
     ci_run: str  # URL; empty: not in CI
     state: str = ""  # of what failed
     next_step: str = ""
+    task: str = ""  # deploy, rollback, restore, backup, stamp and the like; empty: of a pause
 
 
 class PreflightCheck(msgspec.Struct, frozen=True):

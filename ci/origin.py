@@ -1,32 +1,23 @@
 """Who started this, on which machine, from which commit and CI run."""
 
-import getpass
 import os
 import secrets
 import socket
 from datetime import datetime
 from pathlib import Path
 
-from . import git
+from . import account, git
 from .github.api import this_run
 from .model import Origin
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
-def account() -> str:
-    """Return the name of our user; its number where the machine knows none, as in a container."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
-
-
 def find_origin(root: Path) -> Origin:
     """Return the origin of a deployment of the repository at `root`."""
     env = os.environ
     return Origin(
-        deployer=env.get("GITHUB_ACTOR") or account(),
+        deployer=env.get("GITHUB_ACTOR") or account.name(),
         host=socket.gethostname(),
         commit=env.get("GITHUB_SHA") or git.read_or_none(root, "rev-parse", "HEAD"),
         ci_run=this_run(),

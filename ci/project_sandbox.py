@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import bubblewrap
+from . import account, bubblewrap
 
 # Below the home directory: where programs keep keys, tokens and passwords.
 DIRECTORIES = (
@@ -67,7 +67,7 @@ def command(argv: Iterable[str], needs: Needs, *, cwd: Path) -> list[str]:
     names = ["--ro-bind-try", "/run/systemd/resolve", "/run/systemd/resolve"]
     mounts += names if needs.network else []
     # Other programs' sockets and files are there: each has its own, and ours are bound one by one.
-    mounts += ["--tmpfs", str(Path(tempfile.gettempdir()).resolve()), *_hidden(Path.home())]
+    mounts += ["--tmpfs", str(Path(tempfile.gettempdir()).resolve()), *_hidden(account.home())]
     for place in needs.sockets:
         mounts += _bound("--ro-bind", place)
     for place in needs.writes:

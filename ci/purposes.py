@@ -136,14 +136,14 @@ def passed(variables: Mapping[str, str], purpose: Purpose) -> dict[str, str]:
     """
     whole = {name for name in purpose.names if not name.endswith("*")}
     beginnings = tuple(name[:-1] for name in purpose.names if name.endswith("*"))
-    found = {
+    environment = {
         name: value
         for name, value in variables.items()
         if name in whole or (beginnings and name.startswith(beginnings))
     }
-    if "PATH" in found:
-        found["PATH"] = os.pathsep.join(absolute(found["PATH"]))
-    return found
+    if "PATH" in environment:
+        environment["PATH"] = os.pathsep.join(absolute(environment["PATH"]))
+    return environment
 
 
 def absolute(path: str) -> list[str]:

@@ -130,11 +130,12 @@ def _spellings(value: str) -> frozenset[str]:
         repr(value.encode(errors="replace"))[2:-1],
     }
     written = {form for text in quoted for form in _as_json(text)} | quoted
+    whole = quote(value, safe="", errors="replace")  # of a byte that is not UTF-8 there is no text
     percent = {
-        quote(value, safe=""),
-        quote(value),
-        quote_plus(value),
-        quote(quote(value, safe=""), safe=""),  # a URL in a URL
+        whole,
+        quote(value, errors="replace"),
+        quote_plus(value, errors="replace"),
+        quote(whole, safe=""),  # a URL in a URL
     }
     written |= percent | {re.sub("%[0-9A-F]{2}", lambda m: m[0].lower(), p) for p in percent}
     written |= {
@@ -254,12 +255,12 @@ def _hidden(text: str, values: set[str]) -> set[str]:
     """
     unseen = _UNSEEN.sub("", text) if _has_unseen(text) else ""
     hidden = "\n".join(part for part in (unseen, _joined(text)) if part)
-    found = set()
+    matches = set()
     if hidden:
         long = {value for value in values if len(value) >= _GUESSED}
-        found = {value for value in long if _traits(value)[0] in hidden}
+        matches = {value for value in long if _traits(value)[0] in hidden}
     lower = text.lower()
-    return found | {v for v in values if _traits(v)[1] and v in lower}
+    return matches | {v for v in values if _traits(v)[1] and v in lower}
 
 
 def _has_unseen(text: str) -> bool:

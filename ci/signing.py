@@ -16,14 +16,14 @@ from pathlib import Path
 
 import msgspec
 
-from . import process, purposes, temporary
+from . import account, process, purposes, temporary
 from .config.sections import SigningConfig
-from .errors import ChildFailed, ConfigError, StepFailed, Untrusted
+from .errors import ChildFailed, ConfigError, StepFailed, Unchanged, Untrusted
 from .model import Binding, DocumentKind, Sealed
 
 NAMESPACE = "windlass-"  # before the kind
 CHECKED: DocumentKind = "proof"  # the kind that `check` tries
-NOT_USED = "nothing was changed; what does not verify is not used"
+NOT_USED = Unchanged("what does not verify is not used")
 GENERATE = "ssh-keygen -t ed25519 -N '' -C {environment} -f backup-key"
 
 
@@ -88,6 +88,7 @@ class Seal:
             try:
                 return b"".join(process.pipe(argv, [text], purpose=purposes.SIGN)).decode()
             except ChildFailed as error:
+                account.require_known("ssh-keygen", state="nothing was stored")
                 raise StepFailed(
                     f"ssh-keygen did not sign a {kind}: {error.stderr or error.what}",
                     state="nothing was stored",
@@ -151,6 +152,7 @@ class Seal:
                 for _ in process.pipe(argv, [sealed.signed], purpose=purposes.TOOL):
                     pass
             except ChildFailed as error:
+                account.require_known("ssh-keygen", state="no signature was judged")
                 raise self._untrusted(
                     address,
                     f"its signature is not by a key of {self.environment} in {self.config.signers}"

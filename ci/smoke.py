@@ -1,6 +1,7 @@
 """Asks the service what its users would, with a deadline, until it answers right in a row."""
 
 import json
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from .errors import StepFailed
 from .secret import redact
 
 SHOWN = 300  # characters of a body, or of one value in it, in an error
+LATE, NO_ANSWER = "late", "not answered"  # how a request was lost
+OK = 200
 SHORTEST = 0.05  # seconds a request is given even where the deadline is nearly over
 
 
@@ -91,6 +94,52 @@ def ask_once(smoke: SmokeConfig, *, within: float) -> Answers:
     return Answers(problem, slowest, len(smoke.checks), wrong is not None and wrong.cut)
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one request: its status, or how it was lost. Nothing else is kept."""
+
+    code: int = 0  # 0: no answer
+    lost: str = ""
+    unsendable: bool = False
+
+
+class Sender:
+    """Sends one check's request as the smoke tests do, from several threads, and counts alone."""
+
+    def __init__(self, base_url: str, check: SmokeCheck) -> None:
+        self._url, self._check = _url(base_url, check), check
+        self._lock = threading.Lock()
+        self._free: list[Session] = []
+
+    def ask(self, within: float) -> Outcome:
+        """Send it on a connection of its own and return what became of it in `within` seconds."""
+        session = self._session()
+        try:
+            code = _send(session, self._check, self._url, within).code
+        except (requests.exceptions.InvalidHeader, UnicodeEncodeError):
+            return Outcome(unsendable=True)
+        except web.BadAnswer:  # it did answer
+            return Outcome(code=OK)
+        except requests.Timeout:
+            return Outcome(lost=LATE)
+        except requests.RequestException:
+            return Outcome(lost=NO_ANSWER)
+        finally:
+            session.cookies.clear()  # the next one is another visitor's
+            with self._lock:
+                self._free.append(session)
+        return Outcome(code=code)
+
+    def _session(self) -> Session:
+        """Return a session that nobody uses: to make one for TLS reads all the authorities."""
+        with self._lock:
+            if self._free:
+                return self._free.pop()
+        session = Session()
+        session.headers["Connection"] = "close"
+        return session
+
+
 def _described(wrong: _WrongAnswer) -> str:
     body = f"; the body: {' '.join(wrong.body.split())}" if wrong.body else ""
     return redact(f"{wrong.check.method} {wrong.url}: {wrong.problem}{body}")
@@ -111,7 +160,7 @@ def _round(smoke: SmokeConfig, deadline: float) -> tuple[_WrongAnswer | None, fl
 def _ask(
     session: Session, base_url: str, check: SmokeCheck, deadline: float
 ) -> tuple[_WrongAnswer | None, float]:
-    url = base_url.rstrip("/") + "/" + check.path.lstrip("/")
+    url = _url(base_url, check)
     shown = without_userinfo(url)
     began = time.monotonic()
     try:
@@ -132,6 +181,10 @@ def _ask(
     seconds = time.monotonic() - began
     problem = _answer_difference(check, answer, seconds)
     return (_WrongAnswer(check, shown, problem, _cut(answer.text)) if problem else None), seconds
+
+
+def _url(base_url: str, check: SmokeCheck) -> str:
+    return base_url.rstrip("/") + "/" + check.path.lstrip("/")
 
 
 def _send(session: Session, check: SmokeCheck, url: str, within_seconds: float) -> web.Answer:

@@ -1,6 +1,7 @@
 """Directories of our own for a while, and the end of those that killed runs left.
 
-One may hold a key or a part of a backup. Its lock falls with the process, whatever ends that.
+One may hold a key or a part of a backup. Its lock falls with the process, whatever ends that. It
+gets its name when it is locked: what has the name and no lock is a killed run's.
 """
 
 import fcntl
@@ -13,16 +14,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PREFIX = "windlass-tmp-"
-YOUNG = 60.0  # seconds; a younger one may be a run's that is about to lock it
+UNNAMED = f".{PREFIX}"  # until it is locked
+YOUNG = 60.0  # seconds; a younger one without its name may be a run's that is about to lock it
 _held: dict[Path, int] = {}
 
 
 def make(purpose: str) -> Path:
     """Make a directory that nobody else may enter, and lock it; `remove` takes it away."""
-    path = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{purpose}-"))
-    _held[path] = held = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    unnamed = Path(tempfile.mkdtemp(prefix=f"{UNNAMED}{purpose}-"))
+    held = os.open(unnamed, os.O_RDONLY | os.O_DIRECTORY)
     with suppress(OSError):  # a file system without locks: `sweep` cannot take it either
         fcntl.flock(held, fcntl.LOCK_EX)
+    path = unnamed.rename(unnamed.with_name(unnamed.name.removeprefix(".")))
+    _held[path] = held
     return path
 
 
@@ -47,18 +51,18 @@ def directory(purpose: str) -> Iterator[Path]:
 def sweep(young: float = YOUNG) -> tuple[Path, ...]:
     """Take away what killed runs of this user left on this machine; return what that was.
 
-    `young`: those that are younger, in seconds, stay.
+    `young`: those without their name that are younger, in seconds, stay.
     """
-    return tuple(
-        path for path in Path(tempfile.gettempdir()).glob(f"{PREFIX}*") if _is_left(path, young)
-    )
+    place = Path(tempfile.gettempdir())
+    named = [path for path in place.glob(f"{PREFIX}*") if _is_left(path, 0)]
+    return (*named, *(path for path in place.glob(f"{UNNAMED}*") if _is_left(path, young)))
 
 
 def _is_left(path: Path, young: float) -> bool:
     """Remove a directory that no process holds; tell whether it did."""
     with suppress(OSError):
         status = path.lstat()
-        if status.st_uid != os.geteuid() or time.time() - status.st_mtime < young:
+        if status.st_uid != os.geteuid() or (young and time.time() - status.st_mtime < young):
             return False
         held = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:

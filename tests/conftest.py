@@ -61,6 +61,7 @@ pytest_plugins = [
     "tests.fix_pgbouncer",
     "tests.fix_own_server",
     "tests.fix_proxy",
+    "tests.fix_ssh",
     "tests.fix_systemd",
     "tests.fix_supervisor",
     "tests.fix_docker",

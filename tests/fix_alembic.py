@@ -13,8 +13,10 @@ import pytest
 from pgwindlass.database.connection import Database
 from tests import warm
 from tests.fix_postgres import Server
-from tests.kit import ROOT, Project
+from tests.kit import ROOT, Project, Ran
 
+Make = Callable[..., "AlembicProject"]
+FIRST = "1a2b3c4d5e6f"  # the revision of guide 000
 PYTHON = ROOT / ".servers" / "alembic" / "bin" / "python"
 PROJECTS = Path(__file__).with_name("projects")
 MIGRATIONS = """\
@@ -142,3 +144,34 @@ def project_of(
         text + MIGRATIONS.format(python=os.path.relpath(python, project.home), variable=variable)
     )
     return AlembicProject(project)
+
+
+def states(made: AlembicProject) -> dict[str, str]:
+    """Return the state of each revision, as `status` says it."""
+    migrations = made.project.json("status", "--env", "uat")["migrations"]
+    return {migration["name"]: migration["state"] for migration in migrations}
+
+
+def done(made: AlembicProject, *arguments: str, **more: str) -> Ran:
+    """Run a task that must succeed."""
+    ran = made.project.run(*arguments, **more)
+    assert ran.code == 0, ran.err
+    return ran
+
+
+def deploy(made: AlembicProject) -> Ran:
+    return done(made, "deploy", "--env", "uat", "--yes")
+
+
+@pytest.fixture
+def events(alembic: Make) -> AlembicProject:
+    """The project of guide 000, deployed, with a second revision that is pending."""
+    made = alembic("error_events")
+    done(made, "migrate", "--env", "dev")
+    made.revision(
+        "second",
+        FIRST,
+        'op.add_column("error_events", sa.Column("note", sa.Text()))',
+        'op.drop_column("error_events", "note")',
+    )
+    return made

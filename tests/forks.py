@@ -162,9 +162,10 @@ def _end_at(boundary: str, by: int) -> None:
 
     "before" and "after": "begin STEP" and "finish STEP", records of the journal; "undo STEP" for a
     step that is taken back; "file NAME", a migration or its rollback of SQL;
-    "item NAME", what is told of a migration of any engine.
+    "item NAME", what is told of a migration of any engine; of a task beside the deployments
+    "use", its approval, "load", a backup, "swap", and "record", a correction.
     """
-    from pgwindlass.deployment import journal
+    from pgwindlass.deployment import journal, nonces, restores, swaps
     from pgwindlass.engines.sql import run as sqlrun
     from pgwindlass.report.console import Console
 
@@ -198,6 +199,10 @@ def _end_at(boundary: str, by: int) -> None:
     around(journal.Journal, "finish", finished)
     around(journal.Journal, "close", lambda _journal, record: f"close {record.status}")
     around(sqlrun, "run_file", lambda job, *_: f"file {job.migration.name}")
+    around(nonces, "use", lambda *_: "use")
+    around(restores, "restore_backup", lambda *_, **__: "load")
+    around(swaps, "swap_databases", lambda *_: "swap")
+    around(journal, "record_correction", lambda *_: "record")
     around(Console, "item", lambda _console, _step, what, *_: f"item {what}")
 
 

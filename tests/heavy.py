@@ -1,6 +1,7 @@
 """What the suite plays a sample of, and `make faults` plays whole: kills, crowds, faults.
 
-A test whose cases each take seconds has the mark `sampled(N)`: the suite plays every N-th case.
+A test whose cases each take seconds has the mark `sampled(N)`: the suite plays every N-th case. A
+file of tests that are alike, each a fault of its own, has the mark as a whole: every N-th test.
 """
 
 import os
@@ -30,17 +31,19 @@ def some(things: Sequence[T], number: int, *, of: int) -> Sequence[T]:
 def sample(items: Sequence[pytest.Item]) -> tuple[list[pytest.Item], list[pytest.Item]]:
     """Return what the suite plays of these tests, and what it leaves out.
 
-    The cases of a function are taken by name, so that each process of a run takes the same.
+    They are taken by name, so that each process of a run takes the same.
     """
-    cases: dict[str, list[str]] = defaultdict(list)
+    groups: dict[tuple[str, int], list[str]] = defaultdict(list)
     for item in items:
-        cases[item.nodeid.partition("[")[0]].append(item.nodeid)
-    left_out = set()
-    for item in items:
-        mark = item.get_closest_marker("sampled")
-        if mark is not None and not WHOLE:
-            function = sorted(cases[item.nodeid.partition("[")[0]])
-            if function.index(item.nodeid) % mark.args[0]:
-                left_out.add(item.nodeid)
+        for node, mark in item.iter_markers_with_node("sampled"):
+            alike = node.nodeid.partition("[")[0]  # the cases of a function, or a file's tests
+            groups[alike, mark.args[0]].append(item.nodeid)
+            break  # the nearest mark is the one that counts
+    left_out = {
+        nodeid
+        for (_, number), names in groups.items()
+        for place, nodeid in enumerate(sorted(names))
+        if place % number and not WHOLE
+    }
     played = [item for item in items if item.nodeid not in left_out]
     return played, [item for item in items if item.nodeid in left_out]

@@ -486,6 +486,45 @@ def test_a_live_database_whose_journal_is_gone_is_told_by_the_store(swept: Proje
     assert verdict(project)[0] == 0, verdict(project)
 
 
+OLDER = (
+    "drop table windlass.event, windlass.marker, windlass.pause",
+    "alter table windlass.deployment drop column intent, drop column continues",
+    "delete from windlass.version where version > 2",
+)
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["live journal", "no journal"])
+def test_a_backup_with_an_older_versions_journal_goes_on_with_a_chain_that_holds(
+    swept: Project, lost: bool
+) -> None:
+    project = swept
+    for file in mirror(project):
+        file.unlink()
+    execute(project, "update windlass.deployment set status = 'running', finished_at = null")
+    execute(project, *OLDER)
+    assert project.run("backup", "--env", "uat").code == 0  # from the middle of a deployment
+    execute(project, "update windlass.deployment set status = 'deployed', finished_at = now()")
+    was = project.deployments("uat")
+    if lost:
+        execute(project, "drop schema windlass cascade")
+    else:
+        project.migration(B, "create table b (i int)", "drop table b;")
+        assert project.run("deploy", "--env", "uat").code == 0
+        was = project.deployments("uat")
+
+    backup = project.json("backup.list", "--env", "uat")[0 if lost else 1]["manifest"]["key"]
+    of = ("--from", backup.split("/")[-2])
+    restored = project.run("restore", "--env", "uat", *of, CONFIRM_RESTORE="yes")
+
+    assert restored.code == 0, restored.err
+    code, out = verdict(project)
+    assert code == 0, out
+    now = {d["id"]: d["status"] for d in project.deployments("uat")}
+    assert now == {d["id"]: "interrupted" if lost else d["status"] for d in was}
+    assert project.run("deploy", "--env", "uat").code == 0
+    assert verdict(project)[0] == 0, verdict(project)
+
+
 @pytest.mark.parametrize("empty", [False, True])
 def test_a_database_that_went_back_without_us_is_told_and_its_story_goes_on(
     fresh: Project, server16: Server, empty: bool

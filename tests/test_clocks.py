@@ -48,6 +48,38 @@ def test_a_limit_that_an_older_release_left_is_told_with_the_command(
     assert command in deploy.err
 
 
+def test_the_history_is_in_the_order_of_the_database_whatever_a_runners_clock_says(
+    tmp_path: Path, database16: Database
+) -> None:
+    project = Project(tmp_path / "shop", database16.url.reveal())
+    project.migration("20260801_000000_a", "create table a (i int);")
+    assert project.run("deploy", "--env", "dev").code == 0
+    first = project.deployments("dev")[0]["id"]
+    with psycopg.connect(project.url) as connection:  # as a runner that is a day ahead writes it
+        connection.execute(
+            "update windlass.deployment set started_at = started_at + interval '1 day', "
+            "record = jsonb_set(record, '{started_at}', to_jsonb(started_at + interval '1 day'))"
+        )
+        row = connection.execute("select now()").fetchone()
+    assert row is not None
+    project.migration("20260802_000000_b", "create table b (i int);")
+    assert project.run("deploy", "--env", "dev").code == 0
+    reason = ("--name", "20260802_000000_b", "--reason", "x")
+    assert project.run("unstamp", "--env", "dev", *reason).code == 0
+
+    history = project.json("history", "--env", "dev")
+
+    second, ahead = history["deployments"]
+    assert (ahead["id"], second["id"]) == (first, project.deployments("dev")[0]["id"])
+    assert ahead["recorded_at"] < second["recorded_at"] < history["corrections"][0]["at"]
+    assert ahead["started_at"] > second["started_at"]
+    text = project.run("history", "--env", "dev").out.splitlines()
+    assert text[1].startswith(f"{row[0].astimezone(UTC):%Y-%m-%d }")
+    with psycopg.connect(project.url) as connection:  # an older release has no events
+        connection.execute("drop table windlass.event")
+    assert [d["id"] for d in project.deployments("dev")] == [first, second["id"]]
+
+
 def _from_the_future(project: Project) -> None:
     """Give the newest backup a copy that is dated an hour ahead, and that nobody has proven."""
     manifest = next((project.home / "backups").rglob("manifest.json"))

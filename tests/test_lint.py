@@ -164,7 +164,12 @@ def test_an_allowance_that_nothing_needs_is_reported() -> None:
         f"{PATH}:1: warning: allows ban-drop-column, which nothing here breaks: take it out "
         "[stale-allow]"
     )
-    for later in ("long-lock", "invalid-index", "volatile-default"):  # others know of these
+    for later in (
+        "long-lock",
+        "hot-table",
+        "invalid-index",
+        "volatile-default",
+    ):  # others know of these
         assert rules(f"-- windlass: allow {later} a reason\nselect 1;") == []
 
 

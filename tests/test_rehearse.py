@@ -7,13 +7,13 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from pgwindlass.database.connection import Database
 from pgwindlass.deployment.planner import current_plan
 from pgwindlass.deployment.rehearsals import rehearse_now
 from pgwindlass.deployment.work import open_work
@@ -22,6 +22,7 @@ from pgwindlass.postgres.throwaway import PREFIX
 from tests.fix_postgres import Server
 from tests.fix_runner import Job
 from tests.kit import WINDLASS, Project, Quiet, tables
+from tests.prepared import Prepared, prepared
 
 BASE = "20260801_000000_base"
 NEXT = "20260802_000000_next"
@@ -36,14 +37,29 @@ from generate_series(1, 1000) i;
 """
 
 
+def backed_up(home: Path, url: str, throwaway: str) -> Project:
+    """Return a project whose first migration is applied, in uat, and backed up."""
+    shop = Project(home, url, throwaway=throwaway)
+    shop.migration(BASE, EVENTS, "drop view worded_a; drop table worded, events;")
+    assert shop.run("deploy", "--env", "uat").code == 0
+    assert shop.run("backup", "--env", "uat").code == 0
+    return shop
+
+
+@pytest.fixture(scope="module")
+def made(
+    tmp_path_factory: pytest.TempPathFactory, servers: Callable[[int], Server]
+) -> Iterator[Prepared]:
+    server = servers(16)
+    home = tmp_path_factory.mktemp("rehearse") / "shop"
+    with prepared(home, server, lambda home, url: backed_up(home, url, server.url())) as ready:
+        yield ready
+
+
 @pytest.fixture
-def project(tmp_path: Path, database16: Database, server16: Server) -> Project:
-    """A project whose first migration is applied, in uat, and backed up."""
-    found = Project(tmp_path / "shop", database16.url.reveal(), throwaway=server16.url())
-    found.migration(BASE, EVENTS, "drop view worded_a; drop table worded, events;")
-    assert found.run("deploy", "--env", "uat").code == 0
-    assert found.run("backup", "--env", "uat").code == 0
-    return found
+def project(made: Prepared) -> Iterator[Project]:
+    with made.again() as again:
+        yield again
 
 
 def rehearsed(project: Project) -> dict[str, object]:
@@ -100,7 +116,7 @@ def test_a_rollback_that_forgets_an_index_fails(project: Project) -> None:
     assert what == (
         f"✗ {NEXT}: its rollback does not give the schema back: index public.events_kind is missing"
     )
-    assert state == "  state: seen on the copy; nothing was changed in the database"
+    assert state == "  state: nothing was changed; seen on the copy"
     assert "mend the rollback script" in next_step
 
 
@@ -218,7 +234,7 @@ def test_a_migration_that_fails_on_the_data_fails_the_rehearsal(project: Project
     what, state, _ = refused(project)
 
     assert f'migrations/{NEXT}.sql:1: column "note" of relation "events" contains null' in what
-    assert "nothing was changed in the database" in state
+    assert "nothing was changed" in state
 
 
 def test_the_mask_runs_before_the_migrations(project: Project) -> None:
@@ -434,6 +450,61 @@ def test_a_lock_held_too_long_is_refused_unless_there_is_a_reason(project: Proje
 
     allowed = f"-- windlass: allow long-lock nobody works at night\n{sql}"
     project.migration(NEXT, allowed, "alter table events drop column a;")
+    ran = project.run("deploy", "--env", "production")
+    assert "has no approval" in ran.err  # it came past the rehearsal
+
+
+def test_rows_that_stay_locked_too_long_are_refused_and_the_table_says_how_many(
+    project: Project,
+) -> None:
+    production(project)
+    project.deploy_yml.write_text(
+        project.deploy_yml.read_text() + "rehearsal: {blocks_at_most: 200ms}\n"
+    )
+    change = "update events set id = id;\nselect pg_sleep(0.3);"
+    sql = f"-- windlass: allow every-row all of them\n{change}"
+    project.migration(NEXT, sql, "select 1;")
+
+    ran = project.run("deploy", "--env", "production")
+
+    assert ran.code == 3
+    assert "row locks on public.events held writes of " in ran.err
+    assert "at most 200ms is allowed" in ran.err
+
+    allowed = f"-- windlass: allow long-lock nobody works at night\n{sql}"
+    project.migration(NEXT, allowed, "select 1;")
+    ran = project.run("rehearse", "--env", "production")
+    line = next(line for line in ran.out.splitlines() if line.startswith("public.events "))
+    assert "writes of " in line
+    assert "(measured) × " in line
+    assert f"{NEXT}.sql:" in line
+    assert "pg_stat_statements is not installed" in ran.out
+
+
+def test_a_lock_of_a_hot_table_needs_a_word_in_the_file_where_it_is_only_referred_to_too(
+    project: Project,
+) -> None:
+    project.deploy_yml.write_text(
+        project.deploy_yml.read_text() + "hot_tables: [{table: events}]\n"
+    )
+    sql = "create table parts (event int references events);"
+    project.migration(NEXT, sql, "drop table parts;")
+
+    unrehearsed = project.run("deploy", "--env", "uat")
+    production(project)
+    ran = project.run("deploy", "--env", "production")
+
+    assert ran.code == 3
+    what, _, next_step = ran.error()[:3]
+    assert f"{NEXT}.sql:1: public.events is a hot table" in what
+    assert "ShareRowExclusiveLock held writes up" in what
+    assert "-- windlass: allow hot-table public.events REASON" in next_step
+    assert unrehearsed.code == 3
+    assert f"{NEXT} names it, and is not rehearsed here" in unrehearsed.error()[0]
+
+    project.migration(
+        NEXT, f"-- windlass: allow hot-table events for a millisecond\n{sql}", "drop table parts;"
+    )
     ran = project.run("deploy", "--env", "production")
     assert "has no approval" in ran.err  # it came past the rehearsal
 

@@ -16,6 +16,8 @@ from pgwindlass.restarters import Running
 from pgwindlass.restarters.compose import Compose, base_command, list_command, restart_command
 from tests.fix_docker import IMAGE, SERVE
 
+pytestmark = pytest.mark.sampled(2)
+
 Up = Callable[..., None]
 PROJECT = "wltest"
 SERVICE = f"image: {IMAGE}, network_mode: none, stop_grace_period: 2s"

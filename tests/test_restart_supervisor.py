@@ -11,6 +11,8 @@ from pgwindlass.config.sections import SupervisorRestart
 from pgwindlass.errors import StepFailed
 from pgwindlass.restarters.supervisor import Supervisor, parse
 
+pytestmark = pytest.mark.sampled(2)
+
 Supervised = Callable[..., str]
 
 

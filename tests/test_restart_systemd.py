@@ -1,12 +1,14 @@
 """systemd, the real user manager: the traps that an exit status of 0 hides."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from pgwindlass.config.duration import Duration
 from pgwindlass.config.sections import SystemdRestart
 from pgwindlass.errors import StepFailed, Unreachable
+from pgwindlass.restarters import open_restarter
 from pgwindlass.restarters.systemd import Systemd, systemctl_command
 
 Unit = Callable[..., str]
@@ -128,3 +130,36 @@ def test_a_host_that_ssh_cannot_reach_is_unreachable() -> None:
         driver.check()
 
     assert caught.value.next_step == "ssh nobody@127.0.0.1.invalid true"
+
+
+def test_hosts_are_restarted_one_after_the_other_over_ssh(
+    unit: Unit, ssh_hosts: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Two names of one machine: the unit is restarted once for each, and proven each time."""
+    log = tmp_path / "starts"
+    name = unit("wl-hosts.service", f"/bin/sh -c 'echo start >> {log}; exec sleep 600'")
+    config = SystemdRestart(
+        unit=name, hosts=ssh_hosts, user=True, settle=Duration(0.05), within=Duration(30)
+    )
+    restarter = open_restarter(config)
+    before = restarter.running().instance
+    begun = len(log.read_text().split())
+
+    now = restarter.restart()
+
+    assert len(log.read_text().split()) == begun + 2
+    assert now.detail == f"2 members restarted: {', '.join(ssh_hosts)}"
+    assert now.instance != before
+    assert [pair.partition("=")[0] for pair in now.instance.split()] == list(ssh_hosts)
+    assert restarter.check() == ", ".join(f"{host}: {name} active" for host in ssh_hosts)
+
+
+def test_a_host_that_is_gone_stops_those_behind_it(unit: Unit, ssh_hosts: tuple[str, ...]) -> None:
+    name = unit("wl-hosts.service", SLEEP)
+    hosts = ("wl-gone.invalid", ssh_hosts[0])
+    restarter = open_restarter(
+        SystemdRestart(unit=name, hosts=hosts, user=True, settle=Duration(0.2))
+    )
+
+    with pytest.raises(StepFailed, match=r"^wl-gone\.invalid: ssh to wl-gone\.invalid failed"):
+        restarter.restart()

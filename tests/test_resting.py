@@ -274,6 +274,54 @@ def test_a_deployment_is_a_trace_with_a_span_for_each_step(
     assert project.url not in str(receiver.posts)
 
 
+def test_a_backup_a_restore_and_a_correction_are_told_and_traced_as_a_deployment_is(
+    project: Project, receiver: Receiver
+) -> None:
+    with_key(project, f'notices: [{{url: "{receiver.url}/plain"}}]')
+    assert project.run("deploy", "--env", "uat").code == 0
+    receiver.posts.clear()
+    project.env = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.url}
+
+    assert project.run("backup", "--env", "uat").code == 0
+    archive = max((project.home / "backups" / "uat").rglob("*.pgc"))
+    whole = archive.read_bytes()
+    archive.write_bytes(whole[:100])
+    failed = project.run("restore", "--env", "uat", CONFIRM_RESTORE="yes")
+    archive.write_bytes(whole)
+    done = project.run("restore", "--env", "uat", CONFIRM_RESTORE="yes")
+    project.migration(B, "create table b (i int);")
+    reason = ("--name", B, "--reason", "x")
+    stamp = project.run("stamp", "--env", "uat", *reason, CONFIRM_HISTORY="yes")
+    drop = project.run("restore", "--env", "uat", "--drop-old", CONFIRM_RESTORE="yes")
+
+    assert [failed.code, done.code, stamp.code, drop.code] == [1, 0, 0, 0], done.err + stamp.err
+    posts, receiver.posts = receiver.posts, []
+    receiver.posts = [post for post in posts if post[0] == "/plain"]
+    told = [(d["task"], d["event"]) for d in receiver.documents()]
+    assert told == [
+        (task, event)
+        for task, end in (
+            ("backup", "done"),
+            ("restore", "failed"),
+            ("restore", "done"),
+            ("stamp", "done"),
+            ("restore", "done"),
+        )
+        for event in ("started", end)
+    ]
+    assert receiver.documents()[2]["text"].startswith("restore in uat started, plan ")
+    receiver.posts = [post for post in posts if post[0] != "/plain"]
+    spans = spans_of(receiver)
+    assert [(span.name, span.status.code) for span in spans] == [
+        ("backup uat", 0),
+        ("restore uat", 2),
+        ("restore uat", 0),
+        ("stamp uat", 0),
+        ("restore uat", 0),
+    ]
+    assert attributes(spans[1])["windlass.task"] == "restore"
+
+
 def test_a_collector_that_does_not_take_it_is_an_alarm(
     project: Project, receiver: Receiver
 ) -> None:
@@ -283,7 +331,7 @@ def test_a_collector_that_does_not_take_it_is_an_alarm(
     ran = project.run("deploy", "--env", "uat")
 
     assert ran.code == 0, ran.err
-    assert "the trace of this deployment was not sent" in ran.err
+    assert "the trace of this run was not sent" in ran.err
 
 
 def test_without_an_endpoint_nothing_of_it_is_imported() -> None:

@@ -1,10 +1,10 @@
 """Temporary directories: they go with their run, or with the next one where it was killed."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -64,9 +64,28 @@ def test_one_of_a_killed_run_is_removed_and_one_of_a_living_run_stays(
 
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
-    assert temporary.sweep() == ()  # too young: a run may be about to lock it
-    assert temporary.sweep(young=0) == (left,)
+    assert temporary.sweep() == (left,)
     assert list(place.iterdir()) == []
+
+
+def test_one_that_is_not_locked_yet_stays_while_it_is_young(place: Path) -> None:
+    left = place / f".{temporary.PREFIX}key-abc"
+    left.mkdir()
+
+    assert temporary.sweep() == ()  # a run may be about to lock it
+    assert temporary.sweep(young=0) == (left,)
+
+
+def test_one_has_its_name_from_when_it_is_locked(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    monkeypatch.setattr(fcntl, "flock", lambda *_: seen.append([p.name for p in place.iterdir()]))
+
+    made = temporary.make("key")
+
+    assert seen == [[f".{made.name}"]]
+    temporary.remove(made)
 
 
 def test_what_is_not_ours_stays(place: Path) -> None:
@@ -74,15 +93,14 @@ def test_what_is_not_ours_stays(place: Path) -> None:
     elsewhere.mkdir()
     (elsewhere / "file").touch()
     (place / f"{temporary.PREFIX}link").symlink_to(elsewhere)
-    other = place / f"{temporary.PREFIX}other"
-    other.mkdir()
-    if os.geteuid() == 0:
+    if os.geteuid() == 0:  # who else is somebody else
+        other = place / f"{temporary.PREFIX}other"
+        other.mkdir()
         os.chown(other, 12345, 12345)
-    else:
-        os.utime(other, (time.time() + 60, time.time() + 60))
     (place / "windlass-other").mkdir()
+    before = sorted(place.iterdir())
 
     assert temporary.sweep(young=0) == ()
 
-    assert len(list(place.iterdir())) == 4
+    assert sorted(place.iterdir()) == before
     assert (elsewhere / "file").is_file()

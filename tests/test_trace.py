@@ -232,7 +232,7 @@ def test_a_concurrent_build_is_looked_at_from_outside(database16: Database) -> N
     statement = "create index concurrently x on t (b)"
     with database16.connect("old", autocommit=False) as old:
         old.execute("update t set a = a where id = 1")  # which the build has to wait for
-        commit = threading.Timer(0.4, old.commit)
+        commit = threading.Timer(0.8, old.commit)
         commit.start()
         with (
             database16.connect("test") as connection,
@@ -307,6 +307,108 @@ def test_a_full_scan_reads_every_row(server: Server, copies: Callable[[Server], 
 
     assert name == "public.t"
     assert rows >= 1000  # what other tests rolled back is read too
+
+
+# fmt: off
+ROWS = [
+    ("update t set a = a + 1 where id <= 300", [("public.t", 300)]),
+    ("delete from f where id <= 10", [("public.f", 10)]),
+    ("insert into f select i, i % 100 + 1, i % 100 + 1 from generate_series(1000, 1010) i", []),
+    ("insert into t (id, a) select i, i from generate_series(900, 1010) i "
+     "on conflict (id) do update set a = 0", [("public.t", 101)]),
+    ("select * from t where id <= 7 for update", [("public.t", 7)]),
+    ("select * from t where id <= 7 for no key update", [("public.t", 7)]),
+    ("select * from t where id <= 7 for share", [("public.t", 7)]),
+    ("do $$ begin perform 1 from t where id <= 9 for update; end $$", [("public.t", 9)]),
+    ("select locking(5)", [("public.t", 5)]),
+    ("with gone as (delete from f where id <= 3 returning 1) "
+     "update t set a = 0 where id <= 2", [("public.f", 3), ("public.t", 2)]),
+    ("select count(*) from t", []),
+]
+# fmt: on
+LOCKING = """
+create or replace function locking(most int) returns void language plpgsql as $$
+begin perform 1 from t where id <= most for update; end $$
+"""
+
+
+@pytest.mark.parametrize(("statement", "locked"), ROWS, ids=[one for one, _ in ROWS])
+def test_rows_that_writers_wait_for_are_counted(
+    server: Server,
+    copies: Callable[[Server], Database],
+    statement: str,
+    locked: list[tuple[str, int]],
+) -> None:
+    database = copies(server)
+    with database.connect("test") as connection:
+        connection.execute(LOCKING.encode())
+
+    assert [(name, rows) for name, rows, _ in traced(database, statement).rows_locked] == locked
+
+
+def test_a_lock_that_is_given_back_inside_a_statement_is_seen(
+    server: Server, copies: Callable[[Server], Database]
+) -> None:
+    statement = """do $$ begin
+        begin
+            lock table t in access exclusive mode; perform pg_sleep(0.3); raise 'back';
+        exception when others then null;
+        end;
+        perform 1 from p limit 1;
+    end $$"""
+
+    seen = traced(copies(server), statement)
+
+    assert "public.t" not in dict(seen.locks)
+    ((name, mode, seconds),) = seen.passing
+    assert (name, mode) == ("public.t", "AccessExclusiveLock")
+    assert 0.25 < seconds <= seen.seconds
+
+
+def test_the_rows_of_a_parallel_scan_are_whole(
+    server: Server, copies: Callable[[Server], Database]
+) -> None:
+    database = copies(server)
+    with database.connect("test") as connection:
+        connection.execute("drop table if exists wide")
+        connection.execute("create table wide as select i from generate_series(1, 20000) i")
+        connection.execute("analyze wide")
+    seen = Trace(database)
+    with database.connect("test", autocommit=False) as connection:
+        for setting in (
+            "parallel_setup_cost = 0",
+            "parallel_tuple_cost = 0",
+            "min_parallel_table_scan_size = 0",
+            "parallel_leader_participation = off",
+        ):
+            connection.execute(f"set local {setting}".encode())
+        with seen.observe(connection, "a.sql:1", "select"):
+            connection.execute("select count(*) from wide where i % 3 = 1")
+        connection.rollback()
+    seen.close()
+
+    assert seen.statements[0].scans == (("public.wide", 20000),)
+
+
+def test_rows_locked_are_of_so_many_by_the_tables_statistics(database16: Database) -> None:
+    with database16.connect("test") as connection:
+        connection.execute("create table t as select g as a from generate_series(1, 500) g")
+        connection.execute("analyze t")
+
+    assert traced(database16, "update t set a = 0 where a <= 20").rows_locked == (
+        ("public.t", 20, 500),
+    )
+
+
+def test_outside_a_transaction_scans_are_not_seen_and_that_is_said(database16: Database) -> None:
+    with database16.connect("test") as connection:
+        connection.execute("create table t (a int)")
+        trace = Trace(database16)
+        with trace.observe(connection, "a.sql:1", "vacuum"):
+            connection.execute("vacuum (analyze) t")
+    trace.close()
+
+    assert not trace.statements[0].scans_seen
 
 
 def test_a_statement_that_fails_is_no_trace(database16: Database) -> None:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from ..config.sections import GithubApproval
-from ..errors import NotApproved, Unreachable
+from ..errors import NotApproved, Unchanged, Unreachable
 from ..github.api import GithubApi, NotFound, this_run
 from ..model import Approval, Plan
 from ..secret import Secret
@@ -99,7 +99,7 @@ class GithubSource:
         except msgspec.ValidationError as error:
             raise Unreachable(
                 f"GitHub's API gave an unexpected answer to {path}: {error}",
-                state="nothing was changed; without an answer nothing counts as approved",
+                state=Unchanged("without an answer nothing counts as approved"),
                 next_step="check whether GITHUB_API_URL is GitHub's",
             ) from None
 

@@ -98,8 +98,8 @@ def people_of(text: str, file: str) -> dict[bytes, Person]:
     return {line.key: person for person in people for line in person.lines}
 
 
-def _one_person(one: Line, other: Line) -> bool:
-    return one.key == other.key or bool(known_as(one.principals) & known_as(other.principals))
+def _one_person(line: Line, other: Line) -> bool:
+    return line.key == other.key or bool(known_as(line.principals) & known_as(other.principals))
 
 
 def _line(text: str, place: Place) -> Line:

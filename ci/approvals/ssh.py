@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from .. import process, purposes
+from .. import account, process, purposes
 from ..config.sections import SshApproval
 from ..errors import ChildFailed, ConfigError, NotApproved, Place, StepFailed
 from ..model import Approval, ApprovalStatement, Plan, Signed
@@ -218,7 +218,7 @@ class SshSource:
         """Return how many may approve; raise where the files or ssh-keygen are missing."""
         people = {person.lines[0].number: person for person in self._people().values()}
         on_github = os.environ.get("GITHUB_ACTIONS") == "true"
-        signers = [one for one in people.values() if one.has_login or not on_github]
+        signers = [person for person in people.values() if person.has_login or not on_github]
         if self.config.revoked:
             self._file("revoked", self.config.revoked)
         if len(signers) < self.config.required:
@@ -267,6 +267,7 @@ def sign(
     try:
         signature = b"".join(process.pipe(argv, [text.encode()], purpose=purposes.SIGN)).decode()
     except ChildFailed as error:
+        account.require_known("ssh-keygen", state="nothing was approved")
         raise StepFailed(
             f"ssh-keygen did not sign with {private_key}: {error.stderr or error.what}",
             state="nothing was approved",
@@ -283,12 +284,13 @@ def _verifies(argv: list[str], signed: Signed) -> bool:
         for _ in process.pipe(argv, [signed.statement.encode()], purpose=purposes.TOOL):
             pass
     except ChildFailed:
+        account.require_known("ssh-keygen", state="no signature was judged")
         return False
     return True
 
 
 def _usual_key() -> Path:
-    home = Path.home() / ".ssh"
+    home = account.home() / ".ssh"
     known = next((home / name for name in KEYS if (home / name).exists()), None)
     if known is None:
         raise ConfigError(

@@ -54,14 +54,14 @@ def _listed(root: Path, commit: str, prefix: str) -> list[tuple[str, str]]:
 
     Whoever may push there may have pushed anything: links, submodules, a file of a gigabyte.
     """
-    found = []
+    entries = []
     for entry in git.read(root, "ls-tree", "-z", "--long", commit).split("\0"):
         head, _, name = entry.partition("\t")
         mode, kind, blob, size = (head.split() + [""] * 4)[:4]
         regular = kind == "blob" and mode in ("100644", "100755")
         if regular and NAME.fullmatch(name) and name.startswith(prefix) and int(size) <= LARGEST:
-            found.append((name, blob))
-    return found[:MOST]
+            entries.append((name, blob))
+    return entries[:MOST]
 
 
 def _holds(file: Path, content: bytes) -> bool:

@@ -37,17 +37,17 @@ class Junk:
 
 def read_signed_files(directory: Path) -> tuple[tuple[SignedFile, ...], tuple[Junk, ...]]:
     """Return the approvals of a directory by name, and what is not readable as one."""
-    found: list[SignedFile] = []
+    files: list[SignedFile] = []
     junk: list[Junk] = []
     paths = sorted(directory.iterdir()) if directory.is_dir() else []
     for path in paths:
         if not path.name.endswith(SUFFIX):
             continue
         try:
-            found.append(_read(path))
+            files.append(_read(path))
         except (OSError, ValueError, RecursionError) as error:
             junk.append(Junk(path, " ".join(str(error).split())[:200]))
-    return tuple(found), tuple(junk)
+    return tuple(files), tuple(junk)
 
 
 def _read(path: Path) -> SignedFile:

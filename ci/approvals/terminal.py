@@ -1,9 +1,9 @@
 """A person at a terminal: sees the plan's digest, types the environment's name."""
 
-import getpass
 import sys
 from datetime import UTC, datetime, timedelta
 
+from .. import account
 from ..config.sections import TerminalApproval
 from ..model import Approval, Plan
 from ..visible import visible
@@ -36,7 +36,7 @@ class TerminalSource:
         now = datetime.now(UTC)
         approval = Approval(
             plan_digest=plan.digest,
-            approver=getpass.getuser(),
+            approver=account.name(),
             source="terminal",
             granted_at=now,
             expires_at=now + timedelta(seconds=self.config.expires.seconds),

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
-from ..errors import Refused, StepFailed, StoreFailed, Untrusted
+from ..errors import UNCHANGED, Refused, StepFailed, StoreFailed, Unchanged, Untrusted
 from ..model import LEVELS, Document, Manifest, Pin, Proof, Rehearsal, Sealed
 from ..stores import Store
 from .contents import complaint, is_place
@@ -61,8 +61,8 @@ def backups(store: Store, *, environment: str, database: str | None = None) -> t
         )
 
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = [backup for backup in pool.map(read_backup, folders) if backup is not None]
-    return tuple(sorted(found, key=_age, reverse=True))
+        complete = [backup for backup in pool.map(read_backup, folders) if backup is not None]
+    return tuple(sorted(complete, key=_age, reverse=True))
 
 
 def newest(
@@ -100,7 +100,7 @@ def _read_manifest(store: Store, place: str) -> Manifest:
     if not is_place(place):
         raise StoreFailed(
             f"{place + MANIFEST!r} is not a key that Windlass writes",
-            state="nothing was changed; this backup cannot be trusted, the others can",
+            state=Unchanged("this backup cannot be trusted, the others can"),
             next_step="find out who wrote it, and move the folder away",
         )
     if why := complaint(manifest, place):
@@ -142,7 +142,7 @@ def _unreadable(store: Store, key: str, why: str) -> StoreFailed:
     name = key.rpartition("/")[2].removesuffix(".json")
     return StoreFailed(
         f"{store.address(key)} is not a readable {name}: {why}",
-        state="nothing was changed; this backup cannot be trusted, the others can",
+        state=Unchanged("this backup cannot be trusted, the others can"),
         next_step="look at the file; if it cannot be repaired, move the backup's folder away",
     )
 
@@ -179,7 +179,7 @@ def find_backup(
         what = f"{environment} has no backup" + (f' "{which}"' if candidates else "")
         names = ", ".join(backup.manifest.id for backup in candidates)
     next_step = f"name one of: {names}" if names else f"invoke backup --env {environment}"
-    raise StepFailed(what, state="nothing was changed", next_step=next_step)
+    raise StepFailed(what, state=UNCHANGED, next_step=next_step)
 
 
 def _require_trusted(store: Store, environment: str, id_or_key: str) -> None:
@@ -227,7 +227,11 @@ def find_rehearsal(
     name = f"/rehearsal-{plan_digest[:12]}.json"
     keys = [key for key in store.keys(folder(environment, database)) if key.endswith(name)]
     rehearsals = [_trusted(partial(_read_document, store, key, REHEARSALS)) for key in keys]
-    ours = [one for one in rehearsals if one is not None and one.plan_digest == plan_digest]
+    ours = [
+        rehearsal
+        for rehearsal in rehearsals
+        if rehearsal is not None and rehearsal.plan_digest == plan_digest
+    ]
     return max(ours, key=lambda rehearsal: rehearsal.at, default=None)
 
 

@@ -10,7 +10,7 @@ from .. import process
 from ..config.sections import BackupsConfig
 from ..database.children import child_name, judged
 from ..database.connection import Database
-from ..errors import StepFailed
+from ..errors import StepFailed, Unchanged
 from ..model import Manifest, Proof
 from ..parser.equivalence import equivalent
 from ..postgres import definitions, throwaway
@@ -85,7 +85,7 @@ def _compare(reading: Reader, copy: Database, loaded: Restored) -> None:
         raise StepFailed(
             f"restored, {reading.manifest.id} has other definitions than its source: "
             f"{'; '.join(titles[:SHOWN])}{more}",
-            state="seen on a copy; the live database is unchanged",
+            state=Unchanged("seen on a copy"),
             next_step="restore it into a new database (invoke restore --into NAME), and compare "
             "pg_dump --schema-only of it and of the live database",
         )

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ..errors import ConfigError, StepFailed
+from ..errors import UNCHANGED, ConfigError, StepFailed, Unchanged
 from ..secret import Secret
 
 PEM = "-----BEGIN "  # a private key's file of ssh begins with it
@@ -81,7 +81,7 @@ def _with_short_header(chunks: Iterable[bytes]) -> Iterator[bytes]:
             elif len(head) > HEADER:
                 raise StepFailed(
                     f"the backup cannot be decrypted: its age header has no end in {HEADER} bytes",
-                    state="nothing was changed; no more of it was read",
+                    state=Unchanged("no more of it was read"),
                     next_step="find out who wrote it; take another backup: invoke backup",
                 )
         if not ended:
@@ -98,7 +98,7 @@ def _decrypt(age: Any, source: object, sink: object, key: object) -> None:  # no
     except (age.DecryptError, OSError) as error:
         raise StepFailed(
             f"the backup cannot be decrypted: {error}",
-            state="nothing was changed",
+            state=UNCHANGED,
             next_step="check backups.encrypt.identity, then invoke backup.verify --level checksum",
         ) from error
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from ..errors import StoreFailed, Untrusted
+from ..errors import StoreFailed, Untrusted, changed
 from ..model import Manifest
 from ..stores import Store
 from .catalog import PIN, PROOFS, REHEARSAL
@@ -29,13 +29,25 @@ def remove_backups(
         StoreFailed: the store did not remove something; what was removed before stays removed.
 
     """
+    removed: list[str] = []
     for backup in reversed(backups):
         manifest = backup.manifest
-        store.write(manifest.key + PRUNED, [manifest.canonical()])
-        # First: without a manifest the rest does not count as a backup.
-        store.delete(manifest.key + MANIFEST)
-        _remove_rest(store, manifest)
+        try:
+            store.write(manifest.key + PRUNED, [manifest.canonical()])
+            # First: without a manifest the rest does not count as a backup.
+            store.delete(manifest.key + MANIFEST)
+            _remove_rest(store, manifest)
+        except StoreFailed as error:
+            raise changed(error, state=_so_far(removed, len(backups), error.own)) from error
+        removed.append(manifest.id)
         done(manifest)
+
+
+def _so_far(removed: list[str], count: int, own: str) -> str:
+    """Say how many of the backups are removed, where one could not be."""
+    ids = f": {', '.join(removed)}" if removed else ""
+    more = f"; {own}" if own else ""
+    return f"{len(removed)} of {count} backups are removed{ids}; the next pruning finishes it{more}"
 
 
 def unfinished(store: Store, *, environment: str, database: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from ..errors import StepFailed
+from ..errors import StepFailed, Unchanged
 from .stream import SHOWN
 from .tables import NAME, QUALIFIED, TableName, unquoted
 
@@ -104,7 +104,7 @@ def by_plain_name(counts: Iterable[tuple[str, int]]) -> dict[TableName, int]:
         if match is None:
             raise StepFailed(
                 f'"{name}" in the row counts is not SCHEMA.TABLE',
-                state="this backup cannot be verified; nothing was changed",
+                state=Unchanged("this backup cannot be verified"),
                 next_step="take another one: invoke backup",
             )
         rows_by_table[unquoted(match[1], match[2])] = rows

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import get_args
 
-from ..errors import Untrusted
+from ..errors import Unchanged, Untrusted
 from ..model import DocumentKind
 from ..signing import Seal
 from ..stores import Store
@@ -87,7 +87,8 @@ class SignedStore:
         try:
             return whole(self.store, key)
         except TooLarge as error:
-            raise Untrusted(error.what, state=error.state, next_step=error.next_step) from error
+            state = Unchanged(error.own)
+            raise Untrusted(error.what, state=state, next_step=error.next_step) from error
 
     def _shown(self, key: str) -> str:
         """Return an address without control characters: anybody may have named the object."""

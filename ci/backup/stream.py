@@ -7,13 +7,13 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import cast
 
-from ..errors import StoreFailed
+from ..errors import StoreFailed, Unchanged
 from ..stores import Store
 from .checkpoints import Checkpoints
 
 Progress = Callable[[int, "int | None"], None]  # bytes done, bytes in all where that is known
 MANIFEST = "manifest.json"
-NOT_KEPT = "no backup was kept: no manifest, no archive; the database is unchanged"
+NOT_KEPT = Unchanged("no backup was kept: no manifest, no archive")
 SHOWN = 5  # differences that an error lists
 LARGEST = 32 << 20  # bytes of a document in the store, such as a manifest, that are read
 
@@ -38,7 +38,7 @@ def whole(store: Store, key: str) -> bytes:
                 raise TooLarge(
                     f"{store.address(key)} is larger than {LARGEST >> 20} MiB, which no document "
                     "of Windlass's is",
-                    state="nothing was changed; no more of it was read",
+                    state=Unchanged("no more of it was read"),
                     next_step="find out who wrote it, and move it away",
                 )
     return bytes(content)

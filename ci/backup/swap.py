@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import psycopg
 from psycopg import errors as pg
@@ -22,14 +22,17 @@ from ..database.connection import Database
 from ..database.create import named
 from ..database.errors import asking, one_value, translated
 from ..database.sessions import remedy, sessions_text, unendable
-from ..errors import StepFailed, Unreachable, changed
+from ..errors import UNCHANGED, StepFailed, Unreachable, changed
 from . import dress, names
 
+# What became of a swap that did not end well.
+End = Literal["swapped", "unchanged", "gone", "unknown"]
 WITHIN = 30.0  # seconds in which the sessions of both databases must be gone
 PAUSE = 0.2  # seconds between two looks at sessions that we may not end
 LOOK_EVERY = 0.02  # seconds, while the server waits for the sessions to go
 ENDS_WITHIN = 15.0  # seconds; the server waits for 5 s at each of the two renames
 DOOR_WITHIN = "2s"  # for the lock of a database: a new session waits behind who waits for it
+CANCEL_WITHIN = 5.0  # seconds
 MAINTENANCE = ("postgres", "template1")  # to connect to while the two are renamed
 SESSIONS = """
 select pid, coalesce(application_name, '') from pg_catalog.pg_stat_activity
@@ -59,7 +62,9 @@ where schemaname <> 'windlass' order by 1
 """
 
 
-def swap_databases(live: Database, restored: str, old: str = "", again: str = "") -> str:
+def swap_databases(
+    live: Database, restored: str, old: str = "", again: str = "", anew: str = ""
+) -> str:
     """Rename the live database away and the restored one into its place; return the old one's name.
 
     The restored one gets the live database's owner, limit, comment, grants and settings. Sessions
@@ -70,6 +75,7 @@ def swap_databases(live: Database, restored: str, old: str = "", again: str = ""
         restored: the name of the other one, on the same server.
         old: the name that the live one gets; empty: one with this moment in it.
         again: the command that swaps them, for an error; empty: that of this task alone.
+        anew: the command that restores anew, where the restored one is there no more.
 
     Raises:
         StepFailed: sessions or prepared transactions stayed for 30 s, or the server failed. It
@@ -78,20 +84,33 @@ def swap_databases(live: Database, restored: str, old: str = "", again: str = ""
     """
     aside = old or names.kept_name(live.name, datetime.now(UTC))
     again = again or f"invoke restore --swap {restored}"
-    unchanged = f"nothing was renamed: {live.name} is as it was, {restored} holds the backup"
-    with asking(unchanged, next_step=again):
+    with asking(_words("unchanged", live.name, restored), next_step=again):
         server = _maintenance(live)
         oid = _oids(server, live.name, restored).get(restored, 0)
     try:
         with server.connect("swap") as door, server.connect("swap-sessions") as keeper:
             _Swap(live, restored, aside, again, door, keeper).run()
     except (psycopg.Error, StepFailed, KeyboardInterrupt) as error:
-        swapped = _is_swapped(server, live.name, oid)
-        if swapped:  # the line was cut, or somebody stopped us, when it was done
+        end = _end(server, live.name, restored, oid)
+        if end == "swapped":  # the line was cut, or somebody stopped us, when it was done
             return aside
-        unknown = f"not known: the server does not say whether {restored} is {live.name} now"
-        raise _with_state(error, unchanged if swapped is False else unknown, again) from error
+        again = (anew or "invoke restore") if end == "gone" else again
+        raise _with_state(error, _words(end, live.name, restored), again) from error
     return aside
+
+
+def _words(end: End, live: str, restored: str) -> str:
+    """Say what became of a swap that did not end well."""
+    match end:
+        case "unchanged":
+            return f"nothing was renamed: {live} is as it was, {restored} holds the backup"
+        case "gone":  # a standby took over that lacked the last transactions
+            return (
+                f"nothing was renamed: {live} is as it was, and the server that answers now has "
+                f"no {restored}"
+            )
+        case _:
+            return f"not known: the server does not say whether {restored} is {live} now"
 
 
 def _with_state(error: BaseException, state: str, again: str) -> BaseException:
@@ -117,8 +136,8 @@ def _oids(server: Database, *wanted: str) -> dict[str, int]:
         return dict(connection.execute(OIDS, (list(wanted),)).fetchall())
 
 
-def _is_swapped(server: Database, live: str, restored_oid: int) -> bool | None:
-    """Tell whether the restored database has the live one's name; None: it cannot be known.
+def _end(server: Database, live: str, restored: str, oid: int) -> End:
+    """Return what became of the restored database, whose oid is given.
 
     What was sent may still run: a server does not see at once that its client has gone.
     """
@@ -128,10 +147,12 @@ def _is_swapped(server: Database, live: str, restored_oid: int) -> bool | None:
         with suppress(Unreachable, psycopg.Error), server.connect("swap-look") as connection:
             running = connection.execute(RUNS, (name,)).fetchone()
             if running is not None and not running[0]:
-                oids = dict(connection.execute(OIDS, ([live],)).fetchall())
-                return oids.get(live) == restored_oid
+                oids = dict(connection.execute(OIDS, ([live, restored],)).fetchall())
+                if oids.get(live) == oid:
+                    return "swapped"
+                return "unchanged" if oids.get(restored) == oid else "gone"
         if time.monotonic() > deadline:
-            return None
+            return "unknown"
         time.sleep(PAUSE)
 
 
@@ -180,7 +201,7 @@ class _Swap:
                 self._end_sessions(renaming, pid)
             except BaseException:
                 with suppress(psycopg.Error):
-                    self.door.cancel()
+                    self.door.cancel_safe(timeout=CANCEL_WITHIN)
                 raise
             renaming.result()
 
@@ -224,7 +245,7 @@ class _Swap:
 def kept(live: Database) -> tuple[tuple[str, int], ...]:
     """Return the old databases that restores have kept of the live database, and their bytes."""
     start = names.kept_prefix(live.name)
-    with asking("nothing was changed"), live.connect("restore") as connection:
+    with asking(UNCHANGED), live.connect("restore") as connection:
         rows = connection.execute(OLD_ONES, {"name": start}).fetchall()
     return tuple((name, size) for name, size in rows if names.is_kept(live.name, name))
 

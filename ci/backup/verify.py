@@ -11,7 +11,7 @@ from functools import partial
 
 from .. import process
 from ..config.sections import BackupsConfig
-from ..errors import ChildFailed, StepFailed
+from ..errors import ChildFailed, StepFailed, Unchanged
 from ..model import Manifest, Part, Proof, ProofLevel
 from ..postgres.clients import Clients, find_clients
 from ..secret import Secret
@@ -183,6 +183,6 @@ def check_part(part: Part, meter: Meter, store: Store) -> None:
     raise StepFailed(
         f"{store.address(part.key)} is damaged: expected {part.size} bytes with SHA-256 "
         f"{part.sha256}, got {meter.size} bytes with {digest}",
-        state="this backup cannot be used; nothing was changed",
+        state=Unchanged("this backup cannot be used"),
         next_step="take another one (invoke backup), and find out what changed this one",
     )

@@ -103,10 +103,10 @@ def values_of(data: Data, variables: Mapping[str, str]) -> dict[str, str]:
         data = list(data.values())
     if isinstance(data, list):
         return {name: value for item in data for name, value in values_of(item, variables).items()}
-    found: dict[str, str] = {}
+    values: dict[str, str] = {}
     for name, default in VARIABLE.findall(data) if isinstance(data, str) else ():
-        found[name] = variables.get(name) or default
-    return found
+        values[name] = variables.get(name) or default
+    return values
 
 
 def _explain(file: YamlFile, at: Path_, data: Data, kind: type, problem: str) -> ConfigError:

@@ -12,6 +12,7 @@ from ..model import ProofLevel, StepName, Tier
 from ..secret import OptionalSecret, Secret
 from .address import read_address
 from .duration import Duration, _span
+from .members import Member, members
 
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -171,6 +172,7 @@ class SigningConfig(Options, frozen=True, kw_only=True):
         return self.key.reveal().strip() if self.key is not None else ""
 
 
+LONGEST_BATCH = 60.0  # seconds; the rows of a batch stay locked as long
 LONGEST_TIMEOUT = 2**31 / 1000 - 1  # seconds: the server counts milliseconds in 32 bits
 
 
@@ -196,6 +198,21 @@ class LockConfig(Options, frozen=True, kw_only=True):
         # With both alike the statement's is first, and a wait for a table is not tried again.
         if spans[-1] >= self.statement_timeout.seconds:
             raise ValueError("every timeout must be shorter than statement_timeout")
+
+
+class BackfillConfig(Options, frozen=True, kw_only=True):
+    """How long a batch of a backfill takes, and whom it must not leave behind."""
+
+    batch: Duration = _span("500ms")  # that a batch should take; its rows are locked as long
+    replica_lag: Duration = _span("10s")  # of a replica, above which the next batch waits
+    wal_backlog: int = 1024  # megabytes that a replica or the archive may lack
+    wait: Duration = _span("1h")  # for them, or for who paused it, before the run gives up
+
+    def __post_init__(self) -> None:
+        if not 0 < self.batch.seconds <= LONGEST_BATCH:
+            raise ValueError("batch must be above 0, and 60s at most: its rows are locked as long")
+        if self.wal_backlog < 1:
+            raise ValueError("wal_backlog must be 1 or more: megabytes")
 
 
 class Expect(Options, frozen=True, kw_only=True):
@@ -251,6 +268,19 @@ class OldServiceConfig(Options, frozen=True, kw_only=True):
             raise ValueError("commit and image are both set; expected one of them")
         if self.image.startswith("-"):
             raise ValueError(f'image: "{self.image}" is no name of an image')
+
+
+class HotTable(Options, frozen=True, kw_only=True):
+    """A table of whose every lock a migration's file must speak, and for how long it may wait."""
+
+    table: str  # with its schema; without: in public
+    waits: Duration = _span("2s")  # how long it may be held up, over all tries of a migration
+
+    def __post_init__(self) -> None:
+        if not self.table:
+            raise ValueError("table is empty; expected a table, such as shop.orders")
+        if self.waits.seconds <= 0:
+            raise ValueError("waits must be above 0, such as 2s")
 
 
 class ServiceConfig(Options, frozen=True, kw_only=True):
@@ -334,13 +364,14 @@ class Restart(Options, frozen=True, kw_only=True):
     """Base of every restart.
 
     `environment`: the names of variables that its programs get besides those of its kind. Of our
-    other variables they see nothing.
+    other variables they see nothing. `lost_at_most`: requests; None: any number.
     """
 
     files: ClassVar[tuple[str, ...]] = ()  # the keys that name a file which decides
     commands: ClassVar[tuple[str, ...]] = ()  # the keys that hold a command
     printing: ClassVar[tuple[str, ...]] = ()  # those of a command that only prints
     environment: tuple[str, ...] = ()
+    lost_at_most: int | None = None
 
     @property
     def docker_host(self) -> str:
@@ -348,6 +379,8 @@ class Restart(Options, frozen=True, kw_only=True):
         return ""
 
     def __post_init__(self) -> None:
+        if self.lost_at_most is not None and self.lost_at_most < 0:
+            raise ValueError(f"lost_at_most is {self.lost_at_most}; expected 0 or more")
         for name in self.environment:
             if not VARIABLE.fullmatch(name):
                 raise ValueError(
@@ -355,33 +388,105 @@ class Restart(Options, frozen=True, kw_only=True):
                 )
 
 
-class SystemdRestart(Restart, frozen=True, kw_only=True, tag="systemd", tag_field="with"):
+class RollingRestart(Restart, frozen=True, kw_only=True):
+    """Base of a restart of one process, or of several members in order, `batch` at a time.
+
+    `smoke` is where each member answers its smoke tests; empty: `smoke.base_url` after each batch.
+    """
+
+    noun: ClassVar[str]  # of a part
+    host: str = ""
+    hosts: tuple[str, ...] = ()
+    batch: int = 1
+    smoke: str | tuple[str, ...] = ""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What is a member of its own on each host; empty: a host is one."""
+        raise NotImplementedError
+
+    @property
+    def rolls(self) -> bool:
+        """Whether it has members that are restarted one after the other."""
+        return bool(self.hosts or self.parts)
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """The members in order; none where it does not roll."""
+        if not self.rolls:
+            return ()
+        return members(self.hosts or (self.host,), self.parts, self.smoke, noun=self.noun)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole = getattr(self, self.noun)
+        if bool(whole) == bool(self.parts):
+            how = "both set" if whole else "both missing"
+            raise ValueError(f"{self.noun} and {self.noun}s are {how}; expected one of them")
+        if self.host.startswith("-"):
+            raise ValueError(f'host: "{self.host}" is no name of a host')
+        if self.host and self.hosts:
+            raise ValueError("host and hosts are both set; expected one of them")
+        if self.batch < 1:
+            raise ValueError(f"batch is {self.batch}; expected 1 or more")
+        if not self.rolls and (self.smoke or self.batch > 1):
+            raise ValueError(f"smoke and batch are for several members: hosts, or {self.noun}s")
+        self.members  # noqa: B018  # raises where they do not fit
+
+
+class SystemdRestart(RollingRestart, frozen=True, kw_only=True, tag="systemd", tag_field="with"):
     """One unit or several; `user` for the caller's own manager, `host` over ssh."""
 
-    unit: str | tuple[str, ...]
+    noun: ClassVar[str] = "unit"
+    unit: str | tuple[str, ...] = ""  # a list is restarted together
+    units: tuple[str, ...] = ()  # each a member, restarted one after the other
     user: bool = False
-    host: str = ""  # as ssh takes it: deploy@api1.example.com
     settle: Duration = _span("5s")
     within: Duration = _span("120s")
 
     @property
-    def units(self) -> tuple[str, ...]:
-        """Every unit, also where one was written without a list."""
+    def parts(self) -> tuple[str, ...]:
+        """The units that are members."""
+        return self.units
+
+    @property
+    def together(self) -> tuple[str, ...]:
+        """The units that are restarted together, also where one was written without a list."""
         return (self.unit,) if isinstance(self.unit, str) else self.unit
 
+    def of(self, member: Member) -> "SystemdRestart":
+        """Return the restart of one member alone."""
+        unit = member.part or self.unit
+        return msgspec.structs.replace(
+            self, unit=unit, units=(), host=member.host, hosts=(), batch=1, smoke=""
+        )
 
-class DockerRestart(Restart, frozen=True, kw_only=True, tag="docker", tag_field="with"):
-    """A container by name."""
 
-    container: str
-    host: str = ""  # DOCKER_HOST; empty: docker's own choice
+class DockerRestart(RollingRestart, frozen=True, kw_only=True, tag="docker", tag_field="with"):
+    """A container by name, or several; `host` is a DOCKER_HOST, empty: docker's own choice."""
+
+    noun: ClassVar[str] = "container"
+    container: str = ""
+    containers: tuple[str, ...] = ()  # each a member, restarted one after the other
     settle: Duration = _span("5s")
     within: Duration = _span("120s")
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The containers that are members."""
+        return self.containers
 
     @property
     def docker_host(self) -> str:
         """The Docker that has the service's images; empty: docker's own choice."""
-        return self.host
+        return self.host or next(iter(self.hosts), "")
+
+    def of(self, member: Member) -> "DockerRestart":
+        """Return the restart of one member alone."""
+        container = member.part or self.container
+        return msgspec.structs.replace(
+            self, container=container, containers=(), host=member.host, hosts=(), batch=1, smoke=""
+        )
 
 
 class ComposeRestart(Restart, frozen=True, kw_only=True, tag="compose", tag_field="with"):
@@ -547,6 +652,7 @@ class Environment(Options, frozen=True, kw_only=True):
     approval: ApprovalConfig | None = None
     signing: SigningConfig | None = None  # None: what lies in the store is taken as it is
     lock: LockConfig = msgspec.field(default_factory=LockConfig)
+    backfill: BackfillConfig = msgspec.field(default_factory=BackfillConfig)
     proof: ProofLevel | None = None  # of a deployment's backup; None: what the tier insists on
     on_failure: Literal["stop", "rollback", "rollback-even-if-lossy"] | None = None  # tier's
     steps: dict[StepName, StepSetting] = {}  # stricter than the tier; laxer is refused
@@ -566,6 +672,7 @@ class Shared(Options, frozen=True, kw_only=True):
     migrations: MigrationsConfig = MigrationsConfig()
     backups: BackupsConfig | None = None
     rehearsal: RehearsalConfig = msgspec.field(default_factory=RehearsalConfig)
+    hot_tables: tuple[HotTable, ...] = ()
 
 
 class DeployFile(Options, frozen=True, kw_only=True):
@@ -576,3 +683,4 @@ class DeployFile(Options, frozen=True, kw_only=True):
     migrations: MigrationsConfig = MigrationsConfig()
     backups: BackupsConfig | None = None
     rehearsal: RehearsalConfig = msgspec.field(default_factory=RehearsalConfig)
+    hot_tables: tuple[HotTable, ...] = ()

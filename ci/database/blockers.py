@@ -6,16 +6,21 @@ whether the transaction that blocked us has ended, although its session lives on
 
 import re
 import threading
-from contextlib import ExitStack
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 
 import psycopg
 
 from ..errors import WindlassError
 from ..secret import redact
 from .connection import Database
+from .orphans import AS_LOGIN
+from .waits import Awaits, Look, Reason, Tally, counted, overdrawn, reason_to_let_go
 
 WATCH_EVERY = 0.04  # seconds; well under the lowest rung
+WAITING_EVERY = 0.015  # seconds, while a lock is waited for: their sum is bounded by a rung
 QUERY_SHOWN = 200  # characters
 ORPHAN = re.compile(r"windlass/(?P<deployment>[^/]+)/migrate/")
 
@@ -32,7 +37,13 @@ SIGHT = """
            coalesce(held.modes, 'waits before us'),
            coalesce(a.backend_type = 'autovacuum worker', a.pid is not null and a.usesysid is null),
            coalesce(a.query, ''),
-           coalesce(held.relation::pg_catalog.regclass::text, ''), coalesce(held.wanted, '')
+           coalesce(held.relation::pg_catalog.regclass::text, ''), coalesce(held.wanted, ''),
+           case when b.pid = 0 or not %(pid)s = any (pg_catalog.pg_blocking_pids(b.pid)) then ''
+                when exists (select from pg_catalog.pg_locks r where r.pid = b.pid
+                             and not r.granted and r.locktype in ('transactionid', 'tuple'))
+                 and exists (select from pg_catalog.pg_locks r where r.pid = %(pid)s
+                             and not r.granted and r.locktype = 'relation')
+                then 'rows' else 'lock' end
     from (select distinct u.pid
           from pg_catalog.unnest(pg_catalog.pg_blocking_pids(%(pid)s)) u (pid)) b
     left join pg_catalog.pg_stat_activity a on a.pid = b.pid
@@ -50,6 +61,23 @@ SIGHT = """
         where w.pid = %(pid)s and not w.granted and coalesce(h.pid, 0) = b.pid
     ) held on true
     order by a.xact_start
+"""
+# What a transaction has or wants of tables that others see, and that an application waits for.
+LOOK = """
+    select coalesce(pg_catalog.min(l.virtualtransaction), ''),
+           coalesce(pg_catalog.bool_or(not l.granted), false),
+           coalesce(pg_catalog.array_agg(distinct pg_catalog.format('%%I.%%I', n.nspname,
+                                                                    c.relname))
+                    filter (where n.nspname <> 'windlass' and n.nspname !~ '^pg_'), '{}')
+    from pg_catalog.pg_locks l
+    left join pg_catalog.pg_class k on k.oid = l.relation and l.locktype = 'relation'
+          and l.mode = any (%(strong)s)
+          and l.database = (select d.oid from pg_catalog.pg_database d
+                            where d.datname = pg_catalog.current_database())
+    left join pg_catalog.pg_index i on i.indexrelid = k.oid
+    left join pg_catalog.pg_class c on c.oid = coalesce(i.indrelid, k.oid)
+    left join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+    where l.pid = %(pid)s
 """
 QUEUE = """
     select pg_catalog.count(*) from pg_catalog.pg_stat_activity
@@ -100,6 +128,7 @@ class Blocker:
     query: str
     relation: str  # what we waited for; empty where it is no relation
     wanted: str  # the mode in which we waited for it
+    awaits: Awaits = ""  # what it waits for, of ours
 
     @property
     def wraparound(self) -> bool:
@@ -182,6 +211,28 @@ class Lookout:
         rows = self.connection().execute(OLD, values).fetchall()
         return tuple(Blocker(*row) for row in rows)
 
+    def look(self, pid: int) -> Look:
+        """Return what a session has and wants now."""
+        row = self.connection().execute(LOOK, {"pid": pid, "strong": list(_STRONG)}).fetchone()
+        assert row is not None  # noqa: S101  # an aggregate has one row
+        return Look(time.monotonic(), row[0], row[1], tuple(row[2]))
+
+    def sight(self, pid: int, before: Sight) -> Sight:
+        """Return who blocks a session now; what was seen before where nobody does any more."""
+        connection = self.connection()
+        rows = connection.execute(SIGHT, {"pid": pid}).fetchall()
+        if not rows:
+            return before
+        row = connection.execute(QUEUE, {"pid": pid}).fetchone()
+        return Sight(tuple(Blocker(*row) for row in rows), max(before.queue, row[0] if row else 0))
+
+    def cancel_ours(self, pid: int) -> None:
+        """Cancel the statement of a session of our own login; nothing where that is refused."""
+        connection = self.connection()
+        with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
+            connection.execute(AS_LOGIN)
+            connection.execute("select pg_catalog.pg_cancel_backend(%s)", (pid,))
+
     def cancel(self, blocker: Blocker) -> bool:
         """Cancel its statement; False where our role may not."""
         return self._signal("select pg_catalog.pg_cancel_backend(%s)", blocker)
@@ -198,12 +249,30 @@ class Lookout:
         return bool(row and row[0])
 
 
-class Watch:
-    """Notes who blocks a session, and who queues behind it, while a block runs."""
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a try may cost others, in seconds: its waits together, and what hot tables have left."""
 
-    def __init__(self, lookout: Lookout, pid: int) -> None:
-        self.lookout, self.pid = lookout, pid
+    rung: float
+    left: Mapping[str, float] = field(default_factory=dict)
+
+
+class Watch:
+    """Notes who blocks a session and who queues behind it, and cancels what waits for too long.
+
+    armed: whether it cancels; not where a try cannot be repeated, or waits for what blocks nobody.
+    tally: what the session has made others wait.
+    reason: why it was cancelled; None: it was not.
+    table: the hot table whose budget is over, where that is the reason.
+    """
+
+    def __init__(self, lookout: Lookout, pid: int, bounds: Bounds) -> None:
+        self.lookout, self.pid, self.bounds = lookout, pid, bounds
         self.sight = Sight()
+        self.armed = True
+        self.reason: Reason | None = None
+        self.table = ""
+        self.tally = Tally(time.monotonic())
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
@@ -217,14 +286,29 @@ class Watch:
 
     def _look(self) -> None:
         # Most statements are over before the first look, and need no second connection.
-        while not self._over.wait(WATCH_EVERY):
+        pause = WATCH_EVERY
+        while not self._over.wait(pause):
             try:
-                connection = self.lookout.connection()
-                rows = connection.execute(SIGHT, {"pid": self.pid}).fetchall()
-                row = connection.execute(QUEUE, {"pid": self.pid}).fetchone() if rows else None
+                pause = WAITING_EVERY if self._look_once() else WATCH_EVERY
             except (psycopg.Error, WindlassError) as error:
                 self.sight = Sight(blind=f"the blockers could not be seen: {error}".splitlines()[0])
                 return
-            if rows:
-                queue = max(self.sight.queue, row[0] if row else 0)
-                self.sight = Sight(tuple(Blocker(*row) for row in rows), queue)
+
+    def _look_once(self) -> bool:
+        """Look, and cancel where others have waited for long enough; tell whether it waits."""
+        look = self.lookout.look(self.pid)
+        self.tally = counted(self.tally, look)
+        if look.waits:
+            self.sight = self.lookout.sight(self.pid, self.sight)
+        if self.armed:
+            self._judge(look)
+        return look.waits
+
+    def _judge(self, look: Look) -> None:
+        awaits = [blocker.awaits for blocker in self.sight.blockers] if look.waits else []
+        left = self.bounds.left
+        reason = reason_to_let_go(self.tally, rung=self.bounds.rung, awaits=awaits, left=left)
+        # Between two statements a cancel is lost: the next look sends another.
+        if reason is not None and not self._over.is_set():
+            self.reason, self.table = reason, overdrawn(self.tally, left)
+            self.lookout.cancel_ours(self.pid)

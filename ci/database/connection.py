@@ -11,7 +11,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
-from ..errors import ConfigError, LockTimeout, Refused, Unreachable
+from ..errors import UNCHANGED, ConfigError, LockTimeout, Refused, Unchanged, Unreachable
 from ..model import Target
 from ..secret import Secret, redact, remember
 from . import opening, transient
@@ -46,8 +46,11 @@ KEPT_BY_SERVER = {
     "tcp_user_timeout": f"{GONE_AFTER}000",
 }
 CONNECT_WITHIN = 10  # seconds, per address
+AGAIN_WITHIN = 3  # seconds, the same, in a run that has waited for as long as it may
 LOOK_ON = ("watch", "lease", "trace")  # they wait for nothing: their run would wait for them
-UNSPARED = (*LOOK_ON, "lock")  # they hold a session for long
+KEPT, SPARE = "session", "spare"
+IMPATIENT = (*LOOK_ON, KEPT, SPARE)  # where these two fail, the use that wants one waits
+UNSPARED = (*LOOK_ON, KEPT, SPARE, "lock")  # they hold a session for long
 READ_WITHIN = 5  # seconds for a table that somebody has locked against readers
 READ_ONLY = f"set transaction read only; set local lock_timeout = '{READ_WITHIN}s'"
 
@@ -159,14 +162,15 @@ class Database:
 
         """
         other = {} if dbname is None else {"dbname": dbname}
-        parameters = {"connect_timeout": str(CONNECT_WITHIN), **KEEPALIVES, **self.parameters()}
+        within = AGAIN_WITHIN if self.patience.over else CONNECT_WITHIN
+        parameters = {"connect_timeout": str(within), **KEEPALIVES, **self.parameters()}
         parameters |= {
             "client_encoding": "UTF8",
             "application_name": f"windlass/{self.deployment_id}/{step}",
             **other,
         }
         spared = dbname is None and step not in UNSPARED
-        patient = self.patience.armed and step not in LOOK_ON
+        patient = self.patience.armed and step not in IMPATIENT
         with self._opened(parameters, spared=spared, patient=patient) as connection:
             connection.owners = self.owners
             connection.autocommit = autocommit
@@ -186,7 +190,7 @@ class Database:
             try:
                 connection = opening.open_session(parameters)
             except psycopg.OperationalError as error:
-                answer = opening.answer(parameters) if patient else "accepts"
+                answer = opening.answer(parameters, error) if patient else "accepts"
                 why = transient.refused(str(error), answer) if patient else ""
                 if spared and self.spare is not None and transient.is_full(why):
                     with self.spare.lent(parameters["application_name"]) as lent:
@@ -195,6 +199,7 @@ class Database:
                             return
                 if not (why and outage.goes_on(why)):
                     raise _unreachable(parameters, error, why, running=patient) from error
+        self.patience.answered()
         with connection:
             connection.within = CONNECT_WITHIN
             _pin(connection)
@@ -217,9 +222,8 @@ class Database:
     @contextmanager
     def keep_session(self) -> Iterator["Database"]:
         """Give the same database with one session that consecutive uses share inside the block."""
-        impatient = replace(self, patience=Patience())
-        kept = KeptSession(partial(impatient.connect, "session"))
-        spare = Spare(partial(impatient.connect, "spare"), _pin)
+        kept = KeptSession(partial(self.connect, KEPT))
+        spare = Spare(partial(self.connect, SPARE), _pin)
         try:
             yield replace(self, kept=kept, spare=spare)
         finally:
@@ -327,7 +331,7 @@ def _unreachable(
     waited = f", also after lock.wait ({why})" if why else ""
     return Unreachable(
         redact(f"the database cannot be reached{waited}: {message}"),
-        state="what ran before stands; the journal has it" if running else "nothing was changed",
+        state=Unchanged(claim="what ran before stands") if running else UNCHANGED,
         next_step=_let_in(parameters)
         if "CONNECT" in message  # the privilege: in every language of the server's
         else "check the URL's host, port, user and password, and that it is up",
@@ -351,7 +355,7 @@ def _locked(connection: psycopg.Connection) -> LockTimeout:
     return LockTimeout(
         f"a table stayed locked for {READ_WITHIN} s while its definition was read: "
         f"{holders or 'by a session that has gone since'}",
-        state="nothing was changed",
+        state=UNCHANGED,
         next_step="wait for that session, or end it (select pg_terminate_backend(PID))",
     )
 

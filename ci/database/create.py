@@ -67,8 +67,8 @@ def oids(admin: Database, names: tuple[str, ...]) -> tuple[int, ...]:
     def read(connection: psycopg.Connection) -> dict[str, int]:
         return dict(connection.execute(OIDS, (list(names),)).fetchall())
 
-    found = admin.read("restore", read)
-    return tuple(found.get(name, 0) for name in names)
+    by_name = admin.read("restore", read)
+    return tuple(by_name.get(name, 0) for name in names)
 
 
 def drop(admin: Database, name: str) -> None:

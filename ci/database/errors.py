@@ -8,7 +8,7 @@ import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 
-from ..errors import StepFailed
+from ..errors import State, StepFailed
 from ..secret import redact
 
 REMEDIES: dict[type[psycopg.Error], str] = {
@@ -33,7 +33,7 @@ def one_value(connection: psycopg.Connection, query: LiteralString | sql.Compose
 
 
 @contextmanager
-def asking(state: str, next_step: str = "") -> Iterator[None]:
+def asking(state: State, next_step: str = "") -> Iterator[None]:
     """Translate what psycopg raises; `state` is what is true then, as in `translated`."""
     try:
         yield
@@ -41,7 +41,7 @@ def asking(state: str, next_step: str = "") -> Iterator[None]:
         raise translated(error, state, next_step) from error
 
 
-def translated(error: psycopg.Error, state: str, next_step: str = "") -> StepFailed:
+def translated(error: psycopg.Error, state: State, next_step: str = "") -> StepFailed:
     """Return our error for one of the server's; `state` is what is true now.
 
     `next_step` is the command that tries again, where it is another one than before.

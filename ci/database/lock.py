@@ -20,8 +20,9 @@ import psycopg
 
 from ..errors import LockHeld, Refused, StepFailed, Unreachable, WindlassError, changed
 from . import holder, lease, own_tables, trusted
-from .connection import GONE_AFTER, Database, is_pooled
+from .connection import CONNECT_WITHIN, GONE_AFTER, Database, is_pooled
 from .holder import Holder
+from .pinned import within
 
 # 64 bits of a name: the same on every machine, and no other lock's by chance.
 KEY = int.from_bytes(hashlib.sha256(b"windlass deployment lock").digest()[:8], "big", signed=True)
@@ -146,7 +147,8 @@ class _Advisory(_Renewing):
     def _lost(self) -> tuple[str, psycopg.Error | None]:
         self._asked = time.monotonic()
         try:
-            row = self.connection.execute(STILL_OURS, (KEY,)).fetchone()
+            with within(self.connection, CONNECT_WITHIN):
+                row = self.connection.execute(STILL_OURS, (KEY,)).fetchone()
         except psycopg.Error as error:
             return "its connection to the database is gone", error
         return "" if row and row[0] else "its session does not hold it any more", None

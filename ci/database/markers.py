@@ -98,6 +98,14 @@ def announced(database: Database, kind: str, detail: dict[str, str]) -> Iterator
         yield key
 
 
+@contextmanager
+def held(database: Database, key: str) -> Iterator[None]:
+    """Hold inside the block what tells that the run of a marker lives, which is there already."""
+    with database.connect("marker") as connection:
+        connection.execute(HOLD, (_number(key),))
+        yield
+
+
 def alive(connection: psycopg.Connection, keys: tuple[str, ...]) -> frozenset[str]:
     """Return which of these markers are of runs that live."""
     held = {row[0] for row in connection.execute(HELD).fetchall()}

@@ -41,8 +41,10 @@ def _connect(parameters: dict[str, str]) -> PinnedConnection:
     )
 
 
-def answer(parameters: dict[str, str]) -> transient.Answer:
-    """Ask what a new connection is answered with; no password is needed for that."""
+def answer(parameters: dict[str, str], error: psycopg.OperationalError) -> transient.Answer:
+    """Ask what a new connection is answered with, after an error; no password is needed."""
+    if isinstance(error, psycopg.errors.ConnectionTimeout):  # it was waited for just now
+        return "none"
     ping = PGconn.ping(make_conninfo(**parameters).encode())
     if ping == Ping.REJECT:
         return "rejects"
@@ -76,8 +78,8 @@ def sight(parameters: dict[str, str], pid: int | None) -> Sight:
             if pid is None:
                 return "runs"
             row = connection.execute(STATE, (pid,)).fetchone()
-    except psycopg.OperationalError:
-        return "silent" if answer(_briefly(parameters)) == "none" else "runs"
+    except psycopg.OperationalError as error:
+        return "silent" if answer(_briefly(parameters), error) == "none" else "runs"
     # What our role may not see of it counts as work.
     return "runs" if row is not None and (row[0] is None or row[0] in BUSY) else "ended"
 
@@ -87,8 +89,8 @@ def seen(parameters: dict[str, str], name: str) -> Seen:
     try:
         with _question(parameters) as connection:
             rows = connection.execute(SESSIONS, (name,)).fetchall()
-    except psycopg.OperationalError:
-        return Seen("silent" if answer(_briefly(parameters)) == "none" else "works")
+    except psycopg.OperationalError as error:
+        return Seen("silent" if answer(_briefly(parameters), error) == "none" else "works")
     if not rows:
         return Seen("gone")
     # What our role may not see of one counts as work. A session that is to send or to receive

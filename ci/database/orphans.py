@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from ..errors import StepFailed
+from ..errors import StepFailed, Unchanged
 from .connection import Database
 
 WITHIN = 10.0  # seconds for an ended session to go
@@ -103,6 +103,6 @@ def _terminate(connection: psycopg.Connection, pid: int, name: str) -> None:
 def _refuses(pid: int, name: str) -> StepFailed:
     return StepFailed(
         f"pid {pid}, left behind by {name}, could not be ended",
-        state="nothing was changed; its transaction may still commit",
+        state=Unchanged("its transaction may still commit"),
         next_step=f"as a role that may: select pg_terminate_backend({pid})",
     )

@@ -135,9 +135,49 @@ THIRD = """
     );
 """
 
+# How far each statement is that runs in batches, and the rows of it that could not be changed.
+BACKFILLS = """
+    create table windlass.backfill (
+        migration_name text not null,
+        direction text not null,
+        statement int not null,
+        checksum text not null,
+        is_job boolean not null,
+        table_name text not null,
+        key_columns text[] not null,
+        state text not null,
+        last_key text[],
+        end_key text[],
+        rows_expected bigint not null,
+        rows_visited bigint not null default 0,
+        rows_changed bigint not null default 0,
+        rows_set_aside bigint not null default 0,
+        batches bigint not null default 0,
+        batch_rows int not null,
+        seconds float8 not null default 0,
+        began_at timestamptz,
+        changed_at timestamptz not null,
+        asked text not null default '',
+        asked_by text not null default '',
+        primary key (migration_name, direction, statement)
+    );
+    create table windlass.backfill_row (
+        id bigint generated always as identity primary key,
+        migration_name text not null,
+        direction text not null,
+        statement int not null,
+        key text[] not null,
+        sqlstate text not null,
+        message text not null,
+        at timestamptz not null default pg_catalog.now(),
+        foreign key (migration_name, direction, statement) references windlass.backfill
+            on delete cascade
+    );
+"""
+
 # Version N is the N-th entry. A new version is one more entry at the end: SQL that changes what
 # the one before it has left. An entry that was released is never edited.
-VERSIONS: tuple[str, ...] = (FIRST, SECOND, THIRD)
+VERSIONS: tuple[str, ...] = (FIRST, SECOND, THIRD, BACKFILLS)
 
 # Every table of ours, of any version.
 NAMES = (
@@ -153,6 +193,8 @@ NAMES = (
     "marker",
     "event",
     "pause",
+    "backfill",
+    "backfill_row",
 )
 
 # Not to_regnamespace(): it answers from the session's cache, which does not hear of what another

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from ..config.duration import Duration
 
 LONGEST_PAUSE = 3.0  # seconds between two tries
-AFTERWARDS = 10.0  # seconds that are waited where an outage before outlasted the patience
+# Seconds that are waited, all together, where an outage before outlasted the patience.
+AFTERWARDS = 10.0
 TOLD_EVERY = 30.0  # seconds
 
 
@@ -28,6 +29,19 @@ class Patience:
     note: Callable[[str], None] = _ignore
     armed: bool = False
     over: bool = False  # an outage lasted for longer
+    _last: float | None = field(default=None, init=False)  # monotonic: the end of AFTERWARDS
+
+    def answered(self) -> None:
+        """Note that the server answers: what comes later is another outage."""
+        self._last = None
+
+    def deadline(self, now: float) -> float:
+        """Return until when an outage is waited out that begins now, in monotonic seconds."""
+        if not self.over:
+            return now + self.wait.seconds
+        if self._last is None:
+            self._last = now + AFTERWARDS
+        return self._last
 
     def outage(self) -> "Outage":
         """Begin to wait; one for each thing that is tried again."""
@@ -49,11 +63,13 @@ class Outage:
         if not patience.armed:
             return False
         if self._deadline is None:
-            self._deadline = now + (AFTERWARDS if patience.over else patience.wait.seconds)
+            self._deadline = patience.deadline(now)
         self.tries += 1
         pause = random.uniform(0.05, min(LONGEST_PAUSE, 0.1 * 2**self.tries))  # noqa: S311  # jitter
         if now + pause >= self._deadline:
-            patience.over = True
+            if not patience.over:
+                patience.over = True
+                patience.deadline(now)
             return False
         if not self._told or now - self._told > TOLD_EVERY:
             self._told = now

@@ -6,7 +6,7 @@ looks who blocks before it waits longer.
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,15 +15,17 @@ from typing import Any, Protocol, TypeVar
 import psycopg
 
 from ..config.duration import Duration
-from ..config.sections import LockConfig
-from ..errors import LockTimeout, Unreachable
-from .blockers import Blocker, Lookout, Sight, Watch
+from ..config.sections import BackfillConfig, LockConfig
+from ..errors import LockTimeout, StepFailed, Unreachable, WindlassError, found_at
+from .blockers import Blocker, Bounds, Lookout, Sight, Watch
 from .connection import Database
 from .ladder import can_give_way, next_rung, to_evict
+from .waits import Reason, spent
 
 T = TypeVar("T")
 
 RETRIED = frozenset({"55P03", "40P01"})  # lock_not_available, deadlock_detected
+STOPPED = RETRIED | {"57014"}  # query_canceled: what a watch does, as it ends in the session
 LONGEST_PAUSE = 10.0  # seconds
 SHORT_PAUSE = 0.3  # seconds, after somebody whose end was waited for
 LOOK_EVERY = 0.1  # seconds, while somebody's end is waited for
@@ -74,16 +76,22 @@ class Terms:
     progress: Callable[[int, int | None, str], None] = _ignore
     guard: Callable[[], None] = _ignore  # raises where the deployment lock is lost
     show_queries: bool = False
+    # "schema.name" of a hot table, and the seconds for which it may be held up over all tries.
+    hot: Mapping[str, float] = field(default_factory=dict)
     # Whether the gate let this through: only then the project's own code learns the address.
     approved: bool = False
     # Before each try, with how often it was tried before: what was observed of those did not last.
     attempt: Callable[[int], None] = _ignore
     # Around each statement, with its connection, file and line, and text: a rehearsal looks on.
     observe: Callable[[Session, str, str], AbstractContextManager[None]] = _unobserved
+    # The same around each batch of a statement that runs in several.
+    observe_batch: Callable[[Session, str, str], AbstractContextManager[None]] = _unobserved
+    backfill: BackfillConfig = field(default_factory=BackfillConfig)
+    jobs: bool = False  # whether a backfill that is a job of its own runs at once: on a copy
 
 
 Attempt = Callable[[psycopg.Connection], T]
-Watching = Callable[[int], AbstractContextManager[None]]
+Watching = Callable[[int], AbstractContextManager[Watch]]
 
 
 def with_retry(
@@ -107,7 +115,8 @@ def with_retry(
         in_transaction: False for a statement that cannot run in one; `settings` is not sent then.
 
     Raises:
-        LockTimeout: `lock.wait` is over; nothing of ours waits or is held.
+        LockTimeout: `lock.wait`, or a hot table's budget, is over; nothing of ours waits or holds.
+        StepFailed: a session waits for rows that the attempt changed, and blocks it.
 
     """
     with database.connect(step) as connection:
@@ -130,10 +139,12 @@ def with_retry_elsewhere(
 ) -> tuple[T, int]:
     """Do the same for a session that is not ours; `attempt` sets the rung it is given there.
 
-    It leaves nothing behind when it raises, and runs in `watching(pid)`, which notes who blocks.
+    It leaves nothing behind when it raises, and runs in `watching(pid)`, which notes who blocks and
+    cancels what others wait for: all waits of a try together are one rung.
 
     Raises:
-        LockTimeout: `lock.wait` is over; nothing of ours waits or is held.
+        LockTimeout: `lock.wait`, or a hot table's budget, is over; nothing of ours waits or holds.
+        StepFailed: a session waits for rows that the attempt changed, and blocks it.
 
     """
     with closing(Lookout(database)) as lookout:
@@ -141,10 +152,10 @@ def with_retry_elsewhere(
         while True:
             terms.guard()
             terms.attempt(climb.retries)
-            began = time.monotonic()
+            began, climb.reason = time.monotonic(), None
             try:
                 rung = terms.lock.timeout[climb.rung]
-                return attempt(rung, partial(_watching, lookout, climb)), climb.retries
+                return attempt(rung, partial(_watching, lookout, climb, rung)), climb.retries
             except psycopg.Error as error:
                 if error.sqlstate not in RETRIED:
                     raise
@@ -171,13 +182,27 @@ def _pid(connection: psycopg.Connection) -> int:
 
 
 @contextmanager
-def _watching(lookout: Lookout, climb: "_Climb", pid: int) -> Iterator[None]:
-    watch = Watch(lookout, pid)
+def _watching(lookout: Lookout, climb: "_Climb", rung: Duration, pid: int) -> Iterator[Watch]:
+    watch = Watch(lookout, pid, Bounds(rung.seconds, climb.left))
     try:
         with watch:
-            yield
-    finally:
-        climb.sight = watch.sight
+            yield watch
+    except (psycopg.Error, WindlassError) as error:
+        climb.note(watch)
+        if watch.reason is None or _sqlstate(error) not in STOPPED:
+            raise
+        raise climb.stopped(watch, error) from error
+    climb.note(watch)
+
+
+def _sqlstate(error: BaseException) -> str:
+    """Return the server's code in an error, or in what it was raised from; empty: there is none."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if state := getattr(cause, "sqlstate", None):
+            return str(state)
+        cause = cause.__cause__
+    return ""
 
 
 class _Climb:
@@ -187,9 +212,26 @@ class _Climb:
         self.terms, self.lookout, self.deployment = terms, lookout, deployment
         self.deadline = time.monotonic() + terms.lock.wait.seconds
         self.rung, self.retries = 0, 0
+        self.left = dict(terms.hot)
         self.sight = Sight()
+        self.reason: Reason | None = None  # why the last try was cancelled
+        self._sums = 0  # tries whose waits together were too long
         self._known = Sight()
         self._asked: set[tuple[int, str]] = set()  # autovacuums that were asked to give way
+
+    def note(self, watch: Watch) -> None:
+        """Keep what was seen of a try."""
+        self.sight, self.reason = watch.sight, watch.reason
+        self.left = spent(self.left, watch.tally)
+
+    def stopped(self, watch: Watch, error: BaseException) -> Exception:
+        """Return the error of a try that was cancelled; one of `RETRIED` where another may help."""
+        if watch.reason == "rows":
+            return self._never(error)
+        if watch.reason == "budget":
+            return self._overdrawn(watch.table, error)
+        self._sums += watch.reason == "sum"
+        return psycopg.errors.LockNotAvailable("cancelled, so that others need not wait")
 
     def failed(self, began: float) -> None:
         """Return when the next try may start, on the rung set; LockTimeout when none may.
@@ -208,7 +250,7 @@ class _Climb:
 
     def _next(self, began: float) -> None:
         blockers = self.sight.blockers
-        self.terms.note(f"waiting for a lock held by {self._describe(blockers)}")
+        self.terms.note(f"{self._waited()} {self._describe(blockers)}")
         if self._end_orphans(blockers) or self._evict(blockers):
             self._pause(SHORT_PAUSE)
             return
@@ -281,6 +323,36 @@ class _Climb:
             raise self._over()
         time.sleep(seconds)
 
+    def _waited(self) -> str:
+        """Return what became of the last try, as it goes on with who blocked it."""
+        rung = self.terms.lock.timeout[self.rung]
+        if self.reason == "sum":
+            return f"waited for locks for {rung} in all, and let go; the last was held by"
+        if self.reason == "circle":
+            return "let go, because a session that blocks us waits for us:"
+        return "waiting for a lock held by"
+
+    def _never(self, error: BaseException) -> StepFailed:
+        waiting = tuple(b for b in self.sight.blockers if b.awaits == "rows")
+        return StepFailed(
+            f"the migration waits for a lock held by {self._describe(waiting)}; that session "
+            "itself waits for rows that the migration has changed: neither can go on",
+            place=found_at(error),
+            state="the migration in progress was rolled back; nothing of ours waits",
+            next_step="split the file: what changes rows, and what locks the table, in a migration "
+            "each; and start again",
+        )
+
+    def _overdrawn(self, table: str, error: BaseException) -> LockTimeout:
+        return LockTimeout(
+            f"{table} is a hot table, and was held up for {self.terms.hot[table]:g} s in all, over "
+            f"{self.retries + 1} tries; blocked by {self._describe(self.sight.blockers)}",
+            place=found_at(error),
+            state="the migration in progress was rolled back; nothing of ours waits",
+            next_step="start again when the table is quieter, or give it more (hot_tables in "
+            "deploy.yml)",
+        )
+
     def _describe(self, blockers: tuple[Blocker, ...]) -> str:
         if not blockers:
             return self.sight.blind or "a session that has gone since"
@@ -289,9 +361,12 @@ class _Climb:
     def _over(self) -> LockTimeout:
         queue = self._known.queue
         behind = f"; {queue} sessions queued behind us" if queue else ""
+        many = f"; {self._sums} of them waited for several locks" if self._sums else ""
+        end = "let that session end (select pg_terminate_backend(PID)), and start again"
+        split = "split the file, so that each migration locks one table or partition"
         return LockTimeout(
-            f"a table stayed locked for {self.terms.lock.wait}, over {self.retries} tries; "
+            f"a table stayed locked for {self.terms.lock.wait}, over {self.retries} tries{many}; "
             f"blocked by {self._describe(self._known.blockers)}{behind}",
             state="the migration in progress was rolled back; nothing of ours waits",
-            next_step="let that session end (select pg_terminate_backend(PID)), and start again",
+            next_step=f"{split}; or {end}" if self._sums else end,
         )

@@ -39,8 +39,8 @@ def unendable(connection: psycopg.Connection, names: Iterable[str]) -> tuple[Oth
 def sessions_text(sessions: Iterable[OtherSession]) -> str:
     """Name sessions: `shop_app (pid 17, worker)`."""
     texts = [
-        f"{one.user} (pid {one.pid}{f', {one.application}' if one.application else ''})"
-        for one in sessions
+        f"{session.user} (pid {session.pid}{session.application and f', {session.application}'})"
+        for session in sessions
     ]
     more = f" and {len(texts) - SHOWN} more" if len(texts) > SHOWN else ""
     return ", ".join(texts[:SHOWN]) + more
@@ -48,7 +48,7 @@ def sessions_text(sessions: Iterable[OtherSession]) -> str:
 
 def remedy(sessions: Iterable[OtherSession], user: str) -> str:
     """Return how such sessions go: by a right, or by their own end where no right would do."""
-    if any(one.superuser for one in sessions):
+    if any(session.superuser for session in sessions):
         return "end the sessions of superusers where they come from: no other role may"
     name = user.replace('"', '""')
     return f'grant pg_signal_backend to "{name}"'

@@ -104,14 +104,14 @@ def exists(connection: psycopg.Connection, *tables: str, schema: str = SCHEMA) -
         return True
     looked = look(connection, tables, schema)
     owners = pinned.owners if pinned is not None else ()
-    for one in looked:
-        why = reason(one, connection.info.user, owners)
+    for table in looked:
+        why = reason(table, connection.info.user, owners)
         if why:
-            raise Refused(why, next_step=remedy(one, connection.info.user))
-    found = {(schema, one.name) for one in looked if one.kind != "n"}
+            raise Refused(why, next_step=remedy(table, connection.info.user))
+    present = {(schema, table.name) for table in looked if table.kind != "n"}
     if pinned is not None:
-        pinned.believed |= found
-    return found >= wanted
+        pinned.believed |= present
+    return present >= wanted
 
 
 def look_again(connection: psycopg.Connection) -> None:

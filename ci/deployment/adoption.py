@@ -8,6 +8,7 @@ from ..model import Facts, Plan
 from ..plan import identity as rules
 from . import identity, orders, settle
 from .identity import IdentityReport
+from .observed import told
 from .orders import Proposal, Request
 from .work import Work
 
@@ -43,6 +44,7 @@ def propose_adoption(work: Work, request: Request) -> Proposal[IdentityReport]:
     return orders.propose(request, again)
 
 
+@told
 def adopt(work: Work, proposal: Proposal[IdentityReport]) -> IdentityReport:
     """Make the database the environment's, and record it; return what was before.
 

@@ -12,6 +12,7 @@ from ..backup import catalog, dump, signed
 from ..backup.proof import verify_and_record
 from ..backup.prune import unfinished
 from ..backup.retention import Backup, Choice
+from ..config.sections import BackupsConfig
 from ..database import lock
 from ..database.connection import read_target
 from ..errors import ConfigError, Refused, StepFailed
@@ -19,6 +20,7 @@ from ..model import LEVELS, Facts, Manifest, Pin, Plan, Proof, ProofLevel, StepN
 from ..origin import find_origin
 from ..report.backup import drill_note
 from . import identity, orders, outlast, retention, rights, sweep
+from .observed import observed, told
 from .orders import Proposal, Request
 from .work import Work, bytes_of, store_of
 
@@ -52,6 +54,11 @@ def take(work: Work) -> Taken:
     _, config = store_of(work)
     identity.require(work)
     rights.require(work.database, work, "backup")
+    with observed(work, None, task="backup") as traced:
+        return _taken(traced, config)
+
+
+def _taken(work: Work, config: BackupsConfig) -> Taken:
     work.reporter.started(StepName.BACKUP)
     with locked(work) as held:
 
@@ -125,7 +132,7 @@ def locked(work: Work) -> Iterator[lock.HeldLock]:
     with lock.hold(work.database, wait=work.settings.environment.lock.wait.seconds) as held:
         work.database.patience.armed = True
         held.renew_if(lambda: None)
-        sweep.sweep(work)
+        sweep.sweep(work, begins=False)
         yield held
 
 
@@ -212,6 +219,7 @@ def propose_prune(work: Work, request: Request) -> Proposal[tuple[Choice, ...]]:
     return orders.propose(request, again, first=first)
 
 
+@told
 def prune(work: Work, proposal: Proposal[tuple[Choice, ...]]) -> tuple[Choice, ...]:
     """Remove the backups that no rule keeps, and return why each stays or went.
 
@@ -290,6 +298,7 @@ def propose_pin(work: Work, request: Request) -> Proposal[Backup]:
     return orders.propose(request, partial(again, first[1].manifest.id), first=first)
 
 
+@told
 def pin(work: Work, proposal: Proposal[Backup]) -> PinReport:
     """Pin a backup, so that no rule removes it, or take its pin away.
 

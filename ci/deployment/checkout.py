@@ -93,13 +93,13 @@ def _ignored(
         env=git.QUIET,
         check=False,
     )
-    found = set()
+    ignored = set()
     for line in answer.stdout.splitlines():
         source, _, name = line.partition("\t")
         file = source.partition(":")[0]
         if Path(file).name == ".gitignore" and file in tree and file not in changed:
-            found.add(f"{name}{ABSENT}")
-    return frozenset(found)
+            ignored.add(f"{name}{ABSENT}")
+    return frozenset(ignored)
 
 
 def _require_own_repository() -> None:
@@ -153,13 +153,13 @@ def _changed(home: Path, commit: str, own: Collection[str], prefix: str = "") ->
 def _tree(home: Path, commit: str) -> dict[str, _Entry]:
     """Return what a commit holds, by path."""
     raw = git.raw(home, "ls-tree", "-r", "-z", "--full-tree", commit, env=PLAIN)
-    found = {}
+    entries = {}
     for line in raw.split(b"\0"):
         head, _, name = line.partition(b"\t")
         if name:
             mode, _, oid = head.decode().split()
-            found[os.fsdecode(name)] = _Entry(mode, oid)
-    return found
+            entries[os.fsdecode(name)] = _Entry(mode, oid)
+    return entries
 
 
 def _changed_submodule(place: Path, oid: str, name: str) -> Iterator[str]:

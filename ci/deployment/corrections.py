@@ -14,6 +14,7 @@ from ..plan.states import MigrationState, State, built_on, compare, is_graph, up
 from . import identity, orders, settle
 from .contents import take_sources
 from .facts import Recorded, take_facts
+from .observed import told
 from .orders import Proposal, Request
 from .work import Work
 
@@ -190,6 +191,7 @@ def require_reason(plan: Plan) -> str:
     return reason
 
 
+@told
 def correct(work: Work, proposal: Proposal[tuple[Change, ...]]) -> tuple[Change, ...]:
     """Make the correction under the deployment lock, and record it; return what changed.
 

@@ -177,7 +177,7 @@ def _note(work: Work, verb: str, error: WindlassError) -> None:
         _append_alone(work.database, "refused" if error.exit_code == 3 else "failed", record)
     except (WindlassError, psycopg.Error) as second:
         error.add_note(f"and it could not be recorded: {redact(str(second))}")
-        if UNWRITTEN not in error.state:
+        if not error.unwritten:
             work.reporter.note(f"this is not in the history: {UNWRITTEN}")
 
 

@@ -5,7 +5,7 @@ shows. The caller has brought the tables up to date before (`own_tables.prepare`
 """
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ import psycopg
 
 from ..database import transient, trusted
 from ..database.connection import Database
-from ..errors import NotApproved, Refused
+from ..errors import NotApproved, Refused, StepFailed
 from ..model import (
     Correction,
     Deployment,
@@ -30,8 +30,10 @@ from ..plan import chain
 from ..secret import redact
 from . import events
 
-CORRECT = "insert into windlass.correction (at, record) values (%s, %s::jsonb)"
-CORRECTIONS = "select record::text from windlass.correction order by id desc limit %s"
+CORRECT = """
+    insert into windlass.correction (at, record) values (pg_catalog.clock_timestamp(), %s::jsonb)
+"""
+CORRECTIONS = "select record::text, at from windlass.correction order by id desc limit %s"
 USE_APPROVAL = "insert into windlass.approval (nonce, deployment_id, approver) values (%s, %s, %s)"
 USED_APPROVALS = "select nonce, deployment_id from windlass.approval"
 SERVER_CLOCK = "select pg_catalog.clock_timestamp()"
@@ -65,13 +67,24 @@ BEGIN = """
 """
 INTEND = "update windlass.deployment set intent = %s::jsonb where id = %s"
 FINISH = "update windlass.step set result = %s::jsonb where deployment_id = %s and ordinal = %s"
-DEPLOYMENTS = """
-    select record::text, status, finished_at from windlass.deployment
-    order by started_at desc limit %s
+# In the order in which the database took them: a runner's clock may be ahead, or behind. What is
+# older than the chain of events is older than all that is in it.
+BEGUN = """
+    left join lateral (
+        select e.id, e.at from windlass.event e
+        where e.deployment_id = d.id and e.kind = 'deployment-begun' order by e.id limit 1
+    ) as begun on true
 """
-ONE = """
-    select record::text, status, finished_at, plan::text from windlass.deployment where id = %s
-"""
+DEPLOYMENTS = f"""
+    select d.record::text, d.status, d.finished_at, begun.at from windlass.deployment d {BEGUN}
+    order by begun.id desc nulls last, d.started_at desc, d.id desc limit %s
+"""  # noqa: S608  # a constant of ours
+ONE = f"""
+    select d.record::text, d.status, d.finished_at, begun.at, d.plan::text
+    from windlass.deployment d {BEGUN} where d.id = %s
+"""  # noqa: S608  # a constant of ours
+# For tables of a version that has no events.
+NO_EVENTS = "left join (select null::int as id, null::timestamptz as at) as begun on true"
 STEPS = """
     select step, undo, started_at, evidence::text, result::text from windlass.step
     where deployment_id = %s order by ordinal
@@ -83,7 +96,7 @@ BACKUPS = """
 """
 
 
-def _recorded(plan: Plan) -> str:
+def recorded(plan: Plan) -> str:
     """Return what is kept of a plan: what decides, secrets taken out of the migrations' texts."""
     migrations = tuple(
         msgspec.structs.replace(
@@ -97,6 +110,10 @@ def _recorded(plan: Plan) -> str:
     return msgspec.structs.replace(plan.deciding(), migrations=migrations).canonical().decode()
 
 
+class _NoRow(Exception):
+    """The journal has no row where this run has written one."""
+
+
 class Journal:
     """Appends the record of one deployment; opened when the deployment lock is held.
 
@@ -107,15 +124,16 @@ class Journal:
         self, database: Database, deployment: Deployment, plan: Plan, intent: Intent
     ) -> None:
         self.database, self.id = database, deployment.id
+        self.environment = deployment.environment
         self._ordinal = 0
         # Asked before something is written again: whether the lock is ours, and the record there.
         self.require: Callable[[], None] | None = None
         status, record = deployment.status.value, _json(deployment)
-        row = (self.id, deployment.started_at, status, record, _recorded(plan))
+        row = (self.id, deployment.started_at, status, record, recorded(plan))
         values = (*row, _json(intent), deployment.continues or None)
         self._written(partial(self._open, values, _event(deployment)))
 
-    def _open(self, row: tuple[object, ...], event: dict[str, Any]) -> int:
+    def _open(self, row: tuple[object, ...], event: dict[str, Any]) -> None:
         """Write the first row; at once no other unit is open any more.
 
         Another one that is "running" cannot be: we hold the lock. What was left unfinished is
@@ -123,10 +141,9 @@ class Journal:
         """
         with self.database.session("journal") as connection, events.transaction(connection):
             events.append(connection, chain.DEPLOYMENT_BEGUN, self.id, event)
-            rows = connection.execute(OPEN, row).rowcount
+            connection.execute(OPEN, row)
             close_abandoned(connection, self.id)
             connection.execute(END_OTHERS.encode(), (self.id, self.id))
-        return rows
 
     def intend(self, intent: Intent) -> None:
         """Record that the deployment now intends something else: to go back."""
@@ -168,15 +185,18 @@ class Journal:
     def _one(
         self, statement: str, values: tuple[object, ...], kind: str, record: dict[str, Any]
     ) -> None:
-        rows = self._written(partial(self._execute, statement, values, kind, record))
-        if rows != 1:
-            raise AssertionError(f"the journal changed {rows} rows instead of one")
+        self._written(partial(self._execute, statement, values, kind, record))
 
-    def _written(self, write: Callable[[], int]) -> int:
+    def _written(self, write: Callable[[], None]) -> None:
         outage, tries = self.database.patience.outage(), 0
         while True:
             try:
                 return write()
+            except _NoRow as error:
+                if self.require is not None:  # it says more, where the lock is lost too
+                    self.require()
+                what = "the journal does not have this deployment"
+                raise lacks(what, self.environment) from error
             except psycopg.OperationalError as error:
                 # The server was restarted, or the line cut: what happened must be written all
                 # the same, and each statement here says the same thing when it runs twice.
@@ -189,10 +209,23 @@ class Journal:
 
     def _execute(
         self, statement: str, values: tuple[object, ...], kind: str, record: dict[str, Any]
-    ) -> int:
+    ) -> None:
+        """Write an event and its row, or neither, where the row's deployment is not there."""
         with self.database.session("journal") as connection, events.transaction(connection):
             events.append(connection, kind, self.id, record)
-            return connection.execute(statement.encode(), values).rowcount
+            if connection.execute(statement.encode(), values).rowcount != 1:
+                raise _NoRow
+
+
+def lacks(what: str, environment: str) -> StepFailed:
+    """Return the error of a server that does not have what this run has committed."""
+    return StepFailed(
+        f"the server that answers now lacks what this run has committed: {what}",
+        state="nothing more was started; a standby that lacked the last transactions may have "
+        "taken over",
+        next_step=f"invoke status --env {environment} says what is applied there; then the "
+        "same command again",
+    )
 
 
 def close_abandoned(connection: psycopg.Connection, but: str) -> None:
@@ -277,15 +310,18 @@ def record_correction(connection: psycopg.Connection, correction: Correction) ->
     """Record a correction of the history, in the transaction that makes it."""
     record = {"correction": events.record_of(correction)}
     events.append(connection, chain.CORRECTION, "", record)
-    connection.execute(CORRECT, (correction.at, _json(correction)))
+    connection.execute(CORRECT, (_json(correction),))
 
 
 def read_corrections(connection: psycopg.Connection, *, limit: int = 20) -> tuple[Correction, ...]:
-    """Return the newest corrections of the history, newest first."""
+    """Return the newest corrections of the history, newest first, by the database's clock."""
     if not trusted.exists(connection, "correction"):
         return ()
     rows = connection.execute(CORRECTIONS, (limit,)).fetchall()
-    return tuple(msgspec.json.decode(record, type=Correction) for (record,) in rows)
+    return tuple(
+        msgspec.structs.replace(msgspec.json.decode(record, type=Correction), at=at.astimezone(UTC))
+        for record, at in rows
+    )
 
 
 def _json(document: Deployment | StepResult | Correction | Intent) -> str:
@@ -302,11 +338,17 @@ def _exists(connection: psycopg.Connection) -> bool:
 
 
 def read_history(connection: psycopg.Connection, *, limit: int = 20) -> tuple[Deployment, ...]:
-    """Return the newest deployments, newest first; none where nothing was ever deployed."""
+    """Return the newest deployments, newest first, as the database took them; none: no tables."""
     if not _exists(connection):
         return ()
-    rows = connection.execute(DEPLOYMENTS, (limit,)).fetchall()
+    rows = connection.execute(_query(connection, DEPLOYMENTS), (limit,)).fetchall()
     return tuple(_deployment(*row) for row in rows)
+
+
+def _query(connection: psycopg.Connection, text: str) -> bytes:
+    """Return a query of deployments that the tables here can answer."""
+    known = trusted.exists(connection, "event")
+    return (text if known else text.replace(BEGUN, NO_EVENTS)).encode()
 
 
 def newest_deployments(database: Database, *, limit: int = 20) -> tuple[Deployment, ...]:
@@ -325,12 +367,14 @@ def find_deployment(
     """
 
     def read(connection: psycopg.Connection) -> tuple[Deployment, Plan] | None:
-        row = connection.execute(ONE, (deployment,)).fetchone() if _exists(connection) else None
+        if not _exists(connection):
+            return None
+        row = connection.execute(_query(connection, ONE), (deployment,)).fetchone()
         if row is None:
             return None
-        record = _deployment(*row[:3])
+        record = _deployment(*row[:4])
         results = read_steps(connection, deployment)
-        plan = msgspec.json.decode(row[3], type=Plan)
+        plan = msgspec.json.decode(row[4], type=Plan)
         return msgspec.structs.replace(record, results=results), plan
 
     deployment_and_plan = database.read("history", read)
@@ -342,9 +386,15 @@ def find_deployment(
     return deployment_and_plan
 
 
-def _deployment(record: str, status: str, finished_at: datetime | None) -> Deployment:
-    deployment = msgspec.json.decode(record, type=Deployment)
-    return msgspec.structs.replace(deployment, status=Status(status), finished_at=finished_at)
+def _deployment(
+    record: str, status: str, finished_at: datetime | None, recorded_at: datetime | None
+) -> Deployment:
+    return msgspec.structs.replace(
+        msgspec.json.decode(record, type=Deployment),
+        status=Status(status),
+        finished_at=finished_at,
+        recorded_at=recorded_at.astimezone(UTC) if recorded_at is not None else None,
+    )
 
 
 def _result(

@@ -12,6 +12,7 @@ import psycopg
 
 from ..database import markers, own_tables, trusted
 from ..database.connection import Database
+from ..database.errors import one_value
 from ..database.retry import Terms
 from ..model import Correction
 from ..plan import chain
@@ -52,6 +53,7 @@ RAN_DURING_BACKUP = """
     select id, record::text, pg_catalog.now() from windlass.deployment
     where status = 'running' and not id = any (%s)
 """
+CHAINED = "select exists (select from windlass.event)"
 END = """
     update windlass.deployment
     set finished_at = %s, status = 'interrupted', record = %s::jsonb where id = %s
@@ -140,13 +142,16 @@ def _write(connection: psycopg.Connection, kept: KeptJournal) -> None:
     for approval in kept.approvals:
         connection.execute(KEEP_APPROVAL, approval)
     known = [msgspec.json.decode(text, type=_Row).id for text in kept.deployments]
+    # Where no chain has begun, its first event tells of these rows as they are then.
+    chained = bool(one_value(connection, CHAINED))
     for name, text, now in connection.execute(RAN_DURING_BACKUP, (known,)).fetchall():
         record = json.loads(text) | {
             "error": "was running when the backup was taken",
             "status": "interrupted",
             "finished_at": now.isoformat(),
         }
-        events.append(connection, chain.DEPLOYMENT_ENDED, name, {"deployment": record})
+        if chained:
+            events.append(connection, chain.DEPLOYMENT_ENDED, name, {"deployment": record})
         connection.execute(END, (now, json.dumps(record), name))
     journal.close_abandoned(connection, "")  # who ran here is dead: we hold the lock
     # What was not done is gone with what it was done to: nobody goes on with it.

@@ -34,7 +34,9 @@ from ..plan.gate import require_unchanged
 from ..policy import on_failure
 from ..restarters import Reverting
 from . import (
+    backfills,
     carryover,
+    events,
     identity,
     losses,
     mirror,
@@ -90,6 +92,7 @@ def run_plan(  # noqa: PLR0913  # the unit, and each way to compute again what w
     begun = units.fresh(plan, "deploy", ()) if unit is None else unit
     with ExitStack() as stack:
         work.database.patience.armed = True
+        stack.callback(work.watch.stop)
         run = _PlanRun(
             plan=plan,
             work=work,
@@ -133,28 +136,35 @@ class _PlanRun(Recorder):
                 else:
                     self.attempt(planned)
         except BaseException as error:  # whatever it was, it is recorded and raised
-            raise self.failed(error) from error
+            raise self.told(partial(self.failed, error)) from error
         if self.unit.intent.back:
-            raise self.roll_back(_first_error(self.unit))
+            raise self.told(partial(self.roll_back, _first_error(self.unit)))
         try:
             return self.close(Status.DEPLOYED)
-        except KeyboardInterrupt as error:
-            raise self.failed(error) from error
+        except BaseException as error:
+            raise self.told(partial(self.unclosed, error)) from error
 
     def take_lock(self) -> None:
         """Take the lock, see that nothing changed, and open the journal behind it."""
         work, wait = self.work, self.work.settings.environment.lock.wait.seconds
         started_at, start = datetime.now(UTC), monotonic()
         work.reporter.started(StepName.LOCK)
-        self.held = self.stack.enter_context(
-            lock.hold(
-                work.database,
-                wait=wait,
-                on_wait=lambda holder: work.reporter.note(f"waiting for {holder}"),
-                extra_locks=work.engine.lock_keys,
+        with backfills.told(work):
+            self.held = self.stack.enter_context(
+                lock.hold(
+                    work.database,
+                    wait=wait,
+                    on_wait=lambda holder: work.reporter.note(f"waiting for {holder}"),
+                    extra_locks=work.engine.lock_keys,
+                )
             )
+        self.work = replace(
+            work,
+            guard=self.held.guard,
+            held=True,
+            chain=self.unit.chain,
+            intended=self.unit.intent.plan_digest,
         )
-        self.work = replace(work, guard=self.held.guard, held=True)
         if work.database.spare is not None:
             work.database.spare.open()
         identity.require(work)
@@ -164,6 +174,8 @@ class _PlanRun(Recorder):
         self.require_unchanged()
         self.work = replace(self.work, approved=True)
         own_tables.prepare(work.database, self.work.terms())
+        unit = frozenset(migration.name for migration in self.unit.migrations)
+        backfills.require_clear(work, self.plan, unit)
         carryover.from_store(work, tell=work.reporter.alarm)
         restarting.end_left(work)
         sweep.sweep(work)
@@ -238,6 +250,14 @@ class _PlanRun(Recorder):
             self.seen = telling.look(self.work)
         return result
 
+    def told(self, tell: Callable[[], WindlassError]) -> WindlassError:
+        """Return the error that `tell` makes; where that is stopped too, what was seen last."""
+        try:
+            return tell()
+        except KeyboardInterrupt as again:
+            why = "the run was stopped again while it looked"
+            return self.interrupted(again, telling.unread(self.unit, self.seen, why))
+
     def failed(self, error: BaseException) -> WindlassError:
         """Undo what policy says, record the end, and return the error to raise."""
         if self.journal is None:
@@ -255,9 +275,17 @@ class _PlanRun(Recorder):
             if self.still_held():
                 return self.roll_back(first)
             lost = "nothing was rolled back, because the deployment lock was lost"
-        state = joined(lost, self.stands(), telling.detail_of(first))
+        state = joined(lost, self.stands(), first.own)
         told = changed(first, state=state, next_step=self.goes_on(first.next_step))
         return after(told, lambda: self.close(Status.FAILED, first.what))
+
+    def unclosed(self, error: BaseException) -> WindlassError:
+        """Return the error of a run whose end could not be recorded: nothing is taken back."""
+        if isinstance(error, KeyboardInterrupt):
+            return self.failed(error)
+        first = telling.translated(error, "")
+        state = joined(self.stands(), first.own, events.UNWRITTEN)
+        return changed(first, state=state, next_step=self.goes_on(first.next_step))
 
     def stands(self) -> str:
         """Say what stands now, as it is read."""
@@ -311,6 +339,7 @@ class _PlanRun(Recorder):
         attempted = attempts((*self.unit.results, *self.results))
         restarted = any(result.step is StepName.RESTART for result in attempted)
         reverted = isinstance(self.work.restarter, Reverting)
+        self.work = replace(self.work, goes_back=True)
         try:
             decision = self.decided(first)
             if decision.stops:
@@ -381,7 +410,7 @@ class _PlanRun(Recorder):
             state=joined(
                 "the database and the service may not fit each other: look now",
                 state,
-                telling.detail_of(why),
+                why.own,
             ),
             next_step=f"invoke resume --env {self.environment} tries the rollback again; with "
             f"mended scripts: invoke rollback --env {self.environment} --deployment "

@@ -96,7 +96,7 @@ def decide(
     standing = tuple(m for m in ordered if m.name in applied | begun)
     if not standing:
         return Decision()
-    found = undoing(
+    outcome = undoing(
         _known(
             standing,
             digest=digest,
@@ -105,10 +105,10 @@ def decide(
             work=work,
         )
     )
-    if found.stops(on_failure(work.settings)):
-        return _stop(plan, standing, found, work, results, half=begun - applied)
-    lost = tuple(loss_words(loss) for loss in found.losses)
-    goes = tuple(_going(found.goes, work))
+    if outcome.stops(on_failure(work.settings)):
+        return _stop(plan, standing, outcome, work, results, half=begun - applied)
+    lost = tuple(loss_words(loss) for loss in outcome.losses)
+    goes = tuple(_going(outcome.goes, work))
     for line in (*lost, *goes):
         work.reporter.alarm(line)
     return Decision(lost=lost, goes=goes)
@@ -117,7 +117,7 @@ def decide(
 def _stop(
     plan: Plan,
     standing: tuple[Migration, ...],
-    found: Undoing,
+    outcome: Undoing,
     work: Work,
     results: Sequence[StepResult],
     *,
@@ -131,14 +131,14 @@ def _stop(
     back = restarted and isinstance(work.restarter, Reverting) and not after
     nothing = "no migration was undone" if back else "nothing was rolled back"
     parts = [
-        f"{nothing}: {words(found)}",
+        f"{nothing}: {words(outcome)}",
         f"still applied: {', '.join(names)}" if names else "",
         f"begun, and not finished: {', '.join(cut_off)}" if cut_off else "",
         "the service went back to the version of before" if back else _serves(work),
     ]
     return Decision(
         stops="; ".join(part for part in parts if part),
-        next_step="" if cut_off else _next(plan, names, found, work.deployment_id),
+        next_step="" if cut_off else _next(plan, names, outcome, work.deployment_id),
         service_back=back,
     )
 
@@ -157,11 +157,11 @@ def _serves(work: Work) -> str:
     return f"the service runs: {version}"
 
 
-def _next(plan: Plan, names: list[str], found: Undoing, deployment: str) -> str:
+def _next(plan: Plan, names: list[str], outcome: Undoing, deployment: str) -> str:
     """Return the commands among which a person chooses."""
-    env, lossy = plan.environment, " --lossy" if found.known else ""
-    if found.irreversible:
-        last = found.irreversible[-1][0]
+    env, lossy = plan.environment, " --lossy" if outcome.known else ""
+    if outcome.irreversible:
+        last = outcome.irreversible[-1][0]
         after = names[names.index(last) + 1 :]
         return (
             f"to undo what came after it: invoke rollback --env {env} --to {last}{lossy}"
@@ -174,8 +174,8 @@ def _next(plan: Plan, names: list[str], found: Undoing, deployment: str) -> str:
         else f"--steps {len(names)}"
     )
     lines = [f"to undo it all the same: invoke rollback --env {env} {what}{lossy}"]
-    backup = next((loss.backup for loss in found.losses if loss.backup), "")
-    tables = sorted({loss.table for loss in found.losses if loss.table})
+    backup = next((loss.backup for loss in outcome.losses if loss.backup), "")
+    tables = sorted({loss.table for loss in outcome.losses if loss.table})
     if backup and tables:
         lines.append(
             f"the older rows beside it: invoke restore --env {env} --from {backup} "
@@ -279,11 +279,11 @@ def _going(parts: Iterable[Part], work: Work) -> list[str]:
 
 def _counted(connection: psycopg.Connection, part: Part) -> list[str]:
     schema, _, table = part.table.rpartition(".")
-    found = connection.execute(
+    tables = connection.execute(
         FIND.encode(), {"table": table, "schema": schema, "column": part.column}
     ).fetchall()
     lines = []
-    for home, name in found:
+    for home, name in tables:
         counted = sql.Identifier(part.column) if part.column else sql.SQL("*")
         query = sql.SQL("select pg_catalog.count({}) from {}")
         row = connection.execute(query.format(counted, sql.Identifier(home, name))).fetchone()

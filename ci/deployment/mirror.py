@@ -10,7 +10,7 @@ import msgspec
 import psycopg
 
 from ..backup.stream import whole
-from ..errors import StoreFailed, Untrusted, WindlassError
+from ..errors import UNCHANGED, StoreFailed, Untrusted, WindlassError
 from ..model import Event, StoredEvents
 from ..plan import chain
 from ..stores import Store
@@ -94,7 +94,7 @@ def read(work: Work) -> Mirrored:
     if store is None:
         raise StoreFailed(
             "deploy.yml has no backups section, so there is no mirror of the journal",
-            state="nothing was changed",
+            state=UNCHANGED,
             next_step="write backups: {to: s3://BUCKET/PREFIX}",
         )
     parts: list[tuple[Event, ...]] = []

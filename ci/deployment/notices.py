@@ -1,10 +1,12 @@
-"""Tells others by HTTP what becomes of a deployment. It never fails one: a failure is an alarm."""
+"""Tells others by HTTP what becomes of a task. It never fails one: a failure is an alarm."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+import msgspec
 
 from ..config.sections import NoticeConfig, NoticeOn
 from ..errors import WindlassError
@@ -24,6 +26,7 @@ def send(
     text: str,
     *,
     plan: Plan | None = None,
+    task: str = "",
     error: WindlassError | None = None,
 ) -> None:
     """Tell everybody who wants to hear of this event. Failures are alarms.
@@ -32,7 +35,8 @@ def send(
         work: the environment.
         event: started, waiting, done, failed or paused.
         text: one sentence for people.
-        plan: what is deployed; None: nothing is.
+        plan: what is done; None: it has no plan.
+        task: as it is typed, of one without a plan.
         error: why it failed.
 
     """
@@ -42,6 +46,7 @@ def send(
     from ..connections import Session  # requests takes 0.1 s to import
 
     notice = _notice(work, event, text, plan, error)
+    notice = msgspec.structs.replace(notice, task=rules.task_of(plan) if plan else task)
     with Session() as session:
         for config in receivers:
             if rules.is_wanted(config, notice):
@@ -103,16 +108,16 @@ def _post(work: Work, session: "Session", config: NoticeConfig, notice: Notice) 
 
 
 @contextmanager
-def around(work: Work, plan: Plan) -> Iterator[None]:
-    """Tell that a plan runs, and how it ended."""
-    name = "deployment" if plan.direction == "up" else "rollback"
-    what = f"{name} of {len(plan.migrations)} migrations to {plan.environment}"
-    send(work, "started", f"{what} started, plan {plan.digest[:12]}", plan=plan)
+def around(work: Work, plan: Plan | None, task: str) -> Iterator[None]:
+    """Tell that a plan, or a task without one, runs, and how it ended."""
+    what = rules.words_of(plan) if plan is not None else f"{task} in {work.settings.name}"
+    of = f", plan {plan.digest[:12]}" if plan is not None else ""
+    send(work, "started", f"{what} started{of}", plan=plan, task=task)
     try:
         yield
     except WindlassError as error:
         verdict = {3: "was refused", 4: "failed and was rolled back", 130: "was interrupted"}
         how = verdict.get(error.exit_code, "failed")
-        send(work, "failed", f"{what} {how}: {error.what}", plan=plan, error=error)
+        send(work, "failed", f"{what} {how}: {error.what}", plan=plan, task=task, error=error)
         raise
-    send(work, "done", f"{what} is done", plan=plan)
+    send(work, "done", f"{what} is done", plan=plan, task=task)

@@ -1,22 +1,37 @@
 """What the smaller tasks do: one step alone, outside a deployment, with the same drivers."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import psycopg
 
 from ..config import Settings
-from ..errors import ConfigError
+from ..database import lock, own_tables
+from ..errors import ConfigError, WindlassError, changed
 from ..model import Finding, Migration, Plan, Rehearsal, StepName, Unrecorded
 from ..plan.pending import in_running_order
 from ..rehearsal import existing
 from ..restarters import Running
-from . import facts, pause, steps
+from ..restarters.several import Several
+from . import facts, identity, pause, restarting, rolling, serving, steps
 from .planner import current_plan
 from .rehearsals import rehearsal_of, rehearse_now
 from .work import Work
 
 if TYPE_CHECKING:
     from ..smoke import SmokeReport
+
+LOCKED_WITHIN = 10.0  # seconds: a person waits for it, and a deployment may take hours
+
+
+class Restarted(Running, frozen=True, kw_only=True):
+    """What serves after a restart by hand, and the requests that it lost; None: none counted."""
+
+    requests_asked: int | None = None
+    requests_lost: int | None = None
+    longest_gap: float | None = None  # seconds
 
 
 def rehearse_pending(work: Work) -> Rehearsal | None:
@@ -59,13 +74,63 @@ def unrecorded(work: Work, migrations: tuple[Migration, ...]) -> tuple[Unrecorde
     )
 
 
-def restart_service(work: Work) -> Running:
-    """Restart the service."""
+def restart_service(work: Work) -> Restarted:
+    """Restart the service, under the deployment lock and announced as a deployment's restart is.
+
+    Raises:
+        LockHeld: a deployment, or another restart, held the lock for all of the short wait.
+
+    """
     if work.restarter is None:
         raise _no_section(work.settings, "restart")
     pause.require_running(work)
-    work.reporter.started(StepName.RESTART)
-    return work.restarter.restart()
+    with _locked(work) as own:
+        own.reporter.started(StepName.RESTART)
+        own.watch.start(own.settings.environment.smoke)
+        try:
+            running, _ = rolling.restart(own, work.restarter)
+        except WindlassError as error:
+            told = _with_members(error, own)
+            raise serving.with_losses(told, own.watch.stop()) from error
+        finally:
+            counted = own.watch.stop()
+            rolling.forget(own)
+    serving.warn_of_losses(work, counted)
+    return Restarted(
+        instance=running.instance,
+        version=running.version,
+        image=running.image,
+        detail=f"{running.detail or 'restarted'}; {own.watch.words(counted)}",
+        requests_asked=counted.asked if counted else None,
+        requests_lost=counted.lost if counted else None,
+        longest_gap=round(counted.longest_gap, 3) if counted else None,
+    )
+
+
+def _with_members(error: WindlassError, work: Work) -> WindlassError:
+    """Return an error that says which version runs on which member, where there are several."""
+    if not isinstance(work.restarter, Several):
+        return error
+    told = rolling.stands(work, work.restarter)
+    return changed(error, state=f"{error.state}; {told}" if error.state else told)
+
+
+@contextmanager
+def _locked(work: Work) -> Iterator[Work]:
+    """Hold the deployment lock inside the block; what killed runs left running is over there."""
+    wait = min(work.settings.environment.lock.wait.seconds, LOCKED_WITHIN)
+    with lock.hold(
+        work.database,
+        wait=wait,
+        on_wait=lambda holder: work.reporter.note(f"waiting for {holder}"),
+    ) as held:
+        own = replace(work, guard=held.guard, held=True)
+        identity.require(own)
+        pause.require_running(own)
+        own_tables.prepare(own.database, own.terms())
+        restarting.end_left(own)
+        held.require()
+        yield own
 
 
 def run_smoke_tests(work: Work) -> "SmokeReport":

@@ -15,7 +15,7 @@ import msgspec
 import psycopg
 
 from ..database import lock, own_tables
-from ..errors import ConfigError
+from ..errors import ConfigError, PlanChanged
 from ..model import (
     About,
     Correction,
@@ -31,7 +31,8 @@ from ..model import (
 from ..origin import find_origin
 from ..plan import gate
 from ..plan.make import NO_SOURCES, make_plan
-from . import identity, nonces, pause, planfile, settle, steps, sweep
+from . import identity, nonces, pause, planfile, settle, steps, sweep, unfinished
+from .unfinished import Begun
 from .work import Work
 
 T = TypeVar("T")
@@ -81,6 +82,7 @@ class Permit(Generic[T]):
     origin: Origin
     held: lock.HeldLock
     approvers: tuple[str, ...] = ()  # empty: the environment asks for no approval
+    first: str = ""  # the id of the first run of this unit
 
     def correction(self, *, of: str, before: str, after: str, reason: str) -> Correction:
         """Return the record of one change."""
@@ -177,11 +179,11 @@ def propose(
         PlanChanged: the plan has another digest than it must have, or is not what would be done.
 
     """
-    current, found = first or again()
+    current, facts = first or again()
     plan = current if request.plan is None else request.plan
     gate.require_digest(plan, request.digest)
     gate.require_unchanged(plan, current)
-    return Proposal(plan=plan, found=found, again=again)
+    return Proposal(plan=plan, found=facts, again=again)
 
 
 def with_about(work: Work, proposal: Proposal[T]) -> Plan:
@@ -200,10 +202,14 @@ def with_about(work: Work, proposal: Proposal[T]) -> Plan:
 
 
 @contextmanager
-def permitted(work: Work, proposal: Proposal[T]) -> Iterator[Permit[T]]:
+def permitted(
+    work: Work, proposal: Proposal[T], *, beside: ExitStack | None = None
+) -> Iterator[Permit[T]]:
     """Hold the deployment lock, with the plan computed again and its approval used up.
 
-    The approval is looked for, or asked for, before the lock is taken.
+    The approval is looked for, or asked for, before the lock is taken. That of a run that was
+    killed counts for the one that goes on with exactly its plan. `beside` is of a task that
+    outlasts the lock: what was begun is done when that ends well.
 
     Raises:
         NotApproved: the environment asks for an approval, and none of exactly this plan counts.
@@ -214,51 +220,82 @@ def permitted(work: Work, proposal: Proposal[T]) -> Iterator[Permit[T]]:
     """
     plan = proposal.plan
     gate.require_clean(plan)
-    approval = _approval(work, plan) if plan.has(StepName.APPROVAL) else None
-    wait = work.settings.environment.lock.wait.seconds
+    guarded = plan.has(StepName.APPROVAL)
+    begun = unfinished.of(work, plan) if guarded else None
+    approval = _approval(work, plan, begun) if guarded else None
     with ExitStack() as stack:
-        held = stack.enter_context(
-            lock.hold(
-                work.database,
-                wait=wait,
-                on_wait=lambda holder: work.reporter.note(f"waiting for {holder}"),
-                extra_locks=work.engine.lock_keys,
+        held = _lock(work, plan, stack)
+        if begun is not None and unfinished.of(work, plan) != begun:
+            raise PlanChanged(
+                "another run ended or carried on what was begun here, since this one was planned",
+                next_step=f"look, and start it again: {plan.command}",
             )
-        )
         work.database.patience.armed = True  # it answered: what happens from now on may pass
-        if plan.correction is None or plan.correction.verb not in RESTING:
-            pause.require_running(work)
         _sweep(work, plan)
-        current, found = proposal.again()
+        current, facts = proposal.again()
         gate.require_unchanged(plan, current)
-        if approval is not None:
+        first = work.deployment_id
+        if approval is not None or _is_restore(plan):
             own_tables.prepare(work.database, work.terms())
+            unit = unfinished.recorded(
+                work,
+                plan,
+                approval.evidence if approval is not None else (),
+                begun,
+                beside=beside is not None,
+            )
+            first = (beside or stack).enter_context(unit)
+        if approval is not None and begun is None:
             nonces.use(work, approval)
         held.renew_if(lambda: gate.require_unchanged(plan, proposal.again()[0]))
         if work.database.spare is not None:
             work.database.spare.open()
         yield Permit(
             plan=plan,
-            found=found,
+            found=facts,
             approvers=_approvers(approval),
             origin=find_origin(work.settings.root),
             held=held,
+            first=first,
         )
 
 
+def _lock(work: Work, plan: Plan, stack: ExitStack) -> lock.HeldLock:
+    """Take the deployment lock for as long as the stack."""
+    held = stack.enter_context(
+        lock.hold(
+            work.database,
+            wait=work.settings.environment.lock.wait.seconds,
+            on_wait=lambda holder: work.reporter.note(f"waiting for {holder}"),
+            extra_locks=work.engine.lock_keys,
+        )
+    )
+    if plan.correction is None or plan.correction.verb not in RESTING:
+        pause.require_running(work)
+    return held
+
+
+def _is_restore(plan: Plan) -> bool:
+    return plan.correction is not None and plan.correction.verb == "restore"
+
+
 def _sweep(work: Work, plan: Plan) -> None:
-    """End what killed runs left; a restore in place begins anew, a swap spares its database."""
-    order = plan.correction
+    """End what killed runs left; a restore in place begins anew, a swap spares its database.
+
+    What was begun with exactly this plan is this run's own.
+    """
+    order, begun = plan.correction, unfinished.find(work)
     given = dict(order.arguments) if order is not None else {}
-    beside = any(name in given for name in ("into", "tables", "swap", "drop-old"))
-    restoring = order is not None and order.verb == "restore" and not beside
-    sweep.sweep(work, restoring=restoring, spared=given.get("swap", ""))
+    restoring = unfinished.replaces(plan) and "swap" not in given
+    own = begun.marker if begun is not None and begun.digest == plan.digest else ""
+    spared = {name for name in (given.get("swap", ""), own) if name}
+    sweep.sweep(work, restoring=restoring, spared=spared)
 
 
-def _approval(work: Work, plan: Plan) -> StepResult:
-    """Return who approved the plan, as a deployment's step does it."""
+def _approval(work: Work, plan: Plan, begun: Begun | None) -> StepResult:
+    """Return who approved the plan, as a deployment's step does it, or for the run before."""
     started_at = datetime.now(UTC)
-    done = steps.approve(plan, work)
+    done = steps.approve(plan, work) if begun is None else _inherited(begun)
     if isinstance(done, steps.Skipped):
         raise ConfigError(
             f"{done.reason}, and {plan.environment} asks for one",
@@ -275,6 +312,14 @@ def _approval(work: Work, plan: Plan) -> StepResult:
     )
     work.reporter.finished(result)
     return result
+
+
+def _inherited(begun: Begun) -> steps.Done:
+    names = ", ".join(value for name, value in begun.evidence if name == "approver")
+    return steps.Done(
+        f"plan {begun.digest[:12]} by {names}, for {begun.deployment}, which this run continues",
+        evidence=begun.evidence,
+    )
 
 
 def _approvers(approval: StepResult | None) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import psycopg
 from ..database import orphans, transient, trusted
 from ..errors import ChildFailed, Stalled, StepFailed, Unreachable
 from ..model import Direction, Migration, Plan
-from .journal import Journal
+from .journal import Journal, lacks
 from .work import Work
 
 T = TypeVar("T")
@@ -148,24 +148,14 @@ def require_unbroken(work: Work, plan: Plan, journal: Journal, corrected: int) -
 
     row = work.database.read("journal", read)
     if row is None or row[1] < journal.written:
-        raise _lacks("the journal does not have this deployment as it was written", plan)
+        raise lacks("the journal does not have this deployment as it was written", plan.environment)
     if row[0] != "running":
         raise _others(f"the journal says that it ended: {row[0]}", plan)
     if int(row[2] or 0) != corrected:
         raise _others("somebody corrected the history", plan)
     missing = sorted(work.standing - _applied(work))
     if missing:
-        raise _lacks(f"not applied any more: {', '.join(missing)}", plan)
-
-
-def _lacks(what: str, plan: Plan) -> StepFailed:
-    return StepFailed(
-        f"the server that answers now lacks what this run has committed: {what}",
-        state="nothing more was started; a standby that lacked the last transactions may have "
-        "taken over",
-        next_step=f"invoke status --env {plan.environment} says what is applied there; then the "
-        "same command again",
-    )
+        raise lacks(f"not applied any more: {', '.join(missing)}", plan.environment)
 
 
 def _others(what: str, plan: Plan) -> StepFailed:

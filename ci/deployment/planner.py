@@ -176,8 +176,8 @@ def undo_plan(
     if not force and not is_graph(on_disk):
         _refuse_what_others_build_on(work, selected, staying)
     plan = _plan(work, facts, tuple(selected), direction="down", without=without)
-    found = losses.of_rollback(plan.migrations, plan.target.database, work)
-    return msgspec.structs.replace(plan, losses=found.losses)
+    decision = losses.of_rollback(plan.migrations, plan.target.database, work)
+    return msgspec.structs.replace(plan, losses=decision.losses)
 
 
 def _why_not(migration: Migration | None, *, applied: bool) -> str:

@@ -13,7 +13,7 @@ from ..config.sections import BackupsConfig, EncryptConfig
 from ..database import own_tables
 from ..database.connection import Database, is_pooled, read_target
 from ..database.errors import one_value
-from ..errors import Refused, WindlassError
+from ..errors import UNCHANGED, Refused, WindlassError
 from ..model import Migration, PlannedStep, PreflightCheck, StepName
 from ..plan import leftovers
 from ..plan.leftovers import Act
@@ -27,7 +27,7 @@ from ..report import deployment
 from ..report.backup import drill_note
 from ..restarters import Looking
 from ..stores import Store
-from . import identity, rehearsals, rights, sweep
+from . import backfills, identity, rehearsals, rights, sweep
 from .work import Work, store_of
 
 OLDEST = 13  # the oldest major version the PostgreSQL project still maintains in 2025
@@ -63,17 +63,18 @@ def check_environment(work: Work, job: Job = "migrate") -> tuple[PreflightCheck,
 def _left(work: Work) -> list[PreflightCheck]:
     """Return what killed runs left; what a person must settle is a problem, the rest is told."""
     try:
-        left = sweep.find(work, thorough=True)
+        left = sweep.left_behind(work, thorough=True)
     except (WindlassError, psycopg.Error):
         return []  # the check of the database says why it does not answer
     return [
         PreflightCheck(
             "left behind",
-            leftovers.text(leftover) if leftover.act is not Act.TELL else leftover.what,
+            leftover.what
+            if leftover.act is Act.TELL
+            else leftovers.text(leftover, work.settings.name),
             problem=leftover.command if leftover.act is Act.TELL else "",
         )
         for leftover in left
-        if leftover.act is not Act.FORGET
     ]
 
 
@@ -115,6 +116,7 @@ def preflight_checks(
         checks.append(history)
         if not (history.problem or checks[0].problem):
             checks.append(_guard("pending", partial(_pending, work, migrations)))
+            checks.append(_guard("backfills", partial(backfills.check, work, migrations or ())))
     if StepName.BACKUP in planned and store is not None:
         if not reached.problem:
             checks.append(_guard("connection", lambda: database.read("doctor", _direct)))
@@ -144,7 +146,7 @@ def _direct(connection: psycopg.Connection) -> str:
     if is_pooled(connection):
         raise WindlassError(
             "the address is a pooler's: pg_dump needs one session for all of a backup",
-            state="nothing was changed",
+            state=UNCHANGED,
             next_step="write the address of the server itself into database:",
         )
     return "the server itself, no pooler"
@@ -157,7 +159,7 @@ def _server(connection: psycopg.Connection) -> str:
     if major < OLDEST:
         raise WindlassError(
             f"PostgreSQL {major} is older than {OLDEST}",
-            state="nothing was changed",
+            state=UNCHANGED,
             next_step="upgrade the server",
         )
     pooled = ", through a pooler" if is_pooled(connection) else ""
@@ -177,7 +179,7 @@ def _primary(connection: psycopg.Connection) -> str:
     if one_value(connection, STANDBY):
         raise WindlassError(
             "the server is a standby, which takes no change",
-            state="nothing was changed",
+            state=UNCHANGED,
             next_step="point the URL at the primary",
         )
     return "all that a deployment needs"
@@ -252,7 +254,7 @@ def _copy(work: Work, *, required: bool) -> str:
     if reason and required:
         raise WindlassError(
             f"required, but not possible: {reason}",
-            state="nothing was changed",
+            state=UNCHANGED,
             next_step="write throwaway: URL under backups, of a server of the same major version "
             "with the same extensions; or install one here",
         )

@@ -16,7 +16,8 @@ from ..plan import continuing, gate
 from ..plan.continuing import Going, OpenUnit, Unit
 from ..policy import BREAK_GLASS, SERVICE
 from ..report.plan import headline
-from . import identity, loop, losses, notices, one_step, pause, telemetry, units
+from . import identity, loop, losses, one_step, pause, units
+from .observed import observed
 from .planner import (
     back_plan,
     current_plan,
@@ -221,7 +222,7 @@ def propose_rollback(  # noqa: PLR0913  # four of them exclude each other
     command = _Command(verb="rollback", arguments=_arguments(given, force=force, lossy=lossy))
     unit = units.find_open(work.database)
     if unit is not None and command.way(work, unit) is Going.ON:
-        names = continuing.left(unit.intent, units.applied_now(work))
+        names = units.left_now(work, unit.intent)
     elif deployment:
         names = _applied_of(work, deployment)
     elif name:
@@ -257,7 +258,7 @@ def propose_resume(work: Work) -> Proposal | None:
     intent = unit.intent
     arguments = dict(intent.arguments)
     broken = arguments.get("break-glass", "")
-    names = continuing.left(intent, units.applied_now(work))
+    names = units.left_now(work, intent)
     replan: Replan
     if intent.back:
         replan = _back(work, unit)
@@ -295,7 +296,7 @@ def _rest_of_count(work: Work, unit: OpenUnit, steps: int) -> Replan:
     They are those that it began with. Where one of them has no file any more, as many of those that
     are pending take their place.
     """
-    names = continuing.left(unit.intent, units.applied_now(work))
+    names = units.left_now(work, unit.intent)
     on_disk = {migration.name for migration in work.engine.files.list()}
     if on_disk >= set(names):
         return partial(current_plan, work, only=names, without=SERVICE)
@@ -361,7 +362,7 @@ def carry_out(work: Work, proposal: Proposal) -> Deployment:
     )
     if proposal.break_glass:
         work.reporter.alarm(f"BREAK-GLASS: {proposal.break_glass}: no approval, no rehearsal")
-    with telemetry.traced(work, proposal.plan) as traced, notices.around(traced, proposal.plan):
+    with observed(work, proposal.plan) as traced:
         return loop.run_plan(
             proposal.plan,
             traced,

@@ -23,7 +23,7 @@ from ..model import (
 )
 from ..plan.continuing import Unit
 from ..secret import redact
-from . import events, mirror, nonces, telling
+from . import events, mirror, nonces, rolling, telling
 from .journal import Journal
 from .steps import Done, Skipped
 from .work import Work
@@ -150,7 +150,19 @@ class Recorder:
         if self.journal is not None:
             self.journal.close(ended)
             mirror.send(self.work)
+        if status not in (Status.INTERRUPTED, Status.ROLLBACK_FAILED):
+            self.forget_members()
         return msgspec.structs.replace(ended, results=tuple(self.results))
+
+    def forget_members(self) -> None:
+        """Clear the markers of a service's members: the next unit restarts all of them."""
+        try:
+            rolling.forget(self.work)
+        except (WindlassError, psycopg.Error) as error:
+            self.work.reporter.note(
+                "the database did not take that the restart of the members is over: "
+                f"{telling.in_words(error)}"
+            )
 
     def finish_approvals(self) -> None:
         """Note in the store that what was approved is done, so that no restore opens it again."""
@@ -177,8 +189,9 @@ def after(first: Failure, record: Callable[[], object]) -> Failure:
     try:
         record()
     except (WindlassError, psycopg.Error) as second:
-        if isinstance(first, WindlassError) and events.UNWRITTEN not in first.state:
+        if isinstance(first, WindlassError) and not first.unwritten:
             first = changed(first, state=joined(first.state, events.UNWRITTEN))
+            first.unwritten = True
         note = f"and it could not be recorded: {telling.in_words(second)}"
         if note not in getattr(first, "__notes__", ()):
             first.add_note(note)

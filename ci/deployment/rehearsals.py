@@ -10,15 +10,16 @@ from ..backup import catalog, retention, signed
 from ..backup.proof import verify_and_record
 from ..database import leftovers
 from ..database.connection import read_target
-from ..errors import Place, Refused
+from ..errors import Place, Refused, Unchanged
 from ..lint import severity
 from ..lint.rules import LONG_LOCK
 from ..model import Manifest, Plan, Rehearsal
 from ..postgres import throwaway
 from ..postgres.roles import read_runner
 from ..rehearsal import forecast, rehearse
+from ..rehearsal.activity import read_activity
 from ..stores import Store
-from . import backups, facts, outlast, serving, verifying
+from . import backups, facts, hot_tables, outlast, serving, verifying
 from .work import Work, bytes_of, store_of
 
 
@@ -100,6 +101,7 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
             progress=bytes_of(work.reporter),
             done=lambda done, total: work.reporter.progress(done, total, "migrations"),
             service=serving.bench(work),
+            live=lambda: read_activity(work.database),
         ),
     )
 
@@ -109,7 +111,7 @@ def _require_same_schema(plan: Plan, manifest: Manifest) -> None:
         raise Refused(
             "the schema was changed by somebody else between the plan and its backup "
             f"{manifest.id}",
-            state="nothing was changed; the backup stays, and is not proven",
+            state=Unchanged("the backup stays, and is not proven"),
             next_step="find out who changes it, and start the same command again",
         )
 
@@ -122,6 +124,7 @@ def _needed(connection: psycopg.Connection) -> tuple[int, tuple[str, ...]]:
 
 def refuse_unknown(plan: Plan, work: Work, reason: str) -> None:
     """Refuse what only a rehearsal can show, where none is possible."""
+    hot_tables.refuse_named(plan, work)
     tables = facts.sizes_of_tables(plan.migrations, work)
     unknown = severity.unknown(facts.lint_findings(plan, work, tables, None))
     if unknown and policy.UNKNOWN_STOPS[plan.tier]:

@@ -10,7 +10,7 @@ import psycopg
 from .. import alive
 from ..alive import Alive
 from ..database import markers
-from ..errors import StepFailed, WindlassError
+from ..errors import StepFailed, Unchanged, WindlassError
 from ..plan import restarts
 from ..plan.restarts import LeftRestart
 from .journal import server_clock
@@ -77,7 +77,7 @@ def _end_here(left: LeftRestart, seconds: float, work: Work) -> None:
     if not alive.end(left.child):
         raise StepFailed(
             f"the restart that a killed run left behind cannot be ended: pid {pid}, {left.command}",
-            state="nothing was changed; a second restart beside it was not begun",
+            state=Unchanged("a second restart beside it was not begun"),
             next_step=f"end it as a user who may: kill -9 -{pid}; and start the same command again",
         )
     work.reporter.note(f"ended the restart that a killed run left behind: pid {pid}")

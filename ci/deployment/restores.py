@@ -1,6 +1,7 @@
 """Restores of an environment's backups: planned, shown, done and swapped with the live one."""
 
 import os
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -26,6 +27,7 @@ from ..report.backup import restore_text
 from ..secret import Secret
 from . import backups, identity, journal, orders, outlast, restoring, rights, swaps
 from .facts import replaced_facts
+from .observed import told
 from .orders import Permit, Proposal, Request
 from .work import Work, bytes_of, store_of
 
@@ -255,6 +257,7 @@ def _table_name(name: str) -> TableName:
     return (schema, table) if dot else ("public", schema)
 
 
+@told
 def run_restore(work: Work, proposal: Proposal[RestoreOrder]) -> RestoreReport:
     """Restore, verify, and swap where planned.
 
@@ -274,10 +277,10 @@ def run_restore(work: Work, proposal: Proposal[RestoreOrder]) -> RestoreReport:
         _require_rights(work, *((work.database.name,) if proposal.found.plan.swap else ()))
     work.reporter.started(StepName.BACKUP)
     if not proposal.found.plan.swap:
-        order = _begin_beside(work, proposal)
-        return RestoreReport(
-            restored=_restore_beside(work, order, owners=owners, superuser=superuser), kept=""
-        )
+        with ExitStack() as unit:
+            order = _begin_beside(work, proposal, unit)
+            restored = _restore_beside(work, order, owners=owners, superuser=superuser)
+        return RestoreReport(restored=restored, kept="")
     with orders.permitted(work, proposal) as permit:
         return _restore_in_place(work, permit, owners=owners, superuser=superuser)
 
@@ -339,8 +342,10 @@ def _require_rights(work: Work, *swapped: str) -> None:
         work.database.read("restore", lambda c: rights.require_swap(c, *swapped))
 
 
-def _begin_beside(work: Work, proposal: Proposal[RestoreOrder]) -> RestoreOrder:
+def _begin_beside(work: Work, proposal: Proposal[RestoreOrder], unit: ExitStack) -> RestoreOrder:
     """Return the order of a restore that leaves the live database as it is, permitted, recorded.
+
+    It is not done before `unit` ends well.
 
     A copy of the data that leaves its server is recorded before it begins. Where that server is
     gone and no approval is asked for, an alarm takes the record's place.
@@ -350,7 +355,7 @@ def _begin_beside(work: Work, proposal: Proposal[RestoreOrder]) -> RestoreOrder:
     if not guarded and target is None:
         return proposal.found  # a look at a backup needs no lock
     try:
-        with orders.permitted(work, proposal) as permit:
+        with orders.permitted(work, proposal, beside=unit) as permit:
             order = permit.found
             where = order.plan.database
             where += f" of {_address_of(work, target)}" if target is not None else ""

@@ -185,19 +185,19 @@ def refuse(user: str, missing: tuple[MissingRight, ...]) -> None:
     more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
     raise Refused(
         f"{user} lacks {missing[0].right}{more}",
-        next_step="; ".join(dict.fromkeys(one.remedy for one in missing)),
+        next_step="; ".join(dict.fromkeys(right.remedy for right in missing)),
     )
 
 
 def require_swap(connection: psycopg.Connection, *names: str) -> None:
     """Raise `Refused` where sessions of these databases cannot be ended by our role. Reads only."""
-    found = unendable(connection, names)
-    if found:
+    sessions = unendable(connection, names)
+    if sessions:
         user = str(one_value(connection, "select current_user::text"))
         raise Refused(
             f"the swap could not end the sessions of others: {user} may not end "
-            f"{sessions_text(found)}",
-            next_step=remedy(found, user),
+            f"{sessions_text(sessions)}",
+            next_step=remedy(sessions, user),
         )
 
 
@@ -227,7 +227,7 @@ def report_grants(work: Work, roles: str = "", owner: str = "") -> GrantsReport:
     rights = work.database.read("grants", read)
     names = role_names(roles, rights.database)
     history = history_names(work)
-    known = {(one.schema, one.name) for one in rights.relations}
+    known = {(relation.schema, relation.name) for relation in rights.relations}
     absent = [
         name
         for schema, name in history
@@ -238,8 +238,8 @@ def report_grants(work: Work, roles: str = "", owner: str = "") -> GrantsReport:
         for name in absent
     ]
     notes += [
-        f"{one} is a superuser and owns objects: reassign them, none is made its member"
-        for one in sorted(rights.super_owners)
+        f"{role} is a superuser and owns objects: reassign them, none is made its member"
+        for role in sorted(rights.super_owners)
     ]
     if rights.user not in work.settings.shared.migrations.owners:
         notes.append(

@@ -4,6 +4,8 @@ from .. import git
 from ..config.sections import ServiceConfig
 from ..errors import ConfigError, WindlassError, changed
 from ..model import Evidence, Plan, Status, StepName, StepResult
+from ..plan import probe
+from ..plan.probe import Tally
 from ..rehearsal import trials
 from ..rehearsal.service import ServiceBench
 from ..rehearsal.trials import Old
@@ -15,6 +17,7 @@ LOOKED_BACK = 100  # deployments
 ASKED_WITHIN = 5.0  # seconds for one round of the smoke tests before anything is changed
 BEFORE = "smoke_before"  # the evidence of what they gave; "right" where all held
 RIGHT = "right"
+FIRST_HERE = "smoke_first"  # the evidence that no deployment here has ended well before
 FIRST = "first deployment: nothing was deployed here before"
 
 
@@ -77,7 +80,7 @@ def answers_before(plan: Plan, work: Work) -> Evidence:
     if any(each.status is Status.DEPLOYED for each in newest_deployments(work.database)):
         work.reporter.note(f"the service fails its smoke tests already: {problem}")
         return ((BEFORE, problem),)
-    return ((BEFORE, f"{FIRST}, and nothing answers right: {problem}"),)
+    return ((BEFORE, f"{FIRST}, and nothing answers right: {problem}"), (FIRST_HERE, "yes"))
 
 
 def with_answers_before(error: WindlassError, results: list[StepResult]) -> WindlassError:
@@ -89,11 +92,32 @@ def with_answers_before(error: WindlassError, results: list[StepResult]) -> Wind
         return error
     if before == RIGHT:
         told = "before this deployment the same tests held"
-    elif before.startswith(FIRST):
+    elif any(each.get(FIRST_HERE) for each in results):
         told = before
     else:
         told = f"it was failing already before this deployment: {before}"
-    return changed(error, state=f"{error.state}; {told}")
+    return changed(error, state="; ".join(part for part in (error.own, told) if part))
+
+
+def with_losses(error: WindlassError, counted: Tally | None) -> WindlassError:
+    """Return an error with how many requests were lost since the restart began, where counted."""
+    if counted is None:
+        return error
+    told = f"since the restart began the service {counted}"
+    return changed(error, state=f"{error.state}; {told}" if error.state else told)
+
+
+def warn_of_losses(work: Work, counted: Tally | None) -> None:
+    """Raise the alarm where a restart that is over lost more requests than it may.
+
+    It fails nothing: a rollback would restart the service once more, and lose as many again.
+    """
+    restart = work.settings.environment.restart
+    limit = restart.lost_at_most if restart is not None else None
+    if counted is not None and probe.exceeds(counted, limit):
+        work.reporter.alarm(
+            f"the service {counted} while it restarted; restart.lost_at_most is {limit}"
+        )
 
 
 def deployed_commit(work: Work) -> str:

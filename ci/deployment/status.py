@@ -4,16 +4,19 @@ from dataclasses import dataclass
 
 import psycopg
 
-from ..database import lock
+from ..backfill import record as backfills
+from ..backfill.progress import BackfillState
+from ..database import errors, lock
 from ..database.connection import Database
 from ..engines import Engine
 from ..model import Correction, DatabaseIdentity, Deployment, Migration, Pause, Unrecorded
 from ..plan import continuing
+from ..plan.leftovers import Leftover
 from ..plan.pending import in_running_order
 from ..plan.states import MigrationState, compare, waiting
 from ..rehearsal import existing
 from ..report.deployment import last_note
-from . import identity, journal, pause, units
+from . import identity, journal, pause, sweep, units
 from .backups import drill_warning
 from .work import Work
 
@@ -34,6 +37,10 @@ class StatusReport:
     models: str  # how the models of the engine's tool differ from the database
     identity: str = ""  # how the database is not the environment's
     pause: str = ""  # who paused the environment, since when and why
+    leftovers: tuple[Leftover, ...] = ()  # what killed runs left, and what ends it
+    # What could not be looked for, and why: the role lacks a right, or the store does not answer.
+    not_looked: str = ""
+    backfills: tuple[BackfillState, ...] = ()  # that are open
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +50,7 @@ class HistoryReport:
     deployments: tuple[Deployment, ...]
     corrections: tuple[Correction, ...]
     identity: DatabaseIdentity | None = None  # what the database says it is
+    backfills: tuple[BackfillState, ...] = ()  # the one that changed last at the end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +64,7 @@ class _Moment:
     unrecorded: tuple[Unrecorded, ...]  # not compared yet
     identity: DatabaseIdentity | None
     pause: Pause | None
+    backfills: tuple[BackfillState, ...]
 
 
 def report_status(work: Work) -> StatusReport:
@@ -76,6 +85,7 @@ def report_status(work: Work) -> StatusReport:
     on_disk = engine.files.list()
     moment = database.read("status", lambda connection: _read_moment(connection, engine, on_disk))
     shared = work.settings.shared
+    left, not_looked = _left(work)
     return StatusReport(
         environment=work.settings.name,
         migrations=moment.migrations,
@@ -88,7 +98,18 @@ def report_status(work: Work) -> StatusReport:
         models=engine.differences(database),
         identity=identity.warning(moment.identity, work),
         pause=f"{work.settings.name} is {moment.pause}" if moment.pause is not None else "",
+        leftovers=left,
+        not_looked=not_looked,
+        backfills=tuple(state for state in moment.backfills if state.is_open),
     )
+
+
+def _left(work: Work) -> tuple[tuple[Leftover, ...], str]:
+    """Return what killed runs left, or why it is not known."""
+    try:
+        return sweep.left_behind(work), ""
+    except psycopg.errors.InsufficientPrivilege as error:
+        return (), f"what killed runs left is not known: {errors.in_words(error)}"
 
 
 def _read_moment(
@@ -106,6 +127,7 @@ def _read_moment(
         unfinished=continuing.unfinished(unit, names, partials) if unit is not None else "",
         identity=identity.read(connection),
         pause=pause.read(connection),
+        backfills=backfills.read_all(connection),
         unrecorded=existing.read_untracked(  # the last one: it sets the search_path
             connection, engine, in_running_order(waiting(on_disk, states))
         ),
@@ -126,6 +148,7 @@ def report_history(database: Database) -> HistoryReport:
             deployments=journal.read_history(connection),
             corrections=journal.read_corrections(connection),
             identity=identity.read(connection),
+            backfills=backfills.read_all(connection),
         )
 
     return database.read("history", read)

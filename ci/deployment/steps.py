@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from .. import policy
 from ..backup import catalog
 from ..backup.proof import verify_and_record
-from ..errors import Place, Refused, StepFailed
+from ..errors import Place, Refused, StepFailed, WindlassError
 from ..lint import severity
 from ..model import Evidence, Manifest, Migration, Phase, Plan, Proof, StepName, StepResult
-from ..plan import gate
+from ..plan import gate, probe
 from ..plan.pending import in_running_order
 from ..report.format import human
 from ..report.plan import rehearsal_text
@@ -19,12 +19,14 @@ from ..restarters import Looking, Reverting, Running
 from . import (
     backups,
     facts,
+    hot_tables,
     journal,
     nonces,
     outlast,
     preflight,
     rehearsals,
     restarting,
+    rolling,
     serving,
     verifying,
 )
@@ -82,6 +84,8 @@ def lint_plan(plan: Plan, work: Work) -> Done | Skipped:
     findings = facts.lint_findings(plan, work, tables, rehearsal)
     for finding in findings:
         work.reporter.found(finding)
+    if not policy.rehearses(work.settings):
+        hot_tables.refuse_named(plan, work)
     errors, unknown = severity.errors(findings), severity.unknown(findings)
     if policy.UNKNOWN_STOPS[plan.tier] and not policy.rehearses(work.settings):
         errors += unknown
@@ -195,6 +199,7 @@ def rehearse_plan(plan: Plan, work: Work) -> Done | Skipped:
         reason = f"{untried[0].name} could not be rehearsed: {untried[0].not_rehearsed}"
         rehearsals.refuse_unknown(plan, work, reason)
         work.reporter.note(reason)
+    hot_tables.refuse_unspoken(plan, work, rehearsal)
     rehearsals.refuse_long_locks(plan, work, rehearsal)
     rehearsals.refuse_leftovers(plan, work, rehearsal)
     rolled_back = sum(migration.rolled_back for migration in rehearsal.migrations)
@@ -272,10 +277,20 @@ def restart_service(plan: Plan, work: Work) -> Done | Skipped:
     """Put the new version into service."""
     if work.restarter is None:
         return Skipped(f"{plan.environment} has no service in deploy.yml")
-    running = work.restarter.restart(restarting.Announcer(work))
+    work.watch.start(work.settings.environment.smoke)
+    try:
+        running, members = rolling.restart(work, work.restarter)
+    except WindlassError as error:
+        raise serving.with_losses(error, work.watch.stop()) from error
+    counted = work.watch.counted() if plan.has(StepName.SMOKE) else work.watch.stop()
     return Done(
-        f"{work.restarter.name}: {running.detail or 'new instance'}",
-        evidence=(("instance", running.instance), ("version", running.version)),
+        f"{work.restarter.name}: {running.detail or 'new instance'}; {work.watch.words(counted)}",
+        evidence=(
+            ("instance", running.instance),
+            ("version", running.version),
+            *members,
+            *probe.evidence(counted),
+        ),
     )
 
 
@@ -286,6 +301,7 @@ def undo_restart(_plan: Plan, work: Work, done: StepResult) -> Done | Skipped:
     before = Running(
         instance=done.get("instance_before") or "", version=done.get("version_before") or ""
     )
+    work.watch.start(work.settings.environment.smoke)
     running = work.restarter.revert(before, restarting.Announcer(work))
     return Done(f"{work.restarter.name}: version {running.version} serves again")
 
@@ -297,23 +313,32 @@ def smoke_test(plan: Plan, work: Work) -> Done | Skipped:
     config = work.settings.environment.smoke
     if config is None:
         return Skipped(f"{plan.environment} has no smoke tests in deploy.yml")
-    report = run_checks(
-        config, progress=lambda done, total: work.reporter.progress(done, total, "checks")
+    try:
+        report = run_checks(
+            config, progress=lambda done, total: work.reporter.progress(done, total, "checks")
+        )
+    except WindlassError as error:
+        raise serving.with_losses(error, work.watch.stop()) from error
+    counted = work.watch.stop()
+    serving.warn_of_losses(work, counted)
+    since = f"; {counted} since the restart began" if counted is not None else ""
+    return Done(
+        f"{report.checks} checks, slowest {report.slowest * 1000:.0f} ms{since}",
+        evidence=probe.evidence(counted),
     )
-    return Done(f"{report.checks} checks, slowest {report.slowest * 1000:.0f} ms")
 
 
 def verify_migrations(plan: Plan, work: Work) -> Done | Skipped:
     """Run the verify scripts once more, and look for what is left half done; only warn of it."""
-    found = verifying.warnings(plan, work)
-    for warning in found:
+    warnings = verifying.warnings(plan, work)
+    for warning in warnings:
         work.reporter.alarm(warning)
     scripts = len(verifying.scripts(plan))
-    if found:
-        noun = "warning" if len(found) == 1 else "warnings"
+    if warnings:
+        noun = "warning" if len(warnings) == 1 else "warnings"
         return Done(
-            f"{scripts} verify scripts, {len(found)} {noun}: {found[0]}",
-            evidence=tuple(("warning", warning) for warning in found),
+            f"{scripts} verify scripts, {len(warnings)} {noun}: {warnings[0]}",
+            evidence=tuple(("warning", warning) for warning in warnings),
         )
     older = f"; from before: {'; '.join(plan.leftovers)}" if plan.leftovers else ""
     return Done(f"{scripts} verify scripts, nothing left half done{older}")

@@ -12,12 +12,13 @@ from ..backup.swap import kept, swap_databases
 from ..database import create, lock, markers
 from ..database.connection import Database, read_target
 from ..database.markers import Marker
-from ..errors import Refused, Unreachable, WindlassError
+from ..errors import Refused, Unreachable, WindlassError, changed
 from ..model import Facts, Plan
 from ..plan.leftovers import SWAP
-from . import identity, kept_journal, mirror, orders, rights
+from . import identity, kept_journal, mirror, orders, rights, unfinished
 from .facts import replaced_facts, take_facts
 from .kept_journal import KeptJournal
+from .observed import told
 from .orders import Permit, Proposal, Request
 from .work import Work
 
@@ -60,6 +61,7 @@ def propose_swap(work: Work, request: Request) -> Proposal[str]:
     return orders.propose(request, again)
 
 
+@told
 def swap(work: Work, proposal: Proposal[str]) -> SwapReport:
     """Put a restored database in place of the live one, which is kept aside.
 
@@ -103,6 +105,7 @@ def record(
         "restored": restored,
         "kept": kept,
         "plan": permit.plan.digest,
+        "first": permit.first if permit.approvers else "",
         "command": order.command(work.settings.name) if order is not None else "",
     }
     target = create.named(work.database, restored)
@@ -122,22 +125,23 @@ def _kept_journal(work: Work) -> KeptJournal:
 
 def swap_recorded(work: Work, restored: str, kept: Kept) -> None:
     """Swap as it is recorded; under the deployment lock, which falls with the old live database."""
-    again = f"invoke restore --env {work.settings.name} --swap {restored}"
-    swap_databases(work.database, restored, kept.name, again)
+    anew = f"invoke restore --env {work.settings.name}"
+    swap_databases(work.database, restored, kept.name, f"{anew} --swap {restored}", anew)
     with suppress(Unreachable, psycopg.Error):  # it is done; the next run says so once more
         markers.clear(replace(work.database, kept=None, owners=None), kept.marker)
     mirror.send(work)
 
 
-def ended(work: Work, request: Request) -> Marker | None:
+def ended(work: Work, request: Request | None) -> Marker | None:
     """Return the swap that a killed run of the same request had done; its marker is cleared.
 
-    So a second run of one command does not restore a second time, over what came in since.
+    So a second run of one command does not restore a second time, over what came in since. None is
+    the request of `resume`: whatever was done.
     """
-    if any(request.has(name) for name in ("into", "tables", "drop-old")):
+    if request is not None and any(request.has(name) for name in ("into", "tables", "drop-old")):
         return None  # beside the live database, which need not be there
     marker = _done(work)
-    if marker is None or not _is_of(marker, request):
+    if marker is None or not (request is None or _is_of(marker, request)):
         return None
     wait = work.settings.environment.lock.wait.seconds
     with lock.hold(work.database, wait=wait):  # the run that wrote it is dead
@@ -146,6 +150,8 @@ def ended(work: Work, request: Request) -> Marker | None:
             return None
         work.reporter.note(f"{marker.deployment} had done it before it was killed")
         markers.clear(work.database, marker.id)
+        if first := marker.get("first"):
+            unfinished.finish(work, first)
     return marker
 
 
@@ -208,6 +214,7 @@ def propose_drop(work: Work, request: Request) -> Proposal[tuple[tuple[str, int]
     return orders.propose(request, again)
 
 
+@told
 def drop_databases(work: Work, proposal: Proposal[tuple[tuple[str, int], ...]]) -> tuple[str, ...]:
     """Drop databases that earlier restores put aside, and return their names.
 
@@ -226,7 +233,15 @@ def drop_databases(work: Work, proposal: Proposal[tuple[tuple[str, int], ...]]) 
                 for name in names
             ),
         )
-        for name in names:
-            create.drop(work.database, name)
-            work.reporter.note(f"dropped {name}")
+        _drop(work, names)
     return names
+
+
+def _drop(work: Work, names: tuple[str, ...]) -> None:
+    for at, name in enumerate(names):
+        try:
+            create.drop(work.database, name)
+        except WindlassError as error:
+            gone = f"dropped: {', '.join(names[:at])}; " if at else ""
+            raise changed(error, state=f"{gone}not dropped: {', '.join(names[at:])}") from error
+        work.reporter.note(f"dropped {name}")

@@ -4,6 +4,7 @@ Under the deployment lock every other deployment is dead. Only what happens with
 live, and its run holds what tells so (`markers.announced`).
 """
 
+from collections.abc import Collection
 from functools import partial
 
 import psycopg
@@ -11,10 +12,10 @@ import psycopg
 from .. import temporary
 from ..backup import loader
 from ..backup.dump import folder
-from ..database import create, markers
+from ..database import create, lock, markers
 from ..database.markers import Marker
 from ..errors import StepFailed, WindlassError
-from ..plan import leftovers
+from ..plan import leftovers, restarts
 from ..plan.leftovers import Act, Databases, Leftover
 from ..stores import Store
 from .work import Work
@@ -49,19 +50,49 @@ def find(work: Work, *, thorough: bool = False, restoring: bool = False) -> tupl
         return in_database
 
 
-def sweep(work: Work, *, restoring: bool = False, spared: str = "") -> None:
+def left_behind(work: Work, *, thorough: bool = False) -> tuple[Leftover, ...]:
+    """Return what `status` and `doctor` tell: all that killed runs left, roles too. Reads only.
+
+    What another run is at work on, under the deployment lock, is not left; nor is what nothing but
+    a marker is left of.
+    """
+    holder, roles, recorded = work.database.read(
+        STEP, lambda c: (lock.who(c), loader.abandoned(c), markers.read(c))
+    )
+    begun = () if holder else restarts.left(recorded)
+    told = tuple(
+        leftover
+        for leftover in find(work, thorough=thorough)
+        if leftover.act is not Act.FORGET and not (holder and leftover.act is Act.END)
+    )
+    return (
+        *told,
+        *(leftovers.of_restart(left.command, left.machine.host, left.began) for left in begun),
+        *(leftovers.of_role(role) for role in roles),
+    )
+
+
+def sweep(
+    work: Work, *, restoring: bool = False, spared: Collection[str] = (), begins: bool = True
+) -> None:
     """End what killed runs left, and tell what a person must decide; under the deployment lock.
 
-    What cannot be ended is told, and ends nothing: the next run tries again. `spared` is a
-    database that this run is about.
+    What cannot be ended is told, and ends nothing: the next run tries again.
+
+    Args:
+        work: the environment.
+        restoring: for a restore in the live database's place, which begins anew.
+        spared: the subjects that this run is about: a database, the unit that it goes on with.
+        begins: it begins something, which takes the place of what another task had begun.
+
     """
     if directories := temporary.sweep():
         work.reporter.note(f"removed {len(directories)} temporary directories of killed runs")
     for leftover in find(work, restoring=restoring):
-        if spared and leftover.subject == spared:
+        if leftover.subject in spared or (leftover.act is Act.END and not begins):
             continue
         if leftover.act is Act.TELL:
-            work.reporter.alarm(leftovers.text(leftover))
+            work.reporter.alarm(leftovers.text(leftover, work.settings.name))
             continue
         try:
             _end(work, leftover)
@@ -101,6 +132,8 @@ def _end(work: Work, leftover: Leftover) -> None:
         work.reporter.note(f"removed {leftover.what}")
     elif leftover.act is Act.SAY:
         work.reporter.note(leftover.what)
+    elif leftover.act is Act.END:
+        work.reporter.note(f"{leftover.what}; this run takes its place")
     if leftover.marker:
         markers.clear(work.database, leftover.marker)
 
@@ -140,6 +173,8 @@ def _of(marker: Marker, seen: Databases, restoring: bool) -> Leftover | None:
         return leftovers.of_swap(marker.id, marker.deployment, marker.detail)
     if marker.kind == leftovers.FILLING:
         return leftovers.of_filling(marker.id, marker.deployment, marker.detail, seen)
+    if marker.kind == leftovers.ORDER:
+        return leftovers.of_order(marker.id, marker.deployment, marker.detail)
     return None
 
 

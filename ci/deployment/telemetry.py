@@ -1,4 +1,4 @@
-"""A trace of each deployment, and a span of each step, by OpenTelemetry's own variables.
+"""A trace of each task that changes something, with its steps, by OpenTelemetry's variables.
 
 The extra `telemetry` brings the SDK. Nothing of it is imported where no endpoint is set, or where
 it is not installed, which is told.
@@ -27,7 +27,7 @@ LOGGER = "opentelemetry"
 
 
 @contextmanager
-def traced(work: Work, plan: Plan) -> Iterator[Work]:
+def traced(work: Work, plan: Plan | None, task: str) -> Iterator[Work]:
     """Yield the environment, whose reporter makes a span of each step, and export the trace."""
     if not rules.telemetry_wanted(dict(os.environ)):
         yield work
@@ -41,7 +41,7 @@ def traced(work: Work, plan: Plan) -> Iterator[Work]:
         yield work
         return
     try:
-        with _root(provider, work, plan) as reporter:
+        with _root(provider, work, plan, task) as reporter:
             yield replace(work, reporter=reporter)
     finally:
         _end(provider, complaints, work.reporter.alarm)
@@ -103,28 +103,19 @@ def _provider() -> "tuple[TracerProvider, _Complaints]":
 
 
 @contextmanager
-def _root(provider: "TracerProvider", work: Work, plan: Plan) -> Iterator[_Traced]:
-    """Yield a reporter for as long as the span of the whole deployment."""
+def _root(
+    provider: "TracerProvider", work: Work, plan: Plan | None, task: str
+) -> Iterator[_Traced]:
+    """Yield a reporter for as long as the span of the whole task."""
     from opentelemetry.trace import Status, StatusCode, set_span_in_context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     tracer = provider.get_tracer("pgwindlass")
     carrier = {"traceparent": os.environ.get("TRACEPARENT", "")}
-    facts = {
-        "project": plan.project,
-        "environment": plan.environment,
-        "tier": plan.tier,
-        "direction": plan.direction,
-        "deployment": work.deployment_id,
-        "plan.digest": plan.digest,
-        "migrations": len(plan.migrations),
-        "commit": plan.sources.commit,
-    }
-    name = "deploy" if plan.direction == "up" else "rollback"
     root = tracer.start_span(
-        f"{name} {plan.environment}",
+        f"{task} {work.settings.name}",
         context=TraceContextTextMapPropagator().extract(carrier),
-        attributes=rules.attributes_of(facts),
+        attributes=rules.attributes_of(_facts(work, plan, task)),
     )
     inside = set_span_in_context(root)
 
@@ -148,6 +139,25 @@ def _root(provider: "TracerProvider", work: Work, plan: Plan) -> Iterator[_Trace
         root.end()
 
 
+def _facts(work: Work, plan: Plan | None, task: str) -> dict[str, str | int]:
+    """Return what the span of a task says of it."""
+    known: dict[str, str | int] = {
+        "project": work.settings.shared.project,
+        "environment": work.settings.name,
+        "tier": work.settings.tier,
+        "task": task,
+        "deployment": work.deployment_id,
+    }
+    if plan is None:
+        return known
+    return known | {
+        "direction": plan.direction,
+        "plan.digest": plan.digest,
+        "migrations": len(plan.migrations),
+        "commit": plan.sources.commit,
+    }
+
+
 def _nanoseconds(moment: datetime) -> int:
     return round(moment.timestamp() * 1e6) * 1000
 
@@ -159,4 +169,4 @@ def _end(provider: "TracerProvider", complaints: _Complaints, alarm: Callable[[s
     sender.join(WITHIN)
     if sender.is_alive() or complaints.first:
         reason = complaints.first or f"no answer within {WITHIN:.0f} s"
-        alarm(f"the trace of this deployment was not sent, or not all of it: {reason}")
+        alarm(f"the trace of this run was not sent, or not all of it: {reason}")

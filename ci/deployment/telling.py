@@ -11,7 +11,9 @@ from ..errors import StepFailed, WindlassError, changed
 from ..model import Outcome, Partial, StepName, StepResult
 from ..plan import standing
 from ..plan.continuing import Unit
+from ..restarters.several import Several
 from ..secret import redact
+from . import rolling
 from .facts import Recorded, take_facts, take_history
 from .work import Work
 
@@ -58,12 +60,16 @@ def _migrations(work: Work, unit: Unit, seen: Seen | None) -> str:
     try:
         now = look(work)
     except (WindlassError, psycopg.Error) as error:
-        reason = in_words(error)
-        if seen is None:
-            return f"what stands is not known: {reason}"
-        words = standing.standing(unit.intent, seen.applied, seen.partials)
-        return f"what stands is not known: {reason}; last seen at {seen.at:%H:%M:%S} UTC: {words}"
+        return unread(unit, seen, in_words(error))
     return standing.standing(unit.intent, now.applied, now.partials)
+
+
+def unread(unit: Unit, seen: Seen | None, reason: str) -> str:
+    """Say why it is not known what stands, and what stood when it was read last."""
+    if seen is None:
+        return f"what stands is not known: {reason}"
+    words = standing.standing(unit.intent, seen.applied, seen.partials)
+    return f"what stands is not known: {reason}; last seen at {seen.at:%H:%M:%S} UTC: {words}"
 
 
 def _service(work: Work, unit: Unit, results: tuple[StepResult, ...]) -> str:
@@ -71,6 +77,8 @@ def _service(work: Work, unit: Unit, results: tuple[StepResult, ...]) -> str:
     restarts = [r for r in (*unit.results, *results) if r.step is StepName.RESTART]
     if work.restarter is None or all(r.outcome is Outcome.SKIPPED for r in restarts):
         return ""
+    if isinstance(work.restarter, Several):
+        return redact(_members(work, work.restarter))
     try:
         running = work.restarter.running()
     except WindlassError as error:
@@ -79,6 +87,13 @@ def _service(work: Work, unit: Unit, results: tuple[StepResult, ...]) -> str:
         return f"{work.restarter.name} is down"
     version = f"version {running.version}" if running.version else f"instance {running.instance}"
     return redact(f"{work.restarter.name} runs {version}")
+
+
+def _members(work: Work, several: Several) -> str:
+    try:
+        return rolling.stands(work, several)
+    except (WindlassError, psycopg.Error) as error:
+        return f"which version serves on which member is not known: {in_words(error)}"
 
 
 def _backups(unit: Unit, results: tuple[StepResult, ...]) -> str:
@@ -131,17 +146,3 @@ def translated(error: BaseException, step: str) -> WindlassError:
         state="",
         next_step="run it again with --debug, and report what it prints",
     )
-
-
-def detail_of(error: WindlassError) -> str:
-    """Return the state that an error tells of itself, without what it cannot know.
-
-    A step knows what became of its own statements. That nothing was changed it cannot know: other
-    steps, and other runs of the unit, came before it.
-    """
-    parts = error.state.split("; ")
-    return "; ".join(part for part in parts if part and not _claims_all(part))
-
-
-def _claims_all(part: str) -> bool:
-    return part.startswith(("nothing was changed", "nothing was contacted"))

@@ -56,7 +56,9 @@ def read_open(connection: psycopg.Connection) -> OpenUnit | None:
         status=Status(status),
         intent=intent,
         chain=chain,
-        results=tuple(result for one in chain for result in journal.read_steps(connection, one)),
+        results=tuple(
+            result for identifier in chain for result in journal.read_steps(connection, identifier)
+        ),
         approved=approved,
         environment=msgspec.json.decode(record, type=Deployment).environment,
     )
@@ -195,7 +197,18 @@ def require_rest(plan: Plan, unit: OpenUnit, migrations: tuple[Migration, ...]) 
 
 def applied_now(work: Work) -> Collection[str]:
     """Return what is applied, or partly applied. Read-only."""
+    applied, half = _applied_and_half(work)
+    return applied | half
+
+
+def left_now(work: Work, intent: Intent) -> tuple[str, ...]:
+    """Return which migrations of a unit are not as it wants them now. Read-only."""
+    applied, half = _applied_and_half(work)
+    return continuing.left(intent, applied | half, half)
+
+
+def _applied_and_half(work: Work) -> tuple[set[str], set[str]]:
     from .facts import take_history
 
     recorded = take_history(work.database, work.engine.history)
-    return {row.name for row in recorded.applied} | {part.name for part in recorded.partials}
+    return {row.name for row in recorded.applied}, {part.name for part in recorded.partials}

@@ -15,13 +15,15 @@ from ..database.connection import Database
 from ..database.patience import Patience
 from ..database.retry import Terms
 from ..engines import Engine, open_engine
-from ..errors import StepFailed
+from ..errors import UNCHANGED, StepFailed
 from ..model import Finding, StepName, StepResult
 from ..postgres import embedded
+from ..rehearsal import hot
 from ..restarters import Restarter, open_restarter
 from ..secret import Secret
 from ..signing import Seal
 from ..stores import Store, open_store
+from .probing import Watch
 
 
 class Reporter(Protocol):
@@ -72,8 +74,12 @@ class Work:
     show_queries: bool = False
     approved: bool = False  # the gate let the plan through, and under the lock it is unchanged
     held: bool = False  # the deployment lock is ours
+    chain: tuple[str, ...] = ()  # the runs of this unit of work before this one
+    intended: str = ""  # the digest of the plan that the unit is of
+    goes_back: bool = False  # the unit is taken back
     # What is applied as far as this run knows: a server that lacks one of it has lost something.
     standing: set[str] = field(default_factory=set, compare=False)
+    watch: Watch = field(default_factory=Watch, compare=False)
 
     def terms(self) -> Terms:
         """Return on what terms a migration runs here."""
@@ -83,7 +89,9 @@ class Work:
             progress=self.reporter.progress,
             guard=self.guard,
             show_queries=self.show_queries,
+            hot=hot.budgets(self.settings.shared.hot_tables),
             approved=self.approved,
+            backfill=self.settings.environment.backfill,
         )
 
 
@@ -161,7 +169,7 @@ def store_of(work: Work) -> tuple[Store, BackupsConfig]:
     if work.store is None or config is None:
         raise StepFailed(
             "deploy.yml has no backups section",
-            state="nothing was changed",
+            state=UNCHANGED,
             next_step="write backups: {to: s3://BUCKET/PREFIX}",
         )
     return work.store, config

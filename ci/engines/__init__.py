@@ -69,6 +69,10 @@ class Files(Protocol):
         """Return the rules that the migration's text sets aside, each with a reason there."""
         ...
 
+    def reasons(self, migration: Migration, rule: str) -> tuple[str, ...]:
+        """Return the reasons with which the migration's text sets a rule aside."""
+        ...
+
 
 class Names(Protocol):
     """What people call migrations, and the tool's own messages."""
@@ -170,6 +174,21 @@ class Runner(Protocol):
         ...
 
 
+class Backfills(Protocol):
+    """Of an engine whose files may leave a backfill to a job of its own."""
+
+    def has_job(self, migration: Migration) -> bool:
+        """Tell whether a deployment leaves a backfill of the migration to a job."""
+        ...
+
+    def run_job(self, migration: Migration, number: int, database: Database, terms: Terms) -> int:
+        """Run one, by the number of its statement, to its end; return the retries.
+
+        `backfill.run.Stopped` where a person asked for that.
+        """
+        ...
+
+
 class Untracked(Protocol):
     """Finds what exists already and would be created."""
 
@@ -215,6 +234,7 @@ class Engine:
     corrections: Corrections
     runner: Runner
     untracked: Untracked
+    backfills: Backfills | None = None
     models: Models | None = None
     branches: Branches | None = None
     lock_keys: tuple[int, ...] = ()  # the tool's own advisory locks, held with ours

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .. import web
-from ..errors import ConfigError, Unreachable
+from ..errors import ConfigError, Unchanged, Unreachable
 from ..secret import Secret, redact
 from ..visible import in_one_line
 
@@ -32,7 +32,7 @@ _RUN = {  # what a runner sets, and what it may be
     "GITHUB_RUN_ATTEMPT": r"\d{1,9}",
 }
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")
-REDUCED = "nothing was changed; without an answer nothing counts as approved"
+REDUCED = Unchanged("without an answer nothing counts as approved")
 
 
 class NotFound(Unreachable):

@@ -282,6 +282,14 @@ LONG_LOCK = Rule(
     "allowed",
     later=True,
 )
+HOT_TABLE = Rule(
+    id="hot-table",
+    level="error",
+    about="a lock of a table in `hot_tables` of which the file does not speak; the reason begins "
+    "with the table's name",
+    text="{relation} is a hot table, and the file does not speak of its lock: {what}",
+    later=True,
+)
 INVALID_INDEX = Rule(id="invalid-index", level="error", about=_LEFT, later=True)
 NOT_VALID_CONSTRAINT = Rule(
     id="not-valid-constraint",

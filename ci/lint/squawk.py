@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 
 from .. import process, purposes, temporary
-from ..errors import StepFailed
+from ..errors import UNCHANGED, StepFailed
 from ..model import Effect, Finding
 from ..parser.file import SqlFile
 from ..parser.split import Statement
@@ -140,7 +140,7 @@ def _program() -> Path:
 def _broken(what: str) -> StepFailed:
     return StepFailed(
         what,
-        state="nothing was changed",
+        state=UNCHANGED,
         next_step=f"reinstall the locked version: pip install {PACKAGE}",
     )
 

@@ -155,7 +155,8 @@ def _remarks(
     elif kind == "alter_table_stmt":
         yield from _alterations(node, created, catalog)
     else:
-        yield from _others(kind, node, catalog)
+        batches = statement.backfill is not None
+        yield from _others(kind, node, catalog, batches=batches)
     yield from transaction.transaction_remarks(statement, file, created)
 
 
@@ -176,14 +177,14 @@ def _hidden(kind: str, node: Node, catalog: Catalog | None) -> str:
     return ""
 
 
-def _others(kind: str, node: Node, catalog: Catalog | None) -> Iterator[Remark]:
+def _others(kind: str, node: Node, catalog: Catalog | None, *, batches: bool) -> Iterator[Remark]:
     if kind == "lock_stmt":
         yield rules.LOCK_TABLE.says()
     elif kind == "vacuum_stmt" and any(o.def_elem.defname == "full" for o in node.options):
         yield rules.VACUUM_FULL.says()
     elif kind == "refresh_mat_view_stmt" and not node.concurrent:
         yield rules.REFRESH_LOCKS.says()
-    elif kind in ("update_stmt", "delete_stmt") and not node.HasField("where_clause"):
+    elif kind in ("update_stmt", "delete_stmt") and not (node.HasField("where_clause") or batches):
         yield rules.EVERY_ROW.says()
     elif kind == "alter_domain_stmt":
         yield from _domain(node)

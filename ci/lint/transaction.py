@@ -55,7 +55,7 @@ def transaction_remarks(
         yield from _new_table(statement, created)
     if statement.kind == "alter_table_stmt":
         yield from _attached(statement, created)
-    if not file.transactional:
+    if not file.transactional and statement not in file.statements[: file.together]:
         return
     before = file.statements[: file.statements.index(statement)]
     yield from _enum(statement, before)

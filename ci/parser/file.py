@@ -14,16 +14,24 @@ from ..config.duration import Duration
 from ..config.sections import LONGEST_TIMEOUT
 from ..errors import ConfigError, Place
 from ..model import Phase
-from . import tree
+from . import backfill, tree
+from .backfill import Backfill
+from .batched import refuse_beside, with_backfills
 from .split import Statement, comments, split
 
 DIRECTIVE = re.compile(r"^\s*--\s*windlass:\s*(.*)$")
 ALLOW = re.compile(r"allow\s+([a-z-]+)\s*(.*)")
 IRREVERSIBLE = re.compile(r"irreversible\b\s*(.*)")
+SETTINGS = {
+    "transaction": "off",
+    "phase": "before|after",
+    "lock_timeout": r"\S+",
+    "statement_timeout": r"\S+",
+}
 LARGEST = 64 * 1024**2  # bytes of a script; parsing takes twenty times that
 KNOWN_DIRECTIVES = (
     "transaction=off, phase=before, phase=after, lock_timeout=2s, statement_timeout=10m, "
-    "allow RULE REASON, irreversible REASON"
+    f"allow RULE REASON, irreversible REASON, {backfill.FORM}"
 )
 
 
@@ -56,11 +64,19 @@ class SqlFile:
     lock_timeout: Duration | None = None  # of every statement of this file, instead of the ladder
     statement_timeout: Duration | None = None
     irreversible: str = ""  # why no script undoes it; empty: the file does not say so
+    together: int = 0  # statements in one transaction, from the first, before those in batches
 
     def tables(self) -> frozenset[str]:
         """Return the tables and views that the file names, without their schemas."""
         names = (tree.tables(statement.kind, statement.node) for statement in self.statements)
         return frozenset().union(*names)
+
+    @property
+    def backfills(self) -> tuple[Statement, ...]:
+        """The statements that run in batches: the last of the file, or anywhere between those of
+        a file with transaction=off.
+        """
+        return tuple(statement for statement in self.statements if statement.backfill is not None)
 
     def functions(self) -> frozenset[str]:
         """Return the functions that the file calls, without their schemas."""
@@ -140,9 +156,9 @@ def parse(path: Path, text: str) -> SqlFile:
         ConfigError: it is no SQL the server takes, or mixes what cannot run together; with line.
 
     """
-    directives, allowances = _directives(path, text)
+    directives, allowances, asked = _directives(path, text)
     off = directives.get("transaction") == "off"
-    parsed = split(path, text)
+    parsed = with_backfills(path, split(path, text), asked)
     _refuse_late_directives(path, text, parsed)
     statements, begin = _unwrap(path, parsed, off=off)
     for statement in statements:
@@ -164,8 +180,26 @@ def parse(path: Path, text: str) -> SqlFile:
         statements=statements,
         begin=begin,
         irreversible=directives.get("irreversible", ""),
+        together=0 if off else _before_batches(statements),
         **_timeouts(path, directives),
     )
+
+
+def backfills_in(path: Path, text: str) -> tuple[Backfill, ...]:
+    """Return what the directives of a text ask to run in batches; the text itself is not parsed.
+
+    Raises:
+        ConfigError: a directive is wrong.
+
+    """
+    asked = (backfill.read_directive(path, *each) for each in _find_directives(text))
+    return tuple(each for each in asked if each is not None)
+
+
+def _before_batches(statements: tuple[Statement, ...]) -> int:
+    """Return how many statements are before the first that runs in batches; 0: none does."""
+    numbers = (n for n, statement in enumerate(statements) if statement.backfill is not None)
+    return next(numbers, 0)
 
 
 def _find_directives(text: str) -> list[tuple[int, str]]:
@@ -210,7 +244,8 @@ def _refuse_late_directives(path: Path, text: str, statements: tuple[Statement, 
     """Refuse a directive that looks as if it were for one statement, and is for the whole file."""
     first = statements[0].line if statements else 0
     for number, directive in _find_directives(text):
-        if first and number > first and not ALLOW.fullmatch(directive):
+        own = ALLOW.fullmatch(directive) or backfill.DIRECTIVE.fullmatch(directive)
+        if first and number > first and not own:
             raise ConfigError(
                 "this directive is for the whole file, and is below its first statement",
                 place=Place(str(path), number),
@@ -234,15 +269,12 @@ def _scoped(
     )
 
 
-def _directives(path: Path, text: str) -> tuple[dict[str, str], tuple[tuple[int, str, str], ...]]:
-    values = {
-        "transaction": "off",
-        "phase": "before|after",
-        "lock_timeout": r"\S+",
-        "statement_timeout": r"\S+",
-    }
+def _directives(
+    path: Path, text: str
+) -> tuple[dict[str, str], tuple[tuple[int, str, str], ...], tuple[Backfill, ...]]:
     directives: dict[str, str] = {}
     allowed: list[tuple[int, str, str]] = []
+    backfills: list[Backfill] = []
     for number, directive in _find_directives(text):
         if allow := ALLOW.fullmatch(directive):
             if not allow[2]:
@@ -262,16 +294,26 @@ def _directives(path: Path, text: str) -> tuple[dict[str, str], tuple[tuple[int,
                 )
             directives["irreversible"] = declared[1]
             continue
-        for pair in directive.split():
-            key, _, value = pair.partition("=")
-            if key not in values or not re.fullmatch(values[key], value):
-                raise ConfigError(
-                    f'unknown directive "{pair}"',
-                    place=Place(str(path), number),
-                    next_step=f"known are: {KNOWN_DIRECTIVES}",
-                )
-            directives[key] = value
-    return directives, tuple(allowed)
+        if asked := backfill.read_directive(path, number, directive):
+            backfills.append(asked)
+            continue
+        directives |= _settings(path, number, directive)
+    return directives, tuple(allowed), tuple(backfills)
+
+
+def _settings(path: Path, line: int, directive: str) -> dict[str, str]:
+    """Return the settings of one directive: key=value, with blanks between them."""
+    settings = {}
+    for pair in directive.split():
+        key, _, value = pair.partition("=")
+        if key not in SETTINGS or not re.fullmatch(SETTINGS[key], value):
+            raise ConfigError(
+                f'unknown directive "{pair}"',
+                place=Place(str(path), line),
+                next_step=f"known are: {KNOWN_DIRECTIVES}",
+            )
+        settings[key] = value
+    return settings
 
 
 def _unwrap(
@@ -350,6 +392,10 @@ def _refuse_owned(path: Path, statement: Statement) -> None:
 
 def _transactional(path: Path, statements: tuple[Statement, ...], *, off: bool) -> bool:
     if off:
+        return False
+    batches = [s for s in statements if s.backfill is not None]
+    if batches:
+        refuse_beside(path, statements, batches[0])
         return False
     outside = [s for s in statements if not s.transactional]
     rest = [s for s in statements if s.transactional and not tree.is_harmless(s.kind, s.node)]

@@ -105,8 +105,8 @@ def _in_tree(kind: str, node: Node) -> Iterator[str]:
     if kind in OPTIONS:
         return _in_options(node)
     if kind in SUBSCRIPTIONS:
-        found = CONNECTION.search(node.conninfo)
-        return iter(("the password of a subscription's CONNECTION",) if found else ())
+        password = CONNECTION.search(node.conninfo)
+        return iter(("the password of a subscription's CONNECTION",) if password else ())
     if kind in SETTINGS:
         return _of_setting(node if kind == "variable_set_stmt" else node.setstmt)
     return _in_calls(node)

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError
 from postgast import pg_query_pb2
 
 from ..errors import ConfigError, Place
+from .backfill import Backfill
 from .depth import too_deep
 from .tree import is_autocommit, is_concurrent
 
@@ -34,6 +35,7 @@ class Statement:
     expects: int | None = (
         None  # rows, of a verify statement: `-- expect: none`, `-- expect: 3 rows`
     )
+    backfill: Backfill | None = None  # runs in batches, each a transaction of its own
 
 
 def split(path: Path, text: str) -> tuple[Statement, ...]:

@@ -245,12 +245,13 @@ def _unknown_rows(first: Event, expected: _Expected, rows: Rows) -> Break | None
                 "chain began: one was edited, inserted or removed"
                 + (f" (the newest is {max(older.deployments)})" if older.deployments else ""),
             )
-    strays = {name for name, _ in rows.steps} - rows.deployments.keys()
     unknown = sorted(
-        at for at in rows.steps if at[0] in expected.deployments and at not in expected.steps
+        at
+        for at in rows.steps.keys() - expected.steps.keys()
+        if at[0] in expected.deployments or at[0] not in rows.deployments
     )
-    if strays or unknown:
-        name, ordinal = unknown[0] if unknown else (min(strays), 0)
+    if unknown:
+        name, ordinal = unknown[0]
         return Break(0, f"step {ordinal} of deployment {name} has no event: it was inserted")
     return None
 
@@ -269,12 +270,12 @@ def key_of(environment: str, events: tuple[Event, ...]) -> str:
 
 def ranges_of(keys: Iterable[str]) -> tuple[Range, ...]:
     """Return what the names of the mirrored objects say, in the order of their last events."""
-    found = []
+    ranges = []
     for key in keys:
         match = NAME.fullmatch(key.rpartition("/")[2])
         if match is not None:
-            found.append(Range(key, int(match[1]), int(match[2]), match[3]))
-    return tuple(sorted(found, key=lambda range_: (range_.last, range_.first)))
+            ranges.append(Range(key, int(match[1]), int(match[2]), match[3]))
+    return tuple(sorted(ranges, key=lambda range_: (range_.last, range_.first)))
 
 
 def missing(events: tuple[Event, ...], ranges: Iterable[Range]) -> tuple[Event, ...]:

@@ -130,10 +130,17 @@ def to_undo_names(intent: Intent, applied: Collection[str]) -> tuple[str, ...]:
     return tuple(name for name in intent.migrations if name in applied)
 
 
-def left(intent: Intent, applied: Collection[str]) -> tuple[str, ...]:
-    """Return which migrations of a unit are not as it wants them: applied, or undone."""
+def left(intent: Intent, applied: Collection[str], half: Collection[str] = ()) -> tuple[str, ...]:
+    """Return which migrations of a unit are not as it wants them: applied, or undone.
+
+    Args:
+        intent: of the unit.
+        applied: what is applied, or partly applied, now.
+        half: what of it is partly applied: left in both directions.
+
+    """
     down = intent.direction == "down"
-    return tuple(name for name in intent.migrations if (name in applied) is down)
+    return tuple(name for name in intent.migrations if (name in applied) is down or name in half)
 
 
 def as_approved(approved: Plan, current: Plan, migrations: tuple[Migration, ...]) -> Plan:

@@ -45,8 +45,8 @@ class _Given:
     @property
     def schemas(self) -> tuple[str, ...]:
         """The schemas with something in them, the public one and Windlass's own."""
-        found = {schema.name for schema in self.rights.schemas} | {"windlass"}
-        return tuple(sorted(found))
+        names = {schema.name for schema in self.rights.schemas} | {"windlass"}
+        return tuple(sorted(names))
 
 
 def role_names(text: str, database: str) -> dict[Job, str]:
@@ -153,7 +153,7 @@ def _migrate(given: _Given) -> Iterator[GrantStatement]:
             sql=f"grant usage, create on schema public to {owner}", why="for new tables"
         )
     yield _own_schema(given)
-    if any(not one.select for one in rights.relations):
+    if any(not relation.select for relation in rights.relations):
         why = "a deployment's backup reads tables of other owners too"
         if rights.server_version >= 140000:
             yield GrantStatement(sql=f"grant pg_read_all_data to {owner}", why=why)
@@ -192,7 +192,7 @@ def _plan(given: _Given) -> Iterator[GrantStatement]:
         why="the journal's tables that come later",
     )
     tables = of_history(given.rights.relations, given.history)
-    for table in (one for one in tables if one.schema != "windlass"):
+    for table in (relation for relation in tables if relation.schema != "windlass"):
         yield GrantStatement(
             sql=f"grant select on {ident(table.schema, table.name)} to {name}",
             why="what is applied",
@@ -209,7 +209,7 @@ def _backup(given: _Given) -> Iterator[GrantStatement]:
     else:
         yield _own_schema(given)
         yield from _explicit(given, name)
-    if any(one.secured for one in rights.relations):
+    if any(relation.secured for relation in rights.relations):
         yield GrantStatement(
             sql=f"alter role {name} bypassrls", why="row security must hide no row from a backup"
         )
@@ -246,7 +246,7 @@ def _restore(given: _Given) -> Iterator[GrantStatement]:
     yield GrantStatement(
         sql=f"alter role {name} createdb", why="a restore goes into a new database"
     )
-    others = (one.name for one in rights.owners if not one.superuser)
+    others = (role.name for role in rights.owners if not role.superuser)
     for owner in dict.fromkeys((rights.user, *others)):
         if owner == given.name:
             continue
@@ -273,9 +273,9 @@ def grants_text(grants: Iterable[RoleGrants], rights: Rights, notes: Iterable[st
         *(f"-- {_line(note)}" for note in notes),
     ]
     lines = ["\n".join(head)]
-    for one in grants:
-        lines.append(f"\n-- {one.job}: {_line(one.role)}")
-        for statement in one.statements:
+    for entry in grants:
+        lines.append(f"\n-- {entry.job}: {_line(entry.role)}")
+        for statement in entry.statements:
             text = f"{statement.sql};"
             if statement.optional:
                 text = "\n".join(f"-- {line}" for line in text.splitlines())

@@ -5,9 +5,9 @@ from ..model import DatabaseIdentity, Tier
 from ..policy import TIERS
 
 
-def laxer(one: Tier, than: Tier) -> bool:
+def laxer(tier: Tier, than: Tier) -> bool:
     """Tell whether a tier asks for less than another."""
-    return TIERS.index(one) < TIERS.index(than)
+    return TIERS.index(tier) < TIERS.index(than)
 
 
 def difference(known: DatabaseIdentity | None, asked: DatabaseIdentity) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from .quoting import ident
@@ -10,6 +11,7 @@ FILLING = "filling"  # a new database, while a backup is loaded into it
 LOADED = "loaded"  # a database that is whole, and could not take the live one's place
 SWAP = "swap"  # a restored database takes the live one's place
 ARCHIVE = "archive"  # a backup, until its manifest is written
+ORDER = "order"  # a restore, a correction and the like, until it is done
 
 
 class Act(StrEnum):
@@ -20,6 +22,7 @@ class Act(StrEnum):
     FORGET = "forget"  # nothing is left of it but its marker
     SAY = "say"  # it was done; nobody heard of it
     TELL = "tell"  # a person decides
+    END = "end"  # it was begun; what another run does takes its place
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +110,18 @@ def of_swap(marker: str, deployment: str, detail: Mapping[str, str]) -> Leftover
     )
 
 
+def of_order(marker: str, deployment: str, detail: Mapping[str, str]) -> Leftover:
+    """Return a task that was begun and not done: its own command, or `resume`, goes on with it."""
+    environment = detail.get("environment", "")
+    return Leftover(
+        act=Act.END,
+        what=f"{deployment} began this, and it is not done: {detail.get('command', '')}",
+        subject=marker,
+        marker=marker,
+        command=f"the same command goes on with it, and so does invoke resume --env {environment}",
+    )
+
+
 def of_archive(marker: str, deployment: str, place: str, names: tuple[str, ...]) -> Leftover:
     """Return what is left of a backup: archives that no manifest names; `names` lie under `place`.
 
@@ -150,8 +165,30 @@ def shut_out(name: str, limit: int) -> Leftover | None:
     )
 
 
-def text(leftover: Leftover) -> str:
-    """Return it as one line for people."""
-    if leftover.act is Act.TELL:
+def of_restart(command: str, host: str, began: datetime) -> Leftover:
+    """Return a command that changes the service, which a killed run may have left running."""
+    return Leftover(
+        act=Act.SAY,
+        what=f"the restart ({command}) that a killed run began on {host} at {began:%H:%M:%S}",
+    )
+
+
+def of_role(name: str) -> Leftover:
+    """Return a role that loaded an archive for a restore, which was killed."""
+    return Leftover(
+        act=Act.DROP,
+        what=f"the role {name}, which a killed restore left",
+        subject=name,
+        command=f"drop role {ident(name)}",
+    )
+
+
+def text(leftover: Leftover, environment: str) -> str:
+    """Return it as one line for people, with the command that ends it."""
+    if leftover.act in (Act.TELL, Act.END):
         return f"{leftover.what}; {leftover.command}"
-    return f"{leftover.what}; the next task that changes something here settles it"
+    by_hand = f", or {leftover.command}" if leftover.act is Act.DROP else ""
+    return (
+        f"{leftover.what}; the next task that changes something here settles it, such as invoke "
+        f"deploy --env {environment}{by_hand}"
+    )

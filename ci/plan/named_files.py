@@ -39,11 +39,11 @@ def candidates(argv: Iterable[str]) -> tuple[str, ...]:
     Beside each argument: what stands behind `=`, `@` or a letter's option (`-fdeploy.yml`), and
     the words of one that is a command itself, as of `sh -c`.
     """
-    found: dict[str, None] = {}
+    words: dict[str, None] = {}
     for argument in argv:
         for word in (argument, *_words(argument)):
-            found |= dict.fromkeys(part for part in _parts(word) if part)
-    return tuple(found)
+            words |= dict.fromkeys(part for part in _parts(word) if part)
+    return tuple(words)
 
 
 def _words(argument: str) -> Iterable[str]:

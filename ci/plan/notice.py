@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from ..config.sections import NoticeConfig
-from ..model import Notice
+from ..model import Notice, Plan
 
 TIMESTAMP, SIGNATURE = "X-Windlass-Timestamp", "X-Windlass-Signature"
 VERSION = "v1"
@@ -19,6 +19,21 @@ MARKS = {
     "paused": ":double_vertical_bar:",
 }
 LONGEST = 3000  # characters of a text, as Slack takes them
+
+
+def task_of(plan: Plan) -> str:
+    """Return the task that a plan is of, as it is typed: deploy, rollback, restore, stamp."""
+    if plan.correction is not None:
+        return plan.correction.verb
+    return "deploy" if plan.direction == "up" else "rollback"
+
+
+def words_of(plan: Plan) -> str:
+    """Return what a plan does, in a few words."""
+    if plan.correction is not None:
+        return f"{plan.correction.verb} in {plan.environment}"
+    name = "deployment" if plan.direction == "up" else "rollback"
+    return f"{name} of {len(plan.migrations)} migrations to {plan.environment}"
 
 
 def is_wanted(config: NoticeConfig, notice: Notice) -> bool:

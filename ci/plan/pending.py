@@ -5,7 +5,7 @@ from typing import Protocol
 
 from ..config import Settings
 from ..config.sections import MigrationsConfig
-from ..errors import Refused
+from ..errors import Refused, Unchanged
 from ..model import Facts, Failed, Migration, Partial
 from ..policy import ROLLBACK_ASKED_FOR
 from .states import EVERYTHING, MigrationState, State, compare, heads, is_graph, up_to
@@ -182,7 +182,7 @@ def _refuse_ahead(settings: Settings, states: tuple[MigrationState, ...]) -> Non
         raise Refused(
             f"the database is ahead: it has {migrations} that these files do not know "
             f"({_few(ahead)}); this checkout is older than what is deployed",
-            state="nothing was changed; every file here is applied",
+            state=Unchanged("every file here is applied"),
             next_step="deploy from the commit that has them (invoke history --env "
             f"{settings.name} --json names it){back}",
         )

@@ -108,8 +108,8 @@ def missing_rights(
     kept = tuple(history)
     match job:
         case "migrate":
-            found = _migrate(rights, kept)
-            return (*found, *_read_all(rights)) if saves else found
+            missing = _migrate(rights, kept)
+            return (*missing, *_read_all(rights)) if saves else missing
         case "plan":
             return _plan(rights, kept)
         case "backup":
@@ -132,20 +132,22 @@ def of_history(
     """Return the tables that are the migration tool's, or Windlass's own."""
     names = tuple(history)
     return tuple(
-        one
-        for one in relations
-        if one.kind in ("r", "p")
+        relation
+        for relation in relations
+        if relation.kind in ("r", "p")
         and (
-            one.schema == "windlass"
-            or any(one.name == name and schema in ("", one.schema) for schema, name in names)
+            relation.schema == "windlass"
+            or any(
+                relation.name == name and schema in ("", relation.schema) for schema, name in names
+            )
         )
     )
 
 
 def _migrate(rights: Rights, history: tuple[tuple[str, str], ...]) -> tuple[MissingRight, ...]:
-    user, found = ident(rights.user), []
+    user, missing = ident(rights.user), []
     if not rights.create:
-        found.append(
+        missing.append(
             MissingRight(
                 f"CREATE on the database {rights.database}",
                 f"grant create on database {ident(rights.database)} to {user}",
@@ -153,20 +155,20 @@ def _migrate(rights: Rights, history: tuple[tuple[str, str], ...]) -> tuple[Miss
         )
     for schema in rights.schemas:
         if schema.name == "public" and not schema.create:
-            found.append(
+            missing.append(
                 MissingRight(
                     "CREATE on the schema public", f"grant usage, create on schema public to {user}"
                 )
             )
         if schema.name == "windlass" and not schema.owned:
-            found.append(
+            missing.append(
                 MissingRight(
                     "ownership of the schema windlass",
                     f"grant OWNER to {user}, where OWNER owns it",
                 )
             )
     tables = [t for t in of_history(rights.relations, history) if not (t.owned or t.write)]
-    found += [
+    missing += [
         MissingRight(
             f"ownership of {_names(t for t in tables if t.owner == owner)}",
             _given_away(t for t in tables if t.owner == owner)
@@ -175,14 +177,14 @@ def _migrate(rights: Rights, history: tuple[tuple[str, str], ...]) -> tuple[Miss
         )
         for owner in sorted({table.owner for table in tables})
     ]
-    return tuple(found)
+    return tuple(missing)
 
 
 def _plan(rights: Rights, history: tuple[tuple[str, str], ...]) -> tuple[MissingRight, ...]:
     tables = of_history(rights.relations, history)
     needed = {table.schema for table in tables} | {"windlass"}
-    found = _usage(rights, needed)
-    return (*found, *_select(rights, tables))
+    missing = _usage(rights, needed)
+    return (*missing, *_select(rights, tables))
 
 
 def _read_all(rights: Rights) -> tuple[MissingRight, ...]:
@@ -212,22 +214,22 @@ def _read_all(rights: Rights) -> tuple[MissingRight, ...]:
 
 
 def _restore(rights: Rights) -> tuple[MissingRight, ...]:
-    user, found = ident(rights.user), []
+    user, missing = ident(rights.user), []
     if not rights.createdb:
-        found.append(MissingRight("CREATEDB", f"alter role {user} createdb"))
-    found += [
+        missing.append(MissingRight("CREATEDB", f"alter role {user} createdb"))
+    missing += [
         MissingRight(f"membership in {owner.name}, which owns objects", _grant(owner.name, user))
         for owner in rights.owners
         if not (owner.superuser or (owner.usage and owner.assume))
     ]
-    found += [
+    missing += [
         MissingRight(
             f"the objects of {name}, a superuser: none is made a member of one",
             f"reassign owned by {ident(name)} to OWNER in this database; or restore as a superuser",
         )
         for name in sorted(rights.super_owners)
     ]
-    found += [
+    missing += [
         MissingRight(
             f"ADMIN on {role.name}, which has settings in this database",
             configuring(rights, role.name, user),
@@ -235,7 +237,7 @@ def _restore(rights: Rights) -> tuple[MissingRight, ...]:
         for role in rights.configured
         if not role.configure
     ]
-    return tuple(found)
+    return tuple(missing)
 
 
 def configuring(rights: Rights, role: str, user: str) -> str:
@@ -270,11 +272,11 @@ def _select(rights: Rights, relations: Iterable[RelationRights]) -> tuple[Missin
     user = ident(rights.user)
     return tuple(
         MissingRight(
-            f"SELECT on {one.schema}.{one.name}",
-            f"grant select on {ident(one.schema, one.name)} to {user}",
+            f"SELECT on {relation.schema}.{relation.name}",
+            f"grant select on {ident(relation.schema, relation.name)} to {user}",
         )
-        for one in relations
-        if not one.select
+        for relation in relations
+        if not relation.select
     )
 
 
@@ -290,6 +292,6 @@ def _given_away(tables: Iterable[RelationRights]) -> str:
 
 
 def _names(relations: Iterable[RelationRights]) -> str:
-    names = [f"{one.schema}.{one.name}" for one in relations]
+    names = [f"{relation.schema}.{relation.name}" for relation in relations]
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

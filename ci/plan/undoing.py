@@ -255,10 +255,10 @@ def _keeps(effect: Effect, item: Undone) -> bool:
     return kept and (effect is up or effect.using != "")
 
 
-def words(found: Undoing) -> str:
+def words(outcome: Undoing) -> str:
     """Say why an automatic rollback stops, for people."""
-    reasons = [f"{name} is irreversible: {reason}" for name, reason in found.irreversible]
-    reasons += [loss_words(loss) for loss in found.losses]
+    reasons = [f"{name} is irreversible: {reason}" for name, reason in outcome.irreversible]
+    reasons += [loss_words(loss) for loss in outcome.losses]
     more = f"; and {len(reasons) - SHOWN} more" if len(reasons) > SHOWN else ""
     return "; ".join(reasons[:SHOWN]) + more
 

@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from .. import process, purposes
-from ..errors import ChildFailed, StepFailed
+from ..errors import ChildFailed, StepFailed, Unchanged
 
 VERSION_WITHIN = 10.0  # seconds; pg_dump --version takes 10 ms
 PROBE_WITHIN = 15.0  # seconds; the connection is closed at once
@@ -163,7 +163,7 @@ def _in_image(image: str, major: int, tls: bool) -> Clients:
     except ChildFailed as error:
         raise StepFailed(
             f"backups.image {image} does not run pg_dump: {error.what}",
-            state="nothing was dumped or changed",
+            state=Unchanged("nothing was dumped"),
             next_step="name an image with PostgreSQL's client tools, such as postgres:{major}",
         ) from error
     match = re.search(VERSION, printed)
@@ -171,14 +171,14 @@ def _in_image(image: str, major: int, tls: bool) -> Clients:
         raise StepFailed(
             f"backups.image {image} has {printed.strip() or 'no pg_dump'}; "
             f"the server is PostgreSQL {major}",
-            state="nothing was dumped or changed",
+            state=Unchanged("nothing was dumped"),
             next_step="write postgres:{major}, which follows the server",
         )
     clients = _probe(match[1], None, image)
     if tls and not clients.tls:
         raise StepFailed(
             f"the pg_dump of backups.image {image} cannot do TLS, which the connection needs",
-            state="nothing was dumped or changed",
+            state=Unchanged("nothing was dumped"),
             next_step="name an image whose build can, such as postgres:{major}",
         )
     return clients
@@ -309,7 +309,7 @@ def _no_clients(
     able = f" that can do {' and '.join(wanted)}" if wanted else ""
     return StepFailed(
         f"no pg_dump and pg_restore of PostgreSQL {major}{able}; found: {listed}",
-        state="nothing was dumped or changed; the client's major version must be the server's",
+        state=Unchanged("nothing was dumped; the client's major version must be the server's"),
         next_step=(
             f"Debian, Ubuntu: apt install postgresql-client-{major} (from apt.postgresql.org); "
             f"macOS: brew install postgresql@{major}; GitHub: sudo "

@@ -13,7 +13,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from ..database.connection import Database
-from ..errors import StepFailed
+from ..errors import StepFailed, Unchanged
 from ..secret import Secret
 from . import copies
 
@@ -207,7 +207,7 @@ def _refuse_programs(connection: psycopg.Connection) -> None:
         raise StepFailed(
             f"the database has functions in {', '.join(languages)}, which can do anything on "
             "this machine, and the copy's server is in no sandbox",
-            state="no migration was run; nothing was changed in the database",
+            state=Unchanged("no migration was run"),
             next_step="install bubblewrap here, or name a server elsewhere: throwaway: URL "
             "under backups in deploy.yml",
         )

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import psycopg
 
 from .. import process, purposes
-from ..errors import ChildFailed, StepFailed
+from ..errors import UNCHANGED, ChildFailed, StepFailed
 from ..secret import Secret
 from . import embedded, sandbox
 
@@ -112,7 +112,7 @@ def _wait(url: Secret, check: Callable[[], None]) -> None:
         except ChildFailed as error:
             raise StepFailed(
                 f"the throwaway server does not start: {error.what}",
-                state="nothing was changed in the database",
+                state=UNCHANGED,
                 next_step="mend what it says, or name another server: throwaway: URL under "
                 "backups in deploy.yml",
             ) from error
@@ -121,7 +121,7 @@ def _wait(url: Secret, check: Callable[[], None]) -> None:
                 raise StepFailed(
                     f"the throwaway server does not answer within {STARTED_WITHIN:g} s: "
                     f"{' '.join(str(error).split())}",
-                    state="nothing was changed in the database",
+                    state=UNCHANGED,
                     next_step="see what holds this machine up, or name another server: throwaway: "
                     "URL under backups in deploy.yml",
                 ) from error

@@ -23,7 +23,7 @@ from .. import process, purposes
 from ..config.sections import SandboxSetting
 from ..database import create
 from ..database.connection import Database, read_target
-from ..errors import StepFailed
+from ..errors import StepFailed, Unchanged
 from ..model import Manifest
 from ..secret import Secret
 from . import copies, embedded, roles, sandbox, server
@@ -210,7 +210,7 @@ def _boxed(programs: Path, setting: SandboxSetting) -> bool:
     if reason and setting == "required":
         raise StepFailed(
             f"backups.sandbox is required, and there is none: {reason}",
-            state="no server was started, nothing was changed",
+            state=Unchanged("no server was started"),
             next_step="apt install bubblewrap, and let it make namespaces "
             "(sysctl kernel.apparmor_restrict_unprivileged_userns=0); or write sandbox: auto",
         )

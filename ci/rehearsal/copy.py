@@ -5,6 +5,7 @@ It returns values; the caller gives order and terms, and words the result.
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -99,7 +100,8 @@ class Copy:
         """Run one; as the engine does, with the copy's terms unless others are given."""
         if not self.verifies:
             migration = msgspec.structs.replace(migration, verify=None)
-        self.engine.runner.apply(migration, self.database, terms or self.terms)
+        own = replace(terms or self.terms, jobs=True)
+        self.engine.runner.apply(migration, self.database, own)
 
     def undo(self, migration: Migration) -> None:
         """Run its rollback script."""
@@ -147,12 +149,19 @@ class Copy:
         before = self._rows(migration) if back else {}
         trace = Trace(self.database, self.engine.history.tables)
         size, began = self._size(), time.monotonic()
-        watching = replace(self.terms, observe=trace.observe, attempt=trace.attempt)
-        self.apply(migration, watching if self.watched else self.terms)
+        watching = replace(
+            self.terms,
+            observe=trace.observe,
+            attempt=trace.attempt,
+            observe_batch=trace.observe_batch,
+        )
+        with closing(trace):
+            self.apply(migration, watching if self.watched else self.terms)
+            statements = trace.finished()
         return replace(
             attempt,
             seconds=round(time.monotonic() - began - trace.overhead, 3),
-            statements=tuple(trace.statements),
+            statements=statements,
             growth=self._size() - size,
             rows_before=before,
         )

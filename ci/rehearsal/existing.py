@@ -16,7 +16,7 @@ import psycopg
 from ..config.sections import BackupsConfig
 from ..database.connection import Database, is_pooled
 from ..engines import Engine
-from ..errors import StepFailed, WindlassError
+from ..errors import UNCHANGED, StepFailed, Unchanged, WindlassError
 from ..model import Migration, Unrecorded
 from ..plan.pending import in_running_order
 from ..postgres import definitions, roles, schema, throwaway
@@ -174,7 +174,7 @@ class _Comparison:
             raise StepFailed(
                 f"the migrations do not run from nothing ({one_line(first)}), nor back and forth "
                 f"on a copy of the live definitions ({one_line(second)})",
-                state="seen on a copy; nothing was changed in the database",
+                state=Unchanged("seen on a copy"),
                 next_step="compare by hand",
             ) from second
 
@@ -195,7 +195,7 @@ def _comparison(
         if is_pooled(connection):
             raise StepFailed(
                 "the address is a pooler's: pg_dump needs one session",
-                state="nothing was changed",
+                state=UNCHANGED,
                 next_step="write the address of the server itself into database:",
             )
         applied = frozenset(row.name for row in engine.history.rows(connection))

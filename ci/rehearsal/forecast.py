@@ -1,5 +1,6 @@
 """From what was seen on the copy to what the deployment will do. Pure."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..model import Rehearsal, Rehearsed, Traced
@@ -11,45 +12,80 @@ BLOCKS = {
     "ShareRowExclusiveLock": "writes",
     "ShareLock": "writes",
 }
+ROWS = "row locks"  # in the place of a mode
 
 
 @dataclass(frozen=True, slots=True)
 class BlockingLock:
-    """A lock that an application's queries wait for, and how long it was held on the copy."""
+    """A lock that an application's queries wait for, and how long it was held on the copy.
+
+    mode: of a lock of the table; `ROWS` where it is of rows.
+    rows: how many are locked, and of how many by the table's statistics (-1: not known).
+    """
 
     relation: str
     mode: str
     seconds: float
     statement: Traced  # which took it
+    rows: tuple[int, int] | None = None
 
     @property
     def blocks(self) -> str:
-        """What waits for it: "writes", or "reads and writes"."""
-        return BLOCKS[self.mode]
+        """What waits for it: "writes", "reads and writes", "writes of 10 of about 90 rows"."""
+        if self.rows is None:
+            return BLOCKS[self.mode]
+        count, whole = self.rows
+        of = f" of about {whole:,}" if whole >= count else ""
+        return f"writes of {count:,}{of} row{'' if count == 1 and not of else 's'}"
 
 
 def blocking_locks(migration: Rehearsed) -> tuple[BlockingLock, ...]:
     """Return the locks of a migration that an application would wait for, the longest first.
 
     In a transaction a lock is held from the statement that takes it until the end: the verify
-    script, the history's row and the commit come after the last statement. Else it is held as long
-    as its statement runs. Of a relation locked twice, each mode is one.
+    script, the history's row and the commit come after the last statement. What is in one before
+    batches is held until they begin. Else it is held as long as its statement, or batch, runs. One
+    that a statement gave back was held as long as it was seen. Of a relation locked twice, each
+    mode is one; rows changed or locked are one of their own.
     """
-    locks = []
+    locks: list[BlockingLock] = []
     # What begins the transaction is in it too: a few milliseconds more, never less.
     tail = max(
         0.0, migration.seconds - sum(statement.seconds for statement in migration.statements)
     )
     for at, statement in enumerate(migration.statements):
         seconds = statement.seconds
-        if migration.transactional:
+        if migration.transactional and statement.until_end is not None:
+            seconds = statement.until_end
+        elif migration.transactional:
             seconds = tail + sum(traced.seconds for traced in migration.statements[at:])
+        elif at < migration.together:
+            inside = migration.statements[at : migration.together]
+            seconds = sum(traced.seconds for traced in inside)
         locks += [
             BlockingLock(relation, mode, seconds, statement)
             for relation, mode in (*statement.locks, *_indexes_alone(statement))
             if mode in BLOCKS
         ]
+        locks += [
+            BlockingLock(relation, mode, held, statement)
+            for relation, mode, held in statement.passing
+            if mode in BLOCKS
+        ]
+        locks += _of_rows(statement, seconds, locks)
     return tuple(sorted(locks, key=lambda lock: (-lock.seconds, lock.blocks, lock.relation)))
+
+
+def _of_rows(
+    statement: Traced, seconds: float, locks: Iterable[BlockingLock]
+) -> list[BlockingLock]:
+    """Return the row locks of a statement, where no lock of their table is held for as long."""
+    tables = {lock.relation for lock in locks if lock.rows is None and lock.seconds >= seconds}
+    return [
+        BlockingLock(relation, ROWS, seconds, statement, (count, whole))
+        for relation, count, whole in statement.rows_locked
+        if relation not in tables
+    ]
 
 
 def _indexes_alone(statement: Traced) -> tuple[tuple[str, str], ...]:

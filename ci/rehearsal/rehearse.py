@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import psycopg
 
 from .. import files
@@ -16,19 +17,20 @@ from ..database import leftovers
 from ..database.connection import Database
 from ..database.retry import Terms
 from ..engines import Engine
-from ..errors import ConfigError, StepFailed, changed
+from ..errors import ConfigError, StepFailed, Unchanged, changed
 from ..model import Migration, Plan, Rehearsal, Rehearsed
-from ..parser.file import LARGEST
+from ..parser.file import LARGEST, parse
 from ..plan.pending import in_running_order
 from ..postgres import throwaway
 from ..postgres.roles import Runner
 from ..secret import redact
 from ..stores import Store
-from . import rows, sets, together
+from . import busy, rows, sets, together, waiting
+from .busy import Reading
 from .copy import Attempt, Copy, Definitions, clients_for
 from .service import ServiceBench, Trials, require_plain
 
-UNCHANGED = "seen on the copy; nothing was changed in the database"
+ON_THE_COPY = Unchanged("seen on the copy")
 NO_SCRIPT = "no rollback script"
 USUAL_PATH = b'set local search_path = "$user", public'  # of a mask: the server's own default
 CUT_OFF = "it was cut off half way before: how it began is not known"
@@ -45,6 +47,7 @@ class Bench:
     progress: of the restore, in bytes.
     done: called after each migration with (how many are done, how many there are).
     service: how the service is tried on the copy; None: it is not.
+    live: reads how busy the live server is, or says why it cannot; None: nobody asks.
     """
 
     store: Store
@@ -57,6 +60,7 @@ class Bench:
     progress: stream.Progress
     done: Callable[[int, int], None]
     service: ServiceBench | None = None
+    live: Callable[[], Reading | str] | None = None
 
 
 def youngest(plan: Plan, store: Store, config: RehearsalConfig, *, now: datetime) -> Backup | None:
@@ -93,6 +97,7 @@ def rehearse_plan(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
     if bench.service is not None:
         require_plain(bench.service.config)
     began = time.monotonic()
+    reading = bench.live() if bench.live is not None else ""
     needs = throwaway.needs_of(manifest, roles=bench.runner.roles)
     with throwaway.copied(needs, config.throwaway, sandboxed=config.sandbox) as (server, admin):
         wanted = restore.RestoreOptions(copy=True, as_superuser=server.boxed)
@@ -131,8 +136,25 @@ def rehearse_plan(plan: Plan, backup: Backup, bench: Bench) -> Rehearsal:
             leftovers=tuple(left for left in after if left not in before),
             service=trials.done if trials is not None else (),
         )
+    rehearsal = _with_activity(rehearsal, reading, bench)
     catalog.note_rehearsal(bench.store, manifest, rehearsal)
     return rehearsal
+
+
+def _with_activity(rehearsal: Rehearsal, first: Reading | str, bench: Bench) -> Rehearsal:
+    """Add how busy the tables are that anybody waits for; or why that is not known."""
+    second = bench.live() if bench.live is not None else ""
+    if isinstance(second, str) or isinstance(first, str):
+        reasons = tuple(dict.fromkeys(text for text in (first, second) if isinstance(text, str)))
+        return msgspec.structs.replace(rehearsal, not_seen=tuple(filter(None, reasons)))
+    hidden = busy.hidden_calls(second)
+    unseen = [second.unseen] if second.unseen else []
+    unseen += [f"{hidden:,} calls of statements whose text our role may not read"] if hidden else []
+    return msgspec.structs.replace(
+        rehearsal,
+        activity=busy.activity(first, second, waiting.relations(rehearsal)),
+        not_seen=tuple(unseen),
+    )
 
 
 def read_mask(config: RehearsalConfig, root: Path) -> str:
@@ -162,7 +184,7 @@ def _run_mask(text: str, name: str, copy: Database) -> None:
     except psycopg.Error as error:
         raise StepFailed(
             redact(f"{name}: the mask failed: {error}".splitlines()[0]),
-            state="the copy is gone; nothing was changed in the database",
+            state=Unchanged("the copy is gone"),
             next_step=f"mend {name}, and rehearse again",
         ) from error
 
@@ -226,12 +248,21 @@ def _each(
                 results.append(_not_rehearsed(migration, why_not))
                 continue
             _require_success(migration, attempt)
-            results.append(_rehearsed(migration, attempt, stay.get(migration.name, ""), taken))
+            result = _rehearsed(migration, attempt, stay.get(migration.name, ""), taken)
+            count = _before_batches(bench.engine.name, migration)
+            results.append(msgspec.structs.replace(result, together=count))
         definitions = attempts[-1].after if attempts else definitions
         done += reversed(results)
         done += [_not_rehearsed(m, f"it comes behind {untried}") for m in members[len(attempts) :]]
         bench.done(before + len(done), len(plan.migrations))
     return tuple(done)
+
+
+def _before_batches(engine: str, migration: Migration) -> int:
+    """Return how many statements of a file are in one transaction before those in batches."""
+    if engine == "alembic" or migration.transactional:
+        return 0
+    return parse(Path(migration.name), migration.sql).together
 
 
 def _stays(plan: Plan, migration: Migration) -> str:
@@ -251,11 +282,11 @@ def _require_success(migration: Migration, attempt: Attempt) -> None:
         raise StepFailed(
             f"{migration.name}: its rollback does not give the schema back: "
             f"{attempt.differences[0]}{more}",
-            state=UNCHANGED,
+            state=ON_THE_COPY,
             next_step=f"mend the rollback script of {migration.name}, and rehearse again",
         )
     if isinstance(attempt.error, StepFailed):
-        raise changed(attempt.error, state=UNCHANGED) from attempt.error
+        raise changed(attempt.error, state=ON_THE_COPY) from attempt.error
     if attempt.error is not None:
         raise attempt.error
 

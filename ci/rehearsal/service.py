@@ -15,7 +15,7 @@ from typing import Literal
 from .. import bubblewrap, git, process, project_sandbox, purposes, temporary
 from ..config.sections import ServiceConfig, SmokeCheck
 from ..database.connection import Database
-from ..errors import ChildFailed, ConfigError, StepFailed
+from ..errors import ChildFailed, ConfigError, StepFailed, Unchanged
 from ..model import Moment, ServiceTrial
 from ..secret import Secret, redact
 from . import trials
@@ -144,7 +144,7 @@ def _failure(about: tuple[Literal["old", "new"], str, Moment], problem: str) -> 
     version, name, moment = about
     return StepFailed(
         redact(trials.refusal(version, name, moment, problem)),
-        state="seen on the copy; nothing was changed in the database, the service was not touched",
+        state=Unchanged("seen on the copy; the service was not touched"),
         next_step=trials.next_step(version, moment),
     )
 

@@ -180,7 +180,7 @@ def history_text(
     if not deployments and not corrections:
         return "nothing was ever deployed here"
     lines = [
-        f"{d.started_at:%Y-%m-%d %H:%M:%S}  {d.id}  {d.status:<15} "
+        f"{d.recorded_at or d.started_at:%Y-%m-%d %H:%M:%S}  {d.id}  {d.status:<15} "
         f"{'rollback of ' if d.direction == 'down' else ''}{len(d.migrations)} migrations  "
         f"by {d.origin.deployer}@{d.origin.host}"
         f"{f'  break-glass: {d.break_glass}' if d.break_glass else ''}"
@@ -203,6 +203,7 @@ def deployment_text(deployment: Deployment) -> str:
         "environment": deployment.environment,
         "status": str(deployment.status),
         "plan": deployment.plan_digest,
+        "begun": f"{deployment.recorded_at or deployment.started_at:%Y-%m-%d %H:%M:%S} UTC",
         "by": f"{origin.deployer} on {origin.host}",
         "commit": origin.commit or "not known",
         "CI run": origin.ci_run or "none",
@@ -221,7 +222,7 @@ def deployment_text(deployment: Deployment) -> str:
     proofs = [
         f"    {key:<16} {value}"
         for result in deployment.results
-        if result.evidence and str(result.step) in ("approval", "restart", "verify")
+        if result.evidence and str(result.step) in ("approval", "restart", "smoke", "verify")
         for key, value in result.evidence
         if value
     ]

@@ -1,9 +1,13 @@
 """Plans and rehearsals as text. Pure."""
 
-from ..model import About, Plan, Rehearsal, Rehearsed, TableSize
+from pathlib import Path
+
+from ..model import About, Migration, Plan, Rehearsal, Rehearsed, TableSize
+from ..parser.file import backfills_in
 from ..plan.undoing import loss_words
 from ..rehearsal import trials
 from ..rehearsal.forecast import blocking_locks, forecast
+from ..rehearsal.waiting import Waiting, waiting
 from .format import duration, human, seconds
 
 
@@ -39,6 +43,7 @@ def plan_text(plan: Plan, rendered: tuple[str, ...] = ()) -> str:
         f"{f' (irreversible: {m.irreversible})' if m.irreversible else ''}"
         for m in plan.migrations
     ]
+    lines += [f"  backfill   {line}" for line in _backfills(plan)]
     if plan.correction is not None:
         lines.append(f"  task       {plan.command}")
         lines += [f"  does       {line}" for line in plan.correction.changes]
@@ -49,6 +54,24 @@ def plan_text(plan: Plan, rendered: tuple[str, ...] = ()) -> str:
     for text in rendered:
         lines += ["", text]
     return "\n".join(lines)
+
+
+def _backfills(plan: Plan) -> list[str]:
+    """Return which statements run in batches, each a transaction that no rollback takes back."""
+    if plan.engine not in ("sql", "prisma"):
+        return []
+    return [
+        f"{migration.name}: {asked.table} by {asked.key or 'its primary key'}, "
+        + ("left to invoke backfill.run" if asked.job else "in batches that commit")
+        + (", setting rows aside that fail" if asked.on_error == "skip" else "")
+        for migration in plan.migrations
+        for asked in backfills_in(Path(migration.name), _script(plan, migration))
+    ]
+
+
+def _script(plan: Plan, migration: Migration) -> str:
+    """Return the text that runs: a rollback's where the plan undoes."""
+    return migration.sql if plan.direction == "up" else migration.rollback or ""
 
 
 def _sources(plan: Plan) -> list[str]:
@@ -84,15 +107,22 @@ def _table_size(table: TableSize) -> str:
 
 def rehearsal_text(rehearsal: Rehearsal) -> str:
     """Return what an approver reads of a rehearsal: a line for each migration, and its alarms."""
-    rows = [REHEARSED, *rehearsed_rows(rehearsal)]
-    widths = [max(len(row[at]) for row in rows) for at in range(len(REHEARSED))]
-    lines = [
+    digest = rehearsal.plan_digest[:12]
+    title = f"rehearsal of plan {digest} on a copy of backup {rehearsal.backup}"
+    lines = [title, *_aligned(REHEARSED, rehearsed_rows(rehearsal))]
+    if rows := waiting_rows(rehearsal):
+        lines += _aligned(WAITING, rows)
+    lines += waiting_notes(rehearsal)
+    return "\n".join([*lines, *rehearsal_notes(rehearsal), forecast_text(rehearsal)])
+
+
+def _aligned(head: tuple[str, ...], cells: list[tuple[str, ...]]) -> list[str]:
+    rows = [head, *cells]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(head))]
+    return [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-    digest = rehearsal.plan_digest[:12]
-    title = f"rehearsal of plan {digest} on a copy of backup {rehearsal.backup}"
-    return "\n".join([title, *lines, *rehearsal_notes(rehearsal), forecast_text(rehearsal)])
 
 
 def forecast_text(rehearsal: Rehearsal) -> str:
@@ -115,23 +145,76 @@ REHEARSED = (
 )
 
 
+WAITING = ("relation", "what waits", "how long, and how often", "because of")
+
+
+def waiting_rows(rehearsal: Rehearsal) -> list[tuple[str, ...]]:
+    """Return a line for each relation that anybody waits for, under `WAITING`, busiest first."""
+    return [_waiting(line) for line in waiting(rehearsal)]
+
+
+def _waiting(line: Waiting) -> tuple[str, ...]:
+    lock = line.lock
+    others = f", and {line.others} more, {duration(line.seconds)} in all" if line.others else ""
+    return (
+        line.relation,
+        lock.blocks,
+        f"{duration(lock.seconds)} ({line.known}) × {_how_often(line)}",
+        f"{lock.mode.removesuffix('Lock')} of {lock.statement.where}{others}",
+    )
+
+
+def _how_often(line: Waiting) -> str:
+    """Return how many wait: the calls a minute, else the least that the table's counters say."""
+    activity = line.activity
+    if activity is None:
+        return "calls not known"
+    known = "measured" if activity.measured else "inferred"
+    if activity.calls is not None:
+        return f"{activity.calls:,.0f} calls/min ({known})"
+    return f"{activity.traffic:,.0f} scans and changed rows/min ({known}), calls not known"
+
+
+def waiting_notes(rehearsal: Rehearsal) -> list[str]:
+    """Return what the table of who waits rests on, and what a copy cannot know."""
+    lines = [f"not known: {reason}" for reason in rehearsal.not_seen]
+    if not waiting(rehearsal):
+        return lines
+    return [
+        *lines,
+        "measured: seen on the copy, or counted on the live server meanwhile; inferred: the time "
+        "of a whole statement, rows by statistics, an average since the counters began",
+        "assumed: nobody else works on the copy, and it does not wait for its disk, so each time "
+        "may be longer live; before it, a try waits for its locks for one rung of lock.timeout at "
+        "most",
+    ]
+
+
 def rehearsed_rows(rehearsal: Rehearsal) -> list[tuple[str, ...]]:
     """Return the cells of each migration, under `REHEARSED`."""
-    return [_rehearsed(migration) for migration in rehearsal.migrations]
+    busiest = [line.relation for line in waiting(rehearsal)]
+    return [_rehearsed(migration, busiest) for migration in rehearsal.migrations]
 
 
-def _rehearsed(migration: Rehearsed) -> tuple[str, ...]:
+def _who_waits(migration: Rehearsed, busiest: list[str]) -> str:
+    """Return the longest lock of the busiest relation of a migration, and that there are others."""
+    locks = sorted(blocking_locks(migration), key=lambda lock: busiest.index(lock.relation))
+    if not locks:
+        return "–"
+    first = locks[0]
+    tables = len({lock.relation for lock in locks})
+    more = f"; {tables} relations, below" if tables > 1 else ""
+    mode = first.mode.removesuffix("Lock")
+    return f"{mode} on {first.relation}: {first.blocks}, {duration(first.seconds)}{more}"
+
+
+def _rehearsed(migration: Rehearsed, busiest: list[str]) -> tuple[str, ...]:
     """Return the cells of a migration; what it did not do is a dash."""
-    longest = blocking_locks(migration)
-    more = f" and {len(longest) - 1} more" if len(longest) > 1 else ""
-    locks = (
-        f"{longest[0].mode.removesuffix('Lock')} on {longest[0].relation}: {longest[0].blocks}, "
-        f"{duration(longest[0].seconds)}{more}"
-        if longest
-        else ""
-    )
     rewrites = {name for statement in migration.statements for name in statement.rewrites}
     scans = {name for statement in migration.statements for name, _ in statement.scans}
+    unseen = (
+        () if all(statement.scans_seen for statement in migration.statements) else ("not seen",)
+    )
     wal = sum(statement.wal for statement in migration.statements)
     together = " with others" if migration.proven_with else ""
     rollback = (
@@ -142,9 +225,9 @@ def _rehearsed(migration: Rehearsed) -> tuple[str, ...]:
     return (
         migration.name,
         duration(migration.seconds),
-        locks or "–",
+        _who_waits(migration, busiest),
         ", ".join(sorted(rewrites)) or "–",
-        ", ".join(sorted(scans)) or "–",
+        ", ".join([*sorted(scans), *unseen]) or "–",
         human(wal),
         rollback,
     )

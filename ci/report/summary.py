@@ -28,7 +28,16 @@ from ..secret import redact
 from .check import check_markdown
 from .deployment import deployment_verdict
 from .format import human, seconds
-from .plan import REHEARSED, forecast_text, headline, rehearsal_notes, rehearsed_rows
+from .plan import (
+    REHEARSED,
+    WAITING,
+    forecast_text,
+    headline,
+    rehearsal_notes,
+    rehearsed_rows,
+    waiting_notes,
+    waiting_rows,
+)
 from .runner_commands import Annotation, of_failure, of_finding
 
 LIMIT = 200 * 1024  # bytes of one summary; GitHub drops a step's above 1 MiB, and more is not read
@@ -36,6 +45,7 @@ ROWS = 100  # of one table
 CELL = 300  # characters of one cell
 TEXT = 10_000  # characters of a verdict or a next step
 SPARE = 4 * 1024  # bytes that a section leaves to those behind it
+IN_PLAN = "`invoke plan` has them all"
 DROPPED = "{} parts of this summary are left out; the log has them.\n"
 # Characters that do not show, or turn the order of what does: they are shown by their numbers.
 HIDDEN = re.compile("[\x80-\x9f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
@@ -170,7 +180,7 @@ def migration_sections(plan: Plan) -> tuple[Section, ...]:
             rows,
             title=title,
             noun="migrations",
-            elsewhere="`invoke plan` has them all",
+            elsewhere=IN_PLAN,
         ),
     )
 
@@ -227,11 +237,27 @@ def rehearsal_sections(rehearsal: Rehearsal | None) -> tuple[Section, ...]:
             map(tuple, rows),
             title=where,
             noun="migrations",
-            elsewhere="`invoke plan` has them all",
+            elsewhere=IN_PLAN,
         ),
     )
     lost = (Section("", notes, "\n", "notes"),) if notes else ()
-    return (*lines, *lost, Section(f"{code(forecast_text(rehearsal))}\n\n"))
+    return (
+        *lines,
+        *_waiting_sections(rehearsal),
+        *lost,
+        Section(f"{code(forecast_text(rehearsal))}\n\n"),
+    )
+
+
+def _waiting_sections(rehearsal: Rehearsal) -> tuple[Section, ...]:
+    """Return who waits: every relation, the busiest first, and what the figures rest on."""
+    rows = tuple(tuple(code(cell) for cell in row) for row in waiting_rows(rehearsal))
+    notes = tuple(f"- {code(line)}\n" for line in waiting_notes(rehearsal))
+    title = f"#### Who waits: {len(rows)} relations"
+    lines = (
+        (table(WAITING, rows, title=title, noun="relations", elsewhere=IN_PLAN),) if rows else ()
+    )
+    return (*lines, Section("", notes, "\n", "notes")) if notes else lines
 
 
 def sql_sections(plan: Plan, texts: tuple[str, ...]) -> tuple[Section, ...]:
@@ -364,6 +390,16 @@ class Run:
         """The backup that a step has taken; empty where none was."""
         return next((b for r in self.results if (b := r.get("backup"))), "")
 
+    @property
+    def lost(self) -> str:
+        """The requests that the service lost while it restarted; empty where none were counted."""
+        counted = [r for r in self.results if r.get("requests_asked") is not None]
+        if not counted:
+            return ""
+        last = counted[-1]
+        lost, asked = last.get("requests_lost"), last.get("requests_asked")
+        return f"{lost} of {asked}, the longest gap {last.get('longest_gap')} s"
+
     def outputs(self, status: str) -> dict[str, str]:
         """Return what the workflow's next jobs may ask for."""
         return {
@@ -386,6 +422,7 @@ def run_page(run: Run, title: str, verdict: str, next_step: str, status: str) ->
                 ("plan", plan.digest[:12] if plan else ""),
                 ("backup", run.backup),
                 ("url", run.url),
+                ("requests lost in the restart", run.lost),
             ),
             *timeline_sections(run.results),
             *finding_sections(tuple(run.findings)),

@@ -77,13 +77,15 @@ def open_restarter(config: RestartConfig) -> Restarter:
     """Return the restarter `deploy.yml` asks for."""
     match config:
         case SystemdRestart():
+            from .several import several
             from .systemd import Systemd
 
-            return Systemd(config)
+            return several("systemd", config, Systemd) if config.rolls else Systemd(config)
         case DockerRestart():
             from .docker import Docker
+            from .several import several
 
-            return Docker(config)
+            return several("docker", config, Docker) if config.rolls else Docker(config)
         case ComposeRestart():
             from .compose import Compose
 

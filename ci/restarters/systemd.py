@@ -82,11 +82,11 @@ class Systemd:
     def __init__(self, config: SystemdRestart) -> None:
         self.config = config
         self.purpose = purposes.SYSTEMD.named(config.environment)
-        self.name = f"systemd {', '.join(config.units)}"
+        self.name = f"systemd {', '.join(config.together)}"
 
     def running(self) -> Running:
         """Return the units' invocations; a unit that is down has an empty one."""
-        states = [self._show(unit) for unit in self.config.units]
+        states = [self._show(unit) for unit in self.config.together]
         return _as_running(states, ", ".join(state["ActiveState"] for state in states))
 
     def restart(self, announce: process.Announce = process.unannounced) -> Running:
@@ -95,7 +95,7 @@ class Systemd:
         before = self._require_loaded()
         if any(state["NeedDaemonReload"] == "yes" for state in before.values()):
             self._ask("daemon-reload")
-        for unit in self.config.units:
+        for unit in self.config.together:
             # A unit that crashed too often refuses every start until it is told to forget. One
             # that never ran is not in memory, has nothing to forget, and exits 1 here.
             reset_command = systemctl_command(self.config, "reset-failed", unit)
@@ -158,9 +158,9 @@ class Systemd:
 
     def _require_loaded(self) -> dict[str, State]:
         """Return the state of every unit; StepFailed unless each is one unit that exists."""
-        if not self.config.units:
+        if not self.config.together:
             raise self._refusal("restart.unit names no unit")
-        return {unit: self._require_one(unit) for unit in self.config.units}
+        return {unit: self._require_one(unit) for unit in self.config.together}
 
     def _require_one(self, unit: str) -> State:
         # systemctl restarts all that a pattern matches, none included, and exits 0.

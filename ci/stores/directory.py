@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..errors import StoreFailed
+from ..errors import UNCHANGED, StoreFailed
 
 READ = 1 << 20  # bytes per chunk read back
 SUFFIX = ".windlass-partial"  # of files being written; no key may end so
@@ -192,7 +192,7 @@ class DirectoryStore:
         except OSError as error:
             raise StoreFailed(
                 f"cannot {verb} {target}: {error.strerror or error}",
-                state="the file is not stored" if verb == "write" else "nothing was changed",
+                state="the file is not stored" if verb == "write" else UNCHANGED,
                 next_step=REMEDIES.get(error.errno or 0, "look at the directory and its disk"),
             ) from error
 

@@ -7,9 +7,11 @@ from invoke.collection import Collection
 from invoke.exceptions import ParseError
 from invoke.program import Program
 
+from ..errors import UNCHANGED
 from ..report import runner
 from ..report.deployment import error_text
 from ..version import __version__
+from .backfill import backfill_tasks
 from .backup import backup_tasks, restore
 from .deploy import approve, deploy, migrate, plan, rehearse, resume, rollback
 from .history import baseline, history, identity, repair, stamp, status, unstamp
@@ -48,6 +50,7 @@ ns = Collection(
     unstamp,
     verify,
 )
+ns.add_collection(backfill_tasks)
 ns.add_collection(backup_tasks)
 
 
@@ -70,7 +73,7 @@ class _Windlass(Program):
 
 
 def _usage(error: ParseError) -> NoReturn:
-    text = error_text(str(error), "nothing was contacted or changed", "windlass --list")
+    text = error_text(str(error), str(UNCHANGED), "windlass --list")
     with runner.attached():
         sys.stderr.write(text + "\n")
     raise SystemExit(2)

@@ -175,7 +175,7 @@ def resume(
     show_queries: bool = False,
 ) -> Answer:
     """Lift a pause; without one, go on with what a run left unfinished, as it began."""
-    from ..deployment import pause, proposals
+    from ..deployment import pause, proposals, resuming
 
     with opened(env, show_queries=show_queries, changes="resume") as work:
         paused = work.database.read("pause", pause.read) if dry_run else pause.lift(work, reason)
@@ -183,6 +183,13 @@ def resume(
             return Answer({"lifted": None}, f"{env} is {paused}; resume would lift that")
         if paused is not None:
             return Answer({"lifted": paused}, f"{env} goes on; it was {paused}")
+        if (rest := resuming.propose(work)) is not None:
+            if dry_run:
+                return Answer(rest.plan, plan_text(rest.plan))
+            done = rest.carry_out()
+            return Answer(done.document, done.text)
+        if not dry_run and (swapped := resuming.ended(work)) is not None:
+            return Answer(swapped.document, swapped.text)
         proposal = proposals.propose_resume(work)
         if proposal is None:
             return Answer(None, f"nothing to resume in {env}: not paused, nothing unfinished")

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from ..plan import leftovers
+from ..report.backfill import backfills_text, open_lines
 from ..report.deployment import (
     deployment_text,
     history_text,
@@ -100,9 +102,12 @@ def status(env: str = "", wait_until_applied: str | bool = "") -> Answer:
         *notes,
         report.models,
         report.note,
+        *(leftovers.text(leftover, env) for leftover in report.leftovers),
+        report.not_looked,
         report.drill,
         report.pause,
         report.identity,
+        open_lines(env, report.backfills),
     )
     code = 3 if report.identity else status_exit(report.migrations, report.unrecorded)
     return Answer(report, text, code)
@@ -179,5 +184,7 @@ def history(
                 return Answer(record, deployment_text(record))
             report = report_history(work.database)
     text = history_text(report.deployments, report.corrections)
+    if report.backfills:
+        text = f"{text}\n\n{backfills_text(env, report.backfills)}"
     known = identity_text(report.identity, "") if report.identity else ""
     return Answer(report, "\n\n".join(part for part in (text, known) if part))

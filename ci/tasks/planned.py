@@ -62,10 +62,13 @@ def _page(_run: summary.Run, *, env: str, text: str, digest: str) -> summary.Pag
 
 
 def wait(work: "Work", proposal: "Proposal[T]", text: str) -> None:
-    """Wait as long as a flag says for the signatures of a plan; an empty one: not at all."""
-    from ..deployment import await_approval
+    """Wait as long as a flag says for the signatures of a plan; an empty one: not at all.
 
-    if text:
+    Nor for a plan that a run was killed with, whose approval counts for this one.
+    """
+    from ..deployment import await_approval, unfinished
+
+    if text and unfinished.of(work, proposal.plan) is None:
         within = age_of("--wait-for-approval", text, example="2h")
         await_approval.wait(proposal.plan, work, within=within.total_seconds())
 

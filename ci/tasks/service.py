@@ -10,7 +10,7 @@ def restart(env: str = "") -> Answer:
 
     with opened(env, changes="restart") as work:
         running = one_step.restart_service(work)
-    return Answer(running, f"{running.detail or 'restarted'}: {running.instance}")
+    return Answer(running, f"{running.detail}: {running.instance}")
 
 
 @verb()

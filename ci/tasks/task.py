@@ -56,6 +56,10 @@ CHANGES = (
     "restart",
     "init",
     "pause",
+    "backfill_run",
+    "backfill_pause",
+    "backfill_resume",
+    "backfill_cancel",
 )  # no dry run of their own: refused under one
 
 

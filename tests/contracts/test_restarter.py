@@ -94,6 +94,35 @@ def of_docker(host: str, container: Callable[..., str]) -> Case:
     )
 
 
+def of_units(unit: Callable[..., str]) -> Case:
+    """Two members, the second of which is as the case says."""
+    first = unit("wl-contract-1.service", "/bin/sleep 600")
+
+    def config(name: str) -> SystemdRestart:
+        return SystemdRestart(units=(first, name), user=True, settle=SETTLE, within=WITHIN)
+
+    return Case(
+        serving=config(unit("wl-contract-2.service", "/bin/sleep 600")),
+        dying=lambda: config(unit("wl-contract-dies.service", f"/bin/sh -c '{DIES}'")),
+        absent=config("wl-contract-nobody.service"),
+    )
+
+
+def of_containers(host: str, container: Callable[..., str]) -> Case:
+    """Two members that are restarted at once, the second of which is as the case says."""
+    first = container("contract-1", SERVE)
+
+    def config(name: str) -> DockerRestart:
+        names = (first, name)
+        return DockerRestart(containers=names, batch=2, host=host, settle=SETTLE, within=WITHIN)
+
+    return Case(
+        serving=config(container("contract-2", SERVE)),
+        dying=lambda: config(container("contract-dies", DIES)),
+        absent=config("contract-nobody"),
+    )
+
+
 def of_compose(host: str, tmp_path: Path, stack: ExitStack) -> Case:
     file = tmp_path / "compose.yml"
     image = f"image: {IMAGE}, network_mode: none, stop_grace_period: 2s"
@@ -139,7 +168,10 @@ def of_kubectl(cluster: Cluster) -> Case:
     return Case(serving=config("api"), dying=stuck, absent=config("nobody"), reverts=True)
 
 
-@pytest.fixture(params=["command", "systemd", "docker", "compose", "kubectl", "supervisor"])
+KINDS = ("command", "systemd", "units", "docker", "containers", "compose", "kubectl", "supervisor")
+
+
+@pytest.fixture(params=KINDS)
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
     part = request.getfixturevalue
     with ExitStack() as stack:
@@ -148,6 +180,10 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Case]:
                 yield of_command(tmp_path)
             case "systemd":
                 yield of_systemd(part("unit"))
+            case "units":
+                yield of_units(part("unit"))
+            case "containers":
+                yield of_containers(part("docker_host"), part("container"))
             case "docker":
                 yield of_docker(part("docker_host"), part("container"))
             case "compose":

@@ -58,6 +58,9 @@ class Verb:
     keep: int = 9  # backups that stay, by number
     like: str = ""  # the verb whose road it goes: most faults are played there
     then: tuple[str, ...] = ()  # what anybody runs next, where this one ended well
+    approved: bool = False  # the environment asks for a signature, and the plan has one
+    nameless: bool = False  # the database does not say whose it is
+    engine: Literal["sql", "alembic"] = "sql"
 
 
 @dataclass(frozen=True)
@@ -139,6 +142,10 @@ ENDS = "before sql update windlass.deployment set finished_at = %s"
 CLOSING = Place("the end is recorded", ENDS, telling=True)
 BACKED_UP = (BEGIN, OPENED, DUMPING, MANIFEST, PROVEN)
 
+FIRST_OPEN = Place(
+    "the first migration is open", "after sql insert into counts .*'m3'", disk=True, telling=True
+)
+
 DEPLOY = Verb(
     name="deploy",
     arguments=("deploy", "--env", "uat"),
@@ -147,12 +154,7 @@ DEPLOY = Verb(
     ends=(("m1", "m2", "m3", "m4", "m5"),),
     places=(
         *BACKED_UP,
-        Place(
-            "the first migration is open",
-            "after sql insert into counts .*'m3'",
-            disk=True,
-            telling=True,
-        ),
+        FIRST_OPEN,
         Place("between two migrations", "before sql insert into counts .*'m4'", disk=True),
         Place("an index is built", "before sql create index concurrently", disk=True),
         RESTARTING,
@@ -160,6 +162,42 @@ DEPLOY = Verb(
         ASKED,
         Place("a late migration is open", "after sql insert into counts .*'m5'", disk=True),
         Place("the end is verified", "after step verify"),
+        CLOSING,
+    ),
+)
+APPROVED = Verb(
+    name="deploy --plan",
+    arguments=("deploy", "--env", "uat", "--plan", "plan.json", "--yes"),
+    stage="two",
+    files=(1, 2, 3, 4, 5),
+    ends=(("m1", "m2", "m3", "m4", "m5"),),
+    like=DEPLOY.name,
+    approved=True,
+    places=(
+        BEGIN,
+        OPENED,
+        Place("the approval is used", "after sql insert into windlass.approval"),
+        DUMPING,
+        FIRST_OPEN,
+        Place("an index is built", "before sql create index concurrently", disk=True),
+        RESTARTING,
+        CLOSING,
+    ),
+)
+ALEMBIC = Verb(
+    name="deploy with Alembic",
+    arguments=DEPLOY.arguments,
+    stage="alembic",
+    files=(1, 2, 3, 4),
+    ends=(("m1", "m2", "m3", "m4"),),
+    like=DEPLOY.name,
+    engine="alembic",
+    places=(
+        Place("what Alembic says is read", "^child .*child.py", child=True),
+        Place("the approved child begins", "^child .*child.py", number=2, child=True),
+        Place("a revision begins", "^child .* alembic begins", child=True),
+        Place("a revision is open", "^child .* alembic statement insert into counts", child=True),
+        Place("between two revisions", "^child .* alembic begins", number=2, child=True),
         CLOSING,
     ),
 )
@@ -218,12 +256,7 @@ MIGRATE = Verb(
     ends=(("m1", "m2", "m3", "m4"),),
     places=(
         *BACKED_UP,
-        Place(
-            "the first migration is open",
-            "after sql insert into counts .*'m3'",
-            disk=True,
-            telling=True,
-        ),
+        FIRST_OPEN,
         Place("between two migrations", "before sql insert into counts .*'m4'", disk=True),
         Place("the second migration is open", "after sql insert into counts .*'m4'", disk=True),
         CLOSING,
@@ -304,12 +337,19 @@ REHEARSE = Verb(
 )
 
 
-def _correction(
-    name: str, *arguments: str, stage: str, end: tuple[str, ...], edited: int = 0, like: str = ""
+def _correction(  # what differs between them
+    name: str,
+    *arguments: str,
+    stage: str,
+    end: tuple[str, ...],
+    edited: int = 0,
+    like: str = "",
+    nameless: bool = False,
 ) -> Verb:
     return Verb(
         name=name,
-        arguments=(name, "--env", "uat", *arguments, "--reason", "by-hand"),
+        arguments=(name.split()[0], "--env", "uat", *arguments, "--reason", "by-hand"),
+        nameless=nameless,
         stage=stage,
         files=(1, 2, 3),
         ends=(end,),
@@ -333,8 +373,14 @@ BASELINE = _correction(
     "baseline", "--name", ",".join(NAMES[:3]), stage="empty", end=("m1", "m2", "m3")
 )
 
+ADOPT = _correction(
+    "identity --adopt", "--adopt", stage="two", end=("m1", "m2"), nameless=True, like="stamp"
+)
+
 VERBS = (
     DEPLOY,
+    APPROVED,
+    ALEMBIC,
     BACK,
     STEPS,
     TO,
@@ -349,6 +395,7 @@ VERBS = (
     UNSTAMP,
     REPAIR,
     BASELINE,
+    ADOPT,
 )
 
 

@@ -2,7 +2,8 @@
 
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,14 +68,20 @@ class Cluster:
         self.program("pg_ctl", "-D", str(self.data), "-w", "-m", "immediate", "stop")
 
     def execute(self, *statements: str, database: str = "postgres") -> list[tuple[object, ...]]:
-        """Run statements in a session that may write; return the rows of the last one."""
-        with psycopg.connect(self.url(database), autocommit=True) as connection:
-            connection.execute("set default_transaction_read_only = off")
+        """Run statements in a session of their own; return the rows of the last one."""
+        with self.session(database) as session:
             rows: list[tuple[object, ...]] = []
             for statement in statements:
-                cursor = connection.execute(statement.encode())
+                cursor = session.execute(statement.encode())
                 rows = cursor.fetchall() if cursor.description else []
             return rows
+
+    @contextmanager
+    def session(self, database: str) -> Iterator[psycopg.Connection]:
+        """Open a session that may write, whatever the server's default is."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            connection.execute("set default_transaction_read_only = off")
+            yield connection
 
 
 def made(home: Path) -> Cluster:

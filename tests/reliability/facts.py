@@ -1,5 +1,6 @@
 """What is so: read from the database, the store and the machine, never from what a run says."""
 
+from functools import partial
 from pathlib import Path
 
 import psycopg
@@ -7,6 +8,7 @@ import psycopg
 from tests.reliability import run as runs
 from tests.reliability.cells import Verb
 from tests.reliability.cluster import until
+from tests.reliability.project import NAMES
 from tests.reliability.state import Facts
 from tests.reliability.world import DATABASE, LIMIT, World
 
@@ -33,9 +35,9 @@ LOCKS = """
 """
 
 
-def _rows(world: World, statement: str) -> list[tuple[object, ...]]:
+def _rows(session: psycopg.Connection, statement: str) -> list[tuple[object, ...]]:
     try:
-        return world.current.execute(statement, database=DATABASE)
+        return session.execute(statement.encode()).fetchall()
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
         return []
 
@@ -46,24 +48,32 @@ def _text(rows: list[tuple[object, ...]]) -> str:
 
 def facts(world: World) -> Facts:
     """Read the state now."""
-    names = _rows(world, "select migration_name from schema_migrations order by 1")
-    counts = _rows(world, "select name, n from counts where n <> 0 order by 1")
-    kept = _rows(world, "select count(*), md5(string_agg(i || value, ',' order by i)) from kept")
-    deployments = _rows(world, "select id, status from windlass.deployment order by started_at, id")
-    corrections = _rows(world, "select count(*) from windlass.correction")
-    databases = world.current.execute(
-        "select datname from pg_database where datname ~ '^shop(_|$)'"
-    )
+    with world.current.session(DATABASE) as session:
+        rows = partial(_rows, session)
+        names = rows("select migration_name from schema_migrations order by 1")
+        heads = rows("select version_num from alembic_version")
+        counts = rows("select name, n from counts where n <> 0 order by 1")
+        kept = rows("select count(*), md5(string_agg(i || value, ',' order by i)) from kept")
+        deployments = rows("select id, status from windlass.deployment order by started_at, id")
+        corrections = rows("select count(*) from windlass.correction")
+        project = rows("select project from windlass.identity")
+        databases = rows("select datname from pg_database where datname ~ '^shop(_|$)'")
+        shape = rows(SHAPE)
     identity = world.site.home / "identity"
+    applied = [str(name) for (name,) in names]
+    for (head,) in heads:  # each one has all before it
+        applied += NAMES[: NAMES.index(str(head)) + 1]
     return Facts(
-        history=tuple(str(name).rpartition("_")[2] for (name,) in names),
+        history=tuple(name.rpartition("_")[2] for name in applied),
         counts=tuple((str(name), int(str(n))) for name, n in counts),
         kept=(int(str(kept[0][0])), str(kept[0][1])) if kept else (0, ""),
-        shape=_text(_rows(world, SHAPE)),
+        shape=_text(shape),
         deployments=tuple((str(key), str(status)) for key, status in deployments),
         backups=frozenset(backup_ids(world.store)),
         databases=frozenset(str(name) for (name,) in databases),
-        corrections=int(str(corrections[0][0])) if corrections else 0,
+        corrections=int(_text(corrections) or 0),
+        approvals=len([*world.store.glob("approvals/*/*.json")]),
+        project=_text(project),
         identity=identity.read_text() if identity.exists() else "",
     )
 
@@ -95,17 +105,22 @@ def _of_the_store(store: Path) -> list[str]:
     problems = []
     for path in sorted(path for path in store.rglob("*") if path.is_file()):
         whole = (path.parent / "manifest.json").exists()
-        if path.name.startswith(".") or not (whole or "journal" in str(path.relative_to(store))):
+        kept = path.relative_to(store).parts[0] in ("approvals", "journal")
+        if path.name.startswith(".") or not (whole or kept):
             problems.append(f"an object of no backup is in the store: {path.name}")
     return problems
 
 
 def _of_the_server(world: World, verb: Verb) -> list[str]:
-    rows = world.current.execute(
-        "select datname, datconnlimit from pg_database where datname ~ '^shop(_|$)' order by 1"
-    )
+    with world.current.session(DATABASE) as session:
+        databases = _rows(
+            session,
+            "select datname, datconnlimit from pg_database where datname ~ '^shop(_|$)' order by 1",
+        )
+        running = _rows(session, "select id from windlass.deployment where status = 'running'")
+        markers = _rows(session, "select kind from windlass.marker")
     problems = []
-    for name, limit in rows:
+    for name, limit in databases:
         put_aside = verb.swaps and str(name).startswith(f"{DATABASE}_before_restore_")
         if name == verb.makes:
             continue
@@ -113,8 +128,6 @@ def _of_the_server(world: World, verb: Verb) -> list[str]:
             problems.append(f"the database {str(name)[:14]}… is left")
         elif limit != LIMIT:
             problems.append(f"the connection limit of {str(name)[:20]} is {limit}, not {LIMIT}")
-    running = _rows(world, "select id from windlass.deployment where status = 'running'")
     problems += ["a deployment is running in the journal"] * len(running)
-    markers = _rows(world, "select kind from windlass.marker")
     problems += [f"the marker {kind} is left" for (kind,) in markers]
     return problems

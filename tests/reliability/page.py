@@ -43,13 +43,15 @@ FAULT_WORDS = """\
 | --- | --- |
 | kill -9 | the run is killed; its children live on |
 | SIGTERM, SIGTERM twice | the run is asked to stop, and asked again while it does |
-| child killed | pg_dump, pg_restore, the restart command or the throwaway server is killed |
+| child killed | pg_dump, pg_restore, the restart command, the throwaway server or the child \
+of Alembic is killed |
 | restart, crash | the server restarts: `pg_ctl restart -m fast`, `-m immediate` |
 | terminate | every session of the run is ended by the server |
 | cut | every connection is reset once |
 | black hole | no packet passes in either direction until the run has ended |
 | too many | the server has no connection left for a moment |
-| read-only | `default_transaction_read_only` is on until the run has ended |
+| read-only | `default_transaction_read_only` is on until the run has ended; where that ends \
+well, a backup follows it |
 | disk full | the database's disk is full until the run has ended |
 | failover | a standby that got nothing of this run is promoted, and serves from then on |
 | store gone, store full | its directory is away, or its disk full, until the run has ended |

@@ -4,7 +4,7 @@ from contextlib import ExitStack
 
 from tests.kit import Ran
 from tests.reliability import words
-from tests.reliability.cells import HOLE, KILL, Cell, Verb
+from tests.reliability.cells import HOLE, KILL, READ_ONLY, Cell, Verb
 from tests.reliability.cluster import until
 from tests.reliability.facts import LOCKS, facts, leftovers
 from tests.reliability.faults import CLOCKS, hit
@@ -43,6 +43,8 @@ def _played(cell: Cell, world: World) -> list[str]:
         problems.append(f"the lock of a run that is gone is held for {DEAD_WITHIN:.0f} s")
     if ran.code != 0:
         problems += _gone_on(ran, arguments, world)
+    elif cell.fault is READ_ONLY:  # it could not clear its marker: that is the next one's to do
+        problems += _one_more(world, "backup", "--env", "uat")
     problems += _end(cell.verb, before, world)
     if cell.fault in CLOCKS:
         problems += _next_one(cell.verb, world)
@@ -86,7 +88,11 @@ def _arguments(verb: Verb, before: Facts) -> tuple[str, ...]:
 def _next_one(verb: Verb, world: World) -> list[str]:
     """Run what anybody runs next, by a clock that is right."""
     world.site.add(6)
-    ran = world.windlass(*(verb.then or ("deploy", "--env", "uat")))
+    return _one_more(world, *(verb.then or ("deploy", "--env", "uat")))
+
+
+def _one_more(world: World, *arguments: str) -> list[str]:
+    ran = world.windlass(*arguments)
     world.outputs.append(ran)
     error = words.told(ran)
     return [] if ran.code == 0 else [f"the next one fails: {error.what if error else ran.code}"]
@@ -118,12 +124,16 @@ def _end(verb: Verb, before: Facts, world: World) -> list[str]:
         problems.append(f"there is no database {verb.makes}")
     if now.history not in verb.ends:
         problems.append(f"the history ends as {' '.join(now.history) or 'empty'}")
-    by_hand = verb.name in ("stamp", "unstamp", "repair", "baseline")
+    by_hand = "by-hand" in verb.arguments
     wanted = before.counts if by_hand else tuple((name, 1) for name in now.history)
     if now.counts != wanted:
         problems.append(f"migrations ran as often as {dict(now.counts)}")
     if now.kept != before.kept:
         problems.append("rows that stood before are lost")
+    if verb.approved and now.approvals != 1:
+        problems.append(f"the approval is used {now.approvals} times")
+    if verb.nameless and now.project != "shop":
+        problems.append(f"the database says that it is of {now.project or 'nobody'}")
     if verb.stage != "empty" and not before.backups & now.backups:
         problems.append("every backup from before is gone")
     return problems

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.fix_alembic import PYTHON
+from tests.kit import new_key
+
 DEPLOY_YML = """\
 project: shop
 backups: {{to: "{store}", endpoint: "{endpoint}", keep: {{last: {keep}}}, jobs: 1}}
@@ -36,6 +39,10 @@ environments:
       checks: [{{get: /health, expect: {{json: {{status: ok}}}}}}]
     on_failure: {on_failure}
 """
+APPROVAL = """\
+    approval: {from: ssh, signers: approvers}
+    steps: {approval: required}
+"""
 
 # The service is a file. `slow` makes a restart take long; the log has both ends of each.
 RESTART = """\
@@ -50,6 +57,39 @@ if os.path.exists(home + "/slow"):
 with open(home + "/identity", "w") as file:
     file.write(os.urandom(8).hex())
 log("end")
+"""
+ALEMBIC = """\
+migrations: {{engine: alembic, ini: backend/alembic.ini, python: "{python}"}}
+"""
+INI = """\
+[alembic]
+script_location = %(here)s/alembic
+"""
+ENV = """\
+import os
+from alembic import context
+from sqlalchemy import create_engine, pool
+
+url = os.environ["DATABASE_URL"].replace("postgresql://", "postgresql+psycopg://")
+with create_engine(url, poolclass=pool.NullPool).connect() as connection:
+    context.configure(connection=connection)
+    with context.begin_transaction():
+        context.run_migrations()
+"""
+REVISION = """\
+from alembic import op
+
+revision, down_revision = {name!r}, {before!r}
+
+
+def upgrade():
+    for statement in {up!r}:
+        op.execute(statement)
+
+
+def downgrade():
+    for statement in {down!r}:
+        op.execute(statement)
 """
 NAMES = tuple(f"2026080{number}_000000_m{number}" for number in range(1, 7))
 COUNTED = "insert into counts values ('m{0}', 1) on conflict (name) do update set n = counts.n + 1;"
@@ -80,6 +120,12 @@ ROLLBACK = {
 }
 
 
+def _statements(text: str, number: int) -> list[str]:
+    """Return the statements of a migration, one by one."""
+    lines = text.format(number).split(";\n")
+    return [line.rstrip(";\n") for line in lines if line.strip()]
+
+
 @dataclass(frozen=True)
 class Site:
     """A directory with deploy.yml, migrations and the service's files."""
@@ -95,8 +141,10 @@ class Site:
         base_url: str,
         on_failure: str,
         keep: int,
+        approved: bool = False,
+        engine: str = "sql",
     ) -> None:
-        """Write all of it anew, with these migrations."""
+        """Write all of it anew, with these migrations; `approved`: uat asks for a signature."""
         shutil.rmtree(self.home, ignore_errors=True)
         (self.home / "migrations").mkdir(parents=True)
         (self.home / "tmp").mkdir()
@@ -112,9 +160,34 @@ class Site:
                 on_failure=on_failure,
                 keep=keep,
             )
+            + (APPROVAL if approved else "")
+            + (ALEMBIC.format(python=PYTHON) if engine == "alembic" else "")
         )
+        if approved:
+            line = f"ann@example.com {new_key(self.home / 'ann')}"
+            (self.home / "approvers").write_text(line)
+        if engine == "alembic":
+            self._write_alembic(numbers)
+            return
         for number in numbers:
             self.add(number)
+
+    def _write_alembic(self, numbers: Sequence[int]) -> None:
+        """Write the same as revisions; each is one transaction."""
+        backend = self.home / "backend"
+        versions = backend / "alembic" / "versions"
+        versions.mkdir(parents=True)
+        (backend / "alembic.ini").write_text(INI)
+        (backend / "alembic" / "env.py").write_text(ENV)
+        before = None
+        for number in numbers:
+            name = NAMES[number - 1]
+            up, down = (SQL[2], ROLLBACK[2]) if number == 4 else (SQL[number], ROLLBACK[number])
+            text = REVISION.format(
+                name=name, before=before, up=_statements(up, number), down=_statements(down, number)
+            )
+            (versions / f"{name}.py").write_text(text)
+            before = name
 
     def add(self, number: int) -> None:
         """Write one migration, and its rollback script."""

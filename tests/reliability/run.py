@@ -70,7 +70,7 @@ class Run:
             SERVERS_OWN.update(pid for pid, _ in _children() if pid != child.pid)
         return cls(child, streams, door, place)
 
-    def stopped(self, within: float = 30.0) -> bool:
+    def stopped(self, within: float = 120.0) -> bool:
         """Wait until the run stands at its place; False: it ended before, or is too slow."""
         ready, _, _ = select.select([self.door.fileno(), self.child.fileno()], [], [], within)
         if self.door.fileno() not in ready:

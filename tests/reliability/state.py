@@ -15,6 +15,8 @@ class Facts:
     backups: frozenset[str] = frozenset()  # ids of those with a manifest
     databases: frozenset[str] = frozenset()
     corrections: int = 0
+    approvals: int = 0  # used, as the store has it
+    project: str = ""  # whose the database says that it is
     identity: str = ""  # of the service
 
     def same_database(self, other: "Facts") -> bool:

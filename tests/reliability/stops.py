@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -104,6 +105,23 @@ def _popen(stop: Stop) -> None:
     setattr(subprocess.Popen, "__init__", start)  # noqa: B010  # in a fork, for one run
 
 
+def _alembic(stop: Stop) -> None:
+    """Tell what the child of Alembic tells: that a revision begins, a statement, its end."""
+    from pgwindlass.engines.alembic import pipe
+
+    begin = pipe._Conversation.__init__
+
+    def start(self: Any, talk: Any, messages: Any, listen: Any) -> None:
+        def told(event: Any, session: Any) -> Any:
+            pid, text = talk._child.pid, " ".join(str(event.get("sql", "")).split())
+            stop.at(f"child {pid} alembic {event['at']} {text[:LONGEST]}")
+            return listen(event, session)
+
+        begin(self, talk, messages, told)
+
+    setattr(pipe._Conversation, "__init__", start)  # noqa: B010  # in a fork, for one run
+
+
 def install(stop: Stop) -> None:
     """Make this process tell what it passes."""
     import psycopg
@@ -126,6 +144,7 @@ def install(stop: Stop) -> None:
         Console, "finished", stop, lambda _, result: f"end {'undo ' * result.undo}{result.step}"
     )
     _popen(stop)
+    _alembic(stop)
 
 
 class _Shifted(datetime):
@@ -156,7 +175,11 @@ def program() -> int:
         install(stop)
         if stop.clock:
             shift(stop.clock)
-    return windlass()
+    try:
+        return windlass()
+    finally:
+        # A fork ends without what an interpreter does at its end.
+        getattr(weakref.finalize, "_exitfunc")()  # noqa: B009  # typeshed does not have it
 
 
 def _be_where_orphans_go() -> None:

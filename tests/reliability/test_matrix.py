@@ -17,7 +17,7 @@ RESULTS = os.environ.get("WINDLASS_RELIABILITY", "")  # a directory, for `make r
 CELLS = {cell.key: cell for cell in played()}
 # Of each verb and each kind of fault something; one after the other, because they share the parts.
 SAMPLE = (
-    "deploy/the-journal-is-open/kill--9",
+    "deploy---plan/the-approval-is-used/kill--9",
     "deploy/the-first-migration-is-open/kill--9",
     "deploy/an-index-is-built/kill--9",
     "deploy/the-smoke-test-begins/hangs",
@@ -26,7 +26,7 @@ SAMPLE = (
     "rollback---steps/the-first-undo-is-open/kill--9",
     "rollback---to/between-two-undos/kill--9",
     "automatic-rollback/the-index-is-undone/kill--9",
-    "migrate---steps/between-two-migrations/kill--9",
+    "migrate---steps/between-two-migrations/read-only",
     "backup/pg_dump-runs/child-killed",
     "stamp/its-record-is-open/kill--9",
     "repair/its-record-is-open/kill--9",

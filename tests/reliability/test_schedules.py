@@ -1,7 +1,7 @@
 """Random schedules of three runners that meet each other, kills and faults, against a model.
 
 The suite plays a few; `make reliability` plays a thousand, or as many as its time allows. The seed
-is printed; WINDLASS_SEED=N plays the same ones again.
+is printed; WINDLASS_SEED=N WINDLASS_PARTS=1 plays the same ones again.
 """
 
 import os
@@ -34,7 +34,8 @@ from tests.reliability.world import World
 
 WHOLE = bool(os.environ.get("WINDLASS_RELIABILITY"))
 SCHEDULES = int(os.environ.get("WINDLASS_SCHEDULES", "1000" if WHOLE else "4"))
-BUDGET = float(os.environ.get("WINDLASS_BUDGET", "3000"))  # seconds
+BUDGET = float(os.environ.get("WINDLASS_BUDGET", "1500"))  # seconds for each part
+PARTS = int(os.environ.get("WINDLASS_PARTS", "4" if WHOLE else "1"))  # at the same time
 SEED = int(os.environ.get("WINDLASS_SEED", secrets.randbelow(10**6) if WHOLE else "15"))
 RUNNERS = ("A", "B", "C")
 # What a run passes under the lock, around each of its effects.
@@ -249,23 +250,25 @@ class Schedule(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(BUDGET + 300)
-def test_random_schedules_of_three_runners(parts: World) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_random_schedules_of_three_runners(part: int, parts: World) -> None:
     Schedule.parts, Schedule.until, Schedule.played = parts, time.monotonic() + BUDGET, 0
-    begun = time.monotonic()
-
-    run_state_machine_as_test(
-        seed(SEED)(Schedule),
-        settings=settings(
-            max_examples=SCHEDULES,
-            stateful_step_count=8,
-            deadline=None,
-            database=None,
-            phases=(Phase.generate, Phase.shrink) if WHOLE else (Phase.generate,),
-            suppress_health_check=list(HealthCheck),
-            verbosity=Verbosity.normal,
-            print_blob=False,
-        ),
-    )
-
-    took = time.monotonic() - begun
-    print(f"\nseed {SEED}: {Schedule.played} schedules in {took:.0f} s")  # noqa: T201  # asked for
+    begun, number = time.monotonic(), SEED + part
+    try:
+        run_state_machine_as_test(
+            seed(number)(Schedule),
+            settings=settings(
+                max_examples=SCHEDULES // PARTS,
+                stateful_step_count=8,
+                deadline=None,
+                database=None,
+                phases=(Phase.generate, Phase.shrink) if WHOLE else (Phase.generate,),
+                suppress_health_check=list(HealthCheck),
+                verbosity=Verbosity.normal,
+                print_blob=False,
+            ),
+        )
+    finally:
+        took = time.monotonic() - begun
+        # Past pytest-xdist, which keeps what its workers print.
+        sys.stderr.write(f"\nseed {number}: {Schedule.played} schedules in {took:.0f} s\n")

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -33,8 +34,9 @@ STAGES: dict[str, tuple[int, ...]] = {
     "two": (1, 2),
     "many": (1, 2),  # with more backups
     "five": (1, 2, 3, 4, 5),
+    "alembic": (1, 2),
 }
-BACKUPS = {"two": 1, "many": 2, "five": 1}  # besides those of the deployments
+BACKUPS = {"two": 1, "many": 2, "five": 1, "alembic": 1}  # besides those of the deployments
 
 
 @dataclass
@@ -87,7 +89,7 @@ class World:
             "CONFIRM_HISTORY": "yes",
         }
 
-    def windlass(self, *arguments: str, within: float = 40.0) -> Ran:
+    def windlass(self, *arguments: str, within: float = 100.0) -> Ran:
         """Run a task that nobody disturbs."""
         return windlass(arguments, cwd=self.site.home, env=self.variables(), within=within)
 
@@ -111,18 +113,25 @@ class World:
             self.remote, end = bucket.started(self.base / "remote")
             self.ends.callback(end)
         self._empty_of(verb.stage)
-        self._write(verb.files, verb.on_failure, verb.keep)
+        self._write(verb)
         if verb.edited:
             self.site.edit(verb.edited)
+        if verb.nameless:
+            self.primary.execute("delete from windlass.identity", database=DATABASE)
+        if verb.approved:
+            self._run("plan", "--env", "uat", "--out", "plan.json")
+            self._run("approve", "--env", "uat", "--plan", "plan.json", "--key", "ann")
 
-    def _write(self, numbers: tuple[int, ...], on_failure: str = "stop", keep: int = 9) -> None:
+    def _write(self, verb: Verb) -> None:
         self.site.write(
-            numbers,
+            verb.files,
             store=f"s3://{bucket.NAME}/backups" if self.far else f"file://{self.store}",
             endpoint=self.remote.faults.url if self.far and self.remote else "",
             base_url=self.service.url,
-            on_failure=on_failure,
-            keep=keep,
+            on_failure=verb.on_failure,
+            keep=verb.keep,
+            approved=verb.approved,
+            engine=verb.engine,
         )
 
     def prepare(self, stage: str) -> None:
@@ -135,7 +144,8 @@ class World:
         if before:
             self.prepare(before)
         self._empty_of(before)
-        self._write(numbers)
+        engine: Literal["sql", "alembic"] = "alembic" if stage == "alembic" else "sql"
+        self._write(Verb(stage, (), stage, numbers, (), (), engine=engine))
         if numbers:
             self._run("deploy", "--env", "uat")
         for _ in range(BACKUPS.get(stage, 0)):

@@ -10,7 +10,7 @@ import pytest
 
 from pgwindlass.backup import catalog, prune, retention
 from pgwindlass.database.connection import Database
-from pgwindlass.errors import StoreFailed
+from pgwindlass.errors import StoreFailed, Unchanged
 from pgwindlass.model import Manifest, Proof
 from pgwindlass.stores.directory import DirectoryStore
 from tests.kit import Project
@@ -164,12 +164,13 @@ def test_a_pruning_that_was_cut_off_is_finished_by_the_next(
     def dies(key: str) -> None:
         left[0] -= 1
         if left[0] < 0:
-            raise StoreFailed("killed", state="", next_step="")
+            raise StoreFailed("killed", state=Unchanged("the end"), next_step="")
         delete(key)
 
     monkeypatch.setattr(kept, "delete", dies)
-    with pytest.raises(StoreFailed):
+    with pytest.raises(StoreFailed) as caught:
         prune.remove_backups(kept, (gone,), done=lambda _manifest: None)
+    assert caught.value.state == "0 of 1 backups are removed; the next pruning finishes it; the end"
     assert ids(project) == [new, day]  # the half-removed one is no backup any more
 
     write_keep(project, "keep: {last: 2}")

@@ -11,28 +11,33 @@ import psycopg
 import pytest
 from psycopg import conninfo
 
-from pgwindlass.backup import swap
+from pgwindlass.backup import dress, loader, swap
 from pgwindlass.database.connection import Database
 from pgwindlass.errors import StepFailed
 from pgwindlass.secret import Secret
 from tests import fix_postgres
 from tests.fix_postgres import Server
 from tests.kit import Project, tables
+from tests.prepared import Prepared, prepared
 
 NewDatabase = Callable[[Server], Database]
 A = "20260801_000000_a"
 
 
-@pytest.fixture
-def project(tmp_path: Path, server16: Server, database16: Database) -> Iterator[Project]:
-    found = Project(tmp_path / "shop", database16.url.reveal())
-    found.migration(
+def new_project(home: Path, url: str) -> Project:
+    shop = Project(home, url)
+    shop.migration(
         A,
         "create table a (i int primary key); create table b (i int references a);"
         "insert into a select generate_series(1, 10); insert into b select 1;",
         "drop table b, a;",
     )
-    yield found
+    return shop
+
+
+@pytest.fixture
+def project(tmp_path: Path, server16: Server, database16: Database) -> Iterator[Project]:
+    yield new_project(tmp_path / "shop", database16.url.reveal())
     with psycopg.connect(server16.url(), autocommit=True) as admin:
         rows = admin.execute(
             "select datname from pg_database where starts_with(datname, %s)",
@@ -42,14 +47,28 @@ def project(tmp_path: Path, server16: Server, database16: Database) -> Iterator[
             admin.execute(f'drop database "{name}" with (force)'.encode())
 
 
-@pytest.fixture
-def saved(project: Project) -> Project:
+def damaged(home: Path, url: str) -> Project:
     """Return the project after a deployment, a backup, and damage done since."""
-    assert project.run("deploy", "--env", "uat").code == 0
-    assert project.run("backup", "--env", "uat").code == 0
-    execute(project.url, "delete from b; delete from a where i > 3; create table later (i int)")
-    execute(project.url, "analyze")
-    return project
+    shop = new_project(home, url)
+    assert shop.run("deploy", "--env", "uat").code == 0
+    assert shop.run("backup", "--env", "uat").code == 0
+    execute(url, "delete from b; delete from a where i > 3; create table later (i int)")
+    return shop
+
+
+@pytest.fixture(scope="module")
+def made(
+    tmp_path_factory: pytest.TempPathFactory, servers: Callable[[int], Server]
+) -> Iterator[Prepared]:
+    with prepared(tmp_path_factory.mktemp("restores") / "shop", servers(16), damaged) as ready:
+        yield ready
+
+
+@pytest.fixture
+def saved(made: Prepared) -> Iterator[Project]:
+    with made.again() as again:
+        execute(again.url, "analyze")  # a template's statistics are not copied
+        yield again
 
 
 def execute(url: str, *statements: str) -> list[tuple[object, ...]]:
@@ -138,16 +157,46 @@ def test_archives_of_a_killed_backup_are_swept_and_nobody_elses(project: Project
     )
 
     doctor = project.run("doctor", "--env", "uat")
+    status = project.run("status", "--env", "uat")
+    (left,) = project.json("status", "--env", "uat")["leftovers"]
     project.migration("20260802_000000_c", "create table c (i int);")
     ran = project.run("deploy", "--env", "uat")
 
     assert "archives of a backup of dead that has no manifest" in doctor.out + doctor.err
+    assert f"{left['what']}; the next task that changes something here settles it" in status.out
+    assert (left["act"], left["subject"]) == ("remove", f"uat/{name_of(project)}/{dead.name}/")
     assert f"archives without a manifest: uat/{name_of(project)}/{strange.name}/" in (
         doctor.out + doctor.err
     )
     assert ran.code == 0, ran.err
     assert (dead.exists(), strange.exists()) == (False, True)
     assert execute(project.url, "select count(*) from windlass.marker") == [(0,)]
+
+
+def test_status_tells_of_a_database_and_a_role_that_killed_restores_left(
+    project: Project, server16: Server
+) -> None:
+    name, role = f"{name_of(project)}_half", f"{loader.PREFIX}1_{name_of(project)}"
+    assert project.run("deploy", "--env", "uat").code == 0
+    execute(project.url, f"create database {name}")
+    live = "select oid::text from pg_database where datname = current_database()"
+    execute(
+        project.url,
+        "insert into windlass.marker (id, kind, deployment_id, detail) select '00000000000000ab', "
+        f"'filling', 'dead', jsonb_build_object('database', '{name}', 'live', ({live}))",
+        f'create role "{role}"',
+        f"comment on role \"{role}\" is '{loader.NOTE}'",
+    )
+    try:
+        report = project.json("status", "--env", "uat")
+        text = project.run("status", "--env", "uat").out
+    finally:
+        execute(project.url, f'drop role "{role}"')
+
+    told = {each["subject"]: each for each in report["leftovers"]}
+    assert told[name]["command"] == f'drop database "{name}"'
+    assert f"the database {name}, half restored from  by dead" in text
+    assert told[role]["command"] == f'drop role "{role}"'
 
 
 def test_above_development_somebody_has_to_say_yes(saved: Project) -> None:
@@ -314,6 +363,31 @@ def test_where_a_session_stays_nothing_is_renamed(
         f"nothing was renamed: {database16.name} is as it was, {restored.name} holds the backup"
     )
     assert execute(server16.url(), limit) == [(-1,)]
+
+
+def test_a_restored_database_that_is_gone_is_not_said_to_be_there(
+    database16: Database,
+    new_database: NewDatabase,
+    server16: Server,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As on a standby that takes over, and lacks the last transactions."""
+    restored = new_database(server16)
+
+    def fail_over(*_: object) -> tuple[()]:
+        execute(server16.url(), f'drop database "{restored.name}" with (force)')
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(dress, "statements", fail_over)
+
+    with pytest.raises(StepFailed) as caught:
+        swap.swap_databases(database16, restored.name, anew="invoke restore --env uat")
+
+    assert caught.value.state == (
+        f"nothing was renamed: {database16.name} is as it was, and the server that answers now "
+        f"has no {restored.name}"
+    )
+    assert caught.value.next_step.endswith("invoke restore --env uat")
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from pgwindlass.errors import (
     Stopped,
     StoreFailed,
     Terminated,
+    Unchanged,
     Unreachable,
     WindlassError,
     changed,
@@ -67,7 +68,7 @@ def test_an_error_has_its_place_in_the_tree_and_its_exit_code(
 @pytest.mark.parametrize(
     ("kind", "state"),
     [
-        (ConfigError, "nothing was contacted or changed"),
+        (ConfigError, "nothing was changed"),
         (Refused, NOTHING_CHANGED),
         (NotApproved, NOTHING_CHANGED),
         (Laxer, NOTHING_CHANGED),
@@ -76,6 +77,21 @@ def test_an_error_has_its_place_in_the_tree_and_its_exit_code(
 def test_a_refusal_changed_nothing_unless_it_says_so(kind: Any, state: str) -> None:
     assert kind("what", next_step="next").state == state
     assert kind("what", state="something was", next_step="next").state == "something was"
+
+
+def test_that_nothing_was_changed_is_a_value_apart_from_what_an_error_knows_of_itself() -> None:
+    bare = StepFailed("what", state=Unchanged(), next_step="next")
+    more = StepFailed("what", state=Unchanged("the backup stays"), next_step="next")
+    words = StepFailed("what", state="nothing was changed", next_step="next")
+
+    assert (bare.state, bare.own) == ("nothing was changed", "")
+    assert (more.state, more.own) == ("nothing was changed; the backup stays", "the backup stays")
+    assert words.own == "nothing was changed"
+    told = changed(more, state="1 of 2 migrations stand")
+    assert (told.state, told.own) == ("1 of 2 migrations stand", "1 of 2 migrations stand")
+    assert changed(more, next_step="another").own == "the backup stays"
+    assert changed(words, state=Unchanged("x")).state == "nothing was changed; x"
+    assert more.own == "the backup stays"
 
 
 @pytest.mark.parametrize("kind", [WindlassError, StepFailed, RolledBack, Interrupted])

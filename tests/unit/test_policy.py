@@ -339,3 +339,52 @@ def test_no_variable_chooses_a_tier_not_even_its_own() -> None:
 
     with pytest.raises(Laxer, match=r"environments.dev.tier: a variable may not set it: the tier"):
         policy.require_written(given)
+
+
+def test_production_takes_signed_backups_alone() -> None:
+    given = settings("production", signing=None)
+
+    with pytest.raises(ConfigError) as caught:
+        steps_for(given)
+
+    assert caught.value.what == (
+        "/srv/shop/deploy.yml:1: environments.production.signing: missing; the production tier "
+        "takes signed backups alone, because whoever can write the store could replace one"
+    )
+    assert caught.value.next_step == (
+        "ssh-keygen -t ed25519 -N '' -C production -f backup-key; write "
+        '"signing: {signers: .github/backup-signers, key: ${BACKUP_SIGNING_KEY:-}}" there, the '
+        'line "production ssh-ed25519 AAAA…" (of backup-key.pub) into that file, and export '
+        "the text of backup-key as BACKUP_SIGNING_KEY"
+    )
+    steps_for(settings("uat", signing=None))
+    steps_for(settings("dev", signing=None))
+
+
+def test_what_a_variable_may_not_decide_says_why_and_what_to_do() -> None:
+    given = settings("production", approval=SSH | {"signers": "${A:-a}"})
+
+    with pytest.raises(Laxer) as caught:
+        policy.require_written(given)
+
+    assert caught.value.what.endswith(
+        "environments.production.approval.signers: a variable may not set it: it decides whose "
+        "yes counts"
+    )
+    assert caught.value.next_step == "write the value itself, so that a commit changes it"
+
+
+def test_an_approval_that_a_variable_weakened_says_which_one() -> None:
+    given = settings("production", approval={"from": "${A:-github}"}, variables={"A": "terminal"})
+
+    with pytest.raises(Laxer) as caught:
+        policy.require_written(given)
+
+    assert caught.value.next_step == (
+        "unset the variable in ${A:-github}; or have a commit write from: terminal"
+    )
+    assert caught.value.what.endswith("which deploy.yml asks for without it")
+
+
+def test_without_an_approval_no_variable_decides_it() -> None:
+    policy.require_written(settings("uat", approval=None))

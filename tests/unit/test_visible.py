@@ -37,11 +37,12 @@ def test_a_name_is_on_one_line() -> None:
 
 def test_a_long_text_ends_with_what_is_left_out() -> None:
     assert shortened("abc", 3) == "abc"
+    assert shortened("abcd", 3) == "abc… (1 more characters)"
     assert shortened("abcd" * 1000, 3) == "abc… (3,997 more characters)"
 
 
 def test_a_document_stays_the_same_document() -> None:
-    text = "a\u202eb\x9b\U000e0041\x7f é"
+    text = "a\u202eb\x9b\U000e0041\x7f é\ud800"
 
     escaped = as_json_escapes(json.dumps({"a": text}, ensure_ascii=False))
 

@@ -84,9 +84,13 @@ class Heads:
         """Return the schema, looked for by the search path where env.py names none."""
         if self.schema:
             return self.schema
-        path = self.search_path or _search_path(connection)
+        path = self.path_in(connection)
         row = connection.execute(SCHEMA, (list(path), self.table)).fetchone()
         return str(row[0]) if row else "public"
+
+    def path_in(self, connection: psycopg.Connection) -> tuple[str, ...]:
+        """Return the search path that a session of the project has here."""
+        return self.search_path or _search_path(connection)
 
     def read(self, connection: psycopg.Connection) -> tuple[str, ...]:
         """Return the heads of the database; an absent table has none.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psycopg
 
+from ...backfill import record
 from ...config.sections import MigrationsConfig
 from ...database import own_tables
 from ...database.connection import Database
@@ -17,8 +18,9 @@ from ...model import Direction, Migration
 from ...secret import Secret
 from .. import Engine
 from ..sql import partial
-from ..sql.run import run_verify_script
+from ..sql.run import run_verify_script, set_search_path
 from . import bookkeeping, run
+from .backfills import AlembicBackfills
 from .environment import AlembicEnvironment
 from .files import AlembicFiles
 from .history import AlembicHistory
@@ -32,14 +34,16 @@ def open_alembic(config: MigrationsConfig, root: Path, server: Secret | None = N
     environment = AlembicEnvironment(project)
     files = AlembicFiles(project, environment, config.search_path)
     history = AlembicHistory(project, environment)
+    backfills = AlembicBackfills(project, history)
     return Engine(
         name="alembic",
         files=files,
         names=AlembicNames(project),
         history=history,
         corrections=AlembicCorrections(project, history),
-        runner=AlembicRunner(project, history),
+        runner=AlembicRunner(project, history, backfills),
         untracked=files,
+        backfills=backfills,
         models=AlembicModels(project, environment, history),
         branches=AlembicBranches(project, environment),
     )
@@ -99,6 +103,7 @@ class AlembicCorrections:
                 connection.execute(statement)
         if partial.exists(connection):
             partial.forget(connection, name)
+        record.forget(connection, name)
 
     def _write_heads(self, connection: psycopg.Connection, applied: set[str]) -> None:
         heads = self.history.environment.settings(connection).heads
@@ -118,8 +123,10 @@ class AlembicRunner:
     it is another one, which is started then: only that one learns the database's address.
     """
 
-    def __init__(self, project: AlembicProject, history: AlembicHistory) -> None:
-        self.project, self.history = project, history
+    def __init__(
+        self, project: AlembicProject, history: AlembicHistory, backfills: AlembicBackfills
+    ) -> None:
+        self.project, self.history, self.backfills = project, history, backfills
 
     def version(self) -> str:
         """Return the versions of what runs revisions, and a hash of env.py and alembic.ini."""
@@ -157,6 +164,7 @@ class AlembicRunner:
         if (migration.name in applied) == (direction == "up"):
             return 0
         self._refuse_changed(migration)
+        left = direction == "up" and self.backfills.has_job(migration)
         child = self.project.approved_child() if terms.approved else self.project.child()
         job = run.RevisionJob(
             child=child,
@@ -164,7 +172,8 @@ class AlembicRunner:
             direction=direction,
             heads=self.history.heads(database),
             head=self.project.head(migration),
-            verify=self.project.verify(migration),
+            verify=None if left else self.project.verify(migration),
+            backfills=self.backfills.recorded(migration, direction),
         )
         retries = run.run_revision(job, database, terms)
         now = {row.name for row in database.read("migrate", self.history.rows)}
@@ -174,6 +183,9 @@ class AlembicRunner:
                 state="env.py rolled it back, or keeps its heads elsewhere",
                 next_step="let env.py call context.run_migrations() in context.begin_transaction()",
             )
+        if left and terms.jobs:
+            retries += self.backfills.run_all(migration, database, terms)
+            database.read("verify", lambda c: self.verify(migration, c), own_session=True)
         return retries
 
     def _refuse_changed(self, migration: Migration) -> None:
@@ -190,4 +202,7 @@ class AlembicRunner:
     def verify(self, migration: Migration, connection: psycopg.Connection) -> int:
         """Run the verify script; StepFailed with file and line where it does not hold."""
         file = self.project.verify(migration)
-        return run_verify_script(file, connection) if file else 0
+        if file is None:
+            return 0
+        connection.execute(set_search_path(self.history.path_in(connection)).encode())
+        return run_verify_script(file, connection)

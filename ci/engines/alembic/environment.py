@@ -12,7 +12,7 @@ import psycopg
 
 from ...database.connection import Database, read_target
 from ...database.retry import Terms
-from ...errors import ConfigError, Refused, StepFailed, WindlassError
+from ...errors import UNCHANGED, ConfigError, Refused, StepFailed, WindlassError
 from ...postgres import throwaway
 from . import bookkeeping, run
 from .pipe import ReportedError, read_answer
@@ -95,7 +95,7 @@ class AlembicEnvironment:
                 raise StepFailed(
                     f"{error}; and env.py asks a database before it runs the migrations, which "
                     f"before an approval is an empty one: {second.what}",
-                    state="nothing was changed",
+                    state=UNCHANGED,
                     next_step="let env.py read no data before context.run_migrations(), or name a "
                     "server for copies: throwaway: URL under backups",
                 ) from error

@@ -82,6 +82,10 @@ class AlembicFiles:
         """Return the rules that the file sets aside."""
         return frozenset(allowance.rule for allowance in self.project.head(migration).allowed)
 
+    def reasons(self, migration: Migration, rule: str) -> tuple[str, ...]:
+        """Return the reasons with which the file sets a rule aside."""
+        return tuple(a.reason for a in self.project.head(migration).allowed if a.rule == rule)
+
     def effects(self, migration: Migration, direction: Direction) -> tuple[Effect, ...]:
         """Return what its SQL does to tables and values; of one that cannot be rendered: hides."""
         rendered = self._render([migration.name], direction)[migration.name]

@@ -81,6 +81,10 @@ class AlembicHistory:
 
         return database.read("history", read)
 
+    def path_in(self, connection: psycopg.Connection) -> tuple[str, ...]:
+        """Return the search path that a session of the project has here."""
+        return self.environment.settings(connection).heads.path_in(connection)
+
     def partials(self, connection: psycopg.Connection) -> tuple[Partial, ...]:
         """Return the revisions whose autocommit_block was cut off."""
         return partial.partials(connection)

@@ -101,8 +101,8 @@ def lint_revisions(
         tables = frozenset[str]().union(*(file.tables() for file in files))
         functions = frozenset[str]().union(*(file.functions() for file in files))
         catalog = read_catalog(connection, tables, functions)
-    found = lint_files(files, catalog, HISTORIES)
-    results += [_at_source(finding, lines[finding.file]) for finding in found]
+    findings = lint_files(files, catalog, HISTORIES)
+    results += [_at_source(finding, lines[finding.file]) for finding in findings]
     return tuple(results)
 
 

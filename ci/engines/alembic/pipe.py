@@ -22,13 +22,13 @@ from psycopg.pq import TransactionStatus
 from ... import bubblewrap, process, project_sandbox, purposes, temporary
 from ...database.retry import Session
 from ...database.silence import Sight
-from ...errors import ChildFailed, ConfigError, Place, StepFailed
+from ...errors import UNCHANGED, ChildFailed, ConfigError, Place, State, StepFailed
 from ...secret import redact
 from . import variables
 from .silent import Listening
 from .touched import Moment
 
-CHILD = Path(__file__).with_name("child.py")
+CHILD = Path(__file__).parent / "child" / "__main__.py"
 # What an answer can bring about that is none: the project can write into the pipe what it wants.
 NO_ANSWER = (msgspec.MsgspecError, LookupError, TypeError, ValueError, RecursionError)
 T = TypeVar("T")
@@ -82,7 +82,7 @@ class ReportedError(Exception):  # always translated where the request is known
             "; a variable that it needs is named in deploy.yml: migrations: {environment: [NAME]}"
         )
 
-    def failed(self, *, state: str = "nothing was changed", next_step: str) -> StepFailed:
+    def failed(self, *, state: State = UNCHANGED, next_step: str) -> StepFailed:
         """Return it as an error for people."""
         step = f"{next_step}{self.hint}"
         return StepFailed(self.message, state=state, next_step=step, place=self.place)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ...config.sections import MigrationsConfig
-from ...errors import ConfigError, Refused
+from ...errors import ConfigError, Place, Refused
 from ...model import Direction, Migration
 from ...parser.file import SqlFile, checksum_of, read_script, require_one_way
 from ...parser.once import Parser
@@ -174,6 +174,7 @@ class AlembicProject:
         head = read_head(shown, source, self.parser)
         rollback = read_downgrade(shown, source)
         require_one_way(head, rollback)
+        self.backfill(revision)
         return Migration(
             name=revision.revision,
             checksum=checksum_of(source),
@@ -234,6 +235,30 @@ class AlembicProject:
             return None
         revision = self.revision(migration.name)
         return self.parser.parse(self.shown / self._verify_path(revision), migration.verify)
+
+    def backfill(self, revision: Revision) -> SqlFile | None:
+        """Return the statements that run in batches behind a revision; None where it has none.
+
+        They are in its file's name and _backfill.sql.
+
+        Raises:
+            ConfigError: one of them has no directive above it, or cannot be split.
+
+        """
+        file = Path(f"{Path(revision.path).with_suffix('')}_backfill.sql")
+        text = read_script(self.home / file, self.shown / file)
+        if text is None:
+            return None
+        script = self.parser.parse(self.shown / file, text)
+        alone = next((s for s in script.statements if s.backfill is None), None)
+        if alone is not None:
+            raise ConfigError(
+                "this statement is no backfill, and the file is for those alone",
+                place=Place(str(script.path), alone.line),
+                next_step="write -- windlass: backfill table=T above it, or move it into the "
+                "revision",
+            )
+        return script
 
     def render(self, names: Iterable[str], direction: Direction) -> dict[str, Rendered]:
         """Return revisions as the SQL that offline mode makes of them.

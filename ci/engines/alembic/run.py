@@ -13,6 +13,7 @@ from psycopg import sql
 
 from ...config.duration import Duration
 from ...database import own_tables
+from ...database.blockers import Watch
 from ...database.connection import KEEPALIVES, KEPT_BY_SERVER, Database, read_target
 from ...database.pinned import PIN
 from ...database.retry import RETRIED, Session, Terms, Watching, milliseconds, with_retry_elsewhere
@@ -47,6 +48,7 @@ class RevisionJob:
     heads: tuple[str, str]  # schema and name of the table that says what is applied
     head: SqlFile  # its directives; its path is the revision's
     verify: SqlFile | None = None
+    backfills: tuple[bytes, ...] = ()  # the statements that record what is left to jobs
 
 
 def place_of(
@@ -188,6 +190,7 @@ class _Listener:
     watching: Watching
     rung: Duration
     pid: int = 0
+    watch: Watch | None = None
     place: Place | None = None  # of the statement that runs
     committed: bool = False
     observed: ExitStack = field(default_factory=ExitStack)
@@ -226,7 +229,7 @@ class _Listener:
         self.run.terms.guard()
         if not self.pid:
             self.pid = event["pid"]
-            self.stack.enter_context(self.watching(self.pid))
+            self.watch = self.stack.enter_context(self.watching(self.pid))
         self.place = place = Place.parse(event["where"])
         text = str(event["sql"])
         if event["alone"]:
@@ -247,6 +250,8 @@ class _Listener:
         with self.run.database.connect("migrate") as connection:
             partial.note_begun(connection, job.migration.name, job.direction, job.head, 1)
         self.committed = True
+        if self.watch is not None:
+            self.watch.armed = False  # what cannot be tried again waits as its lock_timeout says
 
     def concurrent(self, text: str, session: Session, place: Place) -> str:
         """Prepare a CONCURRENTLY: it has its own deadline, and an earlier run may have begun it."""
@@ -286,7 +291,10 @@ class _Listener:
         self.run.terms.guard()
         path = sql.Literal(_search_path(session)).as_string()
         session.execute(PIN)
-        for statement in bookkeeping.note(self.run.job.migration, self.run.job.direction):
+        for statement in (
+            *bookkeeping.note(self.run.job.migration, self.run.job.direction),
+            *self.run.job.backfills,
+        ):
             session.execute(statement)
         # Triggers that the revision deferred run at the commit, with the path that it had.
         session.execute(f"select pg_catalog.set_config('search_path', {path}, true)".encode())

@@ -22,12 +22,12 @@ def named(names: Iterable[str], variables: Mapping[str, str], *, secrets: bool) 
         secrets: whether secrets pass; otherwise a placeholder stands for each.
 
     """
-    found = {name: variables[name] for name in names if name in variables}
+    values = {name: variables[name] for name in names if name in variables}
     if secrets:
-        return found
+        return values
     return {
         name: _placeholder(value) if is_secret(name, value) else value
-        for name, value in found.items()
+        for name, value in values.items()
     }
 
 

@@ -17,6 +17,7 @@ from ...model import Applied
 from ...parser.file import LARGEST, checksum_of
 from .. import Engine
 from ..sql.engine import SqlCorrections, SqlHistory, SqlNames, SqlRunner
+from ..sql.jobs import SqlBackfills
 from .files import PrismaFiles
 from .history import PREFIX, PrismaMigrations, never_applied
 
@@ -42,6 +43,7 @@ def open_prisma(config: MigrationsConfig, root: Path) -> Engine:
         corrections=SqlCorrections(table, files),
         runner=SqlRunner(files),
         untracked=files,
+        backfills=SqlBackfills(files),
         lock_keys=(ADVISORY_LOCK,),
     )
 

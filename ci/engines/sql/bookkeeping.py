@@ -4,6 +4,7 @@ from typing import Protocol
 
 import psycopg
 
+from ...backfill import record as backfills
 from ...database import own_tables
 from ...errors import StepFailed
 from ...model import Applied, Direction, Failed, Migration
@@ -113,6 +114,8 @@ def record(
             next_step=f"find who else writes {history.table}, and start again",
         )
     partial.forget(connection, migration.name)
+    if direction == "down":
+        backfills.forget(connection, migration.name)
 
 
 def stamp(history: HistoryRows, connection: psycopg.Connection, migration: Migration) -> None:
@@ -127,6 +130,7 @@ def unstamp(history: HistoryRows, connection: psycopg.Connection, name: str) -> 
     ensure(history, connection)
     history.unstamp(connection, name)
     partial.forget(connection, name)
+    backfills.forget(connection, name)
 
 
 def accept(

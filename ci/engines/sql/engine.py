@@ -14,6 +14,7 @@ from .. import Engine
 from . import bookkeeping, partial, run
 from .files import SqlFiles
 from .history import SchemaMigrations
+from .jobs import SqlBackfills
 
 HISTORY = HistoryTable("schema_migrations", schema="public")
 
@@ -30,6 +31,7 @@ def open_sql(config: MigrationsConfig, root: Path) -> Engine:
         corrections=SqlCorrections(table, files),
         runner=SqlRunner(files),
         untracked=files,
+        backfills=SqlBackfills(files),
     )
 
 

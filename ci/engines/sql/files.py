@@ -187,6 +187,10 @@ class SqlFiles:
         """Return the rules that the file sets aside."""
         return frozenset(allowance.rule for allowance in self.main(migration).allowed)
 
+    def reasons(self, migration: Migration, rule: str) -> tuple[str, ...]:
+        """Return the reasons with which the file sets a rule aside."""
+        return tuple(a.reason for a in self.main(migration).allowed if a.rule == rule)
+
     def effects(self, migration: Migration, direction: Direction) -> tuple[Effect, ...]:
         """Return what its script does to tables and values; nothing where it has none."""
         if direction == "up":

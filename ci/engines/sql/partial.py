@@ -77,7 +77,7 @@ def finished_statements(
         raise Refused(
             f"{done} of its statements ran already, and their text has changed since",
             place=Place(str(file.path)),
-            state="nothing was changed now; what ran before stays done",
+            state="what ran before stays done",
             next_step="bring the file back as it was (git log), deploy, and write a new migration",
         )
     return int(done)

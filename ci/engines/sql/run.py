@@ -19,7 +19,7 @@ from ...parser import tree
 from ...parser.file import SqlFile
 from ...parser.split import Statement
 from ...secret import redact, redact_to
-from . import bookkeeping, concurrently, half, if_not_exists, partial
+from . import batches, bookkeeping, committing, concurrently, half, if_not_exists, partial
 
 # None: the line was cut. The others: the server ended the session (admin_shutdown, crash_shutdown,
 # cannot_connect_now, idle_in_transaction_session_timeout).
@@ -130,7 +130,7 @@ def _whole(job: FileJob, terms: Terms, connection: psycopg.Connection) -> None:
 
 
 def _record(job: FileJob, terms: Terms, connection: psycopg.Connection) -> None:
-    if job.verify is not None:
+    if job.verify is not None and not batches.are_left(job, terms):
         connection.execute(job.path().encode())
         run_verify_script(job.verify, connection)
     terms.guard()
@@ -194,22 +194,65 @@ def _one_by_one(job: FileJob, database: Database, terms: Terms, step: str) -> in
     done = in_transaction(begin)
     if done is None:
         return retries
+    if done < job.file.together:
+        in_transaction(functools.partial(_together, job, terms, statements))
+        done = job.file.together
     for number, statement in enumerate(statements[done:], start=done + 1):
-        if statement.transactional:
-
-            def both(
-                connection: psycopg.Connection, statement: Statement = statement, n: int = number
-            ) -> None:
-                connection.execute(job.path().encode())
-                _execute(job, terms, connection, statement)
-                with _ours(job, connection):
-                    partial.note_finished(connection, name, job.direction, job.file, n)
-
-            in_transaction(both)
-        else:
-            retries += _outside(job, database, terms, statement, number)
+        with_record = functools.partial(
+            in_transaction, functools.partial(_with_record, job, terms, statement, number)
+        )
+        retries += _by_kind(job, database, terms, statement, number, with_record)
     in_transaction(functools.partial(_record, job, terms))
     return retries
+
+
+def _by_kind(  # one statement, and what it may need
+    job: FileJob,
+    database: Database,
+    terms: Terms,
+    statement: Statement,
+    number: int,
+    with_record: Callable[[], object],
+) -> int:
+    """Run one statement and record it; return the retries that `with_record` does not count."""
+    if statement.backfill is not None:
+        return batches.run(job, database, terms, statement, number)
+    if committing.may_commit(statement):
+        committing.run(job, database, terms, number, with_record)
+    elif statement.transactional:
+        with_record()
+    else:
+        return _outside(job, database, terms, statement, number)
+    return 0
+
+
+def _with_record(
+    job: FileJob,
+    terms: Terms,
+    statement: Statement,
+    number: int,
+    connection: psycopg.Connection,
+) -> None:
+    """Run one statement and record it, in the caller's transaction."""
+    connection.execute(job.path().encode())
+    _execute(job, terms, connection, statement)
+    with _ours(job, connection):
+        partial.note_finished(connection, job.migration.name, job.direction, job.file, number)
+
+
+def _together(
+    job: FileJob,
+    terms: Terms,
+    statements: tuple[Statement, ...],
+    connection: psycopg.Connection,
+) -> None:
+    """Run what is before the batches of a file, and record it, in the caller's transaction."""
+    count = job.file.together
+    connection.execute(job.path().encode())
+    for statement in statements[:count]:
+        _execute(job, terms, connection, statement)
+    with _ours(job, connection):
+        partial.note_finished(connection, job.migration.name, job.direction, job.file, count)
 
 
 def _outside(
@@ -363,6 +406,10 @@ def _rendered_alone(job: FileJob, begin: str, number: int, lock: LockConfig) -> 
     """Return what is sent for one statement of a file that is no transaction."""
     statement = job.file.statements[number - 1]
     note = functools.partial(partial.rendered_note, job.migration.name, job.direction, job.file)
+    if statement.backfill is not None:
+        by = statement.backfill.key or "the primary key"
+        body = f"-- in batches by ranges of {by}, each with its record:\n"
+        return f"{begin}\n\n{body}{_with_semicolon(statement.sql)}\nCOMMIT;"
     if statement.transactional:
         return f"{begin}\n\n{_with_semicolon(statement.sql)}\n\n{note(number)}\nCOMMIT;"
     rung = int(lock.timeout[0].seconds * 1000)

@@ -22,7 +22,7 @@ from pgwindlass.model import Outcome, StepName, StepResult
 from tests.fix_postgres import Server
 from tests.kit import Project, Quiet, new_key, tables
 
-pytestmark = pytest.mark.attack
+pytestmark = [pytest.mark.attack, pytest.mark.sampled(2)]
 
 A = "20260801_000000_create_orders"
 APPROVED = """\

@@ -14,7 +14,7 @@ from pgwindlass.deployment.checkout import look
 from pgwindlass.errors import ConfigError
 from tests.kit import Project, Ran, tables
 
-pytestmark = pytest.mark.attack
+pytestmark = [pytest.mark.attack, pytest.mark.sampled(2)]
 
 A = "20260801_000000_create_orders"
 FILES = {

@@ -26,7 +26,7 @@ from pgwindlass.model import Approval, Signed
 from pgwindlass.plan.gate import require_approval
 from tests.unit import examples
 
-pytestmark = pytest.mark.attack
+pytestmark = [pytest.mark.attack, pytest.mark.sampled(2)]
 
 PLAN = examples.plan(environment="production")
 PEOPLE = ("ann", "bob", "eve")

@@ -23,6 +23,8 @@ from pgwindlass.postgres import roles, sandbox, throwaway
 from pgwindlass.postgres.roles import Clone, Membership, Runner
 from tests.kit import Project
 
+pytestmark = pytest.mark.sampled(3)
+
 SECRET = "planted-on-this-machine"
 VERSION = 180_000
 BOSS = Runner(name="boss", superuser=True, createrole=True, createdb=True, bypassrls=True)

@@ -12,7 +12,7 @@ from tests.fix_postgres import Server
 from tests.fix_service import at_a_terminal
 from tests.kit import Project, signing_keys
 
-pytestmark = pytest.mark.attack
+pytestmark = [pytest.mark.attack, pytest.mark.sampled(2)]
 
 A = "20260801_000000_a"
 B = "20260802_000000_b"

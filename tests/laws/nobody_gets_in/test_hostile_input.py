@@ -235,7 +235,7 @@ def test_a_files_name_writes_no_line_of_ours(project: Project, name: str) -> Non
     assert ran.code == 2
     assert len(ran.error()) == 3
     assert "\x1b" not in ran.err
-    assert ran.error()[1] == "  state: nothing was contacted or changed"
+    assert ran.error()[1] == "  state: nothing was changed"
 
 
 @pytest.mark.unit

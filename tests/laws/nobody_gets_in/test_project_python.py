@@ -35,7 +35,7 @@ from tests.fix_postgres import Server
 from tests.kit import WINDLASS, Ran
 from tests.test_checking import commit
 
-pytestmark = [pytest.mark.attack, pytest.mark.sampled(3)]
+pytestmark = [pytest.mark.attack, pytest.mark.sampled(4)]
 
 Make = Callable[..., AlembicProject]
 FIRST = "1a2b3c4d5e6f"

@@ -26,6 +26,8 @@ from tests.fix_own_server import own_server
 from tests.fix_postgres import Server
 from tests.kit import Project
 
+pytestmark = pytest.mark.sampled(3)
+
 LONG = "-" * 400
 CARRIERS = ("check", "generated", "domain", "partition", "index", "matview", "statistics", "do")
 PAYLOADS = (

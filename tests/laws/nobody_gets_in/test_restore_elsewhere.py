@@ -4,7 +4,7 @@ import pytest
 
 from tests.kit import Project
 
-pytestmark = pytest.mark.attack
+pytestmark = [pytest.mark.attack, pytest.mark.sampled(2)]
 
 OWN = "postgresql://me@db.example.com/shop"
 NAMED = "dr.example.com, 'dr2.example.com:6432'"

@@ -15,6 +15,8 @@ from tests.fix_backup import restore, take, verify
 from tests.fix_postgres import Server
 from tests.fix_s3 import Bucket
 
+pytestmark = pytest.mark.sampled(3)
+
 Damage = Callable[[bytes], bytes]
 
 

@@ -73,15 +73,15 @@ def until(what: str, holds: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def begin(project: Project) -> warm.Child:
+def begin(project: Project, verb: str = "deploy") -> warm.Child:
     with Path(os.devnull).open() as nothing, (project.home / "err").open("wb") as err:
         streams = (nothing.fileno(), err.fileno(), err.fileno())
-        argv = ("deploy", "--env", "uat")
+        argv = (verb, "--env", "uat")
         return warm.Child(argv, cwd=project.home, env=project.variables(), streams=streams)
 
 
-def killed_in_its_restart(project: Project) -> None:
-    child = begin(project)
+def killed_in_its_restart(project: Project, verb: str = "deploy") -> None:
+    child = begin(project, verb)
     until("the restart does not begin", lambda: log(project))
     os.kill(child.pid, signal.SIGKILL)
     assert child.wait(EVENTS_WITHIN) == -signal.SIGKILL
@@ -104,6 +104,35 @@ def test_the_next_run_waits_for_a_restart_that_lives_on(project: Project) -> Non
     second = begin(project)
     until(
         "the second run neither waits nor restarts",
+        lambda: "waiting for the restart" in words(project) or len(log(project)) > 1,
+    )
+    (project.home / "go").touch()
+
+    assert second.wait(EVENTS_WITHIN) == 0, words(project)
+    assert [word for word, _ in log(project)] == ["begin", "end", "begin", "end"]
+    assert markers(project) == 0
+
+
+def test_a_restart_by_hand_is_refused_while_a_deployment_restarts(project: Project) -> None:
+    first = begin(project)
+    until("the restart does not begin", lambda: log(project))
+
+    by_hand = project.run("restart", "--env", "uat")
+    (project.home / "go").touch()
+
+    assert first.wait(EVENTS_WITHIN) == 0, words(project)
+    assert by_hand.code == 3, by_hand.err
+    assert by_hand.error()[0].startswith("✗ another deployment holds the lock: ")
+    assert "at its step restart" in by_hand.error()[0]
+    assert [word for word, _ in log(project)] == ["begin", "end"]
+
+
+def test_a_restart_by_hand_waits_for_one_that_lives_on(project: Project) -> None:
+    killed_in_its_restart(project, "restart")
+
+    second = begin(project, "restart")
+    until(
+        "the second restart neither waits nor restarts",
         lambda: "waiting for the restart" in words(project) or len(log(project)) > 1,
     )
     (project.home / "go").touch()

@@ -19,6 +19,8 @@ from tests.forks import Forks
 from tests.heavy import some
 from tests.kit import Project
 
+pytestmark = pytest.mark.sampled(2)
+
 A, B, C, D = (f"2026080{n}_000000_{name}" for n, name in enumerate("abcd", start=1))
 ENV = "stage"
 STAGE = """\

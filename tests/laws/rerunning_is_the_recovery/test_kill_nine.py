@@ -13,6 +13,8 @@ import pytest
 from pgwindlass.database.connection import Database
 from tests.kit import WINDLASS, Project
 
+pytestmark = pytest.mark.sampled(2)
+
 MIGRATIONS = 6
 
 

@@ -15,15 +15,18 @@ import psycopg
 import pytest
 
 from pgwindlass.database.spare import Spare
+from pgwindlass.deployment import telling
 from pgwindlass.deployment.loop import run_plan
 from pgwindlass.deployment.planner import current_plan
 from pgwindlass.deployment.work import Work, open_work
-from pgwindlass.errors import RolledBack, StepFailed, Unreachable
+from pgwindlass.errors import Interrupted, RolledBack, StepFailed, Unreachable
 from pgwindlass.model import Deployment, Origin, Status
 from pgwindlass.origin import new_deployment_id
 from tests.fix_own_server import OwnServer, own_server
 from tests.heavy import some
 from tests.kit import Project, Quiet, tables
+
+pytestmark = pytest.mark.sampled(3)
 
 A, B, C = "20260801_000000_a", "20260802_000000_b", "20260803_000000_c"
 ORIGIN = Origin(deployer="ada", host="laptop", commit=None, ci_run=None)
@@ -301,6 +304,65 @@ def test_a_standby_that_lacks_the_last_transactions_is_recognised(
         deploy(project, Both(f"{B} done", fail_over))
 
     assert project.applied() == [A]
+
+
+def test_a_journal_that_lacks_this_run_is_recognised_though_no_session_was_lost(
+    project: Project,
+) -> None:
+    def lose() -> None:
+        with psycopg.connect(project.url, autocommit=True) as connection:
+            connection.execute("truncate windlass.deployment, windlass.step, windlass.event")
+
+    with pytest.raises(StepFailed, match="lacks what this run has committed: the journal") as told:
+        deploy(project, Telling(f"{A} done", lose))
+
+    assert f"stand: {A}" in told.value.state
+    with psycopg.connect(project.url) as connection:
+        events = connection.execute("select count(*) from windlass.event").fetchone()
+    assert events == (0,), "an event was written without the row that it is of"
+
+
+def test_an_end_that_cannot_be_recorded_tells_what_stands(
+    server: OwnServer, project: Project
+) -> None:
+    text = project.deploy_yml.read_text()
+    project.deploy_yml.write_text(
+        text.replace("tier: development", "tier: development\n    lock: {wait: 1s}")
+    )
+    try:
+        with pytest.raises(StepFailed) as told:
+            deploy(project, Telling("verify ended", server.stop))
+    finally:
+        server.start()
+
+    assert "last seen at" in told.value.state
+    assert f"all its migrations stand: {A}, {B}, {C}" in told.value.state
+    assert told.value.state.endswith("the journal could not be written")
+    assert "--env dev" in told.value.next_step
+
+
+def test_a_run_that_is_stopped_twice_tells_what_was_seen_last(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    look = telling.look
+    reporter = Telling("verify starts", stop)
+
+    def stopped_too(work: Work) -> telling.Seen:
+        if reporter.done:
+            stop()
+        return look(work)
+
+    monkeypatch.setattr(telling, "look", stopped_too)
+
+    with pytest.raises(Interrupted) as told:
+        deploy(project, reporter)
+
+    assert "the run was stopped again while it looked; last seen at" in told.value.state
+    assert told.value.state.endswith(f"all its migrations stand: {A}, {B}, {C}")
+    assert "invoke resume --env dev" in told.value.next_step
 
 
 def test_the_spare_session_leaves_nothing_of_a_use(project: Project) -> None:

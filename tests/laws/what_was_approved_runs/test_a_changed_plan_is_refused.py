@@ -15,6 +15,8 @@ from pgwindlass.model import Approval
 from pgwindlass.plan.gate import require_approval
 from tests.kit import Project, tables
 
+pytestmark = pytest.mark.sampled(2)
+
 A = "20260801_000000_create_orders"
 
 

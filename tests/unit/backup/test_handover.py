@@ -172,3 +172,13 @@ def test_an_extension_is_a_name_and_a_schema_and_no_text() -> None:
     )
 
     assert read(script).extensions == (Extension("v", "s"), Extension("a-b", ""))
+
+
+def test_every_trusted_superuser_that_is_given_something_is_named_once() -> None:
+    names = frozenset({"boss", "chief"})
+    script = "".join(
+        f"alter table public.{table} owner to {owner};\n"
+        for table, owner in (("a", "boss"), ("b", "chief"), ("c", "boss"))
+    )
+
+    assert read(script, superusers=names, trusted=names).superusers == ("boss", "chief")

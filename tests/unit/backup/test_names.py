@@ -1,10 +1,11 @@
 """The names of databases that a restore makes and puts aside."""
 
+import re
 from datetime import UTC, datetime
 
 import pytest
 
-from pgwindlass.backup.names import LONGEST, is_kept, kept_name, new_name
+from pgwindlass.backup.names import LONGEST, is_kept, kept_name, kept_prefix, new_name
 
 pytestmark = pytest.mark.unit
 
@@ -21,6 +22,11 @@ def test_no_name_is_longer_than_the_server_takes(name: str) -> None:
     for made in (kept_name(name, AT), new_name(name, "restored", AT)):
         assert len(made.encode()) <= LONGEST
     assert is_kept(name, kept_name(name, AT))
+
+
+def test_a_name_is_cut_only_where_it_has_no_room() -> None:
+    assert kept_prefix("s" * 32) == "s" * 32 + "_before_restore_"
+    assert re.fullmatch("s{23}_[0-9a-f]{8}_before_restore_", kept_prefix("s" * 33))
 
 
 def test_what_is_put_aside_for_one_long_name_is_not_anothers() -> None:

@@ -7,6 +7,7 @@ import pytest
 from pgwindlass import secret
 from pgwindlass.config.secretplaces import (
     as_policy,
+    masked,
     remember_userinfo,
     remember_value,
     require_long,
@@ -51,6 +52,16 @@ def _nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
         ("SHOP", "some-value-1", (*RESTART, "host"), "ssh://deploy:", True),
         ("SHOP", "some-value-1", (*RESTART, "unit"), "", False),
         ("SHOP", "some-value-1", ("backups", "to"), "s3://bucket/x?y=", True),
+        ("SHOP", "some-value-1", (*SMOKE, "checks", 0, "name"), "is it up?", False),
+        ("SHOP", "some-value-1", ("get", "checks", 0, "name"), "is it up?", False),
+        ("SHOP", "some-value-1", (*SMOKE, "checks", "get", "name"), "is it up?", False),
+        ("SHOP", "some-value-1", (*SMOKE, "checks", 0, "bearer"), "host=", True),
+        ("SHOP_HOST", "some-value-1", (*SMOKE, "checks", 0, "bearer"), "", True),
+        ("SHOP_HOST", "some-value-1", (*RESTART, "identity", 1), "", False),
+        ("SHOP", "some-value-1", (*SMOKE, "base_url"), "https://host/a:", False),
+        ("SHOP", "some-value-1", (*SMOKE, "base_url"), "https://:", False),
+        ("SHOP", "some-value-1", (*SMOKE, "base_url"), "https://me:and://", False),
+        ("SHOP", "some-value-1", (*SMOKE, "base_url"), "https://:a:", False),
     ],
 )
 def test_a_value_is_a_secret_by_its_place(
@@ -72,6 +83,9 @@ def test_a_value_is_a_secret_by_its_place(
         ("ssh://us3r-name@host", "us3r-name", "us3r-name"),
         # user:password as a header has it
         ("https://me:pass-word-1@host", "bWU6cGFzcy13b3JkLTE=", "***="),
+        ("http://me:pass-word-1@host", "pass-word-1", "***"),
+        ("http://tok3n-alone@host", "tok3n-alone", "***"),
+        ("https://me:pass@word-1@host", "pass@word-1", "***"),
     ],
 )
 def test_the_userinfo_of_an_address_is_a_secret(url: str, text: str, shown: str) -> None:
@@ -133,3 +147,18 @@ def test_a_plan_shows_no_literal_secret_of_the_file() -> None:
         ],
         "successes": 3,
     }
+
+
+def test_a_secret_of_one_character_is_refused_with_its_path() -> None:
+    with pytest.raises(ConfigError, match=r"smoke\.checks\.0\.bearer: .* has 1 characters"):
+        require_long("SHOP", "a", ("smoke", "checks", 0, "bearer"), Place("deploy.yml", 7))
+
+
+def test_the_items_of_a_list_are_masked_by_the_key_of_the_list() -> None:
+    written = {"headers": {"Cookie": ["a", "b"], "Accept": ["a"]}, "bearer": ("a", "${T}")}
+
+    assert masked(written) == {
+        "headers": {"Cookie": ["***", "***"], "Accept": ["a"]},
+        "bearer": ["***", "${T}"],
+    }
+    assert masked("literal") == "literal"

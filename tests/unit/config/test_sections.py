@@ -18,6 +18,7 @@ from pgwindlass.config.sections import (
     Environment,
     Expect,
     GithubApproval,
+    HotTable,
     KeepConfig,
     KubectlRestart,
     LockConfig,
@@ -90,6 +91,7 @@ def shown(section: msgspec.Struct) -> str:
             lambda: LockConfig(),
             "timeout=(200ms, 500ms, 1s, 2s), wait=5m, statement_timeout=1h, concurrently=6h",
         ),
+        (lambda: HotTable(table="t"), "table=t, waits=2s"),
         (lambda: RehearsalConfig(), "backup_age=1d, mask=, blocks_at_most=2s, service=None"),
         (lambda: TerminalApproval(), "expires=1d"),
         (lambda: GithubApproval(), "expires=1d, self_approval=False, comment=any"),
@@ -100,24 +102,27 @@ def shown(section: msgspec.Struct) -> str:
         ),
         (
             lambda: SystemdRestart(unit="u"),
-            "environment=(), unit=u, user=False, host=, settle=5s, within=2m",
+            "environment=(), lost_at_most=None, host=, hosts=(), batch=1, smoke=, unit=u, "
+            "units=(), user=False, settle=5s, within=2m",
         ),
         (
             lambda: DockerRestart(container="c"),
-            "environment=(), container=c, host=, settle=5s, within=2m",
+            "environment=(), lost_at_most=None, host=, hosts=(), batch=1, smoke=, container=c, "
+            "containers=(), settle=5s, within=2m",
         ),
         (
             lambda: ComposeRestart(service="s"),
-            "environment=(), service=s, file=docker-compose.yml, project_name=, host=, "
-            "settle=5s, within=2m",
+            "environment=(), lost_at_most=None, service=s, file=docker-compose.yml, "
+            "project_name=, host=, settle=5s, within=2m",
         ),
         (
             lambda: KubectlRestart(deployment="d"),
-            "environment=(), deployment=d, namespace=default, context=, settle=5s, within=5m",
+            "environment=(), lost_at_most=None, deployment=d, namespace=default, context=, "
+            "settle=5s, within=5m",
         ),
         (
             lambda: CommandRestart(run=("r",), identity=("i",)),
-            "environment=(), run=(r,), identity=(i,), settle=5s, within=2m",
+            "environment=(), lost_at_most=None, run=(r,), identity=(i,), settle=5s, within=2m",
         ),
         (lambda: Expect(), "status=200, headers={}, json=None, within=None"),
         (
@@ -225,6 +230,8 @@ def test_the_defaults_of_smoke_tests() -> None:
             {"timeout": tuple(map(Duration, (0.5, 1, 2))), "statement_timeout": Duration(2)},
             "every timeout must be shorter than statement_timeout",
         ),
+        (HotTable, {"table": ""}, "table is empty; expected a table, such as shop.orders"),
+        (HotTable, {"table": "t", "waits": Duration(0)}, "waits must be above 0, such as 2s"),
         (SshApproval, {"signers": "s", "required": 0}, "required is 0; expected 1 or more"),
         (
             SmokeCheck,
@@ -274,8 +281,8 @@ def test_a_check_has_the_method_and_path_that_it_names(method: str) -> None:
 
 
 def test_one_unit_or_several_can_be_named() -> None:
-    assert SystemdRestart(unit="a.service").units == ("a.service",)
-    assert SystemdRestart(unit=("a.service", "b.service")).units == ("a.service", "b.service")
+    assert SystemdRestart(unit="a.service").together == ("a.service",)
+    assert SystemdRestart(unit=("a.service", "b.service")).together == ("a.service", "b.service")
 
 
 @pytest.mark.parametrize(
@@ -317,3 +324,48 @@ def test_a_restart_names_variables_and_holds_no_value(name: str) -> None:
 def test_a_sandbox_is_of_a_server_of_our_own() -> None:
     with pytest.raises(ValueError, match="sandbox: required is for a server of our own"):
         BackupsConfig(to="file:///b", throwaway=Secret("postgresql://h/d"), sandbox="required")
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({}, "unit and units are both missing"),
+        ({"unit": "a", "units": ("b",)}, "unit and units are both set"),
+        ({"unit": "a", "host": "h", "hosts": ("i",)}, "host and hosts are both set"),
+        ({"unit": "a", "host": "-oProxyCommand=x"}, 'host: "-oProxyCommand=x" is no name'),
+        ({"units": ("a", "b"), "batch": 0}, "batch is 0"),
+        ({"unit": "a", "batch": 2}, "smoke and batch are for several members"),
+        ({"unit": "a", "smoke": "http://a"}, "smoke and batch are for several members"),
+        ({"units": ("a", "b"), "smoke": ("http://a",)}, "smoke has 1 addresses for 2 members"),
+        ({"unit": "a", "lost_at_most": -1}, "lost_at_most is -1"),
+    ],
+)
+def test_members_that_cannot_be_meant_are_refused(keys: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        SystemdRestart(**keys)
+
+
+def test_each_member_is_the_section_of_one_process() -> None:
+    whole = SystemdRestart(
+        units=("a", "b"), hosts=("u@h1", "h2"), batch=2, smoke="http://{host}/{unit}", user=True
+    )
+    alone = SystemdRestart(unit=("a", "b"), hosts=("h1", "h2"))
+    docker = DockerRestart(containers=("c", "d"), host="tcp://h:1", lost_at_most=3)
+
+    assert [m.address for m in whole.members] == [
+        "http://h1/a",
+        "http://h1/b",
+        "http://h2/a",
+        "http://h2/b",
+    ]
+    assert whole.of(whole.members[2]) == SystemdRestart(unit="a", host="h2", user=True)
+    assert [alone.of(m) for m in alone.members] == [
+        SystemdRestart(unit=("a", "b"), host="h1"),
+        SystemdRestart(unit=("a", "b"), host="h2"),
+    ]
+    assert [docker.of(m) for m in docker.members] == [
+        DockerRestart(container="c", host="tcp://h:1", lost_at_most=3),
+        DockerRestart(container="d", host="tcp://h:1", lost_at_most=3),
+    ]
+    assert (whole.rolls, SystemdRestart(unit="a").members) == (True, ())
+    assert DockerRestart(container="c", hosts=("tcp://1", "tcp://2")).docker_host == "tcp://1"

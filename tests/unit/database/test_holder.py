@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgwindlass.database.holder import Holder
+from pgwindlass.database.holder import BEAT, QUIET, Holder
 
 pytestmark = pytest.mark.unit
 
@@ -33,6 +33,9 @@ def test_it_is_named_with_where_it_is_and_what_it_does() -> None:
 
 def test_one_at_work_is_waited_for_and_its_last_moment_is_computed() -> None:
     assert holder().next_step(30).endswith("its lock falls within 36 s")
+    assert holder(heard=0.0).next_step(0).endswith(f"within {BEAT:.0f} s")
+    assert holder(heard=QUIET).next_step(0).endswith("within 0 s")
+    assert "its machine still answers" in holder(heard=QUIET + 0.1).next_step(0)
 
 
 def test_one_that_is_quiet_and_answers_is_ended_by_a_person() -> None:
@@ -41,6 +44,9 @@ def test_one_that_is_quiet_and_answers_is_ended_by_a_person() -> None:
 
 
 def test_what_is_not_known_is_not_claimed() -> None:
-    assert "may not see when" in holder(heard=None).next_step(30)
+    assert holder(heard=None).next_step(30) == (
+        "wait until it is done; our role may not see when it was last heard of. A run of this "
+        f"release whose machine is gone ends within {30 + BEAT:.0f} s"
+    )
     assert "no run of Windlass" in holder(name="psql").next_step(30)
     assert "30 s after its last word" in holder(lasts=30.0).next_step(30)

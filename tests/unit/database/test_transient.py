@@ -25,6 +25,7 @@ def test_a_session_without_a_state_has_passed_where_it_is_broken() -> None:
 
 def test_a_role_that_may_only_read_is_no_standby() -> None:
     assert transient.reason("25006", broken=False) == ""
+    assert transient.reason("25006", broken=True) == transient.STATES["25006"]
 
 
 def test_a_refused_connection_is_judged_by_what_answers() -> None:

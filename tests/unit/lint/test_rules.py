@@ -11,6 +11,7 @@ pytestmark = pytest.mark.unit
 
 LATER = {
     "long-lock",
+    "hot-table",
     "invalid-index",
     "not-valid-constraint",
     "disabled-trigger",

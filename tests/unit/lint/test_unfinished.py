@@ -42,6 +42,10 @@ def found(*texts: str) -> list[tuple[str, int, str]]:
         ((OFF, "alter table t enable trigger all;"), []),
         ((f"{OFF} update t set i = 1; alter table t enable always trigger loud;",), []),
         (("alter table t disable trigger all;",), [("0.sql", 1, "disabled-trigger")]),
+        (("alter table t disable trigger user;",), [("0.sql", 1, "disabled-trigger")]),
+        ((OFF, "alter table t enable row level security;"), [("0.sql", 1, "disabled-trigger")]),
+        ((OFF, "alter table t disable trigger loud;"), [("1.sql", 1, "disabled-trigger")]),
+        ((OFF, "drop table t;"), []),
         (("alter table t disable trigger all; alter table t enable trigger all;",), []),
         (("alter table t add constraint c check (i > 0);",), []),
         (("alter table t validate constraint c;", CHECK), [("1.sql", 1, "not-valid-constraint")]),
@@ -57,3 +61,13 @@ def test_what_has_no_name_is_told_by_its_table() -> None:
     ((begun,),) = unfinished([parse(Path("a.sql"), NAMELESS)]).values()
 
     assert begun.remark.message.startswith("a constraint of t stays NOT VALID")
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [(OFF, "loud"), ("alter table t disable trigger user;", "every trigger of t")],
+)
+def test_a_trigger_is_told_by_its_name_or_all_by_their_table(text: str, named: str) -> None:
+    ((begun,),) = unfinished([parse(Path("a.sql"), text)]).values()
+
+    assert named in begun.remark.message and "None" not in begun.remark.message

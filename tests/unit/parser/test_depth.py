@@ -1,5 +1,7 @@
 """How deeply a text nests, before the parser sees it."""
 
+from collections.abc import Callable
+
 import pytest
 
 from pgwindlass.parser.depth import DEEPEST, SHORTEST, too_deep
@@ -62,3 +64,51 @@ def test_what_is_only_long_is_no_chain(text: str) -> None:
 
 def test_a_short_text_has_none() -> None:
     assert too_deep("+1" * (SHORTEST // 2 - 1)) == 0
+
+
+def words(n: int) -> str:
+    return "x " * n
+
+
+# Texts of which each has exactly the depth that is asked for, where it is deepest.
+EXACT = {
+    "words": words,
+    "words and signs": lambda n: "x+" * (n // 2) + "x " * (n % 2),
+    "words behind a semicolon": lambda n: f"{words(6000)}; {words(n)}",
+    "words behind a comma": lambda n: f"{words(6000)}, {words(n)}",
+    "words behind an AND": lambda n: f"{words(6000)} and {words(n)}",
+    "words behind an ELSE": lambda n: f"{words(6000)} else {words(n)}",
+    "words behind a comment": lambda n: f"{words(6)} -- x y z\n /* x\ny */ {words(n - 6)}",
+    "texts": lambda n: "'x' " * n,
+    "BETWEENs in BETWEENs": lambda n: (
+        "between between and and " * ((n - 4) // 4) + words(4 + (n - 4) % 4)
+    ),
+    "brackets": lambda n: "(" * (n - 1) + "+" + ")" * (n - 1),
+    "square brackets": lambda n: "[" * (n - 1) + "x" + "]" * (n - 1),
+    "CASEs": lambda n: "case " * (n - 1) + "x" + " end" * (n - 1),
+    "words in brackets behind words": lambda n: f"{words(3000)} ( {words(n - 3001)} )",
+    "words behind brackets": lambda n: f"{words(3000)} ( + {words(99)} ) {words(n - 3101)}",
+    "words behind a longest part": lambda n: f"( {words(99)}, + ) {words(n - 100)}",
+    "brackets behind brackets": lambda n: f"( + ( + ) ) ( ( {words(n - 6)} ) )",
+    "sets": lambda n: f"x {'union ' * (n - 1)}",
+    "sets and commas": lambda n: "x union, " * (n - 1),
+    "joins in brackets": lambda n: f"( x {'join, ' * 3000} ) {words(n - 3002)}",
+    "words behind sets of before": lambda n: f"{'x except, ' * 6000}; {words(n)}",
+    "ends of nothing": lambda n: "end " * n,
+}
+
+
+@pytest.mark.parametrize("text", EXACT.values(), ids=EXACT)
+def test_the_limit_is_exact(text: Callable[[int], str]) -> None:
+    room = " " * SHORTEST
+
+    assert too_deep(room + text(DEEPEST)) == 0
+    assert too_deep(room + text(DEEPEST + 1)) > 0
+
+
+def test_after_a_between_an_and_separates_again() -> None:
+    assert too_deep("select 1" + " between 1 and 2 and 3" * N) == 0
+
+
+def test_a_text_of_the_least_length_is_looked_at() -> None:
+    assert too_deep("(" * SHORTEST) == 1

@@ -40,7 +40,8 @@ ALONE = (
 )
 DIRECTIVES = (
     "known are: transaction=off, phase=before, phase=after, lock_timeout=2s, "
-    "statement_timeout=10m, allow RULE REASON, irreversible REASON"
+    "statement_timeout=10m, allow RULE REASON, irreversible REASON, "
+    "backfill table=T [key=INDEX] [batch=500ms] [on_error=skip] [as=job]"
 )
 
 

@@ -1,6 +1,7 @@
 """A chain of events: every way to change one is seen, and where."""
 
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -259,3 +260,146 @@ def test_mirrored_objects_may_overlap_and_may_not_disagree() -> None:
 
     assert fork is not None and fork.number == 3
     assert "two events 3" in fork.what
+
+
+def test_the_hash_does_not_depend_on_the_zone_of_the_machine(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        assert chain.hash_of(WHOLE[3]) == WHOLE[3].hash
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_what_does_not_follow_says_what_was_done() -> None:
+    broken = chain.first_break((*WHOLE[:2], *grown(*[("x", "", {})] * 3)[2:], *WHOLE[3:]))
+
+    assert broken is not None
+    assert broken.what == (
+        "event 3 (x) does not follow the one before it: one of the two was inserted, exchanged or "
+        "written anew"
+    )
+
+
+def test_a_database_without_events_was_cut_off_before_the_first() -> None:
+    broken = chain.mirror_break((), WHOLE[:1])
+
+    assert broken == chain.Break(
+        1,
+        "the end was cut off: the database ends with event 0, and the store has event 1 "
+        "(chain-begun)",
+    )
+
+
+def test_a_difference_to_the_mirror_shows_twelve_digits_of_each_hash() -> None:
+    anew = rehashed(edited(WHOLE, 2, record={"ordinal": 1, "evidence": []}))
+
+    broken = chain.mirror_break(anew, WHOLE)
+
+    assert broken is not None
+    assert broken.what == (
+        f"event 3 is step-begun {anew[2].hash[:12]} here, and step-begun {WHOLE[2].hash[:12]} in "
+        "the store"
+    )
+
+
+def test_of_several_different_rows_the_first_event_is_named() -> None:
+    broken = chain.journal_break(WHOLE, NOTHING)
+
+    assert broken is not None and broken.number == 4  # 5 is the deployment's, 6 the correction's
+
+
+def test_an_event_without_a_row_hides_none_behind_it() -> None:
+    events = grown(
+        (chain.BEGUN, "", chain.snapshot(NOTHING)),
+        ("noted", "", {}),
+        (chain.CORRECTION, "", {"correction": {"verb": "stamp"}}),
+    )
+
+    broken = chain.journal_break(events, NOTHING)
+
+    assert broken is not None and broken.number == 3
+
+
+def test_a_step_whose_beginning_has_no_event_had_no_evidence() -> None:
+    events = grown(
+        (chain.BEGUN, "", chain.snapshot(NOTHING)),
+        (chain.STEP_ENDED, "d1", {"ordinal": 1, "result": {}}),
+    )
+    journal = chain.Rows(deployments={}, steps={("d1", 1): ("[]", "{}")}, corrections=())
+
+    assert chain.journal_break(events, journal) is None
+    assert chain.journal_break(events, NOTHING) == chain.Break(
+        2, "the row of step 1 of deployment d1 was removed: event 2 has it"
+    )
+
+
+def test_a_restore_carries_over_what_is_behind_its_backups_last_event() -> None:
+    events = grown(
+        (chain.BEGUN, "", chain.snapshot(NOTHING)),
+        (chain.DEPLOYMENT_BEGUN, "d1", begun()),
+        (chain.DEPLOYMENT_BEGUN, "d2", begun()),
+        (chain.RESTORED, "", {"after": 2, "backup": "b"}),
+    )
+    first = {"d1": (chain.text_of(begun()["deployment"]), "running")}
+
+    assert chain.journal_break(events, rows(deployments=first, steps={}, corrections=())) is None
+    broken = chain.journal_break(events, NOTHING)
+    assert broken is not None and broken.number == 2
+
+
+@pytest.mark.parametrize(("after", "compared"), [(0, False), (1, True)])
+def test_rows_of_before_the_chain_are_compared_where_its_beginning_is_the_databases_own(
+    after: int, compared: bool
+) -> None:
+    events = grown(
+        (chain.BEGUN, "", chain.snapshot(NOTHING)),
+        ("noted", "", {}),
+        (chain.RESTORED, "", {"after": after, "backup": "b"}),
+    )
+    journal = rows(deployments={"d0": ("{}", "deployed")}, steps={}, corrections=())
+
+    assert (chain.journal_break(events, journal) is not None) is compared
+
+
+def test_rows_without_an_event_are_counted_and_the_newest_is_named() -> None:
+    first = grown((chain.BEGUN, "", chain.snapshot(NOTHING)))
+    deployments = dict.fromkeys(("d1", "d3", "d2"), ("{}", "deployed"))
+
+    assert chain.journal_break(
+        first, rows(deployments=deployments, steps={}, corrections=())
+    ) == chain.Break(
+        0,
+        "3 deployments have no event, and 0 had none when the chain began: one was edited, "
+        "inserted or removed (the newest is d3)",
+    )
+    assert chain.journal_break(
+        first, rows(deployments={}, steps={}, corrections=("{}",))
+    ) == chain.Break(
+        0,
+        "1 corrections have no event, and 0 had none when the chain began: one was edited, "
+        "inserted or removed",
+    )
+
+
+def test_a_step_of_no_deployment_is_told_as_one_that_was_inserted() -> None:
+    first = grown((chain.BEGUN, "", chain.snapshot(NOTHING)))
+    journal = rows(deployments={}, steps={("d9", 7): ("[]", "")}, corrections=())
+
+    assert chain.journal_break(first, journal) == chain.Break(
+        0, "step 7 of deployment d9 has no event: it was inserted"
+    )
+
+
+def test_of_several_forks_the_first_event_is_named() -> None:
+    first, second = (
+        rehashed(edited(WHOLE, 2, record={"ordinal": ordinal, "evidence": []}))
+        for ordinal in (2, 3)
+    )
+
+    _, fork = chain.joined([WHOLE, tuple(reversed(first[2:])), second[2:]])
+
+    assert fork == chain.Break(3, "the store has two events 3: step-begun and step-begun")

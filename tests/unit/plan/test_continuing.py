@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from pgwindlass.errors import Refused
-from pgwindlass.model import Intent, Outcome, Partial, Status, StepName, StepResult
+from pgwindlass.model import Intent, Loss, Outcome, Partial, Status, StepName, StepResult
 from pgwindlass.plan.continuing import (
     CUT_OFF,
     UNFINISHED,
@@ -124,6 +124,12 @@ def test_what_is_left_depends_on_the_direction() -> None:
     assert to_undo_names(BACK, {B, C}) == (B,)
 
 
+def test_what_is_half_done_is_left_in_both_directions() -> None:
+    assert left(INTENT, {A, B}, {B}) == (B,)
+    assert left(INTENT, {A, B}, {A}) == (A,)
+    assert left(DOWN, {A}, {A}) == (A,)
+
+
 @pytest.mark.parametrize("status", sorted(UNFINISHED))
 def test_what_is_unfinished_names_the_command_that_goes_on(status: Status) -> None:
     text = unfinished(unit(INTENT, status), {A})
@@ -230,3 +236,19 @@ def test_each_step_is_taken_back_once_the_last_one_first_to_what_served_at_first
     migrate, undone = result(StepName.MIGRATE), result(StepName.SMOKE, undo=True)
 
     assert attempts((migrate, killed, first, migrate, later, undone)) == (first, migrate)
+
+
+def test_what_is_half_done_is_told_of_an_unfinished_unit() -> None:
+    half = (Partial(name=B, direction="up", statements_done=1, statements=3),)
+
+    assert f"{B}: statement 1 of 3 done" in unfinished(unit(INTENT), {A}, half)
+
+
+def test_what_the_unit_itself_changed_is_as_it_was_approved() -> None:
+    half = (Partial(name=C, direction="up", statements_done=1, statements=3),)
+    lost = (Loss(migration=C, what="a column"),)
+    approved = plan(partials=half, leftovers=("an index",), losses=lost)
+
+    again = as_approved(approved, plan(), approved.migrations)
+
+    assert (again.partials, again.leftovers, again.losses) == (half, ("an index",), lost)

@@ -1,5 +1,6 @@
 """Whether an environment rests now: windows of dates, of every week, and a pause."""
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -68,6 +69,8 @@ def test_a_window_that_ends_on_its_own_weekday_ends_a_week_later() -> None:
     found = freeze.frozen([week], at("2026-11-20T12:00"))
 
     assert found is not None and found.until == at("2026-11-23T08:00")
+    later = freeze.frozen([week], at("2026-11-23T07:59"))
+    assert later is not None and later.until == at("2026-11-23T08:00")
 
 
 def test_of_several_windows_the_one_that_ends_last_is_told() -> None:
@@ -75,6 +78,29 @@ def test_of_several_windows_the_one_that_ends_last_is_told() -> None:
 
     assert str(found) == "frozen until 2027-01-02 08:00 UTC: the year's end"
     assert freeze.frozen([], at("2026-12-24T23:00")) is None
+
+
+@pytest.mark.parametrize("frozen_by", [CHRISTMAS, WEEKEND, NIGHT])
+def test_a_window_does_not_depend_on_the_zone_of_the_machine(
+    frozen_by: FreezeWindow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = [at(f"2026-12-{day}T{hour}:30") for day in range(18, 22) for hour in ("02", "15", "23")]
+    here = [str(freeze.frozen([frozen_by], now)) for now in days]
+    monkeypatch.setenv("TZ", "Pacific/Kiritimati")
+    time.tzset()
+    try:
+        there = [str(freeze.frozen([frozen_by], now)) for now in days]
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+    assert here == there and set(here) != {"None"}
+
+
+def test_a_window_without_a_reason_says_its_end_alone() -> None:
+    assert str(freeze.frozen([NIGHT], at("2026-11-19T23:00"))) == (
+        "frozen until 2026-11-20 06:00 UTC"
+    )
 
 
 def test_a_freeze_refuses_and_a_reason_passes_it() -> None:
@@ -101,6 +127,7 @@ def test_a_pause_holds_until_its_end_or_for_good() -> None:
     assert refused.value.what == (
         "uat is paused by ann@ci-7 since 2026-11-20 12:00 UTC: an incident"
     )
+    assert refused.value.next_step == "invoke resume --env uat --reason WHY lifts the pause"
     with pytest.raises(Refused, match="until 2026-11-20 14:00 UTC: an incident"):
         freeze.require_unpaused(short, at("2026-11-20T13:59"), environment="uat")
     freeze.require_unpaused(short, later, environment="uat")

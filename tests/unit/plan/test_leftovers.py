@@ -1,5 +1,7 @@
 """What a killed run left, and what is done about it."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from pgwindlass.plan import leftovers
@@ -74,7 +76,9 @@ def test_archives_that_nobody_announced_are_told_and_stay() -> None:
     left = leftovers.unowned(place, ("dump.pgc",))
 
     assert left is not None and left.act is Act.TELL
-    assert leftovers.text(left).startswith(f"archives without a manifest: {place}; no backup")
+    assert leftovers.text(left, "uat").startswith(
+        f"archives without a manifest: {place}; no backup"
+    )
     assert leftovers.unowned(place, ("dump.pgc", "manifest.json")) is None
 
 
@@ -82,7 +86,7 @@ def test_a_limit_that_shuts_the_application_out_is_told_with_the_command() -> No
     left = leftovers.shut_out("my shop", 0)
 
     assert left is not None
-    assert leftovers.text(left) == (
+    assert leftovers.text(left, "uat") == (
         "the database my shop has a connection limit of 0: no role but a superuser is let in; "
         'alter database "my shop" connection limit -1'
     )
@@ -93,7 +97,39 @@ def test_a_limit_that_shuts_the_application_out_is_told_with_the_command() -> No
 def test_what_the_next_task_settles_is_told_so() -> None:
     left = leftovers.of_archive(KEY, "d", "uat/shop/x/", ("dump.pgc",))
 
-    assert leftovers.text(left).endswith("; the next task that changes something here settles it")
+    assert leftovers.text(left, "uat").endswith(
+        "; the next task that changes something here settles it, such as invoke deploy --env uat"
+    )
+
+
+def test_what_is_dropped_is_told_with_the_statement_that_does_it_by_hand() -> None:
+    assert leftovers.text(leftovers.of_role("windlass_load_x"), "uat") == (
+        "the role windlass_load_x, which a killed restore left; the next task that changes "
+        'something here settles it, such as invoke deploy --env uat, or drop role "windlass_load_x"'
+    )
+
+
+def test_a_restart_that_may_still_run_is_told_with_its_machine() -> None:
+    left = leftovers.of_restart(
+        "systemctl restart api", "one", datetime(2026, 8, 1, 12, tzinfo=UTC)
+    )
+
+    assert left.act is Act.SAY
+    assert left.what == (
+        "the restart (systemctl restart api) that a killed run began on one at 12:00:00"
+    )
+
+
+def test_a_task_that_was_begun_ends_with_another_and_is_told_with_both_commands() -> None:
+    detail = {"command": "invoke restore --env uat --from=B", "environment": "uat"}
+
+    left = leftovers.of_order(KEY, "d", detail)
+
+    assert (left.act, left.subject, left.marker) == (Act.END, KEY, KEY)
+    assert leftovers.text(left, "uat") == (
+        "d began this, and it is not done: invoke restore --env uat --from=B; the same command "
+        "goes on with it, and so does invoke resume --env uat"
+    )
 
 
 def test_a_database_whose_swap_failed_waits_for_its_swap_or_goes_with_the_next_restore() -> None:
@@ -103,7 +139,7 @@ def test_a_database_whose_swap_failed_waits_for_its_swap_or_goes_with_the_next_r
 
     left = leftovers.of_loaded(KEY, detail, seen, restoring=False)
     assert left.act is Act.TELL
-    assert leftovers.text(left) == (
+    assert leftovers.text(left, "uat") == (
         "the database shop_new, whose swap failed: it holds B; "
         f'{again}, or drop database "shop_new"'
     )

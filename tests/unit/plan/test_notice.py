@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from pgwindlass.config.sections import NoticeConfig
 from pgwindlass.model import Notice
 from pgwindlass.plan import notice
 from pgwindlass.secret import OptionalSecret
+from tests.unit.examples import correction, plan
 
 pytestmark = pytest.mark.unit
 NOW = datetime(2026, 11, 20, 12, 30, tzinfo=UTC)
@@ -56,7 +58,7 @@ def test_a_secret_signs_the_time_and_the_body() -> None:
 
     assert signed[notice.TIMESTAMP] == "1795177800"
     assert signed[notice.SIGNATURE] == f"v1={expected}"
-    assert notice.SIGNATURE not in notice.headers_of(config(), body, NOW)
+    assert notice.headers_of(config(), body, NOW) == {"Content-Type": "application/json"}
 
 
 def test_a_receiver_is_told_what_it_asks_for() -> None:
@@ -86,6 +88,26 @@ def test_spans_are_sent_where_the_standard_variables_ask_for_it(
 
 
 def test_attributes_have_our_prefix_and_no_empty_value() -> None:
-    attributes = notice.attributes_of({"a": "x", "b": "", "c": None, "d": 0, "e": False})
+    attributes = notice.attributes_of(
+        {"a": "x", "b": "", "c": None, "d": 0, "e": False, "f": Path("/x"), "g": 1.5}
+    )
 
-    assert attributes == {"windlass.a": "x", "windlass.d": 0, "windlass.e": False}
+    assert attributes == {
+        "windlass.a": "x",
+        "windlass.d": 0,
+        "windlass.e": False,
+        "windlass.f": "/x",
+        "windlass.g": "1.5",
+    }
+
+
+def test_a_plan_is_told_by_its_task() -> None:
+    up, down = plan(environment="uat"), plan(environment="uat", direction="down")
+    beside = plan(environment="uat", migrations=(), correction=correction("x", verb="stamp"))
+
+    assert [notice.task_of(each) for each in (up, down, beside)] == ["deploy", "rollback", "stamp"]
+    assert [notice.words_of(each) for each in (up, down, beside)] == [
+        f"deployment of {len(up.migrations)} migrations to uat",
+        f"rollback of {len(up.migrations)} migrations to uat",
+        "stamp in uat",
+    ]

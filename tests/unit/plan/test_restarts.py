@@ -72,3 +72,12 @@ def test_a_pid_that_is_no_number_is_nobodys() -> None:
     (left,) = restarts.left((marker(pid="-1"),))
 
     assert left.child.pid == 0
+
+
+@pytest.mark.parametrize(
+    ("within", "seconds"), [("1.5", 1.5), ("1.5.5", 0), (".5", 0.5), ("soon", 0), ("", 0)]
+)
+def test_a_time_that_is_no_number_is_over(within: str, seconds: float) -> None:
+    (left,) = restarts.left((marker(within=within),))
+
+    assert left.seconds_left(NOW) == seconds

@@ -8,7 +8,7 @@ import pytest
 from pgwindlass.model import Loss, Rehearsed
 from pgwindlass.parser.effects import effects_of
 from pgwindlass.parser.file import parse
-from pgwindlass.plan.undoing import Part, Undoing, Undone, loss_words, undoing, words
+from pgwindlass.plan.undoing import SHOWN, Part, Undoing, Undone, loss_words, undoing, words
 from tests.unit.examples import A, B, migration
 
 pytestmark = pytest.mark.unit
@@ -226,3 +226,150 @@ def test_a_loss_says_where_its_values_are() -> None:
         f"whether undoing {A} loses x is not known"
     )
     assert words(Undoing(losses=(given,) * 5)).endswith("; and 2 more")
+
+
+def test_the_losses_of_each_migration_are_told_with_its_name_and_backup() -> None:
+    first = undone("drop table app.users;", name=A)
+    second = undone("truncate public.users;", name=B)
+
+    assert undoing([first, second]).losses == (
+        Loss(migration=A, what="table app.users with 7 rows", table="app.users", backup="b1"),
+        Loss(
+            migration=B,
+            what="rows of public.users (1,500 before)",
+            table="public.users",
+            backup="b1",
+            known=False,
+        ),
+    )
+
+
+def test_a_column_that_is_added_is_no_whole_table() -> None:
+    """What is added is the column alone: a later DROP of the table takes what stood before."""
+    item = undone("alter table app.users add a int;", "drop table app.users;")
+
+    assert lost(item) == [("table app.users with 7 rows", True)]
+    assert undoing([item]).goes == ()
+
+
+def test_two_columns_that_are_added_in_one_text_are_both_its_own() -> None:
+    up = "alter table users add a int; alter table users add b int; update users set a = 1, b = 2;"
+
+    assert lost(undone(up, "alter table users drop a, drop b;")) == []
+
+
+@pytest.mark.parametrize(
+    ("up", "expected"),
+    [
+        ("create table if not exists app.users (i int)", [("table app.users with 7 rows", True)]),
+        ("create table if not exists new (i int)", []),
+    ],
+)
+def test_a_table_that_may_have_stood_before_is_not_the_sets_own(
+    up: str, expected: list[tuple[str, bool]]
+) -> None:
+    table = "app.users" if "users" in up else "new"
+    item = undone(f"{up}; update {table} set i = 1;", f"drop table {table};")
+
+    assert [loss for loss in lost(item) if "values" not in loss[0]] == expected
+
+
+def test_without_a_backup_a_table_that_is_only_perhaps_added_stood_before() -> None:
+    item = undone("create table if not exists new (i int);", "drop table new;")
+
+    assert lost(replace(item, rows=None)) == [("table new", True)]
+
+
+def test_without_a_backup_a_column_is_told_without_a_number() -> None:
+    item = undone("alter table app.users drop a;")
+
+    assert lost(replace(item, rows=None)) == [("column app.users.a", True)]
+    assert undoing([replace(item, rows=None)]).losses[0].table == "app.users"
+
+
+def test_a_name_without_a_schema_means_a_table_of_any_schema() -> None:
+    rows = {"app.users": 7, "app.more.users": 1, "users.other": 5}
+
+    assert lost(replace(undone("drop table users;"), rows=rows))[0] == (
+        "table app.users with 7 rows",
+        True,
+    )
+    assert len(lost(replace(undone("drop table other;"), rows=rows))) == 1
+
+
+@pytest.mark.parametrize("up", ["delete from app.users", "call p()", "update app.users set a = 1"])
+def test_rows_more_after_a_rehearsal_may_be_changed_ones(up: str) -> None:
+    item = undone(f"{up};", rehearsed=seen(lost=("app.users: 1 rows more",)))
+
+    assert lost(item) == [("app.users: 1 rows more", False)]
+
+
+def test_what_was_proven_together_says_what_is_missing() -> None:
+    item = undone("create table a (i int);", rehearsed=seen(A, proven_with=(B,)))
+
+    assert undoing([item]).losses == (
+        Loss(
+            migration=A,
+            what=f"anything: the rollback of {A} was proven together with {B}, which is not undone "
+            "with it",
+            backup="b1",
+            known=False,
+        ),
+    )
+
+
+def test_a_table_that_the_copy_did_not_have_had_no_rows_there() -> None:
+    item = replace(undone("drop table app.users;", rehearsed=seen()), rows_rehearsed={})
+
+    assert undoing([item]).losses == (
+        Loss(
+            migration=A,
+            what="table app.users with 7 rows (0 on the copy)",
+            table="app.users",
+            backup="b1",
+            known=False,
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "table"),
+    [
+        ("public.users: 3 rows", "public.users"),
+        ("public.users.name with 3 values", "public.users"),
+        ("public.users", "public.users"),
+        ("public.nobody: 3 rows", ""),
+        ("the table public.users", ""),
+    ],
+)
+def test_the_table_of_a_loss_is_the_first_word_of_a_rehearsal(what: str, table: str) -> None:
+    (loss,) = undoing([undone("drop table users;", rehearsed=seen(lost=(what,)))]).losses
+
+    assert loss.table == table
+
+
+def test_a_change_of_another_column_keeps_nothing() -> None:
+    """Only the change of the same column tells what its type was."""
+    item = undone(
+        "alter table app.users alter a type int4; alter table app.users alter b type text;",
+        "alter table app.users alter b type int4 using b::int4;"
+        "alter table app.users alter a type int8;",
+    )
+
+    assert lost(item) == [("values of app.users.a (7 rows)", False)]
+
+
+def test_a_type_that_was_changed_alone_is_kept_where_it_is_a_text() -> None:
+    assert lost(undone("alter table app.users alter a type text;")) == []
+    assert lost(undone("select 1;", "alter table app.users alter a type text;")) == [
+        ("values of app.users.a (7 rows)", False)
+    ]
+
+
+@pytest.mark.parametrize(("losses", "more"), [(SHOWN, ""), (SHOWN + 2, "; and 2 more")])
+def test_the_first_reasons_are_told_and_the_others_counted(losses: int, more: str) -> None:
+    given = Undoing(losses=tuple(Loss(migration=A, what=f"t{n}") for n in range(losses)))
+
+    told = [loss_words(loss) for loss in given.losses[:SHOWN]]
+
+    assert words(given) == "; ".join(told) + more

@@ -1,9 +1,11 @@
 """From what was seen on the copy to what the deployment will do."""
 
+import msgspec
 import pytest
 
 from pgwindlass.rehearsal.forecast import (
     BLOCKS,
+    ROWS,
     BlockingLock,
     Forecast,
     blocking_locks,
@@ -59,11 +61,38 @@ def test_in_a_transaction_a_lock_is_held_until_the_end() -> None:
     )
 
 
+def test_what_was_measured_until_the_commit_goes_before_what_is_added_up() -> None:
+    taking = traced(seconds=1.0, locks=lock(), until_end=1.5)
+    behind = traced(seconds=0.25, locks=lock("public.u"), until_end=0.5)
+
+    inside = rehearsed(taking, behind, seconds=9.0)
+    outside = rehearsed(taking, seconds=9.0, transactional=False)
+
+    assert [one.seconds for one in blocking_locks(inside)] == [1.5, 0.5]
+    assert [one.seconds for one in blocking_locks(outside)] == [1.0]
+
+
 def test_outside_a_transaction_a_lock_is_held_as_long_as_its_statement_runs() -> None:
     taking, behind = traced(seconds=1.0, locks=lock()), traced(seconds=2.0)
     migration = rehearsed(taking, behind, transactional=False, seconds=9.0)
 
     assert blocking_locks(migration) == (BlockingLock("public.t", EXCLUSIVE, 1.0, taking),)
+
+
+def test_before_batches_a_lock_is_held_until_they_begin() -> None:
+    taking, behind, batch = (
+        traced(seconds=1.0, locks=lock()),
+        traced(seconds=2.0),
+        traced(seconds=4.0, locks=lock("public.u")),
+    )
+    migration = msgspec.structs.replace(
+        rehearsed(taking, behind, batch, transactional=False, seconds=9.0), together=2
+    )
+
+    assert blocking_locks(migration) == (
+        BlockingLock("public.u", EXCLUSIVE, 4.0, batch),
+        BlockingLock("public.t", EXCLUSIVE, 3.0, taking),
+    )
 
 
 def test_statements_that_seem_longer_than_their_migration_shorten_no_lock() -> None:
@@ -102,6 +131,49 @@ def test_the_lock_of_an_index_counts_where_no_table_has_the_same() -> None:
         "public.t",
     ]
     assert [one.relation for one in blocking_locks(rehearsed(beside_strong))] == ["public.t"]
+
+
+def test_rows_that_a_statement_changes_are_locked_until_the_end() -> None:
+    changing = traced(seconds=8.0, rows_locked=(("public.t", 1, 90), ("public.u", 7, -1)))
+    behind = traced(seconds=2.0, rows_locked=(("public.v", 1, -1),))
+    migration = rehearsed(changing, behind, seconds=10.5)
+
+    assert blocking_locks(migration) == (
+        BlockingLock("public.t", ROWS, 10.5, changing, (1, 90)),
+        BlockingLock("public.u", ROWS, 10.5, changing, (7, -1)),
+        BlockingLock("public.v", ROWS, 2.5, behind, (1, -1)),
+    )
+    assert [lock.blocks for lock in blocking_locks(migration)] == [
+        "writes of 1 of about 90 rows",
+        "writes of 7 rows",
+        "writes of 1 row",
+    ]
+    assert too_long(migration, at_most=2.0) == BlockingLock(
+        "public.t", ROWS, 10.5, changing, (1, 90)
+    )
+
+
+def test_rows_of_a_table_that_is_locked_for_as_long_are_no_lock_of_their_own() -> None:
+    locking = traced(seconds=1.0, locks=lock(mode="ShareLock"))
+    changing = traced(seconds=8.0, rows_locked=(("public.t", 9, 90),))
+    both = traced(seconds=1.0, locks=lock(), rows_locked=(("public.t", 9, 90),))
+
+    assert [one.mode for one in blocking_locks(rehearsed(locking, changing))] == ["ShareLock"]
+    assert [one.mode for one in blocking_locks(rehearsed(changing, locking))] == [ROWS, "ShareLock"]
+    assert [one.mode for one in blocking_locks(rehearsed(both))] == [EXCLUSIVE]
+
+
+def test_a_lock_that_was_given_back_is_as_long_as_it_was_seen() -> None:
+    passing = traced(
+        seconds=8.0,
+        passing=(("public.t", EXCLUSIVE, 0.5), ("public.u", "AccessShareLock", 0.5)),
+        rows_locked=(("public.t", 9, 90),),
+    )
+
+    assert [(one.mode, one.seconds) for one in blocking_locks(rehearsed(passing))] == [
+        (ROWS, 8.0),
+        (EXCLUSIVE, 0.5),
+    ]
 
 
 @pytest.mark.parametrize(("at_most", "expected"), [(1.9, True), (2.0, False), (2.1, False)])

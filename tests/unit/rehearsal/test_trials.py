@@ -35,7 +35,7 @@ def test_they_go_to_a_port_of_this_machine() -> None:
         (HEALTH,),
         1,
     )
-    assert asked.deadline == SERVE.deadline
+    assert (asked.deadline, asked.pause) == (SERVE.deadline, trials.PAUSE)
     assert trials.with_port(SERVE.run, 4711) == ("serve", "--port=4711")
 
 
@@ -55,6 +55,15 @@ def test_they_go_to_a_port_of_this_machine() -> None:
             {"host": "db", "user": "a", "dbname": "c", "sslmode": "require"},
             "postgresql://a@db/c?sslmode=require",
         ),
+        (
+            {"host": "db", "user": "a/b", "dbname": "c/d", "sslrootcert": "/etc/ca s.pem"},
+            "postgresql://a%2Fb@db/c%2Fd?sslrootcert=/etc/ca+s.pem",
+        ),
+        (
+            {"host": "db", "user": "a", "password": "p/w", "dbname": "c"},
+            "postgresql://a:p%2Fw@db/c",
+        ),
+        ({}, "postgresql://@/"),
     ],
 )
 def test_the_address_says_where_and_who_and_nothing_else(
@@ -84,6 +93,13 @@ def test_a_line_says_which_version_when_and_how_fast() -> None:
         "service after the migrations of before the restart: the version that serves now "
         "(commit c0ffee) serves: 2 checks, ready in 1.2 s, slowest 12 ms"
     )
+    one = ServiceTrial(
+        version="new", name="x", moment="finished", checks=1, ready=0.5, slowest=10.0
+    )
+    assert trials.line(one) == (
+        "service after all migrations: the new version (x) serves: 1 check, ready in 0.5 s, "
+        "slowest 10000 ms"
+    )
     skipped = ServiceTrial(version="old", name="", moment="before", not_tried="no commit")
     assert trials.line(skipped) == (
         "service before any migration: the version that serves now was not tried: no commit"
@@ -99,16 +115,30 @@ def test_a_refusal_says_which_version_and_when() -> None:
 @pytest.mark.parametrize(
     ("version", "moment", "step"),
     [
-        ("old", "before", "rehearsal.service"),
-        ("new", "migrated", "mend the service"),
-        ("old", "migrated", "first add, then deploy, then remove"),
-        ("old", "rolled back", "mend the rollback scripts"),
+        (
+            "old",
+            "before",
+            "it does not serve on a copy at all: start it by hand as rehearsal.service says, and "
+            "mend run, old or checks in deploy.yml",
+        ),
+        ("new", "migrated", "mend the service or the migrations, and rehearse again"),
+        (
+            "old",
+            "migrated",
+            "let both versions work with the schema between them: first add, then deploy, then "
+            "remove (-- windlass: phase=after, or a later deployment)",
+        ),
+        (
+            "old",
+            "rolled back",
+            "mend the rollback scripts: they do not give back what the old version needs",
+        ),
     ],
 )
 def test_the_next_step_fits_the_moment(
     version: Literal["old", "new"], moment: Moment, step: str
 ) -> None:
-    assert step in trials.next_step(version, moment)
+    assert trials.next_step(version, moment) == step
 
 
 def test_times_are_recorded_rounded() -> None:

@@ -1,5 +1,6 @@
 """States, deployments and errors as text: every text whole."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -241,6 +242,13 @@ def test_the_history_is_a_line_for_each_deployment_and_each_correction() -> None
     assert history_text((deployment(),)).count("\n") == 0
 
 
+def test_what_the_database_recorded_is_shown_by_its_clock() -> None:
+    ahead = deployment(recorded_at=datetime(2026, 11, 20, 11, 0, tzinfo=UTC))
+
+    assert history_text((ahead,)).startswith("2026-11-20 11:00:00  01DEPLOY")
+    assert "  begun        2026-11-20 11:00:00 UTC\n" in deployment_text(ahead)
+
+
 def test_an_empty_history_says_so() -> None:
     assert history_text(()) == "nothing was ever deployed here"
 
@@ -263,6 +271,7 @@ def test_a_deployment_is_shown_with_its_steps_and_their_evidence() -> None:
         "  environment  uat\n"
         "  status       deployed\n"
         f"  plan         {'d' * 64}\n"
+        "  begun        2026-11-20 12:30:15 UTC\n"
         "  by           ann on ci-7\n"
         f"  commit       c0ffee{'0' * 34}\n"
         "  CI run       https://ci/1\n"
@@ -280,7 +289,7 @@ def test_a_deployment_is_shown_with_its_steps_and_their_evidence() -> None:
 def test_what_is_not_known_of_a_deployment_is_said() -> None:
     bare = deployment(origin=changed(ORIGIN, commit=None), migrations=(), results=(result(),))
 
-    assert deployment_text(bare).splitlines()[5:] == [
+    assert deployment_text(bare).splitlines()[6:] == [
         "  commit       not known",
         "  CI run       none",
         "  backup       none",

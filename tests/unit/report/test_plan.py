@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgwindlass.model import Plan, Rehearsed, Sources
+from pgwindlass.model import Plan, Rehearsed, Sources, TableActivity
 from pgwindlass.report.plan import (
     forecast_text,
     headline,
@@ -10,6 +10,8 @@ from pgwindlass.report.plan import (
     rehearsal_notes,
     rehearsal_text,
     rehearsed_rows,
+    waiting_notes,
+    waiting_rows,
 )
 from tests.unit.examples import (
     ORIGIN,
@@ -148,7 +150,7 @@ ONE_LOCK = rehearsed(traced(locks=(("public.t", "ShareLock"),)))
             (
                 A,
                 "750 ms",
-                "AccessExclusive on public.t: reads and writes, 750 ms and 1 more",
+                "AccessExclusive on public.t: reads and writes, 750 ms; 2 relations, below",
                 "public.a, public.t",
                 "public.b, public.u",
                 "1.5 kB",
@@ -166,12 +168,63 @@ def test_a_rehearsed_migration_is_a_row(given: Rehearsed, cells: tuple[str, ...]
     assert rehearsed_rows(rehearsal(given)) == [cells]
 
 
-def test_three_locks_are_the_longest_and_two_more() -> None:
+BUSY = (
+    TableActivity(relation="public.u", traffic=20_000.0, calls=14_000.4, measured=True),
+    TableActivity(relation="public.t", traffic=30.0),
+)
+
+
+def test_of_three_locks_the_busiest_tables_is_shown_and_that_there_are_others() -> None:
     locks = (("public.t", EXCLUSIVE), ("public.u", EXCLUSIVE), ("public.v", EXCLUSIVE))
 
-    ((_, _, shown, *_),) = rehearsed_rows(rehearsal(rehearsed(traced(locks=locks))))
+    ((_, _, shown, *_),) = rehearsed_rows(rehearsal(rehearsed(traced(locks=locks)), activity=BUSY))
 
-    assert shown == "AccessExclusive on public.t: reads and writes, 1.0 s and 2 more"
+    assert shown == "AccessExclusive on public.u: reads and writes, 1.0 s; 3 relations, below"
+
+
+def test_each_relation_that_anybody_waits_for_is_a_line_and_the_busiest_is_first() -> None:
+    taking = traced(seconds=0.5, locks=(("public.t", EXCLUSIVE), ("public.v", "ShareLock")))
+    changing = traced(seconds=2.1, rows_locked=(("public.u", 4500, 5000),))
+    given = rehearsal(rehearsed(taking), rehearsed(changing), rehearsed(taking), activity=BUSY)
+
+    assert waiting_rows(given) == [
+        (
+            "public.u",
+            "writes of 4,500 of about 5,000 rows",
+            "2.1 s (measured) × 14,000 calls/min (measured)",
+            "row locks of migrations/a.sql:2",
+        ),
+        (
+            "public.t",
+            "reads and writes",
+            "500 ms (measured) × 30 scans and changed rows/min (inferred), calls not known",
+            "AccessExclusive of migrations/a.sql:2, and 1 more, 1.0 s in all",
+        ),
+        (
+            "public.v",
+            "writes",
+            "500 ms (measured) × calls not known",
+            "Share of migrations/a.sql:2, and 1 more, 1.0 s in all",
+        ),
+    ]
+
+
+def test_what_the_figures_rest_on_stands_under_them() -> None:
+    given = rehearsal(ONE_LOCK, not_seen=("pg_stat_statements is not installed",))
+
+    lines = waiting_notes(given)
+
+    assert lines[0] == "not known: pg_stat_statements is not installed"
+    assert [line.partition(":")[0] for line in lines[1:]] == ["measured", "assumed"]
+    assert waiting_notes(rehearsal(IDLE)) == []
+
+
+def test_scans_outside_a_transaction_are_not_seen_and_that_is_shown() -> None:
+    unseen = rehearsed(traced(scans_seen=False), transactional=False)
+
+    ((*_, scans, _wal, _rollback),) = rehearsed_rows(rehearsal(unseen))
+
+    assert scans == "not seen"
 
 
 def test_what_a_rollback_does_not_bring_back_is_noted() -> None:
@@ -198,6 +251,14 @@ def test_a_rehearsal_is_a_table_its_notes_and_its_forecast() -> None:
         "  –          0 B  no rollback script\n"
         "20260801_000000_create_orders  1.0 s  Share on public.t: writes, 1.0 s  –      "
         "  –          0 B  proven, 250 ms\n"
+        "relation  what waits  how long, and how often             because of\n"
+        "public.t  writes      1.0 s (measured) × calls not known  "
+        "Share of migrations/a.sql:2, and 1 more, 2.0 s in all\n"
+        "measured: seen on the copy, or counted on the live server meanwhile; inferred: the time "
+        "of a whole statement, rows by statistics, an average since the counters began\n"
+        "assumed: nobody else works on the copy, and it does not wait for its disk, so each time "
+        "may be longer live; before it, a try waits for its locks for one rung of lock.timeout at "
+        "most\n"
         "forecast: a deployment takes 16.0 s and the restart, a restore 20.0 s"
     )
 

@@ -649,3 +649,16 @@ def test_a_page_of_one_text() -> None:
         (Section(f"### T\n\n{block('one text')}"),), {"a": "b"}
     )
     assert text_page("T", "x").outputs == {}
+
+
+def test_the_last_count_of_lost_requests_is_a_fact_of_the_run() -> None:
+    def counted(step: str, asked: str, lost: str) -> Any:  # a result
+        numbers = (("requests_asked", asked), ("requests_lost", lost), ("longest_gap", "0.75"))
+        return result(step, evidence=numbers)
+
+    results = [counted("restart", "90", "2"), counted("smoke", "120", "15"), result("verify")]
+
+    text = rendered(run_page(Run(results=results), "t", "v", "", "done").sections)
+
+    assert "| requests lost in the restart | `15 of 120, the longest gap 0.75 s` |\n" in text
+    assert "requests lost" not in rendered(run_page(Run(), "t", "v", "", "done").sections)

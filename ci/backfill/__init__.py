@@ -1,0 +1,1 @@
+"""Statements that run in batches: what can be decided, and what runs them."""

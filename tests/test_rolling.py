@@ -1,0 +1,234 @@
+"""Several members of a service, one after the other: real units, a real database, real kills."""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pgwindlass.database.connection import Database
+from tests import warm
+from tests.fix_restarting import free_port
+from tests.kit import Project
+
+WITHIN = 60.0  # seconds for an event; each takes well under ten
+UAT = "    lock: {timeout: [100ms, 200ms], wait: 3s}\n"
+# A start says so in the log. A member answers 500 while the file `bad-N` is there, and nothing
+# at all before the file `hold-N` is gone.
+SERVE = """\
+import http.server, pathlib, sys, time
+number, port = sys.argv[1:]
+home = pathlib.Path({home!r})
+with (home / "log").open("a") as log:
+    log.write(number + " ")
+while (home / f"hold-{{number}}").exists():
+    time.sleep(0.02)
+class Handler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *_): ...
+    def do_GET(self):
+        self.send_response(500 if (home / f"bad-{{number}}").exists() else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Handler).serve_forever(0.02)
+"""
+
+
+@dataclass(frozen=True)
+class Members:
+    """A project whose service is three units, and what they did."""
+
+    project: Project
+    units: tuple[str, ...]
+    ports: tuple[int, ...]
+
+    def configure(self, more: str = "", *, on_failure: str = "stop", deadline: str = "2s") -> None:
+        """Write the service into deploy.yml; forget what was logged."""
+        text = self.project.deploy_yml.read_text()
+        addresses = json.dumps([f"http://127.0.0.1:{port}" for port in self.ports])
+        section = (
+            f"    on_failure: {on_failure}\n"
+            f"    restart: {{with: systemd, units: {json.dumps(self.units)}, user: true, "
+            f"settle: 100ms, smoke: {addresses}{more}}}\n"
+            f"    smoke: {{base_url: 'http://127.0.0.1:{self.ports[2]}', deadline: {deadline}, "
+            "successes: 1, pause: 50ms, checks: [{get: /}]}\n"
+        )
+        self.project.deploy_yml.write_text(text.replace(UAT, UAT + section, 1))
+        (self.project.home / "log").write_text("")
+
+    @property
+    def started(self) -> str:
+        """The numbers of the members that were started, in order."""
+        return (self.project.home / "log").read_text().replace(" ", "")
+
+    def restart_evidence(self) -> list[list[str]]:
+        newest = self.project.deployments("uat")[0]
+        shown = self.project.json("history", "--env", "uat", "--deployment", newest["id"])
+        results = [r for r in shown["results"] if r["step"] == "restart" and not r["undo"]]
+        return [pair for pair in results[-1]["evidence"] if pair[0] == "member"]
+
+    def markers(self) -> int:
+        with psycopg.connect(self.project.url) as connection:
+            row = connection.execute("select count(*) from windlass.marker").fetchone()
+        assert row is not None
+        return int(row[0])
+
+
+def until(what: str, holds: Callable[[], object]) -> None:
+    deadline = time.monotonic() + WITHIN
+    while not holds():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def members(tmp_path: Path, database16: Database, unit: Callable[..., str]) -> Iterator[Members]:
+    shop = Project(tmp_path / "shop", database16.url.reveal())
+    shop.migration("20260801_000000_a", "create table a (i int);", "drop table a;")
+    (shop.home / "serve.py").write_text(SERVE.format(home=str(shop.home)))
+    ports = (free_port(), free_port(), free_port())
+    program = f"{sys.executable} -S {shop.home / 'serve.py'}"
+    units = tuple(
+        unit(f"wl-roll-{number}.service", f"{program} {number} {port}", "TimeoutStopSec=1")
+        for number, port in enumerate(ports, start=1)
+    )
+    service = Members(shop, units, ports)
+    (shop.home / "log").touch()
+    until("all three start", lambda: sorted(service.started) == ["1", "2", "3"])
+    yield service
+    for hold in shop.home.glob("hold-*"):
+        hold.unlink()
+
+
+def test_each_member_is_proven_and_smoke_tested_before_the_next(members: Members) -> None:
+    members.configure()
+
+    ran = members.project.run("deploy", "--env", "uat")
+
+    assert ran.code == 0, ran.err
+    assert members.started == "123"
+    assert "3 of 3 members restarted: wl-roll-1.service, wl-roll-2.service" in ran.err
+    evidence = members.restart_evidence()
+    assert [text.partition(":")[0] for _, text in evidence] == list(members.units)
+    for _, text in evidence:
+        assert "new invocation, active; smoke-tested; lost " in text
+    assert members.markers() == 0
+
+
+def test_the_first_failure_stops_the_rest_and_says_what_runs_where(members: Members) -> None:
+    members.configure()
+    (members.project.home / "bad-2").touch()
+
+    ran = members.project.run("deploy", "--env", "uat")
+
+    assert ran.code == 1, ran.err
+    assert members.started == "12"
+    what, state = ran.error()[:2]
+    assert what.startswith("✗ restart: wl-roll-2.service fails its smoke tests: GET http://127.0.")
+    assert "the new version runs on wl-roll-1.service" in state
+    assert "restarted and not proven: wl-roll-2.service" in state
+    assert "not restarted, so the old version runs on wl-roll-3.service" in state
+    assert members.markers() == 0  # a person may install something else before the next run
+
+    (members.project.home / "bad-2").unlink()
+    again = members.project.run("deploy", "--env", "uat")
+
+    assert again.code == 0, again.err
+    assert members.started == "12123"
+
+
+def test_the_way_back_restarts_what_was_restarted_the_last_first(members: Members) -> None:
+    members.configure(on_failure="rollback", deadline="1s")
+    bad = members.project.home / "bad-2"
+    bad.touch()
+    child = begin(members)
+    until("the way back does not begin", lambda: "undo migrate" in words(members))
+    bad.unlink()
+
+    assert child.wait(WITHIN) == 4, words(members)
+    assert members.started == "1221"
+    assert "2 of 3 members restarted back: wl-roll-2.service, wl-roll-1" in words(members)
+    assert members.markers() == 0
+
+
+def test_a_killed_run_goes_on_with_the_members_that_are_left(members: Members) -> None:
+    members.configure(deadline="30s")
+    hold = members.project.home / "hold-2"
+    hold.touch()
+    child = begin(members)
+    until("the second is not restarted", lambda: members.started == "12")
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait(WITHIN)
+    hold.unlink()
+
+    second = members.project.run("deploy", "--env", "uat")
+
+    assert second.code == 0, second.err
+    assert members.started == "1223"
+    assert "wl-roll-1.service was restarted by an earlier run, and serves" in second.err
+    assert members.markers() == 0
+
+
+def test_a_batch_is_restarted_at_once(members: Members) -> None:
+    members.configure(", batch: 2", deadline="30s")
+    for number in (1, 2):
+        (members.project.home / f"hold-{number}").touch()
+    child = begin(members)
+    until("both begin", lambda: sorted(members.started) == ["1", "2"])
+    for number in (1, 2):
+        (members.project.home / f"hold-{number}").unlink()
+
+    assert child.wait(WITHIN) == 0, words(members)
+    assert members.started[2:] == "3"
+
+
+def test_too_many_lost_requests_stop_the_rest(members: Members) -> None:
+    # The probe asks the third: it is down before the first is restarted, and comes up slowly.
+    members.configure(", lost_at_most: 0", deadline="30s")
+    units = json.dumps(members.units)
+    text = members.project.deploy_yml.read_text()
+    swapped = json.dumps([members.units[2], *members.units[:2]])
+    order = [members.ports[2], *members.ports[:2]]
+    addresses = json.dumps([f"http://127.0.0.1:{port}" for port in order])
+    former = json.dumps([f"http://127.0.0.1:{port}" for port in members.ports])
+    members.project.deploy_yml.write_text(text.replace(units, swapped).replace(former, addresses))
+    hold = members.project.home / "hold-3"
+    hold.touch()
+    child = begin(members)
+    until("the third begins", lambda: members.started == "3")
+    time.sleep(0.3)  # six requests; each that comes meanwhile is refused
+    hold.unlink()
+
+    assert child.wait(WITHIN) == 1, words(members)
+    assert members.started == "3"
+    assert "and restart.lost_at_most is 0" in words(members)
+    assert "the new version runs on wl-roll-3.service" in words(members)
+
+
+def test_a_restart_by_hand_says_what_runs_where(members: Members) -> None:
+    members.configure()
+    (members.project.home / "bad-2").touch()
+
+    ran = members.project.run("restart", "--env", "uat")
+
+    assert ran.code == 1, ran.err
+    assert members.started == "12"
+    assert "the new version runs on wl-roll-1.service" in ran.error()[1]
+    assert members.markers() == 0
+
+
+def begin(members: Members) -> warm.Child:
+    project = members.project
+    with Path(os.devnull).open() as nothing, (project.home / "err").open("wb") as err:
+        streams = (nothing.fileno(), err.fileno(), err.fileno())
+        argv = ("deploy", "--env", "uat")
+        return warm.Child(argv, cwd=project.home, env=project.variables(), streams=streams)
+
+
+def words(members: Members) -> str:
+    return (members.project.home / "err").read_text()
