@@ -11,6 +11,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,13 @@ SERVE = "trap 'exit 0' TERM; while true; do sleep 0.1; done"  # ends at once whe
 @pytest.fixture(scope="session")
 def docker_host() -> Iterator[str]:
     """Run dockerd and return its DOCKER_HOST; the image `windlass-test` is there."""
+    with dockerd() as host:
+        yield host
+
+
+@contextmanager
+def dockerd() -> Iterator[str]:
+    """Run dockerd inside the block, and yield its DOCKER_HOST; the image is there."""
     missing = [p for p in ("dockerd", "docker", "docker-compose") if shutil.which(p) is None]
     missing += [] if BUSYBOX.exists() else [str(BUSYBOX)]
     assert not missing, (

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,13 @@ WITHIN = 20.0  # seconds for the manager to answer
 @pytest.fixture(scope="session")
 def systemd_manager() -> Iterator[dict[str, str]]:
     """Run `systemd --user` and return the environment that reaches it."""
+    with user_manager() as env:
+        yield env
+
+
+@contextmanager
+def user_manager() -> Iterator[dict[str, str]]:
+    """Run `systemd --user` inside the block, and yield the environment that reaches it."""
     manager = Path("/lib/systemd/systemd")
     assert manager.exists(), "no systemd here: apt-get install systemd"
     booted = Path("/run/systemd/system")  # the manager refuses to start without it

@@ -102,6 +102,22 @@ def test_both_versions_are_asked_on_both_schemas(project: Project) -> None:
     assert "serves: 1 check, ready in" in lines[0] and "commit " in lines[0]
 
 
+def test_rollbacks_that_are_spread_over_the_restart_are_judged_as_one_set(project: Project) -> None:
+    project.migration(NEXT, ADD[0], "select 1;")  # what it leaves, the next one's takes back
+    project.migration(
+        "20260803_000000_last",
+        "-- windlass: phase=after\ncreate table later (i int);",
+        f"drop table later; {ADD[1]}",
+    )
+    serve(project, "remark")
+
+    ran = project.run("rehearse", "--env", "uat")
+
+    assert ran.code == 0, ran.err
+    lines = [line for line in ran.out.splitlines() if line.startswith("service ")]
+    assert len(lines) == 5 and all(" serves: " in line for line in lines), lines
+
+
 def test_a_schema_that_the_old_version_cannot_read_is_refused(project: Project) -> None:
     project.migration(NEXT, *RENAME)
     serve(project, "remark")

@@ -155,7 +155,7 @@ def test_hosts_are_restarted_one_after_the_other_over_ssh(
 
 
 def test_a_host_that_is_gone_stops_those_behind_it(unit: Unit, ssh_hosts: tuple[str, ...]) -> None:
-    name = unit("wl-hosts.service", SLEEP)
+    name = unit("wl-hosts-gone.service", SLEEP)
     hosts = ("wl-gone.invalid", ssh_hosts[0])
     restarter = open_restarter(
         SystemdRestart(unit=name, hosts=hosts, user=True, settle=Duration(0.2))

@@ -47,14 +47,21 @@ class Members:
     units: tuple[str, ...]
     ports: tuple[int, ...]
 
-    def configure(self, more: str = "", *, on_failure: str = "stop", deadline: str = "2s") -> None:
+    def configure(
+        self,
+        more: str = "",
+        *,
+        on_failure: str = "stop",
+        deadline: str = "2s",
+        own: bool = True,
+    ) -> None:
         """Write the service into deploy.yml; forget what was logged."""
         text = self.project.deploy_yml.read_text()
         addresses = json.dumps([f"http://127.0.0.1:{port}" for port in self.ports])
         section = (
             f"    on_failure: {on_failure}\n"
             f"    restart: {{with: systemd, units: {json.dumps(self.units)}, user: true, "
-            f"settle: 100ms, smoke: {addresses}{more}}}\n"
+            f"settle: 100ms{f', smoke: {addresses}' if own else ''}{more}}}\n"
             f"    smoke: {{base_url: 'http://127.0.0.1:{self.ports[2]}', deadline: {deadline}, "
             "successes: 1, pause: 50ms, checks: [{get: /}]}\n"
         )
@@ -93,8 +100,14 @@ def members(tmp_path: Path, database16: Database, unit: Callable[..., str]) -> I
     (shop.home / "serve.py").write_text(SERVE.format(home=str(shop.home)))
     ports = (free_port(), free_port(), free_port())
     program = f"{sys.executable} -S {shop.home / 'serve.py'}"
+    # Another worker's manager shares the control groups, which have the units' names.
+    prefix = f"wl-roll-{os.getpid()}"
     units = tuple(
-        unit(f"wl-roll-{number}.service", f"{program} {number} {port}", "TimeoutStopSec=1")
+        unit(
+            f"{prefix}-{number}.service",
+            f"{program} {number} {port}",
+            "TimeoutStopSec=1",
+        )
         for number, port in enumerate(ports, start=1)
     )
     service = Members(shop, units, ports)
@@ -112,7 +125,7 @@ def test_each_member_is_proven_and_smoke_tested_before_the_next(members: Members
 
     assert ran.code == 0, ran.err
     assert members.started == "123"
-    assert "3 of 3 members restarted: wl-roll-1.service, wl-roll-2.service" in ran.err
+    assert f"3 of 3 members restarted: {', '.join(members.units)}" in ran.err
     evidence = members.restart_evidence()
     assert [text.partition(":")[0] for _, text in evidence] == list(members.units)
     for _, text in evidence:
@@ -129,17 +142,17 @@ def test_the_first_failure_stops_the_rest_and_says_what_runs_where(members: Memb
     assert ran.code == 1, ran.err
     assert members.started == "12"
     what, state = ran.error()[:2]
-    assert what.startswith("✗ restart: wl-roll-2.service fails its smoke tests: GET http://127.0.")
-    assert "the new version runs on wl-roll-1.service" in state
-    assert "restarted and not proven: wl-roll-2.service" in state
-    assert "not restarted, so the old version runs on wl-roll-3.service" in state
-    assert members.markers() == 0  # a person may install something else before the next run
+    first, second, third = members.units
+    assert what.startswith(f"✗ restart: {second} fails its smoke tests: GET http://127.0.0.1:")
+    assert f"the new version runs on {first}; restarted and not proven: {second}" in state
+    assert f"not restarted, so the old version runs on {third}" in state
 
     (members.project.home / "bad-2").unlink()
     again = members.project.run("deploy", "--env", "uat")
 
     assert again.code == 0, again.err
-    assert members.started == "12123"
+    assert members.started == "12123"  # a person may have installed something else
+    assert members.markers() == 0
 
 
 def test_the_way_back_restarts_what_was_restarted_the_last_first(members: Members) -> None:
@@ -152,7 +165,9 @@ def test_the_way_back_restarts_what_was_restarted_the_last_first(members: Member
 
     assert child.wait(WITHIN) == 4, words(members)
     assert members.started == "1221"
-    assert "2 of 3 members restarted back: wl-roll-2.service, wl-roll-1" in words(members)
+    assert f"2 of 3 members restarted back: {members.units[1]}, {members.units[0]}" in words(
+        members
+    )
     assert members.markers() == 0
 
 
@@ -170,12 +185,52 @@ def test_a_killed_run_goes_on_with_the_members_that_are_left(members: Members) -
 
     assert second.code == 0, second.err
     assert members.started == "1223"
-    assert "wl-roll-1.service was restarted by an earlier run, and serves" in second.err
+    assert f"{members.units[0]} was restarted by an earlier run, and serves" in second.err
     assert members.markers() == 0
 
 
+def test_a_killed_way_back_goes_on_with_the_members_that_are_left(members: Members) -> None:
+    members.configure(on_failure="rollback", deadline="1s")
+    home = members.project.home
+    (home / "bad-2").touch()
+    child = begin(members)
+    until("the way back does not begin", lambda: "undo migrate" in words(members))
+    (home / "bad-2").unlink()
+    (home / "hold-1").touch()
+    until("the first is not restarted back", lambda: members.started == "1221")
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait(WITHIN)
+    (home / "hold-1").unlink()
+
+    second = members.project.run("resume", "--env", "uat")
+
+    assert second.code == 4, second.err
+    assert members.started == "12211"
+    assert f"1 of 3 members restarted back: {members.units[0]}" in second.err
+    assert members.markers() == 0
+
+
+def test_what_an_earlier_run_restarted_is_brought_back_too(members: Members) -> None:
+    """The run that fails did not come to its restart: the unit's first run did, and was killed."""
+    members.configure(on_failure="rollback", deadline="30s")
+    hold = members.project.home / "hold-2"
+    hold.touch()
+    child = begin(members)
+    until("the second is not restarted", lambda: members.started == "12")
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait(WITHIN)
+    hold.unlink()
+    members.project.migration("20260802_000000_b", "select 1/0;", "select 1;")
+
+    ran = members.project.run("deploy", "--env", "uat")
+
+    assert ran.code == 4, ran.err
+    assert members.started == "1221"
+    assert f"2 of 3 members restarted back: {members.units[1]}, {members.units[0]}" in ran.err
+
+
 def test_a_batch_is_restarted_at_once(members: Members) -> None:
-    members.configure(", batch: 2", deadline="30s")
+    members.configure(", batch: 2", deadline="30s", own=False)
     for number in (1, 2):
         (members.project.home / f"hold-{number}").touch()
     child = begin(members)
@@ -185,6 +240,9 @@ def test_a_batch_is_restarted_at_once(members: Members) -> None:
 
     assert child.wait(WITHIN) == 0, words(members)
     assert members.started[2:] == "3"
+    # Without addresses of their own, the service as a whole is asked after each batch.
+    address = f"http://127.0.0.1:{members.ports[2]}"
+    assert words(members).count(f"smoke-tested by {address}; lost ") == 3
 
 
 def test_too_many_lost_requests_stop_the_rest(members: Members) -> None:
@@ -207,7 +265,7 @@ def test_too_many_lost_requests_stop_the_rest(members: Members) -> None:
     assert child.wait(WITHIN) == 1, words(members)
     assert members.started == "3"
     assert "and restart.lost_at_most is 0" in words(members)
-    assert "the new version runs on wl-roll-3.service" in words(members)
+    assert f"the new version runs on {members.units[2]}" in words(members)
 
 
 def test_a_restart_by_hand_says_what_runs_where(members: Members) -> None:
@@ -218,7 +276,7 @@ def test_a_restart_by_hand_says_what_runs_where(members: Members) -> None:
 
     assert ran.code == 1, ran.err
     assert members.started == "12"
-    assert "the new version runs on wl-roll-1.service" in ran.error()[1]
+    assert f"the new version runs on {members.units[0]}" in ran.error()[1]
     assert members.markers() == 0
 
 

@@ -45,11 +45,37 @@ def create_database(admin: Database, name: str) -> Database:
         try:
             connection.execute(statement)
         except pg.DuplicateDatabase as error:
-            raise Refused(
-                f"the database {name} already exists",
-                next_step="choose another name, or drop it if it is no longer needed",
-            ) from error
+            raise _exists(name) from error
     return named(admin, name)
+
+
+def require_absent(admin: Database, name: str) -> None:
+    """Raise Refused where the server has a database of this name."""
+    if oids(admin, (name,))[0]:
+        raise _exists(name)
+
+
+def rename(admin: Database, name: str, new: str) -> None:
+    """Rename a database that was created here, and that nobody uses.
+
+    Raises:
+        Refused: there is one of the new name already.
+        StepFailed: the server did not rename it.
+
+    """
+    with asking(f"the database {name} is still there"), admin.connect("restore") as connection:
+        statement = sql.SQL("alter database {} rename to {}")
+        try:
+            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(new)))
+        except pg.DuplicateDatabase as error:
+            raise _exists(new) from error
+
+
+def _exists(name: str) -> Refused:
+    return Refused(
+        f"the database {name} already exists",
+        next_step="choose another name, or drop it if it is no longer needed",
+    )
 
 
 def named(admin: Database, name: str) -> Database:

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..model import Plan
 from ..plan import notice as rules
 from . import notices, telemetry
-from .orders import Proposal
 from .work import Work
+
+if TYPE_CHECKING:
+    from .orders import Proposal
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -23,11 +25,11 @@ def observed(work: Work, plan: Plan | None, *, task: str = "") -> Iterator[Work]
         yield traced
 
 
-def told(run: Callable[[Work, Proposal[T]], R]) -> Callable[[Work, Proposal[T]], R]:
+def told(run: "Callable[[Work, Proposal[T]], R]") -> "Callable[[Work, Proposal[T]], R]":
     """Let others be told of what carries out the proposal of a task beside the deployments."""
 
     @wraps(run)
-    def carry_out(work: Work, proposal: Proposal[T]) -> R:
+    def carry_out(work: Work, proposal: "Proposal[T]") -> R:
         with observed(work, proposal.plan) as traced:
             return run(traced, proposal)
 

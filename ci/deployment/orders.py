@@ -314,7 +314,7 @@ def _approval(work: Work, plan: Plan, begun: Begun | None) -> StepResult:
     return result
 
 
-def _inherited(begun: Begun) -> steps.Done:
+def _inherited(begun: Begun) -> "steps.Done":
     names = ", ".join(value for name, value in begun.evidence if name == "approver")
     return steps.Done(
         f"plan {begun.digest[:12]} by {names}, for {begun.deployment}, which this run continues",

@@ -150,14 +150,20 @@ class Recorder:
         if self.journal is not None:
             self.journal.close(ended)
             mirror.send(self.work)
-        if status not in (Status.INTERRUPTED, Status.ROLLBACK_FAILED):
-            self.forget_members()
+        self.settle_members(status)
         return msgspec.structs.replace(ended, results=tuple(self.results))
 
-    def forget_members(self) -> None:
-        """Clear the markers of a service's members: the next unit restarts all of them."""
+    def settle_members(self, status: Status) -> None:
+        """Clear the markers of a service's members, where the unit is done; else what is proven."""
+        settle = {
+            Status.DEPLOYED: rolling.forget,
+            Status.ROLLED_BACK: rolling.forget,
+            Status.FAILED: rolling.doubt,
+        }.get(status)
+        if settle is None:
+            return
         try:
-            rolling.forget(self.work)
+            settle(self.work)
         except (WindlassError, psycopg.Error) as error:
             self.work.reporter.note(
                 "the database did not take that the restart of the members is over: "

@@ -8,10 +8,12 @@ it has, because both names change in one transaction.
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import psycopg
 from psycopg import sql
 
+from ..backup import names
 from ..database import create, markers
 from ..database.connection import Database
 from ..database.errors import asking
@@ -60,49 +62,59 @@ class Filling:
 def filled(work: Work, name: str, *, backup: str, given: bool) -> Iterator[Filling]:
     """Create a database for a backup inside the block; it is dropped where the block fails.
 
-    `given`: its name is a person's, so that one of this name may be somebody else's.
+    `given`: its name is a person's, so that one of this name may be somebody else's. Ours is then
+    made under a name that nobody else gives, and gets its own when it says whose it is.
 
     Raises:
         Refused: there is one of this name already.
 
     """
-    with _announced(work, name, backup=backup, given=given) as key:
+    made = names.new_name(work.database.name, "restored", datetime.now(UTC)) if given else name
+    with _announced(work, name, made, backup=backup, given=given) as key:
         try:
-            sweep.end_of(work, name)
-            database = create.create_database(work.database, name)
+            sweep.sweep_unlocked(work)
+            create.require_absent(work.database, name)
+            create.create_database(work.database, made)
         except WindlassError as error:
             if key and not outlast.passing(error):  # else it may be there: the marker tells of it
                 markers.clear(work.database, key)
             raise
-        filling = Filling(work, database, key)
+        filling = Filling(work, create.named(work.database, name), key)
+        oid = 0
         try:
+            oid = create.oids(work.database, (made,))[0]
             if key:
-                _comment(work, name, filling_comment(key))
+                _comment(work, made, filling_comment(key))
+            if made != name:
+                create.rename(work.database, made, name)
             yield filling
         except BaseException as error:
-            state = f"nothing was restored; the database {name}, made for it, {_dropped(filling)}"
+            told = _dropped(work, filling, name, made, oid)
             if isinstance(error, WindlassError):
-                raise changed(error, state=state) from error
+                raise changed(error, state=told) from error
             raise
 
 
-def _dropped(filling: Filling) -> str:
-    """Drop a database that was created just now, and is of no use; return what became of it."""
+def _dropped(work: Work, filling: Filling, name: str, made: str, oid: int) -> str:
+    """Drop what was created just now, and is of no use; return what became of it."""
+    now = made
     try:
-        create.drop(filling.work.database, filling.database.name)
+        if oid and create.oids(work.database, (name,))[0] == oid:
+            now = name
+        create.drop(work.database, now)
         filling.forget()
-    except (WindlassError, psycopg.Error) as error:
-        words = error.what if isinstance(error, WindlassError) else str(error)
-        return f"stays until the next task that changes something here: {' '.join(words.split())}"
-    return "is dropped again"
+    except (WindlassError, psycopg.Error):
+        return f"the database {now} may still be there, half restored: the next restore drops it"
+    return f"nothing was restored; the database {name}, made for it, is dropped again"
 
 
 @contextmanager
-def _announced(work: Work, name: str, *, backup: str, given: bool) -> Iterator[str]:
+def _announced(work: Work, name: str, made: str, *, backup: str, given: bool) -> Iterator[str]:
     """Announce it, and hold what tells that its run lives; a restore goes on without either."""
     live = create.oids(work.database, (work.database.name,))[0]
     detail = {
         "database": name,
+        "made": made,
         "live": str(live),
         "backup": backup,
         "given": "yes" if given else "",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from ..config.secretplaces import without_userinfo
 from ..config.sections import SmokeConfig
 from ..database import markers
 from ..errors import StepFailed, WindlassError
@@ -110,6 +111,9 @@ class Rolling:
         smoke = self.work.settings.environment.smoke
         if smoke is None:
             return "not smoke-tested: deploy.yml has no smoke tests"
+        own = all(part.member.address for part in batch)
+        if self.work.goes_back and not own:
+            return ""  # members that are not back yet may not serve: the whole is tested behind all
         for part in batch:
             config = self._smoke_of(smoke, part)
             try:
@@ -120,8 +124,7 @@ class Rolling:
                     state=error.state,
                     next_step=error.next_step,
                 ) from error
-        own = any(part.member.address for part in batch)
-        return "smoke-tested" if own else f"smoke-tested through {smoke.base_url}"
+        return "smoke-tested" if own else f"smoke-tested by {without_userinfo(smoke.base_url)}"
 
     def _smoke_of(self, smoke: SmokeConfig, part: Part) -> SmokeConfig:
         return msgspec.structs.replace(smoke, base_url=part.member.address or smoke.base_url)
@@ -182,11 +185,25 @@ def _seen(part: Part) -> Seen:
 
 
 def forget(work: Work) -> None:
-    """Clear what the members' markers say, once the unit is done or given up."""
+    """Clear what the members' markers say, once the unit is done."""
     if isinstance(work.restarter, Several):
         seen, foreign = _read(work)
         for key in (*(key for mark in seen for key in mark.keys), *foreign):
             markers.clear(work.database, key)
+
+
+def doubt(work: Work) -> None:
+    """Take back what proves the members: a person may install something else before the next run.
+
+    That they were begun stays: a way back of the unit restarts them.
+    """
+    if isinstance(work.restarter, Several):
+        for mark in _read(work)[0]:
+            if mark.instance:
+                begun = rolling.detail(mark.member, work.intended)
+                markers.announce(work.database, rolling.KIND, begun)
+                for key in mark.keys:
+                    markers.clear(work.database, key)
 
 
 def _read(work: Work) -> tuple[tuple[Mark, ...], tuple[str, ...]]:

@@ -65,6 +65,8 @@ class _Moment:
     identity: DatabaseIdentity | None
     pause: Pause | None
     backfills: tuple[BackfillState, ...]
+    left: sweep.Left
+    not_looked: str
 
 
 def report_status(work: Work) -> StatusReport:
@@ -85,7 +87,6 @@ def report_status(work: Work) -> StatusReport:
     on_disk = engine.files.list()
     moment = database.read("status", lambda connection: _read_moment(connection, engine, on_disk))
     shared = work.settings.shared
-    left, not_looked = _left(work)
     return StatusReport(
         environment=work.settings.name,
         migrations=moment.migrations,
@@ -98,18 +99,19 @@ def report_status(work: Work) -> StatusReport:
         models=engine.differences(database),
         identity=identity.warning(moment.identity, work),
         pause=f"{work.settings.name} is {moment.pause}" if moment.pause is not None else "",
-        leftovers=left,
-        not_looked=not_looked,
+        leftovers=sweep.told_of(work, moment.left),
+        not_looked=moment.not_looked,
         backfills=tuple(state for state in moment.backfills if state.is_open),
     )
 
 
-def _left(work: Work) -> tuple[tuple[Leftover, ...], str]:
-    """Return what killed runs left, or why it is not known."""
+def _left(connection: psycopg.Connection) -> tuple[sweep.Left, str]:
+    """Return what killed runs left, or why a role that may not look does not know it."""
     try:
-        return sweep.left_behind(work), ""
+        with connection.transaction():
+            return sweep.read_left(connection), ""
     except psycopg.errors.InsufficientPrivilege as error:
-        return (), f"what killed runs left is not known: {errors.in_words(error)}"
+        return sweep.Left(), f"what killed runs left is not known: {errors.in_words(error)}"
 
 
 def _read_moment(
@@ -120,8 +122,11 @@ def _read_moment(
     applied, partials = history.rows(connection), history.partials(connection)
     states = compare(on_disk, applied, partials, history.failed(connection))
     names = {row.name for row in applied} | {partial.name for partial in partials}
+    left, not_looked = _left(connection)
     return _Moment(
         migrations=states,
+        left=left,
+        not_looked=not_looked,
         lock=lock.who(connection),
         newest=journal.read_history(connection, limit=1),
         unfinished=continuing.unfinished(unit, names, partials) if unit is not None else "",

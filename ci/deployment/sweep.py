@@ -5,6 +5,7 @@ live, and its run holds what tells so (`markers.announced`).
 """
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from functools import partial
 
 import psycopg
@@ -31,45 +32,64 @@ LIVE = """
 """
 
 
-def find(work: Work, *, thorough: bool = False, restoring: bool = False) -> tuple[Leftover, ...]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """What is left in the server, and the markers of backups: of dead runs, and of live ones."""
+
+    here: tuple[Leftover, ...] = ()
+    dead: tuple[Marker, ...] = ()
+    living: tuple[Marker, ...] = ()
+
+
+def find(work: Work, *, restoring: bool = False) -> tuple[Leftover, ...]:
     """Return what killed runs left, and no live one has. Reads only.
 
     Args:
         work: the world.
-        thorough: also archives in the store that nobody announced; else it is asked only where a
-            backup was announced. What the store does not list is not told.
         restoring: for a restore in the live database's place, which begins anew.
 
     """
     look = partial(_in_database, restoring=restoring)
-    in_database, dead, living = work.database.read(STEP, look)
+    in_database, dead, _ = work.database.read(STEP, look)
     try:
-        return in_database + _archives(work, dead, living if thorough else None)
+        return in_database + _archives(work, dead, None)
     except StepFailed as error:
         work.reporter.note(f"not looked for archives without a manifest: {error.what}")
         return in_database
 
 
 def left_behind(work: Work, *, thorough: bool = False) -> tuple[Leftover, ...]:
-    """Return what `status` and `doctor` tell: all that killed runs left, roles too. Reads only.
+    """Return what `status` and `doctor` tell: all that killed runs left, roles too. Reads only."""
+    return told_of(work, work.database.read(STEP, read_left), thorough=thorough)
+
+
+def read_left(connection: psycopg.Connection) -> Left:
+    """Return what killed runs left in the server, as `status` and `doctor` tell it.
 
     What another run is at work on, under the deployment lock, is not left; nor is what nothing but
     a marker is left of.
     """
-    holder, roles, recorded = work.database.read(
-        STEP, lambda c: (lock.who(c), loader.abandoned(c), markers.read(c))
-    )
-    begun = () if holder else restarts.left(recorded)
+    here, dead, living = _in_database(connection, restoring=False)
+    holder = lock.who(connection)
+    begun = () if holder else restarts.left(markers.read(connection))
     told = tuple(
         leftover
-        for leftover in find(work, thorough=thorough)
+        for leftover in here
         if leftover.act is not Act.FORGET and not (holder and leftover.act is Act.END)
     )
-    return (
-        *told,
-        *(leftovers.of_restart(left.command, left.machine.host, left.began) for left in begun),
-        *(leftovers.of_role(role) for role in roles),
-    )
+    running = (leftovers.of_restart(r.command, r.machine.host, r.began) for r in begun)
+    roles = (leftovers.of_role(role) for role in loader.abandoned(connection))
+    return Left(here=(*told, *running, *roles), dead=dead, living=living)
+
+
+def told_of(work: Work, left: Left, *, thorough: bool = False) -> tuple[Leftover, ...]:
+    """Return what was read, and what the store has, where it answers."""
+    try:
+        archives = _archives(work, left.dead, left.living if thorough else None)
+    except StepFailed as error:
+        work.reporter.note(f"not looked for archives without a manifest: {error.what}")
+        return left.here
+    return left.here + tuple(each for each in archives if each.act is not Act.FORGET)
 
 
 def sweep(
@@ -86,8 +106,7 @@ def sweep(
         begins: it begins something, which takes the place of what another task had begun.
 
     """
-    if directories := temporary.sweep():
-        work.reporter.note(f"removed {len(directories)} temporary directories of killed runs")
+    _sweep_directories(work)
     for leftover in find(work, restoring=restoring):
         if leftover.subject in spared or (leftover.act is Act.END and not begins):
             continue
@@ -110,16 +129,22 @@ def _drop_roles(work: Work) -> None:
             work.reporter.note(f"dropped the role {role}, which a killed restore left")
 
 
-def end_of(work: Work, name: str) -> None:
-    """Drop a database of this name that a killed run left half restored; without a lock.
+def sweep_unlocked(work: Work) -> None:
+    """End what tells itself that its run is dead: temporary directories, half restored databases.
 
     Raises:
-        StepFailed: the server did not drop it.
+        StepFailed: the server did not drop one.
 
     """
+    _sweep_directories(work)
     for leftover in work.database.read(STEP, partial(_in_database, restoring=False))[0]:
-        if leftover.act is Act.DROP and leftover.subject == name:
+        if leftover.act is Act.DROP:
             _end(work, leftover)
+
+
+def _sweep_directories(work: Work) -> None:
+    if directories := temporary.sweep():
+        work.reporter.note(f"removed {len(directories)} temporary directories of killed runs")
 
 
 def _end(work: Work, leftover: Leftover) -> None:

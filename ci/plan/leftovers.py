@@ -60,14 +60,19 @@ def of_filling(
 ) -> Leftover:
     """Return what is left of a restore that was killed while it loaded.
 
-    `detail` is what it recorded: the new database, the backup, the oid of the live database, and
-    whether a person chose the name. A marker that came with a backup is of another live database.
+    `detail` is what it recorded: the new database, the name that it was made under, the backup,
+    the oid of the live database, and whether a person chose the name. A marker that came with a
+    backup is of another live database.
     """
-    name, comments = detail.get("database", ""), seen.comments
+    name, made, comments = detail.get("database", ""), detail.get("made", ""), seen.comments
+    ours = ("", filling_comment(marker))
+    if made and made != name and comments.get(made) in ours:  # it has not got its name yet
+        name = made
     what = f"the database {name}, half restored from {detail.get('backup', '')} by {deployment}"
     if name not in comments or detail.get("live") != str(seen.live):
         return Leftover(act=Act.FORGET, what=what, subject=name, marker=marker)
-    if comments[name] == filling_comment(marker) or not (detail.get("given") or comments[name]):
+    anybodys = detail.get("given") and name != made
+    if comments[name] == filling_comment(marker) or not (anybodys or comments[name]):
         return Leftover(
             act=Act.DROP,
             what=what,

@@ -38,7 +38,8 @@ def marks(
     Args:
         markers: all of the database, the oldest first.
         runs: the ids of the unit's runs, this one included.
-        plan: the unit's digest; with another one other code may be installed, and nothing counts.
+        plan: the unit's digest. With another one other code may be installed since: a member was
+            begun, and is not proven.
 
     """
     seen: dict[str, Mark] = {}
@@ -46,13 +47,14 @@ def marks(
     for marker in markers:
         if marker.kind != KIND:
             continue
-        if marker.deployment not in runs or marker.get("plan") != plan:
+        if marker.deployment not in runs:
             foreign.append(marker.id)
             continue
         name = marker.get("member")
         before = seen.get(name, Mark(name, ()))
         # The newest counts: one that is begun anew is not proven any more.
-        seen[name] = Mark(name, (*before.keys, marker.id), marker.get("instance"))
+        instance = marker.get("instance") if marker.get("plan") == plan else ""
+        seen[name] = Mark(name, (*before.keys, marker.id), instance)
     return tuple(seen.values()), tuple(foreign)
 
 

@@ -200,21 +200,55 @@ def _all(plan: Plan, copy: Copy, bench: Bench, trials: Trials | None) -> tuple[R
         return _each(plan, ordered, copy, bench)
     trials.ask("old", "before")
     first = tuple(migration for migration in ordered if migration.phase == "before")
+    last = ordered[len(first) :]
+    if first and last and not any(_stays(plan, migration) for migration in ordered):
+        return _as_one_set(plan, (first, last), copy, bench, trials)
     done = _each(plan, first, copy, bench)
-    untried = next((migration for migration in done if migration.not_rehearsed), None)
-    if untried is not None:
-        reason = f"{untried.name} could not be rehearsed"
-        trials.skip("old", "migrated", reason)
-        trials.skip("new", "migrated", reason)
-        last = ordered[len(first) :]
+    if untried := next((each for each in done if each.not_rehearsed), None):
+        _skip(trials, untried)
         return (*done, *(_not_rehearsed(each, f"it comes behind {untried.name}") for each in last))
     trials.ask("old", "migrated")
     trials.ask("new", "migrated")
-    if last := ordered[len(first) :]:
+    if last:
         done += _each(plan, last, copy, bench, before=len(first))
         trials.ask("new", "finished")
     _roll_back(ordered, done, copy, trials)
     return done
+
+
+def _as_one_set(
+    plan: Plan,
+    halves: tuple[tuple[Migration, ...], tuple[Migration, ...]],
+    copy: Copy,
+    bench: Bench,
+    trials: Trials,
+) -> tuple[Rehearsed, ...]:
+    """Judge both sides of the restart as the set that they are, then try the service.
+
+    The set has given the definitions back by then, so that each side can be run once more.
+    """
+    first, last = halves
+    done = _each(plan, (*first, *last), copy, bench)
+    if untried := next((each for each in done if each.not_rehearsed), None):
+        _skip(trials, untried)
+        return done
+    for migration in reversed((*first, *last)):
+        copy.undo(migration)
+    for migration in first:
+        copy.apply(migration)
+    trials.ask("old", "migrated")
+    trials.ask("new", "migrated")
+    for migration in last:
+        copy.apply(migration)
+    trials.ask("new", "finished")
+    _roll_back((*first, *last), done, copy, trials)
+    return done
+
+
+def _skip(trials: Trials, untried: Rehearsed) -> None:
+    """Record that no version was tried on a schema that could not be rehearsed."""
+    for version in ("old", "new"):
+        trials.skip(version, "migrated", f"{untried.name} could not be rehearsed")
 
 
 def _roll_back(

@@ -96,14 +96,14 @@ def of_docker(host: str, container: Callable[..., str]) -> Case:
 
 def of_units(unit: Callable[..., str]) -> Case:
     """Two members, the second of which is as the case says."""
-    first = unit("wl-contract-1.service", "/bin/sleep 600")
+    first = unit(f"wl-contract-{os.getpid()}-1.service", "/bin/sleep 600")
 
     def config(name: str) -> SystemdRestart:
         return SystemdRestart(units=(first, name), user=True, settle=SETTLE, within=WITHIN)
 
     return Case(
-        serving=config(unit("wl-contract-2.service", "/bin/sleep 600")),
-        dying=lambda: config(unit("wl-contract-dies.service", f"/bin/sh -c '{DIES}'")),
+        serving=config(unit(f"wl-contract-{os.getpid()}-2.service", "/bin/sleep 600")),
+        dying=lambda: config(unit(f"wl-contract-{os.getpid()}-3.service", f"/bin/sh -c '{DIES}'")),
         absent=config("wl-contract-nobody.service"),
     )
 

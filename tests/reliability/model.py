@@ -27,6 +27,7 @@ class Unit:
 
     command: Command
     path: tuple[State, ...]
+    number: int = 0  # in the order in which they began
 
     @property
     def end(self) -> State:
@@ -72,14 +73,24 @@ class Model:
     failed: Unit | None = None  # one that ended with an error
     running: dict[str, Unit] = field(default_factory=dict)  # by runner
     hit: set[str] = field(default_factory=set)  # runners whose sessions were ended
+    begun: int = 0
 
     def begin(self, runner: str, command: Command) -> Unit:
         """Return the unit that a command is: the open one again, or a new one."""
-        unit = Unit(command, path(command, self.state, self.files, self.saved))
+        states = path(command, self.state, self.files, self.saved)
         if self.killed is not None and self.killed.command == command:
-            unit = Unit(command, (self.state, *_behind(self.killed.path, self.state)))
-        self.running[runner] = unit
+            states = (self.state, *_behind(self.killed.path, self.state))
+        self.begun += 1
+        self.running[runner] = unit = Unit(command, states, self.begun)
         return unit
+
+    def kill(self, runner: str) -> None:
+        """Note that a run was killed: its unit is open, unless one that began later is."""
+        unit = self.running.pop(runner)
+        self.hit.discard(runner)
+        later = self.killed is None or self.killed.number < unit.number
+        if later and unit.command.kind in ("deploy", "migrate", "rollback", "restore"):
+            self.killed, self.failed = unit, None
 
     def may_be(self) -> set[State]:
         """Return every state that the database may be in now."""

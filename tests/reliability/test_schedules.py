@@ -128,10 +128,7 @@ class Schedule(RuleBasedStateMachine):
     def a_run_is_killed(self, data: st.DataObject) -> None:
         runner = data.draw(st.sampled_from(sorted(self.runs)))
         self.runs.pop(runner).kill()
-        unit = self.model.running.pop(runner)
-        self.model.hit.discard(runner)
-        if unit.command.kind in ("deploy", "migrate", "rollback", "restore"):
-            self.model.killed, self.model.failed = unit, None
+        self.model.kill(runner)
         self._settled()
 
     @precondition(lambda self: bool(self.runs))
@@ -171,11 +168,7 @@ class Schedule(RuleBasedStateMachine):
         failed = sys.exc_info()[0] is not None
         for runner in sorted(self.runs):
             self.runs.pop(runner).kill()
-            if failed:
-                continue
-            unit = self.model.running.pop(runner)
-            if unit.command.kind in ("deploy", "migrate", "rollback", "restore"):
-                self.model.killed = unit
+            self.model.kill(runner)
         if failed or self.late:
             return
         self._settled()

@@ -89,7 +89,7 @@ class World:
             "CONFIRM_HISTORY": "yes",
         }
 
-    def windlass(self, *arguments: str, within: float = 100.0) -> Ran:
+    def windlass(self, *arguments: str, within: float = 180.0) -> Ran:
         """Run a task that nobody disturbs."""
         return windlass(arguments, cwd=self.site.home, env=self.variables(), within=within)
 

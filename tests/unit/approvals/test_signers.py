@@ -89,3 +89,43 @@ def test_a_deployer_is_known_by_account_and_address_and_on_github_by_login() -> 
         "github:bob",
         "bot@x",
     }
+
+
+@pytest.mark.parametrize("name", ["EMAIL", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"])
+def test_a_deployer_is_known_by_every_address_that_git_would_write(name: str) -> None:
+    assert deployer_names({name: "Ann@x"}, [], []) == {"ann@x"}
+
+
+def test_an_indented_comment_is_none_of_the_lines() -> None:
+    assert names(f"  # who may\n \t\nann@x ssh-ed25519 {key('a')}") == ["ann@x"]
+
+
+def test_a_name_in_quotes_is_a_name() -> None:
+    assert names(f'"ann@x, ann@y" ssh-ed25519 {key("a")}') == ["ann@x"]
+
+
+def test_what_is_behind_the_key_is_a_comment_and_no_option() -> None:
+    assert names(f"ann@x ssh-ed25519 {key('a')} cert-authority") == ["ann@x"]
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("ann@x", "it is no line of an allowed-signers file"),
+        ("ann@x namespaces=git", "it is no line of an allowed-signers file"),
+        (
+            "ann@x cert-authority ssh-rsa AAAA",
+            "it lets certificates in: whoever holds the authority is any approver",
+        ),
+        ('"ann x" ssh-rsa AAAA', '"ann x" is no name of one person: no wildcards, none empty'),
+        ("ann@x ssh-rsa AA!AA", "its key is not base64"),
+    ],
+)
+def test_a_refused_line_says_what_it_should_be(line: str, what: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        people_of(line, "approvers")
+
+    assert caught.value.what == f"approvers:1: the line names no approver: {what}"
+    assert caught.value.next_step == (
+        'write it as: EMAIL,github:LOGIN [valid-before="20301231"] ssh-ed25519 AAAA…'
+    )

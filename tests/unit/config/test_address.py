@@ -18,6 +18,8 @@ pytestmark = pytest.mark.unit
         ("[2001:DB8::7]", "2001:db8::7", "5432", "[2001:db8::7]"),
         ("[2001:db8::7]:6432", "2001:db8::7", "6432", "[2001:db8::7]:6432"),
         ("/run/Postgres", "/run/Postgres", "5432", "/run/Postgres"),
+        ("xen:007", "xen", "7", "xen:7"),
+        ("db:000", "db", "0", "db:0"),
     ],
 )
 def test_an_address_is_a_host_and_a_port(text: str, host: str, port: str, shown: str) -> None:
@@ -44,6 +46,7 @@ def test_an_address_is_a_host_and_a_port(text: str, host: str, port: str, shown:
         "a:٥",
         "[::1",
         "[::1]x",
+        "[::1]:1]:2",
     ],
 )
 def test_what_is_no_address_of_one_server_is_refused(text: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -442,3 +443,23 @@ def test_a_file_that_is_no_mapping_shares_nothing() -> None:
 
     with pytest.raises(ConfigError, match='the key "project" is missing'):
         given.shared({})
+
+
+@pytest.mark.parametrize(
+    ("backups", "setting"),
+    [
+        ({"sandbox": "off"}, "off"),
+        ({"sandbox": "required"}, "required"),
+        ({"sandbox": "auto"}, "auto"),
+        ({"sandbox": "on"}, "auto"),
+        ({"sandbox": ["off"]}, "auto"),
+        ({}, "auto"),
+        ("off", "auto"),
+        (None, "auto"),
+    ],
+)
+def test_the_sandbox_is_read_alone(backups: Any, setting: str) -> None:
+    """A command that needs no other value of the section asks for none of its variables."""
+    data: Any = {"project": "shop", "backups": backups, "environments": {}}
+
+    assert Config(YamlFile(Path("deploy.yml"), data, {})).sandbox() == setting

@@ -262,3 +262,42 @@ def test_the_values_of_variables_are_found_at_every_depth_with_their_defaults() 
     data: Any = {"a": ["${X} and ${Y:-y}", {"b": "${Z:-}"}], "c": 7, "d": "$X"}
 
     assert values_of(data, {"X": "x", "Z": "z", "OTHER": "o"}) == {"X": "x", "Y": "y", "Z": "z"}
+
+
+SHORT = {"SHOP_PASSWORD": "abc"}
+
+
+def of_environment(tier: str) -> YamlFile:
+    data: Any = {
+        "environments": {"uat": {"tier": tier, "host": "${SHOP_PASSWORD}"}},
+        "x": {"uat": {}},
+    }
+    return YamlFile(Path("deploy.yml"), data, {("environments", "uat", "host"): 7})
+
+
+@pytest.mark.parametrize("tier", ["acceptance", "production"])
+def test_above_development_a_secret_that_is_too_short_is_refused_with_its_line(tier: str) -> None:
+    with pytest.raises(ConfigError, match=r"deploy\.yml:7: environments\.uat\.host: the secret in"):
+        expand(of_environment(tier), ("environments", "uat", "host"), "${SHOP_PASSWORD}", SHORT)
+
+
+@pytest.mark.parametrize(
+    ("tier", "at"),
+    [
+        ("development", ("environments", "uat", "host")),
+        ("production", ("environments", "other", "host")),
+        ("production", ("environments",)),
+        ("production", ("x", "uat", "host")),
+        ("production", ("backups", "to")),
+        ("production", ()),
+    ],
+)
+def test_elsewhere_a_short_secret_is_taken(tier: str, at: tuple[str, ...]) -> None:
+    assert expand(of_environment(tier), at, "${SHOP_PASSWORD}", SHORT) == "abc"
+
+
+@pytest.mark.parametrize("data", [[], "text", {"environments": []}, {}])
+def test_what_is_no_file_of_environments_has_no_tier(data: Any) -> None:
+    file = YamlFile(Path("deploy.yml"), data, {})
+
+    assert expand(file, ("environments", "uat", "host"), "${SHOP_PASSWORD}", SHORT) == "abc"

@@ -34,6 +34,18 @@ def test_what_is_no_duration_is_refused_with_examples(text: object) -> None:
         Duration.parse(text)
 
 
+def test_a_duration_is_ten_years_at_most() -> None:
+    assert Duration.parse("3650d").seconds == 3650 * 86400
+    with pytest.raises(ValueError, match=r'^"3651d" is longer than 3650d, the longest$'):
+        Duration.parse("3651d")
+
+
+@pytest.mark.parametrize("text", ["9" * 70 + "d", "x" * 70])
+def test_of_a_long_text_the_beginning_is_quoted(text: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(f'"{text[:60]}… (')):
+        Duration.parse(text)
+
+
 @pytest.mark.parametrize(
     ("seconds", "shown"),
     [

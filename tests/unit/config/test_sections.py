@@ -10,6 +10,7 @@ import pytest
 from pgwindlass.config.duration import Duration
 from pgwindlass.config.sections import (
     ApprovalBase,
+    BackfillConfig,
     BackupsConfig,
     CommandRestart,
     ComposeRestart,
@@ -129,6 +130,7 @@ def shown(section: msgspec.Struct) -> str:
             lambda: Environment(tier="development", database=URL),
             "tier=development, database=***, addresses=(), restart=None, smoke=None, "
             f"approval=None, signing=None, lock=LockConfig({shown(LockConfig())}), "
+            f"backfill=BackfillConfig({shown(BackfillConfig())}), "
             "proof=None, on_failure=None, steps={}, freeze=(), notices=(), restore_to=()",
         ),
     ],

@@ -21,6 +21,10 @@ pytestmark = pytest.mark.unit
         ({"hostaddr": "10.0.0.9", "dbname": "d"}, "=10.0.0.9:5432/d"),
         ({"host": "/run/Postgres", "dbname": "d"}, "/run/Postgres:5432/d"),
         ({"dbname": "d"}, "local socket:5432/d"),
+        ({"hostaddr": "10.0.0.8,10.0.0.9", "dbname": "d"}, "=10.0.0.8:5432,=10.0.0.9:5432/d"),
+        ({"host": "a,b,c", "port": "1,2", "dbname": "d"}, "a:1,b:2,c:5432/d"),
+        ({"host": "@Abstract", "dbname": "d"}, "@Abstract:5432/d"),
+        ({"host": "xen.XX.", "dbname": "d"}, "xen.xx:5432/d"),
         ({}, "local socket:5432/"),
     ],
 )
@@ -40,6 +44,8 @@ def test_an_address_has_neither_user_nor_password(parameters: dict[str, str], ad
         ("[2001:db8::1]:6432/d", "[2001:db8::1]:6432/d"),
         ("/run/pg:5433/d", "/run/pg:5433/d"),
         ("/run/pg/d", "/run/pg:5432/d"),
+        ("[2001:db8::1],[2001:db8::2]:7/d", "[2001:db8::1]:5432,[2001:db8::2]:7/d"),
+        (" XENX:1/d ", "xenx:1/d"),
     ],
 )
 def test_an_address_of_deploy_yml_is_written_alike(written: str, address: str) -> None:

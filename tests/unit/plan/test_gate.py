@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pgwindlass.errors import ConfigError, NotApproved, PlanChanged, Refused
-from pgwindlass.model import Approval, CorrectionOrder, Plan, Sources
+from pgwindlass.model import Approval, CorrectionOrder, Loss, Plan, Sources
 from pgwindlass.plan.gate import (
     require_approval,
     require_clean,
@@ -14,6 +14,7 @@ from pgwindlass.plan.gate import (
     require_digest,
     require_environment,
     require_kind,
+    require_lossless,
     require_no_secret,
     require_typed,
     require_unchanged,
@@ -399,3 +400,98 @@ def test_a_correction_that_holds_a_secret_is_not_written_down(order: CorrectionO
 
 def test_a_correction_without_a_secret_may_be_written_down() -> None:
     require_no_secret(STAMP)
+
+
+@pytest.mark.parametrize(("count", "tail"), [(5, ""), (6, " and 1 more")])
+def test_at_most_five_files_that_no_commit_has_are_named(count: int, tail: str) -> None:
+    names = tuple(f"f{n}" for n in range(count))
+    given = plan(tier="production", sources=Sources(commit="c0ffee" * 7, changed=names))
+
+    with pytest.raises(Refused) as caught:
+        require_clean(given)
+
+    assert caught.value.what == (
+        "the files here are not those of commit c0ffeec0ffee: f0, f1, f2, f3, f4" + tail
+    )
+
+
+def test_a_password_in_a_migrations_text_is_refused_by_its_place() -> None:
+    given = plan(migrations=(migration(sql="alter role shop password 'literal';"),))
+
+    with pytest.raises(Refused) as caught:
+        require_no_secret(given)
+
+    assert caught.value.what.startswith(f"the text of {A} has ")
+    assert caught.value.what.endswith(" in it; the plan's file would too")
+    assert caught.value.next_step == (
+        "take it out of the migration, set it outside of migrations, and change it, because it is "
+        "in the repository's history"
+    )
+
+
+def test_a_correction_with_a_secret_says_where_it_came_from() -> None:
+    Secret("reason-with-a-secret-7")
+    given = plan(
+        correction=correction(
+            arguments=(("name", "a"), ("reason", "reason-with-a-secret-7")), changes=("record a",)
+        )
+    )
+
+    with pytest.raises(Refused) as caught:
+        require_no_secret(given)
+
+    assert caught.value.what == (
+        "what stamp was given contains a secret of this environment; the plan's file would "
+        "contain it too"
+    )
+    assert caught.value.next_step == "leave it out of the arguments, such as the reason"
+
+
+LOST = (
+    Loss(migration=A, what="table t with 5 rows", backup="b1"),
+    Loss(migration=A, what="table u with 7 rows", backup="b1"),
+)
+UNSURE = (Loss(migration=A, what="rows of v", known=False),)
+
+
+@pytest.mark.parametrize(
+    ("tier", "losses", "lossy"),
+    [
+        ("production", (), False),
+        ("production", UNSURE, False),
+        ("production", LOST, True),
+        ("development", LOST, False),
+    ],
+)
+def test_a_rollback_that_loses_nothing_known_or_was_asked_to_may_run(
+    tier: str, losses: tuple[Loss, ...], lossy: bool
+) -> None:
+    require_lossless(plan(tier=tier, losses=losses), lossy=lossy)
+
+
+@pytest.mark.parametrize("tier", ["acceptance", "production"])
+@pytest.mark.parametrize(("losses", "more"), [(LOST[:1], ""), (LOST, " (and 1 more)")])
+def test_a_rollback_that_loses_values_is_refused_with_what_it_loses(
+    tier: str, losses: tuple[Loss, ...], more: str
+) -> None:
+    with pytest.raises(Refused) as caught:
+        require_lossless(plan(tier=tier, losses=(*UNSURE, *losses)), lossy=False)
+
+    assert caught.value.what == (
+        f"undoing {A} does not bring back table t with 5 rows; backup b1 has them{more}"
+    )
+    assert caught.value.next_step == (
+        "the same command with --lossy undoes it all the same; what is lost is then in its plan"
+    )
+
+
+@pytest.mark.parametrize(
+    ("named", "how"),
+    [("CONFIRM_X", "; without a terminal: CONFIRM_X=yes"), ("", ", at a terminal")],
+)
+def test_what_confirms_is_named(named: str, how: str) -> None:
+    with pytest.raises(Refused) as caught:
+        require_typed("uat", "acceptance", what="a drop", typed=None, variable="", named=named)
+
+    assert caught.value.what == "a drop in uat is not confirmed"
+    assert caught.value.next_step == f'type "uat" when asked{how}'

@@ -36,6 +36,28 @@ def test_a_half_restored_database_goes_only_where_it_is_surely_ours(
     assert (left.act, left.subject, left.marker) == (act, "shop_new", KEY)
 
 
+@pytest.mark.parametrize(
+    ("comments", "act", "subject"),
+    [
+        ({"made": ""}, Act.DROP, "made"),  # killed between its creation and its comment
+        ({"made": OURS}, Act.DROP, "made"),
+        ({"made": OURS, "theirs": ""}, Act.DROP, "made"),  # a person took the name meanwhile
+        ({"made": "of the shop", "theirs": ""}, Act.TELL, "theirs"),
+        ({"theirs": OURS}, Act.DROP, "theirs"),
+        ({"theirs": ""}, Act.TELL, "theirs"),
+        ({}, Act.FORGET, "theirs"),
+    ],
+)
+def test_one_that_has_not_got_its_name_yet_is_ours(
+    comments: dict[str, str], act: Act, subject: str
+) -> None:
+    detail = {"database": "theirs", "made": "made", "live": "5", "backup": "b", "given": "yes"}
+
+    left = leftovers.of_filling(KEY, "d", detail, Databases(live=5, comments=comments))
+
+    assert (left.act, left.subject) == (act, subject)
+
+
 def test_a_marker_that_came_with_a_backup_is_forgotten() -> None:
     detail = {"database": "shop_new", "live": "5", "given": ""}
     seen = Databases(live=6, comments={"shop_new": OURS})

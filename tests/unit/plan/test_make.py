@@ -4,8 +4,20 @@ import pytest
 
 from pgwindlass.errors import ConfigError
 from pgwindlass.model import Partial, Sources, StepName
-from pgwindlass.plan.make import make_plan
-from tests.unit.examples import NOW, TARGET, A, B, applied, changed, facts, migration, settings
+from pgwindlass.plan.make import make_plan, marks_of
+from pgwindlass.policy import steps_for_correction
+from tests.unit.examples import (
+    NOW,
+    TARGET,
+    A,
+    B,
+    applied,
+    changed,
+    correction,
+    facts,
+    migration,
+    settings,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -122,6 +134,10 @@ def test_a_server_of_several_names_is_one_target() -> None:
     assert address("db.internal:5432/d") == address("10.0.0.1:6432/d") == "db.internal:5432/d"
     with pytest.raises(ConfigError) as caught:
         address("copy.internal:5432/d")
+    assert caught.value.next_step == (
+        "check the database's URL; or add the address, if it is the same server"
+    )
+    assert address("") == ""  # not reached at all
     assert "the database is reached at copy.internal:5432/d, which is none of them" in str(
         caught.value
     )
@@ -131,3 +147,48 @@ def test_the_embedded_database_has_no_address_of_its_own() -> None:
     found = facts(target=changed(TARGET, address="/tmp/x:5432/postgres"))
 
     assert make_plan(settings(), found, (), engine=ENGINE).target.address == "embedded"
+
+
+def test_a_server_without_names_keeps_the_address_it_is_reached_at() -> None:
+    target = changed(TARGET, address="db:5432/d")
+    given = settings(database="postgresql://h/d")
+
+    assert make_plan(given, facts(target=target), (), engine=ENGINE).target == target
+
+
+def test_another_address_is_refused_with_the_line_of_the_addresses() -> None:
+    given = settings(database="postgresql://h/d", addresses=["db/d"], lines={("addresses",): 9})
+
+    with pytest.raises(ConfigError) as caught:
+        make_plan(given, facts(target=changed(TARGET, address="x:1/d")), (), engine=ENGINE)
+
+    assert caught.value.place is not None and caught.value.place.line == 9
+
+
+def test_a_plan_of_a_correction_has_its_steps_and_says_what_it_is() -> None:
+    order = correction()
+
+    corrected = make_plan(settings("production"), facts(), (), engine=ENGINE, correction=order)
+
+    assert corrected.correction == order
+    assert corrected.steps == steps_for_correction(settings("production"))
+    assert corrected.steps != make_plan(settings("production"), facts(), (), engine=ENGINE).steps
+
+
+def test_a_mark_is_of_the_project_and_the_environment_too() -> None:
+    """The same value in two environments has two marks: nothing shows that they share it."""
+
+    smoke = {"base_url": "http://${A}", "checks": [{"get": "/"}]}
+
+    def mark(name: str, **shared: str) -> str:
+        given = settings(name, variables={"A": "x"}, smoke=smoke, shared=shared or None)
+        return dict(marks_of(given))["A"]
+
+    assert len({mark("uat"), mark("dev"), mark("uat", project="blog")}) == 3
+
+
+def test_what_decides_of_backups_is_marked_and_where_they_are_reached_is_not() -> None:
+    shared = {"backups": {"to": "s3://${BUCKET}", "endpoint": "https://${HOST}"}}
+    given = settings(variables={"BUCKET": "b", "HOST": "h"}, shared=shared)
+
+    assert [name for name, _ in marks_of(given)] == ["BUCKET"]

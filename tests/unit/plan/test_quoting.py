@@ -69,3 +69,23 @@ def test_no_text_ends_a_block_early(text: str) -> None:
 
 def test_a_block_has_another_tag_where_the_text_has_ours() -> None:
     assert block("a$windlass$b$windlass1$").startswith("do $windlass2$ ")
+
+
+@pytest.mark.parametrize(
+    ("text", "constant"),
+    [
+        ("plain", "'plain'"),
+        ("it's", "'it''s'"),
+        ("a\\b", " E'a\\\\b'"),
+        ("it's \\", " E'it''s \\\\'"),
+        ("", "''"),
+    ],
+)
+def test_a_text_is_one_constant_whatever_is_in_it(text: str, constant: str) -> None:
+    assert literal(text) == constant
+
+
+def test_a_block_ends_at_its_own_tag_alone() -> None:
+    assert block("begin end") == "do $windlass$ begin end\n$windlass$"
+    assert block("'$windlass$'").endswith("\n$windlass1$")
+    assert block("'$windlass$ $windlass1$'").endswith("\n$windlass2$")

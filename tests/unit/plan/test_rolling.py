@@ -28,15 +28,20 @@ def test_a_member_that_is_begun_anew_is_not_proven_any_more() -> None:
     assert marks(known, {"r1"}, "p") == ((Mark("a", ("1", "2")),), ())
 
 
-def test_the_markers_of_another_unit_or_another_plan_count_for_nothing() -> None:
+def test_the_markers_of_another_unit_count_for_nothing() -> None:
     known = (
         marker("1", "a", "i1", run="other"),
-        marker("2", "b", "i2", plan="another"),
-        marker("3", "c", "i3", run="r2"),
-        marker("4", "d", kind="restart"),
+        marker("2", "c", "i3", run="r2"),
+        marker("3", "d", kind="restart"),
     )
 
-    assert marks(known, {"r1", "r2"}, "p") == ((Mark("c", ("3",), "i3"),), ("1", "2"))
+    assert marks(known, {"r1", "r2"}, "p") == ((Mark("c", ("2",), "i3"),), ("1",))
+
+
+def test_under_another_plan_a_member_was_begun_and_is_not_proven() -> None:
+    known = (marker("1", "a", "i1", plan="another"),)
+
+    assert marks(known, {"r1"}, "p") == ((Mark("a", ("1",)),), ())
 
 
 @pytest.mark.parametrize(
