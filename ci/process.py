@@ -344,6 +344,9 @@ class Background:
         return " | ".join(dict.fromkeys(lines))  # a program that tries again says the same again
 
 
+def _nothing() -> None: ...
+
+
 class Talk:
     """A child that is spoken with, line by line, while it runs; its end is awaited, or forced.
 
@@ -374,11 +377,26 @@ class Talk:
             pipe_in.write(line + b"\n")
             pipe_in.flush()
 
-    def lines(self) -> Iterator[bytes]:
-        """Yield what it writes, line by line, until it closes its standard output."""
+    def lines(self, idle: Callable[[], None] = _nothing) -> Iterator[bytes]:
+        """Yield what it writes, line by line, until it closes its standard output.
+
+        `idle` is called now and then while nothing comes; what it raises ends the reading.
+        """
         out = self._child.stdout
         assert out is not None  # noqa: S101  # always opened with PIPE
-        yield from out
+        ready, rest = select.poll(), b""
+        ready.register(out.fileno(), select.POLLIN)
+        while True:
+            if not ready.poll(movement.LOOK_EVERY * 1000):
+                idle()
+                continue
+            chunk = os.read(out.fileno(), CHUNK)
+            if not chunk:
+                break
+            *whole, rest = (rest + chunk).split(b"\n")
+            yield from whole
+        if rest:
+            yield rest
 
     def kill(self) -> None:
         """End it now; `lines` ends with it."""

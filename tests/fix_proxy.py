@@ -51,9 +51,9 @@ class Proxy:
         """Reset connections once so many bytes have passed, and every one after that."""
         self._set(Fault("cut", direction, after, pattern, once))
 
-    def stall(self, direction: Direction, after: int = 0) -> None:
+    def stall(self, direction: Direction, after: int = 0, *, pattern: bytes = b"") -> None:
         """Pass nothing more in this direction, and keep the connections open."""
-        self._set(Fault("stall", direction, after))
+        self._set(Fault("stall", direction, after, pattern))
 
     def trickle(self, direction: Direction, after: int = 0) -> None:
         """Pass what comes then byte by byte, five in a second."""

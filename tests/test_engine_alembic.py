@@ -5,7 +5,10 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
+from pgwindlass import movement
+from pgwindlass.database import silence
 from pgwindlass.database.connection import Database
 from pgwindlass.database.retry import Terms
 from pgwindlass.engines import open_engine
@@ -13,6 +16,7 @@ from pgwindlass.errors import Refused, StepFailed
 from pgwindlass.secret import Secret
 from tests.fix_alembic import FIRST, AlembicProject, Make, deploy, done, states
 from tests.fix_pgbouncer import Pooler
+from tests.fix_proxy import Proxy, Upstream
 
 SEVERAL = "Multiple head revisions are present: b200, c300"
 
@@ -482,3 +486,28 @@ def test_a_revision_that_is_no_python_is_told_with_its_line(events: AlembicProje
 
     assert ran.code == 2
     assert "alembic/versions/broken.py:2" in ran.error()[0]
+
+
+def test_a_statement_that_a_line_swallows_ends_and_leaves_nothing(
+    events: AlembicProject,
+    proxy: Callable[[Upstream], Proxy],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(silence, "ASK_AFTER", 0.3)
+    monkeypatch.setattr(silence, "ASK_EVERY", 0.3)
+    monkeypatch.setattr(movement, "LOOK_EVERY", 0.1)
+    engine = open_engine(events.project.settings("uat").shared.migrations, events.project.home)
+    second = next(one for one in engine.files.list() if one.name == "second")
+    parameters = Database(url=Secret(events.project.url)).parameters()
+    host, port = parameters["host"], parameters.get("port", "5432")
+    line = proxy(Path(host) / f".s.PGSQL.{port}" if host.startswith("/") else (host, int(port)))
+    line.stall("up", pattern=b"ADD COLUMN")
+    url = make_conninfo(events.project.url, host="127.0.0.1", port=line.port)
+
+    with pytest.raises(psycopg.OperationalError, match="runs no statement of this session"):
+        engine.runner.apply(second, Database(url=Secret(url), deployment_id="test"), Terms())
+
+    assert events.heads() == [FIRST]
+    with psycopg.connect(events.project.url) as connection:
+        left = "select count(*) from pg_stat_activity where application_name ~ 'windlass/test'"
+        assert connection.execute(left.encode()).fetchone() == (0,)

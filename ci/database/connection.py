@@ -275,6 +275,24 @@ class Database:
                 if not (why and outage.goes_on(why)):
                     raise
 
+    def repeat(self, step: str, work: Callable[[psycopg.Connection], object]) -> None:
+        """Run what means the same when it runs twice, through outages; each statement for itself.
+
+        Once more also without patience: a session that was kept may turn out to be lost.
+        """
+        outage, tries = self.patience.outage(), 0
+        while True:
+            try:
+                with self.session(step) as connection:
+                    work(connection)
+            except psycopg.OperationalError as error:
+                tries += 1
+                why = transient.reason(error.sqlstate, broken=error.sqlstate is None)
+                if not why or (tries > 1 and not outage.goes_on(why)):
+                    raise
+            else:
+                return
+
     def _read_once(
         self, step: str, work: Callable[[psycopg.Connection], T], *, own_session: bool
     ) -> T:

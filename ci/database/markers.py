@@ -119,8 +119,7 @@ def _number(key: str) -> int:
 
 def clear(database: Database, key: str) -> None:
     """Record that an effect is over; one that was cleared before is no error."""
-    with database.session("marker") as connection:
-        connection.execute(CLEAR, (key,))
+    database.repeat("marker", lambda connection: connection.execute(CLEAR, (key,)))
 
 
 def read(connection: psycopg.Connection) -> tuple[Marker, ...]:

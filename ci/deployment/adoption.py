@@ -1,11 +1,12 @@
 """A database that becomes another environment's: a correction, planned and approved."""
 
-from ..database import own_tables
+import psycopg
+
 from ..database.connection import read_target
 from ..errors import ConfigError
 from ..model import Facts, Plan
 from ..plan import identity as rules
-from . import identity, journal, orders
+from . import identity, orders, settle
 from .identity import IdentityReport
 from .observed import told
 from .orders import Proposal, Request
@@ -59,14 +60,15 @@ def adopt(work: Work, proposal: Proposal[IdentityReport]) -> IdentityReport:
     reason = dict(order.arguments).get("reason", "") if order is not None else ""
     with orders.permitted(work, proposal) as permit:
         before, wanted = permit.found, rules.adopted(permit.found.asked)
-        own_tables.prepare(work.database, work.terms())
         record = permit.correction(
             of="database",
             before=identity.words(before.known),
             after=identity.words(wanted),
             reason=reason,
         )
-        with work.database.connect("identity") as connection, connection.transaction():
+
+        def write(connection: psycopg.Connection) -> None:
             identity.write(connection, wanted, permit.origin, work.deployment_id)
-            journal.record_correction(connection, record)
+
+        settle.record(work, (record,), write, require=permit.held.require)
     return before

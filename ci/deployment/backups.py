@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -19,7 +19,7 @@ from ..errors import ConfigError, Refused, StepFailed
 from ..model import LEVELS, Facts, Manifest, Pin, Plan, Proof, ProofLevel, StepName, Target
 from ..origin import find_origin
 from ..report.backup import drill_note
-from . import identity, orders, retention, rights, sweep
+from . import identity, orders, outlast, retention, rights, sweep
 from .observed import observed, told
 from .orders import Proposal, Request
 from .work import Work, bytes_of, store_of
@@ -60,11 +60,16 @@ def take(work: Work) -> Taken:
 
 def _taken(work: Work, config: BackupsConfig) -> Taken:
     work.reporter.started(StepName.BACKUP)
-    with locked(work):
-        target = work.database.read("backup", read_target)
-        history = work.database.read("backup", work.engine.history.rows)
-        manifest = take_backup(work, target, applied=tuple(row.name for row in history))
+    with locked(work) as held:
+
+        def once() -> Manifest:
+            target = work.database.read("backup", read_target)
+            history = work.database.read("backup", work.engine.history.rows)
+            return take_backup(work, target, applied=tuple(row.name for row in history))
+
+        manifest = outlast.read_again(replace(work, guard=held.require), once)
         proof = _verify(work, manifest, "rows")
+        held.require()
         pruned = prune_old(work) if config.keep is not None else ""
     return Taken(backup=Backup(manifest=manifest, proofs=(proof,)), pruned=pruned)
 
@@ -119,11 +124,16 @@ def prune_old(work: Work) -> str:
 
 
 @contextmanager
-def locked(work: Work) -> Iterator[None]:
-    """Hold the deployment lock inside the block."""
-    with lock.hold(work.database, wait=work.settings.environment.lock.wait.seconds):
+def locked(work: Work) -> Iterator[lock.HeldLock]:
+    """Hold the deployment lock inside the block, which changes nothing in the database.
+
+    A lock that is lost in an outage is taken again, whoever ran meanwhile.
+    """
+    with lock.hold(work.database, wait=work.settings.environment.lock.wait.seconds) as held:
+        work.database.patience.armed = True
+        held.renew_if(lambda: None)
         sweep.sweep(work, begins=False)
-        yield
+        yield held
 
 
 def list_backups(work: Work) -> tuple[Backup, ...]:
@@ -147,7 +157,14 @@ def verify_backup(work: Work, which: str = "latest", level: str = "rows") -> Pro
 def _verify(work: Work, manifest: Manifest, level: ProofLevel) -> Proof:
     store, config = store_of(work)
     work.reporter.started(StepName.PROOF)
-    return verify_and_record(manifest, store, config, level=level, progress=bytes_of(work.reporter))
+
+    def once() -> Proof:
+        return verify_and_record(
+            manifest, store, config, level=level, progress=bytes_of(work.reporter)
+        )
+
+    work.database.patience.armed = True
+    return outlast.read_again(work, once)
 
 
 def _find(work: Work, which: str) -> Backup:
@@ -217,6 +234,7 @@ def prune(work: Work, proposal: Proposal[tuple[Choice, ...]]) -> tuple[Choice, .
         if permit.approvers:
             orders.record(
                 work,
+                permit,
                 *(
                     permit.correction(of=id_, before="kept", after="removed", reason="no rule")
                     for id_ in removed
@@ -299,7 +317,7 @@ def pin(work: Work, proposal: Proposal[Backup]) -> PinReport:
             after="pinned" if report.pin else "not pinned",
             reason=report.pin.reason if report.pin else "released",
         )
-        orders.record(work, record)
+        orders.record(work, permit, record)
     return report
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 
 import psycopg
 
-from ..database import own_tables
 from ..errors import ConfigError, Refused
 from ..model import Applied, Migration, Plan
 from ..plan.states import MigrationState, State, built_on, compare, is_graph, up_to
-from . import identity, journal, orders
+from . import identity, orders, settle
 from .contents import take_sources
 from .facts import Recorded, take_facts
 from .observed import told
@@ -207,14 +206,19 @@ def correct(work: Work, proposal: Proposal[tuple[Change, ...]]) -> tuple[Change,
     order = proposal.plan.correction
     with orders.permitted(work, proposal) as permit:
         files = {migration.name: migration for migration in work.engine.files.list()}
-        own_tables.prepare(work.database, work.terms())
-        with work.database.connect("history") as connection, connection.transaction():
+        verb = order.verb if order else ""
+        records = tuple(
+            permit.correction(
+                of=change.migration, before=change.before, after=change.after, reason=reason
+            )
+            for change in permit.found
+        )
+
+        def make(connection: psycopg.Connection) -> None:
             for change in permit.found:
-                _make(work, connection, order.verb if order else "", change, files)
-                record = permit.correction(
-                    of=change.migration, before=change.before, after=change.after, reason=reason
-                )
-                journal.record_correction(connection, record)
+                _make(work, connection, verb, change, files)
+
+        settle.record(work, records, make, require=permit.held.require)
     return permit.found
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 import msgspec
+import psycopg
 
 from ..database import lock, own_tables
 from ..errors import ConfigError, PlanChanged
@@ -30,7 +31,7 @@ from ..model import (
 from ..origin import find_origin
 from ..plan import gate
 from ..plan.make import NO_SOURCES, make_plan
-from . import identity, journal, nonces, pause, planfile, steps, sweep, unfinished
+from . import identity, nonces, pause, planfile, settle, steps, sweep, unfinished
 from .unfinished import Begun
 from .work import Work
 
@@ -229,6 +230,7 @@ def permitted(
                 "another run ended or carried on what was begun here, since this one was planned",
                 next_step=f"look, and start it again: {plan.command}",
             )
+        work.database.patience.armed = True  # it answered: what happens from now on may pass
         _sweep(work, plan)
         current, facts = proposal.again()
         gate.require_unchanged(plan, current)
@@ -245,6 +247,9 @@ def permitted(
             first = (beside or stack).enter_context(unit)
         if approval is not None and begun is None:
             nonces.use(work, approval)
+        held.renew_if(lambda: gate.require_unchanged(plan, proposal.again()[0]))
+        if work.database.spare is not None:
+            work.database.spare.open()
         yield Permit(
             plan=plan,
             found=facts,
@@ -322,9 +327,10 @@ def _approvers(approval: StepResult | None) -> tuple[str, ...]:
     return tuple(value for name, value in evidence if name == "approver")
 
 
-def record(work: Work, *corrections: Correction) -> None:
-    """Record corrections in the environment's journal; the caller holds the deployment lock."""
-    own_tables.prepare(work.database, work.terms())
-    with work.database.connect("journal") as connection, connection.transaction():
-        for correction in corrections:
-            journal.record_correction(connection, correction)
+def record(work: Work, permit: Permit[T], *corrections: Correction) -> None:
+    """Record corrections in the environment's journal; under the deployment lock."""
+    settle.record(work, corrections, _nothing_else, require=permit.held.require)
+
+
+def _nothing_else(_connection: psycopg.Connection) -> None:
+    """Change nothing besides the record."""

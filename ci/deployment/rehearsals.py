@@ -1,5 +1,6 @@
 """A plan's rehearsal: the existing one, or a new one; and what it must not show."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -18,7 +19,7 @@ from ..postgres.roles import read_runner
 from ..rehearsal import forecast, rehearse
 from ..rehearsal.activity import read_activity
 from ..stores import Store
-from . import backups, facts, hot_tables, serving, verifying
+from . import backups, facts, hot_tables, outlast, serving, verifying
 from .work import Work, bytes_of, store_of
 
 
@@ -75,8 +76,11 @@ def rehearse_now(plan: Plan, work: Work) -> Rehearsal:
             f"{shared.rehearsal.backup_age}: taking one"
         )
         applied = tuple(name for name, _ in plan.history)
-        with backups.locked(work):
-            manifest = backups.take_backup(work, plan.target, applied=applied)
+        with backups.locked(work) as held:
+            manifest = outlast.read_again(
+                replace(work, guard=held.require),
+                lambda: backups.take_backup(work, plan.target, applied=applied),
+            )
             _require_same_schema(plan, manifest)
             level = policy.proof(work.settings)
             proof = verify_and_record(

@@ -25,7 +25,7 @@ from ..plan.elsewhere import find_address
 from ..postgres import throwaway
 from ..report.backup import restore_text
 from ..secret import Secret
-from . import backups, identity, journal, orders, restoring, rights, swaps
+from . import backups, identity, journal, orders, outlast, restoring, rights, swaps
 from .facts import replaced_facts
 from .observed import told
 from .orders import Permit, Proposal, Request
@@ -295,18 +295,24 @@ def _restore_in_place(
         owners=owners, tables=order.tables, as_superuser=superuser, trusted=_trusted(work)
     )
     own_tables.prepare(work.database, work.terms())
-    with restoring.filled(work, plan.database, backup=plan.backup, given=False) as filling:
-        restored = _load(work, plan.manifest, filling.database, wanted)
-        permit.held.require()
-        detail = {
-            "backup": plan.backup,
-            "tables": str(restored.tables),
-            "rows": str(restored.rows),
-            "seconds": str(restored.seconds),
-        }
-        kept = swaps.record(
-            work, permit, plan.database, what=f"backup {plan.backup}", detail=detail
-        )
+
+    def once() -> tuple[Restored, restoring.Filling, swaps.Kept]:
+        with restoring.filled(work, plan.database, backup=plan.backup, given=False) as filling:
+            restored = _load(work, plan.manifest, filling.database, wanted)
+            permit.held.require()
+            detail = {
+                "backup": plan.backup,
+                "tables": str(restored.tables),
+                "rows": str(restored.rows),
+                "seconds": str(restored.seconds),
+            }
+            kept = swaps.record(
+                work, permit, plan.database, what=f"backup {plan.backup}", detail=detail
+            )
+            return restored, filling, kept
+
+    guarded = replace(work, guard=permit.held.require)
+    restored, filling, kept = outlast.read_again(guarded, once)
     try:
         swaps.swap_recorded(work, plan.database, kept)
     except WindlassError as error:
@@ -359,7 +365,7 @@ def _begin_beside(work: Work, proposal: Proposal[RestoreOrder], unit: ExitStack)
                 after=f"backup {order.plan.backup} in {where}",
                 reason="a restore beside the live database began",
             )
-            orders.record(work, record)
+            orders.record(work, permit, record)
             return order
     except Unreachable as error:
         if guarded or target is None:
@@ -380,11 +386,18 @@ def _restore_beside(work: Work, order: RestoreOrder, *, owners: bool, superuser:
         restored = _load(work, plan.manifest, order.target, wanted)
         identity.clear_copy(work, order.target, backup=plan.backup)
         return restored
-    with restoring.filled(work, plan.database, backup=plan.backup, given=order.given) as filling:
-        restored = _load(work, plan.manifest, filling.database, wanted)
-        identity.clear_copy(work, filling.database, backup=plan.backup)
-        filling.keep()
-    return restored
+
+    def once() -> Restored:
+        with restoring.filled(
+            work, plan.database, backup=plan.backup, given=order.given
+        ) as filling:
+            restored = _load(work, plan.manifest, filling.database, wanted)
+            identity.clear_copy(work, filling.database, backup=plan.backup)
+            filling.keep()
+        return restored
+
+    work.database.patience.armed = True
+    return outlast.read_again(work, once)
 
 
 def _load(work: Work, manifest: Manifest, target: Database, wanted: RestoreOptions) -> Restored:

@@ -19,7 +19,7 @@ from ..database.connection import Database
 from ..database.errors import asking
 from ..errors import WindlassError, changed
 from ..plan.leftovers import FILLING, LOADED, filling_comment
-from . import sweep
+from . import outlast, sweep
 from .work import Work
 
 COMMENT = "comment on database {} is {}"
@@ -75,8 +75,8 @@ def filled(work: Work, name: str, *, backup: str, given: bool) -> Iterator[Filli
             sweep.sweep_unlocked(work)
             create.require_absent(work.database, name)
             create.create_database(work.database, made)
-        except WindlassError:
-            if key:
+        except WindlassError as error:
+            if key and not outlast.passing(error):  # else it may be there: the marker tells of it
                 markers.clear(work.database, key)
             raise
         filling = Filling(work, create.named(work.database, name), key)

@@ -227,6 +227,7 @@ def drop_databases(work: Work, proposal: Proposal[tuple[tuple[str, int], ...]]) 
         names = tuple(name for name, _ in permit.found)
         orders.record(
             work,
+            permit,
             *(
                 permit.correction(of=name, before="kept aside", after="dropped", reason="drop-old")
                 for name in names

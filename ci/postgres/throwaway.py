@@ -180,6 +180,7 @@ def _server(
         with admin.connect("drill") as connection:
             major = read_target(connection).server_version // 10_000
         copies.sweep(admin)
+        admin.patience.armed = True  # it answered: what happens to it from now on may pass
         name = f"the throwaway server, PostgreSQL {major}"
         yield Throwaway(admin=admin, name=name, boxed=False, ours=False)
         return

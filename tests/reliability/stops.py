@@ -111,13 +111,13 @@ def _alembic(stop: Stop) -> None:
 
     begin = pipe._Conversation.__init__
 
-    def start(self: Any, talk: Any, messages: Any, listen: Any) -> None:
+    def start(self: Any, talk: Any, messages: Any, listen: Any, listening: Any) -> None:
         def told(event: Any, session: Any) -> Any:
             pid, text = talk._child.pid, " ".join(str(event.get("sql", "")).split())
             stop.at(f"child {pid} alembic {event['at']} {text[:LONGEST]}")
             return listen(event, session)
 
-        begin(self, talk, messages, told)
+        begin(self, talk, messages, told, listening)
 
     setattr(pipe._Conversation, "__init__", start)  # noqa: B010  # in a fork, for one run
 

@@ -21,9 +21,11 @@ from psycopg.pq import TransactionStatus
 
 from ... import bubblewrap, process, project_sandbox, purposes, temporary
 from ...database.retry import Session
+from ...database.silence import Sight
 from ...errors import UNCHANGED, ChildFailed, ConfigError, Place, State, StepFailed
 from ...secret import redact
 from . import variables
+from .silent import Listening
 from .touched import Moment
 
 CHILD = Path(__file__).parent / "child" / "__main__.py"
@@ -143,6 +145,7 @@ class Child:
         self._talk: process.Talk | None = None
         self._messages: Iterator[Event] = iter(())
         self._printed: Callable[[str], None] = _ignore
+        self._listening = Listening(None)
 
     def ask(
         self,
@@ -151,6 +154,7 @@ class Child:
         listen: Listen = _run_as_written,
         printed: Callable[[str], None] = _ignore,
         within: float | None = WITHIN,
+        sight: Callable[[int], Sight] | None = None,
     ) -> dict[str, Any]:
         """Let the child do something and return its result.
 
@@ -160,8 +164,10 @@ class Child:
                 recorded and not yet committed, with the session it is in.
             printed: is called with each line that the project prints.
             within: seconds until the child is ended; None: it may take as long as it takes.
+            sight: asks the server about a session of the child, while it runs a statement.
 
         Raises:
+            psycopg.OperationalError: the answer to a statement cannot arrive any more.
             ReportedError: it failed; the caller knows what that means.
             ConfigError: the Python of the project has no Alembic.
             ChildFailed: the child ended without an answer.
@@ -183,7 +189,7 @@ class Child:
         more = request.get("env", {})
         request = {**request, "env": {**named, **(more if isinstance(more, dict) else {})}}
         try:
-            answer = _Conversation(talk, self._messages, listen).all({**head, **request})
+            answer = self._conversation(talk, listen, sight).all({**head, **request})
             result = dict(answer["result"]) if "result" in answer else None
             told = ReportedError(**answer["error"]) if "error" in answer else None
         except BaseException as error:
@@ -204,6 +210,12 @@ class Child:
             state="what it had begun is rolled back by the server",
             next_step="run alembic current there by hand, and see what holds it up",
         )
+
+    def _conversation(
+        self, talk: process.Talk, listen: Listen, sight: Callable[[int], Sight] | None
+    ) -> "_Conversation":
+        self._listening = Listening(sight)
+        return _Conversation(talk, self._messages, listen, self._listening)
 
     def _let_reach(self, connect: object) -> None:
         """Start a sandboxed child anew where it cannot reach the socket of a copy."""
@@ -263,7 +275,7 @@ class Child:
                 self.unsandboxed = f"bubblewrap does not run here: {error.stderr or error.what}"
 
     def _read(self, talk: process.Talk) -> Iterator[Event]:
-        for line in talk.lines():
+        for line in talk.lines(lambda: self._listening.idle()):
             message = msgspec.json.decode(line, type=dict[str, Any])
             if "printed" in message:
                 self._printed(redact(message["printed"]))
@@ -304,26 +316,38 @@ def _end_child(talk: process.Talk, within: float, home: Path | None) -> None:
 class _Conversation:
     """One request and its answer, with what is asked in between."""
 
-    def __init__(self, talk: process.Talk, messages: Iterator[Event], listen: Listen) -> None:
+    def __init__(
+        self,
+        talk: process.Talk,
+        messages: Iterator[Event],
+        listen: Listen,
+        listening: Listening,
+    ) -> None:
         self._talk, self._messages, self._listen = talk, messages, listen
+        self._listening = listening
         self._pid, self._alone = 0, False
 
     def all(self, request: Mapping[str, object]) -> dict[str, Any]:
         """Send a request and return the last message; an empty one where the child is gone."""
         self._send(request)
         for message in self._messages:
+            self._listening.heard()
             if "at" not in message:
                 return message
             self._pid = message.get("pid", self._pid)
             self._alone = message.get("alone", self._alone)
             instead = self._listen(message, self._session)
             self._send({"go": True, "instead": instead} if instead else {"go": True})
+            if message["at"] in ("statement", "applied"):
+                self._listening.sent(self._pid, commits=message["at"] == "applied")
         return {}
 
     def run(self, statement: str) -> list[Any]:
         """Run a statement in the session of the child, which waits to be told to go on."""
         self._send({"sql": statement})
+        self._listening.sent(self._pid)
         message = next(self._messages, None)
+        self._listening.heard()
         if message is None:
             raise psycopg.OperationalError("the session of the revision is gone")
         if "failed" in message:

@@ -139,7 +139,11 @@ class _RevisionRun:
             listener = _Listener(self, stack, watching, rung)
             try:
                 self.job.child.ask(
-                    request, listen=listener.on, printed=self.terms.note, within=None
+                    request,
+                    listen=listener.on,
+                    printed=self.terms.note,
+                    within=None,
+                    sight=self.database.sight,
                 )
             except ReportedError as error:
                 listener.end_session()
