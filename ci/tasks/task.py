@@ -63,6 +63,7 @@ CHANGES = (
 )  # no dry run of their own: refused under one
 
 
+STOPPED_BY = (signal.SIGTERM, signal.SIGHUP)
 COMMON_FLAGS = tuple(
     inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=bool)
     for name in ("json", "debug")
@@ -141,7 +142,7 @@ def _signals() -> None:
     def stop(_number: int, _frame: FrameType | None) -> NoReturn:
         raise Terminated
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in STOPPED_BY:
         signal.signal(number, stop)
 
 
@@ -153,7 +154,9 @@ def _dry(name: str, arguments: dict[str, Any], signature: inspect.Signature) -> 
 
 
 def _exit(error: BaseException, *, as_json: bool, debug: bool, env: str) -> NoReturn:
-    """Say an error in three lines and leave with its exit code."""
+    """Say an error in three lines and leave with its exit code; nothing stops that any more."""
+    for number in STOPPED_BY:
+        signal.signal(number, signal.SIG_IGN)
     if debug:
         sys.stderr.write(visible(redact("".join(traceback.format_exception(error)))))
     if isinstance(error, KeyboardInterrupt):

@@ -30,6 +30,7 @@ SAMPLE = (
     "backup/pg_dump-runs/child-killed",
     "stamp/its-record-is-open/kill--9",
     "repair/its-record-is-open/kill--9",
+    "restore---into/the-new-database-is-there/kill--9",
     "restore/the-swap-is-sent/kill--9",
     "restore/the-swap-is-done/terminate",
     "backup.prune/the-first-object-is-removed/kill--9",
