@@ -6,7 +6,7 @@ import pytest
 
 from pgwindlass.errors import ConfigError
 from pgwindlass.parser import file
-from pgwindlass.parser.file import parse, read_script
+from pgwindlass.parser.file import parse, read_script, require_one_way
 
 pytestmark = pytest.mark.unit
 SHOWN = Path("migrations/a.sql")
@@ -97,3 +97,37 @@ def test_a_directive_in_the_first_line_is_in_the_head() -> None:
     assert parse(SHOWN, "-- windlass: phase=after\nselect 1;").phase == "after"
     with pytest.raises(ConfigError, match="2: this directive is for the whole file"):
         parse(SHOWN, "select 1\n-- windlass: phase=after\n+ 1;")
+
+
+def test_a_one_way_file_with_a_rollback_script_is_refused() -> None:
+    one_way = parse(SHOWN, "-- windlass: irreversible an enum\nselect 1;")
+
+    with pytest.raises(ConfigError) as caught:
+        require_one_way(one_way, "select 0;")
+
+    assert caught.value.what == (
+        f"{SHOWN}: says that it is irreversible, and has a rollback script"
+    )
+    assert caught.value.next_step == "remove the script, or the directive"
+    require_one_way(one_way, None)
+    require_one_way(parse(SHOWN, "select 1;"), "select 0;")
+
+
+def test_a_file_that_does_not_say_so_is_not_irreversible() -> None:
+    assert parse(SHOWN, "select 1;").irreversible == ""
+
+
+def test_irreversible_needs_a_reason() -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse(SHOWN, "-- windlass: phase=after\n-- windlass: irreversible\nselect 1;")
+
+    assert caught.value.what == f"{SHOWN}:2: irreversible has no reason"
+    assert caught.value.next_step == (
+        "write why nothing can undo it: -- windlass: irreversible REASON"
+    )
+
+
+def test_directives_below_irreversible_are_read() -> None:
+    text = "-- windlass: irreversible an enum\n-- windlass: phase=after\nselect 1;"
+
+    assert (parse(SHOWN, text).irreversible, parse(SHOWN, text).phase) == ("an enum", "after")

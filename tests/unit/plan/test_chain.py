@@ -1,5 +1,6 @@
 """A chain of events: every way to change one is seen, and where."""
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -403,3 +404,18 @@ def test_of_several_forks_the_first_event_is_named() -> None:
     _, fork = chain.joined([WHOLE, tuple(reversed(first[2:])), second[2:]])
 
     assert fork == chain.Break(3, "the store has two events 3: step-begun and step-begun")
+
+
+def test_the_first_event_counts_what_was_there_by_one_form_for_all_releases() -> None:
+    old = rows(
+        deployments={"d2": ("{}", "failed"), "d1": ('{"a":1}', "deployed")},
+        steps={},
+        corrections=("b", "a"),
+    )
+
+    assert chain.snapshot(old) == {
+        "deployments": 2,
+        "deployments_sha256": hashlib.sha256(b'd1 {"a":1}\nd2 {}').hexdigest(),
+        "corrections": 2,
+        "corrections_sha256": hashlib.sha256(b"a\nb").hexdigest(),
+    }
