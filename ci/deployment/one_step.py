@@ -16,7 +16,7 @@ from ..plan.pending import in_running_order
 from ..rehearsal import existing
 from ..restarters import Running
 from ..restarters.several import Several
-from . import facts, identity, pause, restarting, rolling, serving, steps
+from . import facts, pause, restarting, rolling, serving, steps
 from .planner import current_plan
 from .rehearsals import rehearsal_of, rehearse_now
 from .work import Work
@@ -140,7 +140,6 @@ def _locked(work: Work) -> Iterator[Work]:
         on_wait=lambda holder: work.reporter.note(f"waiting for {holder}"),
     ) as held:
         own = replace(work, guard=held.guard, held=True)
-        identity.require(own)
         pause.require_running(own)
         own_tables.prepare(own.database, own.terms())
         restarting.end_left(own)
