@@ -94,7 +94,7 @@ def shop(
 
 
 def test_a_killed_restore_goes_on_with_its_approval_and_that_counts_once(shop: Shop) -> None:
-    for moment in some(MOMENTS, 1, of=2):
+    for moment in some(MOMENTS, 1, of=4):
         shop.damage()
         command = shop.signed("restore")
         shop.kill(command, moment)
