@@ -18,6 +18,7 @@ from pgwindlass.database.retry import Terms
 from pgwindlass.deployment.facts import take_facts
 from pgwindlass.engines import open_engine
 from pgwindlass.errors import StepFailed
+from pgwindlass.lint.severity import listed
 from pgwindlass.model import Migration
 from sample.data import fill
 from tests.fix_postgres import Server
@@ -232,7 +233,7 @@ def test_the_engine_finds_every_migration_in_order_and_nothing_dangerous_in_it()
     assert tuple(migration.name for migration in found) == ALL
     assert [m.name for m in found if m.rollback is None or m.verify is None] == []
     assert [m.name for m in found if not m.transactional] == [FULL_NAME, STATUS_CODE, INDEX]
-    findings = ENGINE.files.lint(found, None)
+    findings = listed(ENGINE.files.lint(found, None))
     assert [(one.level, one.rule) for one in findings] == [("note", "references-locks")]
 
 

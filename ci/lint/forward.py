@@ -65,7 +65,7 @@ def steps(files: Iterable[SqlFile], catalog: Catalog) -> Iterator[Step]:
         tables = catalog.tables
         if not catalog.live:
             tables = {
-                key: replace(table, made=False) if table.made else table
+                key: replace(table, made=False, size=-1, rows=-1) if table.made else table
                 for key, table in tables.items()
                 if key[0] != "pg_temp"
             }
@@ -108,8 +108,7 @@ def _create(catalog: Catalog, node: Node) -> Catalog:
         partitioning=_partitioning(node.partspec) if node.HasField("partspec") else None,
         size=0,
         rows=0,
-        # Without a database it may be there already.
-        made=catalog.live or not node.if_not_exists,
+        made=True,  # also IF NOT EXISTS: the catalog does not have it
     )
     for parent in parents:
         table = _inherited(key, table, catalog.tables.get(parent), indexes=bool(table.bound))
@@ -219,8 +218,7 @@ def _made_by_query(catalog: Catalog, relation: Node, node: Node | None) -> Catal
     if optional and key in catalog.tables:
         return catalog
     view = node is not None and node.objtype == pg_query_pb2.ObjectType.OBJECT_MATVIEW
-    made = catalog.live or not optional
-    return put(catalog, key, CatalogTable(kind="m" if view else "r", size=0, rows=0, made=made))
+    return put(catalog, key, CatalogTable(kind="m" if view else "r", size=0, rows=0, made=True))
 
 
 def _index(catalog: Catalog, node: Node) -> Catalog:

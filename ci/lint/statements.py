@@ -7,6 +7,7 @@ it knows of what breaks old code. Rules of severity are `severity`'s.
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
+import msgspec
 from postgast import pg_query_pb2
 
 from ..database.history_table import HistoryTable
@@ -211,9 +212,25 @@ def _allowed(file: SqlFile, results: list[Finding], catalog: Catalog) -> list[Fi
             for item in file.allowed
         )
 
-    kept = [finding for finding in results if not covered(finding)]
+    kept = _of_one_transaction([finding for finding in results if not covered(finding)])
     stale = _stale(file, results, catalog)
     return sorted([*kept, *stale], key=lambda finding: (finding.line, finding.number))
+
+
+def _of_one_transaction(results: list[Finding]) -> list[Finding]:
+    """Return one finding of what stands in one transaction: the first, which names the others."""
+    kept: list[Finding] = []
+    for finding in results:
+        rule = RULES.get(finding.rule)
+        if rule is None or not rule.apart or finding.counted:
+            kept.append(finding)
+            continue
+        alike = [f for f in results if f.rule == finding.rule and not f.counted]
+        if alike[0] is finding:
+            lines = ", ".join(dict.fromkeys(str(f.line) for f in alike[1:]))
+            more = f"; so do lines {lines}" if lines else ""
+            kept.append(msgspec.structs.replace(finding, message=f"{finding.message}{more}"))
+    return kept
 
 
 def _stale(file: SqlFile, results: Iterable[Finding], catalog: Catalog) -> Iterator[Finding]:

@@ -115,6 +115,9 @@ def test_without_a_database_a_table_is_new_in_its_own_file_alone(
     walked = [step for step in steps(files, Catalog(live=live)) if step.before.tables]
 
     assert [step.before.tables[T].made for step in walked] == made
+    assert [step.before.tables[T].size for step in walked] == [
+        0 if is_made else -1 for is_made in made
+    ]
 
 
 @pytest.mark.parametrize(
