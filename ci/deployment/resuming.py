@@ -8,7 +8,7 @@ from ..errors import Refused
 from ..model import Plan
 from ..plan.differences import differences
 from ..report.backup import pin_line, prune_text, restored_text, swapped_text
-from . import adoption, backups, corrections, restores, swaps, unfinished
+from . import adoption, corrections, keeping, restores, swaps, unfinished
 from .orders import Proposal, Request
 from .unfinished import Begun
 from .work import Work
@@ -58,18 +58,18 @@ def _rest(work: Work, begun: Begun) -> Rest:
     if begun.verb == "restore":
         return _restore(work, begun, request)
     if begun.verb == "backup.prune":
-        prune = backups.propose_prune(work, request)
+        prune = keeping.propose_prune(work, request)
         return _of(
             begun,
             prune,
-            lambda: _told(backups.prune(work, prune), lambda c: prune_text(c, dry_run=False)),
+            lambda: _told(keeping.prune(work, prune), lambda c: prune_text(c, dry_run=False)),
         )
     if begun.verb == "backup.keep":
-        pin = backups.propose_pin(work, request)
+        pin = keeping.propose_pin(work, request)
         return _of(
             begun,
             pin,
-            lambda: _told(backups.pin(work, pin), lambda p: pin_line(p.backup, p.pin)),
+            lambda: _told(keeping.pin(work, pin), lambda p: pin_line(p.backup, p.pin)),
         )
     if begun.verb == "identity":
         adopted = adoption.propose_adoption(work, request)

@@ -88,11 +88,11 @@ def backup_prune(
     dry_run: bool = False,
 ) -> Answer:
     """Remove the backups that no rule of backups.keep wants; only proven ones count."""
-    from ..deployment import backups
+    from ..deployment import keeping
 
     with opened(env, changes="" if dry_run or out else "backup.prune") as work:
         asked = planned.request("backup.prune", env, {}, plan=plan, digest=digest)
-        proposal = backups.propose_prune(work, asked)
+        proposal = keeping.propose_prune(work, asked)
         choices = proposal.found
         text = prune_text(choices, dry_run=True)
         answer = planned.shown(
@@ -101,7 +101,7 @@ def backup_prune(
         if answer is not None:
             return answer
         planned.wait(work, proposal, wait_for_approval)
-        choices = backups.prune(work, proposal)
+        choices = keeping.prune(work, proposal)
     return Answer(_choices(choices), prune_text(choices, dry_run=False))
 
 
@@ -129,19 +129,19 @@ def backup_keep(
     dry_run: bool = False,
 ) -> Answer:
     """Pin a backup, so that no rule removes it."""
-    from ..deployment import backups
+    from ..deployment import keeping
 
     with opened(env, changes="" if dry_run or out else "backup.keep") as work:
         given: dict[str, str | bool] = {"which": which, "reason": reason, "release": release}
         asked = planned.request("backup.keep", env, given, plan=plan, digest=digest)
-        proposal = backups.propose_pin(work, asked)
+        proposal = keeping.propose_pin(work, asked)
         text = "\n".join(proposal.plan.correction.changes if proposal.plan.correction else ())
         document = {"changes": text.splitlines()}
         answer = planned.shown(work, proposal, text, document=document, out=out, dry_run=dry_run)
         if answer is not None:
             return answer
         planned.wait(work, proposal, wait_for_approval)
-        report = backups.pin(work, proposal)
+        report = keeping.pin(work, proposal)
     return Answer(report, pin_line(report.backup, report.pin))
 
 
