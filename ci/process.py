@@ -24,12 +24,12 @@ from typing import IO, Any
 from . import movement, watchman
 from .alive import Alive, started_at
 from .errors import ChildFailed, Stalled, Stopped
+from .heard import Heard
 from .movement import Judge, Movement, endless
 from .purposes import Purpose, passed
 from .secret import Secret, redact
 
 CHUNK = 1 << 20  # bytes; a pipe holds 64 KiB, larger reads only save calls
-TAIL = 10  # lines of stderr kept for the error message
 LONGEST = 500  # characters of such a line that are shown
 ASKED_EVERY = 0.2  # seconds between two looks whether we shall stop
 GRACE = 5.0  # seconds between SIGTERM and SIGKILL
@@ -259,7 +259,7 @@ def _drain(
 ) -> Iterator[bytes]:
     out, err = child.stdout, child.stderr
     assert out is not None and err is not None  # noqa: S101  # always opened with PIPE
-    tail: deque[bytes] = deque(maxlen=TAIL)
+    tail = Heard()
     # A child that fills its stderr pipe while we read only stdout would wait for ever.
     reader = threading.Thread(target=tail.extend, args=(err,), daemon=True)
     reader.start()
@@ -281,7 +281,7 @@ def _drain(
         if not reader.is_alive():
             err.close()
     if code != 0:
-        text = redact(b"".join(tail).decode(errors="replace"))
+        text = redact(bytes(tail).decode(errors="replace"))
         raise _failure(argv, code, _status(code), text)
 
 
@@ -300,7 +300,7 @@ def background(
     What it writes is dropped, but for the end of its standard error.
     """
     child = _start(argv, purpose, env, stdin=subprocess.DEVNULL, user=user, cwd=cwd)
-    tail: deque[bytes] = deque(maxlen=TAIL)
+    tail = Heard()
     assert child.stdout is not None and child.stderr is not None  # noqa: S101  # opened with PIPE
     readers = [
         threading.Thread(target=kept.extend, args=(pipe_end,), daemon=True)
@@ -327,19 +327,19 @@ class Background:
     argv: Sequence[str]
     child: subprocess.Popen[bytes]
     reader: threading.Thread
-    tail: deque[bytes]
+    tail: Heard
 
     def __call__(self) -> None:
         """Raise ChildFailed where the child has ended by itself, with the end of its errors."""
         code = self.child.poll()
         if code is not None:
             self.reader.join(GRACE)
-            text = redact(b"".join(self.tail).decode(errors="replace"))
+            text = redact(bytes(self.tail).decode(errors="replace"))
             raise _failure(self.argv, code, _status(code), text)
 
     def log(self) -> str:
         """Return the end of what it wrote on its standard error, in one line."""
-        text = redact(b"".join(tuple(self.tail)).decode(errors="replace"))
+        text = redact(bytes(self.tail).decode(errors="replace"))
         lines = (line.strip()[:LONGEST] for line in text.splitlines() if line.strip())
         return " | ".join(dict.fromkeys(lines))  # a program that tries again says the same again
 
@@ -363,7 +363,7 @@ class Talk:
     ) -> None:
         self._argv = argv
         self._child = _start(argv, purpose, env, stdin=subprocess.PIPE, cwd=cwd)
-        self._tail: deque[bytes] = deque(maxlen=TAIL)
+        self._tail = Heard()
         err = self._child.stderr
         assert err is not None  # noqa: S101  # always opened with PIPE
         self._reader = threading.Thread(target=self._tail.extend, args=(err,), daemon=True)
@@ -426,7 +426,7 @@ class Talk:
             if not self._reader.is_alive() and self._child.stderr is not None:
                 self._child.stderr.close()
         if code != 0:
-            text = redact(b"".join(self._tail).decode(errors="replace"))
+            text = redact(bytes(self._tail).decode(errors="replace"))
             raise _failure(self._argv, code, _status(code), text)
 
 
@@ -556,7 +556,9 @@ def _status(code: int) -> str:
 
 
 def _failure(argv: Sequence[str], code: int | None, how: str, stderr: str) -> ChildFailed:
-    lines = [line[:LONGEST] for line in stderr.strip().splitlines() if line.strip()][-TAIL:]
+    heard = Heard()
+    heard.extend(stderr.encode().splitlines(keepends=True))
+    lines = [line[:LONGEST] for line in bytes(heard).decode().splitlines()]
     ending = f": {' | '.join(lines)}" if lines else ""
     return ChildFailed(
         redact(f"{argv[0]} {how}{ending}"),

@@ -452,8 +452,7 @@ def test_the_dump_command_is_this() -> None:
         "--snapshot=00000003-1",
         "--lock-wait-timeout=30s",
         "--no-password",
-        "--dbname=keepalives=1 keepalives_idle=15 keepalives_interval=5 keepalives_count=3 "
-        "tcp_user_timeout=30000",
+        "--dbname=keepalives=1 keepalives_idle=15 keepalives_interval=5 keepalives_count=3",
     )
 
 

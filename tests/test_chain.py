@@ -488,6 +488,7 @@ def test_a_live_database_whose_journal_is_gone_is_told_by_the_store(swept: Proje
 
 OLDER = (
     "drop table windlass.event, windlass.marker, windlass.pause",
+    "drop table windlass.backfill_row, windlass.backfill",
     "alter table windlass.deployment drop column intent, drop column continues",
     "delete from windlass.version where version > 2",
 )

@@ -28,7 +28,7 @@ LONGEST = 8000  # characters of a server's message
 STAYS = "the batches before it stay done and are recorded"
 
 
-class Stopped(Exception):
+class Asked(Exception):
     """A person asked a job to pause or to end; nothing of it is held."""
 
 
@@ -48,7 +48,7 @@ def run(task: BackfillTask, database: Database, terms: Terms, *, as_job: bool = 
         StepFailed: a row cannot be changed, or others stayed behind for too long; says where.
         Refused: the statement is another one than that which began.
         LockTimeout: one row stayed locked until `lock.wait` was over.
-        Stopped: a person asked for it, of a job.
+        Asked: a person asked for it, of a job.
         psycopg.Error: the connection was lost.
 
     """
@@ -327,7 +327,7 @@ class _Run:
 
         Raises:
             StepFailed: it took longer than `backfill.wait`, or a person cancelled it.
-            Stopped: a person paused or cancelled the job.
+            Asked: a person paused or cancelled the job.
 
         """
         if self.pause:
@@ -358,7 +358,7 @@ class _Run:
         state = record.read(connection, self.task.identity)
         asked, who = (state.asked, state.asked_by) if state is not None else ("", "")
         if asked and self.as_job:
-            raise Stopped(asked)
+            raise Asked(asked)
         if asked == "cancel":
             record.ask(connection, self.task.identity, "", "")
             raise StepFailed(

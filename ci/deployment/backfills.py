@@ -13,7 +13,7 @@ import psycopg
 
 from ..backfill import record
 from ..backfill.progress import BackfillState
-from ..backfill.run import Stopped
+from ..backfill.run import Asked
 from ..database import lock, orphans, own_tables
 from ..errors import ConfigError, LockHeld, Refused, StepFailed, changed
 from ..model import Migration, Plan, StepName
@@ -137,7 +137,7 @@ def _through_outages(work: Work, run_job: Callable[[], object]) -> str:
     while True:
         try:
             run_job()
-        except Stopped as asked:
+        except Asked as asked:
             return str(asked)
         except (StepFailed, psycopg.Error) as error:
             why = outlast.passing(error)

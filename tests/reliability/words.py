@@ -143,6 +143,10 @@ def _backups_exist(match: re.Match[str], facts: Before) -> str:
     return f"there is no backup {_list(sorted(missing))}" if missing else ""
 
 
+def _of_all(match: re.Match[str], _facts: Before) -> str:
+    return "" if int(match["lost"]) <= int(match["asked"]) else "more are lost than were asked"
+
+
 # What may stand before a claim, and changes nothing of it.
 PREFIXES = (
     rf"of {ID}, which is not finished: ",
@@ -237,6 +241,8 @@ CLAIMS: tuple[tuple[str, Check], ...] = (
     (r"the service may be (partly )?down", _always),
     (r"the service answers, but not steadily or not fast enough", _always),
     (r"\d+ tries within .*", _always),
+    (r"since the restart began the service lost (?P<lost>\d+) of (?P<asked>\d+) .*", _of_all),
+    (r"it did not answer before either", _always),
     (r"before this deployment the same tests held", _always),
     (r"it was failing already before this deployment: .*", _always),
     (r"first deployment: nothing was deployed here before.*", _always),
