@@ -21,7 +21,7 @@ demo: .venv/ready
 # The unit tests have run in `check`.
 test: check
 	tests/install-parts
-	$(BIN)/pytest -n 4 --dist worksteal -m 'not unit'
+	$(BIN)/pytest -n 5 --dist worksteal -m 'not unit'
 
 # Side by side: mypy alone takes as long as the others together.
 check: .venv/ready-dev

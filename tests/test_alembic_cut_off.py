@@ -11,6 +11,8 @@ import pytest
 from tests.fix_alembic import AlembicProject, done, states
 from tests.kit import WINDLASS
 
+pytestmark = pytest.mark.sampled(3)
+
 
 def test_a_table_that_is_held_is_waited_for_in_rungs(events: AlembicProject) -> None:
     waited: list[float] = []

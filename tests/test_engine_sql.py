@@ -194,11 +194,10 @@ def test_a_table_that_is_let_go_is_changed_on_a_later_try(
         connection.execute("create table t (a int)")
     holder = psycopg.connect(database16.url.reveal())
     holder.execute("lock table t in access share mode")
-    threading.Timer(0.5, holder.close).start()
 
-    retries = engine.runner.apply(
-        migration, database16, Terms(lock=LockConfig(timeout=(Duration(0.1),), wait=Duration(20)))
-    )
+    lock = LockConfig(timeout=(Duration(0.1),), wait=Duration(20))
+    told = Terms(lock=lock, note=lambda _text: holder.close())
+    retries = engine.runner.apply(migration, database16, told)
 
     assert retries >= 1
     assert names(engine, database16) == [NAME]

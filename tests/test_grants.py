@@ -7,12 +7,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
+import pytest
 
 from pgwindlass.database.connection import Database
 from pgwindlass.secret import Secret
 from tests.fix_grants import TABLES, Cloud, made
 from tests.fix_postgres import Server
 from tests.fix_service import api_of, at_a_terminal
+
+pytestmark = pytest.mark.sampled(2)
 
 NAME = "20260802_000000_more"
 READS = [

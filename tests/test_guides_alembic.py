@@ -102,7 +102,7 @@ def test_guide_002_up_down_and_up_again_by_one(alembic: Make) -> None:
     assert made.heads() == ["b200"]
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("start", STARTS)
 def test_guide_003_idempotent_revisions_from_every_starting_state(
     alembic: Make, start: str

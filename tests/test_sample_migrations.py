@@ -23,6 +23,8 @@ from pgwindlass.model import Migration
 from sample.data import fill
 from tests.fix_postgres import Server
 
+pytestmark = pytest.mark.sampled(2)
+
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 BASE = "20260801_090000_create_base_tables"
 FULL_NAME = "20260803_101500_add_user_full_name"

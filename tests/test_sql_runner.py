@@ -42,7 +42,7 @@ def test_a_concurrent_build_gives_up_at_its_deadline_names_who_it_waits_for_and_
     terms = Terms(lock=LockConfig(concurrently=Duration(1.5)))
     with closing(psycopg.connect(database.url.reveal(), application_name="report")) as old:
         old.execute("insert into t values (1)")
-        threading.Timer(2.0, old.close).start()
+        threading.Timer(4.0, old.close).start()
 
         with pytest.raises(StepFailed) as caught:
             engine.runner.apply(migration, database, terms)

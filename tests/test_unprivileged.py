@@ -52,7 +52,7 @@ def written(engine: Literal["sql", "prisma", "alembic"], home: Path, owned: Data
     return project
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("boxed", [True, False], ids=["in a sandbox", "without one"])
 @pytest.mark.parametrize("engine", ["sql", "prisma", "alembic"])
 def test_an_owner_who_is_no_superuser_rehearses_deploys_drills_and_rolls_back(

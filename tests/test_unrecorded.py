@@ -14,6 +14,8 @@ from pgwindlass.rehearsal.existing import compare_untracked, find_untracked
 from tests.fix_postgres import Server
 from tests.kit import Project
 
+pytestmark = pytest.mark.sampled(2)
+
 INIT = "20260801_000000_init"
 COLUMN = "20260802_000000_column"
 ITEMS = "create table item (id int primary key, name text);"

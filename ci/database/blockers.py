@@ -192,6 +192,11 @@ class Lookout:
             self._connection = self._opened.enter_context(self.database.connect("watch"))
         return self._connection
 
+    def open(self) -> None:
+        """Connect now, where that is possible; else the first look says why it is not."""
+        with suppress(psycopg.Error, WindlassError):
+            self.connection()
+
     def close(self) -> None:
         """Close the connection."""
         self._opened.close()

@@ -135,12 +135,17 @@ def with_retry(
 
 
 def with_retry_elsewhere(
-    terms: Terms, database: Database, attempt: Callable[[Duration, Watching], T]
+    terms: Terms,
+    database: Database,
+    attempt: Callable[[Duration, Watching], T],
+    *,
+    ready: bool = False,
 ) -> tuple[T, int]:
     """Do the same for a session that is not ours; `attempt` sets the rung it is given there.
 
     It leaves nothing behind when it raises, and runs in `watching(pid)`, which notes who blocks and
-    cancels what others wait for: all waits of a try together are one rung.
+    cancels what others wait for: all waits of a try together are one rung. `ready`: what looks is
+    connected before the first try, where that may be the only one; else when something waits.
 
     Raises:
         LockTimeout: `lock.wait`, or a hot table's budget, is over; nothing of ours waits or holds.
@@ -149,6 +154,8 @@ def with_retry_elsewhere(
     """
     with closing(Lookout(database)) as lookout:
         climb = _Climb(terms, lookout, database.deployment_id)
+        if ready:
+            lookout.open()
         while True:
             terms.guard()
             terms.attempt(climb.retries)
@@ -355,7 +362,7 @@ class _Climb:
 
     def _describe(self, blockers: tuple[Blocker, ...]) -> str:
         if not blockers:
-            return self.sight.blind or "a session that has gone since"
+            return self.sight.blind or "a session that was not seen"
         return "; ".join(b.text(show_queries=self.terms.show_queries) for b in blockers)
 
     def _over(self) -> LockTimeout:

@@ -283,7 +283,7 @@ def _each(
                 continue
             _require_success(migration, attempt)
             result = _rehearsed(migration, attempt, stay.get(migration.name, ""), taken)
-            count = _before_batches(bench.engine.name, migration)
+            count = _before_batches(migration)
             results.append(msgspec.structs.replace(result, together=count))
         definitions = attempts[-1].after if attempts else definitions
         done += reversed(results)
@@ -292,11 +292,14 @@ def _each(
     return tuple(done)
 
 
-def _before_batches(engine: str, migration: Migration) -> int:
+def _before_batches(migration: Migration) -> int:
     """Return how many statements of a file are in one transaction before those in batches."""
-    if engine == "alembic" or migration.transactional:
+    if migration.transactional:
         return 0
-    return parse(Path(migration.name), migration.sql).together
+    try:
+        return parse(Path(migration.name), migration.sql).together
+    except ConfigError:  # no SQL: a revision in Python, whose batches have a file of their own
+        return 0
 
 
 def _stays(plan: Plan, migration: Migration) -> str:

@@ -58,8 +58,6 @@ def plan_text(plan: Plan, rendered: tuple[str, ...] = ()) -> str:
 
 def _backfills(plan: Plan) -> list[str]:
     """Return which statements run in batches, each a transaction that no rollback takes back."""
-    if plan.engine not in ("sql", "prisma"):
-        return []
     return [
         f"{migration.name}: {asked.table} by {asked.key or 'its primary key'}, "
         + ("left to invoke backfill.run" if asked.job else "in batches that commit")

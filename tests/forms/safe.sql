@@ -156,7 +156,7 @@ alter table orders alter rank type int;
 -- form: to a domain that refuses nothing
 alter table customers alter name type label;
 -- form: the same type
-alter table orders alter customer_id type int;
+alter table orders alter payload type jsonb;
 -- form: USING the column itself
 alter table orders alter code type text using code;
 -- form: USING a cast to the new type

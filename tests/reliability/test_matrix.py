@@ -19,21 +19,14 @@ CELLS = {cell.key: cell for cell in played()}
 SAMPLE = (
     "deploy---plan/the-approval-is-used/kill--9",
     "deploy/the-first-migration-is-open/kill--9",
-    "deploy/an-index-is-built/kill--9",
     "deploy/the-smoke-test-begins/hangs",
-    "deploy/the-manifest-is-written/kill--9",
-    "deploy/the-restart-command-runs/kill--9",
     "rollback---steps/the-first-undo-is-open/kill--9",
-    "rollback---to/between-two-undos/kill--9",
     "automatic-rollback/the-index-is-undone/kill--9",
     "migrate---steps/between-two-migrations/read-only",
     "backup/pg_dump-runs/child-killed",
     "stamp/its-record-is-open/kill--9",
-    "repair/its-record-is-open/kill--9",
     "restore---into/the-new-database-is-there/kill--9",
     "restore/the-swap-is-sent/kill--9",
-    "restore/the-swap-is-done/terminate",
-    "backup.prune/the-first-object-is-removed/kill--9",
 )
 
 

@@ -35,7 +35,7 @@ from tests.reliability.stops import STEP, Halt
 from tests.reliability.world import World
 
 WHOLE = bool(os.environ.get("WINDLASS_RELIABILITY"))
-SCHEDULES = int(os.environ.get("WINDLASS_SCHEDULES", "1000" if WHOLE else "4"))
+SCHEDULES = int(os.environ.get("WINDLASS_SCHEDULES", "1000" if WHOLE else "2"))
 BUDGET = float(os.environ.get("WINDLASS_BUDGET", "1500"))  # seconds for each part
 PARTS = int(os.environ.get("WINDLASS_PARTS", "4" if WHOLE else "1"))  # at the same time
 SEED = int(os.environ.get("WINDLASS_SEED", secrets.randbelow(10**6) if WHOLE else "15"))

@@ -113,7 +113,7 @@ def run_revision(job: RevisionJob, database: Database, terms: Terms) -> int:
             target=read_target(connection),
             begun=partial.begun(connection, job.migration.name, job.direction) is not None,
         )
-    return with_retry_elsewhere(attempts.terms, database, attempts.attempt)[1]
+    return with_retry_elsewhere(attempts.terms, database, attempts.attempt, ready=True)[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

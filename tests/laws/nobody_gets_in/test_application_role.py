@@ -13,7 +13,7 @@ from tests.fix_pgbouncer import Pooler
 from tests.fix_postgres import Server
 from tests.kit import Project
 
-pytestmark = [pytest.mark.attack, pytest.mark.sampled(2)]
+pytestmark = [pytest.mark.attack, pytest.mark.sampled(3)]
 
 A = "20260801_000000_a"
 

@@ -28,7 +28,7 @@ from pgwindlass.stores.directory import DirectoryStore
 from tests.fix_postgres import Server
 from tests.kit import Project, Ran
 
-pytestmark = [pytest.mark.attack, pytest.mark.sampled(2)]
+pytestmark = [pytest.mark.attack, pytest.mark.sampled(3)]
 
 A, B = "20260801_000000_a", "20260802_000000_b"
 VARIABLES = dict.fromkeys(("CONFIRM_HISTORY", "CONFIRM_RESTORE", "CONFIRM_ROLLBACK"), "yes")

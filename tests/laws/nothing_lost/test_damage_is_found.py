@@ -73,7 +73,7 @@ def test_the_checksum_and_the_rows_find_it(
         with pytest.raises(StepFailed, match=r"dump\.pgc is damaged: expected") as caught:
             verify(manifest, store, level=level)
         assert manifest.parts[0].sha256 in caught.value.what
-        assert caught.value.state == "this backup cannot be used; nothing was changed"
+        assert caught.value.state == "nothing was changed; this backup cannot be used"
 
 
 @pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)

@@ -6,9 +6,9 @@ import pytest
 
 from pgwindlass.backup import catalog
 from pgwindlass.database.connection import Database
-from pgwindlass.errors import StepFailed, StoreFailed
+from pgwindlass.errors import StepFailed
 from pgwindlass.stores.s3 import upload
-from tests.fix_backup import configured, take
+from tests.fix_backup import configured, take, verify
 from tests.fix_proxy import Proxy, Upstream
 from tests.fix_s3 import Bucket
 
@@ -64,24 +64,29 @@ def test_after_the_last_part_nothing_is_left(large: Database, bucket: Bucket, li
     assert (bucket.files(), bucket.unfinished()) == ([], [])
 
 
-def test_when_its_answer_is_lost_nothing_is_left(
+def test_when_its_answer_is_lost_the_store_is_asked(
     large: Database, bucket: Bucket, line: Proxy
 ) -> None:
     line.cut("down", pattern=b"<CompleteMultipartUploadResult")
 
-    error = fails(large, bucket, line)
+    manifest = take(large, bucket.store(endpoint=line.url), configured(globals=False))
 
-    assert isinstance(error, StoreFailed)
-    assert (bucket.files(), bucket.unfinished()) == ([], [])
+    verify(manifest, bucket.store())
+    assert bucket.unfinished() == []
 
 
-def test_at_the_manifest_there_is_no_backup(large: Database, bucket: Bucket, line: Proxy) -> None:
+def test_at_the_manifest_the_archive_stays_where_the_store_does_not_say_whether_it_is_there(
+    large: Database, bucket: Bucket, line: Proxy
+) -> None:
     line.cut("up", pattern=b"manifest.json")
 
-    fails(large, bucket, line)
+    error = fails(large, bucket, line)
 
+    assert "exists is not known: its archives are stored" in error.state
+    assert "nothing was removed" in error.state
     assert catalog.backups(bucket.store(), environment="uat") == ()
-    assert (bucket.files(), bucket.unfinished()) == ([], [])
+    assert [name.rsplit("/", 1)[-1] for name in bucket.files()] == ["dump.pgc"]
+    assert bucket.unfinished() == []
 
 
 def test_for_good_half_way_there_is_no_backup(large: Database, bucket: Bucket, line: Proxy) -> None:

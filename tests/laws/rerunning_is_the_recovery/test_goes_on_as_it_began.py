@@ -19,7 +19,7 @@ from tests.forks import Forks
 from tests.heavy import some
 from tests.kit import Project
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(4)
 
 A, B, C, D = (f"2026080{n}_000000_{name}" for n, name in enumerate("abcd", start=1))
 ENV = "stage"

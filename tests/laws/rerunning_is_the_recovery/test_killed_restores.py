@@ -21,6 +21,8 @@ from tests.forks import Forks, end_at_a_statement
 from tests.heavy import at_most
 from tests.kit import Project, tables
 
+pytestmark = pytest.mark.sampled(2)
+
 RESTORE = ("restore", "--env", "uat")
 LET_IN_WITHIN = 20.0  # seconds; a rename that nobody helps waits for ten
 
@@ -206,7 +208,7 @@ def test_a_restore_that_ends_at_any_statement_is_finished_by_the_same_command(
     (end,) = start(statement=1_000_000, counted=str(tmp_path / "counted"))
     assert end["code"] == 0, end["words"]
     is_done(shop)
-    last, each = int((tmp_path / "counted").read_text()), at_most(60, 1)
+    last, each = int((tmp_path / "counted").read_text()), at_most(120, 1)
 
     for number in range(each, last + 1, each):
         shop.drop_others()

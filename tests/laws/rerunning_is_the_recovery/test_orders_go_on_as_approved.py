@@ -14,7 +14,7 @@ from tests.forks import Forks
 from tests.heavy import some
 from tests.kit import Project, tables
 
-pytestmark = pytest.mark.attack
+pytestmark = [pytest.mark.attack, pytest.mark.sampled(2)]
 
 A, B = "20260801_000000_a", "20260802_000000_b"
 APPROVED = """\

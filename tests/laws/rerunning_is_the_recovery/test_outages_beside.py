@@ -22,6 +22,8 @@ from pgwindlass.origin import new_deployment_id
 from tests.fix_own_server import OwnServer, own_server
 from tests.kit import Project, Quiet
 
+pytestmark = pytest.mark.sampled(2)
+
 A = "20260801_000000_a"
 
 
