@@ -8,7 +8,8 @@ MATRIX_TESTS := tests/test_engine_sql.py tests/test_stands.py tests/test_lock.py
   tests/laws/once tests/laws/rerunning_is_the_recovery tests/test_backup_everything.py \
   tests/test_trace.py tests/test_wording.py tests/test_own_tables.py tests/test_sql_runner.py \
   tests/test_sample_migrations.py tests/test_sample_api.py tests/test_proofs.py \
-  tests/test_backup.py tests/test_backup_parallel.py
+  tests/test_backup.py tests/test_backup_parallel.py tests/test_lint_catalog.py \
+  tests/test_lint_fix.py
 
 # In seconds: all that needs no server, no docker and no network.
 CHECKS := format lint types layers units

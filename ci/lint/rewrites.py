@@ -1,6 +1,6 @@
 """What to write instead of a statement that reads every row, with its own names. Pure.
 
-Each was executed on 13 to 18, and is clean to lint.
+A test executes each on a server, undoes it, and lints it.
 """
 
 from ..parser import tree

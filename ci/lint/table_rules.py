@@ -1,7 +1,7 @@
 """The rules about what a statement does to a table that serves, each with what to write instead.
 
 Some have the names of squawk's rules that they took the place of, so that what migrations allow
-stays allowed. Locks and work were measured on 13 to 18.
+stays allowed.
 """
 
 from . import index_rewrites, rewrites
