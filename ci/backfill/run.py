@@ -2,7 +2,7 @@
 
 A run that is killed at any moment has committed a batch with its record, or neither: the next one
 goes on behind the last key. What is promised of rows that others write meanwhile is said in
-docs/migrations.md.
+docs/backfills.md.
 """
 
 import time

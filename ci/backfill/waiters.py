@@ -1,29 +1,18 @@
 """Sees from a second connection whether a session waits for a batch while it runs."""
 
-import threading
-
 import psycopg
 
-from ..database.blockers import QUEUE, WATCH_EVERY, Lookout
+from ..database.blockers import QUEUE, WATCH_EVERY, Beside, Lookout
 from ..errors import WindlassError
 
 
-class Waiters:
+class Waiters(Beside):
     """Notes how many sessions wait for ours while the block runs; 0 where that cannot be seen."""
 
     def __init__(self, lookout: Lookout, pid: int) -> None:
         self.lookout, self.pid = lookout, pid
         self.most = 0
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> "Waiters":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
+        super().__init__()
 
     def _look(self) -> None:
         while not self._over.wait(WATCH_EVERY):

@@ -7,9 +7,11 @@ whether the transaction that blocked us has ended, although its session lives on
 import re
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from typing import Self
 
 import psycopg
 
@@ -267,7 +269,27 @@ class Bounds:
     left: Mapping[str, float] = field(default_factory=dict)
 
 
-class Watch:
+class Beside(ABC):
+    """Looks on from a thread of its own while a block runs."""
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @abstractmethod
+    def _look(self) -> None:
+        """Look until `_over` is set."""
+
+
+class Watch(Beside):
     """Notes who blocks a session and who queues behind it, and cancels what waits for too long.
 
     armed: whether it cancels; not where a try cannot be repeated, or waits for what blocks nobody.
@@ -283,16 +305,7 @@ class Watch:
         self.reason: Reason | None = None
         self.table = ""
         self.tally = Tally(time.monotonic())
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> "Watch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
+        super().__init__()
 
     def _look(self) -> None:
         # Most statements are over before the first look, and need no second connection.
