@@ -37,6 +37,7 @@ class Proxy:
         self.passed: dict[Direction, int] = {"up": 0, "down": 0}
         self._lock = threading.Lock()
         self._sockets: set[socket.socket] = set()
+        self._ended = set[tuple[socket.socket, ...]]()  # pairs of which one direction has ended
         self._server = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._server.getsockname()[1])
         self._serve()
@@ -126,6 +127,7 @@ class Proxy:
         pair: tuple[socket.socket, ...],
     ) -> None:
         before = b""
+        whole = False
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
                 allowed, hit = self._judge(data, way, before)
@@ -137,13 +139,19 @@ class Proxy:
                 if hit == "stall":
                     threading.Event().wait(600)
                 if hit == "trickle":
-                    for byte in data[len(allowed) :]:
-                        sink.sendall(bytes([byte]))
-                        time.sleep(0.2)
+                    _trickle(sink, data[len(allowed) :])
             else:
                 sink.shutdown(socket.SHUT_WR)
-                return
-        self._close(pair)
+                whole = True
+        if not (whole and self._first_end(pair)):  # else the other direction may have more to pass
+            self._close(pair, reset=not whole)
+
+    def _first_end(self, pair: tuple[socket.socket, ...]) -> bool:
+        """Tell whether this is the first of the two directions that ends."""
+        with self._lock:
+            first = pair not in self._ended
+            (self._ended.add if first else self._ended.discard)(pair)
+        return first
 
     def _judge(self, data: bytes, way: Direction, before: bytes) -> tuple[bytes, str]:
         """Return what may pass, and what happens then."""
@@ -168,19 +176,28 @@ class Proxy:
             return data[:left] + bytes([data[left] ^ 1]) + data[left + 1 :], ""
         return data[: max(0, left)], fault.kind
 
-    def _close(self, pair: tuple[socket.socket, ...]) -> None:
+    def _close(self, pair: tuple[socket.socket, ...], *, reset: bool = True) -> None:
+        with self._lock:
+            self._sockets.difference_update(pair)
+            self._ended.discard(pair)
         for one in pair:
-            with self._lock:
-                self._sockets.discard(one)
             with contextlib.suppress(OSError):
-                one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-                one.shutdown(socket.SHUT_RDWR)
+                if reset:
+                    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+                    one.shutdown(socket.SHUT_RDWR)
             one.close()
 
     def _close_all(self) -> None:
         with self._lock:
             open_now = tuple(self._sockets)
+            self._ended.clear()
         self._close(open_now)
+
+
+def _trickle(sink: socket.socket, data: bytes) -> None:
+    for byte in data:
+        sink.sendall(bytes([byte]))
+        time.sleep(0.2)
 
 
 @pytest.fixture

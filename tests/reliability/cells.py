@@ -193,8 +193,10 @@ ALEMBIC = Verb(
     like=DEPLOY.name,
     engine="alembic",
     places=(
-        Place("what Alembic says is read", "^child .*child.py", child=True),
-        Place("the approved child begins", "^child .*child.py", number=2, child=True),
+        Place("what Alembic says is read", "^child .*alembic/child/__main__.py", child=True),
+        Place(
+            "the approved child begins", "^child .*alembic/child/__main__.py", number=2, child=True
+        ),
         Place("a revision begins", "^child .* alembic begins", child=True),
         Place("a revision is open", "^child .* alembic statement insert into counts", child=True),
         Place("between two revisions", "^child .* alembic begins", number=2, child=True),

@@ -72,8 +72,10 @@ class Run:
 
     def stopped(self, within: float = 120.0) -> bool:
         """Wait until the run stands at its place; False: it ended before, or is too slow."""
-        ready, _, _ = select.select([self.door.fileno(), self.child.fileno()], [], [], within)
-        if self.door.fileno() not in ready:
+        events = select.poll()
+        for number in (self.door.fileno(), self.child.fileno()):
+            events.register(number, select.POLLIN)
+        if self.door.fileno() not in dict(events.poll(within * 1000)):
             return False
         self.line, _ = self.door.accept()
         with self.line.makefile("r") as words:

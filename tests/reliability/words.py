@@ -103,6 +103,11 @@ def _do_not_stand(match: re.Match[str], facts: Before) -> str:
     return f"{_list(wrong)} is in the history" if wrong else ""
 
 
+def _went(match: re.Match[str], facts: Before) -> str:
+    name = f"m{match['number']}"
+    return f"{name}, which made the table, stands" if name in facts.after.history else ""
+
+
 def _runs(match: re.Match[str], facts: Before) -> str:
     return "" if match["instance"] == facts.after.identity else "another instance runs"
 
@@ -160,6 +165,7 @@ CLAIMS: tuple[tuple[str, Check], ...] = (
     (r"(the database|it) is unchanged", _unchanged),
     (r"no statement has run", _unchanged),
     (r"no migration (was run|ran)", _unchanged),
+    (r"nothing was removed, the database is unchanged", _unchanged),
     (r"nothing was dumped", _always),
     (rf"\d+ of \d+ migrations stand: {NAMES}", _stand),
     (rf"all its migrations stand: {NAMES}", _stand),
@@ -190,6 +196,10 @@ CLAIMS: tuple[tuple[str, Check], ...] = (
     (r"rolled back in part", _always),
     (r"rolled back, whether the schema is as it was is not known: .*", _always),
     (r"(nothing was rolled back|no migration was undone): .*", _always),
+    (
+        r"[\d,]+ rows of public\.t(?P<number>\d) go with what the migrations added",
+        _went,
+    ),
     (r"(whether )?undoing .* loses .*", _always),
     (r"the service runs: instance (?P<instance>\w+)", _runs),
     (r"the service is down", _is_down),
@@ -207,6 +217,7 @@ CLAIMS: tuple[tuple[str, Check], ...] = (
     (r"not known: the server does not say whether \w+ is \w+ now", _always),
     (r"no backup was kept: no manifest, no archive", _no_backup),
     (r"nothing was stored", _no_backup),
+    (rf"whether backup {ID} exists is not known: .*", _always),
     (r"the store did not do it", _always),
     (r"the object is not (stored|whole there, and is not used)", _always),
     (r"the file is not stored", _always),
