@@ -89,7 +89,7 @@ class WindlassError(Exception):
         next_step: what to type next.
         where: see `Where`.
 
-    `own` is what the state says of the error's own work: all of it, but that nothing was changed.
+    `given_state` is the state as a value: one error that is raised from another hands it on.
 
     """
 
@@ -100,9 +100,20 @@ class WindlassError(Exception):
     ) -> None:
         super().__init__(message)
         self.message, self.next_step = message, next_step
-        self.state, self.own = str(state), _own(state)
+        self.given_state = state
         self.unwritten = False  # it could not be recorded, and its state says so
         self.place, self.step = where.get("place"), where.get("step", "")
+
+    @property
+    def state(self) -> str:
+        """What state things are in, in words."""
+        return str(self.given_state)
+
+    @property
+    def own(self) -> str:
+        """What the state says of the error's own work: all of it, but that nothing was changed."""
+        given = self.given_state
+        return given.own if isinstance(given, Unchanged) else given
 
     @property
     def what(self) -> str:
@@ -124,23 +135,27 @@ def _bare(kind: type[Error], args: tuple[object, ...]) -> Error:
     return kind.__new__(kind, *args)
 
 
-def _own(state: State) -> str:
-    return state.own if isinstance(state, Unchanged) else state
-
-
 def changed(error: Error, *, state: State = "", next_step: str = "", step: str = "") -> Error:
     """Return a new error like another one, with what is given in place of its own parts.
 
     The message, the place and the notes stay; the other error is as it was. Raise it `from` that.
     """
     new = copy.copy(error)
-    if state:
-        new.state, new.own = str(state), _own(state)
+    new.given_state = state or error.given_state
     new.next_step = next_step or error.next_step
     new.step = step or error.step
     if hasattr(error, "__notes__"):
         new.__notes__ = list(error.__notes__)
     return new
+
+
+def more(error: Error, words: str) -> Error:
+    """Return a new error like another one, whose state says this too."""
+    own = "; ".join(part for part in (error.own, words) if part)
+    given = error.given_state
+    return changed(
+        error, state=Unchanged(own, claim=given.claim) if isinstance(given, Unchanged) else own
+    )
 
 
 def found_at(error: BaseException) -> Place | None:

@@ -36,7 +36,6 @@ from ..restarters import Reverting
 from . import (
     backfills,
     carryover,
-    events,
     identity,
     losses,
     mirror,
@@ -50,7 +49,7 @@ from . import (
     units,
 )
 from .journal import Journal
-from .recorder import Recorder, after, joined
+from .recorder import Recorder, after, joined, unwritten
 from .steps import STEPS, Done, Skipped, Step
 from .work import Work
 
@@ -284,8 +283,9 @@ class _PlanRun(Recorder):
         if isinstance(error, KeyboardInterrupt):
             return self.failed(error)
         first = telling.translated(error, "")
-        state = joined(self.stands(), first.own, events.UNWRITTEN)
-        return changed(first, state=state, next_step=self.goes_on(first.next_step))
+        state = joined(self.stands(), first.own)
+        told = changed(first, state=state, next_step=self.goes_on(first.next_step))
+        return unwritten(told)
 
     def stands(self) -> str:
         """Say what stands now, as it is read."""
@@ -416,6 +416,7 @@ class _PlanRun(Recorder):
             f"mended scripts: invoke rollback --env {self.environment} --deployment "
             f"{self.work.deployment_id}",
         )
+        failure.unwritten = why.unwritten
         told = f"{first.what}; rolling back: {why.what}"
         return after(failure, lambda: self.close(Status.ROLLBACK_FAILED, told))
 

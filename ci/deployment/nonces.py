@@ -43,15 +43,25 @@ def used(work: Work, nonces: tuple[str, ...]) -> dict[str, str]:
     }
 
 
-def are_of(work: Work, nonces: tuple[str, ...], deployments: tuple[str, ...]) -> bool:
+def are_of(
+    work: Work, nonces: tuple[str, ...], deployments: tuple[str, ...], *, done: bool = False
+) -> bool:
     """Tell whether one of these deployments used each nonce, and none of them ended well.
 
     A run that carries on a unit has its approval. A unit that is done has left a mark in the
-    store, so that a restore of an older backup does not open it again.
+    store, so that a restore of an older backup does not open it again. The mark is written before
+    the journal has the end: a run that was killed between the two left nothing but that to do.
+
+    Args:
+        work: the environment.
+        nonces: of the unit's approvals.
+        deployments: the ids of its runs, the first one first.
+        done: no migration of it is left, so that its mark forbids nothing.
+
     """
     spent = used(work, nonces)
     ours = all(spent.get(nonce) in deployments for nonce in nonces)
-    if not ours or work.store is None:
+    if not ours or done or work.store is None:
         return ours
     key = _done_key(work.settings.name, deployments[0])
     return key not in set(work.store.keys(key))

@@ -10,7 +10,7 @@ import psycopg
 
 from ..config import Settings
 from ..database import lock, own_tables
-from ..errors import ConfigError, WindlassError, changed
+from ..errors import ConfigError, WindlassError, more
 from ..model import Finding, Migration, Plan, Rehearsal, StepName, Unrecorded
 from ..plan.pending import in_running_order
 from ..rehearsal import existing
@@ -127,7 +127,7 @@ def _with_members(error: WindlassError, work: Work) -> WindlassError:
     if not isinstance(work.restarter, Several):
         return error
     told = rolling.stands(work, work.restarter)
-    return changed(error, state=f"{error.state}; {told}" if error.state else told)
+    return more(error, told)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TypeVar
 import msgspec
 import psycopg
 
-from ..errors import StepFailed, StoreFailed, WindlassError, changed
+from ..errors import Error, StepFailed, StoreFailed, WindlassError, more
 from ..model import (
     Deployment,
     Evidence,
@@ -187,6 +187,15 @@ def joined(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
+def unwritten(error: Error) -> Error:
+    """Return an error that says, once, that it is not in the journal."""
+    if error.unwritten:
+        return error
+    told = more(error, events.UNWRITTEN)
+    told.unwritten = True
+    return told
+
+
 def after(first: Failure, record: Callable[[], object]) -> Failure:
     """Record an error, and return it, or one like it that says that it could not be recorded.
 
@@ -195,9 +204,8 @@ def after(first: Failure, record: Callable[[], object]) -> Failure:
     try:
         record()
     except (WindlassError, psycopg.Error) as second:
-        if isinstance(first, WindlassError) and not first.unwritten:
-            first = changed(first, state=joined(first.state, events.UNWRITTEN))
-            first.unwritten = True
+        if isinstance(first, WindlassError):
+            first = unwritten(first)
         note = f"and it could not be recorded: {telling.in_words(second)}"
         if note not in getattr(first, "__notes__", ()):
             first.add_note(note)

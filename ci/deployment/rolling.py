@@ -65,10 +65,11 @@ class Rolling:
         if failures:
             names = ", ".join(name for name, _ in failures)
             first = failures[0][1]
+            back = f"restarted on the way back: {', '.join(self.done) or 'none'}"
             raise StepFailed(
                 f"{len(failures)} of {len(begun)} members did not come up on the way back: "
                 f"{names}; {first.message}",
-                state=f"{first.state}; restarted on the way back: {', '.join(self.done) or 'none'}",
+                state="; ".join(part for part in (first.own, back) if part),
                 next_step=first.next_step,
             ) from first
         return self._running(f"{len(begun)} of {len(self.several.parts)} members restarted back")
@@ -121,7 +122,7 @@ class Rolling:
             except WindlassError as error:
                 raise StepFailed(
                     f"{part.name} fails its smoke tests: {error.message}",
-                    state=error.state,
+                    state=error.given_state,
                     next_step=error.next_step,
                 ) from error
         return "smoke-tested" if own else f"smoke-tested by {without_userinfo(smoke.base_url)}"

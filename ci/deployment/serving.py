@@ -2,7 +2,7 @@
 
 from .. import git
 from ..config.sections import ServiceConfig
-from ..errors import ConfigError, WindlassError, changed
+from ..errors import ConfigError, WindlassError, changed, more
 from ..model import Evidence, Plan, Status, StepName, StepResult
 from ..plan import probe
 from ..plan.probe import Tally
@@ -104,7 +104,7 @@ def with_losses(error: WindlassError, counted: Tally | None) -> WindlassError:
     if counted is None:
         return error
     told = f"since the restart began the service {counted}"
-    return changed(error, state=f"{error.state}; {told}" if error.state else told)
+    return more(error, told)
 
 
 def warn_of_losses(work: Work, counted: Tally | None) -> None:

@@ -134,6 +134,7 @@ def take_up(
     """
     old = unit.intent
     applied = {name for name, _ in plan.history}
+    half = {partial.name for partial in plan.partials}
     names = list(old.migrations)
     if way in (Going.ON, Going.JOINED) and old.direction == "up":
         new = {migration.name for migration in plan.migrations}
@@ -162,7 +163,11 @@ def take_up(
         continues=unit.id,
         chain=unit.chain,
         results=unit.results,
-        inherits=exact and bool(old.approvals) and nonces.are_of(work, old.nonces, unit.chain),
+        inherits=exact
+        and bool(old.approvals)
+        and nonces.are_of(
+            work, old.nonces, unit.chain, done=not continuing.remaining(old, applied, half)
+        ),
     )
 
 

@@ -143,6 +143,15 @@ def left(intent: Intent, applied: Collection[str], half: Collection[str] = ()) -
     return tuple(name for name in intent.migrations if (name in applied) is down or name in half)
 
 
+def remaining(
+    intent: Intent, applied: Collection[str], half: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Return which migrations a unit has still to run, or to undo where it is taken back."""
+    if intent.back:
+        return to_undo_names(intent, applied)
+    return left(intent, applied, half)
+
+
 def as_approved(approved: Plan, current: Plan, migrations: tuple[Migration, ...]) -> Plan:
     """Return the plan that was approved, made anew of what is on disk and in deploy.yml now.
 

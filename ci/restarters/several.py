@@ -132,7 +132,9 @@ def first_failure(
     for part, outcome in zip(batch, outcomes, strict=True):
         if isinstance(outcome, WindlassError):
             error = StepFailed(
-                f"{part.name}: {outcome.message}", state=outcome.state, next_step=outcome.next_step
+                f"{part.name}: {outcome.message}",
+                state=outcome.given_state,
+                next_step=outcome.next_step,
             )
             error.__cause__ = outcome
             return error

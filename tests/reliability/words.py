@@ -246,6 +246,8 @@ CLAIMS: tuple[tuple[str, Check], ...] = (
     (r"what is not recorded was rolled back, but for what cannot run in a transaction", _always),
     (r"nothing of this statement is left", _always),
     (r"what it left is cleared away by the next deployment", _always),
+    (r"it may be half way, which the same command finishes", _always),
+    (r"what ran before stands", _always),
     (r"the statements before it stay done and are recorded", _always),
     (r"this one is not", _always),
     (r"the database and the service may not fit each other: look now", _always),

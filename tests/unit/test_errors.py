@@ -27,6 +27,7 @@ from pgwindlass.errors import (
     WindlassError,
     changed,
     found_at,
+    more,
 )
 
 pytestmark = pytest.mark.unit
@@ -175,6 +176,17 @@ def test_a_changed_error_is_another_one_of_its_kind() -> None:
     assert new.__notes__ == ["first", "second"]
     other = changed(error, next_step="m")
     assert (other.what, other.state, other.next_step) == (error.what, "s", "m")
+
+
+def test_more_is_said_of_an_error_and_that_nothing_was_changed_stays_a_value() -> None:
+    error = StepFailed("gone", state=Unchanged("a", claim="as it was"), next_step="n")
+
+    new = more(error, "b")
+
+    assert (new.state, new.own, error.state) == ("as it was; a; b", "a; b", "as it was; a")
+    assert more(StepFailed("gone", state="", next_step="n"), "b").state == "b"
+    assert more(StepFailed("gone", state="a", next_step="n"), "b").own == "a; b"
+    assert more(StepFailed("gone", state=Unchanged(), next_step="n"), "b").own == "b"
 
 
 def test_the_place_is_that_of_the_error_else_of_what_it_was_raised_from() -> None:

@@ -162,7 +162,7 @@ def clean_up(
     if connection.broken:
         return "what it left is cleared away by the next deployment"
     if statement.kind in ("drop_stmt", "alter_table_stmt"):  # a DROP or DETACH, maybe half way
-        return "it may be half way, which the next deployment finishes"
+        return "it may be half way, which the same command finishes"
     try:
         clear(connection, database, statement, place=place)
     except (StepFailed, psycopg.Error) as error:

@@ -144,6 +144,24 @@ def test_what_others_did_to_the_history_since_ends_the_approval(shop: Shop) -> N
     assert "items" not in tables(shop.project.url)
 
 
+@pytest.mark.parametrize("again", [DEPLOY, RESUME])
+def test_killed_between_the_stores_mark_and_the_journals_end(
+    shop: Shop, again: tuple[str, ...]
+) -> None:
+    """The mark says that the unit is done, and the journal that it runs; nothing is left of it."""
+    shop.signed()
+    assert shop.run(*DEPLOY, at="after finish verify")[0] == -9
+    with psycopg.connect(shop.project.url) as connection:
+        ((first,),) = connection.execute("select id from windlass.deployment").fetchall()
+    (shop.project.home / "backups" / "approvals" / "uat" / f"{first}.done").write_text(first)
+
+    code, words = shop.run(*again)
+
+    assert code == 0, words
+    code, words = shop.run(*RESUME)
+    assert "nothing" in words, words
+
+
 def test_a_copy_of_the_journal_from_its_own_backup_opens_nothing_twice(shop: Shop) -> None:
     """As if the backup that the deployment took were restored by hand: there it still runs."""
     shop.signed()

@@ -17,6 +17,7 @@ from pgwindlass.plan.continuing import (
     going,
     history_problem,
     left,
+    remaining,
     to_undo_names,
     unfinished,
 )
@@ -128,6 +129,14 @@ def test_what_is_half_done_is_left_in_both_directions() -> None:
     assert left(INTENT, {A, B}, {B}) == (B,)
     assert left(INTENT, {A, B}, {A}) == (A,)
     assert left(DOWN, {A}, {A}) == (A,)
+
+
+def test_what_remains_of_a_unit_that_is_taken_back_is_what_is_to_undo() -> None:
+    assert remaining(INTENT, {A}) == (B,)
+    assert remaining(INTENT, {A, B}, {B}) == (B,)
+    assert remaining(DOWN, {A}) == (A,)
+    assert remaining(BACK, {B, C}) == (B,)
+    assert remaining(BACK, {C}) == ()
 
 
 @pytest.mark.parametrize("status", sorted(UNFINISHED))
