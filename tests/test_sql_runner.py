@@ -152,8 +152,19 @@ def test_a_session_that_the_server_ended_is_told_as_lost(
     assert f"migrations/{NAME}.sql: the connection was lost" in caught.value.what
 
 
+@pytest.mark.parametrize(
+    ("column", "why"),
+    [
+        ("a", "is not the one this file builds"),
+        (
+            "gone",
+            "whether it is the one this file builds could not be compared (the database did not "
+            'do it: column "gone" does not exist',
+        ),
+    ],
+)
 def test_an_invalid_index_of_somebody_else_is_not_dropped(
-    database16: Database, write: Write
+    database16: Database, write: Write, column: str, why: str
 ) -> None:
     run(
         database16,
@@ -161,12 +172,12 @@ def test_an_invalid_index_of_somebody_else_is_not_dropped(
         "create index i on t (b)",
         "update pg_index set indisvalid = false where indexrelid = 'i'::regclass",
     )
-    engine, migration = write("create index concurrently i on t (a);")
+    engine, migration = write(f"create index concurrently i on t ({column});")
 
     with pytest.raises(StepFailed) as caught:
         engine.runner.apply(migration, database16, Terms())
 
-    assert f"{NAME}.sql:1: an invalid index i exists, and is not the one" in caught.value.what
+    assert f"{NAME}.sql:1: an invalid index i exists, and {why}" in caught.value.what
     assert one(database16, "select to_regclass('i')::text") == "i"
 
 

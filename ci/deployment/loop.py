@@ -361,7 +361,7 @@ class _PlanRun(Recorder):
             return after(
                 decision.stopped(first), lambda: self.close(Status.FAILED, decision.record(first))
             )
-        serves = " and the service was restarted and serves" if restarted else ""
+        serves = "; the service was restarted and serves" if restarted else ""
         ended = RolledBack(
             first.message,
             place=first.place,

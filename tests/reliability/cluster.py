@@ -78,8 +78,17 @@ class Cluster:
 
     @contextmanager
     def session(self, database: str) -> Iterator[psycopg.Connection]:
-        """Open a session that may write, whatever the server's default is."""
-        with psycopg.connect(self.url(database), autocommit=True) as connection:
+        """Open a session that may write, whatever the server's default is.
+
+        Once more where the database was renamed while it was opened.
+        """
+        try:
+            opened = psycopg.connect(self.url(database), autocommit=True)
+        except psycopg.OperationalError as error:
+            if "just been dropped or renamed" not in str(error):
+                raise
+            opened = psycopg.connect(self.url(database), autocommit=True)
+        with opened as connection:
             connection.execute("set default_transaction_read_only = off")
             yield connection
 

@@ -43,7 +43,7 @@ def _played(cell: Cell, world: World) -> list[str]:
         problems.append(f"the lock of a run that is gone is held for {DEAD_WITHIN:.0f} s")
     if ran.code != 0:
         problems += _gone_on(ran, arguments, world)
-    elif cell.fault is READ_ONLY:  # it could not clear its marker: that is the next one's to do
+    elif cell.fault in (READ_ONLY, HOLE):  # it could not clear its marker: the next one does
         problems += _one_more(world, "backup", "--env", "uat")
     problems += _end(cell.verb, before, world)
     if cell.fault in CLOCKS:

@@ -20,7 +20,7 @@ from ...errors import Place, StepFailed, WindlassError
 from ...parser import tree
 from ...parser.split import Statement
 from .if_not_exists import already_exists, quoted, same_index
-from .shadow import fetch_one
+from .shadow import Incomparable, fetch_one
 
 LOOK_EVERY = 0.5  # seconds
 SAY_AGAIN = 15.0  # seconds between two notes about who is waited for
@@ -175,7 +175,7 @@ def finished(connection: psycopg.Connection, statement: Statement) -> bool:
     kind, node = statement.kind, statement.node
     if kind == "index_stmt":
         row = connection.execute(INDEX, (node.idxname, quoted(node.relation))).fetchone()
-        return bool(row and row[0] and same_index(connection, statement))
+        return bool(row and row[0] and _is_ours(connection, statement))
     if kind == "drop_stmt":
         names = [[part.string.sval for part in item.list.items] for item in node.objects]
         return all(_gone(connection, name) for name in names)
@@ -186,6 +186,14 @@ def finished(connection: psycopg.Connection, statement: Statement) -> bool:
         query, attribute, wanted = OUTCOMES[kind]
         return bool(fetch_one(connection, query, getattr(node, attribute)) is wanted)
     return False
+
+
+def _is_ours(connection: psycopg.Connection, statement: Statement) -> bool:
+    """Tell whether the index of that name is the statement's; what cannot be compared is not."""
+    try:
+        return bool(same_index(connection, statement))
+    except Incomparable:
+        return False
 
 
 def is_gone(connection: psycopg.Connection, statement: Statement) -> bool:
@@ -246,9 +254,15 @@ def _drop_invalid(
             state="this statement did not run",
             next_step="wait until pg_stat_progress_create_index is empty, and start again",
         )
-    if not same_index(connection, statement):
+    other = ""
+    try:
+        if not same_index(connection, statement):
+            other = "is not the one this file builds"
+    except Incomparable as error:
+        other = f"whether it is the one this file builds could not be compared ({error})"
+    if other:
         raise StepFailed(
-            f"an invalid index {row[2]} exists, and is not the one this file builds",
+            f"an invalid index {row[2]} exists, and {other}",
             place=place,
             state="this statement did not run",
             next_step=f"look at it (\\d {row[2]} in psql), drop it, and start again",

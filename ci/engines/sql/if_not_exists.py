@@ -106,18 +106,17 @@ def same_index(connection: psycopg.Connection, statement: Statement) -> bool | N
     """Tell whether the index of that name is the one a statement builds; None where none exists.
 
     Validity is not asked: what a killed build left is the same index, and invalid.
-    What cannot be compared counts as another one.
+
+    Raises:
+        Incomparable: the server could not say what the statement builds.
+
     """
     with connection.transaction(force_rollback=True):
         index = _index(connection, statement.node)
         if index is None:
             return None
         oid, schema, table, _ = index
-        try:
-            wanted = wanted_index(connection, statement.node, schema, table)
-        except Incomparable:
-            return False
-        return wanted == indexdef(connection, oid)
+        return wanted_index(connection, statement.node, schema, table) == indexdef(connection, oid)
 
 
 def _create_index(connection: psycopg.Connection, node: Node) -> str:

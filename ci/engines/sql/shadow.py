@@ -11,6 +11,7 @@ import psycopg
 from postgast import pg_query_pb2
 from psycopg import sql
 
+from ...database.errors import in_words
 from ...database.retry import RETRIED
 from ...parser.tree import Node
 
@@ -60,7 +61,7 @@ def create_shadow(connection: psycopg.Connection, statement: sql.Composed | str)
     except psycopg.Error as error:
         if error.sqlstate in RETRIED or connection.broken:
             raise
-        raise Incomparable from error
+        raise Incomparable(in_words(error)) from error
 
 
 def copied(kind: str, node: Node) -> tuple[Node, Node]:
