@@ -48,7 +48,8 @@ of Alembic is killed |
 | restart, crash | the server restarts: `pg_ctl restart -m fast`, `-m immediate` |
 | terminate | every session of the run is ended by the server |
 | cut | every connection is reset once |
-| black hole | no packet passes in either direction until the run has ended |
+| black hole | no packet passes in either direction until the run has ended; where that ends \
+well, a backup follows it |
 | too many | the server has no connection left for a moment |
 | read-only | `default_transaction_read_only` is on until the run has ended; where that ends \
 well, a backup follows it |
