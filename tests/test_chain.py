@@ -12,8 +12,10 @@ import psycopg
 import pytest
 
 import pgwindlass
+from pgwindlass.database import errors
 from pgwindlass.database.connection import Database
 from pgwindlass.deployment import events
+from pgwindlass.errors import StepFailed
 from pgwindlass.plan import chain
 from pgwindlass.secret import Secret
 from tests.fix_postgres import Server
@@ -547,3 +549,33 @@ def test_a_database_that_went_back_without_us_is_told_and_its_story_goes_on(
     assert after[: len(before)] == before
     assert kinds(fresh)[len(before)] == "restored"
     assert verdict(fresh)[0] == 0, verdict(fresh)
+
+
+def test_a_run_that_stands_still_in_its_turn_loses_it(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "STANDS_STILL", "200ms")
+    first, second = database_of(project), database_of(project)
+
+    with kept(project), first.session("journal") as suspended:
+        with pytest.raises(psycopg.Error) as caught, events.transaction(suspended):
+            events.append(suspended, "paused", "", {"reason": "first"})
+            events.append_now(second, "paused", {"reason": "second"})
+            suspended.execute("select 1")
+
+        assert caught.value.sqlstate == "25P03"
+        assert errors.passing(caught.value)
+        reasons = "select record ->> 'reason' from windlass.event order by id desc limit 1"
+        assert execute(project, reasons) == [("second",)]
+
+
+def test_who_waits_for_its_turn_is_told_so_in_time(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "WAITS", "200ms")
+
+    session = database_of(project).session("journal")
+    with kept(project), session as slow, events.transaction(slow):
+        events.append(slow, "paused", "", {"reason": "first"})
+        with pytest.raises(StepFailed, match="writes into the journal, and does not end"):
+            events.append_now(database_of(project), "paused", {"reason": "second"})

@@ -14,7 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from ..errors import UNCHANGED, ConfigError, LockTimeout, Refused, Unchanged, Unreachable
 from ..model import Target
 from ..secret import Secret, redact, remember
-from . import opening, transient
+from . import errors, opening, transient
 from .kept import KeptSession
 from .patience import Patience
 from .pinned import PATH, PinnedConnection
@@ -270,8 +270,8 @@ class Database:
         while True:
             try:
                 return self._read_once(step, work, own_session=own_session)
-            except psycopg.OperationalError as error:
-                why = transient.reason(error.sqlstate, broken=error.sqlstate is None)
+            except psycopg.Error as error:
+                why = errors.passing(error)
                 if not (why and outage.goes_on(why)):
                     raise
 
@@ -285,9 +285,9 @@ class Database:
             try:
                 with self.session(step) as connection:
                     work(connection)
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 tries += 1
-                why = transient.reason(error.sqlstate, broken=error.sqlstate is None)
+                why = errors.passing(error)
                 if not why or (tries > 1 and not outage.goes_on(why)):
                     raise
             else:
@@ -300,8 +300,8 @@ class Database:
             with self.session(step) as connection:
                 try:
                     return self._read(connection, step, work)
-                except psycopg.OperationalError:
-                    if not connection.broken:
+                except psycopg.Error:
+                    if not connection.closed:
                         raise
         with self.connect(step) as connection:
             return self._read(connection, step, work)

@@ -10,6 +10,7 @@ from psycopg import sql
 
 from ..errors import State, StepFailed
 from ..secret import redact
+from . import transient
 
 REMEDIES: dict[type[psycopg.Error], str] = {
     pg.InsufficientPrivilege: (
@@ -24,6 +25,17 @@ def in_words(error: psycopg.Error) -> str:
     """Return what the server, or the line to it, said, on one line and with its SQLSTATE."""
     code = error.sqlstate or "the connection was lost"
     return redact(f"the database did not do it: {' '.join(str(error).split())} [{code}]")
+
+
+def passing(error: psycopg.Error) -> str:
+    """Say what passes by itself in a statement's failure; empty where nothing does.
+
+    Without an SQLSTATE it is the line that was lost; a session whose run stood still too long is
+    ended with an error of another class.
+    """
+    lines = psycopg.OperationalError | psycopg.InterfaceError
+    broken = error.sqlstate is None and isinstance(error, lines)
+    return transient.reason(error.sqlstate, broken=broken)
 
 
 def one_value(connection: psycopg.Connection, query: LiteralString | sql.Composed) -> object:

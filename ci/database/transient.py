@@ -13,6 +13,7 @@ STATES = {
     "57P01": "the session was ended: the server is restarting, or somebody ended it",
     "57P02": "the server is restarting after a crash",
     "57P03": "the server is starting or stopping",
+    "25P03": "the session was ended, because its run stood still in a transaction",
     "53300": "the server has no free connection",
     "25006": "the server is read-only: a standby that is not promoted yet",
 }

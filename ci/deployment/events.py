@@ -14,15 +14,24 @@ import psycopg
 
 from ..database import trusted
 from ..database.connection import Database
-from ..errors import ConfigError, Unreachable, WindlassError
+from ..errors import ConfigError, StepFailed, Unchanged, Unreachable, WindlassError
 from ..model import Event, Origin
 from ..origin import find_origin
 from ..plan import chain
 from ..secret import redact
 from .work import Work
 
-# One after the other: each event has the hash of the one before it.
-TURN = "select pg_catalog.pg_advisory_xact_lock(7452012384611)"
+# One after the other: each event has the hash of the one before it. A transaction that has its
+# turn takes milliseconds. The server ends one whose run stands still, such as that of a machine
+# that was suspended: the deployment lock may be lost, and the next run waits for the turn alone.
+STANDS_STILL = "20s"
+WAITS = "60s"
+TURN = """
+    set local idle_in_transaction_session_timeout = '{stands_still}';
+    select pg_catalog.set_config('lock_timeout', '{waits}', true)
+    where pg_catalog.current_setting('lock_timeout') = '0';
+    select pg_catalog.pg_advisory_xact_lock(7452012384611)
+"""
 HEAD = """
     select pg_catalog.clock_timestamp(), e.id, e.hash
     from (select) as one left join lateral (
@@ -60,11 +69,15 @@ def append(
 
     One that this deployment has appended last already is there: a statement that is run a second
     time, because the line was cut, says the same thing.
+
+    Raises:
+        StepFailed: another session has its turn, and does not end.
+
     """
     if not trusted.exists(connection, "event"):
         raise AssertionError("an event is appended before the tables are there")
     text = redact(chain.text_of(record))
-    connection.execute(TURN)
+    _take_turn(connection)
     at, number, last = connection.execute(HEAD).fetchone() or (None, None, None)
     if number is None:
         before = chain.snapshot(read_rows(connection))
@@ -80,6 +93,19 @@ def append(
         connection,
         chain.follow(head, at=at, kind=kind, deployment=deployment, record=json.loads(text)),
     )
+
+
+def _take_turn(connection: psycopg.Connection) -> None:
+    turn = TURN.format(stands_still=STANDS_STILL, waits=WAITS)
+    try:
+        connection.execute(turn.encode())
+    except psycopg.errors.LockNotAvailable as error:
+        raise StepFailed(
+            "another session writes into the journal, and does not end",
+            state=Unchanged("this is not in the journal"),
+            next_step="look for it in pg_stat_activity, where application_name begins with "
+            "windlass/ and state is not idle; when it has ended, start again",
+        ) from error
 
 
 def insert(connection: psycopg.Connection, event: Event) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import psycopg
 
-from ..database import transient, trusted
+from ..database import errors, trusted
 from ..database.connection import Database
 from ..errors import NotApproved, Refused, StepFailed
 from ..model import (
@@ -197,12 +197,12 @@ class Journal:
                     self.require()
                 what = "the journal does not have this deployment"
                 raise lacks(what, self.environment) from error
-            except psycopg.OperationalError as error:
+            except psycopg.Error as error:
                 # The server was restarted, or the line cut: what happened must be written all
                 # the same, and each statement here says the same thing when it runs twice.
                 tries += 1
-                why = transient.reason(error.sqlstate, broken=error.sqlstate is None)
-                if tries > 1 and not (why and outage.goes_on(why)):
+                why = errors.passing(error)
+                if not why or (tries > 1 and not outage.goes_on(why)):
                     raise
             if self.require is not None:
                 self.require()

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import psycopg
 
-from ..database import orphans, transient, trusted
+from ..database import errors, orphans, transient, trusted
 from ..errors import ChildFailed, Stalled, StepFailed, Unreachable
 from ..model import Direction, Migration, Plan
 from .journal import Journal, lacks
@@ -81,10 +81,7 @@ def passing(error: BaseException) -> str:
 
 def _passing(error: BaseException) -> str:
     if isinstance(error, psycopg.Error):
-        broken = error.sqlstate is None and isinstance(
-            error, psycopg.OperationalError | psycopg.InterfaceError
-        )
-        return transient.reason(error.sqlstate, broken=broken)
+        return errors.passing(error)
     if isinstance(error, Stalled):
         return transient.LOST
     if isinstance(error, ChildFailed):

@@ -118,8 +118,7 @@ def test_a_failed_smoke_test_ends_with_the_old_schema_and_the_service_up(
     assert "smoke: GET" in ran.error()[0]
     assert '$.status is "broken", expected "ok"' in ran.error()[0]
     assert ran.error()[1] == (
-        "  state: rolled back: the schema is as it was before; the service was restarted "
-        "and serves"
+        "  state: rolled back: the schema is as it was before; the service was restarted and serves"
     )
     assert project.restarts == 3  # the first deployment, the second, and after the rollback
     states = project.json("status", "--env", "production")["migrations"]

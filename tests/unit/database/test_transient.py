@@ -7,7 +7,9 @@ from pgwindlass.database import transient
 pytestmark = pytest.mark.unit
 
 
-@pytest.mark.parametrize("state", ["08006", "08003", "08P01", "57P01", "57P02", "57P03", "53300"])
+@pytest.mark.parametrize(
+    "state", ["08006", "08003", "08P01", "57P01", "57P02", "57P03", "25P03", "53300"]
+)
 def test_a_lost_or_refused_session_passes(state: str) -> None:
     assert transient.reason(state, broken=True)
 
