@@ -28,6 +28,7 @@ class Unit:
     command: Command
     path: tuple[State, ...]
     number: int = 0  # in the order in which they began
+    files: int = 0  # how many there were
 
     @property
     def end(self) -> State:
@@ -81,7 +82,7 @@ class Model:
         if self.killed is not None and self.killed.command == command:
             states = (self.state, *_behind(self.killed.path, self.state))
         self.begun += 1
-        self.running[runner] = unit = Unit(command, states, self.begun)
+        self.running[runner] = unit = Unit(command, states, self.begun, self.files)
         return unit
 
     def kill(self, runner: str) -> None:
@@ -101,19 +102,23 @@ class Model:
 
     def good_ends(self, unit: Unit) -> set[State]:
         """Return the states in which a command may have ended with exit 0."""
-        ends = {unit.end, path(unit.command, self.state, self.files, self.saved)[-1]}
-        if unit.command.kind == "deploy":  # everything that is there now
-            ends = {self._all()}
-        elif self.killed is None or self.killed.command == unit.command:
-            ends = {unit.end}
-        else:  # what was killed was gone on with, or taken back, before
-            ends |= {self.killed.end, self.killed.path[0]}
+        if unit.command.kind == "deploy":  # everything that was there when it looked
+            counts = range(unit.files, self.files + 1)
+            return {path(unit.command, self.state, count, self.saved)[-1] for count in counts}
+        ends = {unit.end}
+        others = [each for each in self._open() if each != unit]
+        if any(each.command != unit.command for each in others):
+            ends |= {path(unit.command, self.state, self.files, self.saved)[-1]}
+        for each in others:  # it was gone on with, or taken back, before
+            ends |= {each.end} | ({each.path[0]} if each.command != unit.command else set())
         if self.failed is not None and self.failed.command == unit.command:
             ends |= {self.failed.end}
         return ends
 
-    def _all(self) -> State:
-        return path(Command("deploy"), self.state, self.files, self.saved)[-1]
+    def _open(self) -> list[Unit]:
+        """Return the units that the next run may go on with: what was killed, or lost its lock."""
+        killed = [self.killed] if self.killed is not None else []
+        return killed + [self.running[runner] for runner in sorted(self.hit)]
 
 
 def _behind(states: tuple[State, ...], state: State) -> tuple[State, ...]:

@@ -109,6 +109,8 @@ class Schedule(RuleBasedStateMachine):
         if runner in self.runs or not self._makes_sense(command):
             return
         others = set(self.runs) - self.model.hit
+        if not others:  # what they have committed stays, whoever goes on with it
+            self.model.state, _ = self._read()
         unit = self.model.begin(runner, command)
         run = self.parts.begin(self._words(command), Halt(EFFECTS, passes))
         if run.stopped():
