@@ -199,8 +199,8 @@ def serve(path: str, program: Callable[[], int]) -> None:
                     waiting.register(os.pidfd_open(pid), selectors.EVENT_READ, (pid, line))
                     waiting.register(line, selectors.EVENT_READ, pid)
                 elif isinstance(key.data, int):
-                    waiting.unregister(key.fileobj)
-                    _kill(key.data)
+                    if _forgotten(waiting, key.fileobj):
+                        _kill(key.data)
                 else:
                     pid, line = key.data
                     waiting.unregister(key.fileobj)
@@ -208,6 +208,15 @@ def serve(path: str, program: Callable[[], int]) -> None:
                     with suppress(KeyError):  # the line has ended already
                         waiting.unregister(line)
                     _say_the_end(pid, line)
+
+
+def _forgotten(waiting: selectors.BaseSelector, line: Any) -> bool:
+    """Wait for a line no more; False where its run ended in the same moment, and did that."""
+    try:
+        waiting.unregister(line)
+    except (KeyError, ValueError):
+        return False
+    return True
 
 
 def import_all() -> None:
