@@ -12,6 +12,7 @@ from ..database.connection import Database
 from ..database.history_table import HistoryTable
 from ..database.retry import Terms
 from ..errors import ConfigError
+from ..lint.fix import Trio
 from ..model import Applied, Direction, Failed, Finding, Migration, Partial, Unrecorded
 from ..parser.effects import Effect
 from ..secret import Secret
@@ -232,6 +233,10 @@ class Fixes(Protocol):
         """Write what lint proposes in the place of migrations; ConfigError where it cannot."""
         ...
 
+    def add(self, trios: tuple[Trio, ...]) -> tuple[Path, ...]:
+        """Write new migrations, all of them or none; never over a file."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
@@ -290,6 +295,17 @@ class Engine:
                 next_step="leave out --fix, and write what stands under the findings by hand",
             )
         return self.fixes.fix(migrations, connection)
+
+    def add(self, trios: tuple[Trio, ...]) -> tuple[Path, ...]:
+        """Write new migrations whose SQL is known, and return the files.
+
+        Raises:
+            ConfigError: the tool's migrations are no files of SQL, or a file is there already.
+
+        """
+        if self.fixes is None:
+            raise self._cannot("--recipe", "no migrations that are trios of SQL files")
+        return self.fixes.add(trios)
 
     def _cannot(self, flag: str, why: str) -> ConfigError:
         return ConfigError(

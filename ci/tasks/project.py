@@ -112,15 +112,59 @@ def comment(file: str = "", pull: int = 0) -> Answer:
     name="what it does, in lower case: add_user_preferences; of Alembic the message",
     autogenerate="from the models, as they differ from the database of --env (Alembic)",
     merge="of all heads (Alembic)",
-    env="whose database the models are compared with",
+    env="whose database the models are compared with, or has the table of a recipe",
+    recipe="add-not-null-column, change-type, rename-column, drop-column, add-foreign-key or "
+    "split-table: the migrations of a change that old and new code survive together",
+    table="of a recipe: orders, sales.orders",
+    column="of a recipe; of split-table several: street,city",
+    to="the new column, or the new table",
+    type="of the new column, as SQL",
+    value="an expression: what rows get that have none",
+    using="change-type: the new value from the old column (default: a cast)",
+    back="change-type: the old value from the new column (default: a cast)",
+    references="add-foreign-key: TABLE or TABLE(COLUMN)",
+    dry_run="prints a recipe's files, and writes none",
 )
-def create(
-    name: str = "", env: str = "", *, autogenerate: bool = False, merge: bool = False
+def create(  # a flag each
+    name: str = "",
+    env: str = "",
+    recipe: str = "",
+    table: str = "",
+    column: str = "",
+    to: str = "",
+    type: str = "",  # the flag's name
+    value: str = "",
+    using: str = "",
+    back: str = "",
+    references: str = "",
+    *,
+    autogenerate: bool = False,
+    merge: bool = False,
+    dry_run: bool = False,
 ) -> Answer:
-    """Write a new migration, its rollback and its verify script."""
-    from ..deployment.project import create_from_models, create_migration
+    """Write a new migration, its rollback and its verify script; or those of a recipe."""
+    from ..deployment.project import create_from_models, create_migration, create_recipe
+    from ..recipes.order import Order
 
-    at_most_one(autogenerate=autogenerate, merge=merge)
+    at_most_one(autogenerate=autogenerate, merge=merge, recipe=bool(recipe))
+    if recipe:
+        order = Order(
+            recipe=recipe,
+            table=table,
+            column=column,
+            to=to,
+            type=type,
+            value=value,
+            using=using,
+            back=back,
+            references=references,
+        )
+        order.require("table", "orders")
+        with opened(env) as work:
+            trios = create_recipe(work, order, dry_run=dry_run)
+        created = [trio.name for trio in trios]
+        texts = [f"{trio.sql}\n{trio.rollback}" for trio in trios]
+        return Answer({"created": created}, "\n".join(texts if dry_run else created))
     if autogenerate:
         with opened(env) as work:
             paths = create_from_models(work, name)

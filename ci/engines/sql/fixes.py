@@ -5,6 +5,7 @@ from pathlib import Path
 
 import psycopg
 
+from ...errors import ConfigError
 from ...lint import fix
 from ...lint.fix import Judged, Trio
 from ...lint.live import read_catalog
@@ -49,6 +50,37 @@ class SqlFixes:
             taken |= {trio.name for trio in trios}
             written[migration.name] = trios
         return tuple(path for trios in written.values() for path in self._write(trios))
+
+    def add(self, trios: tuple[Trio, ...]) -> tuple[Path, ...]:
+        """Write new migrations, all of them or none; never over a file.
+
+        Raises:
+            ConfigError: a file of that name is there.
+
+        """
+        texts = {
+            self.files.directory / self.files.path_of(trio.name, extra): text
+            for trio in trios
+            for extra, text in zip(
+                ("", *EXTRAS), (trio.sql, trio.rollback, trio.verify), strict=True
+            )
+            if text is not None
+        }
+        there = [path for path in texts if path.exists()]
+        if there:
+            raise ConfigError(f"{there[0]}: exists already", next_step="start again")
+        self.files.directory.mkdir(parents=True, exist_ok=True)
+        written: list[Path] = []
+        try:
+            for path, text in texts.items():
+                with path.open("x", encoding="utf-8") as file:
+                    written.append(path)
+                    file.write(text)
+        except OSError:
+            for path in written:
+                path.unlink(missing_ok=True)
+            raise
+        return tuple(texts)
 
     def _write(self, trios: tuple[Trio, ...]) -> list[Path]:
         """Write the later parts first: a run that is cut off leaves the migration as it was."""
