@@ -41,9 +41,12 @@ class Cluster:
     behaviour: str = "complete"
     lag: float = 0.2  # seconds until the controller sees a change
     seconds: float = 0.3  # until a rollout completes
+    ending: float = 0.0  # seconds that the old pods take to end: with `strategy: Recreate` the
+    # controller numbers the new ReplicaSet only then, and has seen the change long before
     deployment: Json = field(default_factory=dict)
     replica_sets: list[Json] = field(default_factory=list)
     observed: int = 1  # generation that the controller has seen
+    numbered: int = 1  # generation whose ReplicaSet has its number
     changed_at: float = 0.0
     version: int = 100
     crashes: int = 0
@@ -97,14 +100,21 @@ class Cluster:
             return status  # of the rollout before: nobody has begun with the new one
         if self.sick and self.behaviour == "dies" and rolling > self.seconds + 0.5:
             return status | {"availableReplicas": 0, "unavailableReplicas": wanted}
-        if rolling > self.seconds and not (self.sick and self.behaviour in ("stuck", "exceeded")):
+        done = rolling > self.seconds + self._ends_after()
+        if done and not (self.sick and self.behaviour in ("stuck", "exceeded")):
             return status
+        if self.numbered < self.deployment["metadata"]["generation"]:  # the old pods end
+            return status | {"updatedReplicas": 0, "availableReplicas": 0}
         status |= {"replicas": wanted + 1, "updatedReplicas": 1, "unavailableReplicas": 1}
         if self.sick and self.behaviour == "exceeded" and rolling > self.seconds:
             status["conditions"] = [
                 {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
             ]
         return status
+
+    def _ends_after(self) -> float:
+        recreates = self.deployment["spec"]["strategy"]["type"] == "Recreate"
+        return self.ending if recreates else 0.0
 
     def _seconds_rolling(self) -> float:
         return time.monotonic() - self.changed_at - self.lag
@@ -142,9 +152,12 @@ class Cluster:
     def _control(self) -> None:
         """Do what the controller does with a change: number its ReplicaSet, an old one anew."""
         meta = self.deployment["metadata"]
-        if self.observed == meta["generation"] or self._seconds_rolling() < 0:
+        if self._seconds_rolling() < 0:
             return
         self.observed = meta["generation"]
+        if self.numbered == meta["generation"] or self._seconds_rolling() < self._ends_after():
+            return
+        self.numbered = meta["generation"]
         template = self.deployment["spec"]["template"]
         newest = max(int(found["metadata"]["annotations"][REVISION]) for found in self.replica_sets)
         same = [r for r in self.replica_sets if _same(r["spec"]["template"], template)]

@@ -42,6 +42,25 @@ def test_a_restart_is_a_new_revision_that_is_rolled_out(cluster: Cluster) -> Non
     assert now.detail == "revision 2, 2 of 2 pods are new, 2 available"
 
 
+def test_a_recreated_deployment_has_its_revision_when_the_old_pods_have_ended(
+    cluster: Cluster,
+) -> None:
+    cluster.deployment["spec"]["strategy"] = {"type": "Recreate"}
+    cluster.ending = 0.6
+
+    now = driver().restart()
+
+    assert (now.version, now.instance) == ("2", "d-1/2")
+
+
+def test_old_pods_that_do_not_end_are_named(cluster: Cluster) -> None:
+    cluster.deployment["spec"]["strategy"] = {"type": "Recreate"}
+    cluster.ending = 60
+
+    with pytest.raises(StepFailed, match="did not begin with new pods: the old ones do not end"):
+        driver(within=2).restart()
+
+
 def test_a_stuck_rollout_fails_in_time_and_says_which_pod(cluster: Cluster) -> None:
     cluster.behaviour = "stuck"
 

@@ -19,6 +19,7 @@ from . import Running
 ASKED_WITHIN = 30.0  # seconds for one question
 POLL = 0.3  # seconds
 REVISION = "deployment.kubernetes.io/revision"
+RESTARTED = "kubectl.kubernetes.io/restartedAt"  # in the template, by `kubectl rollout restart`
 EARLIER = "deployment.kubernetes.io/revision-history"  # numbers a ReplicaSet had before, by commas
 EVENTS_SHOWN = 3
 OPERATORS = {
@@ -55,8 +56,13 @@ class _Selector(msgspec.Struct, frozen=True, rename="camel"):
         return ",".join([*labels, *expressions])
 
 
+class _Template(msgspec.Struct, frozen=True):
+    metadata: _Metadata = _Metadata()
+
+
 class _Spec(msgspec.Struct, frozen=True):
     selector: _Selector
+    template: _Template = _Template()
     replicas: int = 1
     paused: bool = False
 
@@ -139,7 +145,8 @@ class Kubectl:
         now = self._require()
         if now.metadata.generation <= before.metadata.generation:
             raise self._failure(now, "was not changed by kubectl rollout restart")
-        return self._wait(now, deadline)
+        revision = self._numbered(now.metadata.generation, deadline - self.config.settle.seconds)
+        return self._wait(revision, deadline)
 
     def revert(self, to: Running, announce: process.Announce = process.unannounced) -> Running:
         """Roll back to `to.version`, a revision, and return when it serves.
@@ -156,7 +163,9 @@ class Kubectl:
         self._change(announce, *undo)
         # kubectl says "skipped rollback", and exits 0, where that template is asked for already:
         # then the rollout under way is waited for, and has to be the right one.
-        serves = self._wait(self._require(), deadline)
+        latest = deadline - self.config.settle.seconds
+        now = self._observed(self._require().metadata.generation, latest)
+        serves = self._wait(now.revision, deadline)
         if self._number_now(self._require(), to.version) != serves.version:
             raise self._failure(self._require(), f"did not go back to revision {to.version}")
         return serves
@@ -167,10 +176,8 @@ class Kubectl:
         revision, counts = deployment.revision, deployment.counts()
         return f"deployment {self.config.deployment}, revision {revision}, {counts}"
 
-    def _wait(self, changed: _Deployment, deadline: float) -> Running:
-        latest = deadline - self.config.settle.seconds
-        revision = self._observed(changed.metadata.generation, latest).revision
-        left = max(1, int(latest - time.monotonic()))
+    def _wait(self, revision: str, deadline: float) -> Running:
+        left = max(1, int(deadline - self.config.settle.seconds - time.monotonic()))
         argv = status_command(self.config, revision=revision, within_seconds=left)
         try:
             process.run(argv, purpose=self.purpose, within=left + ASKED_WITHIN)
@@ -191,6 +198,25 @@ class Kubectl:
                 return now
             if time.monotonic() >= latest:
                 raise self._failure(now, "is not looked after: no controller has seen the change")
+            time.sleep(POLL)
+
+    def _numbered(self, generation: int, latest: float) -> str:
+        """Return the revision of a restart, once its ReplicaSet is there.
+
+        With `strategy: Recreate` the cluster has seen the change before: it ends the old pods
+        first, and until then the Deployment has the number of the revision before.
+        """
+        while True:
+            now = self._observed(generation, latest)
+            stamp = now.spec.template.metadata.annotations.get(RESTARTED, "")
+            for item in self._items("replicasets", now):
+                notes = item["metadata"].get("annotations", {})
+                template = item["spec"]["template"].get("metadata", {})
+                begun = template.get("annotations", {}).get(RESTARTED) == stamp
+                if begun and notes.get(REVISION) == now.revision:
+                    return now.revision
+            if time.monotonic() >= latest:
+                raise self._failure(now, "did not begin with new pods: the old ones do not end")
             time.sleep(POLL)
 
     def _settle(self, revision: str) -> Running:
