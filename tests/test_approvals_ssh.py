@@ -24,7 +24,7 @@ from pgwindlass.errors import ChildFailed
 from pgwindlass.model import ApprovalStatement, Plan, Signed
 from tests.kit import Project, Quiet, Ran, parts, tables
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 A = "20260801_000000_create_orders"
 NAMES = ("ann", "bob", "eve")

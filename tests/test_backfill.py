@@ -25,6 +25,8 @@ from pgwindlass.model import Migration
 from tests.fix_migration import NAME, Write
 from tests.heavy import at_most
 
+pytestmark = pytest.mark.sampled(2)
+
 HASTY = Terms(lock=LockConfig(timeout=(Duration(0.1),), wait=Duration(1)))
 
 

@@ -21,6 +21,8 @@ from pgwindlass.secret import Secret
 from tests.fix_postgres import Server
 from tests.kit import Project, new_key
 
+pytestmark = pytest.mark.sampled(2)
+
 A = "20260801_000000_a"
 B = "20260802_000000_b"
 C = "20260803_000000_c"

@@ -21,6 +21,8 @@ from tests.fix_docker import BUSYBOX, docker
 from tests.fix_postgres import Server
 from tests.test_backup import ROWS, SCHEMA, content, run
 
+pytestmark = pytest.mark.sampled(2)
+
 IMAGE = "windlass-pg:16"
 
 

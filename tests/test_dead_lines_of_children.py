@@ -21,6 +21,8 @@ from tests.fix_backup import configured, restore, take
 from tests.fix_own_server import OwnServer
 from tests.fix_proxy import Proxy
 
+pytestmark = pytest.mark.sampled(3)
+
 SCHEMA = """
     create table t (id int, content text);
     alter table t alter content set storage external;

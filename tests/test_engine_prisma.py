@@ -12,7 +12,7 @@ from pgwindlass.engines.prisma.engine import ADVISORY_LOCK
 from tests.fix_prisma import PrismaProject
 from tests.kit import tables
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 INIT = "20260801000000_init"
 LAST_ERROR = "20260802000000_add_last_error"

@@ -17,6 +17,7 @@ from pgwindlass.model import (
     StepName,
     Target,
 )
+from pgwindlass.report import markdown
 from pgwindlass.report import summary as summaries
 from pgwindlass.report.runner_commands import harmless
 from tests.fix_runner import Job, heard
@@ -265,11 +266,11 @@ def test_json_stays_one_document_that_says_nothing_to_the_runner(project: Projec
 @pytest.mark.unit
 @pytest.mark.parametrize("text", NASTY)
 def test_no_text_breaks_out_of_a_cell(text: str) -> None:
-    page = summaries.facts(("what", text), ("next", "stays"))
+    page = markdown.facts(("what", text), ("next", "stays"))
 
-    found = tables_of(summaries.rendered([page]))
+    found = tables_of(markdown.rendered([page]))
     html = MarkdownIt("gfm-like", {"linkify": False, "html": True}).render(
-        summaries.rendered([page])
+        markdown.rendered([page])
     )
 
     assert found == [[["", ""], ["what", " ".join(text.split())], ["next", "stays"]]]
@@ -279,9 +280,7 @@ def test_no_text_breaks_out_of_a_cell(text: str) -> None:
 @pytest.mark.unit
 @pytest.mark.parametrize("text", NASTY)
 def test_no_text_ends_a_block_of_code(text: str) -> None:
-    tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(
-        summaries.fence(f"a\n{text}\n````\nz")
-    )
+    tokens = MarkdownIt("gfm-like", {"linkify": False}).parse(markdown.fence(f"a\n{text}\n````\nz"))
 
     assert [token.type for token in tokens] == ["fence"]
 
@@ -291,9 +290,9 @@ def test_two_hundred_migrations_stay_within_the_limit_and_it_says_what_is_left_o
     plan = a_plan(200, "-- " + "x" * 10_000)
     page = summaries.plan_page(plan, tuple(m.sql for m in plan.migrations), "")
 
-    text = summaries.rendered(page.sections)
+    text = markdown.rendered(page.sections)
 
-    assert len(text.encode()) < summaries.LIMIT
+    assert len(text.encode()) < markdown.LIMIT
     assert "100 more migrations left out here; `invoke plan` has them all." in text
     assert re.search(r"\d+ more migrations' SQL left out here; plan.json has it whole", text)
     assert len(tables_of(text)[1]) == 101

@@ -25,6 +25,8 @@ from tests.fix_postgres import Server
 from tests.kit import ROOT
 from tests.test_backup import ROWS, SCHEMA, run
 
+pytestmark = pytest.mark.sampled(2)
+
 NewDatabase = Callable[[Server], Database]
 
 

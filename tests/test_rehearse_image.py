@@ -9,6 +9,8 @@ from pgwindlass.database.connection import Database
 from tests.fix_docker import IMAGE, SERVE
 from tests.kit import Project
 
+pytestmark = pytest.mark.sampled(3)
+
 # Where it has the copy's socket it has the file that is asked for; else it answers 404.
 OLD = (
     "d=${DATABASE_URL##*host=}; d=${d%%&*}; mkdir -p /w; "

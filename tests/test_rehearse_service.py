@@ -11,6 +11,8 @@ import pytest
 from pgwindlass.database.connection import Database
 from tests.kit import Project
 
+pytestmark = pytest.mark.sampled(2)
+
 BASE = "20260801_000000_base"
 NEXT = "20260802_000000_next"
 # A service as small as one can be: it reads one column, and tells what it was given.

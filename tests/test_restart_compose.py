@@ -16,7 +16,7 @@ from pgwindlass.restarters import Running
 from pgwindlass.restarters.compose import Compose, base_command, list_command, restart_command
 from tests.fix_docker import IMAGE, SERVE
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 Up = Callable[..., None]
 PROJECT = "wltest"

@@ -23,6 +23,8 @@ from pgwindlass.restarters.kubectl import (
 from tests.fix_kubernetes import Cluster, write_kubeconfig
 from tests.kit import parts
 
+pytestmark = pytest.mark.sampled(2)
+
 
 def driver(within: float = 8, settle: float = 0.5, name: str = "api") -> Kubectl:
     return Kubectl(

@@ -11,7 +11,7 @@ from pgwindlass.config.sections import SupervisorRestart
 from pgwindlass.errors import StepFailed
 from pgwindlass.restarters.supervisor import Supervisor, parse
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 Supervised = Callable[..., str]
 

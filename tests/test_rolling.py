@@ -17,6 +17,8 @@ from tests import warm
 from tests.fix_restarting import free_port
 from tests.kit import Project
 
+pytestmark = pytest.mark.sampled(2)
+
 WITHIN = 60.0  # seconds for an event; each takes well under ten
 UAT = "    lock: {timeout: [100ms, 200ms], wait: 3s}\n"
 # A start says so in the log. A member answers 500 while the file `bad-N` is there, and nothing

@@ -32,6 +32,8 @@ from tests.test_sample_migrations import (
     undo,
 )
 
+pytestmark = pytest.mark.sampled(2)
+
 ROOT = Path(__file__).parent.parent
 TOKEN = "a-token-that-no-log-may-show"
 MESSAGE = {"conversation_id": "smoke", "message": "List my tasks"}

@@ -17,6 +17,8 @@ from tests.fix_proxy import Proxy, Upstream
 from tests.fix_s3 import SECRET, Bucket, free_port
 from tests.kit import parts
 
+pytestmark = pytest.mark.sampled(2)
+
 MIB = 1 << 20
 MakeProxy = Callable[[Upstream], Proxy]
 

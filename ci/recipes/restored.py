@@ -1,11 +1,15 @@
 """A column made again as it was: its indexes, its constraints, its NOT NULL. Pure."""
 
+import re
+
 from ..lint.parts import concurrently
 from ..lint.quoting import alter, quoted, shown_key
 from .order import Order
 from .parts import not_null_check
 from .shape import Column, Shape
 
+# As pg_get_constraintdef writes it.
+UNIQUE = re.compile(r"UNIQUE( NULLS NOT DISTINCT)? \((.+?)\)( INCLUDE \(.+?\))?( .*)?")
 KINDS = {"p": "the primary key", "x": "the exclusion constraint"}
 
 
@@ -53,9 +57,9 @@ def again(
     """
     key, column = shape.key, shape.columns[name]
     statements = [alter(key, f"ADD COLUMN {quoted(name)} {definition(column)}")]
-    if column.default:
-        statements.append(alter(key, f"ALTER COLUMN {quoted(name)} SET DEFAULT {column.default}"))
     statements += filled
+    if column.default:  # not before: a row that comes meanwhile would have it, and not its value
+        statements.append(alter(key, f"ALTER COLUMN {quoted(name)} SET DEFAULT {column.default}"))
     statements += [
         concurrently(index.definition) for index in shape.indexes.values() if name in index.columns
     ]
@@ -87,11 +91,12 @@ def _constraint(shape: Shape, name: str) -> list[str]:
 
 def unique(shape: Shape, name: str, text: str) -> list[str]:
     """Return a unique constraint, its index built beside the writers."""
-    kind, _, rest = text.partition(" (")
-    nulls = " NULLS NOT DISTINCT" if "NULLS NOT DISTINCT" in kind else ""
-    columns, _, tail = rest.partition(")")
+    match = UNIQUE.fullmatch(text)
+    if match is None:
+        raise AssertionError(f"not as the server writes a unique constraint: {text}")
+    nulls, columns, include, when = (part or "" for part in match.groups())
     return [
         f"CREATE UNIQUE INDEX CONCURRENTLY {quoted(name)} ON {shown_key(shape.key)} "
-        f"({columns}){nulls}",
-        alter(shape.key, f"ADD CONSTRAINT {quoted(name)} UNIQUE USING INDEX {quoted(name)}{tail}"),
+        f"({columns}){include}{nulls}",
+        alter(shape.key, f"ADD CONSTRAINT {quoted(name)} UNIQUE USING INDEX {quoted(name)}{when}"),
     ]

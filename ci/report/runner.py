@@ -20,8 +20,9 @@ from typing import TextIO
 from ..secret import SHORTEST, known, redact
 from ..visible import visible
 from . import runner_commands
+from .markdown import LIMIT, Page, rendered
 from .runner_commands import Annotation
-from .summary import LIMIT, Page, Run, rendered
+from .summary import Run
 
 STEP = 1024**2  # bytes of summary that GitHub takes of a step
 _current: ContextVar["RunnerSession | None"] = ContextVar("runner", default=None)

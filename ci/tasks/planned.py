@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ..model import StepName
-from ..report import runner, summary
+from ..report import markdown, runner, summary
 from ..report.plan import plan_text
 from .confirm import confirm
 from .task import Answer, age_of
@@ -57,7 +57,7 @@ def shown(
     return Answer(plan, plan_text(plan))
 
 
-def _page(_run: summary.Run, *, env: str, text: str, digest: str) -> summary.Page:
+def _page(_run: summary.Run, *, env: str, text: str, digest: str) -> markdown.Page:
     return summary.text_page(f"Plan: {env}", text, {"digest": digest})
 
 

@@ -22,7 +22,7 @@ from .. import config
 from ..config.duration import Duration
 from ..dumpable import close_to_others
 from ..errors import ConfigError, Interrupted, Terminated, WindlassError, found_at
-from ..report import deployment, format, runner, runner_commands, summary
+from ..report import deployment, format, markdown, runner, runner_commands, summary
 from ..secret import redact, redact_to, remember_environment
 from ..visible import visible
 
@@ -213,7 +213,7 @@ def _document(error: WindlassError, code: int) -> dict[str, object]:
     }
 
 
-def _failure_page(run: summary.Run, error: WindlassError) -> summary.Page:
+def _failure_page(run: summary.Run, error: WindlassError) -> markdown.Page:
     root = run.root or Path.cwd()
     return summary.failure_page(run, error, lambda path: (root / path).is_file())
 

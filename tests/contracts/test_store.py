@@ -14,6 +14,8 @@ from pgwindlass.stores import Store
 from pgwindlass.stores.directory import DirectoryStore
 from pgwindlass.stores.s3 import S3Store
 
+pytestmark = pytest.mark.sampled(2)
+
 MIB = 1 << 20
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.heavy import some
 from tests.reliability.cells import Cell, played
 from tests.reliability.play import play
 from tests.reliability.world import World
@@ -44,7 +45,7 @@ def test_a_run_that_is_hit_can_be_gone_on_with(key: str, parts: World) -> None:
 @pytest.mark.skipif(bool(RESULTS), reason="all of it is played")
 def test_a_sample_of_the_matrix(parts: World) -> None:
     wrong = []
-    for key in SAMPLE:
+    for key in some(SAMPLE, 0, of=2):
         problems = play(CELLS[key], parts)
         if problems:
             wrong.append(_shown(CELLS[key], problems, parts))

@@ -16,6 +16,8 @@ from pgwindlass.database.connection import Database
 from tests.fix_postgres import CLIENTS, Server, start
 from tests.kit import Project, Ran
 
+pytestmark = pytest.mark.sampled(2)
+
 SLACK = 0.1  # seconds over the rung
 READ_AND_WRITE = """\\set id random(1, 100)
 select v from {table} where id = :id;

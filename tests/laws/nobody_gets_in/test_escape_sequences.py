@@ -10,8 +10,8 @@ import pytest
 
 from pgwindlass.database.connection import Database
 from pgwindlass.report.console import Console
+from pgwindlass.report.markdown import code, fence
 from pgwindlass.report.runner_commands import workflow_command
-from pgwindlass.report.summary import code, fence
 from tests.fix_runner import Job
 from tests.kit import Project
 

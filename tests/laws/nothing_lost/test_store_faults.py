@@ -23,7 +23,7 @@ from tests.fix_faults import Faults
 from tests.fix_s3 import Bucket
 from tests.heavy import some
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 FILL = """
 create table large (id int, t text);
