@@ -48,6 +48,7 @@ class Migration(Document, frozen=True, kw_only=True):
     transactional: bool = True
     rollback: str | None = None
     verify: str | None = None
+    backfill: str | None = None  # what runs in batches behind it, where that has a file of its own
     title: str = ""  # what it does, where its name does not say it
     after: tuple[str, ...] | None = None  # what it builds on; None: on the one before it
     irreversible: str = ""  # why nothing can undo it, as its file declares; empty: it does not

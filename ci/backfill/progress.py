@@ -30,6 +30,7 @@ class BackfillState(Document, frozen=True, kw_only=True):
     changed_at: datetime
     asked: str = ""  # pause or cancel, by a person
     asked_by: str = ""
+    verify_checksum: str = ""  # of the verify script that proves it; empty: it has none
 
     @property
     def is_open(self) -> bool:

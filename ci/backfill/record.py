@@ -15,7 +15,7 @@ from .progress import BackfillState, State
 COLUMNS = """
     migration_name, direction, statement, is_job, table_name, key_columns, state, rows_expected,
     rows_visited, rows_changed, rows_set_aside, batches, batch_rows, seconds, began_at, changed_at,
-    asked, asked_by
+    asked, asked_by, verify_checksum
 """
 ALL = f"""
     select {COLUMNS} from windlass.backfill order by changed_at, migration_name, statement
@@ -30,8 +30,9 @@ HOLD = """
 """
 BEGIN = """
     insert into windlass.backfill (migration_name, direction, statement, checksum, is_job,
-        table_name, key_columns, state, end_key, rows_expected, batch_rows, began_at, changed_at)
-    values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
+        table_name, key_columns, state, end_key, rows_expected, batch_rows, verify_checksum,
+        began_at, changed_at)
+    values (%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s,
             case when %s then pg_catalog.clock_timestamp() end, pg_catalog.clock_timestamp())
     on conflict (migration_name, direction, statement) do update set
         checksum = excluded.checksum, table_name = excluded.table_name,
@@ -61,9 +62,10 @@ ASIDE = """
 """
 WAITING = sql.SQL("""
     insert into windlass.backfill (migration_name, direction, statement, checksum, is_job,
-        table_name, key_columns, state, rows_expected, batch_rows, changed_at)
+        table_name, key_columns, state, rows_expected, batch_rows, verify_checksum,
+        changed_at)
     values ({migration}, {direction}, {statement}, {checksum}, true, {table},
-            array[]::pg_catalog.text[], 'waiting', 0, 1, pg_catalog.clock_timestamp())
+            array[]::pg_catalog.text[], 'waiting', 0, 1, {verify}, pg_catalog.clock_timestamp())
     on conflict (migration_name, direction, statement) do nothing
 """)
 TAKE_AWAY = sql.SQL("delete from windlass.backfill where migration_name = {migration}")
@@ -130,6 +132,7 @@ class Beginning:
     end: tuple[str, ...] | None  # the largest key; None: there is no row, or it waits
     rows_expected: int
     batch_rows: int
+    verify_checksum: str  # of the verify script that proves it; empty: it has none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,8 +152,9 @@ def begin(connection: psycopg.Connection, identity: Identity, beginning: Beginni
     each = beginning
     values = (each.checksum, each.job, each.table, list(each.key), each.state)
     end = list(each.end) if each.end is not None else None
-    counts = (end, each.rows_expected, each.batch_rows, each.state != "waiting")
-    connection.execute(BEGIN, (*identity, *values, *counts))
+    counts = (end, each.rows_expected, each.batch_rows)
+    last = (each.verify_checksum, each.state != "waiting")
+    connection.execute(BEGIN, (*identity, *values, *counts, *last))
 
 
 def move(connection: psycopg.Connection, identity: Identity, moved: Moved) -> None:
@@ -180,18 +184,20 @@ def set_aside(
     connection.execute(ASIDE, (*identity, list(key), sqlstate, message))
 
 
-def waiting(identity: Identity, checksum: str, table: str) -> bytes:
+def waiting(identity: Identity, checksum: str, table: str, verify_checksum: str) -> bytes:
     """Return the statement that leaves a backfill to a job, for a session that is another's.
 
     Args:
         identity: what it is called by.
         checksum: of the statement and its key.
         table: as the directive names it; its key is looked up when the job begins.
+        verify_checksum: of the verify script that proves it; empty: it has none.
 
     """
     values = (("migration", identity[0]), ("direction", identity[1]), ("statement", identity[2]))
     named = {name: sql.Literal(value) for name, value in values}
-    text = WAITING.format(checksum=sql.Literal(checksum), table=sql.Literal(table), **named)
+    named |= {"checksum": sql.Literal(checksum), "verify": sql.Literal(verify_checksum)}
+    text = WAITING.format(table=sql.Literal(table), **named)
     return text.as_string().encode()
 
 

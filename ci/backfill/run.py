@@ -15,7 +15,7 @@ from ..database.blockers import Lookout
 from ..database.connection import Database
 from ..database.pinned import PIN
 from ..database.retry import IDLE_IN_TRANSACTION, Terms, milliseconds, with_retry
-from ..errors import Refused, StepFailed
+from ..errors import Place, Refused, StepFailed
 from ..secret import redact_to
 from . import pausing, poison, progress, record, sizing
 from .look import last_key, surroundings
@@ -32,6 +32,21 @@ class Asked(Exception):
     """A person asked a job to pause or to end; nothing of it is held."""
 
 
+class RecordGone(StepFailed):
+    """The record of a job is deleted while it runs: nothing says any more how far it came."""
+
+
+def gone(migration: str, number: int, place: Place | None = None) -> RecordGone:
+    """Return the error of a job whose record is deleted; `number` is its statement's, from 1."""
+    return RecordGone(
+        f"the record of {migration}'s backfill, statement {number}, is gone from windlass.backfill",
+        place=place,
+        state="what its batches changed stays; how far they came is not known any more",
+        next_step="find who deletes rows of windlass.backfill; then deploy the statement again, in "
+        "a migration of its own",
+    )
+
+
 def run(task: BackfillTask, database: Database, terms: Terms, *, as_job: bool = False) -> int:
     """Run a backfill to its end, from where an earlier run stopped.
 
@@ -46,6 +61,7 @@ def run(task: BackfillTask, database: Database, terms: Terms, *, as_job: bool = 
 
     Raises:
         StepFailed: a row cannot be changed, or others stayed behind for too long; says where.
+        RecordGone: somebody deletes the record of a job.
         Refused: the statement is another one than that which began.
         LockTimeout: one row stayed locked until `lock.wait` was over.
         Asked: a person asked for it, of a job.
@@ -79,6 +95,7 @@ def _record_begin(
             end=end,
             rows_expected=batches.rows_expected,
             batch_rows=min(sizing.FIRST, task.asked.most or sizing.FIRST),
+            verify_checksum=task.verify_checksum,
         ),
     )
 
@@ -145,6 +162,8 @@ class _Run:
                 next_step="bring the file back as it was (git log), and start again",
             )
         state = record.read(connection, task.identity)
+        if state is None and self.as_job:
+            raise gone(task.migration, task.number, task.place)
         if state is not None and state.state == "done":
             task.finish(connection)
             return None
@@ -203,6 +222,8 @@ class _Run:
         """Run the next batch in the caller's transaction, and record it there."""
         task, began = self.task, time.monotonic()
         position = record.hold(connection, task.identity)
+        if position is None and self.as_job:
+            raise gone(task.migration, task.number, task.place)
         if position is None or position.checksum != task.checksum:
             raise StepFailed(
                 "its record was taken away, or changed, while it ran",

@@ -23,6 +23,7 @@ from .record import Identity
 class BackfillTask:
     """A statement of a migration's file, or of its rollback script.
 
+    verify: the script that proves it, as it is now; None: there is none.
     search_path: the statement that sets the migration's own, for one transaction.
     start: runs in the transaction that records the beginning: from then on it may be half done.
     finish: runs in the transaction that records the end.
@@ -33,6 +34,7 @@ class BackfillTask:
     number: int  # of the statement in the file, from 1
     path: Path
     statement: Statement
+    verify: str | None
     search_path: str
     start: Callable[[psycopg.Connection], None]
     finish: Callable[[psycopg.Connection], None]
@@ -67,6 +69,16 @@ class BackfillTask:
     def checksum(self) -> str:
         """The hash of the statement and of the key it is split by."""
         return checksum_of(f"{self.asked.table} {self.asked.key}\n{self.statement.sql}")
+
+    @property
+    def verify_checksum(self) -> str:
+        """The hash of the verify script; empty: there is none."""
+        return verify_checksum_of(self.verify)
+
+
+def verify_checksum_of(verify: str | None) -> str:
+    """Return the hash of a verify script; empty: there is none."""
+    return checksum_of(verify) if verify is not None else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -159,6 +159,7 @@ BACKFILLS = """
         changed_at timestamptz not null,
         asked text not null default '',
         asked_by text not null default '',
+        verify_checksum text not null default '',
         primary key (migration_name, direction, statement)
     );
     create table windlass.backfill_row (

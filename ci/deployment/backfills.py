@@ -13,7 +13,8 @@ import psycopg
 
 from ..backfill import record
 from ..backfill.progress import BackfillState
-from ..backfill.run import Asked
+from ..backfill.run import Asked, RecordGone, gone
+from ..backfill.task import verify_checksum_of
 from ..database import lock, orphans, own_tables
 from ..errors import ConfigError, LockHeld, Refused, StepFailed, changed
 from ..model import Migration, Plan, StepName
@@ -125,7 +126,7 @@ def _run(work: Work, state: BackfillState) -> BackfillState:
             record.ask(connection, own, "", state.asked_by)
         after = record.read(connection, own)
     if after is None:
-        raise AssertionError("the record of a backfill is gone under the deployment lock")
+        raise gone(state.migration, state.statement)
     if after.state == "done":
         _verify(work, migration)
     return after
@@ -139,6 +140,8 @@ def _through_outages(work: Work, run_job: Callable[[], object]) -> str:
             run_job()
         except Asked as asked:
             return str(asked)
+        except RecordGone:
+            raise
         except (StepFailed, psycopg.Error) as error:
             why = outlast.passing(error)
             if not why or not outage.goes_on(why):
@@ -166,7 +169,7 @@ def _command(work: Work, verb: str) -> str:
 
 
 def _on_disk(work: Work, state: BackfillState) -> Migration:
-    """Return the migration of a job; Refused where its file is not the one that was deployed."""
+    """Return the migration of a job; Refused where its files are not those that were deployed."""
     name = state.migration
     migration = next((m for m in work.engine.files.list() if m.name == name), None)
     applied = {row.name: row.checksum for row in work.database.read(STEP, work.engine.history.rows)}
@@ -174,6 +177,12 @@ def _on_disk(work: Work, state: BackfillState) -> Migration:
         problem = "has no file here" if migration is None else "is not the file that was deployed"
         raise Refused(
             f"{name} {problem}, and its backfill is not finished",
+            next_step="run it from the commit that was deployed (git log)",
+        )
+    if verify_checksum_of(migration.verify) != state.verify_checksum:
+        raise Refused(
+            f"the verify script of {name} is not the one that was deployed, and its backfill is "
+            "not finished",
             next_step="run it from the commit that was deployed (git log)",
         )
     return migration
@@ -192,7 +201,7 @@ def ask(work: Work, wish: str, name: str, reason: str) -> tuple[BackfillState, .
     """Ask the jobs that are open, or those of one migration, to pause or to end; recorded.
 
     One that runs hears of it within some seconds, between two batches. `wish` is pause, cancel,
-    or empty: a pause is over.
+    or empty: a pause is over. By its migration's name a job that was cancelled is opened again.
 
     Raises:
         ConfigError: cancel has no reason.
@@ -203,7 +212,7 @@ def ask(work: Work, wish: str, name: str, reason: str) -> tuple[BackfillState, .
         raise ConfigError("cancel needs a reason, which is recorded", next_step='--reason "why"')
     identity.require(work)
     known = work.database.read(STEP, record.read_all)
-    selected = [s for s in known if s.is_open and name in ("", s.migration)]
+    selected = [s for s in known if _is_asked(s, wish, name)]
     if not selected:
         raise Refused(
             f"no backfill{f' of {name}' if name else ''} is open",
@@ -214,6 +223,8 @@ def ask(work: Work, wish: str, name: str, reason: str) -> tuple[BackfillState, .
         for state in selected:
             own = (state.migration, state.direction, state.statement)
             record.ask(connection, own, wish, who if wish else "")
+            if not state.is_open:
+                record.set_state(connection, own, "waiting")
             told = {"asked": wish or "resume", "by": who, "reason": reason.strip()}
             about = events.record_of(state) | told
             events.append(connection, ASKED, work.deployment_id, about)
@@ -221,6 +232,13 @@ def ask(work: Work, wish: str, name: str, reason: str) -> tuple[BackfillState, .
     mirror.send(work)
     names = {state.migration for state in selected}
     return tuple(s for s in work.database.read(STEP, record.read_all) if s.migration in names)
+
+
+def _is_asked(state: BackfillState, wish: str, name: str) -> bool:
+    if state.is_open:
+        return name in ("", state.migration)
+    again = wish == "" and state.job and state.state == "cancelled"
+    return again and name == state.migration
 
 
 def _settle(work: Work, selected: tuple[BackfillState, ...], wish: str) -> None:

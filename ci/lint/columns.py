@@ -1,5 +1,7 @@
 """What adding a column, or altering one, does to every row of its table."""
 
+import functools
+import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -66,7 +68,15 @@ def added_column(altered: Altered) -> Iterator[Remark]:
     for item, kind in zip(definition.constraints, kinds, strict=True):
         yield from _column_constraint(item.constraint, kind, kinds, altered)
     if "CONSTR_NOTNULL" in kinds and not _has_value(kinds, parts):
-        yield table_rules.REQUIRED_FIELD.says(*members, table=key[1], column=definition.colname)
+        column = str(definition.colname)
+        named = _arguments(key, column)
+        says = table_rules.REQUIRED_FIELD.says
+        yield says(*members, table=key[1], column=column, named=named)
+
+
+def _arguments(key: Key, column: str) -> str:
+    """Return what names a column to `create --recipe`, as a shell takes it."""
+    return shlex.join(("--table", ".".join(key), "--column", column))
 
 
 def _has_value(kinds: list[str], parts: tuple[str, ...]) -> bool:
@@ -129,7 +139,7 @@ def retyped(altered: Altered) -> Iterator[Remark]:
     name, table = str(altered.cmd.name), altered.table
     column = table.columns.get(name) if table is not None else None
     definition = getattr(altered.cmd, "def").column_def
-    says = table_rules.TYPE_REWRITE.says
+    says = functools.partial(table_rules.TYPE_REWRITE.says, named=_arguments(altered.key, name))
     if column is None or not keeps_rows(definition, column, altered.catalog):
         yield says(*altered.members, work=f"writes all of {altered.key[1]} anew, for {name},")
         return

@@ -126,7 +126,8 @@ REQUIRED_FIELD = Rule(
     id="adding-required-field",
     level="warning",
     about="a new column that is NOT NULL and has no default",
-    text="is refused where {table} has a row, and the running code does not write {column}",
+    text="is refused where {table} has a row, and the running code does not write {column}: "
+    "invoke create --recipe add-not-null-column {named} --type TYPE --value VALUE",
     given=_SERVES,
     instead="the column without NOT NULL; NOT NULL once every row has a value",
 )
@@ -135,7 +136,8 @@ TYPE_REWRITE = Rule(
     level="warning",
     about="a type that another form of the values needs, or that an index or a CHECK is made anew "
     "for",
-    text="{work} under the strongest lock: a new column, filled in batches, and a change of names",
+    text="{work} under the strongest lock: a new column, filled in batches, and a change of names: "
+    "invoke create --recipe change-type {named} --to TYPE",
     does="rewrite",
     given="the column's present type is not one whose values keep their form",
 )

@@ -12,7 +12,8 @@ from .catalog import Key
 from .forward import Step
 from .rule import Remark
 
-Mark = tuple[str, Key, str]  # rule, table, constraint or trigger; "": any
+Mark = tuple[str, Key, str]  # rule, table, constraint or trigger; "": any, or every trigger
+USERS = "\x00user"  # every trigger but those of foreign keys; no name has a NUL
 
 
 class Begun(NamedTuple):
@@ -39,7 +40,13 @@ def unfinished(steps: Iterable[Step]) -> Mapping[Path, tuple[Begun, ...]]:
 
 def _is_of(begun: Mark, finished: Mark) -> bool:
     rule, table, name = finished
-    return begun[:2] == (rule, table) and (name == "" or begun[2] in (name, ""))
+    if begun[:2] != (rule, table):
+        return False
+    if name == USERS:
+        return begun[2] != ""
+    # A constraint without a name has one that the server chose; of triggers, "" is all of them.
+    nameless = begun[2] == "" and rule == rules.NOT_VALID_CONSTRAINT.id
+    return name == "" or begun[2] == name or nameless
 
 
 def _begun(step: Step) -> Iterator[tuple[Mark, Remark]]:
@@ -54,8 +61,8 @@ def _begun(step: Step) -> Iterator[tuple[Mark, Remark]]:
             remark = rules.NOT_VALID_CONSTRAINT.says(name=shown)
             yield (rules.NOT_VALID_CONSTRAINT.id, table, name), remark
         elif subtype in ("AT_DisableTrig", "AT_DisableTrigAll", "AT_DisableTrigUser"):
-            name = str(cmd.name)
-            shown = name or f"every trigger of {table[1]}"
+            name = USERS if subtype == "AT_DisableTrigUser" else str(cmd.name)
+            shown = str(cmd.name) or f"every trigger of {table[1]}"
             remark = rules.DISABLED_TRIGGER.says(name=shown)
             yield (rules.DISABLED_TRIGGER.id, table, name), remark
 
@@ -89,7 +96,7 @@ def _altered(step: Step) -> Iterator[Mark]:
         elif subtype == "AT_SetNotNull":  # since 18 NOT NULL may be one that is NOT VALID
             yield from _half_not_null(step, table, name)
         elif subtype.startswith("AT_Enable") and "Trig" in subtype:
-            yield rules.DISABLED_TRIGGER.id, table, name
+            yield rules.DISABLED_TRIGGER.id, table, USERS if subtype.endswith("User") else name
 
 
 def _half_not_null(step: Step, table: Key, column: str) -> Iterator[Mark]:

@@ -6,11 +6,12 @@ NEXT = {
     "waiting": "invoke backfill.run --env {env} runs it",
     "running": "invoke backfill.run --env {env} goes on, where nobody runs it",
     "paused": "invoke backfill.resume --env {env} lets it go on",
+    "cancelled": "invoke backfill.resume --env {env} --name {name} takes it up again",
 }
 
 
 def backfills_text(environment: str, states: tuple[BackfillState, ...], *, holder: str = "") -> str:
-    """Return a line for each backfill, and under an open one what may be done.
+    """Return a line for each backfill, and under a job that is not done what may be done.
 
     Args:
         environment: its name.
@@ -49,6 +50,6 @@ def _lines(environment: str, state: BackfillState) -> list[str]:
     if state.rows_set_aside:
         lines.append("  the rows set aside, and why: select * from windlass.backfill_row")
     follows = NEXT.get(state.state, "")
-    if state.is_open and state.job and follows:
-        lines.append(f"  {follows.format(env=environment)}")
+    if state.job and follows:
+        lines.append(f"  {follows.format(env=environment, name=state.migration)}")
     return lines

@@ -1,8 +1,10 @@
 """Plans and rehearsals as text. Pure."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..model import About, Migration, Plan, Rehearsal, Rehearsed, TableSize
+from ..parser.backfill import Backfill
 from ..parser.file import backfills_in
 from ..plan.undoing import loss_words
 from ..rehearsal import trials
@@ -60,16 +62,21 @@ def _backfills(plan: Plan) -> list[str]:
     """Return which statements run in batches, each a transaction that no rollback takes back."""
     return [
         f"{migration.name}: {asked.table} by {asked.key or 'its primary key'}, "
-        + ("left to invoke backfill.run" if asked.job else "in batches that commit")
+        + ("left to invoke backfill.run" if left else "in batches that commit")
         + (", setting rows aside that fail" if asked.on_error == "skip" else "")
         for migration in plan.migrations
-        for asked in backfills_in(Path(migration.name), _script(plan, migration))
+        for asked, left in _asked(plan, migration)
     ]
 
 
-def _script(plan: Plan, migration: Migration) -> str:
-    """Return the text that runs: a rollback's where the plan undoes."""
-    return migration.sql if plan.direction == "up" else migration.rollback or ""
+def _asked(plan: Plan, migration: Migration) -> Iterator[tuple[Backfill, bool]]:
+    """Yield what runs in batches, and whether it is left to a job: all of a file of its own is."""
+    script = migration.sql if plan.direction == "up" else migration.rollback or ""
+    for asked in backfills_in(Path(migration.name), script):
+        yield asked, asked.job
+    if plan.direction == "up" and migration.backfill is not None:
+        for asked in backfills_in(Path(migration.name), migration.backfill):
+            yield asked, True
 
 
 def _sources(plan: Plan) -> list[str]:

@@ -39,7 +39,7 @@ def backfill_pause(env: str = "", name: str = "", reason: str = "") -> Answer:
 def backfill_resume(
     env: str = "", name: str = "", reason: str = "", *, show_queries: bool = False
 ) -> Answer:
-    """Let a paused backfill go on; one that is a job is run here to its end."""
+    """Let a paused backfill go on, or by its name a cancelled job; a job runs here to its end."""
     from ..deployment import backfills
 
     with opened(env, show_queries=show_queries, changes="backfill.resume") as work:

@@ -105,6 +105,51 @@ def test_a_job_that_is_given_up_or_edited_is_told(project: Project) -> None:
     project.migration(C, "select 1;", "select 1;")
     assert project.run("deploy", "--env", "dev").code == 0
 
+    assert project.run("backfill.resume", "--env", "dev").code == 3
+    status = project.run("backfill.status", "--env", "dev")
+    assert status.code == 0
+    assert f"  invoke backfill.resume --env dev --name {B} takes it up again\n" in status.out
+    resumed = project.run("backfill.resume", "--env", "dev", "--name", B)
+    assert resumed.code == 0, resumed.err
+    assert "done, 100%, 500 rows visited" in resumed.out
+    assert counts(project) == (500, 500, 0)
+
+
+def test_a_verify_script_that_was_not_deployed_proves_no_job(project: Project) -> None:
+    project.run("deploy", "--env", "dev")
+    text = FILL.format(" as=job", "b", "b")
+    project.migration(B, text, "update t set b = null;", "select count(b) = count(*) from t;")
+    project.run("deploy", "--env", "dev")
+
+    project.migration(B, text, "update t set b = null;", "select true;")
+    edited = project.run("backfill.run", "--env", "dev")
+    (project.migrations / f"{B}_verify.sql").unlink()
+    missing = project.run("backfill.run", "--env", "dev")
+
+    for refused in (edited, missing):
+        assert refused.code == 3
+        assert f"the verify script of {B} is not the one that was deployed" in refused.err
+    assert counts(project) == (500, 0, 0)
+
+
+def test_a_job_whose_record_somebody_deletes_says_so(project: Project) -> None:
+    project.run("deploy", "--env", "dev")
+    project.migration(B, FILL.format(" as=job batch=100", "b", "b"), "update t set b = null;")
+    project.run("deploy", "--env", "dev")
+    with psycopg.connect(project.url) as connection:
+        connection.execute(
+            "create function forget() returns trigger language plpgsql as "
+            "$$ begin delete from windlass.backfill; return new; end $$"
+        )
+        connection.execute("create trigger forget before update on t execute function forget()")
+
+    ran = project.run("backfill.run", "--env", "dev")
+
+    assert ran.code == 1
+    assert f"the record of {B}'s backfill, statement 1, is gone from windlass.backfill" in ran.err
+    assert ran.error()[2].endswith("then deploy the statement again, in a migration of its own")
+    assert counts(project) == (500, 100, 0)
+
 
 def test_a_rollback_takes_an_open_job_with_it(project: Project) -> None:
     project.run("deploy", "--env", "dev")

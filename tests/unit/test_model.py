@@ -36,8 +36,8 @@ def test_the_canonical_encoding_has_sorted_keys_and_no_spaces() -> None:
     given = Migration(name="é", checksum="c", sql="s")
 
     assert given.canonical().decode() == (
-        '{"after":null,"checksum":"c","irreversible":"","name":"é","phase":"before","rollback":null,"sql":"s",'
-        '"title":"","transactional":true,"verify":null}'
+        '{"after":null,"backfill":null,"checksum":"c","irreversible":"","name":"é","phase":"before",'
+        '"rollback":null,"sql":"s","title":"","transactional":true,"verify":null}'
     )
 
 

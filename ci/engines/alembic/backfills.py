@@ -33,7 +33,7 @@ class AlembicBackfills:
 
     def has_job(self, migration: Migration) -> bool:
         """Tell whether a deployment leaves a backfill of the revision to a job."""
-        return self._file(migration) is not None
+        return migration.backfill is not None
 
     def recorded(self, migration: Migration, direction: Direction) -> tuple[bytes, ...]:
         """Return the statements that record them, or take them away, in the revision's session."""
@@ -44,7 +44,8 @@ class AlembicBackfills:
             return (record.taking_away(migration.name),)
         tasks = (self._task(migration, file, n, ()) for n in range(1, len(file.statements) + 1))
         return tuple(
-            record.waiting(task.identity, task.checksum, task.asked.table) for task in tasks
+            record.waiting(task.identity, task.checksum, task.asked.table, task.verify_checksum)
+            for task in tasks
         )
 
     def run_job(self, migration: Migration, number: int, database: Database, terms: Terms) -> int:
@@ -66,7 +67,7 @@ class AlembicBackfills:
         return sum(self.run_job(migration, n, database, terms) for n in range(1, count + 1))
 
     def _file(self, migration: Migration) -> SqlFile | None:
-        return self.project.backfill(self.project.revision(migration.name))
+        return self.project.backfill(migration)
 
     def _task(
         self, migration: Migration, file: SqlFile, number: int, path: tuple[str, ...]
@@ -77,6 +78,7 @@ class AlembicBackfills:
             number=number,
             path=file.path,
             statement=file.statements[number - 1],
+            verify=migration.verify,
             search_path=set_search_path(path),
             start=_keep_nothing,
             finish=_keep_nothing,

@@ -21,6 +21,8 @@ from .lint import Rendered, lint_revisions
 from .project import BOTH, AlembicProject
 from .revision import words_in_strings
 
+BEHIND = "-- left to invoke backfill.run, in batches that commit"
+
 
 def _data_of(directory: Path) -> Iterator[Path]:
     """Yield the files that a revision may read there by a name that is put together."""
@@ -51,7 +53,8 @@ class AlembicFiles:
         files = closure([env, *revisions], inside)
         data = {path for folder in self.directories() for path in _data_of(folder)}
         own = {Path(os.path.normpath(path)) for path in revisions}
-        own |= {path.with_name(f"{path.stem}_verify.sql") for path in own}
+        beside = ("_verify.sql", "_backfill.sql")  # their texts are the migration's, as the plan is
+        own |= {path.with_name(f"{path.stem}{end}") for path in own for end in beside}
         return (home / self.project.ini.name, *sorted((data | set(files)) - own))
 
     def directories(self) -> tuple[Path, ...]:
@@ -67,13 +70,16 @@ class AlembicFiles:
     def render(self, migration: Migration, direction: Direction, terms: Terms) -> str:
         """Return the SQL that offline mode writes, or why it writes none."""
         rendered = self._render([migration.name], direction)[migration.name]
+        batches = migration.backfill if direction == "up" else None
+        behind = [] if batches is None else [f"{BEHIND}\n{batches.rstrip()}"]
         if rendered.unread:
-            return f"-- not renderable: revision {migration.name}: {rendered.unread}"
+            reason = f"-- not renderable: revision {migration.name}: {rendered.unread}"
+            return "\n\n".join([reason, *behind])
         lock = terms_of(self.project.head(migration), terms).lock
         lines = [f"-- {where}\n{text}" for text, where in rendered.statements]
         record = f"-- and Alembic's record of {migration.name} in its version table"
         begin = f"BEGIN;\n{limits(lock.timeout[0], lock).replace('set local', 'set')}"
-        return "\n\n".join([begin, *lines, f"{record}\nCOMMIT;"])
+        return "\n\n".join([begin, *lines, f"{record}\nCOMMIT;", *behind])
 
     def _render(self, names: Iterable[str], direction: Direction) -> dict[str, Rendered]:
         return self.project.render(names, direction)

@@ -174,7 +174,6 @@ class AlembicProject:
         head = read_head(shown, source, self.parser)
         rollback = read_downgrade(shown, source)
         require_one_way(head, rollback)
-        self.backfill(revision)
         return Migration(
             name=revision.revision,
             checksum=checksum_of(source),
@@ -183,6 +182,7 @@ class AlembicProject:
             transactional=head.transactional,
             rollback=rollback,
             verify=self._verify_text(revision),
+            backfill=self._backfill_text(revision),
             title=revision.message,
             after=revision.after,
             irreversible=head.irreversible,
@@ -236,20 +236,33 @@ class AlembicProject:
         revision = self.revision(migration.name)
         return self.parser.parse(self.shown / self._verify_path(revision), migration.verify)
 
-    def backfill(self, revision: Revision) -> SqlFile | None:
+    def _backfill_path(self, revision: Revision) -> Path:
+        """Return the path of what runs in batches behind it: its file's name, and _backfill.sql."""
+        return Path(f"{Path(revision.path).with_suffix('')}_backfill.sql")
+
+    def _backfill_text(self, revision: Revision) -> str | None:
+        file = self._backfill_path(revision)
+        text = read_script(self.home / file, self.shown / file)
+        if text is not None:
+            self._batches(self.shown / file, text)
+        return text
+
+    def backfill(self, migration: Migration) -> SqlFile | None:
         """Return the statements that run in batches behind a revision; None where it has none.
 
-        They are in its file's name and _backfill.sql.
+        They are of the migration's own text, which the plan has, and not of the file of now.
 
         Raises:
             ConfigError: one of them has no directive above it, or cannot be split.
 
         """
-        file = Path(f"{Path(revision.path).with_suffix('')}_backfill.sql")
-        text = read_script(self.home / file, self.shown / file)
-        if text is None:
+        if migration.backfill is None:
             return None
-        script = self.parser.parse(self.shown / file, text)
+        path = self.shown / self._backfill_path(self.revision(migration.name))
+        return self._batches(path, migration.backfill)
+
+    def _batches(self, path: Path, text: str) -> SqlFile:
+        script = self.parser.parse(path, text)
         alone = next((s for s in script.statements if s.backfill is None), None)
         if alone is not None:
             raise ConfigError(

@@ -48,6 +48,7 @@ def task_of(
         number=number,
         path=job.file.path,
         statement=statement,
+        verify=job.migration.verify,
         search_path=job.path(),
         start=functools.partial(note, number - 1),
         finish=functools.partial(note, number),

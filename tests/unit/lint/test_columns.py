@@ -273,3 +273,23 @@ def test_a_change_of_type_says_what_it_makes_anew(
     change: str, found: list[tuple[str, str]]
 ) -> None:
     assert [(rule, does) for _, rule, _, does in told(retyped(altered(change)))] == found
+
+
+@pytest.mark.parametrize(
+    ("clause", "command"),
+    [
+        (
+            "alter b type bigint",
+            "invoke create --recipe change-type --table public.t --column b --to TYPE",
+        ),
+        (
+            'add "New one" int not null',
+            "invoke create --recipe add-not-null-column --table public.t --column 'New one' --type "
+            "TYPE --value VALUE",
+        ),
+    ],
+)
+def test_a_finding_names_the_recipe_of_its_table_and_column(clause: str, command: str) -> None:
+    says = retyped if clause.startswith("alter") else added_column
+    (message,) = (remark.message for remark in says(altered(clause)))
+    assert message.endswith(f": {command}")

@@ -61,6 +61,21 @@ def found(*texts: str) -> list[tuple[str, int, str]]:
         ((OFF, "alter table t disable trigger loud;"), [("1.sql", 1, "disabled-trigger")]),
         ((OFF, "drop table t;"), []),
         (("alter table t disable trigger all; alter table t enable trigger all;",), []),
+        (
+            ("alter table t disable trigger all; alter table t enable trigger loud;",),
+            [("0.sql", 1, "disabled-trigger")],
+        ),
+        (
+            ("alter table t disable trigger user;", "alter table t enable replica trigger loud;"),
+            [("0.sql", 1, "disabled-trigger")],
+        ),
+        (
+            ("alter table t disable trigger all; alter table t enable trigger user;",),
+            [("0.sql", 1, "disabled-trigger")],
+        ),
+        (("alter table t disable trigger user; alter table t enable trigger user;",), []),
+        (("alter table t disable trigger user; alter table t enable trigger all;",), []),
+        ((OFF, "alter table t enable trigger user;"), []),
         (("alter table t add constraint c check (i > 0);",), []),
         (("alter table t validate constraint c;", CHECK), [("1.sql", 1, "not-valid-constraint")]),
     ],

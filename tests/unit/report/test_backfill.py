@@ -23,6 +23,10 @@ def test_an_open_job_has_its_rate_and_the_next_command() -> None:
     assert backfills_text("uat", (paused,)).endswith(
         "\n  invoke backfill.resume --env uat lets it go on"
     )
+    cancelled = msgspec.structs.replace(WAITS, state="cancelled")
+    assert backfills_text("uat", (cancelled,)).endswith(
+        f"\n  invoke backfill.resume --env uat --name {WAITS.migration} takes it up again"
+    )
 
 
 def test_one_of_a_deployment_has_no_command_of_its_own() -> None:
