@@ -16,7 +16,7 @@ from ..plan.pending import in_running_order
 from ..rehearsal import existing
 from ..restarters import Running
 from ..restarters.several import Several
-from . import facts, pause, restarting, rolling, serving, steps
+from . import facts, identity, pause, restarting, rolling, serving, steps
 from .planner import current_plan
 from .rehearsals import rehearsal_of, rehearse_now
 from .work import Work
@@ -93,11 +93,13 @@ def restart_service(work: Work) -> Restarted:
     """Restart the service, under the deployment lock and announced as a deployment's restart is.
 
     Raises:
+        Refused: the database is another environment's, or the environment is paused.
         LockHeld: a deployment, or another restart, held the lock for all of the short wait.
 
     """
     if work.restarter is None:
         raise _no_section(work.settings, "restart")
+    identity.require(work)
     pause.require_running(work)
     with _locked(work) as own:
         own.reporter.started(StepName.RESTART)
@@ -140,6 +142,7 @@ def _locked(work: Work) -> Iterator[Work]:
         on_wait=lambda holder: work.reporter.note(f"waiting for {holder}"),
     ) as held:
         own = replace(work, guard=held.guard, held=True)
+        identity.require(own)
         pause.require_running(own)
         own_tables.prepare(own.database, own.terms())
         restarting.end_left(own)
