@@ -2,6 +2,9 @@
 
 Every failure of kubectl exits 1, and `rollout status` without a deadline waits for ever; so the
 Deployment is read back as JSON, before and after.
+
+What a rollout loses of a service's requests is not known here: where this driver is tested, no pod
+really serves. It depends on the readiness probes, and on how long a pod that ends goes on serving.
 """
 
 import shlex

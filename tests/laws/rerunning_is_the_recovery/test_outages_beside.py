@@ -15,6 +15,7 @@ import pgwindlass.api  # noqa: F401  # it loads the others in their order
 from pgwindlass.backup.rowcount import check_rows
 from pgwindlass.backup.tables import count_rows
 from pgwindlass.database.connection import Database
+from pgwindlass.database.spare import Spare
 from pgwindlass.deployment import backups, corrections, journal, restores
 from pgwindlass.deployment.orders import Request
 from pgwindlass.deployment.work import Work, open_work
@@ -298,3 +299,40 @@ def test_a_correction_whose_lock_was_lost_to_another_run_is_refused(
             corrections.correct(work, proposal)
 
     assert recorded(project) == ["stamp"]
+
+
+def test_a_correction_on_a_server_that_is_full_uses_the_spare_session(
+    server: OwnServer, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every other place is taken from the moment on at which the spare session is there."""
+    taken: list[psycopg.Connection] = []
+    lent: list[str] = []
+    real_open, real_lent = Spare.open, Spare.lent
+
+    def fill() -> None:
+        with pytest.raises(psycopg.OperationalError, match="too many clients"):
+            while True:
+                taken.append(psycopg.connect(server.url()))
+
+    filling = Once(fill)
+
+    def open_and_fill(self: Spare) -> None:
+        real_open(self)
+        filling()
+
+    def lend(self: Spare, name: str) -> object:
+        lent.append(name)
+        return real_lent(self, name)
+
+    monkeypatch.setattr(Spare, "open", open_and_fill)
+    monkeypatch.setattr(Spare, "lent", lend)
+    try:
+        with opened(project, Quiet()) as work:
+            stamp(work)
+    finally:
+        for connection in taken:
+            connection.close()
+
+    assert filling.done
+    assert lent
+    assert (recorded(project), project.applied()) == (["stamp"], [A])
