@@ -286,7 +286,7 @@ def _drain(
 
 
 @contextmanager
-def background(
+def background(  # noqa: PLR0913  # whose it is, and how it is started and ended
     argv: Sequence[str],
     *,
     purpose: Purpose,
@@ -294,12 +294,15 @@ def background(
     user: str | None = None,
     ends: int = signal.SIGTERM,
     cwd: Path | None = None,
+    stdin: int | None = None,
 ) -> Iterator["Background"]:
     """Run a child for the length of a block; its group is ended behind it, by the signal `ends`.
 
-    What it writes is dropped, but for the end of its standard error.
+    What it writes is dropped, but for the end of its standard error. `stdin`: a descriptor; None:
+    nothing is to be read there.
     """
-    child = _start(argv, purpose, env, stdin=subprocess.DEVNULL, user=user, cwd=cwd)
+    source = subprocess.DEVNULL if stdin is None else stdin
+    child = _start(argv, purpose, env, stdin=source, user=user, cwd=cwd)
     tail = Heard()
     assert child.stdout is not None and child.stderr is not None  # noqa: S101  # opened with PIPE
     readers = [

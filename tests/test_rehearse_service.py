@@ -1,6 +1,7 @@
 """The service on the copy: the version that serves now and the new one, on both schemas."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -158,6 +159,25 @@ def test_it_gets_the_copys_address_and_nothing_of_ours(project: Project) -> None
     for line in (old, late, undone):
         assert "was not tried: the commit nobody is not in this checkout: fetch it" in line
     assert "the new version (" in new and "serves: 1 check" in new
+
+
+def test_it_reaches_the_copy_and_no_address_of_this_machine_or_another(project: Project) -> None:
+    """The copy is reached by its socket: a door of this machine is not there for it."""
+    project.migration(NEXT, *ADD)
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        text = (project.home / "serve.py").read_text()
+        probe = (
+            f"import socket\ntry:\n    socket.create_connection(('127.0.0.1', "
+            f"{door.getsockname()[1]}))\n    raise SystemExit('it has a network')\n"
+            "except OSError:\n    pass\n"
+        )
+        (project.home / "serve.py").write_text(probe + text)
+        configure(project, "    old: {commit: nobody}\n")
+
+        ran = project.run("rehearse", "--env", "uat")
+
+    assert ran.code == 0, ran.err
+    assert "serves: 1 check" in ran.out
 
 
 def test_a_secret_in_the_command_is_refused(project: Project) -> None:
