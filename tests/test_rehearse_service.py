@@ -119,6 +119,32 @@ def test_rollbacks_that_are_spread_over_the_restart_are_judged_as_one_set(projec
     assert len(lines) == 5 and all(" serves: " in line for line in lines), lines
 
 
+def test_beside_what_is_irreversible_too_the_rest_is_judged_as_one_set(project: Project) -> None:
+    """Before it and behind it something stays; what lies between is undone together."""
+    project.migration(
+        "20260801_120000_first", "-- windlass: irreversible kept\ncreate table kept ();", None
+    )
+    project.migration(NEXT, ADD[0], "select 1;")  # what it leaves, the next one's takes back
+    project.migration(
+        "20260803_000000_last",
+        "-- windlass: phase=after\ncreate table later (i int);",
+        f"drop table later; {ADD[1]}",
+    )
+    project.migration(
+        "20260804_000000_end",
+        "-- windlass: phase=after\n-- windlass: irreversible kept too\ncreate table stays ();",
+        None,
+    )
+    serve(project, "remark")
+
+    ran = project.run("rehearse", "--env", "uat")
+
+    assert ran.code == 0, ran.err
+    lines = [line for line in ran.out.splitlines() if line.startswith("service ")]
+    assert len(lines) == 5 and all(" serves: " in line for line in lines[:4]), lines
+    assert "was not rolled back: irreversible: kept" in lines[4]
+
+
 def test_a_schema_that_the_old_version_cannot_read_is_refused(project: Project) -> None:
     project.migration(NEXT, *RENAME)
     serve(project, "remark")
