@@ -345,7 +345,8 @@ def _not_rehearsed(migration: Migration, reason: str) -> Rehearsed:
 def _rehearsed(migration: Migration, attempt: Attempt, stays: str, taken: set[str]) -> Rehearsed:
     """Return what one did; `taken` has what rollbacks before its own did not bring back."""
     lost = rows.lost(attempt.rows_before, attempt.rows_undone) if attempt.undone else {}
-    own = tuple(words for name, words in lost.items() if name not in taken)
+    own = {name: words for name, words in lost.items() if name not in taken}
+    grown = rows.grown(attempt.rows_before, attempt.rows_undone)
     taken |= lost.keys()
     gone = rows.dropped(attempt.rows_applied, attempt.rows_undone) if attempt.undone else ()
     return Rehearsed(
@@ -357,7 +358,8 @@ def _rehearsed(migration: Migration, attempt: Attempt, stays: str, taken: set[st
         rolled_back=attempt.undone,
         not_rolled_back="" if attempt.undone else stays or NOT_REACHED,
         rollback_seconds=attempt.undo_seconds,
-        lost=own,
+        lost=tuple(own.values()),
+        more=tuple(words for name, words in own.items() if name in grown),
         dropped=gone,
         proven_with=attempt.proven_with,
     )
