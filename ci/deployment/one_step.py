@@ -10,13 +10,13 @@ import psycopg
 
 from ..config import Settings
 from ..database import lock, own_tables
-from ..errors import ConfigError, WindlassError, changed
+from ..errors import ConfigError, Interrupted, Terminated, WindlassError, changed
 from ..model import Finding, Migration, Plan, Rehearsal, StepName, Unrecorded
 from ..plan.pending import in_running_order
 from ..rehearsal import existing
 from ..restarters import Running
 from ..restarters.several import Several
-from . import facts, identity, pause, restarting, rolling, serving, steps
+from . import facts, identity, pause, restarting, rolling, serving, steps, telling
 from .planner import current_plan
 from .rehearsals import rehearsal_of, rehearse_now
 from .work import Work
@@ -109,6 +109,8 @@ def restart_service(work: Work) -> Restarted:
         except WindlassError as error:
             told = _with_members(error, own)
             raise serving.with_losses(told, own.watch.stop()) from error
+        except KeyboardInterrupt as error:
+            raise _interrupted(error, own) from error
         finally:
             counted = own.watch.stop()
             rolling.forget(own)
@@ -121,6 +123,17 @@ def restart_service(work: Work) -> Restarted:
         requests_asked=counted.asked if counted else None,
         requests_lost=counted.lost if counted else None,
         longest_gap=round(counted.longest_gap, 3) if counted else None,
+    )
+
+
+def _interrupted(error: KeyboardInterrupt, work: Work) -> Interrupted:
+    """Return the error of a restart that was stopped: what serves then is read."""
+    by_sigterm = isinstance(error, Terminated)
+    return Interrupted(
+        "stopped by SIGTERM" if by_sigterm else "stopped by Ctrl-C",
+        state=f"the restart had begun; {telling.serves(work)}",
+        next_step=f"invoke restart --env {work.settings.name} restarts it anew",
+        by_sigterm=by_sigterm,
     )
 
 
