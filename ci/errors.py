@@ -9,7 +9,8 @@ WindlassError            1  failed
 │   └── Laxer            2  an environment asks for less than its tier
 ├── StepFailed           1  a step did not do its work
 │   ├── ChildFailed         a child process ended with another status than 0, or too late
-│   │   └── Stalled         its line was dead, and nobody had closed it
+│   │   ├── Stalled         its line was dead, and nobody had closed it
+│   │   └── Late            its deadline had passed
 │   ├── Stopped             ended because what runs beside it failed
 │   ├── StoreFailed         a backup store did not take or give what was asked
 │   │   └── Untrusted       what it gave is not what was signed
@@ -249,6 +250,10 @@ class ChildFailed(StepFailed):
 
 class Stalled(ChildFailed):
     """A child was ended because nothing moved any more: its line to the server is dead."""
+
+
+class Late(ChildFailed):
+    """A child was ended because its deadline had passed."""
 
 
 class Stopped(StepFailed):

@@ -456,6 +456,7 @@ class Rehearsed(Document, frozen=True, kw_only=True):
     not_rehearsed: str = ""  # why it could not be run at all: a right that the copy's role lacks
     rollback_seconds: float = 0.0
     lost: tuple[str, ...] = ()  # existed before the migration, and not after its rollback
+    more: tuple[str, ...] = ()  # those of `lost` of a table that has more rows: nothing went
     dropped: tuple[str, ...] = ()  # existed after the migration, and not after its rollback
     proven_with: tuple[str, ...] = ()  # others, without whose rollback its own gives nothing back
     together: int = 0  # statements in one transaction before those in batches, which are not in it

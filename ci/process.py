@@ -23,7 +23,7 @@ from typing import IO, Any
 
 from . import movement, watchman
 from .alive import Alive, started_at
-from .errors import ChildFailed, Stalled, Stopped
+from .errors import ChildFailed, Late, Stalled, Stopped
 from .heard import Heard
 from .movement import Judge, Movement, endless
 from .purposes import Purpose, passed
@@ -140,7 +140,7 @@ def _to_its_end(
                     _end_group(child)
                     stderr = redact((late.stderr or b"").decode(errors="replace"))
                     how = f"did not finish within {within:g} s"
-                    raise _failure(argv, None, how, stderr) from None
+                    raise _failure(argv, None, how, stderr, Late) from None
                 _require_moving(argv, moves)
     except BaseException:
         _end_group(child)
@@ -286,7 +286,7 @@ def _drain(
 
 
 @contextmanager
-def background(
+def background(  # noqa: PLR0913  # whose it is, and how it is started and ended
     argv: Sequence[str],
     *,
     purpose: Purpose,
@@ -294,12 +294,15 @@ def background(
     user: str | None = None,
     ends: int = signal.SIGTERM,
     cwd: Path | None = None,
+    stdin: int | None = None,
 ) -> Iterator["Background"]:
     """Run a child for the length of a block; its group is ended behind it, by the signal `ends`.
 
-    What it writes is dropped, but for the end of its standard error.
+    What it writes is dropped, but for the end of its standard error. `stdin`: a descriptor; None:
+    nothing is to be read there.
     """
-    child = _start(argv, purpose, env, stdin=subprocess.DEVNULL, user=user, cwd=cwd)
+    source = subprocess.DEVNULL if stdin is None else stdin
+    child = _start(argv, purpose, env, stdin=source, user=user, cwd=cwd)
     tail = Heard()
     assert child.stdout is not None and child.stderr is not None  # noqa: S101  # opened with PIPE
     readers = [
@@ -555,12 +558,18 @@ def _status(code: int) -> str:
     return f"was killed by {signal.Signals(-code).name}"
 
 
-def _failure(argv: Sequence[str], code: int | None, how: str, stderr: str) -> ChildFailed:
+def _failure(
+    argv: Sequence[str],
+    code: int | None,
+    how: str,
+    stderr: str,
+    kind: type[ChildFailed] = ChildFailed,
+) -> ChildFailed:
     heard = Heard()
     heard.extend(stderr.encode().splitlines(keepends=True))
     lines = [line[:LONGEST] for line in bytes(heard).decode().splitlines()]
     ending = f": {' | '.join(lines)}" if lines else ""
-    return ChildFailed(
+    return kind(
         redact(f"{argv[0]} {how}{ending}"),
         state=f"the command was: {redact(' '.join(argv))}",
         next_step="run the command by hand to see more, mend what it says, and start again",

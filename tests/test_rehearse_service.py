@@ -1,6 +1,7 @@
 """The service on the copy: the version that serves now and the new one, on both schemas."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,32 @@ def test_rollbacks_that_are_spread_over_the_restart_are_judged_as_one_set(projec
     assert len(lines) == 5 and all(" serves: " in line for line in lines), lines
 
 
+def test_beside_what_is_irreversible_too_the_rest_is_judged_as_one_set(project: Project) -> None:
+    """Before it and behind it something stays; what lies between is undone together."""
+    project.migration(
+        "20260801_120000_first", "-- windlass: irreversible kept\ncreate table kept ();", None
+    )
+    project.migration(NEXT, ADD[0], "select 1;")  # what it leaves, the next one's takes back
+    project.migration(
+        "20260803_000000_last",
+        "-- windlass: phase=after\ncreate table later (i int);",
+        f"drop table later; {ADD[1]}",
+    )
+    project.migration(
+        "20260804_000000_end",
+        "-- windlass: phase=after\n-- windlass: irreversible kept too\ncreate table stays ();",
+        None,
+    )
+    serve(project, "remark")
+
+    ran = project.run("rehearse", "--env", "uat")
+
+    assert ran.code == 0, ran.err
+    lines = [line for line in ran.out.splitlines() if line.startswith("service ")]
+    assert len(lines) == 5 and all(" serves: " in line for line in lines[:4]), lines
+    assert "was not rolled back: irreversible: kept" in lines[4]
+
+
 def test_a_schema_that_the_old_version_cannot_read_is_refused(project: Project) -> None:
     project.migration(NEXT, *RENAME)
     serve(project, "remark")
@@ -160,6 +187,25 @@ def test_it_gets_the_copys_address_and_nothing_of_ours(project: Project) -> None
     for line in (old, late, undone):
         assert "was not tried: the commit nobody is not in this checkout: fetch it" in line
     assert "the new version (" in new and "serves: 1 check" in new
+
+
+def test_it_reaches_the_copy_and_no_address_of_this_machine_or_another(project: Project) -> None:
+    """The copy is reached by its socket: a door of this machine is not there for it."""
+    project.migration(NEXT, *ADD)
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        text = (project.home / "serve.py").read_text()
+        probe = (
+            f"import socket\ntry:\n    socket.create_connection(('127.0.0.1', "
+            f"{door.getsockname()[1]}))\n    raise SystemExit('it has a network')\n"
+            "except OSError:\n    pass\n"
+        )
+        (project.home / "serve.py").write_text(probe + text)
+        configure(project, "    old: {commit: nobody}\n")
+
+        ran = project.run("rehearse", "--env", "uat")
+
+    assert ran.code == 0, ran.err
+    assert "serves: 1 check" in ran.out
 
 
 def test_a_secret_in_the_command_is_refused(project: Project) -> None:

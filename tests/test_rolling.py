@@ -182,9 +182,13 @@ def test_a_killed_run_goes_on_with_the_members_that_are_left(members: Members) -
     os.kill(child.pid, signal.SIGKILL)
     child.wait(WITHIN)
     hold.unlink()
+    told = members.project.run("status", "--env", "uat")
 
     second = members.project.run("deploy", "--env", "uat")
 
+    first, behind = members.units[:2]
+    assert f"began to restart {first} (restarted and proven), {behind} (not proven)" in told.out
+    assert "invoke resume --env uat goes on with the members that are left" in told.out
     assert second.code == 0, second.err
     assert members.started == "1223"
     assert f"{members.units[0]} was restarted by an earlier run, and serves" in second.err
@@ -282,13 +286,35 @@ def test_a_restart_by_hand_says_what_runs_where(members: Members) -> None:
     assert members.markers() == 0
 
 
-def begin(members: Members) -> warm.Child:
+def begin(members: Members, verb: str = "deploy") -> warm.Child:
     project = members.project
     with Path(os.devnull).open() as nothing, (project.home / "err").open("wb") as err:
         streams = (nothing.fileno(), err.fileno(), err.fileno())
-        argv = ("deploy", "--env", "uat")
+        argv = (verb, "--env", "uat")
         return warm.Child(argv, cwd=project.home, env=project.variables(), streams=streams)
 
 
 def words(members: Members) -> str:
     return (members.project.home / "err").read_text()
+
+
+def test_a_killed_restart_by_hand_is_told_and_ended(members: Members) -> None:
+    members.configure(deadline="30s")
+    assert members.project.run("migrate", "--env", "uat").code == 0
+    hold = members.project.home / "hold-2"
+    hold.touch()
+    child = begin(members, "restart")
+    until("the second is not restarted", lambda: members.started == "12")
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait(WITHIN)
+    hold.unlink()
+
+    told = members.project.run("status", "--env", "uat").out
+    members.project.migration("20260802_000000_b", "create table b ();", "drop table b;")
+    swept = members.project.run("migrate", "--env", "uat")
+
+    first, behind = members.units[:2]
+    assert f"began to restart {first} (restarted and proven), {behind} (not proven)" in told
+    assert "and no run goes on with that" in told
+    assert (swept.code, members.markers()) == (0, 0), swept.err
+    assert members.started == "12"

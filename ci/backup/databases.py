@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import psycopg
 
+from ..database.connection import Database
 from ..database.errors import one_value
 from ..errors import Refused, StepFailed
 from ..model import Manifest, Target
@@ -34,6 +35,11 @@ def require_empty(connection: psycopg.Connection, target: Target) -> None:
             f"the database {target.database} is not empty: it has {first}",
             next_step="restore into a new database, compare, then swap the two by renaming",
         )
+
+
+def is_empty(database: Database) -> bool:
+    """Tell whether a database has no table, no view and no sequence."""
+    return database.read("restore", lambda c: one_value(c, ANYTHING_IN_IT)) is None
 
 
 def require_parts(connection: psycopg.Connection, manifest: Manifest, *, owners: bool) -> None:

@@ -282,7 +282,12 @@ def _make(connection: psycopg.Connection, target: Database, loading: Loading) ->
         if public is not None:
             connection.execute(sql.SQL("alter schema public owner to {}").format(role))
     url = make_conninfo(target.url.reveal(), user=name, password=password)
-    database = Database(url=Secret(url), deployment_id=target.deployment_id, owners=target.owners)
+    database = Database(
+        url=Secret(url),
+        deployment_id=target.deployment_id,
+        owners=target.owners,
+        patience=target.patience,
+    )
     return Loader(name, target, database, loading.owner, public[0] if public is not None else "")
 
 

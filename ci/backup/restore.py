@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import psycopg
 from psycopg.conninfo import make_conninfo
 
 from .. import process, temporary
 from ..config.duration import Duration
 from ..config.sections import BackupsConfig
+from ..database import transient
 from ..database.children import child_name, judged
 from ..database.connection import STREAMING, Database, read_target
-from ..database.errors import asking
+from ..database.errors import asking, in_words
 from ..errors import ChildFailed, ConfigError, StepFailed, changed
 from ..model import Manifest, Part
 from ..movement import Judge
@@ -105,7 +107,7 @@ def restore_backup(
         databases.require_parts(connection, manifest, owners=wanted.owners)
         who = loader.read_loading(connection)
         superusers = loader.read_superusers(connection)
-    with _loaded_by(target, who, wanted) as role:
+    with _told(target), _loaded_by(target, who, wanted) as role:
         loading = _Loading(
             reader(manifest, store, config, destination.server_version),
             role.database if role is not None else target,
@@ -124,7 +126,7 @@ def restore_backup(
         expected,
         counted,
         f"the database {destination.database}",
-        state=f"{destination.database} holds what was restored; the live database is unchanged",
+        state=f"{destination.database} holds what was restored",
     )
     return Restored(
         database=destination.database,
@@ -183,8 +185,7 @@ class _Loading:
         archives = self.reading.manifest.archives
         whole = [part for part in archives if part.holds == "all"]
         if len(archives) == len(whole) == 1:
-            empty = f"nothing was restored: the transaction was rolled back, {self.dbname} is empty"
-            self._pipe(whole[0], "--single-transaction", state=empty)
+            self._pipe(whole[0], "--single-transaction")
             return
         definitions = [part for part in archives if part.holds == "schema"]
         if len(definitions) != 1 or whole:
@@ -196,7 +197,6 @@ class _Loading:
         self._in_parts(definitions[0], [part for part in archives if part.holds == "data"])
 
     def _in_parts(self, definitions: Part, data: list[Part]) -> None:
-        state = f"{self.dbname} holds a part of the backup: drop it; the live database is unchanged"
         with temporary.directory("restore") as directory:
             # Kept for its second half: pg_restore builds indexes in parallel from a file alone.
             file = directory / "schema.pgc"
@@ -205,26 +205,26 @@ class _Loading:
                     out.write(chunk)
             selection = self._chosen(definitions, lambda: iter([file.read_bytes()]), directory)
             pre = ("--section=pre-data", "--single-transaction", *selection, str(file))
-            self._run(pre, state, directory)
+            self._run(pre, directory)
             jobs = min(AT_ONCE, os.cpu_count() or 1)
             rows = ("--section=data", "--single-transaction")
             with ThreadPoolExecutor(jobs) as pool:
-                for _ in pool.map(partial(self._pipe_with, rows, state), data):
+                for _ in pool.map(partial(self._pipe_with, rows), data):
                     pass
             post = ("--section=post-data", f"--jobs={jobs}", *selection, str(file))
-            self._run(post, state, directory)
+            self._run(post, directory)
 
-    def _pipe_with(self, options: tuple[str, ...], state: str, part: Part) -> None:
-        self._pipe(part, *options, state=state)
+    def _pipe_with(self, options: tuple[str, ...], part: Part) -> None:
+        self._pipe(part, *options)
 
-    def _pipe(self, part: Part, *options: str, state: str) -> None:
+    def _pipe(self, part: Part, *options: str) -> None:
         """Restore one archive as it comes from the store."""
         with temporary.directory("restore") as directory:
             selection = self._chosen(part, partial(self._silently, part), directory)
             source = self.reading.archive(part, self._meter(part))
             command, env = self._command(*options, *selection, directory=directory)
             purpose = self.reading.clients.purpose
-            with _explained(state):
+            with _explained():
                 judge = self._judge(env)
                 for _ in process.pipe(command, source, purpose=purpose, env=env, judge=judge):
                     pass
@@ -233,9 +233,9 @@ class _Loading:
         """Yield an archive of which nothing is shown as progress."""
         return self.reading.archive(part, Meter(lambda _done, _total: None))
 
-    def _run(self, options: tuple[str, ...], state: str, directory: Path) -> None:
+    def _run(self, options: tuple[str, ...], directory: Path) -> None:
         command, env = self._command(*options, directory=directory)
-        with _explained(state):
+        with _explained():
             process.run(
                 command,
                 purpose=self.reading.clients.purpose,
@@ -345,30 +345,53 @@ def _needs_superuser(refused: tuple[str, ...]) -> StepFailed:
 
 
 @contextmanager
-def _explained(state: str) -> Iterator[None]:
-    """Say what is true where pg_restore, or what it was fed with, failed."""
+def _explained() -> Iterator[None]:
+    """Say what to do where pg_restore failed."""
     try:
         yield
     except ChildFailed as error:
         remedy = "create the missing role or extension, or try invoke backup.verify"
-        raise changed(error, state=state, next_step=remedy) from error
+        if transient.in_child(error.stderr):
+            remedy = "look at the server and its log; when it answers, start again"
+        raise changed(error, next_step=remedy) from error
+
+
+@contextmanager
+def _told(target: Database) -> Iterator[None]:
+    """Say what a failure left in the database, as it is read then."""
+    try:
+        yield
     except StepFailed as error:
-        raise changed(error, state=state) from error
+        raise changed(error, state=what_it_holds(target)) from error
+
+
+def what_it_holds(target: Database) -> str:
+    """Say what a load that failed left in a database that was empty before."""
+    try:
+        empty = databases.is_empty(target)
+    except (StepFailed, psycopg.Error) as error:
+        why = error.what if isinstance(error, StepFailed) else in_words(error)
+        return f"whether {target.name} holds a part of the backup is not known: {why}"
+    if empty:
+        return f"nothing was restored: {target.name} is empty"
+    return f"{target.name} holds a part of the backup: drop it"
 
 
 def _count_restored(target: Database) -> dict[TableName, int]:
-    with (
-        asking("restored, but not compared with the snapshot"),
-        target.connect("restore") as connection,
-    ):
-        connection.execute("set row_security = off")
-        connection.execute("begin isolation level repeatable read, read only")
-        counted = count_rows(connection, read_tables(connection))
+    counted: dict[str, int] = {}
+
+    def count(connection: psycopg.Connection) -> None:
+        with connection.transaction():
+            connection.execute("set transaction isolation level repeatable read, read only")
+            connection.execute("set local row_security = off")
+            counted.update(count_rows(connection, read_tables(connection)))
+
+    with asking("restored, but not compared with the snapshot"):
+        target.repeat("restore", count)
     return by_plain_name(counted.items())
 
 
 def analyze(target: Database) -> None:
     """Collect the planner's statistics: without them the first hours' queries would crawl."""
-    state = f"{target.name} is whole; its statistics are missing"
-    with asking(state), target.connect("restore") as connection:
-        connection.execute("analyze")
+    with asking(f"{target.name} is whole; its statistics are missing"):
+        target.repeat("restore", lambda connection: connection.execute("analyze"))

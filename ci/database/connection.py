@@ -189,14 +189,16 @@ class Database:
         while connection is None:
             try:
                 connection = opening.open_session(parameters)
+                self._require_primary(connection)
             except psycopg.OperationalError as error:
                 answer = opening.answer(parameters, error) if patient else "accepts"
-                why = transient.refused(str(error), answer) if patient else ""
+                why = transient.refused(str(error), answer, error.sqlstate) if patient else ""
                 if spared and self.spare is not None and transient.is_full(why):
                     with self.spare.lent(parameters["application_name"]) as lent:
                         if lent is not None:
                             yield lent
                             return
+                connection = None
                 if not (why and outage.goes_on(why)):
                     raise _unreachable(parameters, error, why, running=patient) from error
         self.patience.answered()
@@ -206,6 +208,21 @@ class Database:
             connection.within = None
             connection.ask = partial(opening.sight_of, parameters, connection)
             yield connection
+
+    def _require_primary(self, connection: PinnedConnection) -> None:
+        """Close a standby's session, where the run has had a primary's: it is led there too early.
+
+        One host of several, or a proxy, may still lead to it after a failover.
+
+        Raises:
+            opening.Standby: the server is one.
+
+        """
+        patience = self.patience
+        if not patience.primary:
+            patience.primary = not opening.reports_standby(connection)
+        elif patience.armed:
+            opening.require_primary(connection)
 
     def sight(self, pid: int) -> Sight:
         """Ask the server, on another line, whether a session of a child runs a statement."""
@@ -316,6 +333,10 @@ class Database:
                 return work(connection)
         except psycopg.errors.LockNotAvailable as error:
             raise _locked(connection) from error
+        except psycopg.InterfaceError as error:  # psycopg's own word, such as of a closed cursor
+            if not connection.closed:
+                raise
+            raise psycopg.OperationalError(f"{transient.LOST}: {error}") from error
         except psycopg.errors.InsufficientPrivilege as error:
             raise Refused(
                 redact(f"{connection.info.user}: {error.diag.message_primary or error}"),
@@ -332,10 +353,19 @@ def _unreachable(
     return Unreachable(
         redact(f"the database cannot be reached{waited}: {message}"),
         state=Unchanged(claim="what ran before stands") if running else UNCHANGED,
-        next_step=_let_in(parameters)
-        if "CONNECT" in message  # the privilege: in every language of the server's
-        else "check the URL's host, port, user and password, and that it is up",
+        next_step=_remedy(parameters, error, message),
     )
+
+
+def _remedy(parameters: dict[str, str], error: psycopg.OperationalError, message: str) -> str:
+    if isinstance(error, opening.Standby):
+        return (
+            "promote it, or lead the URL to the primary (several hosts: "
+            "target_session_attrs=read-write), and start again"
+        )
+    if "CONNECT" in message:  # the privilege: in every language of the server's
+        return _let_in(parameters)
+    return "check the URL's host, port, user and password, and that it is up"
 
 
 def _let_in(parameters: dict[str, str]) -> str:

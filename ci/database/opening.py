@@ -24,6 +24,12 @@ SESSIONS = """
 BUSY = ("active", "fastpath function call")
 
 
+class Standby(psycopg.OperationalError):
+    """A run that changes something was led to a standby."""
+
+    sqlstate = "25006"
+
+
 def open_session(parameters: dict[str, str]) -> PinnedConnection:
     """Connect with the search_path in the start packet; without it, where a pooler refuses it."""
     options = f"{parameters.get('options', '')} {OPTION}".strip()
@@ -33,6 +39,28 @@ def open_session(parameters: dict[str, str]) -> PinnedConnection:
         if UNSUPPORTED not in str(error):
             raise
     return _connect(parameters)
+
+
+def reports_standby(connection: PinnedConnection) -> bool | None:
+    """Tell whether the server is a standby, as it reports by itself from 14 on; None: not told."""
+    reported = connection.info.parameter_status("in_hot_standby")
+    return None if reported is None else reported == "on"
+
+
+def require_primary(connection: PinnedConnection) -> None:
+    """Raise, with the session closed, where the server is a standby.
+
+    Raises:
+        Standby: it is one.
+
+    """
+    standby = reports_standby(connection)
+    if standby is None:  # 13, or a pooler
+        row = connection.execute("select pg_catalog.pg_is_in_recovery()").fetchone()
+        standby = row is not None and bool(row[0])
+    if standby:
+        connection.close()
+        raise Standby("the server is a standby, which takes no change")
 
 
 def _connect(parameters: dict[str, str]) -> PinnedConnection:

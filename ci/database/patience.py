@@ -29,6 +29,7 @@ class Patience:
     note: Callable[[str], None] = _ignore
     armed: bool = False
     over: bool = False  # an outage lasted for longer
+    primary: bool = False  # a session of a primary was had: a standby's later is a failover's
     _last: float | None = field(default=None, init=False)  # monotonic: the end of AFTERWARDS
 
     def answered(self) -> None:

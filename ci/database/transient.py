@@ -53,8 +53,10 @@ def reason(sqlstate: str | None, *, broken: bool) -> str:
     return LOST if broken else ""
 
 
-def refused(message: str, answer: Answer) -> str:
+def refused(message: str, answer: Answer, sqlstate: str | None = None) -> str:
     """Say what passes by itself in a connection that was refused; empty where nothing does."""
+    if sqlstate == "25006":  # we refused it: it was a standby's
+        return STATES["25006"]
     if any(words in message for words in FULL):
         return STATES["53300"]
     if answer == "rejects":

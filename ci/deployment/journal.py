@@ -35,6 +35,7 @@ CORRECT = """
 """
 CORRECTIONS = "select record::text, at from windlass.correction order by id desc limit %s"
 USE_APPROVAL = "insert into windlass.approval (nonce, deployment_id, approver) values (%s, %s, %s)"
+USER_OF_APPROVAL = "select deployment_id from windlass.approval where nonce = %s"
 USED_APPROVALS = "select nonce, deployment_id from windlass.approval"
 SERVER_CLOCK = "select pg_catalog.clock_timestamp()"
 OPEN = """
@@ -263,8 +264,12 @@ def server_clock(database: Database) -> datetime:
     return database.read("approval", read)
 
 
-def use_approval(database: Database, result: StepResult, deployment: str) -> None:
+def use_approval(
+    database: Database, result: StepResult, deployment: str, earlier: tuple[str, ...] = ()
+) -> None:
     """Use up the approvals that a step found, under the deployment lock: each counts once.
+
+    What this deployment, or an earlier run of its unit, used already is left as it is.
 
     Raises:
         NotApproved: another deployment was quicker.
@@ -274,6 +279,9 @@ def use_approval(database: Database, result: StepResult, deployment: str) -> Non
     nonces = [value for name, value in result.evidence if name == "nonce"]
     with database.session("approval") as connection, events.transaction(connection):
         for approver, nonce in zip(approvers, nonces, strict=False):
+            user = connection.execute(USER_OF_APPROVAL, (nonce,)).fetchone()
+            if user is not None and user[0] in (deployment, *earlier):
+                continue
             used = {"approver": approver, "nonce": nonce}
             events.append(connection, "approval-used", deployment, used)
             try:

@@ -207,8 +207,9 @@ class _PlanRun(Recorder):
         self.seen = telling.look(work)
         if self.held is not None:
             self.go_on_after_outages(self.held, self.journal)
-        if approval is not None and approval.get("nonce") and not self.unit.inherits:
-            nonces.use(work, approval)
+        if approval is not None and approval.get("nonce"):
+            earlier = self.unit.chain if self.unit.inherits else ()
+            outlast.read_again(work, partial(nonces.use, work, approval, earlier))
         for result in self.results:
             number = self.journal.begin(result.step, result.started_at)
             self.journal.finish(number, result)

@@ -46,9 +46,10 @@ def used(work: Work, nonces: tuple[str, ...]) -> dict[str, str]:
 def are_of(
     work: Work, nonces: tuple[str, ...], deployments: tuple[str, ...], *, done: bool = False
 ) -> bool:
-    """Tell whether one of these deployments used each nonce, and none of them ended well.
+    """Tell whether these deployments have begun to use the nonces, and none of them ended well.
 
-    A run that carries on a unit has its approval. A unit that is done has left a mark in the
+    A run that carries on a unit has its approval; one that was cut off between two nonces used
+    the first alone, and no other deployment the rest. A unit that is done has left a mark in the
     store, so that a restore of an older backup does not open it again. The mark is written before
     the journal has the end: a run that was killed between the two left nothing but that to do.
 
@@ -60,7 +61,10 @@ def are_of(
 
     """
     spent = used(work, nonces)
-    ours = all(spent.get(nonce) in deployments for nonce in nonces)
+    begun = not nonces or any(nonce in spent for nonce in nonces)
+    ours = begun and all(
+        spent[nonce] in deployments if nonce in spent else bool(nonce) for nonce in nonces
+    )
     if not ours or done or work.store is None:
         return ours
     key = _done_key(work.settings.name, deployments[0])
@@ -95,10 +99,16 @@ def _deployment(store: Store, key: str) -> str:
         return f"an unknown deployment ({store.address(key)})"
 
 
-def use(work: Work, result: StepResult) -> None:
+def use(work: Work, result: StepResult, earlier: tuple[str, ...] = ()) -> None:
     """Use up the approvals that a step found, under the deployment lock, before any statement.
 
-    In the store first: what is there survives a restore of an older backup.
+    In the store first: what is there survives a restore of an older backup. What this run, or an
+    earlier one of its unit, used already stays so: after an outage the same is done again.
+
+    Args:
+        work: the environment.
+        result: of the step that found them.
+        earlier: the ids of the unit's runs before this one.
 
     Raises:
         NotApproved: another deployment was quicker.
@@ -107,13 +117,18 @@ def use(work: Work, result: StepResult) -> None:
     """
     approvers = [value for name, value in result.evidence if name == "approver"]
     nonces = [value for name, value in result.evidence if name == "nonce"]
+    if len(set(nonces)) < len(nonces):
+        raise NotApproved(
+            f"approvals of {', '.join(approvers)} have the same nonce: they are one",
+            next_step="approve the plan again, each with an approval of their own",
+        )
     if work.store is not None:
         for approver, nonce in zip(approvers, nonces, strict=False):
-            _spend(work, work.store, nonce, approver)
-    journal.use_approval(work.database, result, work.deployment_id)
+            _spend(work, work.store, nonce, approver, earlier)
+    journal.use_approval(work.database, result, work.deployment_id, earlier)
 
 
-def _spend(work: Work, store: Store, nonce: str, approver: str) -> None:
+def _spend(work: Work, store: Store, nonce: str, approver: str, earlier: tuple[str, ...]) -> None:
     key = key_of(work.settings.name, nonce)
     spent = SpentApproval(
         nonce=nonce, approver=approver, deployment=work.deployment_id, at=datetime.now(UTC)
@@ -123,7 +138,10 @@ def _spend(work: Work, store: Store, nonce: str, approver: str) -> None:
     except StoreFailed as error:
         if key not in set(store.keys(key)):
             raise
+        user = _deployment(store, key)
+        if user in (work.deployment_id, *earlier):
+            return
         raise NotApproved(
-            f"the approval of {approver} was used by deployment {_deployment(store, key)}",
+            f"the approval of {approver} was used by deployment {user}",
             next_step="approve the plan again",
         ) from error

@@ -10,13 +10,13 @@ import psycopg
 
 from ..config import Settings
 from ..database import lock, own_tables
-from ..errors import ConfigError, WindlassError, more
+from ..errors import ConfigError, Interrupted, Terminated, WindlassError, more
 from ..model import Finding, Migration, Plan, Rehearsal, StepName, Unrecorded
 from ..plan.pending import in_running_order
 from ..rehearsal import existing
 from ..restarters import Running
 from ..restarters.several import Several
-from . import facts, pause, restarting, rolling, serving, steps
+from . import facts, identity, pause, restarting, rolling, serving, steps, telling
 from .planner import current_plan
 from .rehearsals import rehearsal_of, rehearse_now
 from .work import Work
@@ -93,11 +93,13 @@ def restart_service(work: Work) -> Restarted:
     """Restart the service, under the deployment lock and announced as a deployment's restart is.
 
     Raises:
+        Refused: the database is another environment's, or the environment is paused.
         LockHeld: a deployment, or another restart, held the lock for all of the short wait.
 
     """
     if work.restarter is None:
         raise _no_section(work.settings, "restart")
+    identity.require(work)
     pause.require_running(work)
     with _locked(work) as own:
         own.reporter.started(StepName.RESTART)
@@ -107,6 +109,8 @@ def restart_service(work: Work) -> Restarted:
         except WindlassError as error:
             told = _with_members(error, own)
             raise serving.with_losses(told, own.watch.stop()) from error
+        except KeyboardInterrupt as error:
+            raise _interrupted(error, own) from error
         finally:
             counted = own.watch.stop()
             rolling.forget(own)
@@ -119,6 +123,17 @@ def restart_service(work: Work) -> Restarted:
         requests_asked=counted.asked if counted else None,
         requests_lost=counted.lost if counted else None,
         longest_gap=round(counted.longest_gap, 3) if counted else None,
+    )
+
+
+def _interrupted(error: KeyboardInterrupt, work: Work) -> Interrupted:
+    """Return the error of a restart that was stopped: what serves then is read."""
+    by_sigterm = isinstance(error, Terminated)
+    return Interrupted(
+        "stopped by SIGTERM" if by_sigterm else "stopped by Ctrl-C",
+        state=f"the restart had begun; {telling.serves(work)}",
+        next_step=f"invoke restart --env {work.settings.name} restarts it anew",
+        by_sigterm=by_sigterm,
     )
 
 
@@ -140,6 +155,7 @@ def _locked(work: Work) -> Iterator[Work]:
         on_wait=lambda holder: work.reporter.note(f"waiting for {holder}"),
     ) as held:
         own = replace(work, guard=held.guard, held=True)
+        identity.require(own)
         pause.require_running(own)
         own_tables.prepare(own.database, own.terms())
         restarting.end_left(own)

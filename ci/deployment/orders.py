@@ -6,8 +6,9 @@ approval, exactly this plan needs one, and uses it up.
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -31,7 +32,7 @@ from ..model import (
 from ..origin import find_origin
 from ..plan import gate
 from ..plan.make import NO_SOURCES, make_plan
-from . import identity, nonces, pause, planfile, settle, steps, sweep, unfinished
+from . import identity, nonces, outlast, pause, planfile, settle, steps, sweep, unfinished
 from .unfinished import Begun
 from .work import Work
 
@@ -245,9 +246,11 @@ def permitted(
                 beside=beside is not None,
             )
             first = (beside or stack).enter_context(unit)
-        if approval is not None and begun is None:
-            nonces.use(work, approval)
         held.renew_if(lambda: gate.require_unchanged(plan, proposal.again()[0]))
+        if approval is not None:
+            earlier = (begun.deployment,) if begun is not None else ()
+            guarded_work = replace(work, guard=held.require)
+            outlast.read_again(guarded_work, partial(nonces.use, guarded_work, approval, earlier))
         if work.database.spare is not None:
             work.database.spare.open()
         yield Permit(

@@ -54,7 +54,7 @@ def run_migration(work: Work, migration: Migration, direction: Direction) -> int
 
 
 def read_again(work: Work, run: Callable[[], T]) -> T:
-    """Run what changes nothing, such as a backup, through outages."""
+    """Run what changes nothing, or means the same when it runs twice, through outages."""
     outage = work.database.patience.outage()
     while True:
         try:

@@ -383,8 +383,11 @@ def _restore_beside(work: Work, order: RestoreOrder, *, owners: bool, superuser:
         trusted=_trusted(work) if order.target is None else frozenset(),
     )
     if order.target is not None:
-        restored = _load(work, plan.manifest, order.target, wanted)
-        identity.clear_copy(work, order.target, backup=plan.backup)
+        load = partial(_load, work, plan.manifest, order.target, wanted)
+        with restoring.live_told(work):
+            restored = restoring.loaded_elsewhere(work, order.target, load)
+            clear = partial(identity.clear_copy, work, order.target, backup=plan.backup)
+            outlast.read_again(replace(work, database=order.target), clear)
         return restored
 
     def once() -> Restored:

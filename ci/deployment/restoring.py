@@ -5,23 +5,28 @@ the restored one, before it takes the live one's place: that it does. There it i
 it has, because both names change in one transaction.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TypeVar
 
 import psycopg
 from psycopg import sql
 
-from ..backup import names
+from ..backup import databases, names
 from ..database import create, markers
-from ..database.connection import Database
+from ..database.connection import Database, read_target
 from ..database.errors import asking
-from ..errors import WindlassError, changed
+from ..errors import StepFailed, WindlassError, changed
+from ..model import Facts
 from ..plan.leftovers import FILLING, LOADED, filling_comment
+from ..plan.standing import unchanged
 from . import outlast, sweep
+from .facts import take_facts
 from .work import Work
 
+T = TypeVar("T")
 COMMENT = "comment on database {} is {}"
 
 
@@ -132,3 +137,50 @@ def _comment(work: Work, name: str, text: str | None) -> None:
     statement = sql.SQL(COMMENT).format(sql.Identifier(name), sql.Literal(text))
     with asking(f"the database {name} is there"), work.database.session("restore") as connection:
         connection.execute(statement)
+
+
+def loaded_elsewhere(work: Work, target: Database, load: Callable[[], T]) -> T:
+    """Load a backup into an empty database of another server, through outages of that.
+
+    It is tried again where the failed load left nothing in it: what is there otherwise is a part
+    of the backup, which nobody but a person drops.
+    """
+    target.read("restore", read_target)  # it answers: what happens to it from now on may pass
+    patience, own = target.patience, work.database.patience
+    patience.wait, patience.note, patience.armed = own.wait, own.note, True
+    outage = patience.outage()
+    while True:
+        try:
+            return load()
+        except (StepFailed, psycopg.Error) as error:
+            why = outlast.passing(error)
+            if not why or not _is_empty(target) or not outage.goes_on(why):
+                raise
+
+
+def _is_empty(target: Database) -> bool:
+    try:
+        return databases.is_empty(target)
+    except (WindlassError, psycopg.Error):
+        return False
+
+
+@contextmanager
+def live_told(work: Work) -> Iterator[None]:
+    """Let a failure in the block say whether the live database is as it was before, as read."""
+    before = _live(work)
+    try:
+        yield
+    except StepFailed as error:
+        told = unchanged(before, _live(work) if before is not None else None, work.database.name)
+        raise changed(error, state="; ".join(text for text in (error.state, told) if text)) from (
+            error
+        )
+
+
+def _live(work: Work) -> Facts | None:
+    """Return what the live database is; None: it does not answer, or says nothing to us."""
+    try:
+        return take_facts(work.database, work.engine.history)
+    except (WindlassError, psycopg.Error):
+        return None

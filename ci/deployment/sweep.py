@@ -16,9 +16,11 @@ from ..backup.dump import folder
 from ..database import create, lock, markers
 from ..database.markers import Marker
 from ..errors import StepFailed, WindlassError
-from ..plan import leftovers, restarts
+from ..plan import leftovers, restarts, rolling
 from ..plan.leftovers import Act, Databases, Leftover
+from ..postgres import throwaway
 from ..stores import Store
+from . import units
 from .work import Work
 
 STEP = "sweep"
@@ -75,7 +77,8 @@ def read_left(connection: psycopg.Connection) -> Left:
     told = tuple(
         leftover
         for leftover in here
-        if leftover.act is not Act.FORGET and not (holder and leftover.act is Act.END)
+        if leftover.act is not Act.FORGET
+        and not (holder and (leftover.act is Act.END or leftover.members))
     )
     running = (leftovers.of_restart(r.command, r.machine.host, r.began) for r in begun)
     roles = (leftovers.of_role(role) for role in loader.abandoned(connection))
@@ -109,6 +112,8 @@ def sweep(
     _sweep_directories(work)
     for leftover in find(work, restoring=restoring):
         if leftover.subject in spared or (leftover.act is Act.END and not begins):
+            continue
+        if leftover.act is Act.WAIT:
             continue
         if leftover.act is Act.TELL:
             work.reporter.alarm(leftovers.text(leftover, work.settings.name))
@@ -145,6 +150,8 @@ def sweep_unlocked(work: Work) -> None:
 def _sweep_directories(work: Work) -> None:
     if directories := temporary.sweep():
         work.reporter.note(f"removed {len(directories)} temporary directories of killed runs")
+    if servers := throwaway.sweep():
+        work.reporter.note(f"removed {len(servers)} throwaway servers of killed runs, with copies")
 
 
 def _end(work: Work, leftover: Leftover) -> None:
@@ -159,8 +166,9 @@ def _end(work: Work, leftover: Leftover) -> None:
         work.reporter.note(leftover.what)
     elif leftover.act is Act.END:
         work.reporter.note(f"{leftover.what}; this run takes its place")
-    if leftover.marker:
-        markers.clear(work.database, leftover.marker)
+    for marker in (leftover.marker, *leftover.members):
+        if marker:
+            markers.clear(work.database, marker)
 
 
 def _remove(store: Store, place: str) -> None:
@@ -185,10 +193,24 @@ def _in_database(
     left = [leftover for marker in dead if (leftover := _of(marker, seen, restoring)) is not None]
     backups = [marker for marker in recorded if marker.kind == leftovers.ARCHIVE]
     return (
-        (*([shut] if shut else []), *left),
+        (*([shut] if shut else []), *left, *_members(connection, dead)),
         tuple(marker for marker in backups if marker.id not in alive),
         tuple(marker for marker in backups if marker.id in alive),
     )
+
+
+def _members(connection: psycopg.Connection, dead: tuple[Marker, ...]) -> tuple[Leftover, ...]:
+    """Return what runs of a restart of several members left of it."""
+    if not any(marker.kind == rolling.KIND for marker in dead):
+        return ()
+    unit = units.read_open(connection)
+    chain = unit.chain if unit is not None else ()
+    digest = unit.intent.plan_digest if unit is not None else ""
+    own, others = rolling.marks(dead, chain, digest)
+    left = leftovers.of_members(unit.id, own, goes_on=unit.environment) if unit and own else None
+    foreign = [marker for marker in dead if marker.id in others]
+    ended = [leftovers.of_ended_members(run, foreign) for run in {m.deployment: 0 for m in foreign}]
+    return (*([left] if left else []), *ended)
 
 
 def _of(marker: Marker, seen: Databases, restoring: bool) -> Leftover | None:

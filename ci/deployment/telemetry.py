@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from ..config.secretplaces import without_userinfo
 from ..errors import WindlassError
 from ..model import Finding, Outcome, Plan, StepName, StepResult
 from ..plan import notice as rules
@@ -168,5 +169,13 @@ def _end(provider: "TracerProvider", complaints: _Complaints, alarm: Callable[[s
     sender.start()
     sender.join(WITHIN)
     if sender.is_alive() or complaints.first:
-        reason = complaints.first or f"no answer within {WITHIN:.0f} s"
+        reason = complaints.first or f"{_endpoint()} gave no answer within {WITHIN:.0f} s"
         alarm(f"the trace of this run was not sent, or not all of it: {reason}")
+
+
+def _endpoint() -> str:
+    """Name the collector and the variable that decides; a userinfo is secret."""
+    for name in ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        if url := os.environ.get(name):
+            return f"{without_userinfo(url)} ({name})"
+    return "the collector on this machine (OTEL_EXPORTER_OTLP_ENDPOINT is not set)"

@@ -75,7 +75,12 @@ def unread(unit: Unit, seen: Seen | None, reason: str) -> str:
 def _service(work: Work, unit: Unit, results: tuple[StepResult, ...]) -> str:
     """Say what serves, where any run of the unit may have changed it."""
     restarts = [r for r in (*unit.results, *results) if r.step is StepName.RESTART]
-    if work.restarter is None or all(r.outcome is Outcome.SKIPPED for r in restarts):
+    return "" if all(r.outcome is Outcome.SKIPPED for r in restarts) else serves(work)
+
+
+def serves(work: Work) -> str:
+    """Say what serves now, as it is read; empty where there is no service."""
+    if work.restarter is None:
         return ""
     if isinstance(work.restarter, Several):
         return redact(_members(work, work.restarter))

@@ -114,12 +114,14 @@ def _unfinished(
     env, intent = unit.environment, unit.intent
     asked = msgspec.structs.replace(intent, verb=verb, arguments=arguments).command(env)
     whose = "the rollback of " if intent.back else ""
-    names = (
-        ", ".join(to_undo_names(intent, applied)) or "no migration, but its later steps are left"
+    names = ", ".join(to_undo_names(intent, applied))
+    rest = (
+        f"it has still to undo {names}"
+        if names
+        else "all its migrations are undone, and its later steps are left"
     )
     return Refused(
-        f"{whose}deployment {unit.id} ({intent.command(env)}) is not finished: it has still to "
-        f"undo {names}",
+        f"{whose}deployment {unit.id} ({intent.command(env)}) is not finished: {rest}",
         state="this command changed nothing",
         next_step=f"invoke resume --env {env} finishes it; then {asked}",
     )

@@ -1,11 +1,14 @@
 """What a killed run left outside its transactions, and what is done about it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from ..database.markers import Marker
+from . import rolling
 from .quoting import ident
+from .rolling import Mark
 
 FILLING = "filling"  # a new database, while a backup is loaded into it
 LOADED = "loaded"  # a database that is whole, and could not take the live one's place
@@ -22,6 +25,7 @@ class Act(StrEnum):
     FORGET = "forget"  # nothing is left of it but its marker
     SAY = "say"  # it was done; nobody heard of it
     TELL = "tell"  # a person decides
+    WAIT = "wait"  # another run of its unit goes on with it
     END = "end"  # it was begun; what another run does takes its place
 
 
@@ -33,12 +37,14 @@ class Leftover:
     what: what it is, for people.
     subject: the database's name, or the beginning of the keys.
     marker: the id of the marker that tells of it; empty: it was found without one.
+    members: of a restart of several members, the ids of all markers.
     """
 
     act: Act
     what: str
     subject: str = ""
     marker: str = ""
+    members: tuple[str, ...] = ()
     command: str = ""  # what a person does where we may not, or must not
 
 
@@ -127,6 +133,42 @@ def of_order(marker: str, deployment: str, detail: Mapping[str, str]) -> Leftove
     )
 
 
+def of_members(deployment: str, begun: Sequence[Mark], *, goes_on: str) -> Leftover:
+    """Return which members of a service a unit that is not done has begun to restart.
+
+    Args:
+        deployment: the last run of the unit.
+        begun: the members.
+        goes_on: the environment in which `resume` goes on with it.
+
+    """
+    return Leftover(
+        act=Act.WAIT,
+        what=f"deployment {deployment}, which is not finished, began to restart {_listed(begun)}",
+        members=tuple(key for mark in begun for key in mark.keys),
+        command=f"invoke resume --env {goes_on} goes on with the members that are left",
+    )
+
+
+def of_ended_members(deployment: str, markers: Sequence[Marker]) -> Leftover:
+    """Return which members a run began to restart that nobody goes on with, such as one by hand.
+
+    `markers`: of members, of several runs.
+    """
+    own = [marker for marker in markers if marker.deployment == deployment]
+    begun, _ = rolling.marks(own, (deployment,), own[-1].get("plan") if own else "")
+    return Leftover(
+        act=Act.SAY,
+        what=f"{deployment} began to restart {_listed(begun)}, and no run goes on with that",
+        members=tuple(key for mark in begun for key in mark.keys),
+    )
+
+
+def _listed(begun: Sequence[Mark]) -> str:
+    words = ("restarted and proven" if mark.instance else "not proven" for mark in begun)
+    return ", ".join(f"{mark.member} ({how})" for mark, how in zip(begun, words, strict=True))
+
+
 def of_archive(marker: str, deployment: str, place: str, names: tuple[str, ...]) -> Leftover:
     """Return what is left of a backup: archives that no manifest names; `names` lie under `place`.
 
@@ -190,7 +232,7 @@ def of_role(name: str) -> Leftover:
 
 def text(leftover: Leftover, environment: str) -> str:
     """Return it as one line for people, with the command that ends it."""
-    if leftover.act in (Act.TELL, Act.END):
+    if leftover.act in (Act.TELL, Act.END, Act.WAIT):
         return f"{leftover.what}; {leftover.command}"
     by_hand = f", or {leftover.command}" if leftover.act is Act.DROP else ""
     return (

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from ..model import Intent, Partial
+from ..model import Facts, Intent, Partial
 
 SHOWN = 8  # names at most
 
@@ -71,3 +71,27 @@ def taken_back(
     if lossy:
         return "rolled back: the definitions are those of before, and not every value is"
     return "rolled back: the schema is as it was before"
+
+
+def unchanged(before: Facts | None, now: Facts | None, name: str) -> str:
+    """Say whether the live database `name` is what it was, of what was read before and now.
+
+    None: it could not be read. Empty where it was not read before.
+    """
+    if before is None:
+        return ""
+    if now is None:
+        return f"whether the live database {name} is as before is not known: it does not answer"
+    if before.target != now.target:
+        return f"the name {name} is another database's now"
+    differences = [
+        word
+        for word, same in (
+            ("history", (before.history, before.partials) == (now.history, now.partials)),
+            ("schema", before.schema_fingerprint == now.schema_fingerprint),
+        )
+        if not same
+    ]
+    if differences:
+        return f"the live database {name} has another {' and another '.join(differences)} now"
+    return f"the live database {name} is unchanged: it has the history and the schema of before"

@@ -25,7 +25,6 @@ WIDER = frozenset(
         ("float4", "float8"),
     }
 )
-MORE = " more"  # how the rehearsal ends what it says of rows that a rollback leaves
 HIDDEN = "what its text does not show"
 
 Own = frozenset[tuple[str, str]]  # of `Part.key`: what a set of migrations adds
@@ -145,7 +144,7 @@ def _of_one(item: Undone, own: tuple[Own, Own], names: set[str]) -> list[Loss]:
         )
         return [_loss(item, what, known=False)]
     losses = [
-        _loss(item, what, _table_of(what, item)) for what in seen.lost if not what.endswith(MORE)
+        _loss(item, what, _table_of(what, item)) for what in seen.lost if what not in seen.more
     ]
     if losses:
         return losses

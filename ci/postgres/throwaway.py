@@ -17,7 +17,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import psycopg
-from psycopg import sql
 
 from .. import process, purposes
 from ..config.sections import SandboxSetting
@@ -141,13 +140,16 @@ def running(
             next_step="write throwaway: URL under backups in deploy.yml, of a server of the same "
             f"major version with these extensions; or install postgresql-{needs.major}",
         )
-    with _server(needs, configured, sandboxed) as started:
-        started.roles.extend(_create_roles(started.admin, needs.roles))
+    with _server(needs, configured, sandboxed) as started, ExitStack() as stack:
+        run = copies.new_name()
+        if not started.ours:
+            stack.enter_context(copies.held(started.admin, run))
+        copies.create_roles(started.admin, needs.roles, run)
         try:
             yield started
         finally:
-            if configured is not None:
-                _drop_roles(started.admin, started.roles)
+            if not started.ours:
+                copies.drop_roles(started.admin, started.roles, run)
 
 
 @contextmanager
@@ -231,7 +233,7 @@ def sandbox_words(server_version: int, setting: SandboxSetting) -> str:
 @contextmanager
 def _directory() -> Iterator[Path]:
     """Create a directory that goes at the end, or when the next run finds that we were killed."""
-    _sweep()
+    sweep()
     directory = Path(tempfile.mkdtemp(prefix="windlass-"))
     with (directory / LOCK).open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # falls with us, whatever ends us
@@ -246,24 +248,34 @@ def _directory() -> Iterator[Path]:
             _remove(base)
 
 
-def _sweep() -> None:
-    """End the servers of killed runs, which hold copies of a database, and remove these."""
-    for base in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
-        if not (base / LOCK).exists():  # what an older version did not get away
-            with suppress(OSError):
-                _remove(base)
-            continue
-        with suppress(OSError), (base / LOCK).open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused: its owner lives
-            # What ran there wrote it: nothing is believed of it, and a pipe is not waited for.
-            files = [file for file in base.glob("*/postmaster.pid") if file.is_file()]
-            servers = [file.read_text(errors="replace").split()[:1] for file in files]
-            if [] in servers:  # one that starts right now, and writes its number: the next time
-                continue
-            for (pid,) in servers:
-                if pid.isdecimal():
-                    _end_server(int(pid), base)
+def sweep() -> tuple[Path, ...]:
+    """End the servers of killed runs, which hold copies of a database, and remove these.
+
+    Returns the directories that went.
+    """
+    bases = sorted(Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))
+    return tuple(base for base in bases if _is_swept(base))
+
+
+def _is_swept(base: Path) -> bool:
+    """Remove a directory that no run holds, and end what serves there; tell whether it went."""
+    if not (base / LOCK).exists():  # what an older version did not get away
+        with suppress(OSError):
             _remove(base)
+        return not base.exists()
+    with suppress(OSError), (base / LOCK).open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # refused: its owner lives
+        # What ran there wrote it: nothing is believed of it, and a pipe is not waited for.
+        files = [file for file in base.glob("*/postmaster.pid") if file.is_file()]
+        servers = [file.read_text(errors="replace").split()[:1] for file in files]
+        if [] in servers:  # one that starts right now, and writes its number: the next time
+            return False
+        for (pid,) in servers:
+            if pid.isdecimal():
+                _end_server(int(pid), base)
+        _remove(base)
+        return not base.exists()
+    return False
 
 
 def _remove(base: Path) -> None:
@@ -335,22 +347,6 @@ def _extensions(place: Path) -> set[str]:
     # Debian packs pg_config elsewhere; the directory's place follows from the programs'.
     shares += [Path(str(place.parent).replace("/usr/lib/", "/usr/share/")), place.parent / "share"]
     return {file.stem for share in shares for file in share.rglob("extension/*.control")}
-
-
-def _create_roles(admin: Database, names: Iterable[str]) -> tuple[str, ...]:
-    """Create the roles that are missing, and return them."""
-    with admin.connect("drill") as connection:
-        existing = {row[0] for row in connection.execute("select rolname from pg_catalog.pg_roles")}
-        missing = tuple(role for role in names if role not in existing)
-        for role in missing:
-            connection.execute(sql.SQL("create role {}").format(sql.Identifier(role)))
-    return missing
-
-
-def _drop_roles(admin: Database, names: Iterable[str]) -> None:
-    with admin.connect("drill") as connection:
-        for role in names:
-            connection.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(role)))
 
 
 EXTENSIONS = "select extname, extversion from pg_catalog.pg_extension order by 1"

@@ -201,8 +201,9 @@ def _all(plan: Plan, copy: Copy, bench: Bench, trials: Trials | None) -> tuple[R
     trials.ask("old", "before")
     first = tuple(migration for migration in ordered if migration.phase == "before")
     last = ordered[len(first) :]
-    if first and last and not any(_stays(plan, migration) for migration in ordered):
-        return _as_one_set(plan, (first, last), copy, bench, trials)
+    parts = together.around(first, last, lambda migration: not _stays(plan, migration))
+    if parts.first and parts.last:
+        return _as_one_set(plan, parts, copy, bench, trials)
     done = _each(plan, first, copy, bench)
     if untried := next((each for each in done if each.not_rehearsed), None):
         _skip(trials, untried)
@@ -217,21 +218,20 @@ def _all(plan: Plan, copy: Copy, bench: Bench, trials: Trials | None) -> tuple[R
 
 
 def _as_one_set(
-    plan: Plan,
-    halves: tuple[tuple[Migration, ...], tuple[Migration, ...]],
-    copy: Copy,
-    bench: Bench,
-    trials: Trials,
+    plan: Plan, parts: together.Around, copy: Copy, bench: Bench, trials: Trials
 ) -> tuple[Rehearsed, ...]:
-    """Judge both sides of the restart as the set that they are, then try the service.
+    """Judge what is undone on both sides of the restart as one set, then try the service.
 
     The set has given the definitions back by then, so that each side can be run once more.
     """
-    first, last = halves
-    done = _each(plan, (*first, *last), copy, bench)
-    if untried := next((each for each in done if each.not_rehearsed), None):
-        _skip(trials, untried)
-        return done
+    head, first, last, tail = parts
+    done = _each(plan, head, copy, bench)
+    for chunk in ((*first, *last), ()):
+        if untried := next((each for each in done if each.not_rehearsed), None):
+            _skip(trials, untried)
+            behind = (*head, *first, *last, *tail)[len(done) :]
+            return (*done, *(_not_rehearsed(m, f"it comes behind {untried.name}") for m in behind))
+        done += _each(plan, chunk, copy, bench, before=len(done))
     for migration in reversed((*first, *last)):
         copy.undo(migration)
     for migration in first:
@@ -240,8 +240,9 @@ def _as_one_set(
     trials.ask("new", "migrated")
     for migration in last:
         copy.apply(migration)
+    done += _each(plan, tail, copy, bench, before=len(done))
     trials.ask("new", "finished")
-    _roll_back((*first, *last), done, copy, trials)
+    _roll_back((*head, *first, *last, *tail), done, copy, trials)
     return done
 
 
@@ -344,7 +345,8 @@ def _not_rehearsed(migration: Migration, reason: str) -> Rehearsed:
 def _rehearsed(migration: Migration, attempt: Attempt, stays: str, taken: set[str]) -> Rehearsed:
     """Return what one did; `taken` has what rollbacks before its own did not bring back."""
     lost = rows.lost(attempt.rows_before, attempt.rows_undone) if attempt.undone else {}
-    own = tuple(words for name, words in lost.items() if name not in taken)
+    own = {name: words for name, words in lost.items() if name not in taken}
+    grown = rows.grown(attempt.rows_before, attempt.rows_undone)
     taken |= lost.keys()
     gone = rows.dropped(attempt.rows_applied, attempt.rows_undone) if attempt.undone else ()
     return Rehearsed(
@@ -356,7 +358,8 @@ def _rehearsed(migration: Migration, attempt: Attempt, stays: str, taken: set[st
         rolled_back=attempt.undone,
         not_rolled_back="" if attempt.undone else stays or NOT_REACHED,
         rollback_seconds=attempt.undo_seconds,
-        lost=own,
+        lost=tuple(own.values()),
+        more=tuple(words for name, words in own.items() if name in grown),
         dropped=gone,
         proven_with=attempt.proven_with,
     )

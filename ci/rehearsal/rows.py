@@ -117,6 +117,15 @@ def lost(before: Tables, after: Tables) -> dict[str, str]:
     return losses
 
 
+def grown(before: Tables, after: Tables) -> frozenset[str]:
+    """Return the names, as of `lost`, of the tables that have more rows after."""
+    return frozenset(
+        ".".join(name)
+        for name, table in before.items()
+        if name in after and after[name].rows > table.rows
+    )
+
+
 def _lost_values(before: ColumnContent, after: ColumnContent | None, *, same_rows: bool) -> str:
     """Say what became of a column's values; empty where they are the same, or went with rows."""
     if after is None:

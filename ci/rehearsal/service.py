@@ -1,14 +1,16 @@
 """The service on the copy: does the version that serves now work on the new schema, and the new?
 
 What runs here nobody approved. It gets the copy's address and a port, no variable of ours, and
-where the machine has a sandbox no file with a password.
+where the machine has a sandbox no file with a password, and no network where the copy is reached by
+a socket.
 """
 
 import socket
+import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +20,7 @@ from ..database.connection import Database
 from ..errors import ChildFailed, ConfigError, StepFailed, Unchanged
 from ..model import Moment, ServiceTrial
 from ..secret import Secret, redact
-from . import trials
+from . import relay, trials
 from .trials import Old
 
 POLL = 0.1  # seconds
@@ -52,6 +54,7 @@ class _Program:
     env: Mapping[str, "str | Secret"]
     purpose: purposes.Purpose
     boxed: bool
+    relayed: bool = False  # it has no network; its port is reached through a door
     container: str = ""
 
 
@@ -120,12 +123,16 @@ def _serve(
     deadline = began + bench.config.deadline.seconds
     problem, answered = "it was not asked", False
     try:
-        with process.background(
-            (*ALL_TO_ERRORS, *program.argv),
-            purpose=program.purpose,
-            env=program.env,
-            cwd=program.cwd,
-        ) as running:
+        with (
+            relay.door(port) if program.relayed else nullcontext() as stdin,
+            process.background(
+                (*ALL_TO_ERRORS, *program.argv),
+                purpose=program.purpose,
+                env=program.env,
+                cwd=program.cwd,
+                stdin=stdin,
+            ) as running,
+        ):
             while time.monotonic() < deadline:
                 running()
                 answers = ask_once(smoke, within=deadline - time.monotonic())
@@ -167,7 +174,7 @@ def _program(
         if version == "old" and old.commit:
             cwd = stack.enter_context(git.checked_out(bench.root, old.commit))
         argv = _found(trials.with_port(run, port), cwd, bench.root)
-        yield _boxed(argv, bench, cwd, home, copy, env)
+        yield _boxed(argv, bench, cwd, home, copy, env, port)
 
 
 def _found(argv: tuple[str, ...], cwd: Path, root: Path) -> tuple[str, ...]:
@@ -178,37 +185,42 @@ def _found(argv: tuple[str, ...], cwd: Path, root: Path) -> tuple[str, ...]:
     return argv
 
 
-def _boxed(
+def _boxed(  # noqa: PLR0913  # what it runs, where, and whom it may reach
     argv: tuple[str, ...],
     bench: ServiceBench,
     cwd: Path,
     home: Path,
     copy: Database,
     env: Mapping[str, "str | Secret"],
+    port: int,
 ) -> _Program:
-    """Return a program in a sandbox, where the machine has one."""
+    """Return a program in a sandbox, where the machine has one; without a network, where it can."""
     host = copy.parameters().get("host", "")
-    needs = project_sandbox.Needs(
-        writes=(),
-        home=home,
-        packages=bench.root,
-        sockets=tuple(dict.fromkeys((*((Path(host),) if host.startswith("/") else ()), cwd))),
-        network=True,
-    )
-    inside = {**env, "HOME": str(home)}
-    boxed = not bubblewrap.missing_reason() and _works(needs, cwd)
-    return _Program(
-        argv=tuple(project_sandbox.command(argv, needs, cwd=cwd)) if boxed else argv,
+    sockets = tuple(dict.fromkeys((*((Path(host),) if host.startswith("/") else ()), cwd)))
+    program = _Program(
+        argv=argv,
         cwd=cwd,
-        env=inside,
+        env={**env, "HOME": str(home)},
         purpose=purposes.SERVICE,
-        boxed=boxed,
+        boxed=False,
     )
+    if bubblewrap.missing_reason():
+        return program
+    for network in (False, True) if host.startswith("/") else (True,):
+        needs = project_sandbox.Needs(
+            writes=(), home=home, packages=bench.root, sockets=sockets, network=network
+        )
+        if _works(needs, cwd):
+            inside = argv if network else relay.command(argv, port)
+            command = tuple(project_sandbox.command(inside, needs, cwd=cwd))
+            return replace(program, argv=command, boxed=True, relayed=not network)
+    return program
 
 
 def _works(needs: project_sandbox.Needs, cwd: Path) -> bool:
-    """Tell whether the kernel lets bubblewrap make the namespaces."""
-    argv = project_sandbox.command(["/bin/true"], needs, cwd=cwd)
+    """Tell whether the kernel lets bubblewrap make the namespaces, and our Python runs there."""
+    nothing = ("/bin/true",) if needs.network else (sys.executable, "-IS", "-c", "")
+    argv = project_sandbox.command(nothing, needs, cwd=cwd)
     try:
         process.run(argv, purpose=purposes.SERVICE, within=STOPPED_WITHIN)
     except ChildFailed:

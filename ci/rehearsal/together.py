@@ -40,6 +40,35 @@ def sets(
         yield tuple(together), True
 
 
+class Around(NamedTuple):
+    """Migrations around a restart: what is undone together on both its sides, and the rest.
+
+    head: before those, up to one that is not undone.
+    first: before the restart.
+    last: after it, from there on up to one that is not undone.
+    tail: from that one on.
+    """
+
+    head: Set
+    first: Set
+    last: Set
+    tail: Set
+
+
+def around(first: Set, last: Set, undone: Callable[[Migration], bool]) -> Around:
+    """Return the set that lies on both sides of a restart: no rollback goes past what stays.
+
+    Args:
+        first: what runs before the restart, in order.
+        last: what runs after it.
+        undone: whether a migration is.
+
+    """
+    begin = next((at + 1 for at in reversed(range(len(first))) if not undone(first[at])), 0)
+    end = next((at for at in range(len(last)) if not undone(last[at])), len(last))
+    return Around(first[:begin], first[begin:], last[:end], last[end:])
+
+
 def judged(names: Sequence[str], differences: Sequence[Differences]) -> list[Judged]:
     """Return what each of a set leaves that was undone, the last first.
 

@@ -15,9 +15,9 @@ from .. import process, purposes
 from ..config.sections import ComposeRestart, DockerRestart
 from ..errors import ChildFailed, StepFailed, Unreachable
 from . import Running
+from .asking import asked_within, next_step
 
 POLL = 0.2  # seconds
-ASKED_WITHIN = 30.0  # seconds for docker inspect and the like
 TAIL = 5  # lines of the log in an error
 GRACE = 10  # seconds between SIGTERM and SIGKILL where the container sets none; docker's default
 
@@ -121,11 +121,11 @@ class Client:
 
     def ask(self, argv: Sequence[str]) -> process.Finished:
         """Run docker or docker-compose, whatever its exit status; Unreachable if it hangs."""
-        within = min(ASKED_WITHIN, self.config.within.seconds)
+        within = asked_within(self.config)
         try:
             return process.run(argv, purpose=self.purpose, within=within, env=self.env, check=False)
         except ChildFailed as error:  # not started, or too late
-            raise self._unreachable(error.what) from error
+            raise self._unreachable(error.what, error) from error
 
     def require_daemon(self) -> None:
         """Raise Unreachable unless the daemon answers."""
@@ -251,11 +251,12 @@ class Client:
         tail = _tail(answer.stdout + answer.stderr)
         return f"log: {tail}" if tail else "its log is empty"
 
-    def _unreachable(self, message: str) -> Unreachable:
+    def _unreachable(self, message: str, error: ChildFailed | None = None) -> Unreachable:
+        command = self.command_line("docker", "version")
         return Unreachable(
             f"docker does not answer: {message}",
             state="nothing is known of the container",
-            next_step=self.command_line("docker", "version"),
+            next_step=command if error is None else next_step(error, command),
         )
 
 

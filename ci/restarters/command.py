@@ -10,9 +10,9 @@ from ..config.sections import CommandRestart
 from ..errors import ConfigError, StepFailed
 from ..secret import redact
 from . import Running
+from .asking import asked_within
 
 POLL = 0.1  # seconds
-ASKED_WITHIN = 30.0  # seconds for the identity, which only reads
 
 
 class Command:
@@ -72,7 +72,7 @@ class Command:
         return redact(f"identity by {program}, which is run once the plan is approved")
 
     def _identify(self, *, check: bool) -> process.Finished:
-        within = min(ASKED_WITHIN, self.config.within.seconds)
+        within = asked_within(self.config)
         return process.run(self.config.identity, purpose=self.purpose, within=within, check=check)
 
     def _wait_for_new(self, before: str, latest: float) -> str:

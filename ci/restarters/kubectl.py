@@ -2,6 +2,9 @@
 
 Every failure of kubectl exits 1, and `rollout status` without a deadline waits for ever; so the
 Deployment is read back as JSON, before and after.
+
+What a rollout loses of a service's requests is not known here: where this driver is tested, no pod
+really serves. It depends on the readiness probes, and on how long a pod that ends goes on serving.
 """
 
 import shlex
@@ -15,8 +18,8 @@ from ..config.sections import KubectlRestart
 from ..errors import ChildFailed, StepFailed, Unreachable
 from ..secret import redact
 from . import Running
+from .asking import asked_within, next_step
 
-ASKED_WITHIN = 30.0  # seconds for one question
 POLL = 0.3  # seconds
 REVISION = "deployment.kubernetes.io/revision"
 RESTARTED = "kubectl.kubernetes.io/restartedAt"  # in the template, by `kubectl rollout restart`
@@ -180,7 +183,7 @@ class Kubectl:
         left = max(1, int(deadline - self.config.settle.seconds - time.monotonic()))
         argv = status_command(self.config, revision=revision, within_seconds=left)
         try:
-            process.run(argv, purpose=self.purpose, within=left + ASKED_WITHIN)
+            process.run(argv, purpose=self.purpose, within=left + asked_within(self.config))
         except ChildFailed as error:
             raise self._failure(
                 self._require(), f"did not roll out: {_error_line(error)}"
@@ -318,26 +321,30 @@ class Kubectl:
             process.run(
                 kubectl_command(self.config, "rollout", *arguments),
                 purpose=self.purpose,
-                within=ASKED_WITHIN,
+                within=asked_within(self.config),
                 announce=announce,
             )
         except ChildFailed as error:
             raise StepFailed(
                 f"{self.name}: {_error_line(error)}",
-                state="the rollout was not changed",
-                next_step=shlex.join(kubectl_command(self.config, "rollout", *arguments)),
+                state="whether the rollout was changed is not known"
+                if error.code is None
+                else "the rollout was not changed",
+                next_step=next_step(
+                    error, shlex.join(kubectl_command(self.config, "rollout", *arguments))
+                ),
             ) from error
 
     def _ask(self, *arguments: str) -> str:
         argv = kubectl_command(self.config, *arguments)
         try:
-            return process.run(argv, purpose=self.purpose, within=ASKED_WITHIN).stdout
+            return process.run(argv, purpose=self.purpose, within=asked_within(self.config)).stdout
         except ChildFailed as error:
             # kubectl exits 1 for whatever it was: its message is all there is.
             raise Unreachable(
                 f"{self.name}: {_error_line(error)}",
                 state="nothing is known of the deployment",
-                next_step=shlex.join(argv),
+                next_step=next_step(error, shlex.join(argv)),
             ) from error
 
     def _failure(self, deployment: _Deployment, how: str) -> StepFailed:

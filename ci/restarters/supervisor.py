@@ -16,9 +16,9 @@ from ..config.sections import SupervisorRestart
 from ..errors import ChildFailed, StepFailed
 from ..secret import redact
 from . import Running
+from .asking import asked_within
 
 POLL = 0.5  # seconds; supervisorctl itself takes as long
-ASKED_WITHIN = 30.0  # seconds for `supervisorctl status`, which only reads
 LOG = 500  # bytes of the end of each log that an error shows
 STATES = "STOPPED|STARTING|RUNNING|BACKOFF|STOPPING|EXITED|FATAL|UNKNOWN"
 PROCESS = re.compile(rf"(\S+) +(?:{STATES})(?: .*)?")
@@ -101,7 +101,9 @@ class Supervisor:
         # Version 4 ends with 3 where a process is down, and 4 where the name is not known or
         # supervisord does not answer; version 3 ends with 0. It writes the same to stdout.
         argv = self._argv("status", self.config.program)
-        answer = process.run(argv, purpose=self.purpose, within=ASKED_WITHIN, check=False)
+        answer = process.run(
+            argv, purpose=self.purpose, within=asked_within(self.config), check=False
+        )
         return parse(answer.stdout or answer.stderr)
 
     def _ask_for_restart(self, latest: float, announce: process.Announce) -> None:
@@ -163,7 +165,9 @@ class Supervisor:
         ends = []
         for stream in ("stdout", "stderr"):
             argv = self._argv("tail", f"-{LOG}", names[0], stream)
-            answer = process.run(argv, purpose=self.purpose, within=ASKED_WITHIN, check=False)
+            answer = process.run(
+                argv, purpose=self.purpose, within=asked_within(self.config), check=False
+            )
             if answer.code == 0 and "ERROR (" not in answer.stdout:
                 ends += [line for line in answer.stdout.splitlines() if line.strip()]
         return f"; the log of {names[0]} ends: {' | '.join(ends)}" if ends else ""

@@ -13,9 +13,9 @@ from ..config.sections import SystemdRestart
 from ..errors import ChildFailed, StepFailed, Unreachable
 from ..secret import redact
 from . import Running
+from .asking import asked_within, next_step
 
 POLL = 0.1  # seconds
-ASKED_WITHIN = 30.0  # seconds for systemctl show and the like, ssh included
 TAIL = 5  # lines of the journal in an error
 # It asks nothing, and a host that is gone ends it within half a minute.
 SSH_OPTIONS = tuple(
@@ -99,7 +99,9 @@ class Systemd:
             # A unit that crashed too often refuses every start until it is told to forget. One
             # that never ran is not in memory, has nothing to forget, and exits 1 here.
             reset_command = systemctl_command(self.config, "reset-failed", unit)
-            process.run(reset_command, purpose=self.purpose, within=ASKED_WITHIN, check=False)
+            process.run(
+                reset_command, purpose=self.purpose, within=asked_within(self.config), check=False
+            )
             self._start(unit, deadline, announce)
         latest = deadline - self.config.settle.seconds
         new = {unit: self._wait_for_new(unit, before[unit], latest) for unit in before}
@@ -183,13 +185,14 @@ class Systemd:
     def _ask(self, *arguments: str) -> str:
         argv = systemctl_command(self.config, *arguments)
         try:
-            return process.run(argv, purpose=self.purpose, within=ASKED_WITHIN).stdout
+            return process.run(argv, purpose=self.purpose, within=asked_within(self.config)).stdout
         except ChildFailed as error:
             self._raise_if_ssh(error)
+            where = f" of {self.config.host}" if self.config.host else ""
             raise Unreachable(
-                f"systemd does not answer: {error.what}",
+                f"systemd{where} does not answer: {error.what}",
                 state="nothing is known of the unit",
-                next_step=f"run by hand: {shlex.join(argv)}",
+                next_step=next_step(error, f"run by hand: {shlex.join(argv)}"),
             ) from error
 
     def _raise_if_ssh(self, error: ChildFailed) -> None:
@@ -217,7 +220,7 @@ class Systemd:
             return f"the journal has nothing of {unit}"
         argv = journal_command(self.config, invocation)
         try:
-            text = process.run(argv, purpose=self.purpose, within=ASKED_WITHIN).stdout
+            text = process.run(argv, purpose=self.purpose, within=asked_within(self.config)).stdout
         except ChildFailed as error:  # it must not hide the failure that it would explain
             return f"the journal cannot be read: {error.what}"
         lines = [line.strip() for line in text.splitlines() if line.strip()]

@@ -3,6 +3,7 @@
 import functools
 import inspect
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -62,6 +63,9 @@ CHANGES = (
     "backfill_cancel",
 )  # no dry run of their own: refused under one
 
+# What changes nothing anywhere, whatever its flags.
+READS = ("status", "history", "verify", "doctor", "grants", "schema", "backup_list")
+
 
 STOPPED_BY = (signal.SIGTERM, signal.SIGHUP)
 COMMON_FLAGS = tuple(
@@ -103,6 +107,8 @@ def verb(*positional: str, **help_: str) -> Callable[[Verb], Any]:
                         _dry(body.__name__, arguments, signature)
                     answer = body(*values, **arguments)
                 except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # a bug too: three lines
+                    if isinstance(error, KeyboardInterrupt):
+                        error = _stopped(error, body.__name__, arguments.get("env", ""))
                     _exit(error, as_json=json, debug=debug, env=arguments.get("env", ""))
                 text = format.as_json(answer.document) if json else visible(redact(answer.text))
                 _out(text, as_json=json)
@@ -159,15 +165,6 @@ def _exit(error: BaseException, *, as_json: bool, debug: bool, env: str) -> NoRe
         signal.signal(number, signal.SIG_IGN)
     if debug:
         sys.stderr.write(visible(redact("".join(traceback.format_exception(error)))))
-    if isinstance(error, KeyboardInterrupt):
-        error = Interrupted(
-            "stopped by SIGTERM" if isinstance(error, Terminated) else "stopped by Ctrl-C",
-            state="not read: the run was stopped before it could look",
-            next_step=f"invoke status --env {env} shows what stands; then start it again"
-            if env
-            else "start it again",
-            by_sigterm=isinstance(error, Terminated),
-        )
     if not isinstance(error, WindlassError):
         error = _of_the_server(error, env) or WindlassError(
             f"an error of Windlass itself: {type(error).__name__}: {error}",
@@ -180,6 +177,22 @@ def _exit(error: BaseException, *, as_json: bool, debug: bool, env: str) -> NoRe
     if as_json:
         _out(format.as_json({"error": _document(error, code)}), as_json=True)
     raise Exit(code=code) from None
+
+
+def _stopped(error: KeyboardInterrupt, name: str, env: str) -> Interrupted:
+    """Return the error of a task that was stopped before it could say more itself."""
+    again = f"start it again: invoke {redact(shlex.join(sys.argv[1:]))}"
+    if name in READS:
+        state = f"nothing was changed: {name.replace('_', '.')} only reads"
+    else:
+        state = "not read: the run was stopped before it could look"
+        again = f"invoke status --env {env} shows what stands; then {again}" if env else again
+    return Interrupted(
+        "stopped by SIGTERM" if isinstance(error, Terminated) else "stopped by Ctrl-C",
+        state=state,
+        next_step=again,
+        by_sigterm=isinstance(error, Terminated),
+    )
 
 
 def _of_the_server(error: BaseException, env: str) -> WindlassError | None:

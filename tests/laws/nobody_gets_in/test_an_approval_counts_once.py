@@ -10,6 +10,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import psycopg
 import pytest
 
@@ -170,7 +171,7 @@ def test_a_nonce_of_any_text_is_used_once_and_names_no_other_object(
 
         assert nonces.used(work, (nonce, "another")) == {nonce: "d1"}
         with pytest.raises(NotApproved, match="was used by deployment d1"):
-            nonces.use(work, step(nonce))
+            nonces.use(replace(work, deployment_id="d2"), step(nonce))
         assert work.store is not None
         (key,) = work.store.keys("")
         assert key.startswith("approvals/uat/")
@@ -216,7 +217,13 @@ def test_where_there_are_no_backups_the_target_alone_remembers(project: Project)
 
         assert nonces.used(alone, ("n",)) == {"n": "d1"}
         with pytest.raises(NotApproved):
-            nonces.use(alone, step("n"))
+            nonces.use(replace(alone, deployment_id="d2"), step("n"))
+
+
+def test_two_approvals_with_one_nonce_are_no_two(project: Project) -> None:
+    twice = msgspec.structs.replace(step("n"), evidence=step("n").evidence * 2)
+    with opened(project, "d1") as work, pytest.raises(NotApproved, match="the same nonce"):
+        nonces.use(work, twice)
 
 
 def test_another_failure_of_the_store_is_no_used_approval(project: Project) -> None:

@@ -362,7 +362,7 @@ def test_what_a_server_wrote_of_itself_is_not_believed_by_the_next_run(
     else:
         file.write_text(left)
 
-    throwaway._sweep()
+    throwaway.sweep()
 
     assert base.exists() == (left == "")  # one that just starts is left for the next time
 

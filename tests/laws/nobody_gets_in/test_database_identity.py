@@ -104,7 +104,7 @@ def test_another_environments_name_is_refused(kept: Project) -> None:
     kept.deploy_yml.write_text(text.replace("  production:\n", "  live:\n", 1))
     some = {name: CHANGING[name] for name in ("migrate", "rollback", "stamp", "restore")}
 
-    everything(kept, "live", some)
+    everything(kept, "live", {**some, "restart": ("restart",)})
 
 
 def test_a_tier_that_deploy_yml_lowers_is_refused(kept: Project) -> None:

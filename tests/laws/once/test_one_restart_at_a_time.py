@@ -127,6 +127,17 @@ def test_a_restart_by_hand_is_refused_while_a_deployment_restarts(project: Proje
     assert [word for word, _ in log(project)] == ["begin", "end"]
 
 
+def test_a_restart_by_hand_that_is_stopped_says_what_serves(project: Project) -> None:
+    child = begin(project, "restart")
+    until("the restart does not begin", lambda: log(project))
+    os.kill(child.pid, signal.SIGTERM)
+
+    assert child.wait(EVENTS_WITHIN) == 143, words(project)
+    assert "state: the restart had begun; command " in words(project)
+    assert "runs instance first" in words(project)
+    assert "next:  invoke restart --env uat restarts it anew" in words(project)
+
+
 def test_a_restart_by_hand_waits_for_one_that_lives_on(project: Project) -> None:
     killed_in_its_restart(project, "restart")
 

@@ -1,5 +1,6 @@
 """Outages of a backup, a restore, a drill and a correction: waited out, and nothing made twice."""
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,9 +15,11 @@ import pgwindlass.api  # noqa: F401  # it loads the others in their order
 from pgwindlass.backup.rowcount import check_rows
 from pgwindlass.backup.tables import count_rows
 from pgwindlass.database.connection import Database
+from pgwindlass.database.spare import Spare
 from pgwindlass.deployment import backups, corrections, journal, restores
 from pgwindlass.deployment.orders import Request
 from pgwindlass.deployment.work import Work, open_work
+from pgwindlass.errors import ChildFailed, StepFailed
 from pgwindlass.model import Correction
 from pgwindlass.origin import new_deployment_id
 from tests.fix_own_server import OwnServer, own_server
@@ -125,6 +128,96 @@ def test_a_restore_through_a_restart(
                 connection.execute(f'drop database "{name}"'.encode())
 
 
+@pytest.fixture
+def elsewhere(server: OwnServer) -> Iterator[str]:
+    """Return the URL of an empty database that somebody made."""
+    name = f"e{time.monotonic_ns()}"
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute(f"create database {name}".encode())
+    yield server.url(database=name)
+    with psycopg.connect(server.url(), autocommit=True) as connection:
+        connection.execute(f"drop database {name} with (force)".encode())
+
+
+def load_elsewhere(project: Project, url: str, reporter: Quiet) -> None:
+    with opened(project, reporter) as work:
+        request = Request(verb="restore", arguments={"into": url})
+        restores.run_restore(work, restores.propose_restore(work, request))
+
+
+def test_a_restore_into_another_servers_database_is_tried_again(
+    server: OwnServer, project: Project, elsewhere: str
+) -> None:
+    with opened(project, Quiet()) as work:
+        backups.take(work)
+    reporter = Quiet()
+    holder = psycopg.connect(elsewhere)
+    holder.execute("create table a ()")  # not committed: who creates one too waits for it
+
+    def restart() -> None:
+        with psycopg.connect(server.url(), autocommit=True) as connection:
+            while not connection.execute("select from pg_locks where not granted").fetchall():
+                time.sleep(0.02)
+        server.restart()
+
+    restarting = threading.Thread(target=restart)
+    restarting.start()
+
+    load_elsewhere(project, elsewhere, reporter)
+
+    restarting.join()
+    holder.close()
+    assert any("waiting, up to" in note for note in reporter.notes), reporter.notes
+    with psycopg.connect(elsewhere) as connection:
+        assert connection.execute("select count(*) from a").fetchone() == (50,)
+        roles = connection.execute("select rolname from pg_roles where rolname ~ '^windlass_'")
+        assert roles.fetchall() == []
+
+
+@pytest.mark.parametrize("meanwhile", ["", "drop table a"])
+def test_a_restore_that_fails_elsewhere_says_what_is_where(
+    project: Project, elsewhere: str, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    def differ(*given: object, **_: object) -> None:
+        if meanwhile:
+            with psycopg.connect(project.url, autocommit=True) as connection:
+                connection.execute(meanwhile.encode())
+        raise StepFailed("the rows differ", state="of the rows", next_step="look")
+
+    with opened(project, Quiet()) as work:
+        backups.take(work)
+    monkeypatch.setattr("pgwindlass.backup.restore.check_rows", differ)
+    with pytest.raises(StepFailed) as failed:
+        load_elsewhere(project, elsewhere, Quiet())
+
+    live = project.url.rpartition("/")[2].partition("?")[0]
+    words = (
+        f"the live database {live} has another schema now"
+        if meanwhile
+        else f"the live database {live} is unchanged: it has the history and the schema of before"
+    )
+    assert failed.value.state == f"of the rows; {words}"
+
+
+def test_a_load_that_was_taken_back_leaves_nothing_and_says_so(
+    project: Project, elsewhere: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(project, Quiet()) as work:
+        backups.take(work)
+    monkeypatch.setattr("pgwindlass.backup.restore.process.pipe", refused)
+    with pytest.raises(StepFailed) as failed:
+        load_elsewhere(project, elsewhere, Quiet())
+
+    name = elsewhere.rpartition("/")[2].partition("?")[0]
+    assert failed.value.state.startswith(f"nothing was restored: {name} is empty; the live")
+
+
+def refused(*_: object, **__: object) -> Iterator[bytes]:
+    raise ChildFailed(
+        "pg_restore ended with status 1", state="", next_step="", code=1, stderr="no role x"
+    )
+
+
 def test_a_drill_through_a_restart(
     server: OwnServer, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,3 +299,40 @@ def test_a_correction_whose_lock_was_lost_to_another_run_is_refused(
             corrections.correct(work, proposal)
 
     assert recorded(project) == ["stamp"]
+
+
+def test_a_correction_on_a_server_that_is_full_uses_the_spare_session(
+    server: OwnServer, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every other place is taken from the moment on at which the spare session is there."""
+    taken: list[psycopg.Connection] = []
+    lent: list[str] = []
+    real_open, real_lent = Spare.open, Spare.lent
+
+    def fill() -> None:
+        with pytest.raises(psycopg.OperationalError, match="too many clients"):
+            while True:
+                taken.append(psycopg.connect(server.url()))
+
+    filling = Once(fill)
+
+    def open_and_fill(self: Spare) -> None:
+        real_open(self)
+        filling()
+
+    def lend(self: Spare, name: str) -> object:
+        lent.append(name)
+        return real_lent(self, name)
+
+    monkeypatch.setattr(Spare, "open", open_and_fill)
+    monkeypatch.setattr(Spare, "lent", lend)
+    try:
+        with opened(project, Quiet()) as work:
+            stamp(work)
+    finally:
+        for connection in taken:
+            connection.close()
+
+    assert filling.done
+    assert lent
+    assert (recorded(project), project.applied()) == (["stamp"], [A])

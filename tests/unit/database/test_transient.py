@@ -30,6 +30,10 @@ def test_a_role_that_may_only_read_is_no_standby() -> None:
     assert transient.reason("25006", broken=True) == transient.STATES["25006"]
 
 
+def test_a_new_session_that_is_a_standbys_is_waited_for() -> None:
+    assert transient.refused("a standby", "accepts", "25006") == transient.STATES["25006"]
+
+
 def test_a_refused_connection_is_judged_by_what_answers() -> None:
     assert transient.refused("Verbindung verweigert", "none") == "the server does not answer"
     assert "starting or stopping" in transient.refused("FATAL: fährt hoch", "rejects")

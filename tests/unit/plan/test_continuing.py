@@ -92,8 +92,8 @@ def test_where_nothing_is_unfinished_a_command_begins() -> None:
             DOWN,
             DEPLOY,
             (),
-            "deployment 01D (invoke rollback --env uat --steps 2) is not finished: it has still "
-            "to undo no migration, but its later steps are left",
+            "deployment 01D (invoke rollback --env uat --steps 2) is not finished: all its "
+            "migrations are undone, and its later steps are left",
         ),
         (
             BACK,

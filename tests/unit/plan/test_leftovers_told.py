@@ -1,9 +1,13 @@
 """What is told of something that a killed run left, and by which marker it is known."""
 
+from datetime import UTC, datetime
+
 import pytest
 
-from pgwindlass.plan import leftovers
+from pgwindlass.database.markers import Marker
+from pgwindlass.plan import leftovers, rolling
 from pgwindlass.plan.leftovers import Act, Databases, Leftover
+from pgwindlass.plan.rolling import Mark
 
 pytestmark = pytest.mark.unit
 
@@ -117,3 +121,36 @@ def test_what_is_found_without_a_marker_is_named() -> None:
 
     assert archives is not None and (archives.subject, archives.marker) == ("uat/shop/x/", "")
     assert closed is not None and (closed.subject, closed.marker) == ("shop", "")
+
+
+MEMBERS = (Mark("a", ("1", "2"), "i7"), Mark("b", ("3",)))
+
+
+def test_members_of_a_unit_that_is_open_wait_for_the_run_that_goes_on() -> None:
+    assert leftovers.of_members("d", MEMBERS, goes_on="uat") == Leftover(
+        act=Act.WAIT,
+        what="deployment d, which is not finished, began to restart a (restarted and proven), b "
+        "(not proven)",
+        members=("1", "2", "3"),
+        command="invoke resume --env uat goes on with the members that are left",
+    )
+
+
+def test_members_that_nobody_goes_on_with_are_told_once() -> None:
+    def marker(number: int, run: str, member: str, instance: str = "") -> Marker:
+        detail = rolling.detail(member, "digest", instance)
+        at = datetime(2026, 8, 1, tzinfo=UTC)
+        return Marker(id=str(number), kind=rolling.KIND, deployment=run, at=at, detail=detail)
+
+    recorded = [marker(1, "d", "a"), marker(2, "d", "a", "i7"), marker(3, "d", "b")]
+    recorded.append(marker(4, "e", "c"))
+
+    told = leftovers.of_ended_members("d", recorded)
+
+    assert told == Leftover(
+        act=Act.SAY,
+        what="d began to restart a (restarted and proven), b (not proven), and no run goes on "
+        "with that",
+        members=("1", "2", "3"),
+    )
+    assert "such as invoke deploy --env uat" in leftovers.text(told, "uat")

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from pgwindlass.model import Intent, Partial, StepName
-from pgwindlass.plan.standing import SHOWN, standing, taken_back
+from pgwindlass.model import Facts, Intent, Partial, StepName, Target
+from pgwindlass.plan.standing import SHOWN, standing, taken_back, unchanged
 
 pytestmark = pytest.mark.unit
 
@@ -100,3 +100,39 @@ def test_a_rollback_that_lost_values_does_not_say_that_all_is_as_before() -> Non
     assert taken_back(UP, {"a"}, (), "f", lossy=True) == (
         "rolled back: the definitions are those of before, and not every value is"
     )
+
+
+TARGET = Target(system_identifier="1", database="shop", server_version=160000)
+LIVE = Facts(target=TARGET, history=(), schema_fingerprint="f")
+
+
+@pytest.mark.parametrize(
+    ("now", "text"),
+    [
+        (
+            LIVE,
+            "the live database shop is unchanged: it has the history and the schema of before",
+        ),
+        (None, "whether the live database shop is as before is not known: it does not answer"),
+        (
+            msgspec.structs.replace(
+                LIVE, target=msgspec.structs.replace(TARGET, system_identifier="2")
+            ),
+            "the name shop is another database's now",
+        ),
+        (
+            msgspec.structs.replace(LIVE, schema_fingerprint="g"),
+            "the live database shop has another schema now",
+        ),
+        (
+            msgspec.structs.replace(LIVE, schema_fingerprint="g", partials=half("b")),
+            "the live database shop has another history and another schema now",
+        ),
+    ],
+)
+def test_the_live_database_is_compared_with_what_was_read(now: Facts | None, text: str) -> None:
+    assert unchanged(LIVE, now, "shop") == text
+
+
+def test_what_was_not_read_before_is_not_spoken_of() -> None:
+    assert unchanged(None, LIVE, "shop") == ""

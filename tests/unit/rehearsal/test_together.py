@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgwindlass.rehearsal.together import Judged, judged, sets
+from pgwindlass.rehearsal.together import Judged, around, judged, sets
 from tests.unit.examples import A, B, C, migration
 
 pytestmark = pytest.mark.unit
@@ -47,3 +47,23 @@ def test_groups_end_where_nothing_differs() -> None:
     found = judged([A, B, C, D], [(), ("b",), (), ("d",)])
 
     assert [one.proven_with for one in found] == [(B,), (A,), (D,), (C,)]
+
+
+@pytest.mark.parametrize(
+    ("stay", "expected"),
+    [
+        ((), ([], [A, B], [C, D], [])),
+        ((A,), ([A], [B], [C, D], [])),
+        ((B,), ([A, B], [], [C, D], [])),
+        ((D,), ([], [A, B], [C], [D])),
+        ((A, B, C), ([A, B], [], [], [C, D])),
+    ],
+)
+def test_what_is_undone_on_both_sides_of_a_restart_ends_where_something_stays(
+    stay: tuple[str, ...], expected: tuple[list[str], ...]
+) -> None:
+    first, last = (migration(A), migration(B)), (migration(C), migration(D))
+
+    parts = around(first, last, lambda each: each.name not in stay)
+
+    assert tuple([each.name for each in part] for part in parts) == expected
