@@ -38,9 +38,10 @@ def silent(request: pytest.FixtureRequest) -> Iterator[Silent]:
 
 @pytest.fixture
 def silent_ssh() -> Iterator[Silent]:
-    """A server on the port of ssh, at an address where nothing else is."""
+    """A server on the port of ssh, at an address where nothing else is: one for each process."""
+    high, low = divmod(os.getpid(), 250)
     try:
-        with silent_server(drips=False, host="127.0.0.9", port=22) as server:
+        with silent_server(drips=False, host=f"127.{100 + high % 100}.{low}.9", port=22) as server:
             yield server
     except PermissionError:
         pytest.skip("port 22 needs root")

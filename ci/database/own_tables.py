@@ -159,7 +159,6 @@ BACKFILLS = """
         changed_at timestamptz not null,
         asked text not null default '',
         asked_by text not null default '',
-        verify_checksum text not null default '',
         primary key (migration_name, direction, statement)
     );
     create table windlass.backfill_row (
@@ -176,9 +175,12 @@ BACKFILLS = """
     );
 """
 
+# The verify script of a job, as it was when its migration was applied.
+VERIFIED = "alter table windlass.backfill add column verify_checksum text not null default ''"
+
 # Version N is the N-th entry. A new version is one more entry at the end: SQL that changes what
 # the one before it has left. An entry that was released is never edited.
-VERSIONS: tuple[str, ...] = (FIRST, SECOND, THIRD, BACKFILLS)
+VERSIONS: tuple[str, ...] = (FIRST, SECOND, THIRD, BACKFILLS, VERIFIED)
 
 # Every table of ours, of any version.
 NAMES = (
