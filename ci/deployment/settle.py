@@ -68,8 +68,9 @@ def is_recorded(database: Database, corrections: tuple[Correction, ...]) -> bool
         return tuple(msgspec.json.decode(record, type=Correction) for (record,) in rows)
 
     # By the time of our own clock, which is in the record: it tells one from every other.
-    marks = {(one.at, one.migration, one.plan_digest) for one in database.read("history", read)}
-    return all((one.at, one.migration, one.plan_digest) in marks for one in corrections)
+    known = database.read("history", read)
+    marks = {(record.at, record.migration, record.plan_digest) for record in known}
+    return all((made.at, made.migration, made.plan_digest) in marks for made in corrections)
 
 
 def _not_known(work: Work, why: str) -> StepFailed:

@@ -98,8 +98,8 @@ def _parts(judged: tuple[Judged, ...], final: Catalog) -> list[Script]:
 def _together(block: list[Step]) -> Script:
     undone: tuple[str, ...] | None = ()
     for step in block:
-        one = inverse.of(step.statement.kind, step.statement.node, step.before)
-        undone = None if one is None or undone is None else (*one, *undone)
+        inverted = inverse.of(step.statement.kind, step.statement.node, step.before)
+        undone = None if inverted is None or undone is None else (*inverted, *undone)
     return Script("", tuple(step.statement.sql for step in block), undone)
 
 

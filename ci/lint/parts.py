@@ -29,8 +29,8 @@ def short(name: str) -> str:
 
 def concurrently(definition: str) -> str:
     """Return an index's definition, as the server gives it, as a build that blocks no writer."""
-    start, found, rest = definition.partition(" INDEX ")
-    return f"{start}{found}CONCURRENTLY {rest}"
+    start, keyword, rest = definition.partition(" INDEX ")
+    return f"{start}{keyword}CONCURRENTLY {rest}"
 
 
 def validated(key: Key, name: str, clause: str) -> tuple[Script, ...]:

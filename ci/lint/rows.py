@@ -38,13 +38,13 @@ def changes(statement: Statement) -> Iterator[Node]:
 
 def every_row(statement: Statement, catalog: Catalog) -> Iterator[Remark]:
     """Say of which tables a statement may change every row."""
-    said: set[Key] = set()
+    tables: set[Key] = set()
     for change in changes(statement):
         key = names.key_of(change.relation, catalog)
-        if key in said or not change.relation.relname:
+        if key in tables or not change.relation.relname:
             continue
         if _all_rows(change, catalog.tables.get(key)):
-            said.add(key)
+            tables.add(key)
             members = catalog.family(key) if change.relation.inh else (key,)
             yield rules.EVERY_ROW.says(*members, table=key[1])
 

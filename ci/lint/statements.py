@@ -60,14 +60,14 @@ def lint_files(
 
     """
     all_, known = tuple(files), catalog or NOTHING
-    said = squawk.squawk_says(all_, known.major)
+    reports = squawk.squawk_says(all_, known.major)
     left = unfinished(steps(all_, known))
     final = behind(all_, known)
     results: dict[Path, list[Finding]] = {file.path: [] for file in all_}
     for step, remarks in judged(all_, known, final, history):
         results[step.file.path] += _of_step(step, remarks, final)
         results[step.file.path] += [
-            _of_squawk(step, each) for each in said[step.file.path] if each.number == step.number
+            _of_squawk(step, each) for each in reports[step.file.path] if each.number == step.number
         ]
     return tuple(
         finding
@@ -176,20 +176,20 @@ def _largest(catalog: Catalog, keys: tuple[Key, ...]) -> Key:
     return max(keys, key=lambda key: catalog.size_of([key]).size)
 
 
-def _of_squawk(step: Step, said: squawk.Said) -> Finding:
+def _of_squawk(step: Step, report: squawk.Said) -> Finding:
     keys = squawked.named(step)
     made = bool(keys) and all(step.before.is_made(key) for key in keys)
     gone = bool(keys) and step.before.live and not any(key in step.before.tables for key in keys)
-    broken = said.rule == squawk.SYNTAX_ERROR
+    broken = report.rule == squawk.SYNTAX_ERROR
     counted = MADE if made else "on a table that is not there" if gone else ""
-    if not counted and squawked.is_harmless(step, said.rule):
+    if not counted and squawked.is_harmless(step, report.rule):
         counted = "harmless by the catalog"
     return Finding(
         level=rules.OPAQUE.level if broken else "note" if counted else "warning",
-        rule=rules.OPAQUE.id if broken else said.rule,
+        rule=rules.OPAQUE.id if broken else report.rule,
         file=str(step.file.path),
-        line=said.line,
-        message=f"squawk cannot read it: {said.message}" if broken else said.message,
+        line=report.line,
+        message=f"squawk cannot read it: {report.message}" if broken else report.message,
         statement=step.statement.line,
         number=step.number + 1,
         table=keys[0][1] if keys else "",
