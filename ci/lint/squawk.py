@@ -84,9 +84,8 @@ def squawk_says(files: Iterable[SqlFile], major: int) -> dict[Path, list[Said]]:
 def _without_duplicates(file: SqlFile, results: list[Said]) -> list[Said]:
     if file.phase == "after":
         results = [report for report in results if not report.rule.startswith(BREAKS_OLD_CODE)]
-    return list({(report.rule, report.number): report for report in reversed(results)}.values())[
-        ::-1
-    ]
+    first = {(report.rule, report.number): report for report in reversed(results)}
+    return [*first.values()][::-1]
 
 
 def _text(file: SqlFile) -> str:
