@@ -132,8 +132,8 @@ def test_no_secret_shows_on_github_wherever_it_was_planted(project: Project) -> 
             ("plan", "--env", "uat", "--out", "plan.json"),
             ("lint", "--sarif", "lint.sarif"),
             ("migrate", "--env", "uat", "--dry-run"),
+            ("restart", "--env", "production"),  # before the database is another environment's
             ("deploy", "--env", "uat", "--debug", "--json"),
-            ("restart", "--env", "production"),
             ("smoke", "--env", "production"),
             ("plan", "--env", "uat"),
         )

@@ -91,7 +91,7 @@ def test_a_restore_commits_none_of_it(
     with pytest.raises(StepFailed) as caught:
         restore(manifest, store, target)
 
-    assert f"rolled back, {target.name} is empty" in caught.value.state
+    assert caught.value.state == f"nothing was restored: {target.name} is empty"
     with target.connect("test") as connection:
         assert connection.execute("select to_regclass('t')").fetchone() == (None,)
 
