@@ -11,6 +11,7 @@ ORDERS = Shape(
         "amount": Column(type="integer", not_null=True, default="0"),
         "note": Column(type="text", collation='pg_catalog."C"'),
         "state": Column(type="text", not_null=True),
+        "kind": Column(type="text", not_null=True),
         "seen": Column(type="text", uses=("rule _RETURN on view v",)),
         "counted": Column(type="integer", sequence="orders_counted_seq"),
         "made": Column(type="integer", generated=True),
@@ -53,4 +54,4 @@ def order(recipe: str, **options: str) -> Order:
 
 def told(stages: tuple[Stage, ...]) -> list[tuple[object, ...]]:
     """Return what each stage does."""
-    return [(s.name, s.sql, s.rollback, s.verify, s.phase) for s in stages]
+    return [(s.name, s.why, s.sql, s.rollback, s.verify, s.phase) for s in stages]

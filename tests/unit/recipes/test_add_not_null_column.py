@@ -14,6 +14,7 @@ CASES = [
         [
             (
                 "add_orders_region",
+                "a constant default is kept once, and no row is written",
                 ("ALTER TABLE public.orders ADD COLUMN region text NOT NULL DEFAULT 'eu'",),
                 ("ALTER TABLE public.orders DROP COLUMN region",),
                 (
@@ -29,6 +30,7 @@ CASES = [
         [
             (
                 "add_orders_at",
+                "the default is for new rows alone: no row is written",
                 (
                     "ALTER TABLE public.orders ADD COLUMN at timestamptz",
                     "ALTER TABLE public.orders ALTER COLUMN at SET DEFAULT now()",
@@ -39,6 +41,7 @@ CASES = [
             ),
             (
                 "fill_orders_at",
+                "in batches",
                 (
                     "-- windlass: backfill table=public.orders\nUPDATE public.orders SET at = now() WHERE at IS NULL",
                 ),
@@ -48,6 +51,7 @@ CASES = [
             ),
             (
                 "check_orders_at",
+                "from here on at is never NULL; the rows are read by the next one",
                 (
                     "ALTER TABLE public.orders ADD CONSTRAINT orders_at_present CHECK (at IS NOT NULL) NOT VALID",
                 ),
@@ -57,6 +61,7 @@ CASES = [
             ),
             (
                 "validate_orders_at",
+                "reads every row; nobody waits",
                 ("ALTER TABLE public.orders VALIDATE CONSTRAINT orders_at_present",),
                 (
                     "ALTER TABLE public.orders DROP CONSTRAINT orders_at_present",
@@ -67,6 +72,7 @@ CASES = [
             ),
             (
                 "not_null_orders_at",
+                "the CHECK has proven it: no row is read",
                 (
                     "ALTER TABLE public.orders ALTER COLUMN at SET NOT NULL",
                     "ALTER TABLE public.orders DROP CONSTRAINT orders_at_present",
@@ -89,6 +95,7 @@ CASES = [
         [
             (
                 "add_orders_double",
+                "a trigger fills it for the old code",
                 (
                     "ALTER TABLE public.orders ADD COLUMN double int",
                     "CREATE FUNCTION public.orders_double_fill() RETURNS trigger LANGUAGE plpgsql AS $sync$\nBEGIN\n    IF new.double IS NULL THEN new.double := new.amount * 2; END IF;\n    RETURN new;\nEND\n$sync$",
@@ -104,6 +111,7 @@ CASES = [
             ),
             (
                 "fill_orders_double",
+                "in batches",
                 (
                     "-- windlass: backfill table=public.orders\nUPDATE public.orders SET double = amount * 2 WHERE double IS NULL",
                 ),
@@ -113,6 +121,7 @@ CASES = [
             ),
             (
                 "check_orders_double",
+                "from here on double is never NULL; the rows are read by the next one",
                 (
                     "ALTER TABLE public.orders ADD CONSTRAINT orders_double_present CHECK (double IS NOT NULL) NOT VALID",
                 ),
@@ -122,6 +131,7 @@ CASES = [
             ),
             (
                 "validate_orders_double",
+                "reads every row; nobody waits",
                 ("ALTER TABLE public.orders VALIDATE CONSTRAINT orders_double_present",),
                 (
                     "ALTER TABLE public.orders DROP CONSTRAINT orders_double_present",
@@ -132,6 +142,7 @@ CASES = [
             ),
             (
                 "not_null_orders_double",
+                "the CHECK has proven it: no row is read",
                 (
                     "ALTER TABLE public.orders ALTER COLUMN double SET NOT NULL",
                     "ALTER TABLE public.orders DROP CONSTRAINT orders_double_present",
@@ -148,6 +159,7 @@ CASES = [
             ),
             (
                 "drop_orders_double_fill",
+                "the new code gives the value itself",
                 (
                     "DROP TRIGGER orders_double_fill ON public.orders",
                     "DROP FUNCTION public.orders_double_fill()",

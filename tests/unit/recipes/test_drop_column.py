@@ -14,6 +14,7 @@ CASES = [
         [
             (
                 "drop_orders_amount",
+                "its values are in the backup alone; undoing it makes the column again",
                 ("ALTER TABLE public.orders DROP COLUMN amount",),
                 (
                     "ALTER TABLE public.orders ADD COLUMN amount integer",
@@ -35,6 +36,7 @@ CASES = [
         [
             (
                 "drop_orders_note",
+                "its values are in the backup alone; undoing it makes the column again",
                 ("ALTER TABLE public.orders DROP COLUMN note",),
                 (
                     'ALTER TABLE public.orders ADD COLUMN note text COLLATE pg_catalog."C"',
@@ -47,6 +49,38 @@ CASES = [
                 ),
                 "after",
             )
+        ],
+    ),
+    (
+        "drop-column",
+        {"column": "kind", "value": "'old'"},
+        [
+            (
+                "optional_orders_kind",
+                "the new code does not write it",
+                ("ALTER TABLE public.orders ALTER COLUMN kind DROP NOT NULL",),
+                (
+                    "ALTER TABLE public.orders ALTER COLUMN kind SET DEFAULT 'old'",
+                    "-- windlass: backfill table=public.orders\nUPDATE public.orders SET kind = 'old' WHERE kind IS NULL",
+                    "ALTER TABLE public.orders ADD CONSTRAINT orders_kind_present CHECK (kind IS NOT NULL) NOT VALID",
+                    "ALTER TABLE public.orders VALIDATE CONSTRAINT orders_kind_present",
+                    "ALTER TABLE public.orders ALTER COLUMN kind SET NOT NULL",
+                    "ALTER TABLE public.orders DROP CONSTRAINT orders_kind_present",
+                    "ALTER TABLE public.orders ALTER COLUMN kind DROP DEFAULT",
+                ),
+                (),
+                "before",
+            ),
+            (
+                "drop_orders_kind",
+                "its values are in the backup alone; undoing it makes the column again (without NOT NULL, as it is then)",
+                ("ALTER TABLE public.orders DROP COLUMN kind",),
+                ("ALTER TABLE public.orders ADD COLUMN kind text",),
+                (
+                    "SELECT NOT EXISTS (SELECT FROM pg_catalog.pg_attribute WHERE attrelid = 'public.orders'::pg_catalog.regclass AND attname = 'kind')",
+                ),
+                "after",
+            ),
         ],
     ),
 ]

@@ -14,6 +14,7 @@ CASES = [
         [
             (
                 "create_details",
+                "triggers keep both tables equal, whichever is written",
                 (
                     'CREATE TABLE public.details (\n    id integer NOT NULL,\n    amount integer NOT NULL,\n    note text COLLATE pg_catalog."C",\n    PRIMARY KEY (id),\n    FOREIGN KEY (id) REFERENCES public.orders (id) ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED\n)',
                     "CREATE FUNCTION public.orders_details_sync() RETURNS trigger LANGUAGE plpgsql AS $sync$\nBEGIN\n    IF pg_catalog.pg_trigger_depth() > 1 THEN RETURN new; END IF;\n    INSERT INTO public.details (id, amount, note) VALUES (new.id, new.amount, new.note)\n    ON CONFLICT (id) DO UPDATE SET amount = excluded.amount, note = excluded.note;\n    RETURN new;\nEND\n$sync$",
@@ -33,6 +34,7 @@ CASES = [
             ),
             (
                 "fill_details",
+                "in batches",
                 (
                     "-- windlass: backfill table=public.orders\nINSERT INTO public.details (id, amount, note) SELECT id, amount, note FROM public.orders ON CONFLICT DO NOTHING",
                 ),
@@ -44,6 +46,7 @@ CASES = [
             ),
             (
                 "drop_orders_amount_note",
+                "the new code knows details alone; undoing it makes amount, note again, from there",
                 (
                     "DROP TRIGGER orders_details_sync ON public.orders",
                     "DROP FUNCTION public.orders_details_sync()",

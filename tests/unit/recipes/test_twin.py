@@ -14,6 +14,7 @@ CASES = [
         [
             (
                 "add_orders_amount_new",
+                "a trigger keeps amount_new and amount equal, whichever is written",
                 (
                     "ALTER TABLE public.orders ADD COLUMN amount_new bigint",
                     "CREATE FUNCTION public.orders_amount_new_sync() RETURNS trigger LANGUAGE plpgsql AS $sync$\nBEGIN\n    IF tg_op = 'INSERT' THEN\n        IF new.amount_new IS NOT NULL THEN new.amount := new.amount_new::int; ELSE new.amount_new := new.amount::bigint; END IF;\n    ELSIF new.amount_new IS DISTINCT FROM old.amount_new THEN new.amount := new.amount_new::int;\n    ELSIF new.amount IS DISTINCT FROM old.amount OR new.amount_new IS NULL THEN new.amount_new := new.amount::bigint;\n    END IF;\n    RETURN new;\nEND\n$sync$",
@@ -29,6 +30,7 @@ CASES = [
             ),
             (
                 "fill_orders_amount_new",
+                "in batches",
                 (
                     "-- windlass: backfill table=public.orders\nUPDATE public.orders SET amount_new = amount::bigint WHERE amount_new IS NULL AND amount IS NOT NULL",
                 ),
@@ -38,6 +40,7 @@ CASES = [
             ),
             (
                 "add_orders_amount_new_same",
+                "for new rows; those that are there are read by the next one",
                 (
                     "ALTER TABLE public.orders ADD CONSTRAINT orders_amount_new_same CHECK ((amount_new IS NULL) = (amount IS NULL)) NOT VALID",
                 ),
@@ -47,6 +50,7 @@ CASES = [
             ),
             (
                 "validate_orders_amount_new_same",
+                "reads every row; nobody waits",
                 ("ALTER TABLE public.orders VALIDATE CONSTRAINT orders_amount_new_same",),
                 (
                     "ALTER TABLE public.orders DROP CONSTRAINT orders_amount_new_same",
@@ -57,6 +61,7 @@ CASES = [
             ),
             (
                 "index_orders_amount_new_idx",
+                "built beside the writers",
                 (
                     "CREATE INDEX CONCURRENTLY orders_amount_new_idx ON public.orders USING btree (amount_new) WHERE amount_new > 3",
                 ),
@@ -68,6 +73,7 @@ CASES = [
             ),
             (
                 "add_orders_amount_new_check",
+                "for new rows; those that are there are read by the next one",
                 (
                     "ALTER TABLE public.orders ADD CONSTRAINT orders_amount_new_check CHECK (amount_new > 0) NOT VALID",
                 ),
@@ -77,6 +83,7 @@ CASES = [
             ),
             (
                 "validate_orders_amount_new_check",
+                "reads every row; nobody waits",
                 ("ALTER TABLE public.orders VALIDATE CONSTRAINT orders_amount_new_check",),
                 (
                     "ALTER TABLE public.orders DROP CONSTRAINT orders_amount_new_check",
@@ -89,6 +96,7 @@ CASES = [
             ),
             (
                 "check_orders_amount_new",
+                "from here on amount_new is never NULL; the rows are read by the next one",
                 (
                     "ALTER TABLE public.orders ADD CONSTRAINT orders_amount_new_present CHECK (amount_new IS NOT NULL) NOT VALID",
                 ),
@@ -98,6 +106,7 @@ CASES = [
             ),
             (
                 "validate_orders_amount_new",
+                "reads every row; nobody waits",
                 ("ALTER TABLE public.orders VALIDATE CONSTRAINT orders_amount_new_present",),
                 (
                     "ALTER TABLE public.orders DROP CONSTRAINT orders_amount_new_present",
@@ -108,6 +117,7 @@ CASES = [
             ),
             (
                 "not_null_orders_amount_new",
+                "the CHECK has proven it: no row is read",
                 (
                     "ALTER TABLE public.orders ALTER COLUMN amount_new SET NOT NULL",
                     "ALTER TABLE public.orders DROP CONSTRAINT orders_amount_new_present",
@@ -124,6 +134,7 @@ CASES = [
             ),
             (
                 "drop_orders_amount",
+                "the new code knows amount_new alone; undoing it makes amount from it",
                 (
                     "DROP TRIGGER orders_amount_new_sync ON public.orders",
                     "DROP FUNCTION public.orders_amount_new_sync()",
@@ -158,6 +169,7 @@ CASES = [
         [
             (
                 "add_orders_remark",
+                "a trigger keeps remark and note equal, whichever is written",
                 (
                     'ALTER TABLE public.orders ADD COLUMN remark text COLLATE pg_catalog."C"',
                     "CREATE FUNCTION public.orders_remark_sync() RETURNS trigger LANGUAGE plpgsql AS $sync$\nBEGIN\n    IF tg_op = 'INSERT' THEN\n        IF new.remark IS NOT NULL THEN new.note := new.remark; ELSE new.remark := new.note; END IF;\n    ELSIF new.remark IS DISTINCT FROM old.remark THEN new.note := new.remark;\n    ELSIF new.note IS DISTINCT FROM old.note OR new.remark IS NULL THEN new.remark := new.note;\n    END IF;\n    RETURN new;\nEND\n$sync$",
@@ -173,6 +185,7 @@ CASES = [
             ),
             (
                 "fill_orders_remark",
+                "in batches",
                 (
                     "-- windlass: backfill table=public.orders\nUPDATE public.orders SET remark = note WHERE remark IS NULL AND note IS NOT NULL",
                 ),
@@ -182,6 +195,7 @@ CASES = [
             ),
             (
                 "add_orders_remark_same",
+                "for new rows; those that are there are read by the next one",
                 (
                     "ALTER TABLE public.orders ADD CONSTRAINT orders_remark_same CHECK ((remark IS NULL) = (note IS NULL)) NOT VALID",
                 ),
@@ -191,6 +205,7 @@ CASES = [
             ),
             (
                 "validate_orders_remark_same",
+                "reads every row; nobody waits",
                 ("ALTER TABLE public.orders VALIDATE CONSTRAINT orders_remark_same",),
                 (
                     "ALTER TABLE public.orders DROP CONSTRAINT orders_remark_same",
@@ -201,6 +216,7 @@ CASES = [
             ),
             (
                 "index_orders_remark_key",
+                "built beside the writers",
                 (
                     "CREATE UNIQUE INDEX CONCURRENTLY orders_remark_key ON public.orders (remark) INCLUDE (id) NULLS NOT DISTINCT",
                 ),
@@ -212,6 +228,7 @@ CASES = [
             ),
             (
                 "unique_orders_remark_key",
+                "the index is there: no row is read",
                 (
                     "ALTER TABLE public.orders ADD CONSTRAINT orders_remark_key UNIQUE USING INDEX orders_remark_key DEFERRABLE",
                 ),
@@ -224,6 +241,7 @@ CASES = [
             ),
             (
                 "add_orders_remark_ref",
+                "for new rows; those that are there are read by the next one",
                 (
                     "ALTER TABLE public.orders ADD CONSTRAINT orders_remark_ref FOREIGN KEY (remark) REFERENCES notes (id) NOT VALID",
                 ),
@@ -233,6 +251,7 @@ CASES = [
             ),
             (
                 "drop_orders_note",
+                "the new code knows remark alone; undoing it makes note from it",
                 (
                     "DROP TRIGGER orders_remark_sync ON public.orders",
                     "DROP FUNCTION public.orders_remark_sync()",
@@ -266,6 +285,7 @@ CASES = [
         [
             (
                 "add_orders_number",
+                "a trigger keeps number and note equal, whichever is written",
                 (
                     "ALTER TABLE public.orders ADD COLUMN number int",
                     "CREATE FUNCTION public.orders_number_sync() RETURNS trigger LANGUAGE plpgsql AS $sync$\nBEGIN\n    IF tg_op = 'INSERT' THEN\n        IF new.number IS NOT NULL THEN new.note := repeat('x', new.number); ELSE new.number := length(new.note); END IF;\n    ELSIF new.number IS DISTINCT FROM old.number THEN new.note := repeat('x', new.number);\n    ELSIF new.note IS DISTINCT FROM old.note OR new.number IS NULL THEN new.number := length(new.note);\n    END IF;\n    RETURN new;\nEND\n$sync$",
@@ -281,6 +301,7 @@ CASES = [
             ),
             (
                 "fill_orders_number",
+                "in batches",
                 (
                     "-- windlass: backfill table=public.orders\nUPDATE public.orders SET number = length(note) WHERE number IS NULL AND note IS NOT NULL",
                 ),
@@ -290,6 +311,7 @@ CASES = [
             ),
             (
                 "add_orders_number_same",
+                "for new rows; those that are there are read by the next one",
                 (
                     "ALTER TABLE public.orders ADD CONSTRAINT orders_number_same CHECK ((number IS NULL) = (note IS NULL)) NOT VALID",
                 ),
@@ -299,6 +321,7 @@ CASES = [
             ),
             (
                 "validate_orders_number_same",
+                "reads every row; nobody waits",
                 ("ALTER TABLE public.orders VALIDATE CONSTRAINT orders_number_same",),
                 (
                     "ALTER TABLE public.orders DROP CONSTRAINT orders_number_same",
@@ -309,6 +332,7 @@ CASES = [
             ),
             (
                 "index_orders_number_key",
+                "built beside the writers",
                 (
                     "CREATE UNIQUE INDEX CONCURRENTLY orders_number_key ON public.orders (number) INCLUDE (id) NULLS NOT DISTINCT",
                 ),
@@ -320,6 +344,7 @@ CASES = [
             ),
             (
                 "unique_orders_number_key",
+                "the index is there: no row is read",
                 (
                     "ALTER TABLE public.orders ADD CONSTRAINT orders_number_key UNIQUE USING INDEX orders_number_key DEFERRABLE",
                 ),
@@ -332,6 +357,7 @@ CASES = [
             ),
             (
                 "add_orders_number_ref",
+                "for new rows; those that are there are read by the next one",
                 (
                     "ALTER TABLE public.orders ADD CONSTRAINT orders_number_ref FOREIGN KEY (number) REFERENCES notes (id) NOT VALID",
                 ),
@@ -341,6 +367,7 @@ CASES = [
             ),
             (
                 "drop_orders_note",
+                "the new code knows number alone; undoing it makes note from it",
                 (
                     "DROP TRIGGER orders_number_sync ON public.orders",
                     "DROP FUNCTION public.orders_number_sync()",
