@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,6 +139,17 @@ def test_githubs_api_that_says_nothing(silent: Silent, monkeypatch: pytest.Monke
     assert "GITHUB_API_URL" in error.next_step
 
 
+@pytest.fixture
+def _no_sender_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Wait, once the server is gone, for who still sends: the SDK's log is the process's."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "2")
+    yield
+    for thread in threading.enumerate():
+        if thread.name == "sends spans":
+            thread.join(LIMIT + SLACK)
+
+
+@pytest.mark.usefixtures("_no_sender_is_left")
 def test_a_collector_of_traces_that_says_nothing(
     silent: Silent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
