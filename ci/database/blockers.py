@@ -86,6 +86,10 @@ LOOK = """
     left join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     where l.pid = %(pid)s
 """
+CANCEL = """
+    select pg_catalog.pg_cancel_backend(l.pid) from pg_catalog.pg_locks l
+    where l.pid = %s and l.virtualtransaction = %s limit 1
+"""
 QUEUE = """
     select pg_catalog.count(*) from pg_catalog.pg_stat_activity
     where wait_event_type = 'Lock' and %(pid)s = any (pg_catalog.pg_blocking_pids(pid))
@@ -238,12 +242,15 @@ class Lookout:
         row = connection.execute(QUEUE, {"pid": pid}).fetchone()
         return Sight(tuple(Blocker(*row) for row in rows), max(before.queue, row[0] if row else 0))
 
-    def cancel_ours(self, pid: int) -> None:
-        """Cancel the statement of a session of our own login; nothing where that is refused."""
+    def cancel_ours(self, pid: int, transaction: str) -> None:
+        """Cancel what a transaction of our own login does; nothing where that is refused or over.
+
+        Behind a pooler the session may be another client's as soon as the transaction has ended.
+        """
         connection = self.connection()
         with suppress(psycopg.errors.InsufficientPrivilege), connection.transaction():
             connection.execute(AS_LOGIN)
-            connection.execute("select pg_catalog.pg_cancel_backend(%s)", (pid,))
+            connection.execute(CANCEL, (pid, transaction))
 
     def cancel(self, blocker: Blocker) -> bool:
         """Cancel its statement; False where our role may not."""
@@ -334,4 +341,4 @@ class Watch(Beside):
         # Between two statements a cancel is lost: the next look sends another.
         if reason is not None and not self._over.is_set():
             self.reason, self.table = reason, overdrawn(self.tally, left)
-            self.lookout.cancel_ours(self.pid)
+            self.lookout.cancel_ours(self.pid, look.transaction)

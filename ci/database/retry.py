@@ -7,7 +7,7 @@ looks who blocks before it waits longer.
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Protocol, TypeVar
@@ -123,10 +123,11 @@ def with_retry(
 
         def attempt_once(rung: Duration, watching: Watching) -> T:
             if in_transaction:
-                with connection.transaction():
+                # Watched until the COMMIT is over: deferred triggers take locks there.
+                with ExitStack() as watched, connection.transaction():
                     connection.execute(f"{limits(rung, terms.lock)}{settings}".encode())
-                    with watching(_pid(connection)):
-                        return attempt(connection)
+                    watched.enter_context(watching(_pid(connection)))
+                    return attempt(connection)
             connection.execute(f"set lock_timeout = {milliseconds(rung)}".encode())
             with watching(_pid(connection)):
                 return attempt(connection)

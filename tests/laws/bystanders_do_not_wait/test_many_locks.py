@@ -32,6 +32,12 @@ do $$ begin for i in 0..5 loop
   execute format('create table t%s (id int primary key, v int)', i);
   execute format('insert into t%s select g, 0 from generate_series(1, 100) g', i);
 end loop; end $$;
+create table late (id int);
+create function locks_all() returns trigger language plpgsql as $$ begin
+  for i in 0..5 loop execute format('lock table public.t%s', i); end loop; return null;
+end $$;
+create constraint trigger locks_all after insert on late deferrable initially deferred
+  for each row execute function locks_all();
 """
 PUBLIC = "set local search_path = public"
 PATIENT = "set local deadlock_timeout = '20s'"  # the server would end one of two after a second
@@ -117,6 +123,11 @@ MANY = {
     ),
     "several statements": (
         "; ".join(f"alter table t{i} add column b int" for i in range(6)),
+        [f"t{i}" for i in range(1, 6)],
+        "select count(*) from t0",
+    ),
+    "a trigger at the commit": (
+        "insert into late values (1)",
         [f"t{i}" for i in range(1, 6)],
         "select count(*) from t0",
     ),
