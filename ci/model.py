@@ -441,6 +441,7 @@ class Traced(Document, frozen=True, kw_only=True):
     roots: tuple[tuple[str, str], ...] = ()  # (partition that it locked, its partitioned table)
     until_end: float | None = None  # seconds from its beginning to its migration's commit
     scans_seen: bool = True  # outside a transaction no counter shows them
+    batches: int = 0  # in which it ran, each as long as `seconds` at most; 0: as one statement
 
 
 class Rehearsed(Document, frozen=True, kw_only=True):
@@ -484,6 +485,7 @@ class TableActivity(Document, frozen=True, kw_only=True):
     traffic: float  # scans, and rows changed
     calls: float | None = None  # of the statements that name it; None: not known
     measured: bool = False  # during the rehearsal; else an average since the counters began
+    shared: bool = False  # a statement that names no schema is counted for each of that name
 
 
 class Rehearsal(Document, frozen=True, kw_only=True):

@@ -22,6 +22,7 @@ from pgwindlass.database.retry import Terms
 from pgwindlass.engines import Engine, open_engine
 from pgwindlass.errors import ConfigError, LockTimeout, Refused, StepFailed
 from pgwindlass.model import Migration
+from pgwindlass.rehearsal.trace import Trace
 from tests.fix_migration import NAME, Write
 from tests.heavy import at_most
 
@@ -65,6 +66,17 @@ def test_every_row_is_changed_once_and_the_end_recorded(
     assert rows(database, state) == [("done", count, count)]
     assert rows(database, "select migration_name from schema_migrations") == [(NAME,)]
     assert rows(database, "select * from windlass.partial_migration") == []
+
+
+def test_a_trace_counts_the_batches_of_a_statement(database: Database, write: Write) -> None:
+    numbers(database, 25)
+    engine, migration = write("-- windlass: backfill table=t batch=10\nupdate t set n = 1;")
+
+    with closing(Trace(database)) as trace:
+        engine.runner.apply(migration, database, Terms(observe_batch=trace.observe_batch))
+
+    (statement,) = trace.statements
+    assert (statement.batches, statement.rows_changed) == (3, 25)
 
 
 KEYS = {

@@ -129,6 +129,14 @@ def tables(kind: str, node: Node) -> frozenset[str]:
     return frozenset(names)
 
 
+def relations(node: Node) -> frozenset[tuple[str, str]]:
+    """Return the tables and views that a tree names, each with its schema, empty where it has none.
+
+    Those that a DROP drops are not among them.
+    """
+    return frozenset((str(var.schemaname), str(var.relname)) for var in find_nodes(node, RangeVar))
+
+
 def dropped_tables(node: Node) -> frozenset[str]:
     """Return the tables that a DROP drops, without their schemas; none where it drops others."""
     return dropped_names(node) if _object(node) == "OBJECT_TABLE" else frozenset()

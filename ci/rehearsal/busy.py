@@ -4,6 +4,8 @@ The rate between the readings is of now. Where they are too near to each other, 
 the counters began is taken, and is called inferred.
 """
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -15,6 +17,8 @@ from ..parser import tree
 from ..parser.split import split
 
 LONG_ENOUGH = 20.0  # seconds between two readings: thirty calls a minute are ten by then
+Name = tuple[str, str]  # a table's schema, empty where a statement names none, and its name
+PART = re.compile(r'"(?:[^"]|"")*"|[^."]+')
 HIDDEN = "<insufficient privilege>"  # what pg_stat_statements says to who may not read a text
 
 
@@ -54,25 +58,35 @@ def activity(
     since = second.tables_since
     whole = seconds if measured else _seconds(since, second.at)
     calls = _calls(first, second, measured=measured)
+    bare = {name: rate for (schema, name), rate in (calls or {}).items() if not schema}
+    namesakes = Counter(_parts(name)[1] for name in second.tables)
     rates = []
     for relation in sorted(set(relations)):
         if relation not in second.tables or whole <= 0:
             continue
         before = first.tables.get(relation, 0) if measured else 0
-        names = {relation, second.roots.get(relation, relation)}
+        names = {_parts(name) for name in (relation, second.roots.get(relation, relation))}
+        shared = any(namesakes[name] > 1 and bare.get(name) for _, name in names)
         rates.append(
             TableActivity(
                 relation=relation,
                 traffic=_per_minute(second.tables[relation] - before, whole),
-                calls=None if calls is None else sum(calls.get(_bare(n), 0.0) for n in names),
+                calls=None if calls is None else _calls_of(names, calls),
                 measured=measured,
+                shared=shared,
             )
         )
     return tuple(rates)
 
 
-def _calls(first: Reading, second: Reading, *, measured: bool) -> dict[str, float] | None:
-    """Return the calls a minute of the statements on each table, by its name without a schema."""
+def _calls_of(names: set[Name], calls: Mapping[Name, float]) -> float:
+    """Return the calls of statements that name one of these, with its schema or without one."""
+    keys = {*names, *(("", name) for _, name in names)}
+    return sum(calls.get(key, 0.0) for key in keys)
+
+
+def _calls(first: Reading, second: Reading, *, measured: bool) -> dict[Name, float] | None:
+    """Return the calls a minute of the statements on each table, as they name it."""
     if second.statements is None:
         return None
     since = first.at if measured and first.statements is not None else second.statements_since
@@ -80,7 +94,7 @@ def _calls(first: Reading, second: Reading, *, measured: bool) -> dict[str, floa
     if seconds <= 0:
         return None
     before = (first.statements or {}) if measured else {}
-    calls: dict[str, float] = {}
+    calls: dict[Name, float] = {}
     for text, count in second.statements.items():
         grown = count - before.get(text, 0)
         if grown <= 0:
@@ -95,19 +109,23 @@ def hidden_calls(reading: Reading) -> int:
     return (reading.statements or {}).get(HIDDEN, 0)
 
 
-def tables_of(text: str) -> frozenset[str]:
-    """Return the tables that a statement names, without schemas; none where it is no SQL here."""
+def tables_of(text: str) -> frozenset[Name]:
+    """Return the tables that a statement names; none where it is no SQL here."""
     try:
         statements = split(Path("statement"), text)
     except ConfigError:
         return frozenset()
-    return frozenset().union(*(tree.tables(s.kind, s.node) for s in statements))
+    return frozenset().union(*(tree.relations(s.node) for s in statements))
 
 
-def _bare(relation: str) -> str:
-    """Return a name without its schema and its quotes."""
-    name = relation.rpartition(".")[2]
-    return name.strip('"').replace('""', '"')
+def _parts(relation: str) -> Name:
+    """Return the schema and the name of a relation as SQL has it, without their quotes."""
+    schema, name = PART.findall(relation)
+    return _unquoted(schema), _unquoted(name)
+
+
+def _unquoted(name: str) -> str:
+    return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
 def _seconds(since: datetime | None, until: datetime) -> float:

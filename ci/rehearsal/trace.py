@@ -176,6 +176,7 @@ class Trace:
         """Note a batch of a statement; all of them are one, whose time is that of the longest."""
         with self.observe(connection, where, sql):
             yield
+        self.statements[-1] = msgspec.structs.replace(self.statements[-1], batches=1)
         if len(self.statements) > 1 and self.statements[-2].where == where:
             self.statements[-2:] = [_joined(*self.statements[-2:])]
             del self._began[-1]
@@ -208,6 +209,7 @@ def _joined(all_before: Traced, batch: Traced) -> Traced:
         rows_locked=tuple((name, *rows) for name, rows in sorted(rows_locked.items())),
         passing=tuple((*lock, seconds) for lock, seconds in sorted(passing.items())),
         wal=all_before.wal + batch.wal,
+        batches=all_before.batches + batch.batches,
     )
 
 

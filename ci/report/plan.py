@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..model import About, Migration, Plan, Rehearsal, Rehearsed, TableSize
+from ..model import About, Migration, Plan, Rehearsal, Rehearsed, TableSize, Traced
 from ..parser.backfill import Backfill
 from ..parser.file import backfills_in
 from ..plan.undoing import loss_words
@@ -176,6 +176,7 @@ def _how_often(line: Waiting) -> str:
         return "calls not known"
     known = "measured" if activity.measured else "inferred"
     if activity.calls is not None:
+        known = "inferred" if activity.shared else known
         return f"{activity.calls:,.0f} calls/min ({known})"
     return f"{activity.traffic:,.0f} scans and changed rows/min ({known}), calls not known"
 
@@ -188,7 +189,8 @@ def waiting_notes(rehearsal: Rehearsal) -> list[str]:
     return [
         *lines,
         "measured: seen on the copy, or counted on the live server meanwhile; inferred: the time "
-        "of a whole statement, rows by statistics, an average since the counters began",
+        "of a whole statement, rows by statistics, an average since the counters began, calls "
+        "that tables of one name share",
         "assumed: nobody else works on the copy, and it does not wait for its disk, so each time "
         "may be longer live; before it, a try waits for its locks for one rung of lock.timeout at "
         "most",
@@ -238,14 +240,23 @@ def _rehearsed(migration: Rehearsed, busiest: list[str]) -> tuple[str, ...]:
     )
 
 
+def _batches(statement: Traced) -> str:
+    many = "1 batch" if statement.batches == 1 else f"{statement.batches:,} batches"
+    return (
+        f"{statement.where}: {many}, {duration(statement.seconds)} at most each; "
+        f"{statement.rows_changed:,} rows changed"
+    )
+
+
 def rehearsal_notes(rehearsal: Rehearsal) -> list[str]:
-    """Return what a rollback would lose, by migration, and which version of the service served."""
+    """Return what ran in batches, what a rollback would lose, and how the service served."""
     lines = []
     for migration in rehearsal.migrations:
         lines += [
             f"{migration.name}: its rollback does not bring back: {what}" for what in migration.lost
         ]
         lines += [f"{migration.name}: its rollback drops {what}" for what in migration.dropped]
+        lines += [_batches(statement) for statement in migration.statements if statement.batches]
         if migration.proven_with:
             others = ", ".join(migration.proven_with)
             lines.append(f"{migration.name}: its rollback gives the schema back with {others} only")

@@ -96,14 +96,38 @@ def test_a_name_in_quotes_is_the_statements_name() -> None:
     assert table.calls == 2.0
 
 
+def test_a_statement_that_names_no_schema_counts_for_each_namesake_and_is_inferred() -> None:
+    tables = {"shop.orders": 60, "old.orders": 60, "old.lines": 60, '"a.b".orders': 1}
+    statements = {READS: 30, WRITES: 5, "delete from old.orders": 2, "select from lines": 1}
+    second = reading(60, tables=tables, statements=statements)
+
+    busy = activity(reading(statements={}), second, tables)
+
+    assert [(each.relation, each.calls, each.shared) for each in busy] == [
+        ('"a.b".orders', 30.0, True),
+        ("old.lines", 1.0, False),
+        ("old.orders", 32.0, True),
+        ("shop.orders", 35.0, True),
+    ]
+
+
+def test_namesakes_share_nothing_where_every_statement_names_its_schema() -> None:
+    tables = {"shop.orders": 60, "old.orders": 60}
+    second = reading(60, tables=tables, statements={WRITES: 5})
+
+    busy = activity(reading(statements={}), second, tables)
+
+    assert [(each.calls, each.shared) for each in busy] == [(0.0, False), (5.0, False)]
+
+
 @pytest.mark.parametrize(
     ("text", "tables"),
     [
         ("select 1", frozenset()),
-        ("select * from a join s.b using (id)", frozenset({"a", "b"})),
+        ("select * from a join s.b using (id)", frozenset({("", "a"), ("s", "b")})),
         (HIDDEN, frozenset()),
-        ("COPY a (id) FROM STDIN", frozenset({"a"})),
+        ("COPY a (id) FROM STDIN", frozenset({("", "a")})),
     ],
 )
-def test_a_statement_names_its_tables(text: str, tables: frozenset[str]) -> None:
+def test_a_statement_names_its_tables(text: str, tables: frozenset[tuple[str, str]]) -> None:
     assert tables_of(text) == tables

@@ -1,5 +1,6 @@
 """Plans and rehearsals as text: every text whole."""
 
+import msgspec
 import pytest
 
 from pgwindlass.model import Plan, Rehearsed, Sources, TableActivity
@@ -234,6 +235,27 @@ def test_what_a_rollback_does_not_bring_back_is_noted() -> None:
     ]
 
 
+def test_what_ran_in_batches_says_how_many_and_how_long() -> None:
+    traced = msgspec.structs.replace(
+        WORKING.statements[0], where="migrations/a.sql:3", seconds=0.5, rows_changed=12_000
+    )
+    many, few = (msgspec.structs.replace(traced, batches=count) for count in (1200, 1))
+
+    notes = rehearsal_notes(rehearsal(msgspec.structs.replace(IDLE, statements=(many, few))))
+
+    assert notes[:2] == [
+        "migrations/a.sql:3: 1,200 batches, 500 ms at most each; 12,000 rows changed",
+        "migrations/a.sql:3: 1 batch, 500 ms at most each; 12,000 rows changed",
+    ]
+
+
+def test_calls_that_namesakes_share_are_inferred() -> None:
+    shared = TableActivity(relation="public.t", traffic=1.0, calls=7.0, measured=True, shared=True)
+    busy = msgspec.structs.replace(rehearsal(ONE_LOCK), activity=(shared,))
+
+    assert "× 7 calls/min (inferred)" in rehearsal_text(busy)
+
+
 def test_the_forecast_says_how_long_a_deployment_and_a_restore_take() -> None:
     assert forecast_text(rehearsal(WORKING)) == (
         "forecast: a deployment takes 14.8 s and the restart, a restore 20.0 s"
@@ -255,7 +277,8 @@ def test_a_rehearsal_is_a_table_its_notes_and_its_forecast() -> None:
         "public.t  writes      1.0 s (measured) × calls not known  "
         "Share of migrations/a.sql:2, and 1 more, 2.0 s in all\n"
         "measured: seen on the copy, or counted on the live server meanwhile; inferred: the time "
-        "of a whole statement, rows by statistics, an average since the counters began\n"
+        "of a whole statement, rows by statistics, an average since the counters began, calls that "
+        "tables of one name share\n"
         "assumed: nobody else works on the copy, and it does not wait for its disk, so each time "
         "may be longer live; before it, a try waits for its locks for one rung of lock.timeout at "
         "most\n"
