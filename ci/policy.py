@@ -17,7 +17,7 @@ class Level(StrEnum):
     NONE = "-"  # not run, unless the environment asks for it
     OPTIONAL = "optional"  # run where deploy.yml has what it needs; may be switched off
     DEFAULT = "default"  # run; may be switched off; may find that it cannot, and say so
-    REQUIRED = "required"  # run; a skip is a failure
+    REQUIRED = "required"  # run; a skip for something missing is a failure
 
 
 NONE, OPTIONAL, DEFAULT, REQUIRED = Level

@@ -67,7 +67,7 @@ class Recorder:
             if self.journal is not None:
                 number = self.journal.begin(name, started_at, evidence=evidence, undo=undo)
             done = run()
-            if isinstance(done, Skipped) and required:
+            if isinstance(done, Skipped) and done.lacks and required:
                 raise StepFailed(  # noqa: TRY301  # ends this step exactly like its own errors
                     done.reason,
                     state=f"the step {name} is required here, so a skip is a failure",

@@ -43,9 +43,14 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """The step had nothing to do, and this is why."""
+    """The step did nothing, and this is why.
+
+    `lacks`: something that it needs is missing, a failure where the step is required. False: there
+    was nothing for it to do.
+    """
 
     reason: str
+    lacks: bool = True
 
 
 StepFunction = Callable[[Plan, Work], Done | Skipped]
@@ -186,7 +191,7 @@ def proof_text(proof: Proof) -> str:
 def rehearse_plan(plan: Plan, work: Work) -> Done | Skipped:
     """Run the migrations on a restored copy, unless this very plan was rehearsed recently."""
     if not plan.migrations:
-        return Skipped("no migration to rehearse")
+        return Skipped("no migration to rehearse", lacks=False)
     reason = rehearsals.missing_reason(work) or rehearsals.no_backup_reason(plan, work)
     if reason:
         rehearsals.refuse_unknown(plan, work, reason)

@@ -89,6 +89,13 @@ def test_a_required_step_that_skips_has_failed(project: Project) -> None:
     )
 
 
+def test_a_required_step_with_nothing_to_do_has_not_failed(project: Project) -> None:
+    deployment, _ = run(project, steps(smoke=STEPS[StepName.REHEARSAL]))
+
+    assert isinstance(deployment, Deployment), deployment
+    assert journalled(project)[1][-1] == ("smoke", "skipped", False)
+
+
 def test_a_bug_in_a_step_undoes_the_steps_before_it(project: Project) -> None:
     undone: list[str] = []
     tries = iter([0, 1])  # the restart after the rollback is well again
