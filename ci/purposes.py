@@ -100,7 +100,7 @@ SYSTEMD = Purpose(
 )
 DOCKER = Purpose(
     "docker and compose",
-    BASE | PROXIES | AGENT | {"DOCKER_*", "COMPOSE_*", "XDG_CONFIG_HOME"},
+    BASE | PROXIES | AGENT | {"DOCKER_*", "COMPOSE_*", "CONTAINER_*", "XDG_CONFIG_HOME"},
 )
 # Its plugins for a cloud's clusters log in with the cloud's variables.
 KUBECTL = Purpose(

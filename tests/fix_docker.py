@@ -100,10 +100,15 @@ def _wait(child: subprocess.Popen[bytes], host: str, log: Path) -> None:
 
 
 def _import_image(host: str, archive: Path) -> None:
+    docker(host, "import", *write_image(archive), IMAGE)
+
+
+def write_image(archive: Path) -> tuple[str, ...]:
+    """Write the image's files, and return the arguments of `import` before its name."""
     with tarfile.open(archive, "w", dereference=True) as tar:
         for name in ("bin/busybox", "bin/sh"):  # a health check is run by /bin/sh
             tar.add(BUSYBOX, name)
-    docker(host, "import", "--change", ENTRYPOINT, str(archive), IMAGE)
+    return ("--change", ENTRYPOINT, str(archive))
 
 
 def _end(child: subprocess.Popen[bytes], base: Path) -> None:

@@ -12,7 +12,7 @@ from pgwindlass.config.duration import Duration
 from pgwindlass.config.sections import DockerRestart
 from pgwindlass.errors import StepFailed, Unreachable
 from pgwindlass.restarters import Running
-from pgwindlass.restarters._container import grace_seconds, inspect_command, read_state
+from pgwindlass.restarters._container import grace_seconds, inspect_command, read_states
 from pgwindlass.restarters.docker import Docker, restart_command
 from tests.fix_docker import SERVE, docker
 
@@ -193,23 +193,44 @@ def test_a_process_gets_the_time_its_container_asks_for_if_there_is_room(
     assert grace_seconds(stop_timeouts, room=room) == grace
 
 
+DOCUMENT = {
+    "Id": "0123456789abcdef",
+    "Name": "/api",
+    "RestartCount": 0,
+    "Config": {"Labels": None},
+    "State": {
+        "Status": "running",
+        "StartedAt": "2026-01-01T00:00:00.5Z",
+        "ExitCode": 0,
+        "Error": "",
+        "Health": {"Status": "none"},
+    },
+}
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(DOCUMENT) + "\n" + json.dumps(DOCUMENT) + "\n",
+        json.dumps([DOCUMENT, DOCUMENT], indent=5),
+    ],
+    ids=["a line each", "one array"],
+)
+def test_states_are_read_as_docker_and_as_podman_print_them(text: str) -> None:
+    assert [state.name for state in read_states(text)] == ["api", "api"]
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("text", ["Emulate Docker CLI", "[1]", '{"Id": "a"}', "null"])
+def test_what_is_no_state_is_a_clear_error(text: str) -> None:
+    with pytest.raises(ValueError, match=r"no state of a container|Expecting value"):
+        read_states(text)
+
+
 @pytest.mark.unit
 def test_a_health_check_that_was_turned_off_counts_as_none() -> None:
-    document = {
-        "Id": "0123456789abcdef",
-        "Name": "/api",
-        "RestartCount": 0,
-        "Config": {"Labels": None},
-        "State": {
-            "Status": "running",
-            "StartedAt": "2026-01-01T00:00:00.5Z",
-            "ExitCode": 0,
-            "Error": "",
-            "Health": {"Status": "none"},
-        },
-    }
-
-    state = read_state(json.dumps(document))
+    (state,) = read_states(json.dumps(DOCUMENT))
 
     assert state.up
     assert state.health == ""

@@ -9,11 +9,12 @@ import shlex
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .. import process, purposes
 from ..config.sections import ComposeRestart, DockerRestart
 from ..errors import ChildFailed, StepFailed, Unreachable
+from ..secret import redact
 from . import Running
 from .asking import asked_within, next_step
 
@@ -62,24 +63,41 @@ class ContainerState:
 
 
 def inspect_command(containers: Sequence[str]) -> tuple[str, ...]:
-    """Return the command that prints each container's state as a line of JSON."""
+    """Return the command that prints each container's state as JSON, docker one in a line."""
     # The whole document: a template on .State.Health fails where there is no health check.
     return ("docker", "inspect", "--type=container", "--format={{json .}}", *containers)
 
 
-def read_state(line: str) -> ContainerState:
-    """Return what one line of `inspect_command` says."""
-    document = json.loads(line)
+def read_states(text: str) -> tuple[ContainerState, ...]:
+    """Return what `inspect_command` printed: objects, as docker has them, or podman's one array.
+
+    Raises:
+        ValueError: it is no such JSON, or lacks what every version has.
+
+    """
+    documents: list[Any] = []
+    rest = text.strip()
+    while rest:
+        document, end = json.JSONDecoder().raw_decode(rest)
+        documents += document if isinstance(document, list) else [document]
+        rest = rest[end:].lstrip()
+    try:
+        return tuple(_state_of(document) for document in documents)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"no state of a container: {error!r}") from error
+
+
+def _state_of(document: dict[str, Any]) -> ContainerState:
     state, settings = document["State"], document["Config"]
-    health = (state.get("Health") or {}).get("Status", "")
+    health = (state.get("Health") or state.get("Healthcheck") or {}).get("Status", "")
     return ContainerState(
         id=document["Id"],
         name=document["Name"].removeprefix("/"),
         started_at=state["StartedAt"],
         status=state["Status"],
-        restart_count=document["RestartCount"],
+        restart_count=document.get("RestartCount", 0),
         exit_code=state["ExitCode"],
-        error=state["Error"],
+        error=state.get("Error", ""),
         health="" if health == "none" else health,
         stop_timeout=settings.get("StopTimeout"),
         image=document.get("Image", ""),
@@ -139,7 +157,14 @@ class Client:
         if answer.code != 0:  # the same status for no container and for no daemon
             self.require_daemon()
             return ()
-        return tuple(read_state(line) for line in answer.stdout.splitlines() if line.strip())
+        try:
+            return read_states(answer.stdout)
+        except ValueError as error:
+            raise StepFailed(
+                redact(f"docker inspect printed something else than a container's state: {error}"),
+                state="nothing is known of the container",
+                next_step=self.command_line(*inspect_command(containers)),
+            ) from error
 
     def restart(
         self,
