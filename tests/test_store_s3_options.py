@@ -15,6 +15,7 @@ from pgwindlass.config.duration import Duration
 from pgwindlass.config.sections import ObjectLockConfig, S3Config
 from pgwindlass.errors import StoreFailed
 from pgwindlass.stores.s3 import S3Store, upload
+from pgwindlass.stores.s3.bucket import Bucket
 from tests.fix_faults import Faults
 
 if TYPE_CHECKING:
@@ -190,3 +191,25 @@ def test_all_writers_together_stay_within_the_memory(
     assert upload.threads_for(part, writers) == threads
     if part * 3 * writers <= upload.MEMORY:
         assert (threads + 2) * part * writers <= upload.MEMORY
+
+
+@pytest.mark.parametrize(
+    ("variables", "region"),
+    [
+        ({"AWS_REGION": "eu-north-1"}, "eu-north-1"),
+        ({"AWS_DEFAULT_REGION": "eu-west-3"}, "eu-west-3"),
+        ({"AWS_REGION": "eu-north-1", "AWS_DEFAULT_REGION": "eu-west-3"}, "eu-north-1"),
+        ({"AWS_REGION": ""}, "us-east-1"),
+    ],
+)
+def test_the_region_is_that_of_either_variable(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], region: str
+) -> None:
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+
+    client = Bucket("backups", "http://127.0.0.1:9", S3Config()).client
+
+    assert client.meta.region_name == region

@@ -60,7 +60,7 @@ class Bucket:
             response_checksum_validation=when,
         )
         try:
-            client = boto3.session.Session().client("s3", endpoint_url=self.endpoint, config=config)
+            client = _session().client("s3", endpoint_url=self.endpoint, config=config)
         except ValueError as error:  # how botocore refuses a malformed URL
             raise not_stored(
                 f"backups.endpoint {self.endpoint}: {error}", "write it as https://HOST:PORT"
@@ -206,3 +206,11 @@ def seconds_left() -> float | None:
             state="nothing was sent",
             next_step=f"write it as 2026-08-03T10:15:00Z, or unset {EXPIRATION}",
         ) from None
+
+
+def _session() -> boto3.session.Session:
+    """Return boto3's session, which reads AWS_DEFAULT_REGION alone; the others read AWS_REGION.
+
+    Where both are set, AWS_REGION counts, as for the AWS command.
+    """
+    return boto3.session.Session(region_name=os.environ.get("AWS_REGION") or None)
