@@ -7,6 +7,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from pgwindlass.database.connection import Database
+from pgwindlass.errors import Unreachable
+from pgwindlass.secret import Secret
 from tests.fix_own_server import OwnServer, own_server
 from tests.kit import Project
 from tests.npm_postgres import hand_over
@@ -74,6 +77,41 @@ def url(server: OwnServer, directory: Path, name: str) -> str:
         f"&sslrootcert={directory}/ca.crt&sslcert={directory}/{name}.crt"
         f"&sslkey={directory}/{name}.key"
     )
+
+
+# What is wrong with the URL, and what is told to do.
+WRONG = {
+    "sslcert={0}/eve.crt&sslkey={0}/eve.key&sslrootcert={0}/ca.crt": "sslcert and sslkey",
+    "sslrootcert={0}/ca.crt": "sslcert and sslkey",
+    "sslcert={0}/client.crt&sslkey={0}/client.key&sslrootcert={0}/other.crt": "sslrootcert=FILE",
+    "sslcert={0}/client.crt&sslkey={0}/client.key&sslrootcert={0}/absent.crt": "sslrootcert=FILE",
+    "sslcert={0}/client.crt&sslkey={0}/open.key&sslrootcert={0}/ca.crt": "chmod 600",
+    "sslcert={0}/client.crt&sslkey={0}/absent.key&sslrootcert={0}/ca.crt": "sslcert and sslkey",
+}
+
+
+def test_each_refusal_of_tls_says_what_it_is_about(server: OwnServer, tmp_path: Path) -> None:
+    certificate(tmp_path, "open", "deployer")
+    (tmp_path / "open.key").chmod(0o644)
+    key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+    another = ("-keyout", "other.key", "-out", "other.crt", "-days", "2", "-subj", "/CN=another")
+    openssl("req", "-x509", *key, *another, cwd=tmp_path)
+    there = f"postgresql://deployer@127.0.0.1:{server.port}/shop"
+    asked = {f"{there}?sslmode=verify-full&{m.format(tmp_path)}": r for m, r in WRONG.items()}
+    good = f"sslcert={tmp_path}/client.crt&sslkey={tmp_path}/client.key"
+    asked[f"{there}?sslmode=verify-full&sslrootcert={tmp_path}/ca.crt&host=localhost&{good}"] = (
+        "name the server in the URL as its certificate does"
+    )
+    asked[f"{there}?sslmode=disable"] = "sslmode=require"
+
+    for url, expected in asked.items():
+        with (
+            pytest.raises(Unreachable) as refused,
+            Database(url=Secret(url)).connect("test"),
+        ):
+            raise AssertionError(url)
+
+        assert expected in refused.value.next_step, (url, refused.value.what)
 
 
 def test_all_that_connects_logs_in_by_the_certificate_and_with_anothers_nothing_does(

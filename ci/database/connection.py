@@ -18,6 +18,7 @@ from . import errors, opening, transient
 from .kept import KeptSession
 from .patience import Patience
 from .pinned import PATH, PinnedConnection
+from .remedies import remedy
 from .silence import Seen, Sight
 from .spare import Spare
 
@@ -363,17 +364,7 @@ def _remedy(parameters: dict[str, str], error: psycopg.OperationalError, message
             "promote it, or lead the URL to the primary (several hosts: "
             "target_session_attrs=read-write), and start again"
         )
-    if "CONNECT" in message:  # the privilege: in every language of the server's
-        return _let_in(parameters)
-    return "check the URL's host, port, user and password, and that it is up"
-
-
-def _let_in(parameters: dict[str, str]) -> str:
-    """Return the grant that lets our role into the database."""
-    database, user = (
-        '"' + parameters.get(key, "").replace('"', '""') + '"' for key in ("dbname", "user")
-    )
-    return f"grant connect on database {database} to {user}"
+    return remedy(message, error.sqlstate, parameters)
 
 
 def _locked(connection: psycopg.Connection) -> LockTimeout:
