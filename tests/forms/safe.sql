@@ -290,7 +290,7 @@ alter type mood add value 'great';
 alter type mood add value 'great';
 -- file
 update orders set feeling = 'great' where id = 1;
--- form: a type with its values, at once
+-- form: a type with its values, at once from=17
 create type size as enum ('s');
 alter type size add value 'm';
 create table shirts (id int, size size default 'm');

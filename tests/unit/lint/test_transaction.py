@@ -262,6 +262,20 @@ def test_a_new_value_of_an_enum_is_not_used_in_its_transaction() -> None:
     ]
 
 
+@pytest.mark.parametrize(("major", "refused"), [(16, True), (17, False), (18, False), (0, False)])
+def test_a_value_of_an_enum_of_the_same_transaction_is_used_since_17(
+    major: int, refused: bool
+) -> None:
+    text = (
+        "create type size as enum ('s');\nalter type size add value 'm';\n"
+        "create table shirts (id int, size size default 'm');"
+    )
+
+    found = said(text, Catalog(live=True, major=major))
+
+    assert [rule for _, rule, *_ in found] == ["enum-used-at-once"] * refused
+
+
 def test_each_new_value_that_is_used_is_said() -> None:
     text = "alter type m add value 'y';\nalter type m add value 'x';\nselect 'z', 'y', 'x';"
 
