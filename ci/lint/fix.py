@@ -10,6 +10,7 @@ from ..parser.split import split
 from . import inverse
 from .catalog import Catalog
 from .forward import Step
+from .parts import BATCHES
 from .rule import Remark, Script
 from .written import scripts_of
 
@@ -177,6 +178,9 @@ def _trio(
 def _text(statements: tuple[str, ...]) -> str:
     """Return statements, within BEGIN and COMMIT where the server takes them there."""
     lines = "".join(f"{sql};\n\n" for sql in statements)
-    if all(each.transactional for sql in statements for each in split(_NO_PATH, f"{sql};")):
+    batched = any(sql.startswith(BATCHES) for sql in statements)
+    if not batched and all(
+        each.transactional for sql in statements for each in split(_NO_PATH, f"{sql};")
+    ):
         return f"BEGIN;\n\n{lines}COMMIT;\n"
     return lines.rstrip("\n") + "\n"

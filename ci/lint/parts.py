@@ -11,6 +11,7 @@ from .quoting import alter, literal, quoted, shown_key
 from .rule import Script, Subject
 
 NOTHING_TO_UNDO = ("SELECT 1",)
+BATCHES = "-- windlass: backfill"
 LONGEST = 63  # bytes of a name
 VALID = "SELECT indisvalid FROM pg_catalog.pg_index WHERE indexrelid = RELATION"
 PARTITION = "SELECT relispartition FROM pg_catalog.pg_class WHERE oid = RELATION"
@@ -31,6 +32,11 @@ def concurrently(definition: str) -> str:
     """Return an index's definition, as the server gives it, as a build that blocks no writer."""
     start, keyword, rest = definition.partition(" INDEX ")
     return f"{start}{keyword}CONCURRENTLY {rest}"
+
+
+def backfill(key: Key, statement: str) -> str:
+    """Return a statement that runs in batches."""
+    return f"{BATCHES} table={shown_key(key)}\n{statement}"
 
 
 def validated(key: Key, name: str, clause: str) -> tuple[Script, ...]:

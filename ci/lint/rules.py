@@ -4,7 +4,7 @@ Those about what a statement does to a table that serves are `table_rules`'. The
 are `squawk`'s; how grave a finding is in the end is `severity`'s.
 """
 
-from . import index_rewrites, rewrites, table_rules
+from . import fill_rewrites, index_rewrites, rewrites, table_rules
 from .rule import Rule
 
 _REWRITES = "writes the whole table and its indexes anew under the strongest lock"
@@ -108,6 +108,8 @@ ADD_SERIAL = Rule(
     text=f"{_REWRITES}: {_BACKFILL}",
     does="rewrite",
     given=_SERVES,
+    instead="a sequence; the column; SET DEFAULT; a backfill; NOT NULL as above",
+    rewrite=fill_rewrites.serial,
 )
 ADD_IDENTITY = Rule(
     id="add-identity",
@@ -144,6 +146,7 @@ VOLATILE_DEFAULT = Rule(
     catalog=True,
     given=_SERVES,
     instead="the column; SET DEFAULT; a backfill",
+    rewrite=fill_rewrites.volatile_default,
 )
 ADD_COLUMN_CHECK = Rule(
     id="add-column-check",
@@ -212,6 +215,8 @@ EVERY_ROW = Rule(
     text="may change every row of {table} in one transaction: do it in batches",
     does="rows",
     given=_SERVES,
+    instead="-- windlass: backfill, above the statement",
+    rewrite=fill_rewrites.every_row,
 )
 ENUM_USED_AT_ONCE = Rule(
     id="enum-used-at-once",

@@ -1,10 +1,10 @@
 """A column that is never NULL, while the old code does not know it. Pure."""
 
-from ..lint.parts import NOT_NULL, about, short
+from ..lint.parts import NOT_NULL, about, backfill, short
 from ..lint.quoting import alter, quoted, shown_key
 from . import expressions
 from .order import Order
-from .parts import backfill, function, none_left, not_null, trigger, without
+from .parts import function, none_left, not_null, trigger, without
 from .shape import Key, Shape
 from .stage import Stage
 

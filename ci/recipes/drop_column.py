@@ -1,10 +1,10 @@
 """A column goes when no code asks for it any more. Pure."""
 
-from ..lint.parts import about
+from ..lint.parts import about, backfill
 from ..lint.quoting import alter, quoted, shown_key
 from . import expressions
 from .order import Order
-from .parts import backfill, not_null_check
+from .parts import not_null_check
 from .restored import again, restorable
 from .shape import Shape
 from .stage import Stage

@@ -8,11 +8,6 @@ from .stage import Stage
 NOTHING = ("SELECT 1",)
 
 
-def backfill(key: Key, statement: str) -> str:
-    """Return a statement that runs in batches."""
-    return f"-- windlass: backfill table={shown_key(key)}\n{statement}"
-
-
 def none_left(key: Key, condition: str) -> str:
     """Return a query that is true where no row is so."""
     return f"SELECT NOT EXISTS (SELECT FROM {shown_key(key)} WHERE {condition})"

@@ -1,9 +1,9 @@
 """Columns move into a table of their own, one row for each; both are kept equal meanwhile. Pure."""
 
-from ..lint.parts import short
+from ..lint.parts import backfill, short
 from ..lint.quoting import alter, quoted, shown_key
 from .order import Order
-from .parts import backfill, function, not_null_check, trigger, without
+from .parts import function, not_null_check, trigger, without
 from .restored import again, definition, restorable
 from .shape import Key, Shape
 from .stage import Stage

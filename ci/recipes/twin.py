@@ -9,7 +9,7 @@ from pathlib import Path
 
 from postgast import find_nodes, pg_query_pb2
 
-from ..lint.parts import concurrently, short
+from ..lint.parts import backfill, concurrently, short
 from ..lint.quoting import alter, quoted, shown_key
 from ..parser import tree
 from ..parser.split import split
@@ -18,7 +18,6 @@ from . import expressions
 from .order import Order
 from .parts import (
     NOTHING,
-    backfill,
     built,
     function,
     not_null,
