@@ -24,6 +24,7 @@ import pytest
 
 from tests.warm import become, import_all, windlass
 
+NUMBERS = count()  # of orders
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -43,11 +44,15 @@ class Forks:
         loses the line; `counted` names a file that gets the number of the last one.
         """
         assert self.process.stdin is not None and self.process.stdout is not None
-        order = {"argv": argv, "cwd": str(cwd), "env": env, **more}
+        number = next(NUMBERS)
+        order = {"number": number, "argv": argv, "cwd": str(cwd), "env": env, **more}
         self.process.stdin.write(json.dumps(order) + "\n")
         self.process.stdin.flush()
-        found: list[dict[str, Any]] = json.loads(self.process.stdout.readline())
-        return found
+        while True:  # what a test did not wait for, because its time was over, is another's answer
+            answer: dict[str, Any] = json.loads(self.process.stdout.readline())
+            if answer["number"] == number:
+                ends: list[dict[str, Any]] = answer["ends"]
+                return ends
 
 
 @contextmanager
@@ -83,7 +88,8 @@ def _serve() -> None:
     for line in sys.stdin:
         order = json.loads(line)
         children = [_fork(order) for _ in range(order.get("count", 1))]
-        answer = [_end(pid, words, order.get("kill_after")) for pid, words in children]
+        ends = [_end(pid, words, order.get("kill_after")) for pid, words in children]
+        answer = {"number": order["number"], "ends": ends}
         print(json.dumps(answer), flush=True)  # noqa: T201  # the answer
 
 

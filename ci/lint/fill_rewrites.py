@@ -12,7 +12,7 @@ from ..parser.tree import Node
 from . import names
 from .altered import named
 from .catalog import CatalogTable
-from .parts import NOTHING_TO_UNDO, alter_with, backfill, short
+from .parts import NOTHING_TO_UNDO, alter_with, backfill, batched, short
 from .quoting import alter, literal, quoted, shown_key
 from .rewrites import not_null_scripts
 from .rule import Script, Subject
@@ -30,12 +30,13 @@ def every_row(subject: Subject) -> tuple[Script, ...]:
     key = names.key_of(statement.node.relation, catalog)
     if not _has_key(catalog.tables.get(key)):
         return ()
-    batched = backfill(key, statement.sql)
+    own = (str(statement.node.relation.schemaname), str(statement.node.relation.relname))
+    text = batched(shown_key(own) if own[0] else quoted(own[1]), statement.sql)
     try:
-        parse(_NO_PATH, f"{batched};")
+        parse(_NO_PATH, f"{text};")
     except ConfigError:
         return ()
-    return (Script(f"backfill_{key[1]}", (batched,), None),)
+    return (Script(f"backfill_{key[1]}", (text,), None),)
 
 
 def volatile_default(subject: Subject) -> tuple[Script, ...]:

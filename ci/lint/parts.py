@@ -35,8 +35,13 @@ def concurrently(definition: str) -> str:
 
 
 def backfill(key: Key, statement: str) -> str:
-    """Return a statement that runs in batches."""
-    return f"{BATCHES} table={shown_key(key)}\n{statement}"
+    """Return a statement that runs in batches; it names its table with the schema."""
+    return batched(shown_key(key), statement)
+
+
+def batched(table: str, statement: str) -> str:
+    """Return a statement that runs in batches; `table` as it names it, in quotes where needed."""
+    return f"{BATCHES} table={table}\n{statement}"
 
 
 def validated(key: Key, name: str, clause: str) -> tuple[Script, ...]:

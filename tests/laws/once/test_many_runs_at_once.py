@@ -40,7 +40,7 @@ def test_four_deployments_at_the_same_moment_run_every_migration_once(
 
     # Who came second finds another history than the one it planned for, and is refused.
     assert sorted({code for _, code in ends}) in ([0], [0, 3]), ends
-    assert all("the history" in err for err, code in ends if code == 3)
+    assert all("the history" in err for err, code in ends if code == 3), ends
     with psycopg.connect(found.url) as connection:
         rows = connection.execute("select n from log order by n").fetchall()
     assert rows == [(1,), (2,)]

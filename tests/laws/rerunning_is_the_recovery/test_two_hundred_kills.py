@@ -95,7 +95,7 @@ def go_on(warm: Forks, project: Project, **more: Any) -> int:
     return int(end["code"])
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("engine", "count", "each", "at_least"),
     [("sql", 60, at_most(90, 1), at_most(3, 400)), ("prisma", 8, at_most(15, 1), at_most(2, 25))],
