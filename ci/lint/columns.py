@@ -69,14 +69,15 @@ def added_column(altered: Altered) -> Iterator[Remark]:
         yield from _column_constraint(item.constraint, kind, kinds, altered)
     if "CONSTR_NOTNULL" in kinds and not _has_value(kinds, parts):
         column = str(definition.colname)
-        named = _arguments(key, column)
+        named = _arguments(key, column, definition)
         says = table_rules.REQUIRED_FIELD.says
         yield says(*members, table=key[1], column=column, named=named)
 
 
-def _arguments(key: Key, column: str) -> str:
-    """Return what names a column to `create --recipe`, as a shell takes it."""
-    return shlex.join(("--table", ".".join(key), "--column", column))
+def _arguments(key: Key, column: str, definition: Node) -> str:
+    """Return what tells `create --recipe` a column and its new type, as a shell takes it."""
+    words = ("--table", ".".join(key), "--column", column)
+    return shlex.join((*words, "--type", tree.type_name(definition.type_name)))
 
 
 def _has_value(kinds: list[str], parts: tuple[str, ...]) -> bool:
@@ -139,7 +140,8 @@ def retyped(altered: Altered) -> Iterator[Remark]:
     name, table = str(altered.cmd.name), altered.table
     column = table.columns.get(name) if table is not None else None
     definition = getattr(altered.cmd, "def").column_def
-    says = functools.partial(table_rules.TYPE_REWRITE.says, named=_arguments(altered.key, name))
+    named = _arguments(altered.key, name, definition)
+    says = functools.partial(table_rules.TYPE_REWRITE.says, named=named)
     if column is None or not keeps_rows(definition, column, altered.catalog):
         yield says(*altered.members, work=f"writes all of {altered.key[1]} anew, for {name},")
         return

@@ -184,12 +184,14 @@ def _of_squawk(step: Step, report: squawk.Said) -> Finding:
     counted = MADE if made else "on a table that is not there" if gone else ""
     if not counted and squawked.is_harmless(step, report.rule):
         counted = "harmless by the catalog"
+    road = squawked.road(step, report.rule)
+    message = f"{report.message}: {road}" if road else report.message
     return Finding(
         level=rules.OPAQUE.level if broken else "note" if counted else "warning",
         rule=rules.OPAQUE.id if broken else report.rule,
         file=str(step.file.path),
         line=report.line,
-        message=f"squawk cannot read it: {report.message}" if broken else report.message,
+        message=f"squawk cannot read it: {report.message}" if broken else message,
         statement=step.statement.line,
         number=step.number + 1,
         table=keys[0][1] if keys else "",

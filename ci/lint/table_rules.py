@@ -127,7 +127,7 @@ REQUIRED_FIELD = Rule(
     level="warning",
     about="a new column that is NOT NULL and has no default",
     text="is refused where {table} has a row, and the running code does not write {column}: "
-    "invoke create --recipe add-not-null-column {named} --type TYPE --value VALUE",
+    "invoke create --recipe add-not-null-column {named} --value VALUE",
     given=_SERVES,
     instead="the column without NOT NULL; NOT NULL once every row has a value",
 )
@@ -137,7 +137,7 @@ TYPE_REWRITE = Rule(
     about="a type that another form of the values needs, or that an index or a CHECK is made anew "
     "for",
     text="{work} under the strongest lock: a new column, filled in batches, and a change of names: "
-    "invoke create --recipe change-type {named} --to TYPE",
+    "invoke create --recipe change-type {named}",
     does="rewrite",
     given="the column's present type is not one whose values keep their form",
 )

@@ -189,6 +189,15 @@ def expression(node: Node) -> str:
     return str(deparse(parsed)).removeprefix("SELECT ")
 
 
+def type_name(node: Node) -> str:
+    """Return a type as SQL writes it: bigint, varchar(20)[]."""
+    parsed = pg_query_pb2.ParseResult()
+    target = parsed.stmts.add().stmt.select_stmt.target_list.add().res_target
+    target.val.type_cast.arg.a_const.isnull = True
+    target.val.type_cast.type_name.CopyFrom(node)
+    return str(deparse(parsed)).removeprefix("SELECT NULL::")
+
+
 def bound(node: Node) -> str:
     """Return a partition's bound as SQL: FOR VALUES FROM (1) TO (2), DEFAULT."""
     parsed = pg_query_pb2.ParseResult()
