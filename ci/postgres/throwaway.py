@@ -351,15 +351,29 @@ def _extensions(place: Path) -> set[str]:
 
 EXTENSIONS = "select extname, extversion from pg_catalog.pg_extension order by 1"
 # Those pinned by the system, such as the first superuser, are in no dependency: owners count too.
+# What an extension brought is nobody's to own: a dump has CREATE EXTENSION alone. On a server where
+# the owner is no superuser, the members of a trusted one are the first superuser's.
 ROLES = """
+with member as (
+    select classid, objid from pg_catalog.pg_depend
+    where refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass and deptype = 'e'
+), owned as (
+    select 'pg_catalog.pg_class'::pg_catalog.regclass as class, oid, relowner as owner
+    from pg_catalog.pg_class where relkind not in ('i', 'I', 't')
+    union all select 'pg_catalog.pg_proc'::pg_catalog.regclass, oid, proowner
+    from pg_catalog.pg_proc
+    union all select 'pg_catalog.pg_namespace'::pg_catalog.regclass, oid, nspowner
+    from pg_catalog.pg_namespace
+)
 select rolname from pg_catalog.pg_roles where oid in (
-    select refobjid from pg_catalog.pg_shdepend
-    where refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
-      and dbid = (select oid from pg_catalog.pg_database
-                  where datname = pg_catalog.current_database())
-    union select relowner from pg_catalog.pg_class where oid::bigint >= 16384
-    union select proowner from pg_catalog.pg_proc where oid::bigint >= 16384
-    union select nspowner from pg_catalog.pg_namespace where oid::bigint >= 16384)
+    select s.refobjid from pg_catalog.pg_shdepend s
+    where s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+      and s.dbid = (select oid from pg_catalog.pg_database
+                    where datname = pg_catalog.current_database())
+      and s.classid <> 'pg_catalog.pg_extension'::pg_catalog.regclass
+      and not exists (select from member m where m.classid = s.classid and m.objid = s.objid)
+    union select o.owner from owned o where o.oid::bigint >= 16384
+      and not exists (select from member m where m.classid = o.class and m.objid = o.oid))
 order by 1
 """
-OWNERS = ROLES.replace("and dbid", "and deptype = 'o' and dbid")
+OWNERS = ROLES.replace("and s.dbid", "and s.deptype = 'o' and s.dbid")

@@ -1,0 +1,76 @@
+"""A server as a cloud has it: the database's owner is no superuser, and uses a trusted extension.
+
+On PostgreSQL as Debian packs it, which has contrib.
+"""
+
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from tests import npm_postgres
+from tests.fix_postgres import Server
+from tests.kit import Project
+
+A = "20260801_000000_words"
+WORDS = """
+create extension pg_trgm;
+create extension pgcrypto;
+create table words (id int primary key, word text, secret bytea default digest('a', 'sha256'));
+create index words_trgm on words using gin (word gin_trgm_ops);
+insert into words (id, word) select g, 'word ' || g from generate_series(1, 50) g;
+"""
+
+
+@pytest.fixture
+def debian(servers: Callable[[int], Server]) -> Server:
+    return servers(max(int(place.name) for place in npm_postgres.PACKAGED.iterdir()))
+
+
+@pytest.fixture
+def managed(debian: Server, tmp_path: Path) -> Iterator[Project]:
+    """A project whose URL is the owner's; the roles are of this test alone."""
+    name = f"m{secrets.token_hex(4)}"
+    with psycopg.connect(debian.url(), autocommit=True) as admin:
+        for text in (
+            "create role {owner} login createdb",
+            "create role {app} login",
+            "grant pg_signal_backend to {owner}",
+            "create database {name} owner {owner}",
+        ):
+            names = {key: sql.Identifier(f"{name}_{key}") for key in ("owner", "app")}
+            admin.execute(sql.SQL(text).format(name=sql.Identifier(name), **names))
+    url = debian.url(name).replace("postgres@", f"{name}_owner@")
+    project = Project(tmp_path / "shop", url, throwaway=debian.url())
+    project.migration(A, f"{WORDS} grant select on words to {name}_app;", "drop table words;")
+    yield project
+    with psycopg.connect(debian.url(), autocommit=True) as admin:
+        rows = admin.execute("select datname from pg_database where datname like %s", (f"{name}%",))
+        for (database,) in rows.fetchall():
+            admin.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(database)))
+        for key in ("owner", "app"):
+            admin.execute(sql.SQL("drop role {}").format(sql.Identifier(f"{name}_{key}")))
+
+
+def test_a_backup_with_trusted_extensions_comes_back_whole(managed: Project) -> None:
+    assert (ran := managed.run("deploy", "--env", "uat")).code == 0, ran.err
+    ran = managed.run("backup", "--env", "uat")
+    assert ran.code == 0, ran.err
+    with psycopg.connect(managed.url) as connection:
+        connection.execute("delete from words")
+
+    drilled = managed.run("backup.drill", "--env", "uat")
+    restored = managed.run("restore", "--env", "uat", CONFIRM_RESTORE="yes")
+
+    assert drilled.code == 0, drilled.err
+    assert restored.code == 0, restored.err
+    with psycopg.connect(managed.url) as connection:
+        assert connection.execute("select count(*) from words where word % 'word 7'").fetchone()
+        app = connection.execute(
+            "select grantee from information_schema.role_table_grants "
+            "where table_name = 'words' and grantee like '%\\_app'"
+        ).fetchall()
+    assert len(app) == 1
