@@ -74,3 +74,32 @@ def test_a_backup_with_trusted_extensions_comes_back_whole(managed: Project) -> 
             "where table_name = 'words' and grantee like '%\\_app'"
         ).fetchall()
     assert len(app) == 1
+
+
+def test_without_owners_the_grants_of_roles_that_exist_stay(
+    managed: Project, debian: Server
+) -> None:
+    gone = f"{managed.url.split('/')[3].partition('?')[0]}_gone"
+    with psycopg.connect(debian.url(), autocommit=True) as admin:
+        admin.execute(sql.SQL("create role {}").format(sql.Identifier(gone)))
+    assert managed.run("deploy", "--env", "uat").code == 0
+    with psycopg.connect(managed.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("grant select on words to {}").format(sql.Identifier(gone)))
+    assert managed.run("backup", "--env", "uat").code == 0
+    with psycopg.connect(managed.url, autocommit=True) as connection:
+        connection.execute(sql.SQL("revoke all on words from {}; ").format(sql.Identifier(gone)))
+    with psycopg.connect(debian.url(), autocommit=True) as admin:
+        admin.execute(sql.SQL("drop role {}").format(sql.Identifier(gone)))
+    refused = managed.run("restore", "--env", "uat", CONFIRM_RESTORE="yes")
+
+    ran = managed.run("restore", "--env", "uat", "--no-owner", CONFIRM_RESTORE="yes")
+
+    assert refused.code == 1 and gone in refused.err
+    assert ran.code == 0, ran.err
+    assert f'role "{gone}" does not exist' in ran.out
+    with psycopg.connect(managed.url) as connection:
+        rows = connection.execute(
+            "select a.grantee::regrole::text from pg_class c, aclexplode(c.relacl) a "
+            "where c.relname = 'words' and a.grantee <> c.relowner"
+        ).fetchall()
+    assert [name for (name,) in rows if name.endswith("_app")] == [rows[0][0]]

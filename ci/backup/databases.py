@@ -26,6 +26,20 @@ ROLES = """
 select rolname, pg_catalog.pg_has_role(oid, 'MEMBER') from pg_catalog.pg_roles
 """
 
+LOCK_SLOTS = """
+select pg_catalog.current_setting('max_locks_per_transaction')::int
+       * (pg_catalog.current_setting('max_connections')::int
+          + pg_catalog.current_setting('max_prepared_transactions')::int)
+"""
+
+
+def lock_slots(connection: psycopg.Connection) -> int:
+    """Return how many objects all sessions of a server may lock together.
+
+    Source: the documentation of max_locks_per_transaction.
+    """
+    return int(str(one_value(connection, LOCK_SLOTS)))
+
 
 def require_empty(connection: psycopg.Connection, target: Target) -> None:
     """Raise `Refused` where the database has a table, a view or a sequence."""

@@ -435,7 +435,7 @@ def recipe(store: Store, parts: tuple[Part, ...], *, encrypted: bool) -> str:
     into = "--dbname=NEW_DATABASE"
     archives = [part for part in parts if part.holds != "globals"]
     if len(archives) == 1:
-        return _piped(store, archives[0], f"{restore} --single-transaction {into}", encrypted)
+        return _piped(store, archives[0], f"{restore} {into}", encrypted)
     definitions = next(part for part in archives if part.holds == "schema")
     data = [part for part in archives if part.holds == "data"]
     lines = [_piped(store, definitions, "cat > schema.pgc", encrypted)]

@@ -35,9 +35,6 @@ OURS = (
 REFUSED = (
     "EVENT TRIGGER ",
     "COMMENT - EVENT TRIGGER ",
-    "SUBSCRIPTION ",
-    "SUBSCRIPTION TABLE ",
-    "COMMENT - SUBSCRIPTION ",
     "FOREIGN DATA WRAPPER ",
     "COMMENT - FOREIGN DATA WRAPPER ",
     "ACCESS METHOD ",
@@ -47,6 +44,7 @@ REFUSED = (
     "TEXT SEARCH PARSER ",
     "TEXT SEARCH TEMPLATE ",
 )
+SUBSCRIPTIONS = ("SUBSCRIPTION ", "SUBSCRIPTION TABLE ", "COMMENT - SUBSCRIPTION ")
 STARTS = re.compile(
     r"\s*(?:--[^\n]*\n\s*)*(?:ALTER|GRANT|REVOKE|CREATE\s+(?:EXTENSION|PUBLICATION)|COMMENT|SET|"
     r"RESET)\b",
@@ -91,10 +89,11 @@ class Extension:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A statement that our own role runs. `gives`: it is about owners or grants."""
+    """A statement that our own role runs. `gives`: it is about owners or grants; `grant`: these."""
 
     sql: str
     gives: bool
+    grant: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,10 +137,26 @@ def without_triggers(lines: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, 
     return tuple(line for line, entry in entries if not entry.startswith(TRIGGERS)), left
 
 
+def without_subscriptions(lines: Iterable[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the lines but for subscriptions, and these in words.
+
+    One would hold the slot of the live one at the publisher, and keep its database from being
+    dropped.
+    """
+    entries = [(line, _entry(line)) for line in lines]
+    left = tuple(entry for _, entry in entries if entry.startswith(SUBSCRIPTIONS))
+    return tuple(line for line, entry in entries if not entry.startswith(SUBSCRIPTIONS)), left
+
+
+def grants_of(lines: Iterable[str]) -> tuple[str, ...]:
+    """Return the lines of grants, on objects and by default."""
+    return tuple(line for line in lines if _entry(line).startswith(("ACL ", "DEFAULT ACL ")))
+
+
 def is_left(kind: str, name: str, schema: str) -> bool:
     """Tell whether a definition, by its title, is none that a role without rights may make."""
     words = f"- {name} " if kind == "COMMENT" else ""
-    if f"{kind} {words}".startswith(REFUSED):
+    if f"{kind} {words}".startswith((*REFUSED, *SUBSCRIPTIONS)):
         return True
     return kind == "ACL" and (schema in SYSTEM or name.startswith("FOREIGN DATA WRAPPER "))
 
@@ -224,16 +239,17 @@ class _Reading:
             self.statements.append(Statement(text, gives=False))
         elif kind == "alter_default_privileges_stmt":
             roles = _default_roles(node)
-            self._give(text, roles, known=bool(roles) and NOBODY not in roles)
+            self._give(text, roles, known=bool(roles) and NOBODY not in roles, grant=True)
         elif kind == "grant_stmt":
-            self._give(text, (), known=not node.is_grant or not _of_the_system(node))
+            known = not node.is_grant or not _of_the_system(node)
+            self._give(text, (), known=known, grant=True)
         elif (role := _given_to(kind, node)) is not None:
             self._give(text, (role,), known=role != NOBODY)
 
-    def _give(self, text: str, roles: Iterable[str], *, known: bool) -> None:
+    def _give(self, text: str, roles: Iterable[str], *, known: bool, grant: bool = False) -> None:
         names = [role for role in roles if role in self.superusers]
         if known and not set(names) - self.trusted:
-            self.statements.append(Statement(text, gives=True))
+            self.statements.append(Statement(text, gives=True, grant=grant))
             self.given += names
         else:
             self.refused.append(" ".join(text.split()))

@@ -8,9 +8,10 @@ belongs, and the role is dropped.
 import contextlib
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import psycopg
 from psycopg import errors as pg
@@ -23,6 +24,8 @@ from ..errors import StepFailed, Unreachable, changed
 from ..secret import Secret, remember
 from .handover import Extension, Handover, Statement
 from .stream import SHOWN
+
+T = TypeVar("T")
 
 PREFIX = "windlass_load_"
 NOTE = "made by Windlass for one restore"
@@ -70,6 +73,19 @@ where typowner <> (select oid from mine)
 union all select 'pg_language ' || oid || ' ' || lanname, lanowner::text
 from pg_catalog.pg_language where lanowner <> (select oid from mine)
 """
+# A sequence of a column follows its table.
+OWN_TABLES = """
+select n.nspname, c.relname from pg_catalog.pg_class c
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+  and c.relowner = (select r.oid from pg_catalog.pg_roles r where r.rolname = %s)
+  and not exists (
+      select from pg_catalog.pg_depend d where d.objid = c.oid
+      and d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+      and d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass and d.deptype in ('a', 'i'))
+order by 1, 2
+"""
+TOGETHER = 100  # statements of one transaction: each locks a table and its indexes until its end
 LEFT = """
 select rolname::text from pg_catalog.pg_roles r
 where pg_catalog.starts_with(rolname::text, %(prefix)s)
@@ -156,26 +172,42 @@ class Loader:
         connection.execute(statement)
 
     def hand_over(self) -> None:
-        """Give everything to whom it belongs, in one transaction.
+        """Give everything to whom it belongs: a part of the server's lock slots at a time.
 
         Raises:
             StepFailed: the server refused a statement, or one was about what the archive did not
-                bring; nothing was given.
+                bring; what was given until then is given in this database alone.
 
         """
-        state = f"{self.own.name} holds the backup, but its objects have not their owners yet"
-        with asking(state), self.own.connect("restore") as connection, connection.transaction():
+        state = f"{self.own.name} holds the backup, but its objects have not all their owners yet"
+        with asking(state), self.own.connect("restore") as connection:
             others = self._others(connection)
             self._own_again(connection)
-            connection.execute(sql.SQL("set local client_encoding = {}").format(self.encoding))
-            for statement in tuple(self._given(connection, self.statements)):
-                connection.execute(self._bytes(statement))
-            connection.execute("reset session authorization; set local client_encoding = 'UTF8'")
+            connection.execute(sql.SQL("set client_encoding = {}").format(self.encoding))
+            late: list[Statement] = []
+            for statements in _parts(self.statements):
+                with connection.transaction():
+                    late += self._given(connection, statements)
+            for statements in _parts(late):
+                with connection.transaction():
+                    for statement in statements:
+                        connection.execute(self._bytes(statement))
+            connection.execute("reset session authorization; set client_encoding = 'UTF8'")
             self._require_untouched(connection, others, state)
             if not self.keeps:
-                role, owner = sql.Identifier(self.name), sql.Identifier(self.to)
-                connection.execute(sql.SQL("reassign owned by {} to {}").format(role, owner))
-                connection.execute(sql.SQL("drop owned by {}").format(role))
+                self._reassign(connection)
+
+    def _reassign(self, connection: psycopg.Connection) -> None:
+        """Give what has no owner of its own to the database's, and take the role's rights."""
+        role, owner = sql.Identifier(self.name), sql.Identifier(self.to)
+        tables = connection.execute(OWN_TABLES, (self.name,)).fetchall()
+        for names in _parts(tables):
+            with connection.transaction():
+                for schema, name in names:
+                    alter = sql.SQL("alter table {} owner to {}")
+                    connection.execute(alter.format(sql.Identifier(schema, name), owner))
+        connection.execute(sql.SQL("reassign owned by {} to {}").format(role, owner))
+        connection.execute(sql.SQL("drop owned by {}").format(role))
 
     def _others(self, connection: psycopg.Connection) -> dict[str, str]:
         return dict(connection.execute(OTHERS, {"name": self.name}).fetchall())
@@ -201,7 +233,7 @@ class Loader:
         A sequence follows its table, and cannot go before.
         """
         for statement in statements:
-            if statement.gives and not self.gives:
+            if statement.gives and not (self.gives or statement.grant):
                 continue
             try:
                 with connection.transaction():
@@ -209,7 +241,7 @@ class Loader:
             except pg.FeatureNotSupported:
                 yield statement
             except pg.UndefinedObject as error:
-                if not self.keeps:
+                if not self.keeps and self.gives:
                     raise
                 self.left.append(f"{statement.sql}: {error.diag.message_primary}")
 
@@ -230,6 +262,11 @@ class Loader:
             connection.execute(sql.SQL("alter role {} nologin password null").format(role))
             self._own_again(connection)
             connection.execute(sql.SQL("drop owned by {} cascade").format(role))
+
+
+def _parts(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), TOGETHER):
+        yield items[start : start + TOGETHER]
 
 
 @contextmanager

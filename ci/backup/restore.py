@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import psycopg
+from psycopg import errors as pg
 from psycopg.conninfo import make_conninfo
 
 from .. import process, temporary
@@ -29,6 +30,9 @@ from .stream import SHOWN, Meter, Progress, Together
 from .tables import TableName, count_rows, read_tables
 from .verify import AT_ONCE, Reader, reader
 
+LOCKS_EACH = 12  # at most, mostly: a table, its TOAST table and index, a sequence, eight indexes
+TRANSACTION_SIZE_SINCE = 17  # pg_restore's --transaction-size
+OBJECTS_TOGETHER = 100
 POST_DATA_WITHIN = 24 * 3600.0  # seconds for indexes and constraints of all tables
 
 
@@ -52,7 +56,7 @@ class RestoreOptions:
     """What of a backup is restored, and whose it will be.
 
     owners: give every object to its owner, and the grants to their roles, who must exist; else
-        every object is the user's, without grants.
+        every object is the user's, and the grants come to those roles that exist.
     tables: restore the rows of these alone; empty: of all.
     as_superuser: where ours is one, let the archive's SQL run as it, not as a role without rights.
     trusted: the superusers that objects may be given to.
@@ -80,8 +84,9 @@ def restore_backup(
 ) -> Restored:
     """Restore a backup into an empty database.
 
-    One archive is restored in one transaction, whole or not at all. Several are restored at the
-    same time, each in its own: definitions, then rows, then indexes and constraints. An archive's
+    One archive is restored in one transaction, whole or not at all, where the server has a lock
+    slot for each table, index and sequence of it. Several are restored at the same time, each in
+    its own: definitions, then rows, then indexes and constraints. An archive's
     last bytes are held back until its SHA-256 is known to be right, so that a damaged one is never
     committed.
 
@@ -107,6 +112,7 @@ def restore_backup(
         databases.require_parts(connection, manifest, owners=wanted.owners)
         who = loader.read_loading(connection)
         superusers = loader.read_superusers(connection)
+        slots = databases.lock_slots(connection)
     with _told(target), _loaded_by(target, who, wanted) as role:
         loading = _Loading(
             reader(manifest, store, config, destination.server_version),
@@ -117,8 +123,10 @@ def restore_backup(
             config.no_progress,
             role=role,
             superusers=superusers,
+            whole=len(manifest.row_counts) * LOCKS_EACH <= slots,
         )
         loading.all()
+        loading.grant()
         if role is not None:  # before somebody else's rights decide what an index's function may
             analyze(role.database)
     counted = _count_restored(target)
@@ -179,13 +187,23 @@ class _Loading:
     role: loader.Loader | None = None
     superusers: frozenset[str] = frozenset()
     given: list[str] = field(default_factory=list)
+    grants: list[handover.Statement] = field(default_factory=list)
+    whole: bool = True  # whether the server's lock slots suffice for one transaction
+
+    @property
+    def together_options(self) -> tuple[str, ...]:
+        """What makes of definitions one transaction, or as few as the tool can."""
+        if self.whole:
+            return ("--single-transaction",)
+        many = self.reading.clients.major >= TRANSACTION_SIZE_SINCE
+        return (f"--transaction-size={OBJECTS_TOGETHER}",) if many else ()
 
     def all(self) -> None:
         """Restore every archive, in the order that definitions and rows need."""
         archives = self.reading.manifest.archives
         whole = [part for part in archives if part.holds == "all"]
         if len(archives) == len(whole) == 1:
-            self._pipe(whole[0], "--single-transaction")
+            self._pipe(whole[0], *self.together_options)
             return
         definitions = [part for part in archives if part.holds == "schema"]
         if len(definitions) != 1 or whole:
@@ -204,7 +222,7 @@ class _Loading:
                 for chunk in self.reading.archive(definitions, self._meter(definitions)):
                     out.write(chunk)
             selection = self._chosen(definitions, lambda: iter([file.read_bytes()]), directory)
-            pre = ("--section=pre-data", "--single-transaction", *selection, str(file))
+            pre = ("--section=pre-data", *self.together_options, *selection, str(file))
             self._run(pre, directory)
             jobs = min(AT_ONCE, os.cpu_count() or 1)
             rows = ("--section=data", "--single-transaction")
@@ -254,22 +272,51 @@ class _Loading:
 
         Those are other tables' rows, and what our own role does for one without rights.
         """
-        if not self.wanted.tables and self.role is None and not self.wanted.copy:
+        whole = not self.wanted.tables and self.wanted.owners and not self.wanted.copy
+        if whole and self.role is None:
             return ()
         clients = self.reading.clients
         known = by_plain_name(self.reading.manifest.row_counts)
-        lines = toc.listing(clients, archive())
+        lines, left_out = handover.without_subscriptions(toc.listing(clients, archive()))
+        self.left_out += left_out
         if self.wanted.tables:
             lines, left_out = toc.only_rows_of(lines, self.wanted.tables, known)
             self.left_out += left_out
         if self.role is not None:
             lines = self._divide(self.role, lines, archive, directory)
+        elif not self.wanted.owners:
+            self._keep_grants(lines, archive, directory)
         elif self.wanted.copy:
             lines, left_out = handover.without_triggers(lines)
             self.left_out += left_out
         file = directory / f"{part.holds}.list"
         _write(file, lines)
         return (f"--use-list={file}",)
+
+    def _keep_grants(
+        self,
+        lines: tuple[str, ...],
+        archive: Callable[[], Iterator[bytes]],
+        directory: Path,
+    ) -> None:
+        """Keep the grants of an archive, which come to those roles that the server has."""
+        file = directory / "grants.list"
+        grants = handover.grants_of(lines)
+        _write(file, grants)
+        script = toc.script(self.reading.clients, archive(), file) if grants else b""
+        self.grants += handover.read(_text(script, self.reading.manifest)).statements
+
+    def grant(self) -> None:
+        """Run the grants that were kept; those of a role that is not there are left out, told."""
+        encoding = "utf-8" if self.reading.manifest.encoding in ("", "UTF8") else "latin-1"
+        state = f"{self.dbname} holds the backup, without all of its grants"
+        with asking(state), self.target.connect("restore") as connection:
+            for statement in self.grants:
+                try:
+                    with connection.transaction():
+                        connection.execute(statement.sql.encode(encoding))
+                except (pg.UndefinedObject, pg.InsufficientPrivilege) as error:
+                    self.left_out.append(f"{statement.sql}: {error.diag.message_primary}")
 
     def _divide(
         self,
@@ -310,6 +357,7 @@ class _Loading:
         command = self.reading.clients.command(
             "pg_restore",
             "--exit-on-error",
+            "--no-subscriptions",
             *(("--no-owner", "--no-privileges") if self.role or not self.wanted.owners else ()),
             "--no-password",
             # As a parameter: a bare name with "=" in it would be read as a connection string.

@@ -10,6 +10,7 @@ from psycopg.rows import class_row
 
 from ..database.errors import one_value
 
+TOGETHER = 20  # tables that are counted before their indexes' locks are given back
 TableName = tuple[str, str]  # schema and table, not quoted
 # Every table whose rows pg_dump writes, by the name it writes them under:
 # - materialised views are left out: they are refreshed by the restore, not stored;
@@ -98,17 +99,27 @@ def count_rows(
     tables: tuple[DumpedTable, ...],
     stop: threading.Event | None = None,
 ) -> dict[str, int]:
-    """Return the exact number of rows by key, as this transaction sees them, or some at `stop`."""
+    """Return the exact number of rows by key, as this transaction sees them, or some at `stop`.
+
+    A count locks the table's indexes too, until its transaction ends. Their locks are given back
+    behind every few tables: the server has slots for so many and no more.
+    """
     counted: dict[str, int] = {}
-    for table in tables:
-        if stop is not None and stop.is_set():
-            return counted
-        if not table.has_rows:
-            continue
-        query = sql.SQL("select pg_catalog.count(*) from only {} {}").format(
-            sql.Identifier(table.schema, table.name),
-            # As pg_dump does: a condition is SQL, written by the extension's author.
-            sql.SQL(table.condition),
-        )
-        counted[table.key] = counted.get(table.key, 0) + int(str(one_value(connection, query)))
+    having = [table for table in tables if table.has_rows]
+    for start in range(0, len(having), TOGETHER):
+        with connection.transaction(force_rollback=True):
+            for table in having[start : start + TOGETHER]:
+                if stop is not None and stop.is_set():
+                    return counted
+                rows = _count(connection, table)
+                counted[table.key] = counted.get(table.key, 0) + rows
     return counted
+
+
+def _count(connection: psycopg.Connection, table: DumpedTable) -> int:
+    query = sql.SQL("select pg_catalog.count(*) from only {} {}").format(
+        sql.Identifier(table.schema, table.name),
+        # As pg_dump does: a condition is SQL, written by the extension's author.
+        sql.SQL(table.condition),
+    )
+    return int(str(one_value(connection, query)))

@@ -16,7 +16,7 @@ REMEDIES: dict[type[psycopg.Error], str] = {
     pg.InsufficientPrivilege: (
         "grant pg_read_all_data (and BYPASSRLS where tables have row security) to this user"
     ),
-    pg.OutOfMemory: "raise max_locks_per_transaction on the server: a dump locks every table",
+    pg.OutOfMemory: "raise max_locks_per_transaction on the server",
     pg.LockNotAvailable: "start again when the statement that holds the table has ended",
 }
 

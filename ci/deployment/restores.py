@@ -77,7 +77,8 @@ def propose_restore(work: Work, request: Request) -> Proposal[RestoreOrder]:
     The request's arguments: `from` is a backup's id; `into` a new database's name, or the URL of
     an empty one, else it is restored in place of the live one or, with `tables`, into a new one;
     `tables` are those whose rows alone are restored, such as "orders,sales.orders"; `at-most-older`
-    refuses an older backup; `no-owner` makes everything this user's.
+    refuses an older backup; `no-owner` makes everything this user's; `leaves` names what a swap may
+    leave to the database that is put aside.
 
     Raises:
         Refused: the backup is older than that, the server is none that deploy.yml names, or the
@@ -202,6 +203,7 @@ def _changes(work: Work, request: Request, order: RestoreOrder) -> tuple[str, ..
     ]
     if order.plan.swap:
         lines.append(f"put it in the place of the live database {work.database.name}")
+        lines += swaps.left_behind(work, request)
     elif target is not None:
         lines.append(f"load it into the database {target.name} of {_address_of(work, target)}")
     else:
@@ -210,7 +212,7 @@ def _changes(work: Work, request: Request, order: RestoreOrder) -> tuple[str, ..
         names = sorted(".".join(name) for name in order.tables)
         lines.append(f"restore the rows of {', '.join(names)} alone")
     if request.has("no-owner"):
-        lines.append("make every object this user's, without grants")
+        lines.append("make every object this user's; grants come to the roles that exist")
     if request.has("as-superuser"):
         lines.append("let the archive's SQL run as this user, also where that is a superuser")
     return tuple(lines)

@@ -8,6 +8,7 @@ from typing import TypeVar
 import psycopg
 
 from ..backup import names
+from ..backup import stays as stays_of
 from ..backup.swap import kept, swap_databases
 from ..database import create, lock, markers
 from ..database.connection import Database, read_target
@@ -52,6 +53,7 @@ def propose_swap(work: Work, request: Request) -> Proposal[str]:
             f"put the database {restored}, oid {oid}, of {len(facts.history)} applied migrations "
             f"and schema {facts.schema_fingerprint[:16]}, in the place of {name}, which is kept "
             "aside",
+            *left_behind(work, request),
         )
         plan = orders.order_plan(
             work, request, replaced_facts(work), lines, arguments=request.arguments
@@ -59,6 +61,29 @@ def propose_swap(work: Work, request: Request) -> Proposal[str]:
         return plan, restored
 
     return orders.propose(request, again)
+
+
+def left_behind(work: Work, request: Request) -> tuple[str, ...]:
+    """Return what a swap leaves to the database that is put aside, for the plan. Reads only.
+
+    Raises:
+        Refused: it leaves something of which the request's `leaves` does not speak.
+
+    """
+    stays = work.database.read("restore", stays_of.read_stays)
+    spoken = set(orders.names_in(request.get("leaves")))
+    unspoken = [f"the {kind} {name}" for kind, name in stays if name not in spoken]
+    if unspoken:
+        names_ = ",".join(sorted({name for _, name in stays}))
+        raise Refused(
+            f"{', '.join(unspoken)} of {work.database.name} would stay with the database that is "
+            "put aside: a subscription goes on writing there, and who reads a slot reads there",
+            next_step="plan who makes them anew in the restored one (disable the subscription, "
+            f"drop the slot); then say so: --leaves {names_}",
+        )
+    return tuple(
+        f"leave the {kind} {name} to the database that is put aside" for kind, name in stays
+    )
 
 
 @told

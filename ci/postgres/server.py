@@ -32,6 +32,8 @@ CARELESS = (
     "autovacuum=off",
     "max_wal_size=8GB",
     "maintenance_work_mem=256MB",
+    "max_connections=64",
+    "max_locks_per_transaction=2048",  # a load hands thousands of tables over in one transaction
 )
 CLOSED = ("listen_addresses=", "unix_socket_permissions=0700", "port=5432")
 # Of libpq's variables none may lead elsewhere, and no password of ours may be asked for.

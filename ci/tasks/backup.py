@@ -155,6 +155,7 @@ def backup_keep(
     "(default: no)",
     swap="put this restored database in place of the live one",
     drop_old="drop the databases that earlier restores put aside",
+    leaves="subscriptions and replication slots that stay with the database put aside",
     **planned.FLAGS,
 )
 def restore(  # a flag each
@@ -164,6 +165,7 @@ def restore(  # a flag each
     tables: str = "",
     at_most_older: str = "",
     swap: str = "",
+    leaves: str = "",
     out: str = "",
     plan: str = "",
     digest: str | None = None,
@@ -184,6 +186,7 @@ def restore(  # a flag each
         "tables": _tables(tables),
         "at-most-older": at_most_older,
         "swap": swap,
+        "leaves": leaves,
         "no-owner": no_owner,
         "as-superuser": as_superuser,
         "drop-old": drop_old,

@@ -7,9 +7,11 @@ from pgwindlass.backup.handover import (
     Handover,
     Statement,
     divided,
+    grants_of,
     is_left,
     read,
     without_schemas,
+    without_subscriptions,
     without_triggers,
 )
 
@@ -71,6 +73,26 @@ def test_a_definition_that_a_role_without_rights_cannot_make(
     assert is_left(kind, name, schema) is left
 
 
+LISTED = (
+    "1; 2 3 SUBSCRIPTION - orders postgres",
+    "2; 3 4 ACL public TABLE words owner",
+    "3; 0 0 DEFAULT ACL public DEFAULT PRIVILEGES FOR TABLES owner",
+    "4; 3 4 TABLE public words owner",
+    "5; 0 0 COMMENT - SUBSCRIPTION orders postgres",
+)
+
+
+def test_subscriptions_are_left_out_and_named() -> None:
+    rest, left = without_subscriptions(LISTED)
+
+    assert rest == LISTED[1:4]
+    assert left == ("SUBSCRIPTION - orders postgres", "COMMENT - SUBSCRIPTION orders postgres")
+
+
+def test_grants_are_those_on_objects_and_by_default() -> None:
+    assert grants_of(LISTED) == LISTED[1:3]
+
+
 TAKEN = (
     "ALTER TABLE public.t OWNER TO o",
     "ALTER FUNCTION public.f(integer) OWNER TO o",
@@ -90,7 +112,10 @@ TAKEN = (
 
 @pytest.mark.parametrize("text", TAKEN)
 def test_owners_and_grants_are_our_roles(text: str) -> None:
-    assert read(f"select 1; {text}; select 2;").statements == (Statement(text, gives=True),)
+    grant = text.startswith(("GRANT", "REVOKE", "ALTER DEFAULT PRIVILEGES"))
+    expected = Statement(text, gives=True, grant=grant)
+
+    assert read(f"select 1; {text}; select 2;").statements == (expected,)
 
 
 @pytest.mark.parametrize(
