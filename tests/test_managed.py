@@ -11,10 +11,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
+from pgwindlass.postgres import throwaway
 from tests import npm_postgres
+from tests.fix_own_server import own_server
 from tests.fix_postgres import Server
 from tests.kit import Project
 
+AUDITED = "create extension pgaudit; create table a (i int); insert into a values (1), (2);"
 A = "20260801_000000_words"
 WORDS = """
 create extension pg_trgm;
@@ -103,3 +106,23 @@ def test_without_owners_the_grants_of_roles_that_exist_stay(
             "where c.relname = 'words' and a.grantee <> c.relowner"
         ).fetchall()
     assert [name for (name,) in rows if name.endswith("_app")] == [rows[0][0]]
+
+
+def test_what_must_be_preloaded_is_preloaded_for_a_drill(tmp_path: Path) -> None:
+    with own_server("shared_preload_libraries=pgaudit") as server:
+        project = Project(tmp_path / "shop", server.url())
+        project.migration(A, AUDITED, "drop table a; drop extension pgaudit;")
+        deployed = project.run("deploy", "--env", "uat")
+        backed_up = project.run("backup", "--env", "uat")
+        drilled = project.run("backup.drill", "--env", "uat")
+
+    assert deployed.code == 0, deployed.err
+    assert backed_up.code == 0, backed_up.err
+    assert drilled.code == 0, drilled.err
+
+
+def test_an_extension_of_one_database_is_told_before_a_drill() -> None:
+    """No copy can have it: its name is another one."""
+    reason = throwaway.missing_reason(150_000, ["pg_cron"], None)
+
+    assert reason.startswith("pg_cron works in one database of a server")

@@ -32,8 +32,6 @@ CARELESS = (
     "autovacuum=off",
     "max_wal_size=8GB",
     "maintenance_work_mem=256MB",
-    "max_connections=64",
-    "max_locks_per_transaction=2048",  # a load hands thousands of tables over in one transaction
 )
 CLOSED = ("listen_addresses=", "unix_socket_permissions=0700", "port=5432")
 # Of libpq's variables none may lead elsewhere, and no password of ours may be asked for.
@@ -51,8 +49,10 @@ class Place:
 
 
 @contextmanager
-def running(place: Place, base: Path) -> Iterator[Secret]:
+def running(place: Place, base: Path, settings: tuple[str, ...] = ()) -> Iterator[Secret]:
     """Run a server with its data in `base`, and yield its superuser's URL.
+
+    `settings` are more of them, as "name=value".
 
     Raises:
         StepFailed: it does not start; says why.
@@ -85,10 +85,8 @@ def running(place: Place, base: Path) -> Iterator[Secret]:
     )
     env = {"PATH": sandbox.PATH}
     process.run(initdb, purpose=purposes.SERVER, within=STARTED_WITHIN, env=env, user=runs_as)
-    settings = [word for setting in (*CLOSED, *CARELESS) for word in ("-c", setting)]
-    postgres = inside(
-        str(place.programs / "postgres"), "-D", str(data), "-k", str(socket), *settings
-    )
+    words = [word for setting in (*CLOSED, *CARELESS, *settings) for word in ("-c", setting)]
+    postgres = inside(str(place.programs / "postgres"), "-D", str(data), "-k", str(socket), *words)
     url = Secret(f"postgresql://{admin}@/postgres?host={quote(str(socket), safe='')}&{PINNED}")
     # At once: nothing on it is worth an orderly end. bwrap takes the whole namespace with it.
     ends = signal.SIGKILL if place.boxed else signal.SIGQUIT

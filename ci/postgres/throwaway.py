@@ -22,10 +22,11 @@ from .. import process, purposes
 from ..config.sections import SandboxSetting
 from ..database import create
 from ..database.connection import Database, read_target
+from ..database.errors import one_value
 from ..errors import StepFailed, Unchanged
 from ..model import Manifest
 from ..secret import Secret
-from . import copies, embedded, roles, sandbox, server
+from . import copies, embedded, preload, roles, sandbox, server
 from .clients import PLACES
 from .roles import Clone, Runner
 
@@ -41,6 +42,7 @@ class Needs:
     server_version: int  # as server_version_num; the major version decides
     extensions: tuple[str, ...]
     roles: tuple[str, ...]  # that own something in it, or were granted something
+    tables: int = 0  # about how many; 0: not known
 
     @property
     def major(self) -> int:
@@ -54,6 +56,7 @@ def needs_of(manifest: Manifest, *, roles: Iterable[str] = ()) -> Needs:
         server_version=manifest.server_version,
         extensions=tuple(name for name, _ in manifest.extensions),
         roles=tuple(dict.fromkeys((*manifest.roles, *roles))),
+        tables=len(manifest.row_counts),
     )
 
 
@@ -65,6 +68,7 @@ def read_needs(connection: psycopg.Connection, *, roles: Iterable[str] = ()) -> 
         server_version=read_target(connection).server_version,
         extensions=tuple(name for name, _ in extensions),
         roles=tuple(dict.fromkeys((*(name for (name,) in owners), *roles))),
+        tables=int(str(one_value(connection, COUNTED))),
     )
 
 
@@ -106,6 +110,8 @@ def missing_reason(
     """
     if configured is not None:
         return ""
+    if why := preload.why_not(extensions := tuple(extensions)):
+        return why
     major, wanted = server_version // 10_000, set(extensions)
     installations = list(_installations(major))
     if not installations:
@@ -195,7 +201,8 @@ def _server(
     place = server.Place(programs, major, _boxed(programs, sandboxed))
     carried = programs == _embedded(major)
     name = f"embedded PostgreSQL {major}" if carried else f"PostgreSQL {major} in {programs}"
-    with _directory() as base, server.running(place, base) as url:
+    settings = preload.settings(needs.extensions, needs.tables)
+    with _directory() as base, server.running(place, base, settings) as url:
         yield Throwaway(admin=_admin(url), name=name, boxed=place.boxed, ours=True)
 
 
@@ -349,6 +356,9 @@ def _extensions(place: Path) -> set[str]:
     return {file.stem for share in shares for file in share.rglob("extension/*.control")}
 
 
+COUNTED = """
+select pg_catalog.count(*) from pg_catalog.pg_class where relkind in ('r', 'p', 'm')
+"""
 EXTENSIONS = "select extname, extversion from pg_catalog.pg_extension order by 1"
 # Those pinned by the system, such as the first superuser, are in no dependency: owners count too.
 # What an extension brought is nobody's to own: a dump has CREATE EXTENSION alone. On a server where
