@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from ..parser.tree import Node
-from . import names, proofs, table_rules
+from . import names, pointers, proofs, table_rules
 from .catalog import Catalog, Key
 from .columns import Altered, not_null
 from .rule import Remark
@@ -30,8 +30,12 @@ def _check(altered: Altered, node: Node) -> Iterator[Remark]:
 def _foreign(altered: Altered, node: Node) -> Iterator[Remark]:
     if not node.skip_validation:
         refers = names.key_of(node.pktable, altered.catalog)
+        call = pointers.foreign_key(altered.key, node, altered.catalog)
         yield table_rules.FOREIGN_KEY_SCAN.says(
-            *altered.members, table=altered.key[1], refers=refers[1]
+            *altered.members,
+            table=altered.key[1],
+            refers=refers[1],
+            call=f": {call}" if call else "",
         )
 
 

@@ -4,7 +4,7 @@ Those about what a statement does to a table that serves are `table_rules`'. The
 are `squawk`'s; how grave a finding is in the end is `severity`'s.
 """
 
-from . import index_rewrites, rewrites, table_rules
+from . import filled, index_rewrites, rewrites, table_rules
 from .rule import Rule
 
 _REWRITES = "writes the whole table and its indexes anew under the strongest lock"
@@ -108,6 +108,8 @@ ADD_SERIAL = Rule(
     text=f"{_REWRITES}: {_BACKFILL}",
     does="rewrite",
     given=_SERVES,
+    instead="a sequence; the column; SET DEFAULT; a backfill; NOT NULL",
+    rewrite=filled.serial,
 )
 ADD_IDENTITY = Rule(
     id="add-identity",
@@ -116,6 +118,8 @@ ADD_IDENTITY = Rule(
     text=f"{_REWRITES}: {_BACKFILL}",
     does="rewrite",
     given=_SERVES,
+    instead="the same as of add-serial, and the identity at the end",
+    rewrite=filled.identity,
 )
 ADD_GENERATED = Rule(
     id="add-generated",
@@ -124,6 +128,8 @@ ADD_GENERATED = Rule(
     text=f"{_REWRITES}: a plain column, a trigger, and batches",
     does="rewrite",
     given=f"{_SERVES}; since 18 one without STORED is not written",
+    instead="a plain column; a trigger; a backfill",
+    rewrite=filled.generated,
 )
 ADD_COLUMN_DOMAIN = Rule(
     id="add-column-domain",
@@ -144,6 +150,7 @@ VOLATILE_DEFAULT = Rule(
     catalog=True,
     given=_SERVES,
     instead="the column; SET DEFAULT; a backfill",
+    rewrite=filled.default,
 )
 ADD_COLUMN_CHECK = Rule(
     id="add-column-check",
@@ -213,6 +220,8 @@ EVERY_ROW = Rule(
     text="may change every row of {table} in one transaction: do it in batches",
     does="rows",
     given=_SERVES,
+    instead="a backfill directive above it",
+    rewrite=filled.every_row,
 )
 ENUM_USED_AT_ONCE = Rule(
     id="enum-used-at-once",

@@ -15,7 +15,7 @@ from ..model import Finding
 from ..parser import tree
 from ..parser.file import SqlFile
 from ..parser.tree import Node
-from . import indexes, names, rows, rules, squawk, squawked, written
+from . import indexes, names, pointers, rows, rules, squawk, squawked, written
 from .catalog import NOTHING, Catalog, Key, shown
 from .columns import Altered, added_column, not_null, retyped
 from .constraints import added_constraint, attached, detached
@@ -189,13 +189,19 @@ def _of_squawk(step: Step, report: squawk.Said) -> Finding:
         rule=rules.OPAQUE.id if broken else report.rule,
         file=str(step.file.path),
         line=report.line,
-        message=f"squawk cannot read it: {report.message}" if broken else report.message,
+        message=f"squawk cannot read it: {report.message}" if broken else _pointed(step, report),
         statement=step.statement.line,
         number=step.number + 1,
         table=keys[0][1] if keys else "",
         relation=shown(keys[0]) if keys and keys[0] in step.before.tables else "",
         counted="" if broken else counted,
     )
+
+
+def _pointed(step: Step, report: squawk.Said) -> str:
+    """Return what squawk says, with the recipe that writes the change for old and new code."""
+    call = pointers.of_squawk(step, report.rule)
+    return f"{report.message}: {call}" if call else report.message
 
 
 def _allowed(file: SqlFile, results: list[Finding], catalog: Catalog) -> list[Finding]:

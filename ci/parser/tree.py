@@ -181,6 +181,15 @@ def expression(node: Node) -> str:
     return str(deparse(parsed)).removeprefix("SELECT ")
 
 
+def type_name(node: Node) -> str:
+    """Return a type as SQL: varchar(5), numeric(10, 2)[]."""
+    parsed = pg_query_pb2.ParseResult()
+    cast = parsed.stmts.add().stmt.select_stmt.target_list.add().res_target.val.type_cast
+    cast.arg.a_const.isnull = True
+    cast.type_name.CopyFrom(node)
+    return str(deparse(parsed)).removeprefix("SELECT NULL::")
+
+
 def bound(node: Node) -> str:
     """Return a partition's bound as SQL: FOR VALUES FROM (1) TO (2), DEFAULT."""
     parsed = pg_query_pb2.ParseResult()
