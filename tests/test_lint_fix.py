@@ -32,6 +32,7 @@ BY_HAND = frozenset(
         "adding-required-field",
         "add-exclude",
         "add-column-domain",
+        "domain-scan",
         "opaque",
         "truncate",
         "cluster",

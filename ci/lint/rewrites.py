@@ -10,7 +10,6 @@ from .altered import named
 from .catalog import CatalogTable, Key
 from .parts import (
     NOT_NULL,
-    NOTHING_TO_UNDO,
     about,
     alter_with,
     constraint_name,
@@ -198,28 +197,5 @@ def partition(subject: Subject) -> tuple[Script, ...]:
             (alter(parent, f"ATTACH PARTITION {shown} {tree.bound(node.partbound)}"),),
             (alter(parent, f"DETACH PARTITION {shown}"),),
             (is_partition(child),),
-        ),
-    )
-
-
-def domain(subject: Subject) -> tuple[Script, ...]:
-    """Return ALTER DOMAIN … NOT VALID, and its VALIDATE."""
-    node = subject.step.statement.node
-    if node.subtype != "C" or subject.step.before.major < 18:
-        return ()  # NOT NULL knows no NOT VALID; before 18 VALIDATE keeps writers out too
-    constraint = getattr(node, "def").constraint
-    shown = ".".join(map(quoted, names.texts(node.type_name)))
-    name = str(constraint.conname) or short(f"{names.texts(node.type_name)[-1]}_check")
-    condition = tree.expression(constraint.raw_expr)
-    return (
-        Script(
-            f"add_{name}",
-            (f"ALTER DOMAIN {shown} ADD CONSTRAINT {quoted(name)} CHECK ({condition}) NOT VALID",),
-            (f"ALTER DOMAIN {shown} DROP CONSTRAINT {quoted(name)}",),
-        ),
-        Script(
-            f"validate_{name}",
-            (f"ALTER DOMAIN {shown} VALIDATE CONSTRAINT {quoted(name)}",),
-            NOTHING_TO_UNDO,
         ),
     )

@@ -342,9 +342,9 @@ def _refreshed(node: Node, catalog: Catalog) -> Iterator[Remark]:
 
 
 def _domain(node: Node, catalog: Catalog) -> Iterator[Remark]:
-    """Say which tables ALTER DOMAIN reads; before 18 VALIDATE keeps writers out of them too."""
+    """Say which tables ALTER DOMAIN reads; VALIDATE keeps writers out too, but of some 18.x."""
     constraint = getattr(node, "def").constraint
-    reads = {"O": True, "C": not constraint.skip_validation, "V": 0 < catalog.major < 18}
+    reads = {"O": True, "C": not constraint.skip_validation, "V": True}
     key = catalog.type_key(names.texts(node.type_name), catalog.domains)
     if not reads.get(node.subtype, False):
         return
