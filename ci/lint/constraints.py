@@ -39,6 +39,18 @@ def _foreign(altered: Altered, node: Node) -> Iterator[Remark]:
         )
 
 
+def enforced(altered: Altered) -> Iterator[Remark]:
+    """Say what ALTER CONSTRAINT … ENFORCED reads, since 18: what was not looked at until then."""
+    node = getattr(altered.cmd, "def").atalter_constraint
+    constraint = altered.table.constraint(str(node.conname)) if altered.table is not None else None
+    if not node.alter_enforceability or not node.is_enforced:
+        return
+    if constraint is None or (not constraint.validated and constraint.refers is not None):
+        refers = constraint.refers[1] if constraint and constraint.refers else "the other table"
+        says = table_rules.FOREIGN_KEY_SCAN.says
+        yield says(*altered.members, table=altered.key[1], refers=refers, call="")
+
+
 def _without_index(altered: Altered, node: Node, final: Catalog) -> Iterator[Remark]:
     table = final.tables.get(altered.key)
     if altered.table is None or table is None:

@@ -215,8 +215,9 @@ EVERY_ROW = Rule(
     id="every-row",
     level="warning",
     about="UPDATE, DELETE or MERGE whose WHERE leaves out no row of the table, or only rows that "
-    "have no match elsewhere; also within a WITH",
-    text="may change every row of {table} in one transaction: do it in batches",
+    "have no match elsewhere; INSERT … SELECT … ON CONFLICT DO UPDATE; SELECT … FOR UPDATE; also "
+    "within a WITH or EXPLAIN ANALYZE",
+    text="may {verb} every row of {table} in one transaction: do it in batches",
     does="rows",
     given=_SERVES,
     instead="a backfill directive above it",

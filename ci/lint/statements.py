@@ -18,7 +18,7 @@ from ..parser.tree import Node
 from . import indexes, names, pointers, rows, rules, squawk, squawked, written
 from .catalog import NOTHING, Catalog, Key, shown
 from .columns import Altered, added_column, not_null, retyped
-from .constraints import added_constraint, attached, detached
+from .constraints import added_constraint, attached, detached, enforced
 from .fix import Judged
 from .forward import Step, advance, steps
 from .passwords import password_remarks
@@ -26,7 +26,7 @@ from .privilege import privilege_remarks
 from .rule import Remark
 from .rules import RULES
 from .severity import SMALL
-from .transaction import Held, transaction_remarks
+from .transaction import OUT, Held, transaction_remarks
 from .unfinished import Begun, unfinished
 
 # By the parser's name of a statement.
@@ -272,6 +272,8 @@ def _remarks(step: Step, final: Catalog) -> Iterator[Remark]:
 def _alterations(step: Step, final: Catalog) -> Iterator[Remark]:
     """Judge each command on what those before it in the same statement leave."""
     node, catalog = step.statement.node, step.before
+    if node.objtype == pg_query_pb2.ObjectType.OBJECT_INDEX:
+        yield from indexes.altered_index(node, catalog)
     if node.objtype not in (
         pg_query_pb2.ObjectType.OBJECT_TABLE,
         pg_query_pb2.ObjectType.OBJECT_MATVIEW,
@@ -313,6 +315,7 @@ COMMANDS: dict[str, Callable[[Altered], Iterator[Remark]]] = {
     "AT_AttachPartition": attached,
     "AT_DetachPartition": detached,
     "AT_SetExpression": _set_expression,
+    "AT_AlterConstraint": enforced,
 }
 
 
@@ -327,13 +330,18 @@ def _clustered(node: Node, catalog: Catalog) -> Iterator[Remark]:
 
 
 def _vacuumed(node: Node, catalog: Catalog) -> Iterator[Remark]:
-    if any(option.def_elem.defname == "full" for option in node.options):
+    if any(o.def_elem.defname == "full" and rows.is_on(o.def_elem) for o in node.options):
         keys = [names.key_of(r.vacuum_relation.relation, catalog) for r in node.rels]
         yield rules.VACUUM_FULL.says(*keys)
 
 
 def _locked(node: Node, catalog: Catalog) -> Iterator[Remark]:
-    yield rules.LOCK_TABLE.says(*(names.key_of(r.range_var, catalog) for r in node.relations))
+    if node.mode in OUT:
+        yield rules.LOCK_TABLE.says(*(names.key_of(r.range_var, catalog) for r in node.relations))
+
+
+def _moved(_: Node, __: Catalog) -> Iterator[Remark]:
+    yield rules.SET_TABLESPACE.says()
 
 
 def _refreshed(node: Node, catalog: Catalog) -> Iterator[Remark]:
@@ -373,6 +381,7 @@ JUDGED: dict[str, Callable[[Node, Catalog], Iterator[Remark]]] = {
     "cluster_stmt": _clustered,
     "vacuum_stmt": _vacuumed,
     "lock_stmt": _locked,
+    "alter_table_move_all_stmt": _moved,
     "refresh_mat_view_stmt": _refreshed,
     "alter_domain_stmt": _domain,
     "index_stmt": indexes.created_index,
