@@ -458,3 +458,5 @@ alter table orders add column x int; select setval('numbers', (select max(amount
 alter table orders add column x int; explain analyze select count(*) from archive.orders;
 -- form: require-concurrent-reindex off
 reindex schema archive;
+-- form: partition-of
+create table measures_9 partition of measures (value not null, primary key (id)) for values from ('2026-09-01') to ('2026-10-01');
