@@ -11,7 +11,7 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,7 +57,11 @@ def _read(path: Path) -> SqlFile | None:
 def _findings(files: list[SqlFile]) -> Iterator[Finding]:
     """Yield what is listed of each file, deployed on what those before it leave."""
     reports = ASKED(files, MAJOR)
-    squawk.squawk_says = lambda files, major: {each.path: reports[each.path] for each in files}
+
+    def answer(files: Iterable[SqlFile], major: int) -> dict[Path, list[squawk.Said]]:
+        return {file.path: reports[file.path] for file in files}
+
+    squawk.squawk_says = answer
     catalog = Catalog(major=MAJOR, live=True)
     for number, file in enumerate(files):
         # A first deployment is counted, not listed.
