@@ -58,10 +58,10 @@ def _findings(files: list[SqlFile]) -> Iterator[Finding]:
     """Yield what is listed of each file, deployed on what those before it leave."""
     reports = ASKED(files, MAJOR)
 
-    def answer(files: Iterable[SqlFile], major: int) -> dict[Path, list[squawk.Said]]:
+    def answer(files: Iterable[SqlFile], _: int) -> dict[Path, list[squawk.Said]]:
         return {file.path: reports[file.path] for file in files}
 
-    squawk.squawk_says = answer
+    vars(squawk)["squawk_says"] = answer
     catalog = Catalog(major=MAJOR, live=True)
     for number, file in enumerate(files):
         # A first deployment is counted, not listed.
