@@ -9,7 +9,7 @@ MATRIX_TESTS := tests/test_engine_sql.py tests/test_stands.py tests/test_lock.py
   tests/test_trace.py tests/test_wording.py tests/test_own_tables.py tests/test_sql_runner.py \
   tests/test_sample_migrations.py tests/test_sample_api.py tests/test_proofs.py \
   tests/test_backup.py tests/test_backup_parallel.py tests/test_lint_catalog.py \
-  tests/test_lint_fix.py
+  tests/test_lint_fix.py tests/test_lint_traced.py
 
 # In seconds: all that needs no server, no docker and no network.
 CHECKS := format lint types layers units
@@ -64,6 +64,7 @@ matrix: .venv/ready-dev
 	tests/install-parts
 	tests/install-servers
 	$(BIN)/python tests/install-clients
+	$(BIN)/pytest -q -n 0 tests/test_lint_forms.py  # prints recall and precision of each
 	for major in $(MATRIX) 16,18; do \
 	  echo "PostgreSQL $$major"; \
 	  WINDLASS_POSTGRES=$$major $(BIN)/pytest -q -n 3 --dist worksteal $(MATRIX_TESTS) || exit 1; \

@@ -114,8 +114,8 @@ def test_a_finding_has_the_line_of_its_place_and_of_its_statement() -> None:
 
     assert (found.line, found.statement, found.table) == (5, 3, "t")
     assert str(found) == (
-        f"{PATH}:5: warning: Dropping a column may break existing clients: invoke create --recipe "
-        "drop-column --table public.t --column b [ban-drop-column]"
+        f"{PATH}:5: warning: Dropping a column may break existing clients: "
+        "invoke create --recipe drop-column --table public.t --column b [ban-drop-column]"
     )
 
 

@@ -123,4 +123,4 @@ def test_each_form_leaves_what_the_catalog_was_rolled_forward_to(
                 wrong[form.line, form.name] = rest
         standing.rollback()
 
-    assert wrong == {}
+    assert not wrong, "\n".join(map(str, wrong.items()))

@@ -1,7 +1,6 @@
 """What lint proposes runs, is undone by what stands beside it, verifies, and is clean to lint."""
 
 from collections.abc import Iterator
-from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +17,6 @@ from pgwindlass.lint.severity import graded
 from pgwindlass.lint.statements import behind, judged, lint_files, worth_mending
 from pgwindlass.parser.file import SqlFile, parse
 from pgwindlass.parser.split import split
-from pgwindlass.rehearsal.trace import Trace
-from pgwindlass.secret import Secret
 from tests import forms
 from tests.fix_postgres import Server
 from tests.kit import Project
@@ -34,9 +31,8 @@ BY_HAND = frozenset(
         "changing-column-type",
         "adding-required-field",
         "add-exclude",
-        "add-identity",
-        "add-generated",
         "add-column-domain",
+        "domain-scan",
         "opaque",
         "truncate",
         "cluster",
@@ -45,7 +41,6 @@ BY_HAND = frozenset(
         "set-unlogged",
         "set-tablespace",
         "set-access-method",
-        "domain-scan",
         "extension-missing",
         "not-valid-constraint",
         "disabled-trigger",
@@ -159,97 +154,8 @@ def test_each_rewrite_runs_verifies_is_undone_and_is_clean(
             wrong[form.line, form.name] = left
         standing.rollback()
 
-    assert wrong == {}
+    assert not wrong, "\n".join(map(str, wrong.items()))
     assert written > 70
-
-
-# A row in each table, so that what reads or writes all rows is seen to do so.
-ROWS = """
-insert into customers values (10000000, 'a@b', 'a');
-insert into orders (id, customer_id, total, code, status, happened, seen, address, payload, flags,
-    amount, ref, feeling, rating, rank, note, memo, span, at, sku, parted)
-values (1, 10000000, 1, 'a', 'paid', now(), now(), '10.0.0.0/8', '{}', '1', 1, 1, 'ok', 1, 1,
-    'a', 'b', '1s', '12:00', 'a', 'x');
-insert into archive.orders values (1, 1, 'a', 1, 'new', 'a', 'b');
-insert into invoices values (1, 10000000, 1);
-insert into events values (1, now(), 'a');
-insert into events_old values (2, now(), 'a');
-insert into measures values (1, '2026-01-10', 1);
-insert into measures_raw values (1, '2026-06-10', 1);
-insert into measures_2 values (1, '2026-02-10', 1);
-insert into measures_3 values (1, '2026-03-10', 1);
-insert into measures_4 values (1, '2026-04-10', 1);
-insert into regions values (1, 'eu'), (2, 'us');
-insert into kinds values (1, 'a');
-insert into kinds_b values (1, 'b');
-insert into kinds_d values (1, 'd');
-insert into kinds_raw values (1, 'b');
-analyze;
-"""
-WAITED_FOR = ("ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock")
-
-
-def long_work(connection: psycopg.Connection, database: Database, text: str) -> list[str]:
-    """Run a script, and return what it does to all rows of a table while an application waits.
-
-    What runs CONCURRENTLY is left out: it is outside a transaction, where nothing stays locked.
-    Before 15 scans are left out too: what an earlier transaction read is counted late there.
-    """
-    scans = connection.info.server_version >= 150000
-    held: set[str] = set()
-    work: list[str] = []
-    with closing(Trace(database)) as trace:
-        for statement in split(Path("part.sql"), text):
-            if statement.kind == "transaction_stmt":
-                continue
-            if statement.concurrent:
-                connection.execute(sent(statement).encode())
-                continue
-            with trace.observe(connection, "part.sql:1", statement.sql):
-                connection.execute(statement.sql.encode())
-            traced = trace.statements[-1]
-            taken = {name for name, mode in traced.locks if mode in WAITED_FOR}
-            taken |= {name for name, mode, _ in traced.passing if mode in WAITED_FOR}
-            held |= taken
-            read = (name for name, _ in traced.scans if scans)
-            rows = {*traced.rewrites, *read} & held
-            if rows or (traced.indexes and taken):
-                work.append(f"{statement.sql}: {sorted(rows) or traced.indexes}")
-    return work
-
-
-@pytest.mark.usefixtures("silent_squawk")
-def test_no_rewrite_keeps_an_application_waiting_while_it_reads_all_rows(
-    standing: psycopg.Connection, server: Server
-) -> None:
-    database = Database(url=Secret(server.url("forms")))
-    for statement in split(Path("rows.sql"), ROWS):
-        standing.execute(statement.sql.encode())
-    standing.autocommit = False
-    wrong: dict[tuple[int, str], object] = {}
-    made_wait = written = 0
-    for form in WITH_ONE:
-        if not form.is_of(server.major) or form.outside or form.name == "enum-used-at-once":
-            continue
-        standing.execute("set local search_path = public; set local timezone = 'UTC'")
-        for file in form.files[:-1]:
-            run(standing, file.text)
-        catalog = large(read_catalog(standing, form.files, ("public",)))
-        trios = mended(form.files, catalog)
-        with suppress(psycopg.Error), standing.transaction():
-            made_wait += bool(trios and long_work(standing, database, form.files[-1].text))
-            raise psycopg.Rollback
-        written += bool(trios)
-        try:
-            left = [what for trio in trios for what in long_work(standing, database, trio.sql)]
-        except psycopg.Error as error:
-            left = [str(error)]
-        if left:
-            wrong[form.line, form.name] = left
-        standing.rollback()
-
-    assert wrong == {}
-    assert made_wait > (40 if server.major >= 15 else 15), f"{made_wait} of {written}"
 
 
 @pytest.fixture

@@ -189,13 +189,26 @@ def _validate(catalog: Catalog, key: Key, cmd: Node) -> CatalogTable:
         rest = tuple(item for item in table.constraints if item is not constraint)
         columns = _with_not_null(table.columns, constraint.columns)
         return replace(table, columns=columns, constraints=rest)
+    return _with_validated(table, constraint.name, validated=True)
+
+
+def _with_validated(table: CatalogTable, name: str, *, validated: bool) -> CatalogTable:
     return replace(
         table,
         constraints=tuple(
-            replace(item, validated=True) if item is constraint else item
+            replace(item, validated=validated) if item.name == name else item
             for item in table.constraints
         ),
     )
+
+
+def _enforce(catalog: Catalog, key: Key, cmd: Node) -> CatalogTable:
+    """ALTER CONSTRAINT … ENFORCED looks through the rows; NOT ENFORCED proves nothing any more."""
+    node = getattr(cmd, "def").atalter_constraint
+    table = catalog.tables[key]
+    if not node.alter_enforceability:
+        return table
+    return _with_validated(table, str(node.conname), validated=bool(node.is_enforced))
 
 
 def _drop_constraint(catalog: Catalog, key: Key, cmd: Node) -> CatalogTable:
@@ -240,6 +253,7 @@ CHANGES: dict[str, Callable[[Catalog, Key, Node], CatalogTable]] = {
     "AT_AlterColumnType": _retype,
     "AT_AddConstraint": _add_constraint,
     "AT_ValidateConstraint": _validate,
+    "AT_AlterConstraint": _enforce,
     "AT_DropConstraint": _drop_constraint,
 }
 ATTACHING: dict[str, Callable[[Catalog, Key, Node], Catalog]] = {

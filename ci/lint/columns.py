@@ -1,13 +1,12 @@
 """What adding a column, or altering one, does to every row of its table."""
 
 import functools
-import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from ..parser import tree
 from ..parser.tree import Node
-from . import names, proofs, rules, table_rules
+from . import names, pointers, proofs, rules, table_rules
 from .catalog import Catalog, CatalogColumn, CatalogTable, Key
 from .rule import Remark
 
@@ -69,15 +68,9 @@ def added_column(altered: Altered) -> Iterator[Remark]:
         yield from _column_constraint(item.constraint, kind, kinds, altered)
     if "CONSTR_NOTNULL" in kinds and not _has_value(kinds, parts):
         column = str(definition.colname)
-        named = _arguments(key, column, definition)
+        call = pointers.add_not_null(key, definition)
         says = table_rules.REQUIRED_FIELD.says
-        yield says(*members, table=key[1], column=column, named=named)
-
-
-def _arguments(key: Key, column: str, definition: Node) -> str:
-    """Return what tells `create --recipe` a column and its new type, as a shell takes it."""
-    words = ("--table", ".".join(key), "--column", column)
-    return shlex.join((*words, "--type", tree.type_name(definition.type_name)))
+        yield says(*members, table=key[1], column=column, call=call)
 
 
 def _has_value(kinds: list[str], parts: tuple[str, ...]) -> bool:
@@ -100,7 +93,7 @@ def _column_constraint(
         yield table_rules.UNIQUE_BUILD.says(*members, table=key[1])
     elif kind == "CONSTR_FOREIGN" and "CONSTR_DEFAULT" in kinds:
         refers = names.key_of(node.pktable, altered.catalog)
-        yield table_rules.FOREIGN_KEY_SCAN.says(*members, table=key[1], refers=refers[1])
+        yield table_rules.FOREIGN_KEY_SCAN.says(*members, table=key[1], refers=refers[1], call="")
     elif kind == "CONSTR_DEFAULT":
         yield from _default(node, altered)
 
@@ -140,8 +133,8 @@ def retyped(altered: Altered) -> Iterator[Remark]:
     name, table = str(altered.cmd.name), altered.table
     column = table.columns.get(name) if table is not None else None
     definition = getattr(altered.cmd, "def").column_def
-    named = _arguments(altered.key, name, definition)
-    says = functools.partial(table_rules.TYPE_REWRITE.says, named=named)
+    call = pointers.change_type(altered.key, name, definition)
+    says = functools.partial(table_rules.TYPE_REWRITE.says, call=call)
     if column is None or not keeps_rows(definition, column, altered.catalog):
         yield says(*altered.members, work=f"writes all of {altered.key[1]} anew, for {name},")
         return

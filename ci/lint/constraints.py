@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from ..parser.tree import Node
-from . import names, proofs, table_rules
+from . import names, pointers, proofs, table_rules
 from .catalog import Catalog, Key
 from .columns import Altered, not_null
 from .rule import Remark
@@ -30,9 +30,25 @@ def _check(altered: Altered, node: Node) -> Iterator[Remark]:
 def _foreign(altered: Altered, node: Node) -> Iterator[Remark]:
     if not node.skip_validation:
         refers = names.key_of(node.pktable, altered.catalog)
+        call = pointers.foreign_key(altered.key, node, altered.catalog)
         yield table_rules.FOREIGN_KEY_SCAN.says(
-            *altered.members, table=altered.key[1], refers=refers[1]
+            *altered.members,
+            table=altered.key[1],
+            refers=refers[1],
+            call=f": {call}" if call else "",
         )
+
+
+def enforced(altered: Altered) -> Iterator[Remark]:
+    """Say what ALTER CONSTRAINT … ENFORCED reads, since 18: what was not looked at until then."""
+    node = getattr(altered.cmd, "def").atalter_constraint
+    constraint = altered.table.constraint(str(node.conname)) if altered.table is not None else None
+    if not node.alter_enforceability or not node.is_enforced:
+        return
+    if constraint is None or (not constraint.validated and constraint.refers is not None):
+        refers = constraint.refers[1] if constraint and constraint.refers else "the other table"
+        says = table_rules.FOREIGN_KEY_SCAN.says
+        yield says(*altered.members, table=altered.key[1], refers=refers, call="")
 
 
 def _without_index(altered: Altered, node: Node, final: Catalog) -> Iterator[Remark]:

@@ -10,14 +10,15 @@ from ..parser.split import split
 from . import inverse
 from .catalog import Catalog
 from .forward import Step
-from .parts import BATCHES
 from .rule import Remark, Script
 from .written import scripts_of
 
 STAMP = 15  # characters of YYYYMMDD_HHMMSS
 LONGEST = 80  # characters of a name behind its stamp
 _NO_PATH = Path("part.sql")
-DIRECTIVE = re.compile(r"^\s*--\s*windlass:.*$", re.MULTILINE)
+# Of the whole file; that of a backfill stands above its statement.
+DIRECTIVE = re.compile(r"^\s*--\s*windlass:(?!\s*backfill\b).*$", re.MULTILINE)
+BACKFILL = re.compile(r"^--\s*windlass:\s*backfill\b")
 
 
 class Judged(NamedTuple):
@@ -101,7 +102,16 @@ def _together(block: list[Step]) -> Script:
     for step in block:
         inverted = inverse.of(step.statement.kind, step.statement.node, step.before)
         undone = None if inverted is None or undone is None else (*inverted, *undone)
-    return Script("", tuple(step.statement.sql for step in block), undone)
+    return Script("", tuple(_with_directive(step) for step in block), undone)
+
+
+def _with_directive(step: Step) -> str:
+    """Return a statement as it stands, with the backfill directive above it."""
+    statement = step.statement
+    if statement.backfill is None:
+        return statement.sql
+    directive = step.file.text.split("\n")[statement.backfill.line - 1].strip()
+    return f"{directive}\n{statement.sql}"
 
 
 def _refuse(file: SqlFile) -> None:
@@ -176,10 +186,10 @@ def _trio(
 
 
 def _text(statements: tuple[str, ...]) -> str:
-    """Return statements, within BEGIN and COMMIT where the server takes them there."""
+    """Return statements, within BEGIN and COMMIT where they run as they stand there."""
     lines = "".join(f"{sql};\n\n" for sql in statements)
-    batched = any(sql.startswith(BATCHES) for sql in statements)
-    if not batched and all(
+    batches = any(BACKFILL.match(sql) for sql in statements)
+    if not batches and all(
         each.transactional for sql in statements for each in split(_NO_PATH, f"{sql};")
     ):
         return f"BEGIN;\n\n{lines}COMMIT;\n"

@@ -17,6 +17,7 @@ from . import names
 from .altered import altered, constrained, named, put
 from .catalog import (
     Catalog,
+    CatalogColumn,
     CatalogIndex,
     CatalogTable,
     Domain,
@@ -169,18 +170,25 @@ def _element(catalog: Catalog, key: Key, table: CatalogTable, element: Node) -> 
         return constrained(catalog, key, table, _in_force(element.constraint))
     definition = element.column_def
     name = str(definition.colname)
-    column = names.column_of(definition, catalog)
-    if name in table.columns and not definition.HasField("type_name"):  # of PARTITION OF
-        column = table.columns[name]
+    column = _column(catalog, table, definition)
     table = replace(table, columns={**table.columns, name: column})
     for item in definition.constraints:
         table = constrained(catalog, key, table, _in_force(item.constraint), name)
     return table
 
 
+def _column(catalog: Catalog, table: CatalogTable, definition: Node) -> CatalogColumn:
+    """Return a column; of PARTITION OF, where no type stands, that of the parent."""
+    if definition.HasField("type_name"):
+        return names.column_of(definition, catalog)
+    column = table.columns.get(str(definition.colname), CatalogColumn(""))
+    kinds = {names.contype(item.constraint) for item in definition.constraints}
+    return replace(column, not_null=column.not_null or "CONSTR_NOTNULL" in kinds)
+
+
 def _in_force(node: Node) -> Node:
-    """Return a constraint of CREATE TABLE, for which NOT VALID means nothing."""
-    if not node.skip_validation:
+    """Return a constraint of CREATE TABLE, for which NOT VALID means nothing; NOT ENFORCED does."""
+    if not node.skip_validation or not node.is_enforced:
         return node
     copied = type(node)()
     copied.CopyFrom(node)

@@ -1,5 +1,7 @@
 """What to write instead of a statement that builds or drops an index, with its own names. Pure."""
 
+import re
+
 from ..parser import tree
 from ..parser.tree import Node
 from . import names
@@ -18,6 +20,8 @@ from .parts import (
 from .quoting import alter, literal, quoted, shown_key
 from .rewrites import not_null_scripts
 from .rule import Script, Subject
+
+OF_WHAT = re.compile(r"^(REINDEX (?:\([^)]*\) )?(?:INDEX|TABLE|SCHEMA|DATABASE))\b")
 
 
 def index(subject: Subject) -> tuple[Script, ...]:
@@ -104,12 +108,9 @@ def drop_index(subject: Subject) -> tuple[Script, ...]:
 
 
 def reindex(subject: Subject) -> tuple[Script, ...]:
-    """Return REINDEX CONCURRENTLY."""
-    node = subject.step.statement.node
-    changed = type(node)()
-    changed.CopyFrom(node)
-    changed.params.add().def_elem.defname = "concurrently"
-    return (Script("reindex", (tree.sql("reindex_stmt", changed),), NOTHING_TO_UNDO),)
+    """Return REINDEX … CONCURRENTLY; the word is behind INDEX or TABLE, where 13 takes it too."""
+    text = tree.sql("reindex_stmt", subject.step.statement.node)
+    return (Script("reindex", (OF_WHAT.sub(r"\1 CONCURRENTLY", text, count=1),), NOTHING_TO_UNDO),)
 
 
 def by_index(subject: Subject) -> tuple[Script, ...]:

@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator
 
+from ..parser import tree
 from ..parser.tree import Node
-from . import names, table_rules
+from . import names, rules, table_rules
 from .catalog import Catalog, Key
 from .forward import index_name
 from .rule import Remark
@@ -55,3 +56,10 @@ def _of_reindex(node: Node, catalog: Catalog) -> Key | None:
     if key in catalog.tables:
         return key
     return catalog.index(str(node.relation.schemaname), str(node.relation.relname))
+
+
+def altered_index(node: Node, catalog: Catalog) -> Iterator[Remark]:
+    """Say what ALTER INDEX copies."""
+    if any(tree.subtype(cmd) == "AT_SetTableSpace" for cmd in tree.commands(node)):
+        owner = catalog.index(str(node.relation.schemaname), str(node.relation.relname))
+        yield rules.SET_TABLESPACE.says(*([owner] if owner else []))

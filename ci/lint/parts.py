@@ -11,7 +11,6 @@ from .quoting import alter, literal, quoted, shown_key
 from .rule import Script, Subject
 
 NOTHING_TO_UNDO = ("SELECT 1",)
-BATCHES = "-- windlass: backfill"
 LONGEST = 63  # bytes of a name
 VALID = "SELECT indisvalid FROM pg_catalog.pg_index WHERE indexrelid = RELATION"
 PARTITION = "SELECT relispartition FROM pg_catalog.pg_class WHERE oid = RELATION"
@@ -41,7 +40,7 @@ def backfill(key: Key, statement: str) -> str:
 
 def batched(table: str, statement: str) -> str:
     """Return a statement that runs in batches; `table` as it names it, in quotes where needed."""
-    return f"{BATCHES} table={table}\n{statement}"
+    return f"-- windlass: backfill table={table}\n{statement}"
 
 
 def validated(key: Key, name: str, clause: str) -> tuple[Script, ...]:

@@ -1,11 +1,19 @@
 """Statements that change rows: which leave out none of a table, and which run functions."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from postgast import find_nodes, pg_query_pb2
-from postgast.pg_query_pb2 import ColumnRef, DeleteStmt, MergeStmt, SubLink, UpdateStmt
+from postgast.pg_query_pb2 import (
+    ColumnRef,
+    DeleteStmt,
+    MergeStmt,
+    SelectStmt,
+    SubLink,
+    UpdateStmt,
+)
 
+from ..parser import tree
 from ..parser.effects import KNOWN_FUNCTIONS
 from ..parser.split import Statement
 from ..parser.tree import Node
@@ -19,9 +27,13 @@ HIDDEN = {
     "execute_stmt": "what a prepared statement does is not in its EXECUTE",
 }
 CHANGING = re.compile(r"\b(update|delete|merge)\b", re.IGNORECASE)
+LOCKING = re.compile(r"\bfor\s+(no\s+key\s+)?(update|share)\b", re.IGNORECASE)
+# FOR KEY SHARE keeps out only who changes the key.
+LOCKS_ROWS = frozenset({"LCS_FORUPDATE", "LCS_FORNOKEYUPDATE", "LCS_FORSHARE"})
 DML = frozenset({"insert_stmt", "select_stmt", "update_stmt", "delete_stmt", "merge_stmt"})
 # They run their functions now; what only defines something for later does not.
 RUNS = DML | {"create_table_as_stmt", "refresh_mat_view_stmt", "copy_stmt", "declare_cursor_stmt"}
+SAME = frozenset({"=", ">=", "<="})  # what holds of a value and itself
 FEW = 1000  # rows of a VALUES list, above which even that is work
 
 
@@ -31,9 +43,26 @@ def changes(statement: Statement) -> Iterator[Node]:
     if kind in ("update_stmt", "delete_stmt", "merge_stmt"):
         yield node
     # Walking the tree of a large INSERT takes seconds.
-    if kind in RUNS and CHANGING.search(statement.sql):
+    if runs(kind, node) and CHANGING.search(statement.sql):
         for type_ in (UpdateStmt, DeleteStmt, MergeStmt):
             yield from (change for change in find_nodes(node, type_) if change is not node)
+
+
+def runs(kind: str, node: Node) -> bool:
+    """Tell whether a statement is carried out now: EXPLAIN with ANALYZE too."""
+    if kind != "explain_stmt":
+        return kind in RUNS
+    return any(is_on(item.def_elem) for item in node.options if item.def_elem.defname == "analyze")
+
+
+def is_on(option: Node) -> bool:
+    """Tell whether an option in parentheses is on: `(FULL)`, `(FULL true)`, not `(FULL 0)`."""
+    if not option.HasField("arg"):
+        return True
+    value = option.arg
+    if value.WhichOneof("node") == "integer":
+        return bool(value.integer.ival)
+    return str(value.string.sval).lower() not in ("false", "off")
 
 
 def every_row(statement: Statement, catalog: Catalog) -> Iterator[Remark]:
@@ -46,7 +75,44 @@ def every_row(statement: Statement, catalog: Catalog) -> Iterator[Remark]:
         if _all_rows(change, catalog.tables.get(key)):
             tables.add(key)
             members = catalog.family(key) if change.relation.inh else (key,)
-            yield rules.EVERY_ROW.says(*members, table=key[1])
+            yield rules.EVERY_ROW.says(*members, verb="change", table=key[1])
+    if statement.kind == "insert_stmt" and _upserts_all(statement.node):
+        key = names.key_of(statement.node.relation, catalog)
+        yield rules.EVERY_ROW.says(key, verb="change", table=key[1])
+    for relation in _locked_whole(statement):
+        key = names.key_of(relation, catalog)
+        if key in catalog.tables or not catalog.live:  # else the name of a WITH, or a view
+            yield rules.EVERY_ROW.says(key, verb="lock", table=key[1])
+
+
+def _upserts_all(insert: Node) -> bool:
+    """Tell whether an INSERT … SELECT without a condition changes the rows that it meets."""
+    conflict, select = insert.on_conflict_clause, insert.select_stmt.select_stmt
+    return (
+        conflict.action == pg_query_pb2.OnConflictAction.ONCONFLICT_UPDATE
+        and not conflict.HasField("where_clause")
+        and bool(whole_tables(select))
+    )
+
+
+def whole_tables(select: Node) -> list[Node]:
+    """Return the tables of FROM of which a SELECT by itself reads every row."""
+    if select.HasField("where_clause") or select.HasField("limit_count"):
+        return []
+    return [item.range_var for item in select.from_clause if item.HasField("range_var")]
+
+
+def _locked_whole(statement: Statement) -> Iterator[Node]:
+    """Yield the tables of which a SELECT locks every row until the end of the transaction."""
+    if not runs(statement.kind, statement.node) or not LOCKING.search(statement.sql):
+        return
+    for select in find_nodes(statement.node, SelectStmt):
+        strengths = {
+            pg_query_pb2.LockClauseStrength.Name(item.locking_clause.strength)
+            for item in select.locking_clause
+        }
+        if strengths & LOCKS_ROWS:
+            yield from whole_tables(select)
 
 
 def _all_rows(change: Node, table: CatalogTable | None) -> bool:
@@ -83,23 +149,57 @@ def _restricts(node: Node, own: set[str], table: CatalogTable | None, *, joined:
     """Tell whether a condition may leave rows of the table out, by more than a join alone."""
     kind = node.WhichOneof("node")
     if kind == "bool_expr":
-        word = pg_query_pb2.BoolExprType.Name(node.bool_expr.boolop)
-        parts = [_restricts(part, own, table, joined=joined) for part in node.bool_expr.args]
-        if word == "NOT_EXPR":
-            return not proofs.mentions_no_column(node.bool_expr.args[0])
-        return any(parts) if word == "AND_EXPR" else all(parts)
+        return _combines(node.bool_expr, own, table, joined=joined)
     if kind == "null_test":
         is_not = pg_query_pb2.NullTestType.Name(node.null_test.nulltesttype) == "IS_NOT_NULL"
         name = proofs.column(node.null_test.arg)
         return not (is_not and table is not None and proofs.never_null(table, name))
+    if kind == "sub_link":
+        return not _of_itself(node.sub_link, own)
     if proofs.mentions_no_column(node):
         return _may_be_false(node)
-    if kind != "a_expr":
-        return True
-    left, right = node.a_expr.lexpr, node.a_expr.rexpr
-    if _reference(left) and _reference(left) == _reference(right):
-        return False
+    return kind != "a_expr" or _compares(node.a_expr, own, joined=joined)
+
+
+def _combines(node: Node, own: set[str], table: CatalogTable | None, *, joined: bool) -> bool:
+    """Tell whether AND, OR or NOT of conditions may leave rows out."""
+    word = pg_query_pb2.BoolExprType.Name(node.boolop)
+    parts = [_restricts(part, own, table, joined=joined) for part in node.args]
+    if word == "NOT_EXPR":
+        return not proofs.mentions_no_column(node.args[0])
+    if word == "OR_EXPR":
+        return all(parts) and not _either_null(node.args)
+    return any(parts)
+
+
+def _compares(node: Node, own: set[str], *, joined: bool) -> bool:
+    """Tell whether a comparison may be false, by more than a join alone."""
+    left, right = node.lexpr, node.rexpr
+    operator = pg_query_pb2.A_Expr_Kind.Name(node.kind) == "AEXPR_OP"
+    if operator and names.texts(node.name)[-1] in SAME and left.WhichOneof("node") is not None:
+        return tree.expression(left) != tree.expression(right) and not (
+            joined and _is_join(left, right, own)
+        )
     return not (joined and _is_join(left, right, own))
+
+
+def _either_null(parts: Iterable[Node]) -> bool:
+    """Tell whether alternatives are that a column is NULL, and that it is not."""
+    tests = [part.null_test for part in parts if part.WhichOneof("node") == "null_test"]
+    kinds: dict[str, set[int]] = {}
+    for test in tests:
+        kinds.setdefault(proofs.column(test.arg), set()).add(test.nulltesttype)
+    return any(name and len(values) > 1 for name, values in kinds.items())
+
+
+def _of_itself(link: Node, own: set[str]) -> bool:
+    """Tell whether `column IN (SELECT column FROM the table)` is a row's own value."""
+    select = link.subselect.select_stmt
+    tables, column = whole_tables(select), proofs.column(link.testexpr)
+    if len(select.from_clause) != 1 or len(tables) != 1 or select.group_clause:
+        return False
+    targets = [proofs.column(item.res_target.val) for item in select.target_list]
+    return bool(column) and str(tables[0].relname) in own and targets == [column]
 
 
 def _may_be_false(node: Node) -> bool:
@@ -136,10 +236,10 @@ def hidden(statement: Statement, catalog: Catalog) -> str:
     kind, node = statement.kind, statement.node
     if kind in HIDDEN:
         return HIDDEN[kind]
-    if kind not in RUNS or "(" not in statement.sql or _only_values(kind, node):
+    if not runs(kind, node) or "(" not in statement.sql or _only_values(kind, node):
         return ""
     for parts in names.calls(node):
-        if _unseen(parts, catalog, selected=kind == "select_stmt"):
+        if _unseen(parts, catalog, selected=kind in ("select_stmt", "explain_stmt")):
             return f"what the function {parts[-1]} does is not in its call"
     return ""
 

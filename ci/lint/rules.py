@@ -4,7 +4,7 @@ Those about what a statement does to a table that serves are `table_rules`'. The
 are `squawk`'s; how grave a finding is in the end is `severity`'s.
 """
 
-from . import fill_rewrites, index_rewrites, rewrites, table_rules
+from . import filled, index_rewrites, rewrites, table_rules
 from .rule import Rule
 
 _REWRITES = "writes the whole table and its indexes anew under the strongest lock"
@@ -108,8 +108,8 @@ ADD_SERIAL = Rule(
     text=f"{_REWRITES}: {_BACKFILL}",
     does="rewrite",
     given=_SERVES,
-    instead="a sequence; the column; SET DEFAULT; a backfill; NOT NULL as above",
-    rewrite=fill_rewrites.serial,
+    instead="a sequence; the column; SET DEFAULT; a backfill; NOT NULL",
+    rewrite=filled.serial,
 )
 ADD_IDENTITY = Rule(
     id="add-identity",
@@ -118,6 +118,8 @@ ADD_IDENTITY = Rule(
     text=f"{_REWRITES}: {_BACKFILL}",
     does="rewrite",
     given=_SERVES,
+    instead="the same as of add-serial, and the identity at the end",
+    rewrite=filled.identity,
 )
 ADD_GENERATED = Rule(
     id="add-generated",
@@ -126,6 +128,8 @@ ADD_GENERATED = Rule(
     text=f"{_REWRITES}: a plain column, a trigger, and batches",
     does="rewrite",
     given=f"{_SERVES}; since 18 one without STORED is not written",
+    instead="a plain column; a trigger; a backfill",
+    rewrite=filled.generated,
 )
 ADD_COLUMN_DOMAIN = Rule(
     id="add-column-domain",
@@ -146,7 +150,7 @@ VOLATILE_DEFAULT = Rule(
     catalog=True,
     given=_SERVES,
     instead="the column; SET DEFAULT; a backfill",
-    rewrite=fill_rewrites.volatile_default,
+    rewrite=filled.default,
 )
 ADD_COLUMN_CHECK = Rule(
     id="add-column-check",
@@ -200,23 +204,24 @@ REFERENCES_LOCKS = Rule(
 DOMAIN_SCAN = Rule(
     id="domain-scan",
     level="warning",
-    about="every table that uses the domain is read",
-    text="reads every table that uses the domain, and blocks writes to them, as its VALIDATE does; "
-    "a CHECK of the table, NOT VALID and then validated, does not",
+    about="every table that uses the domain is read, by VALIDATE too",
+    text="reads every table that uses the domain, and blocks writes to them; so does VALIDATE: a "
+    "CHECK of each table instead, NOT VALID, then VALIDATE",
     does="scan",
     given="a table has a column of the domain",
-    instead="a CHECK of each table: NOT VALID, then VALIDATE",
+    instead="a CHECK of each table, NOT VALID, and VALIDATE",
 )
 EVERY_ROW = Rule(
     id="every-row",
     level="warning",
     about="UPDATE, DELETE or MERGE whose WHERE leaves out no row of the table, or only rows that "
-    "have no match elsewhere; also within a WITH",
-    text="may change every row of {table} in one transaction: do it in batches",
+    "have no match elsewhere; INSERT … SELECT … ON CONFLICT DO UPDATE; SELECT … FOR UPDATE; also "
+    "within a WITH or EXPLAIN ANALYZE",
+    text="may {verb} every row of {table} in one transaction: do it in batches",
     does="rows",
     given=_SERVES,
-    instead="-- windlass: backfill, above the statement",
-    rewrite=fill_rewrites.every_row,
+    instead="a backfill directive above it",
+    rewrite=filled.every_row,
 )
 ENUM_USED_AT_ONCE = Rule(
     id="enum-used-at-once",

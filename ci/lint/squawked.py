@@ -3,8 +3,6 @@
 Pure.
 """
 
-import shlex
-
 from postgast import pg_query_pb2
 
 from ..parser import tree
@@ -15,7 +13,6 @@ from .forward import Step
 
 # Nothing outside of the database goes by the name of these.
 NAMELESS = frozenset({"OBJECT_INDEX", "OBJECT_TABCONSTRAINT", "OBJECT_TRIGGER", "OBJECT_RULE"})
-ON_A_TABLE = frozenset({"alter_table_stmt", "rename_stmt"})
 # They guarantee something to no other row: an UPSERT or a foreign key may need the others.
 ALONE = frozenset({"check", "not null"})
 
@@ -51,26 +48,6 @@ def is_harmless(step: Step, rule: str) -> bool:
             if "Identity" in tree.subtype(cmd)
         )
     return rule == "ban-drop-constraint" and _replaced_or_alone(step)
-
-
-def road(step: Step, rule: str) -> str:
-    """Return the command whose migrations old and new code survive together; often empty."""
-    kind, node = step.statement.kind, step.statement.node
-    if step.file.phase == "after":  # the new code serves already
-        return ""
-    key = names.key_of(node.relation, step.before) if kind in ON_A_TABLE else ("", "")
-    words: tuple[str, ...] = ()
-    if rule == "renaming-column":
-        words = ("rename-column", *_column(key, str(node.subname)), "--to", str(node.newname))
-    elif rule == "ban-drop-column" and kind == "alter_table_stmt":
-        dropped = [cmd for cmd in tree.commands(node) if tree.subtype(cmd) == "AT_DropColumn"]
-        if len(dropped) == 1:
-            words = ("drop-column", *_column(key, str(dropped[0].name)))
-    return f"invoke create --recipe {shlex.join(words)}" if words else ""
-
-
-def _column(key: Key, column: str) -> tuple[str, ...]:
-    return ("--table", ".".join(key), "--column", column)
 
 
 def _replaced_or_alone(step: Step) -> bool:

@@ -15,10 +15,10 @@ from ..model import Finding
 from ..parser import tree
 from ..parser.file import SqlFile
 from ..parser.tree import Node
-from . import indexes, names, rows, rules, squawk, squawked, written
+from . import indexes, names, pointers, rows, rules, squawk, squawked, written
 from .catalog import NOTHING, Catalog, Key, shown
 from .columns import Altered, added_column, not_null, retyped
-from .constraints import added_constraint, attached, detached
+from .constraints import added_constraint, attached, detached, enforced
 from .fix import Judged
 from .forward import Step, advance, steps
 from .passwords import password_remarks
@@ -26,7 +26,7 @@ from .privilege import privilege_remarks
 from .rule import Remark
 from .rules import RULES
 from .severity import SMALL
-from .transaction import Held, transaction_remarks
+from .transaction import OUT, Held, transaction_remarks
 from .unfinished import Begun, unfinished
 
 # By the parser's name of a statement.
@@ -184,20 +184,24 @@ def _of_squawk(step: Step, report: squawk.Said) -> Finding:
     counted = MADE if made else "on a table that is not there" if gone else ""
     if not counted and squawked.is_harmless(step, report.rule):
         counted = "harmless by the catalog"
-    road = squawked.road(step, report.rule)
-    message = f"{report.message}: {road}" if road else report.message
     return Finding(
         level=rules.OPAQUE.level if broken else "note" if counted else "warning",
         rule=rules.OPAQUE.id if broken else report.rule,
         file=str(step.file.path),
         line=report.line,
-        message=f"squawk cannot read it: {report.message}" if broken else message,
+        message=f"squawk cannot read it: {report.message}" if broken else _pointed(step, report),
         statement=step.statement.line,
         number=step.number + 1,
         table=keys[0][1] if keys else "",
         relation=shown(keys[0]) if keys and keys[0] in step.before.tables else "",
         counted="" if broken else counted,
     )
+
+
+def _pointed(step: Step, report: squawk.Said) -> str:
+    """Return what squawk says, with the recipe that writes the change for old and new code."""
+    call = pointers.of_squawk(step, report.rule)
+    return f"{report.message}: {call}" if call else report.message
 
 
 def _allowed(file: SqlFile, results: list[Finding], catalog: Catalog) -> list[Finding]:
@@ -268,6 +272,8 @@ def _remarks(step: Step, final: Catalog) -> Iterator[Remark]:
 def _alterations(step: Step, final: Catalog) -> Iterator[Remark]:
     """Judge each command on what those before it in the same statement leave."""
     node, catalog = step.statement.node, step.before
+    if node.objtype == pg_query_pb2.ObjectType.OBJECT_INDEX:
+        yield from indexes.altered_index(node, catalog)
     if node.objtype not in (
         pg_query_pb2.ObjectType.OBJECT_TABLE,
         pg_query_pb2.ObjectType.OBJECT_MATVIEW,
@@ -309,6 +315,7 @@ COMMANDS: dict[str, Callable[[Altered], Iterator[Remark]]] = {
     "AT_AttachPartition": attached,
     "AT_DetachPartition": detached,
     "AT_SetExpression": _set_expression,
+    "AT_AlterConstraint": enforced,
 }
 
 
@@ -323,13 +330,18 @@ def _clustered(node: Node, catalog: Catalog) -> Iterator[Remark]:
 
 
 def _vacuumed(node: Node, catalog: Catalog) -> Iterator[Remark]:
-    if any(option.def_elem.defname == "full" for option in node.options):
+    if any(o.def_elem.defname == "full" and rows.is_on(o.def_elem) for o in node.options):
         keys = [names.key_of(r.vacuum_relation.relation, catalog) for r in node.rels]
         yield rules.VACUUM_FULL.says(*keys)
 
 
 def _locked(node: Node, catalog: Catalog) -> Iterator[Remark]:
-    yield rules.LOCK_TABLE.says(*(names.key_of(r.range_var, catalog) for r in node.relations))
+    if node.mode in OUT:
+        yield rules.LOCK_TABLE.says(*(names.key_of(r.range_var, catalog) for r in node.relations))
+
+
+def _moved(_: Node, __: Catalog) -> Iterator[Remark]:
+    yield rules.SET_TABLESPACE.says()
 
 
 def _refreshed(node: Node, catalog: Catalog) -> Iterator[Remark]:
@@ -338,7 +350,7 @@ def _refreshed(node: Node, catalog: Catalog) -> Iterator[Remark]:
 
 
 def _domain(node: Node, catalog: Catalog) -> Iterator[Remark]:
-    """Say which tables ALTER DOMAIN reads; up to 18 VALIDATE keeps writers out of them too."""
+    """Say which tables ALTER DOMAIN reads; VALIDATE keeps writers out too, but of some 18.x."""
     constraint = getattr(node, "def").constraint
     reads = {"O": True, "C": not constraint.skip_validation, "V": True}
     key = catalog.type_key(names.texts(node.type_name), catalog.domains)
@@ -369,6 +381,7 @@ JUDGED: dict[str, Callable[[Node, Catalog], Iterator[Remark]]] = {
     "cluster_stmt": _clustered,
     "vacuum_stmt": _vacuumed,
     "lock_stmt": _locked,
+    "alter_table_move_all_stmt": _moved,
     "refresh_mat_view_stmt": _refreshed,
     "alter_domain_stmt": _domain,
     "index_stmt": indexes.created_index,

@@ -64,7 +64,7 @@ FOREIGN_KEY_SCAN = Rule(
     id="adding-foreign-key-constraint",
     level="warning",
     about="a foreign key that is tested against every row while nobody can write to either table",
-    text="reads all of {table}, and keeps writers out of it and of {refers}",
+    text="reads all of {table}, and keeps writers out of it and of {refers}{call}",
     does="scan",
     given=f"{_SERVES}; a new column without a default has nothing to test",
     instead=_VALIDATE,
@@ -126,8 +126,7 @@ REQUIRED_FIELD = Rule(
     id="adding-required-field",
     level="warning",
     about="a new column that is NOT NULL and has no default",
-    text="is refused where {table} has a row, and the running code does not write {column}: "
-    "invoke create --recipe add-not-null-column {named} --value VALUE",
+    text="is refused where {table} has a row, and the running code does not write {column}: {call}",
     given=_SERVES,
     instead="the column without NOT NULL; NOT NULL once every row has a value",
 )
@@ -137,7 +136,7 @@ TYPE_REWRITE = Rule(
     about="a type that another form of the values needs, or that an index or a CHECK is made anew "
     "for",
     text="{work} under the strongest lock: a new column, filled in batches, and a change of names: "
-    "invoke create --recipe change-type {named}",
+    "{call}",
     does="rewrite",
     given="the column's present type is not one whose values keep their form",
 )

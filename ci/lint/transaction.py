@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from postgast import find_nodes, pg_query_pb2
-from postgast.pg_query_pb2 import A_Const, RangeVar, TypeName
+from postgast.pg_query_pb2 import A_Const, FuncCall, RangeVar, SelectStmt, TypeName
 
 from ..parser import tree
 from ..parser.tree import Node
-from . import names, rows, rules, table_rules
-from .catalog import Catalog, Key
+from . import names, proofs, rows, rules, table_rules
+from .catalog import Catalog, CatalogTable, Key
 from .forward import Step
 from .rule import Remark
 
@@ -17,6 +17,7 @@ from .rule import Remark
 SLOW = frozenset(
     {"update_stmt", "delete_stmt", "insert_stmt", "index_stmt", "merge_stmt", "select_stmt"}
     | {"create_table_as_stmt", "refresh_mat_view_stmt", "copy_stmt", "reindex_stmt"}
+    | {"explain_stmt"}
 )
 # What holds its table's strongest lock, or one that keeps writers out, until the end; DROP too.
 # Source: "Explicit Locking" in the documentation, SHARE, SHARE ROW EXCLUSIVE, ACCESS EXCLUSIVE.
@@ -24,6 +25,8 @@ LOCKS = frozenset(
     {"alter_table_stmt", "rename_stmt", "create_trig_stmt", "alter_object_schema_stmt"}
     | {"alter_owner_stmt", "rule_stmt", "lock_stmt", "truncate_stmt", "index_stmt"}
 )
+# Of LOCK TABLE, those that keep writers out: SHARE and above (lockdefs.h).
+OUT = frozenset({5, 6, 7, 8})
 POLICIES = frozenset({"create_policy_stmt", "alter_policy_stmt"})
 # Alterations that take a weaker lock than everybody's (AlterTableGetLockLevel in tablecmds.c).
 WEAK = frozenset(
@@ -39,9 +42,6 @@ WEAK = frozenset(
         "AT_ResetOptions",
     }
 )
-# Since this major a value of an enum that the same transaction made may be used at once. Source:
-# the release notes of 17, and each server from 13 to 18, which the forms of the tests ran on.
-MADE_ENUM_IS_USABLE = 17
 # Of these a DROP locks the table, whose name stands before theirs.
 ON_A_TABLE = frozenset({"OBJECT_TRIGGER", "OBJECT_RULE", "OBJECT_POLICY"})
 
@@ -114,14 +114,18 @@ def _locked(step: Step) -> Iterator[Key]:
         yield from _dropped(node, catalog)
     elif kind in POLICIES:
         yield names.key_of(node.table, catalog)
-    elif kind in ("lock_stmt", "truncate_stmt"):
+    elif kind == "truncate_stmt" or (kind == "lock_stmt" and node.mode in OUT):
         yield from (names.key_of(item.range_var, catalog) for item in node.relations)
     elif kind == "alter_table_stmt":
         if node.objtype == pg_query_pb2.ObjectType.OBJECT_TABLE and not all(
             tree.subtype(cmd) in WEAK for cmd in tree.commands(node)
         ):
             yield names.key_of(node.relation, catalog)
-    elif kind in LOCKS and node.relation.relname and not getattr(node, "concurrent", False):
+    elif (
+        kind in LOCKS - {"lock_stmt"}
+        and node.relation.relname
+        and not getattr(node, "concurrent", False)
+    ):
         objects = ("OBJECT_TABLE", "OBJECT_COLUMN", "OBJECT_TABCONSTRAINT", "OBJECT_TRIGGER")
         of_index = kind == "rename_stmt" and (
             pg_query_pb2.ObjectType.Name(node.rename_type) not in objects
@@ -176,9 +180,36 @@ def _is_quick(step: Step) -> bool:
         return bool(select.values_lists) or not (select.from_clause or node.HasField("with_clause"))
     if kind == "copy_stmt":
         return not node.is_from
-    if kind == "select_stmt":
-        return not (node.into_clause.HasField("rel") or list(rows.changes(step.statement)))
+    if kind == "explain_stmt" and not rows.runs(kind, node):
+        return True
+    if kind in ("select_stmt", "explain_stmt"):
+        makes = kind == "select_stmt" and node.into_clause.HasField("rel")
+        return not (makes or list(rows.changes(step.statement)) or _reads_all(step))
     return kind == "index_stmt" and bool(node.concurrent)
+
+
+def _reads_all(step: Step) -> bool:
+    """Tell whether a query reads every row of a table: not the end of an index alone."""
+    catalog = step.before
+    for select in find_nodes(step.statement.node, SelectStmt):
+        for relation in rows.whole_tables(select):
+            key = names.key_of(relation, catalog)
+            if key in catalog.tables and not _is_end(select, catalog.tables[key]):
+                return not catalog.is_made(key)
+    return False
+
+
+def _is_end(select: Node, table: CatalogTable) -> bool:
+    """Tell whether a query gives the least or greatest value of a column that leads an index."""
+    firsts = {index.columns[:1] for index in table.indexes.values() if index.whole and index.valid}
+    calls = [call for target in select.target_list for call in find_nodes(target, FuncCall)]
+    columns = {
+        (proofs.column(argument),)
+        for call in calls
+        if names.texts(call.funcname)[-1] in ("min", "max")
+        for argument in call.args
+    }
+    return bool(columns) and columns <= firsts
 
 
 def _changes_rows(step: Step) -> bool:
@@ -223,15 +254,13 @@ def _referred(node: Node) -> list[Node]:
 
 
 def _added_value(step: Step, made: frozenset[Key]) -> dict[str, tuple[int, Key | None]]:
-    """Return the value that a statement adds to an enum, which is not to be used at once.
-
-    Since 17 it may be, where the transaction made the enum too.
-    """
+    """Return the value that a statement adds to an enum which is older than the transaction."""
     node, catalog = step.statement.node, step.before
     if step.statement.kind != "alter_enum_stmt" or node.old_val:
         return {}
     key = catalog.type_key(names.texts(node.type_name), catalog.enums)
-    usable = key in made and not 0 < catalog.major < MADE_ENUM_IS_USABLE
+    # Before 17 the server refuses the value also where the transaction has made the type.
+    usable = key in made and not 0 < catalog.major < 17
     return {} if usable else {str(node.new_val): (step.statement.line, key)}
 
 

@@ -190,11 +190,11 @@ def expression(node: Node) -> str:
 
 
 def type_name(node: Node) -> str:
-    """Return a type as SQL writes it: bigint, varchar(20)[]."""
+    """Return a type as SQL: varchar(5), numeric(10, 2)[]."""
     parsed = pg_query_pb2.ParseResult()
-    target = parsed.stmts.add().stmt.select_stmt.target_list.add().res_target
-    target.val.type_cast.arg.a_const.isnull = True
-    target.val.type_cast.type_name.CopyFrom(node)
+    cast = parsed.stmts.add().stmt.select_stmt.target_list.add().res_target.val.type_cast
+    cast.arg.a_const.isnull = True
+    cast.type_name.CopyFrom(node)
     return str(deparse(parsed)).removeprefix("SELECT NULL::")
 
 

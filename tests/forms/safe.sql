@@ -366,3 +366,35 @@ create table parcels (id int);
 alter table parcels rename to archive_parcels;
 create table parcels (id int, code text);
 create index on parcels (code);
+-- form: a lock that keeps no application out
+lock table orders in share update exclusive mode;
+-- form: the weakest lock
+lock table orders, customers in access share mode;
+-- form: a lock as a writer has it, without waiting
+lock table orders in row exclusive mode nowait; alter table customers add column x int;
+-- form: a plain vacuum, in words off
+vacuum (full false) orders;
+-- form: a plain vacuum by a number off
+vacuum (full 0, analyze) orders;
+-- form: a plan without running it
+explain delete from orders;
+-- form: a plan of a query that runs
+explain analyze select id from orders where id = 1;
+-- form: a row locked
+select id from orders where id = 5 for update;
+-- form: some rows locked
+select id from orders order by id limit 10 for update skip locked;
+-- form: rows of values, upserted
+insert into customers (id, name) select * from (values (1, 'a')) v (id, name) on conflict (id) do update set name = excluded.name;
+-- form: a sequence behind the largest key, under a lock
+alter table orders add column x int; select setval('numbers', (select max(id) from orders));
+-- form: a small query under a lock
+alter table orders add column x int; select name from customers where id = 1;
+-- form: a foreign key that is not enforced from=18
+alter table invoices alter constraint of_customer not enforced;
+-- form: an index that is renamed and set
+alter index orders_code set (fillfactor = 80); alter index orders_code rename to codes;
+-- form: rows of a subquery with a condition
+delete from orders where id in (select id from orders where made);
+-- form: rows that another table names
+delete from orders where customer_id in (select id from customers);

@@ -283,6 +283,11 @@ def test_a_change_of_type_says_what_it_makes_anew(
             "invoke create --recipe change-type --table public.t --column b --type bigint",
         ),
         (
+            "alter b type numeric(8, 2)[] using array[b / 2]",
+            "invoke create --recipe change-type --table public.t --column b --type "
+            "'numeric(8, 2)[]' --using 'ARRAY[b / 2]'",
+        ),
+        (
             'add "New one" int not null',
             "invoke create --recipe add-not-null-column --table public.t --column 'New one' --type "
             "int --value VALUE",

@@ -6,7 +6,7 @@ import pytest
 
 from pgwindlass.lint.catalog import Catalog
 from pgwindlass.lint.forward import Step, steps
-from pgwindlass.lint.squawked import is_harmless, named, road
+from pgwindlass.lint.squawked import is_harmless, named
 from pgwindlass.parser.file import parse
 
 pytestmark = pytest.mark.unit
@@ -14,29 +14,6 @@ pytestmark = pytest.mark.unit
 
 def step(text: str) -> Step:
     return next(iter(steps((parse(Path("20260801_000000_a.sql"), text),), Catalog())))
-
-
-@pytest.mark.parametrize(
-    ("text", "rule", "command"),
-    [
-        ("alter table t rename column a to b", "renaming-column",
-         "rename-column --table public.t --column a --to b"),
-        ('alter table shop.t rename "A b" to c', "renaming-column",
-         "rename-column --table shop.t --column 'A b' --to c"),
-        ("alter table t drop column a, add column b int", "ban-drop-column",
-         "drop-column --table public.t --column a"),
-        ("alter table t drop column a, drop column b", "ban-drop-column", ""),
-        ("alter table t rename to u", "renaming-table", ""),
-        ("drop table t", "ban-drop-table", ""),
-        ("-- windlass: phase=after\nalter table t drop column a", "ban-drop-column", ""),
-    ],
-)  # fmt: skip
-def test_a_change_that_breaks_running_code_names_its_recipe(
-    text: str, rule: str, command: str
-) -> None:
-    expected = f"invoke create --recipe {command}" if command else ""
-
-    assert road(step(f"{text};"), rule) == expected
 
 
 @pytest.mark.parametrize(

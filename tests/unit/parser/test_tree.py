@@ -215,3 +215,10 @@ def test_a_plain_transaction_command(text: str, command: str) -> None:
 )
 def test_the_modes_that_a_begin_asks_for(text: str, modes: str) -> None:
     assert tree.modes(statement(text).node) == modes
+
+
+@pytest.mark.parametrize("name", ["bigint", "varchar(5)", "numeric(8, 2)[]", "app.mood", "uuid"])
+def test_a_type_as_sql(name: str) -> None:
+    (cmd,) = tree.commands(statement(f"alter table t alter a type {name}").node)
+
+    assert tree.type_name(getattr(cmd, "def").column_def.type_name) == name
