@@ -72,7 +72,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="wl-bench-") as name:
         home = Path(name)
         home.chmod(0o755)
-        with running(home / "pg") as secret, _store(home) as endpoint:
+        with running(home / "pg") as secret, serving(home) as endpoint:
             url = secret.reveal()
             _fill(url, size)
             floor = 0.0
@@ -112,7 +112,7 @@ def _fill(url: str, size: float) -> None:
 
 
 @contextmanager
-def _store(home: Path) -> Iterator[str]:
+def serving(home: Path) -> Iterator[str]:
     """Run rclone's S3 server on loopback, its bucket in memory where there is a /dev/shm."""
     shm = Path("/dev/shm")
     base = tempfile.mkdtemp(prefix="wl-bench-", dir=shm if shm.is_dir() else home)

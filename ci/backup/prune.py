@@ -5,13 +5,14 @@ backup any more, and is finished by the next.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
 from ..errors import StoreFailed, Untrusted, changed
 from ..model import Manifest
 from ..stores import Store
-from .catalog import PIN, PROOFS, REHEARSAL
+from .catalog import AT_ONCE, PIN, PROOFS, REHEARSAL
 from .contents import complaint
 from .dump import folder
 from .retention import Backup
@@ -23,24 +24,36 @@ PRUNED = "pruned.json"
 def remove_backups(
     store: Store, backups: tuple[Backup, ...], *, done: Callable[[Manifest], None]
 ) -> None:
-    """Remove these backups, the oldest first; `done` is called after each.
+    """Remove these backups, several at a time, the oldest first; `done` is called after each.
 
     Raises:
         StoreFailed: the store did not remove something; what was removed before stays removed.
 
     """
     removed: list[str] = []
-    for backup in reversed(backups):
-        manifest = backup.manifest
-        try:
-            store.write(manifest.key + PRUNED, [manifest.canonical()])
-            # First: without a manifest the rest does not count as a backup.
-            store.delete(manifest.key + MANIFEST)
-            _remove_rest(store, manifest)
-        except StoreFailed as error:
-            raise changed(error, state=_so_far(removed, len(backups), error.own)) from error
-        removed.append(manifest.id)
-        done(manifest)
+    first: StoreFailed | None = None
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        manifests = [backup.manifest for backup in reversed(backups)]
+        for manifest, ended in [(m, pool.submit(_remove, store, m)) for m in manifests]:
+            if ended.cancelled():
+                continue
+            try:
+                ended.result()
+            except StoreFailed as error:
+                first = first or error
+                pool.shutdown(wait=True, cancel_futures=True)
+            else:
+                removed.append(manifest.id)
+                done(manifest)
+    if first is not None:
+        raise changed(first, state=_so_far(removed, len(backups), first.own)) from first
+
+
+def _remove(store: Store, manifest: Manifest) -> None:
+    store.write(manifest.key + PRUNED, [manifest.canonical()])
+    # First: without a manifest the rest does not count as a backup.
+    store.delete(manifest.key + MANIFEST)
+    _remove_rest(store, manifest)
 
 
 def _so_far(removed: list[str], count: int, own: str) -> str:
