@@ -267,7 +267,10 @@ def test_a_deployment_that_does_not_exist_is_told_from_a_cluster_that_does_not_a
 
 
 def test_check_says_what_is_there(cluster: Cluster) -> None:
-    assert driver().check() == "deployment api, revision 1, 2 of 2 pods are new, 2 available"
+    assert driver().check() == (
+        "deployment api, revision 1, 2 of 2 pods are new, 2 available; "
+        "an undo goes back to its image: api:1"
+    )
 
 
 def test_a_server_that_refuses_the_connection_is_unreachable(

@@ -20,7 +20,7 @@ from ..secret import redact
 from . import Running
 from .asking import asked_within, next_step
 from .rights import RIGHTS, role
-from .rollouts import by_somebody_else, stamp
+from .rollouts import by_somebody_else, containers, stamp
 
 POLL = 0.3  # seconds
 REVISION = "deployment.kubernetes.io/revision"
@@ -180,7 +180,11 @@ class Kubectl:
         deployment = self._require_serving()
         self._require_rights()
         revision, counts = deployment.revision, deployment.counts()
-        return f"deployment {self.config.deployment}, revision {revision}, {counts}"
+        images = ", ".join(containers(deployment.spec.template).values())
+        return (
+            f"deployment {self.config.deployment}, revision {revision}, {counts}; "
+            f"an undo goes back to its image: {images}"
+        )
 
     def _wait(self, revision: str, ours: _Deployment, deadline: float) -> Running:
         left = max(1, int(deadline - self.config.settle.seconds - time.monotonic()))

@@ -42,10 +42,11 @@ def _plain(value: object) -> object:
 
 
 def _images(ours: dict[str, Any], now: dict[str, Any]) -> list[tuple[str, str, str]]:
-    before, after = _containers(ours), _containers(now)
+    before, after = containers(ours), containers(now)
     return [(name, before.get(name, ""), after.get(name, "")) for name in {**before, **after}]
 
 
-def _containers(template: dict[str, Any]) -> dict[str, str]:
-    containers = template.get("spec", {}).get("containers") or []
-    return {container["name"]: container.get("image", "") for container in containers}
+def containers(template: dict[str, Any]) -> dict[str, str]:
+    """Return the image of each container of a template, by the container's name."""
+    listed = template.get("spec", {}).get("containers") or []
+    return {container["name"]: container.get("image", "") for container in listed}
