@@ -14,7 +14,7 @@ MATRIX_TESTS := tests/test_engine_sql.py tests/test_stands.py tests/test_lock.py
 # In seconds: all that needs no server, no docker and no network.
 CHECKS := format lint types layers units
 
-.PHONY: demo test check $(CHECKS) attacks faults reliability matrix mutants lock clean
+.PHONY: demo test check $(CHECKS) attacks faults reliability matrix cluster mutants lock clean
 
 demo: .venv/ready
 	$(BIN)/python -m sample.demo
@@ -69,6 +69,14 @@ matrix: .venv/ready-dev
 	  echo "PostgreSQL $$major"; \
 	  WINDLASS_POSTGRES=$$major $(BIN)/pytest -q -n 3 --dist worksteal $(MATRIX_TESTS) || exit 1; \
 	done
+
+# The kubectl driver against a real control plane of Kubernetes, which is built once: ten minutes.
+CLUSTER := $(abspath $(or $(WINDLASS_CLUSTER),.servers/cluster))
+
+cluster: .venv/ready-dev
+	tests/install-parts
+	WINDLASS_CLUSTER=$(CLUSTER) tests/install-cluster
+	WINDLASS_CLUSTER=$(CLUSTER) $(BIN)/pytest -q -n 0 tests/cluster
 
 # Every kill, crowd and fault, and every case of which the suite plays a sample.
 faults: .venv/ready-dev

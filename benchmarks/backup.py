@@ -1,31 +1,24 @@
 """A backup into a bucket, against the peer everybody ships; its proofs; and what memory it takes.
 
-Run: .venv/bin/python benchmarks/backup.py [GIGABYTES]
+Run, from the repository: .venv/bin/python -m benchmarks.backup [GIGABYTES]
 The peer is `pg_dump -Fc | aws s3 cp -`, where the aws tool is installed; the floor is pg_dump with
 the same compression into nothing. Each line is a process of its own, and memory its peak. Server,
 store and we share this machine's cores: use the ratios.
 """
 
-import os
-import secrets
 import shutil
-import socket
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 
 from pgwindlass.postgres.clients import find_clients
 from pgwindlass.postgres.embedded import running
+from tests.rclone import serving
 
-RCLONE = str(Path(sysconfig.get_path("scripts")) / "rclone")
-KEY = "windlass-benchmark"
 # Half of it compresses well, half does not: 4 kB of each per row.
 ROW = """
 create table {name} (id int primary key, words text, noise text);
@@ -109,45 +102,6 @@ def _fill(url: str, size: float) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         for number, share in enumerate(SHARES):
             connection.execute(ROW.format(name=f"t{number}", rows=int(rows * share)).encode())
-
-
-@contextmanager
-def serving(home: Path) -> Iterator[str]:
-    """Run rclone's S3 server on loopback, its bucket in memory where there is a /dev/shm."""
-    shm = Path("/dev/shm")
-    base = tempfile.mkdtemp(prefix="wl-bench-", dir=shm if shm.is_dir() else home)
-    (Path(base) / "bench").mkdir()
-    secret = secrets.token_hex(16)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = int(server.getsockname()[1])
-    os.environ |= {
-        "AWS_ACCESS_KEY_ID": KEY,
-        "AWS_SECRET_ACCESS_KEY": secret,
-        "AWS_REGION": "us-east-1",
-        "AWS_CONFIG_FILE": "/dev/null",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-    }
-    child = subprocess.Popen(
-        [
-            RCLONE,
-            "serve",
-            "s3",
-            "--config=",
-            f"--auth-key={KEY},{secret}",
-            f"--addr=127.0.0.1:{port}",
-            base,
-        ],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        time.sleep(1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        child.terminate()
-        child.wait(10)
-        shutil.rmtree(base)
 
 
 if __name__ == "__main__":

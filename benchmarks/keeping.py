@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from benchmarks.backup import serving
 from pgwindlass.backup import catalog, prune
 from pgwindlass.backup.stream import whole
 from pgwindlass.stores.s3 import S3Store
+from tests.rclone import serving
 from tests.unit.examples import manifest
 
 STAYING = 10

@@ -48,6 +48,7 @@ class Cluster:
     observed: int = 1  # generation that the controller has seen
     numbered: int = 1  # generation whose ReplicaSet has its number
     changed_at: float = 0.0
+    denied: set[tuple[str, str]] = field(default_factory=set)  # verbs on resources
     version: int = 100
     crashes: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
@@ -317,6 +318,35 @@ DISCOVERY: dict[str, Json] = {
 }
 
 
+def _fields(raw: bytes) -> dict[int, bytes]:
+    """Return the fields of a protobuf message, all of which are strings or messages."""
+    fields, at = {}, 0
+
+    def number() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = raw[at]
+            at, value, shift = at + 1, value | (byte & 127) << shift, shift + 7
+            if byte < 128:
+                return value
+
+    while at < len(raw):
+        tag, length = number(), number()
+        assert tag & 7 == 2, f"wire type {tag & 7}"
+        fields[tag >> 3] = raw[at : at + length]
+        at += length
+    return fields
+
+
+def _asked(raw: bytes) -> tuple[str, str]:
+    """Return the verb and the resource of a SelfSubjectAccessReview, sent as protobuf."""
+    assert raw.startswith(b"k8s\0"), raw
+    review = _fields(_fields(raw[4:])[2])
+    attributes = _fields(_fields(review[2])[1])
+    return attributes[2].decode(), attributes[5].decode()
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -404,6 +434,17 @@ class _Handler(BaseHTTPRequestHandler):
             return  # kubectl has seen enough, as it does with a real server
         finally:
             self.close_connection = True
+
+    def do_POST(self) -> None:
+        if not self._allowed():
+            return
+        raw = self.rfile.read(int(self.headers["Content-Length"]))
+        if urlsplit(self.path).path != "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews":
+            self._refuse(404, "NotFound", "not found")
+            return
+        allowed = _asked(raw) not in self.cluster.denied
+        review = {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1"}
+        self._json(201, review | {"spec": {}, "status": {"allowed": allowed}})
 
     def do_PATCH(self) -> None:
         if not self._allowed():

@@ -20,6 +20,8 @@ from pgwindlass.restarters.kubectl import (
     kubectl_command,
     status_command,
 )
+from pgwindlass.restarters.rights import role
+from pgwindlass.restarters.rollouts import RESTARTED
 from tests.fix_kubernetes import Cluster, write_kubeconfig
 from tests.kit import parts
 
@@ -142,18 +144,62 @@ def test_an_autoscaler_in_the_settle_time_is_no_other_rollout(cluster: Cluster) 
     assert cluster.deployment["metadata"]["generation"] == 3
 
 
-def test_another_rollout_in_the_settle_time_fails(cluster: Cluster) -> None:
-    def release() -> None:
-        image = [{"name": "api", "image": "api:9"}]
-        change = {"spec": {"template": {"spec": {"containers": image}}}}
+def release(cluster: Cluster) -> None:
+    image = [{"name": "api", "image": "api:9"}]
+    change = {"spec": {"template": {"spec": {"containers": image}}}}
+    cluster.patch("application/merge-patch+json", change)
+
+
+def test_another_rollout_in_the_settle_time_is_somebody_elses(cluster: Cluster) -> None:
+    in_the_settle_time(cluster, lambda: release(cluster))
+
+    with pytest.raises(StepFailed) as caught:
+        driver(settle=3).restart()
+
+    assert caught.value.what.startswith(
+        "deployment api was rolled out by somebody else meanwhile: "
+        "image api:9 of container api instead of api:1; "
+    )
+
+
+def test_a_restart_by_somebody_else_before_ours_is_numbered_is_never_taken_for_ours(
+    cluster: Cluster,
+) -> None:
+    cluster.lag = 1.5
+
+    def restart() -> None:
+        while cluster.deployment["metadata"]["generation"] < 2:
+            time.sleep(0.02)
+        notes = {RESTARTED: "2030-01-01T00:00:00Z"}
+        change = {"spec": {"template": {"metadata": {"annotations": notes}}}}
         cluster.patch("application/merge-patch+json", change)
 
-    in_the_settle_time(cluster, release)
+    threading.Thread(target=restart, daemon=True).start()
 
-    with pytest.raises(
-        StepFailed, match=r"revision 3 meanwhile|did not stay up|running revision \(3\)"
-    ):
-        driver(settle=3).restart()
+    with pytest.raises(StepFailed, match="by somebody else meanwhile: restartedAt 2030-01-01T"):
+        driver().restart()
+
+
+def test_a_missing_right_is_told_before_anything_changes_with_a_role_to_copy(
+    cluster: Cluster,
+) -> None:
+    cluster.denied = {("patch", "deployments"), ("list", "pods")}
+
+    with pytest.raises(StepFailed) as caught:
+        driver().check()
+
+    assert caught.value.what == (
+        "kubectl deployment/api: no right to patch deployments.apps/api, list pods "
+        "in namespace default"
+    )
+    assert caught.value.next_step.endswith(role("api", "default"))
+    assert cluster.deployment["metadata"]["generation"] == 1
+
+
+def test_a_right_that_only_an_errors_text_uses_is_not_required(cluster: Cluster) -> None:
+    cluster.denied = {("list", "events")}
+
+    assert driver().check().startswith("deployment api, revision 1")
 
 
 def test_it_goes_back_out_of_a_stuck_rollout_and_a_second_time_changes_nothing(
@@ -221,7 +267,10 @@ def test_a_deployment_that_does_not_exist_is_told_from_a_cluster_that_does_not_a
 
 
 def test_check_says_what_is_there(cluster: Cluster) -> None:
-    assert driver().check() == "deployment api, revision 1, 2 of 2 pods are new, 2 available"
+    assert driver().check() == (
+        "deployment api, revision 1, 2 of 2 pods are new, 2 available; "
+        "an undo goes back to its image: api:1"
+    )
 
 
 def test_a_server_that_refuses_the_connection_is_unreachable(

@@ -19,10 +19,11 @@ from ..errors import ChildFailed, StepFailed, Unreachable
 from ..secret import redact
 from . import Running
 from .asking import asked_within, next_step
+from .rights import RIGHTS, role
+from .rollouts import by_somebody_else, containers, stamp
 
 POLL = 0.3  # seconds
 REVISION = "deployment.kubernetes.io/revision"
-RESTARTED = "kubectl.kubernetes.io/restartedAt"  # in the template, by `kubectl rollout restart`
 EARLIER = "deployment.kubernetes.io/revision-history"  # numbers a ReplicaSet had before, by commas
 EVENTS_SHOWN = 3
 OPERATORS = {
@@ -59,13 +60,9 @@ class _Selector(msgspec.Struct, frozen=True, rename="camel"):
         return ",".join([*labels, *expressions])
 
 
-class _Template(msgspec.Struct, frozen=True):
-    metadata: _Metadata = _Metadata()
-
-
 class _Spec(msgspec.Struct, frozen=True):
     selector: _Selector
-    template: _Template = _Template()
+    template: dict[str, Any] = {}
     replicas: int = 1
     paused: bool = False
 
@@ -144,12 +141,14 @@ class Kubectl:
         """Roll out anew and return when every pod is new, available, and has settled."""
         deadline = time.monotonic() + self.config.within.seconds
         before = self._require_serving()
-        self._change(announce, "restart", f"deployment/{self.config.deployment}")
-        now = self._require()
-        if now.metadata.generation <= before.metadata.generation:
-            raise self._failure(now, "was not changed by kubectl rollout restart")
-        revision = self._numbered(now.metadata.generation, deadline - self.config.settle.seconds)
-        return self._wait(revision, deadline)
+        # The answer to our own change: what is read later may be somebody else's.
+        target = f"deployment/{self.config.deployment}"
+        text = self._change(announce, "restart", target, "--output=json")
+        ours = msgspec.json.decode(text, type=_Deployment)
+        if ours.metadata.generation <= before.metadata.generation:
+            raise self._failure(ours, "was not changed by kubectl rollout restart")
+        revision = self._numbered(ours, deadline - self.config.settle.seconds)
+        return self._wait(revision, ours, deadline)
 
     def revert(self, to: Running, announce: process.Announce = process.unannounced) -> Running:
         """Roll back to `to.version`, a revision, and return when it serves.
@@ -168,27 +167,43 @@ class Kubectl:
         # then the rollout under way is waited for, and has to be the right one.
         latest = deadline - self.config.settle.seconds
         now = self._observed(self._require().metadata.generation, latest)
-        serves = self._wait(now.revision, deadline)
+        serves = self._wait(now.revision, now, deadline)
         if self._number_now(self._require(), to.version) != serves.version:
             raise self._failure(self._require(), f"did not go back to revision {to.version}")
         return serves
 
     def check(self) -> str:
-        """Return the rollout's state; StepFailed where there is none, or it cannot go on."""
-        deployment = self._require_serving()
-        revision, counts = deployment.revision, deployment.counts()
-        return f"deployment {self.config.deployment}, revision {revision}, {counts}"
+        """Return the rollout's state; StepFailed where there is none, or it cannot go on.
 
-    def _wait(self, revision: str, deadline: float) -> Running:
+        It cannot go on without the rights either: each is asked for before anything changes.
+        """
+        deployment = self._require_serving()
+        self._require_rights()
+        revision, counts = deployment.revision, deployment.counts()
+        images = ", ".join(containers(deployment.spec.template).values())
+        return (
+            f"deployment {self.config.deployment}, revision {revision}, {counts}; "
+            f"an undo goes back to its image: {images}"
+        )
+
+    def _wait(self, revision: str, ours: _Deployment, deadline: float) -> Running:
         left = max(1, int(deadline - self.config.settle.seconds - time.monotonic()))
         argv = status_command(self.config, revision=revision, within_seconds=left)
         try:
             process.run(argv, purpose=self.purpose, within=left + asked_within(self.config))
         except ChildFailed as error:
-            raise self._failure(
-                self._require(), f"did not roll out: {_error_line(error)}"
-            ) from error
-        return self._settle(revision)
+            now = self._require_ours(ours)
+            raise self._failure(now, f"did not roll out: {_error_line(error)}") from error
+        return self._settle(revision, ours)
+
+    def _require_ours(self, ours: _Deployment) -> _Deployment:
+        """Return the Deployment; StepFailed where somebody else has rolled it out since."""
+        now = self._require()
+        difference = by_somebody_else(ours.spec.template, now.spec.template)
+        if difference or now.metadata.uid != ours.metadata.uid:
+            how = difference or "it was deleted and made anew"
+            raise self._failure(now, f"was rolled out by somebody else meanwhile: {how}")
+        return now
 
     def _observed(self, generation: int, latest: float) -> _Deployment:
         """Return the Deployment once the cluster has seen the change: until then it has no number.
@@ -203,32 +218,31 @@ class Kubectl:
                 raise self._failure(now, "is not looked after: no controller has seen the change")
             time.sleep(POLL)
 
-    def _numbered(self, generation: int, latest: float) -> str:
+    def _numbered(self, ours: _Deployment, latest: float) -> str:
         """Return the revision of a restart, once its ReplicaSet is there.
 
         With `strategy: Recreate` the cluster has seen the change before: it ends the old pods
         first, and until then the Deployment has the number of the revision before.
         """
         while True:
-            now = self._observed(generation, latest)
-            stamp = now.spec.template.metadata.annotations.get(RESTARTED, "")
+            self._observed(ours.metadata.generation, latest)
+            now = self._require_ours(ours)
             for item in self._items("replicasets", now):
                 notes = item["metadata"].get("annotations", {})
-                template = item["spec"]["template"].get("metadata", {})
-                begun = template.get("annotations", {}).get(RESTARTED) == stamp
+                begun = stamp(item["spec"]["template"]) == stamp(ours.spec.template)
                 if begun and notes.get(REVISION) == now.revision:
                     return now.revision
             if time.monotonic() >= latest:
                 raise self._failure(now, "did not begin with new pods: the old ones do not end")
             time.sleep(POLL)
 
-    def _settle(self, revision: str) -> Running:
+    def _settle(self, revision: str, ours: _Deployment) -> Running:
         """Return when nothing moved for the settle time: no other rollout, no pod restarted."""
         until = time.monotonic() + self.config.settle.seconds
         restarts: int | None = None
         while True:
             asked = time.monotonic()
-            now = self._require()
+            now = self._require_ours(ours)
             if now.revision != revision:
                 raise self._failure(now, f"went on to revision {now.revision} meanwhile")
             if not now.rolled_out:
@@ -316,14 +330,43 @@ class Kubectl:
             for container in pod.get("status", {}).get("containerStatuses", [])
         )
 
-    def _change(self, announce: process.Announce, *arguments: str) -> None:
+    def _require_rights(self) -> None:
+        """Ask the cluster for each right; StepFailed, with a Role to copy, where one is missing."""
+        config = self.config
+        missing = [
+            " ".join(right.question(config.deployment))
+            for right in RIGHTS
+            if right.needed and not self._may(*right.question(config.deployment))
+        ]
+        if missing:
+            raise StepFailed(
+                f"{self.name}: no right to {', '.join(missing)} in namespace {config.namespace}",
+                state="nothing was restarted",
+                next_step="apply this Role, and bind it to the user of the kubeconfig:\n"
+                + role(config.deployment, config.namespace),
+            )
+
+    def _may(self, verb: str, what: str) -> bool:
+        argv = kubectl_command(self.config, "auth", "can-i", verb, what)
+        within = asked_within(self.config)
+        answer = process.run(argv, purpose=self.purpose, within=within, check=False)
+        if not answer.stdout.startswith(("yes", "no")):
+            lines = answer.stderr.splitlines() or [f"status {answer.code}"]
+            raise Unreachable(
+                redact(f"{self.name}: kubectl auth can-i gave no answer: {lines[-1]}"),
+                state="whether the rights are there is not known; nothing was restarted",
+                next_step=shlex.join(argv),
+            )
+        return answer.stdout.startswith("yes")
+
+    def _change(self, announce: process.Announce, *arguments: str) -> str:
         try:
-            process.run(
+            return process.run(
                 kubectl_command(self.config, "rollout", *arguments),
                 purpose=self.purpose,
                 within=asked_within(self.config),
                 announce=announce,
-            )
+            ).stdout
         except ChildFailed as error:
             raise StepFailed(
                 f"{self.name}: {_error_line(error)}",
