@@ -126,3 +126,30 @@ def test_an_extension_of_one_database_is_told_before_a_drill() -> None:
     reason = throwaway.missing_reason(150_000, ["pg_cron"], None)
 
     assert reason.startswith("pg_cron works in one database of a server")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "word"), [("LATIN1", b"caf\xe9"), ("SQL_ASCII", b"caf\xe9\xff")]
+)
+def test_copies_have_the_databases_encoding(tmp_path: Path, encoding: str, word: bytes) -> None:
+    """Bytes that are no UTF-8 come back as they were, in a drill and in a restore."""
+    with own_server() as server:
+        with psycopg.connect(server.url(), autocommit=True) as admin:
+            made = f"create database shop template template0 encoding '{encoding}' locale 'C'"
+            admin.execute(made.encode())
+        project = Project(tmp_path / "shop", server.url(database="shop"))
+        project.migration(A, "create table words (word text primary key);", "drop table words;")
+        assert (ran := project.run("deploy", "--env", "uat")).code == 0, ran.err
+        with psycopg.connect(project.url, autocommit=True) as connection:
+            connection.execute(f"set client_encoding = '{encoding}'".encode())
+            connection.execute(b"insert into words values ('" + word + b"')")
+        assert (ran := project.run("backup", "--env", "uat")).code == 0, ran.err
+
+        drilled = project.run("backup.drill", "--env", "uat")
+        restored = project.run("restore", "--env", "uat", CONFIRM_RESTORE="yes")
+
+        assert drilled.code == 0, drilled.err
+        assert restored.code == 0, restored.err
+        with psycopg.connect(project.url, autocommit=True) as connection:
+            rows = connection.execute("select encode(word::bytea, 'hex') from words").fetchall()
+    assert encoding != "SQL_ASCII" or rows == [(word.hex().encode(),)]

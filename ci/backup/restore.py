@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 from psycopg import errors as pg
+from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from .. import process, temporary
@@ -308,13 +309,15 @@ class _Loading:
 
     def grant(self) -> None:
         """Run the grants that were kept; those of a role that is not there are left out, told."""
-        encoding = "utf-8" if self.reading.manifest.encoding in ("", "UTF8") else "latin-1"
+        encoding = self.reading.manifest.encoding or "UTF8"
+        codec = "utf-8" if encoding == "UTF8" else "latin-1"  # a byte a letter, as it was read
         state = f"{self.dbname} holds the backup, without all of its grants"
         with asking(state), self.target.connect("restore") as connection:
+            connection.execute(sql.SQL("set client_encoding = {}").format(encoding))
             for statement in self.grants:
                 try:
                     with connection.transaction():
-                        connection.execute(statement.sql.encode(encoding))
+                        connection.execute(statement.sql.encode(codec))
                 except (pg.UndefinedObject, pg.InsufficientPrivilege) as error:
                     self.left_out.append(f"{statement.sql}: {error.diag.message_primary}")
 

@@ -22,11 +22,14 @@ OWNER = """
 select pg_catalog.pg_get_userbyid(datdba)::text from pg_catalog.pg_database
 where datname = pg_catalog.current_database() and pg_catalog.pg_has_role(datdba, 'MEMBER')
 """
+PROVIDERS_SINCE = 150000  # server_version of CREATE DATABASE … LOCALE_PROVIDER
 PROVIDERS = {"i": "icu", "b": "builtin"}
 
 
-def create_database(admin: Database, name: str) -> Database:
+def create_database(admin: Database, name: str, *, encoding: str = "") -> Database:
     """Create an empty database with the encoding and locale of `admin`'s, and return it.
+
+    `encoding`: another one, as the server names it; the locale is C then, which fits every one.
 
     It has the owner of `admin`'s where our role is a member of that one; else it is ours.
 
@@ -39,7 +42,11 @@ def create_database(admin: Database, name: str) -> Database:
         row = connection.execute(LOCALE).fetchone()
         if row is None:
             raise AssertionError("current_database() is not in pg_database")
+        if encoding not in ("", row[0]):
+            row = (encoding, "C", "C", "c", None)
         statement = _create_statement(name, row)
+        if row[3] == "c" and connection.info.server_version >= PROVIDERS_SINCE:
+            statement += sql.SQL(" locale_provider libc")
         if owner := one_value(connection, OWNER):
             statement += sql.SQL(" owner {}").format(sql.Identifier(str(owner)))
         try:

@@ -43,6 +43,7 @@ class Needs:
     extensions: tuple[str, ...]
     roles: tuple[str, ...]  # that own something in it, or were granted something
     tables: int = 0  # about how many; 0: not known
+    encoding: str = ""  # of the database, as the server names it; empty: not known
 
     @property
     def major(self) -> int:
@@ -57,6 +58,7 @@ def needs_of(manifest: Manifest, *, roles: Iterable[str] = ()) -> Needs:
         extensions=tuple(name for name, _ in manifest.extensions),
         roles=tuple(dict.fromkeys((*manifest.roles, *roles))),
         tables=len(manifest.row_counts),
+        encoding=manifest.encoding,
     )
 
 
@@ -69,6 +71,7 @@ def read_needs(connection: psycopg.Connection, *, roles: Iterable[str] = ()) -> 
         extensions=tuple(name for name, _ in extensions),
         roles=tuple(dict.fromkeys((*(name for (name,) in owners), *roles))),
         tables=int(str(one_value(connection, COUNTED))),
+        encoding=str(one_value(connection, ENCODING)),
     )
 
 
@@ -159,13 +162,13 @@ def running(
 
 
 @contextmanager
-def copy(started: Throwaway) -> Iterator[Database]:
-    """Create a database on the server that is dropped at the end."""
+def copy(started: Throwaway, *, encoding: str = "") -> Iterator[Database]:
+    """Create a database on the server that is dropped at the end; `encoding`: empty: its own."""
     name = copies.new_name()
     with ExitStack() as stack:
         if not started.ours:
             stack.enter_context(copies.held(started.admin, name))
-        database = create.create_database(started.admin, name)
+        database = create.create_database(started.admin, name, encoding=encoding)
         stack.callback(create.drop, started.admin, name)
         yield database
 
@@ -175,7 +178,10 @@ def copied(
     needs: Needs, configured: Secret | None, *, sandboxed: SandboxSetting = "auto"
 ) -> Iterator[tuple[Throwaway, Database]]:
     """Run a server as `running` does, with one database on it, as of `copy`."""
-    with running(needs, configured, sandboxed=sandboxed) as started, copy(started) as database:
+    with (
+        running(needs, configured, sandboxed=sandboxed) as started,
+        copy(started, encoding=needs.encoding) as database,
+    ):
         yield started, database
 
 
@@ -359,6 +365,7 @@ def _extensions(place: Path) -> set[str]:
 COUNTED = """
 select pg_catalog.count(*) from pg_catalog.pg_class where relkind in ('r', 'p', 'm')
 """
+ENCODING = "select pg_catalog.current_setting('server_encoding')"
 EXTENSIONS = "select extname, extversion from pg_catalog.pg_extension order by 1"
 # Those pinned by the system, such as the first superuser, are in no dependency: owners count too.
 # What an extension brought is nobody's to own: a dump has CREATE EXTENSION alone. On a server where

@@ -132,13 +132,13 @@ class _Comparison:
         sandboxed = self.config.sandbox if self.config else "auto"
         with throwaway.running(self.needs, configured, sandboxed=sandboxed) as server:
             try:
-                with throwaway.copy(server) as empty:
+                with throwaway.copy(server, encoding=self.needs.encoding) as empty:
                     copy = self.of(server, empty)
                     for migration in self.applied:
                         copy.apply(migration)
                     return list(copy.states(self.later))
             except (WindlassError, psycopg.Error) as first:
-                with throwaway.copy(server) as database:
+                with throwaway.copy(server, encoding=self.needs.encoding) as database:
                     return self.back_and_forth(server, database, first)
 
     def of(self, server: throwaway.Throwaway, admin: Database) -> Copy:
