@@ -26,7 +26,7 @@ from pgwindlass.rehearsal.trace import Trace
 from tests.fix_migration import NAME, Write
 from tests.heavy import at_most
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 HASTY = Terms(lock=LockConfig(timeout=(Duration(0.1),), wait=Duration(1)))
 

@@ -20,7 +20,7 @@ from tests.fix_backup import configured, restore, take, verify
 from tests.fix_postgres import Server, dumpable_majors
 from tests.test_backup import SCHEMA
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 NewDatabase = Callable[[Server], Database]
 ODD = 'odd "näme" %s {x}\' b/c'

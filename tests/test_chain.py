@@ -21,7 +21,7 @@ from pgwindlass.secret import Secret
 from tests.fix_postgres import Server
 from tests.kit import Project, new_key
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 A = "20260801_000000_a"
 B = "20260802_000000_b"

@@ -13,7 +13,7 @@ from tests.fix_alembic import AlembicProject
 from tests.fix_postgres import Server
 from tests.kit import Project, tables
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 A, B, C = "20260801_000000_a", "20260802_000000_b", "20260803_000000_c"
 WHO = ("-c", "user.name=Ada", "-c", "user.email=ada@example.com")

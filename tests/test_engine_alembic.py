@@ -18,7 +18,7 @@ from tests.fix_alembic import FIRST, AlembicProject, Make, deploy, done, states
 from tests.fix_pgbouncer import Pooler
 from tests.fix_proxy import Proxy, Upstream
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 SEVERAL = "Multiple head revisions are present: b200, c300"
 

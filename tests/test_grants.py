@@ -15,7 +15,7 @@ from tests.fix_grants import TABLES, Cloud, made
 from tests.fix_postgres import Server
 from tests.fix_service import api_of, at_a_terminal
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 NAME = "20260802_000000_more"
 READS = [

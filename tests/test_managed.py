@@ -17,6 +17,7 @@ from tests.fix_own_server import own_server
 from tests.fix_postgres import Server
 from tests.kit import Project
 
+pytestmark = pytest.mark.sampled(3)
 AUDITED = "create extension pgaudit; create table a (i int); insert into a values (1), (2);"
 A = "20260801_000000_words"
 WORDS = """

@@ -25,7 +25,7 @@ from tests.fix_postgres import Server
 from tests.kit import ROOT
 from tests.test_backup import ROWS, SCHEMA, run
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 NewDatabase = Callable[[Server], Database]
 

@@ -24,7 +24,7 @@ from tests.fix_runner import Job
 from tests.kit import WINDLASS, Project, Quiet, tables
 from tests.prepared import Prepared, prepared
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 BASE = "20260801_000000_base"
 NEXT = "20260802_000000_next"

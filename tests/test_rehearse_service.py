@@ -12,7 +12,7 @@ import pytest
 from pgwindlass.database.connection import Database
 from tests.kit import Project
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 BASE = "20260801_000000_base"
 NEXT = "20260802_000000_next"

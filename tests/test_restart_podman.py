@@ -18,6 +18,7 @@ from pgwindlass.errors import StepFailed
 from pgwindlass.restarters.docker import Docker
 from tests.fix_docker import IMAGE, SERVE, write_image
 
+pytestmark = pytest.mark.sampled(3)
 LIMITS = ("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024")
 RUN = ("run", "-d", "--network=none", "--log-driver=k8s-file", *LIMITS, "--name")
 WITHIN = 10.0  # seconds for the service's socket to be there

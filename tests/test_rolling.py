@@ -17,7 +17,7 @@ from tests import warm
 from tests.fix_restarting import free_port
 from tests.kit import Project
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 WITHIN = 60.0  # seconds for an event; each takes well under ten
 UAT = "    lock: {timeout: [100ms, 200ms], wait: 3s}\n"

@@ -14,7 +14,7 @@ from pgwindlass.rehearsal.existing import compare_untracked, find_untracked
 from tests.fix_postgres import Server
 from tests.kit import Project
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 INIT = "20260801_000000_init"
 COLUMN = "20260802_000000_column"

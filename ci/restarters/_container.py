@@ -94,7 +94,7 @@ def _state_of(document: dict[str, Any]) -> ContainerState:
         id=document["Id"],
         name=document["Name"].removeprefix("/"),
         started_at=state["StartedAt"],
-        status=state["Status"],
+        status="exited" if state["Status"] == "stopped" else state["Status"],  # podman's, at first
         restart_count=document.get("RestartCount", 0),
         exit_code=state["ExitCode"],
         error=state.get("Error", ""),

@@ -36,7 +36,7 @@ from tests.fix_postgres import Server
 from tests.kit import new_key, parts
 from tests.laws.nobody_gets_in.forgeries import FORGERIES, Bucket
 
-pytestmark = [pytest.mark.attack, pytest.mark.sampled(2)]
+pytestmark = [pytest.mark.attack, pytest.mark.sampled(3)]
 
 NewDatabase = Callable[[Server], Database]
 DIGEST = "d" * 64

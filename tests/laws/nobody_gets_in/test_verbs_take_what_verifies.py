@@ -19,7 +19,7 @@ from tests.fix_backup import CONFIG, HISTORY, silent
 from tests.fix_postgres import Server
 from tests.kit import Project, new_key, signing_keys
 
-pytestmark = [pytest.mark.attack, pytest.mark.sampled(2)]
+pytestmark = [pytest.mark.attack, pytest.mark.sampled(3)]
 
 A = "20260801_000000_create_orders"
 SIGNING = '    signing: {signers: signers, key: "${BACKUP_SIGNING_KEY:-}"}\n'

@@ -11,7 +11,7 @@ from tests.fix_alembic import AlembicProject
 from tests.fix_service import api_of
 from tests.kit import Project, Ran, tables
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 A, B, C = (f"2026080{n}_000000_{name}" for n, name in enumerate("abc", start=1))
 USERS = """

@@ -13,7 +13,7 @@ from pgwindlass.secret import Secret
 from tests.forks import Forks
 from tests.kit import Project
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 COUNT = 20  # replicas, forked warm
 A, B = "20260801_000000_a", "20260802_000000_b"

@@ -14,7 +14,7 @@ from tests.forks import Forks
 from tests.heavy import at_most
 from tests.kit import Project
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 ROUNDS = at_most(2, 20)
 CONCURRENT = "20260803_000000_index"

@@ -13,7 +13,7 @@ import pytest
 from pgwindlass.database.connection import Database
 from tests.kit import WINDLASS, Project
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 MIGRATIONS = 6
 

@@ -25,7 +25,7 @@ from pgwindlass.origin import new_deployment_id
 from tests.fix_own_server import OwnServer, own_server
 from tests.kit import Project, Quiet
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 A = "20260801_000000_a"
 
@@ -100,7 +100,7 @@ def restored_rows(project: Project, into: str) -> int:
     return int(row[0]) if row else -1
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("into", ["", "beside"])
 def test_a_restore_through_a_restart(
     server: OwnServer, project: Project, monkeypatch: pytest.MonkeyPatch, into: str

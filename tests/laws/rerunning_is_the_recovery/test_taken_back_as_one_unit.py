@@ -18,7 +18,7 @@ from tests.laws.rerunning_is_the_recovery.test_goes_on_as_it_began import (
 )
 from tests.laws.rerunning_is_the_recovery.test_goes_on_as_it_began import stage as stage
 
-pytestmark = pytest.mark.sampled(2)
+pytestmark = pytest.mark.sampled(3)
 
 BROKEN = "alter table log add column broken int;"
 AS_BEFORE = "rolled back: the schema is as it was before; the service was restarted and serves"
