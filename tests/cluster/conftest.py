@@ -83,9 +83,8 @@ class ControlPlane:
 
 
 def _start(home: Path, name: str, *argv: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        argv, stdout=(home / f"{name}.log").open("wb"), stderr=subprocess.STDOUT
-    )
+    with (home / f"{name}.log").open("wb") as log:
+        return subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT)
 
 
 def _api_server(home: Path, etcd: int, port: int, token: str) -> tuple[str, ...]:
